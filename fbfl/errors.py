@@ -1,0 +1,79 @@
+"""The exception tree: everything that fbfl raises on purpose is an `FbflError`.
+
+Each class carries the exit status that the command line ends with when the error reaches it
+(0 done, 1 the thing asked for does not hold, 2 wrong use or bad input, 3 a node, store or disk failed
+or no round became final).
+"""
+
+
+class FbflError(Exception):
+    """Root of the tree. The message is one or two lines that a user can act on."""
+
+    exit_status = 3
+
+
+class InvalidInputError(FbflError, ValueError):
+    """A value is not allowed. The message names the option or argument, the value and what is allowed."""
+
+    exit_status = 2
+
+
+class AggregationError(InvalidInputError):
+    """The updates cannot be aggregated: an invalid (n, f), a wrong shape, or a result that is not finite."""
+
+
+class NonFiniteUpdateError(AggregationError):
+    """Some updates hold NaN or Inf.
+
+    `clients` lists the row numbers, so that a federation can leave them out and go on.
+    """
+
+    def __init__(self, message: str, clients: tuple[int, ...]) -> None:
+        super().__init__(message)
+        self.clients = clients
+
+
+class DataUnavailableError(FbflError):
+    """A data set can be had neither from disk nor from the network."""
+
+
+class StorageError(FbflError):
+    """A payload store failed."""
+
+
+class PayloadNotFoundError(StorageError):
+    """No holder of the payload answered in time."""
+
+
+class PayloadRefusedError(StorageError):
+    """The bytes of a payload are not what the chain records, or not a model update of this task."""
+
+
+class ChainError(FbflError):
+    """The chain, or a node of it, failed or refused."""
+
+
+class NodeUnavailableError(ChainError):
+    """A node cannot be reached or did not answer in time."""
+
+
+class ChainImportError(ChainError):
+    """A stored chain does not re-execute to the recorded head."""
+
+    exit_status = 1
+
+
+class ContractRevertError(ChainError):
+    """A contract refused a call with a custom error.
+
+    `error` is the error's Solidity name, `values` its arguments by parameter name.
+    """
+
+    def __init__(self, error: str, values: dict[str, object]) -> None:
+        super().__init__(f"{error}({', '.join(f'{name}={value}' for name, value in values.items())})")
+        self.error = error
+        self.values = values
+
+
+class NoFinalRoundError(FbflError):
+    """The federation ended without a single round becoming final."""
