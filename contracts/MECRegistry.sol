@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.28;
+
+import {AccessControl} from "@openzeppelin/contracts/access/AccessControl.sol";
+import {ReentrancyGuard} from "@openzeppelin/contracts/utils/ReentrancyGuard.sol";
+import {IMECRegistry} from "./interfaces/IMECRegistry.sol";
+
+/// @title The MEC servers that may take part
+/// @notice A server is admitted by an allow-list, or by a stake where a minimum is set: creating many identities costs
+/// either an admitter's consent or money.
+contract MECRegistry is IMECRegistry, AccessControl, ReentrancyGuard {
+    /// @notice May change the allow-list.
+    bytes32 public constant ADMITTER_ROLE = keccak256("ADMITTER_ROLE");
+    /// @notice May slash: the consensus contracts.
+    bytes32 public constant SLASHER_ROLE = keccak256("SLASHER_ROLE");
+
+    uint256 private constant _BASIS_POINTS = 10_000;
+
+    /// @notice Stake (wei) that admits a server that is not on the allow-list; 0: only the allow-list admits.
+    uint256 public immutable minStake;
+    /// @notice Seconds between leaving and withdrawing.
+    uint40 public immutable unbondingTime;
+    /// @notice Where slashed stakes go.
+    address public immutable slashedTo;
+
+    mapping(address account => Server) private _servers;
+    mapping(address account => bool) private _admitted;
+    uint32 private _count;
+
+    /// @param owner administers the roles, and admits
+    /// @param minStake_ see `minStake`
+    /// @param unbondingTime_ see `unbondingTime`
+    /// @param slashedTo_ see `slashedTo`
+    constructor(address owner, uint256 minStake_, uint40 unbondingTime_, address slashedTo_) {
+        minStake = minStake_;
+        unbondingTime = unbondingTime_;
+        slashedTo = slashedTo_;
+        _grantRole(DEFAULT_ADMIN_ROLE, owner);
+        _grantRole(ADMITTER_ROLE, owner);
+    }
+
+    /// @inheritdoc IMECRegistry
+    function join(string calldata url) external payable {
+        Server storage self = _servers[msg.sender];
+        if (self.status == Status.Active || self.status == Status.Expelled) {
+            revert RegistryWrongStatus(msg.sender, self.status);
+        }
+        uint256 stake = self.stake + msg.value;
+        if (!_admitted[msg.sender] && (minStake == 0 || stake < minStake)) {
+            revert RegistryNotAdmitted(msg.sender, stake, minStake);
+        }
+        if (self.status == Status.Unknown) self.index = _count++;
+        self.status = Status.Active;
+        self.unbondsAt = 0;
+        // forge-lint: disable-next-line(unsafe-typecast)
+        self.stake = uint128(stake); // all ether there is fits 87 bits
+        self.endpointHash = keccak256(bytes(url));
+        emit ServerJoined(msg.sender, self.index, stake, url);
+    }
+
+    /// @inheritdoc IMECRegistry
+    function retire() external {
+        Server storage self = _servers[msg.sender];
+        if (self.status != Status.Active) revert RegistryWrongStatus(msg.sender, self.status);
+        self.status = Status.Leaving;
+        self.unbondsAt = uint40(block.timestamp) + unbondingTime;
+        emit ServerRetired(msg.sender, self.unbondsAt);
+    }
+
+    /// @inheritdoc IMECRegistry
+    function withdraw() external nonReentrant {
+        Server storage self = _servers[msg.sender];
+        if (self.status != Status.Leaving && self.status != Status.Expelled) {
+            revert RegistryWrongStatus(msg.sender, self.status);
+        }
+        if (block.timestamp < self.unbondsAt) revert RegistryStillBonded(msg.sender, self.unbondsAt);
+        uint256 amount = self.stake;
+        self.stake = 0;
+        emit StakeWithdrawn(msg.sender, amount);
+        _pay(msg.sender, amount);
+    }
+
+    /// @inheritdoc IMECRegistry
+    function admit(address account, bool admitted) external onlyRole(ADMITTER_ROLE) {
+        _admitted[account] = admitted;
+        emit AdmissionSet(account, admitted);
+    }
+
+    /// @inheritdoc IMECRegistry
+    function slash(address account, uint16 basisPoints, bytes32 reason)
+        external
+        nonReentrant
+        onlyRole(SLASHER_ROLE)
+    {
+        Server storage self = _servers[account];
+        if (self.status != Status.Active && self.status != Status.Leaving) {
+            revert RegistryWrongStatus(account, self.status);
+        }
+        uint256 amount = (uint256(self.stake) * basisPoints) / _BASIS_POINTS;
+        // forge-lint: disable-next-line(unsafe-typecast)
+        self.stake -= uint128(amount); // a share of it
+        self.status = Status.Expelled;
+        self.unbondsAt = uint40(block.timestamp) + unbondingTime;
+        emit ServerSlashed(account, amount, reason);
+        _pay(slashedTo, amount);
+    }
+
+    /// @inheritdoc IMECRegistry
+    function isActive(address account) external view returns (bool) {
+        return _servers[account].status == Status.Active;
+    }
+
+    /// @inheritdoc IMECRegistry
+    function server(address account) external view returns (Server memory) {
+        return _servers[account];
+    }
+
+    /// @inheritdoc IMECRegistry
+    function count() external view returns (uint256) {
+        return _count;
+    }
+
+    function _pay(address to, uint256 amount) private {
+        if (amount == 0) return;
+        (bool paid,) = to.call{value: amount}("");
+        if (!paid) revert RegistryPaymentFailed(to, amount);
+    }
+}
