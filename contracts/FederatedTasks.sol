@@ -241,7 +241,7 @@ contract FederatedTasks is IFederatedTasks {
         Task storage self = _tasks[task];
         Proposal storage proposal = _proposals[task];
         // A prepared value must be proposed again as it was, so the bitmap of that time holds.
-        uint256 missing = self.consensus.status(task).prepared != 0 ? proposal.missing : missingOf(task);
+        uint256 missing = self.consensus.status(task).prepared != 0 ? proposal.missing : _missingOf(task);
         bytes32 digest = _valueDigest(task, number, model, modelSize, missing);
         proposal.proposer = msg.sender;
         proposal.modelSize = modelSize;
@@ -278,6 +278,24 @@ contract FederatedTasks is IFederatedTasks {
     // ---------------------------------------------------------------- queries
 
     /// @inheritdoc IFederatedTasks
+    function stateOf(uint256 task) external view returns (State memory) {
+        Task storage self = _existing(task);
+        Round memory round = _rounds[task];
+        return State({
+            round: round,
+            committee: self.committee,
+            committed: _seatsOf(_tagged(_committed[task], round.number)),
+            submitted: _seatsOf(_tagged(_submitted[task], round.number)),
+            missing: _missingOf(task),
+            accumulator: _accumulators[task],
+            model: self.model,
+            modelSize: self.modelSize,
+            proposal: _proposals[task],
+            decision: self.consensus.status(task)
+        });
+    }
+
+    /// @inheritdoc IFederatedTasks
     function registry() external view returns (IMECRegistry) {
         return _registry;
     }
@@ -298,11 +316,6 @@ contract FederatedTasks is IFederatedTasks {
     }
 
     /// @inheritdoc IFederatedTasks
-    function roundOf(uint256 task) external view returns (Round memory) {
-        return _rounds[task];
-    }
-
-    /// @inheritdoc IFederatedTasks
     function memberOf(uint256 task, address server) external view returns (Member memory) {
         return _members[task][server];
     }
@@ -313,43 +326,13 @@ contract FederatedTasks is IFederatedTasks {
     }
 
     /// @inheritdoc IFederatedTasks
-    function committeeOf(uint256 task) external view returns (uint256) {
-        return _tasks[task].committee;
-    }
-
-    /// @inheritdoc IFederatedTasks
-    function modelOf(uint256 task) external view returns (bytes32 digest, uint32 size) {
-        return (_tasks[task].model, _tasks[task].modelSize);
-    }
-
-    /// @inheritdoc IFederatedTasks
-    function accumulatorOf(uint256 task) external view returns (bytes32) {
-        return _accumulators[task];
-    }
-
-    /// @inheritdoc IFederatedTasks
-    function submittedOf(uint256 task) external view returns (uint256) {
-        return _seatsOf(_tagged(_submitted[task], _rounds[task].number));
-    }
-
-    /// @inheritdoc IFederatedTasks
-    function missingOf(uint256 task) public view returns (uint256) {
-        return _seatsOf(_tagged(_tasks[task].missing, _rounds[task].number));
-    }
-
-    /// @inheritdoc IFederatedTasks
-    function proposalOf(uint256 task) external view returns (Proposal memory) {
-        return _proposals[task];
-    }
-
-    /// @inheritdoc IFederatedTasks
     function outcomeOf(uint256 task, uint32 number) external view returns (bytes32) {
         return _outcomes[task][number];
     }
 
     /// @inheritdoc IFederatedTasks
     function valueDigest(uint256 task, bytes32 model, uint32 modelSize) external view returns (bytes32) {
-        return _valueDigest(task, _rounds[task].number, model, modelSize, missingOf(task));
+        return _valueDigest(task, _rounds[task].number, model, modelSize, _missingOf(task));
     }
 
     // ---------------------------------------------------------------- inside
@@ -414,6 +397,10 @@ contract FederatedTasks is IFederatedTasks {
         Member memory member = _members[task][server];
         if (!_sits(member, round.number)) revert TasksNotMember(task, server);
         return 1 << member.seat;
+    }
+
+    function _missingOf(uint256 task) private view returns (uint256) {
+        return _seatsOf(_tagged(_tasks[task].missing, _rounds[task].number));
     }
 
     function _valueDigest(uint256 task, uint32 number, bytes32 model, uint32 modelSize, uint256 missing)

@@ -40,6 +40,7 @@ abstract contract CommitteeConsensus is IConsensus {
         uint32 round;
         uint16 view_;
         Stage stage;
+        Stage decidedIn;
         uint8 committeeSize;
         uint8 quorum;
         uint40 openedAt;
@@ -93,6 +94,7 @@ abstract contract CommitteeConsensus is IConsensus {
             round: round,
             view_: 0,
             stage: Stage.Propose,
+            decidedIn: Stage.None,
             committeeSize: uint8(size), // at most 240
             quorum: uint8(quorum),
             openedAt: uint40(block.timestamp),
@@ -143,7 +145,9 @@ abstract contract CommitteeConsensus is IConsensus {
         Decision memory decision = _decisions[task];
         if (decision.round != round) revert ConsensusWrongRound(task, round, decision.round);
         if (decision.view_ != view_) revert ConsensusWrongView(task, view_, decision.view_);
-        if (decision.stage != stage || stage == Stage.Propose || stage == Stage.Decided) {
+        // A vote that comes after the decisive one is recorded, and changes nothing.
+        bool late = decision.stage == Stage.Decided && decision.decidedIn == stage;
+        if ((!late && decision.stage != stage) || (stage != Stage.Prepare && stage != Stage.Commit)) {
             revert ConsensusWrongStage(task, stage, decision.stage);
         }
         if (block.timestamp > decision.deadline) revert ConsensusDeadlinePassed(task, decision.deadline);
@@ -155,6 +159,7 @@ abstract contract CommitteeConsensus is IConsensus {
         ballot = (ballot | bit) + (accept ? _ACCEPT : _REJECT);
         _ballots[task] = ballot;
         emit Voted(task, round, msg.sender, view_, stage, digest, accept);
+        if (late) return;
         if (accept) {
             if (_acceptsOf(ballot) == decision.quorum) _onQuorum(task, decision, digest);
         } else if (uint256(_rejectsOf(ballot)) + decision.quorum > decision.committeeSize) {
@@ -199,7 +204,9 @@ abstract contract CommitteeConsensus is IConsensus {
     // ---------------------------------------------------------------- for implementations
 
     /// @dev Must revert unless `proof` entitles `proposer` to propose in this view.
-    function _authorize(uint256 task, Decision memory decision, address proposer, bytes calldata proof) internal virtual;
+    function _authorize(uint256 task, Decision memory decision, address proposer, bytes calldata proof)
+        internal
+        virtual;
 
     /// @dev Who may propose; zero where the proof decides.
     function _leaderOf(uint256 task, uint32 round, uint16 view_) internal view virtual returns (address);
@@ -225,6 +232,7 @@ abstract contract CommitteeConsensus is IConsensus {
     }
 
     function _decide(uint256 task, Decision memory decision, bytes32 digest) internal {
+        decision.decidedIn = decision.stage;
         decision.stage = Stage.Decided;
         _decisions[task] = decision;
         _ledger.finalizeRound(task, decision.round, digest);

@@ -79,6 +79,29 @@ interface IFederatedTasks {
         uint256 missing;
     }
 
+    /// @param round the current round, or the last one
+    /// @param committee bitmap of the seats of that round's committee
+    /// @param committed bitmap of the seats that committed in it
+    /// @param submitted bitmap of the seats that submitted in it
+    /// @param missing bitmap of the updates that the next proposal leaves out
+    /// @param accumulator running hash over its updates
+    /// @param model digest of the current global model
+    /// @param modelSize its size in bytes
+    /// @param proposal the last proposal
+    /// @param decision where the consensus stands
+    struct State {
+        Round round;
+        uint256 committee;
+        uint256 committed;
+        uint256 submitted;
+        uint256 missing;
+        bytes32 accumulator;
+        bytes32 model;
+        uint32 modelSize;
+        Proposal proposal;
+        IConsensus.Status decision;
+    }
+
     /// @notice A task exists. What is not stored is here.
     event TaskCreated(
         uint256 indexed task,
@@ -201,31 +224,15 @@ interface IFederatedTasks {
     /// @notice Give the round up. Only for the task's consensus.
     function abortRound(uint256 task, uint32 round, bytes32 reason) external;
 
+    /// @notice Where a task stands: all that a server needs to know to take its next step, in one call.
+    function stateOf(uint256 task) external view returns (State memory);
+
     function registry() external view returns (IMECRegistry);
     function taskCount() external view returns (uint256);
     function consensusOf(uint256 task) external view returns (IConsensus);
     function ownerOf(uint256 task) external view returns (address);
-    function roundOf(uint256 task) external view returns (Round memory);
     function memberOf(uint256 task, address server) external view returns (Member memory);
     function seatHolder(uint256 task, uint8 seat) external view returns (address);
-
-    /// @notice Bitmap of the committee of the current round.
-    function committeeOf(uint256 task) external view returns (uint256);
-
-    /// @notice The current global model: digest and size.
-    function modelOf(uint256 task) external view returns (bytes32 digest, uint32 size);
-
-    /// @notice Running hash over the updates of the current round.
-    function accumulatorOf(uint256 task) external view returns (bytes32);
-
-    /// @notice Bitmap of the seats that submitted in the current round.
-    function submittedOf(uint256 task) external view returns (uint256);
-
-    /// @notice Bitmap of the seats whose updates the next proposal leaves out.
-    function missingOf(uint256 task) external view returns (uint256);
-
-    /// @notice The proposal before the consensus, or the last one.
-    function proposalOf(uint256 task) external view returns (Proposal memory);
 
     /// @notice keccak256(abi.encode(valueDigest, leader)) of a final round; zero otherwise.
     function outcomeOf(uint256 task, uint32 round) external view returns (bytes32);
