@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
+import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
+import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {Bitmap} from "./libraries/Bitmap.sol";
 import {IConsensus} from "./interfaces/IConsensus.sol";
 import {IFederatedTasks} from "./interfaces/IFederatedTasks.sol";
@@ -9,7 +11,7 @@ import {IMECRegistry} from "./interfaces/IMECRegistry.sol";
 /// @title The round ledger
 /// @notice Storage is rewritten round after round: a submission touches the round's slot (read), the sender's seat
 /// (read), the bitmap of who submitted and the running hash, however many servers there are.
-contract FederatedTasks is IFederatedTasks {
+contract FederatedTasks is IFederatedTasks, EIP712 {
     using Bitmap for uint256;
 
     /// @notice Most seats of a task: one bitmap and its round tag share a slot.
@@ -17,7 +19,13 @@ contract FederatedTasks is IFederatedTasks {
     /// @notice Most rounds of a task: the round tag has 16 bits and must not repeat.
     uint32 public constant MAX_ROUNDS = type(uint16).max;
 
+    /// @notice EIP-712 type of a signed update.
+    bytes32 public constant UPDATE_TYPEHASH =
+        keccak256("Update(uint256 task,uint32 round,bytes32 digest,uint32 size,uint32 samples)");
+
     uint256 private constant _SEATS = (1 << MAX_MEMBERS) - 1;
+    uint16 private constant _WHOLE_STAKE = 10_000;
+    bytes32 private constant _WITHHELD = "withheld payload";
     bytes32 private constant _TOO_FEW_UPDATES = "too few updates";
 
     /// @dev What is set once per task, or changes once per round, and no submission reads.
@@ -28,6 +36,7 @@ contract FederatedTasks is IFederatedTasks {
         address owner;
         uint32 commitWindow;
         uint32 submitWindow;
+        uint16 withheldPenalty;
         bytes32 model;
         bytes32 rule;
         bytes32 ruleParamsHash;
@@ -57,7 +66,7 @@ contract FederatedTasks is IFederatedTasks {
     }
 
     /// @param registry_ who may take seats
-    constructor(IMECRegistry registry_) {
+    constructor(IMECRegistry registry_) EIP712("fbfl", "1") {
         _registry = registry_;
     }
 
@@ -73,6 +82,7 @@ contract FederatedTasks is IFederatedTasks {
         if (settings.maxPayload == 0 || settings.modelSize > settings.maxPayload) {
             revert TasksBadSettings("maxPayload");
         }
+        if (settings.withheldPenalty > _WHOLE_STAKE) revert TasksBadSettings("withheldPenalty");
         task = ++_taskCount;
         Task storage self = _tasks[task];
         self.consensus = settings.consensus;
@@ -82,6 +92,7 @@ contract FederatedTasks is IFederatedTasks {
         self.maxRounds = settings.maxRounds == 0 ? MAX_ROUNDS : settings.maxRounds;
         self.commitWindow = settings.commitWindow;
         self.submitWindow = settings.submitWindow;
+        self.withheldPenalty = settings.withheldPenalty;
         self.rule = settings.rule;
         self.ruleParamsHash = keccak256(settings.ruleParams);
         Round storage round = _rounds[task];
@@ -186,6 +197,35 @@ contract FederatedTasks is IFederatedTasks {
     }
 
     /// @inheritdoc IFederatedTasks
+    function submitBatch(uint256 task, uint32 number, SignedUpdate[] calldata updates) external {
+        Round memory round = _open(task, number, Phase.Submit);
+        if (round.commitReveal) revert TasksWrongCommitment(task, number, msg.sender);
+        uint256 submitted = _tagged(_submitted[task], number);
+        bytes32 accumulator = _accumulators[task];
+        RecordedUpdate[] memory recorded = new RecordedUpdate[](updates.length);
+        uint256 count;
+        for (uint256 i = 0; i < updates.length; ++i) {
+            SignedUpdate calldata update = updates[i];
+            _checkUpdate(round, update.size, update.samples);
+            bytes32 hash = _hashTypedDataV4(
+                keccak256(abi.encode(UPDATE_TYPEHASH, task, number, update.digest, update.size, update.samples))
+            );
+            address server = ECDSA.recover(hash, update.r, update.vs);
+            uint256 bit = _bitOf(task, round, server);
+            if (submitted & bit != 0) continue;
+            submitted |= bit;
+            accumulator = keccak256(abi.encode(accumulator, server, update.digest, update.size, update.samples));
+            recorded[count++] = RecordedUpdate(server, update.digest, update.size, update.samples);
+        }
+        assembly ("memory-safe") {
+            mstore(recorded, count) // cut off the places of the updates that were passed over
+        }
+        _submitted[task] = submitted;
+        _accumulators[task] = accumulator;
+        emit UpdatesSubmitted(task, number, recorded);
+    }
+
+    /// @inheritdoc IFederatedTasks
     function reportMissing(uint256 task, uint32 number, address server) external {
         Round memory round = _rounds[task];
         if (round.number != number) revert TasksWrongRound(task, number, round.number);
@@ -203,6 +243,11 @@ contract FederatedTasks is IFederatedTasks {
         if (reports.count() == (uint256(round.committeeSize) - 1) / 3 + 1) {
             _tasks[task].missing = _tagged(_tasks[task].missing, number) | (1 << seat);
             emit PayloadMissing(task, number, server);
+            uint16 penalty = _tasks[task].withheldPenalty;
+            if (penalty != 0) {
+                // Who has nothing left to lose must not be able to stop the round.
+                try _registry.slash(server, penalty, _WITHHELD, task) {} catch {}
+            }
         }
     }
 
@@ -348,8 +393,7 @@ contract FederatedTasks is IFederatedTasks {
         uint256 bit = _bitOf(task, round, server);
         uint256 submitted = _tagged(_submitted[task], round.number);
         if (submitted & bit != 0) revert TasksAlreadySubmitted(task, round.number, server);
-        if (size == 0 || size > round.maxPayload) revert TasksPayloadTooLarge(size, round.maxPayload);
-        if (samples == 0 || samples > round.maxSamples) revert TasksBadSampleCount(samples, round.maxSamples);
+        _checkUpdate(round, size, samples);
         _submitted[task] = submitted | bit;
         _accumulators[task] = keccak256(abi.encode(_accumulators[task], server, digest, size, samples));
         emit UpdateSubmitted(task, round.number, server, digest, size, samples);
@@ -424,6 +468,11 @@ contract FederatedTasks is IFederatedTasks {
                 modelSize
             )
         );
+    }
+
+    function _checkUpdate(Round memory round, uint32 size, uint32 samples) private pure {
+        if (size == 0 || size > round.maxPayload) revert TasksPayloadTooLarge(size, round.maxPayload);
+        if (samples == 0 || samples > round.maxSamples) revert TasksBadSampleCount(samples, round.maxSamples);
     }
 
     function _sits(Member memory member, uint32 number) private pure returns (bool) {

@@ -4,6 +4,7 @@ pragma solidity ^0.8.28;
 import {AccessControl} from "@openzeppelin/contracts/access/AccessControl.sol";
 import {ReentrancyGuard} from "@openzeppelin/contracts/utils/ReentrancyGuard.sol";
 import {IMECRegistry} from "./interfaces/IMECRegistry.sol";
+import {IRewardPool} from "./interfaces/IRewardPool.sol";
 
 /// @title The MEC servers that may take part
 /// @notice A server is admitted by an allow-list, or by a stake where a minimum is set: creating many identities costs
@@ -20,21 +21,18 @@ contract MECRegistry is IMECRegistry, AccessControl, ReentrancyGuard {
     uint256 public immutable minStake;
     /// @notice Seconds between leaving and withdrawing.
     uint40 public immutable unbondingTime;
-    /// @notice Where slashed stakes go.
-    address public immutable slashedTo;
 
     mapping(address account => Server) private _servers;
     mapping(address account => bool) private _admitted;
     uint32 private _count;
+    IRewardPool private _rewards;
 
     /// @param owner administers the roles, and admits
     /// @param minStake_ see `minStake`
     /// @param unbondingTime_ see `unbondingTime`
-    /// @param slashedTo_ see `slashedTo`
-    constructor(address owner, uint256 minStake_, uint40 unbondingTime_, address slashedTo_) {
+    constructor(address owner, uint256 minStake_, uint40 unbondingTime_) {
         minStake = minStake_;
         unbondingTime = unbondingTime_;
-        slashedTo = slashedTo_;
         _grantRole(DEFAULT_ADMIN_ROLE, owner);
         _grantRole(ADMITTER_ROLE, owner);
     }
@@ -77,7 +75,8 @@ contract MECRegistry is IMECRegistry, AccessControl, ReentrancyGuard {
         uint256 amount = self.stake;
         self.stake = 0;
         emit StakeWithdrawn(msg.sender, amount);
-        _pay(msg.sender, amount);
+        (bool paid,) = msg.sender.call{value: amount}("");
+        if (!paid) revert RegistryPaymentFailed(msg.sender, amount);
     }
 
     /// @inheritdoc IMECRegistry
@@ -86,8 +85,15 @@ contract MECRegistry is IMECRegistry, AccessControl, ReentrancyGuard {
         emit AdmissionSet(account, admitted);
     }
 
+    /// @notice Say where slashed stakes go; once. The pool needs the ledger's address, and the ledger this one's.
+    function setRewards(IRewardPool rewards_) external onlyRole(DEFAULT_ADMIN_ROLE) {
+        if (address(_rewards) != address(0)) revert RegistryRewardsAlreadySet(_rewards);
+        _rewards = rewards_;
+        emit RewardsSet(rewards_);
+    }
+
     /// @inheritdoc IMECRegistry
-    function slash(address account, uint16 basisPoints, bytes32 reason)
+    function slash(address account, uint16 basisPoints, bytes32 reason, uint256 task)
         external
         nonReentrant
         onlyRole(SLASHER_ROLE)
@@ -99,10 +105,13 @@ contract MECRegistry is IMECRegistry, AccessControl, ReentrancyGuard {
         uint256 amount = (uint256(self.stake) * basisPoints) / _BASIS_POINTS;
         // forge-lint: disable-next-line(unsafe-typecast)
         self.stake -= uint128(amount); // a share of it
-        self.status = Status.Expelled;
-        self.unbondsAt = uint40(block.timestamp) + unbondingTime;
-        emit ServerSlashed(account, amount, reason);
-        _pay(slashedTo, amount);
+        bool expelled = basisPoints == _BASIS_POINTS || self.stake < minStake;
+        if (expelled) {
+            self.status = Status.Expelled;
+            self.unbondsAt = uint40(block.timestamp) + unbondingTime;
+        }
+        emit ServerSlashed(account, task, reason, amount, expelled);
+        if (amount != 0) _rewards.fund{value: amount}(task);
     }
 
     /// @inheritdoc IMECRegistry
@@ -118,11 +127,5 @@ contract MECRegistry is IMECRegistry, AccessControl, ReentrancyGuard {
     /// @inheritdoc IMECRegistry
     function count() external view returns (uint256) {
         return _count;
-    }
-
-    function _pay(address to, uint256 amount) private {
-        if (amount == 0) return;
-        (bool paid,) = to.call{value: amount}("");
-        if (!paid) revert RegistryPaymentFailed(to, amount);
     }
 }

@@ -44,6 +44,17 @@ interface IConsensus {
         bytes32 prepared;
     }
 
+    /// @dev The EIP-712 struct that a member signs: Vote(uint256 task,uint32 round,uint16 view,uint8 stage,bytes32
+    /// valueDigest,bool accept).
+    struct Vote {
+        uint256 task;
+        uint32 round;
+        uint16 view_;
+        Stage stage;
+        bytes32 valueDigest;
+        bool accept;
+    }
+
     /// @notice A view began. `leader` is zero where the proof decides who may propose.
     event ViewStarted(
         uint256 indexed task, uint32 indexed round, uint16 indexed view_, address leader, uint40 deadline
@@ -62,12 +73,20 @@ interface IConsensus {
         bytes32 valueDigest,
         bool accept
     );
+    /// @notice Votes that were signed off-chain were recorded: `voters` is the bitmap of their seats.
+    event VotesRecorded(
+        uint256 indexed task, uint32 indexed round, uint16 view_, Stage stage, bytes32 valueDigest, uint256 voters
+    );
+    /// @notice A member signed two votes that exclude each other.
+    event Equivocation(uint256 indexed task, uint32 indexed round, address indexed voter, uint16 view_, Stage stage);
     /// @notice A value reached a prepare quorum: later views must propose it again.
     event Prepared(uint256 indexed task, uint32 indexed round, uint16 view_, bytes32 valueDigest);
-    /// @notice A proposal was voted down, or ran out of time, and its proposer may not propose in this round again.
+    /// @notice A leader was voted down or ran out of time: it may not propose in this round again.
     event ProposerBarred(uint256 indexed task, uint32 indexed round, address indexed proposer, uint16 view_);
 
     error ConsensusOnlyTasks(address caller);
+    error ConsensusNoEquivocation();
+    error ConsensusUnsafeQuorum();
     error ConsensusBadParameters(uint32 timeout, uint32 timeoutCap, uint16 maxViews);
     error ConsensusNotMember(uint256 task, address account);
     error ConsensusWrongRound(uint256 task, uint32 round, uint32 current);
@@ -99,6 +118,27 @@ interface IConsensus {
 
     /// @notice Vote on the proposal of this view. A voter votes once in each stage of each view.
     function attest(uint256 task, uint32 round, uint16 view_, Stage stage, bytes32 valueDigest, bool accept) external;
+
+    /// @notice Record votes for the proposal that members signed off-chain (EIP-712 `Vote`, `accept` true). Votes that
+    /// are recorded already are passed over.
+    /// @param signatures r and vs (EIP-2098) of each signature
+    function attestSigned(
+        uint256 task,
+        uint32 round,
+        uint16 view_,
+        Stage stage,
+        bytes32 valueDigest,
+        bytes32[2][] calldata signatures
+    ) external;
+
+    /// @notice Show that one member signed two votes in the same stage of the same view that exclude each other. It
+    /// loses its stake and is expelled.
+    function reportEquivocation(
+        Vote calldata first,
+        bytes32[2] calldata firstSignature,
+        Vote calldata second,
+        bytes32[2] calldata secondSignature
+    ) external;
 
     /// @notice End a view whose deadline has passed: the next view begins, or the round aborts. Only for the ledger.
     function onTimeout(uint256 task, uint32 round) external;

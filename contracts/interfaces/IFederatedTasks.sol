@@ -31,6 +31,7 @@ interface IFederatedTasks {
     /// @param maxRounds rounds after which the task ends, at most 65,535; 0: that many
     /// @param commitWindow seconds for commitments; 0: no commit-reveal
     /// @param submitWindow seconds for submissions
+    /// @param withheldPenalty what a server loses whose update nobody can fetch, in 1/10,000 of its stake
     /// @param consensusParams see the implementation of `consensus`
     struct TaskSettings {
         IConsensus consensus;
@@ -45,7 +46,26 @@ interface IFederatedTasks {
         uint32 maxRounds;
         uint32 commitWindow;
         uint32 submitWindow;
+        uint16 withheldPenalty;
         bytes consensusParams;
+    }
+
+    /// @dev An update signed by its server: EIP-712 Update(uint256 task,uint32 round,bytes32 digest,uint32 size,uint32
+    /// samples), signature as r and vs (EIP-2098).
+    struct SignedUpdate {
+        bytes32 digest;
+        uint32 size;
+        uint32 samples;
+        bytes32 r;
+        bytes32 vs;
+    }
+
+    /// @dev One update of a batch, as recorded.
+    struct RecordedUpdate {
+        address server;
+        bytes32 digest;
+        uint32 size;
+        uint32 samples;
     }
 
     /// @dev All that a submission has to know, in one slot.
@@ -127,6 +147,8 @@ interface IFederatedTasks {
     event UpdateSubmitted(
         uint256 indexed task, uint32 indexed round, address indexed server, bytes32 digest, uint32 size, uint32 samples
     );
+    /// @notice The updates of many servers were recorded, in this order.
+    event UpdatesSubmitted(uint256 indexed task, uint32 indexed round, RecordedUpdate[] updates);
     /// @notice Submissions closed; the consensus decides now.
     event SubmissionsClosed(uint256 indexed task, uint32 indexed round, uint8 updates, bytes32 accumulator);
     /// @notice A member could not fetch the recorded update of `server`.
@@ -206,6 +228,9 @@ interface IFederatedTasks {
     /// @notice Record an update that was committed to.
     /// @param salt what the commitment was hidden with
     function reveal(uint256 task, uint32 round, bytes32 digest, uint32 size, uint32 samples, bytes32 salt) external;
+
+    /// @notice Record updates that their servers signed. Updates of servers that have one recorded are passed over.
+    function submitBatch(uint256 task, uint32 round, SignedUpdate[] calldata updates) external;
 
     /// @notice Report that the recorded update of `server` cannot be fetched. It is left out once f+1 members of the
     /// committee have said so before the proposal, f = floor((n-1)/3).

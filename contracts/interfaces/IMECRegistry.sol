@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
+import {IRewardPool} from "./IRewardPool.sol";
+
 /// @title Who may take part: the MEC servers, their stakes and their standing
 interface IMECRegistry {
     /// @dev `Leaving` servers are unbonding, `Expelled` ones were slashed; neither is active.
@@ -28,8 +30,12 @@ interface IMECRegistry {
     event ServerJoined(address indexed server, uint32 indexed index, uint256 stake, string url);
     /// @notice A server retired; its stake is withdrawable from `unbondsAt` on.
     event ServerRetired(address indexed server, uint40 unbondsAt);
-    /// @notice A server lost `amount` of its stake for `reason`; it is active no longer.
-    event ServerSlashed(address indexed server, uint256 amount, bytes32 indexed reason);
+    /// @notice A server lost `amount` of its stake for `reason`, in favour of the rewards of `task`.
+    event ServerSlashed(
+        address indexed server, uint256 indexed task, bytes32 indexed reason, uint256 amount, bool expelled
+    );
+    /// @notice Slashed stakes go to `rewards` from now on.
+    event RewardsSet(IRewardPool rewards);
     /// @notice A server took its stake back.
     event StakeWithdrawn(address indexed server, uint256 amount);
     /// @notice The allow-list changed.
@@ -41,6 +47,8 @@ interface IMECRegistry {
     error RegistryWrongStatus(address server, Status status);
     /// @notice The stake is still bonded.
     error RegistryStillBonded(address server, uint40 unbondsAt);
+    /// @notice The reward pool is set once.
+    error RegistryRewardsAlreadySet(IRewardPool rewards);
     /// @notice A payment failed.
     error RegistryPaymentFailed(address to, uint256 amount);
 
@@ -57,10 +65,11 @@ interface IMECRegistry {
     /// @notice Put a server on the allow-list, or take it off. Only for admitters.
     function admit(address server, bool admitted) external;
 
-    /// @notice Take a part of a server's stake and expel it. Only for slashers (consensus contracts).
+    /// @notice Take a part of a server's stake, which goes to the rewards of `task`. A server that loses all, or is
+    /// left with less than the minimum, is expelled. Only for slashers (the ledger and its consensus contracts).
     /// @param basisPoints share of the stake that is lost, of 10,000
-    /// @param reason what was proved, a short ASCII word
-    function slash(address server, uint16 basisPoints, bytes32 reason) external;
+    /// @param reason what was proved, a short ASCII text
+    function slash(address server, uint16 basisPoints, bytes32 reason, uint256 task) external;
 
     /// @notice Whether a server may join tasks.
     function isActive(address server) external view returns (bool);
