@@ -1,0 +1,1 @@
+"""The round ledger: networks, contracts and consensus. It knows nothing of models."""

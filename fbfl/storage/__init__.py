@@ -1,0 +1,1 @@
+"""Content-addressed payloads: CIDs, the tensor codec, and the stores that hold them."""
