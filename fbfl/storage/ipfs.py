@@ -1,0 +1,125 @@
+"""Payloads in IPFS, through the RPC of a Kubo daemon."""
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import ipfshttpclient
+import requests
+from ipfshttpclient import exceptions
+from urllib3.exceptions import ReadTimeoutError
+
+from fbfl.errors import InvalidInputError, PayloadNotFoundError, PayloadRefusedError, StorageError
+from fbfl.storage.store import Reference
+
+ENVIRONMENT_VARIABLE = "FBFL_IPFS"
+DEFAULT_ADDRESS = "/ip4/127.0.0.1/tcp/5001/http"
+PROFILE = {"cid-version": "1", "raw-leaves": "true", "chunker": "size-262144", "pin": "true"}
+
+
+class IpfsStore:
+    """A store behind the Kubo daemon at `address`, a multiaddr (else `FBFL_IPFS`, else port 5001 of this machine).
+
+    `timeout` in seconds bounds each request and the whole fetch of a payload; a connection that breaks is tried
+    `attempts` times. Only `get` waits for other peers.
+    """
+
+    def __init__(self, address: str | None = None, *, timeout: float = 30.0, attempts: int = 3) -> None:
+        self.address = address or os.environ.get(ENVIRONMENT_VARIABLE) or DEFAULT_ADDRESS
+        self.timeout = timeout
+        self.attempts = attempts
+        try:
+            # `connect` would refuse daemons newer than the client.
+            self._client = ipfshttpclient.Client(self.address, timeout=timeout)
+        except exceptions.AddressError as error:
+            raise InvalidInputError(
+                f"IPFS address {self.address!r} is not a multiaddr such as {DEFAULT_ADDRESS}"
+            ) from error
+
+    def put(self, data: bytes) -> Reference:
+        """Add and pin these bytes; `StorageError` if the daemon names them otherwise than fbfl does."""
+        reference = Reference.to(data)
+        cid = self._ask(lambda: self._client.add_bytes(data, opts=PROFILE))
+        if cid != reference.cid:
+            raise StorageError(f"the IPFS daemon at {self.address} stored {reference.cid} as {cid}")
+        return reference
+
+    def get(self, reference: Reference) -> bytes:
+        """The payload, verified, from whichever peer has it."""
+        try:
+            return reference.verify(self._ask(lambda: self._read(reference)))
+        except _AbsentError as error:
+            raise PayloadNotFoundError(f"payload {reference.cid} was not found through {self.address}") from error
+
+    def has(self, reference: Reference) -> bool:
+        """Whether the root block is on the daemon's own disk."""
+        try:
+            self._ask(lambda: self._client.block.stat(reference.cid, opts={"offline": "true"}))
+        except _AbsentError:
+            return False
+        return True
+
+    def pin(self, reference: Reference) -> None:
+        """Keep the payload on this daemon."""
+        try:
+            self._ask(lambda: self._client.pin.add(reference.cid))
+        except _AbsentError as error:
+            raise PayloadNotFoundError(f"payload {reference.cid} was not found through {self.address}") from error
+
+    def unpin(self, reference: Reference) -> None:
+        """Let the daemon's garbage collection take the payload."""
+        try:
+            self._ask(lambda: self._client.pin.rm(reference.cid))
+        except _AbsentError:
+            return
+
+    def _read(self, reference: Reference) -> bytes:
+        """At most one byte more than the reference says, within the time-out however slowly they come."""
+        deadline = time.monotonic() + self.timeout
+        data = bytearray()
+        with self._client.cat(reference.cid, length=reference.size + 1, stream=True) as chunks:
+            for chunk in chunks:
+                data += chunk
+                if len(data) > reference.size:
+                    raise PayloadRefusedError(
+                        f"payload {reference.cid} is longer than the {reference.size} bytes on record"
+                    )
+                if time.monotonic() > deadline:
+                    raise PayloadNotFoundError(f"payload {reference.cid} took longer than {self.timeout:g} s to fetch")
+        return bytes(data)
+
+    def _ask(self, request: Callable[[], Any]) -> Any:
+        """Make a request, again if the connection breaks; in words of ours when it fails for good."""
+        problem: Exception | None = None
+        for attempt in range(self.attempts):
+            if attempt:
+                time.sleep(min(0.1 * 2**attempt, 2.0))
+            try:
+                return request()
+            except exceptions.ErrorResponse as error:
+                message = str(error)
+                if any(sign in message for sign in ABSENT_SIGNS):
+                    raise _AbsentError(message) from error
+                raise StorageError(f"the IPFS daemon at {self.address} answered: {message}") from error
+            except (exceptions.Error, requests.RequestException) as error:
+                if _timed_out(error):
+                    raise _AbsentError("time-out") from error
+                problem = error
+        raise StorageError(
+            f"no IPFS daemon answers properly at {self.address} ({type(problem).__name__}); is it running?"
+        ) from problem
+
+
+def _timed_out(error: Exception) -> bool:
+    # A time-out in the middle of an answer comes as a broken connection with the time-out inside.
+    inner = error.args[0] if isinstance(error, requests.ConnectionError) and error.args else None
+    return isinstance(error, exceptions.TimeoutError | requests.Timeout) or isinstance(inner, ReadTimeoutError)
+
+
+ABSENT_SIGNS = ("not found", "could not find", "not pinned", "deadline exceeded")
+"""How Kubo's error messages say that it does not have something."""
+
+
+class _AbsentError(PayloadNotFoundError):
+    """The daemon works but does not have it, or nobody answered it in time."""

@@ -1,0 +1,66 @@
+"""The embedded store: one file per payload, named by its CID."""
+
+import errno
+from pathlib import Path
+
+from fbfl.atomic import write_atomically
+from fbfl.errors import PayloadNotFoundError, PayloadRefusedError, StorageError
+from fbfl.storage.store import Reference
+
+
+class LocalStore:
+    """A store in one folder, which is created if it is missing. A folder that cannot be made raises `StorageError`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _failure("make the payload folder", folder, error) from error
+
+    def put(self, data: bytes) -> Reference:
+        """Keep these bytes, whole or not at all; a damaged copy of them is replaced."""
+        reference = Reference.to(data)
+        path = self._path(reference)
+        try:
+            if not path.is_file() or path.read_bytes() != data:
+                write_atomically(path, data)
+        except OSError as error:
+            raise _failure("write the payload", path, error) from error
+        return reference
+
+    def get(self, reference: Reference) -> bytes:
+        """The payload, verified."""
+        path = self._path(reference)
+        try:
+            with path.open("rb") as file:
+                data = file.read(reference.size + 1)
+        except FileNotFoundError as error:
+            raise PayloadNotFoundError(f"payload {reference.cid} is not in {self.folder}") from error
+        except OSError as error:
+            raise _failure("read the payload", path, error) from error
+        if len(data) > reference.size:
+            raise PayloadRefusedError(f"payload {reference.cid} is longer than the {reference.size} bytes on record")
+        return reference.verify(data)
+
+    def has(self, reference: Reference) -> bool:
+        """Whether a file of this name exists; what is in it only `get` can tell."""
+        return self._path(reference).is_file()
+
+    def pin(self, reference: Reference) -> None:
+        """Nothing to do: what is in the folder stays."""
+
+    def unpin(self, reference: Reference) -> None:
+        """Delete the payload."""
+        try:
+            self._path(reference).unlink(missing_ok=True)
+        except OSError as error:
+            raise _failure("delete the payload", self._path(reference), error) from error
+
+    def _path(self, reference: Reference) -> Path:
+        return self.folder / reference.cid
+
+
+def _failure(action: str, path: Path, error: OSError) -> StorageError:
+    reason = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror or str(error)
+    return StorageError(f"cannot {action} {path}: {reason}")

@@ -1,0 +1,106 @@
+"""The payloads: a model or an update as safetensors bytes, with no room for anything else.
+
+Every value has exactly one encoding, so a payload that does not re-encode to itself (metadata, another order, bytes
+that nobody reads) is refused.
+"""
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, deserialize
+from safetensors.numpy import save
+
+from fbfl.errors import InvalidInputError, PayloadRefusedError
+from fbfl.tensors import ModelSpec, Vector
+
+STATE_PREFIX = "state."
+STATE_DTYPES = {"F32": np.float32, "F64": np.float64, "I64": np.int64}
+
+State = Mapping[str, npt.NDArray[Any]]
+"""Tensors that an aggregation rule carries from round to round, by name: float32, float64 or int64, any shape."""
+
+
+def encode(spec: ModelSpec, vector: Vector, state: State | None = None) -> bytes:
+    """The payload of a model or update, float32 [P], with the state of the rule if there is one.
+
+    Deterministic bytes. A wrong shape or dtype, NaN or Inf raises `InvalidInputError`.
+    """
+    if vector.dtype != np.float32:
+        raise InvalidInputError(f"weights are {vector.dtype}, a payload holds float32")
+    tensors = dict(zip(_names(spec), spec.unflatten(vector), strict=True))
+    for name, array in (state or {}).items():
+        if array.dtype.type not in STATE_DTYPES.values():
+            raise InvalidInputError(f"state {name!r} is {array.dtype}, allowed are float32, float64 and int64")
+        tensors[STATE_PREFIX + name] = array
+    for name, array in tensors.items():
+        if not np.all(np.isfinite(array)):
+            raise InvalidInputError(f"tensor {name!r} holds NaN or Inf")
+    # The library copies what the data pointer points to and would not see the strides of a view.
+    return save({name: np.ascontiguousarray(array).reshape(array.shape) for name, array in tensors.items()})
+
+
+def decode(spec: ModelSpec, data: bytes, state_limit: int = 0) -> tuple[Vector, dict[str, npt.NDArray[Any]]]:
+    """The model or update, float32 [P], and the state in a payload; `state_limit` as in `max_size`.
+
+    Raises `PayloadRefusedError` for bytes that `encode` would not have written for this model.
+    """
+    check_size(spec, len(data), state_limit)
+    try:
+        tensors = dict(deserialize(data))  # type: ignore[no-untyped-call]
+    except SafetensorError as error:
+        raise PayloadRefusedError(f"payload is not in the safetensors format: {error}") from error
+
+    parts = []
+    for name, tensor in zip(_names(spec), spec.tensors, strict=True):
+        content = tensors.pop(name, None)
+        if content is None:
+            raise PayloadRefusedError(f"payload lacks the tensor {name!r}")
+        if content["dtype"] != "F32" or tuple(content["shape"]) != tensor.shape:
+            found = f"{content['dtype']} {list(content['shape'])}"
+            raise PayloadRefusedError(f"tensor {name!r} is {found}, the model has F32 {list(tensor.shape)}")
+        parts.append(np.frombuffer(content["data"], dtype="<f4"))
+    vector = np.concatenate(parts).astype(np.float32, copy=False)
+
+    state = {}
+    for name, content in tensors.items():
+        if not name.startswith(STATE_PREFIX) or not state_limit:
+            raise PayloadRefusedError(f"payload has the tensor {name!r}, which the model has not")
+        if content["dtype"] not in STATE_DTYPES:
+            raise PayloadRefusedError(f"state {name!r} is {content['dtype']}, allowed are {', '.join(STATE_DTYPES)}")
+        dtype = np.dtype(STATE_DTYPES[content["dtype"]])
+        array = np.frombuffer(content["data"], dtype=dtype.newbyteorder("<")).astype(dtype, copy=False)
+        state[name.removeprefix(STATE_PREFIX)] = array.reshape(content["shape"])
+
+    try:
+        canonical = encode(spec, vector, state)
+    except InvalidInputError as error:
+        raise PayloadRefusedError(f"payload refused: {error}") from error
+    if canonical != data:
+        raise PayloadRefusedError("payload is not in its one canonical form: metadata, order or padding differ")
+    return vector, state
+
+
+def check_size(spec: ModelSpec, size: int, state_limit: int = 0) -> None:
+    """Refuse, before a byte of it is read, a payload of a size that this model cannot have."""
+    largest = max_size(spec, state_limit)
+    if not 0 <= size <= largest:
+        raise PayloadRefusedError(f"payload of {size} bytes, this model allows at most {largest}")
+
+
+@functools.cache
+def max_size(spec: ModelSpec, state_limit: int = 0) -> int:
+    """Bytes of the largest payload of this model.
+
+    `state_limit` is how many bytes the state may add, its names and shapes in the header included.
+    """
+    return len(encode(spec, np.zeros(spec.size, np.float32))) + state_limit
+
+
+def _names(spec: ModelSpec) -> list[str]:
+    names = [tensor.name for tensor in spec.tensors]
+    if len(set(names)) != len(names) or any(name.startswith(STATE_PREFIX) for name in names):
+        raise InvalidInputError(f"tensor names must differ and not start with {STATE_PREFIX!r}: {', '.join(names)}")
+    return names

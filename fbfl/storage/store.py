@@ -1,0 +1,58 @@
+"""What a payload store is, whoever keeps the bytes."""
+
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+from fbfl.errors import PayloadRefusedError
+from fbfl.storage.cid import cid_from_digest, digest_of
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A payload as the chain records it: the 32-byte root digest and the size in bytes."""
+
+    digest: bytes
+    size: int
+
+    @classmethod
+    def to(cls, data: bytes) -> Self:
+        """The reference of these bytes."""
+        return cls(digest_of(data), len(data))
+
+    @property
+    def cid(self) -> str:
+        """The CID of the payload."""
+        return cid_from_digest(self.digest, self.size)
+
+    def verify(self, data: bytes) -> bytes:
+        """`data` itself, if it is what is referred to; else raises `PayloadRefusedError`."""
+        if len(data) != self.size:
+            raise PayloadRefusedError(f"payload {self.cid} has {len(data)} bytes, its record says {self.size}")
+        if digest_of(data) != self.digest:
+            raise PayloadRefusedError(f"payload {self.cid} has other content than its digest says")
+        return data
+
+
+class Store(Protocol):
+    """Keeps payloads by content. Safe to use from several threads.
+
+    A failing disk or daemon raises `StorageError`.
+    """
+
+    def put(self, data: bytes) -> Reference:
+        """Keep these bytes; keeping them again changes nothing."""
+
+    def get(self, reference: Reference) -> bytes:
+        """The payload, verified on every read, never more than `reference.size` bytes of it.
+
+        Raises `PayloadNotFoundError` if nobody has it, `PayloadRefusedError` if what is there is something else.
+        """
+
+    def has(self, reference: Reference) -> bool:
+        """Whether the payload is kept here, without reading or fetching it."""
+
+    def pin(self, reference: Reference) -> None:
+        """Keep what was fetched, so that others can fetch it from here."""
+
+    def unpin(self, reference: Reference) -> None:
+        """The payload may go: its retention is over."""

@@ -1,0 +1,79 @@
+import hashlib
+
+import aleph_cid
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fbfl.errors import InvalidInputError
+from fbfl.storage.cid import CHUNK_SIZE, LINKS_PER_NODE, cid_from_digest, cid_of, digest_from_cid, digest_of
+
+# Printed by `ipfs add --cid-version=1 --raw-leaves` for zero bytes (and the first two by every IPFS tutorial).
+GOLDEN = {
+    b"": "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku",
+    b"hello world": "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e",
+    bytes(CHUNK_SIZE): "bafkreiekhhjkxu4ztk3tyng3er3ijhg56mb44oe3gwbgquhzu4afrg2ksa",
+    bytes(CHUNK_SIZE + 1): "bafybeigllfqgfpqydppr6cmv56g7ax4wyhruzswvcefv6j5kj77nzttfki",
+    bytes(3 * CHUNK_SIZE): "bafybeid46owk5sqnqfthygjki6atev4vaydr46nkmrseb2awrepry3k5hu",
+}
+
+
+def oracle(data: bytes) -> str:
+    hasher = aleph_cid.CidHasher.for_ipfs_v1_raw_leaves()
+    hasher.update(data)
+    return hasher.finalize()
+
+
+@pytest.mark.parametrize("data", GOLDEN, ids=[f"{len(data)} bytes" for data in GOLDEN])
+def test_known_files_have_their_known_cids(data: bytes) -> None:
+    assert cid_of(data) == GOLDEN[data]
+
+
+@settings(max_examples=30, deadline=None)
+@given(chunks=st.integers(0, 4), offset=st.integers(-2, 2), fill=st.binary(min_size=1, max_size=8))
+def test_equals_an_independent_implementation_around_chunk_boundaries(chunks: int, offset: int, fill: bytes) -> None:
+    size = max(0, chunks * CHUNK_SIZE + offset)
+    data = (fill * (size // len(fill) + 1))[:size]
+    assert cid_of(data) == oracle(data)
+
+
+@pytest.mark.parametrize("size", [LINKS_PER_NODE * CHUNK_SIZE, LINKS_PER_NODE * CHUNK_SIZE + 1])
+def test_equals_an_independent_implementation_where_the_tree_grows_a_level(size: int) -> None:
+    data = bytes(size)
+    assert cid_of(data) == oracle(data)
+
+
+def test_the_digest_of_one_chunk_is_its_sha256() -> None:
+    assert digest_of(b"abc") == hashlib.sha256(b"abc").digest()
+
+
+@given(digest=st.binary(min_size=32, max_size=32), size=st.integers(0, 2**62))
+def test_digest_and_size_say_all_that_the_cid_says(digest: bytes, size: int) -> None:
+    assert digest_from_cid(cid_from_digest(digest, size)) == digest
+
+
+@given(text=st.text(max_size=70))
+def test_what_is_no_cid_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInputError, match="is not a CIDv1"):
+        digest_from_cid(text)
+
+
+@pytest.mark.parametrize(
+    "cid",
+    [
+        "QmdfTbBqBPQ7VNxZEYEj14VmRuZBkqFbiwReogJgS1zR1n",  # version 0
+        GOLDEN[b""].upper(),
+        GOLDEN[b""] + "=",
+        GOLDEN[b""][:-1],
+        "bafyaabakaieac",  # identity hash
+    ],
+)
+def test_cids_outside_the_profile_are_refused(cid: str) -> None:
+    with pytest.raises(InvalidInputError, match="is not a CIDv1"):
+        digest_from_cid(cid)
+
+
+@pytest.mark.parametrize(("digest", "size"), [(b"short", 1), (bytes(32), -1)])
+def test_a_reference_that_cannot_be_is_refused(digest: bytes, size: int) -> None:
+    with pytest.raises(InvalidInputError, match="32 bytes"):
+        cid_from_digest(digest, size)

@@ -1,0 +1,100 @@
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from fbfl import atomic
+from fbfl.errors import PayloadNotFoundError, PayloadRefusedError, StorageError
+from fbfl.storage.local import LocalStore
+from fbfl.storage.store import Reference, Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path / "payloads")
+
+
+def stored_file(store: LocalStore, reference: Reference) -> Path:
+    return store.folder / reference.cid
+
+
+@pytest.mark.parametrize("size", [0, 1, 262_144, 262_145])
+def test_what_was_put_is_got(store: Store, size: int) -> None:
+    data = os.urandom(size)
+    reference = store.put(data)
+    assert reference == Reference.to(data)
+    assert store.has(reference)
+    assert store.get(reference) == data
+
+
+def test_putting_twice_keeps_one_file(store: LocalStore) -> None:
+    assert store.put(b"model") == store.put(b"model")
+    assert [file.name for file in store.folder.iterdir()] == [Reference.to(b"model").cid]
+
+
+def test_an_absent_payload_is_not_found(store: Store) -> None:
+    reference = Reference.to(b"never put")
+    assert not store.has(reference)
+    with pytest.raises(PayloadNotFoundError, match=reference.cid):
+        store.get(reference)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"moden", "other content"), (b"mode", "has 4 bytes"), (b"models", "longer than the 5 bytes")],
+)
+def test_a_damaged_payload_is_refused_on_every_read_and_healed_by_putting(
+    store: LocalStore, content: bytes, reason: str
+) -> None:
+    reference = store.put(b"model")
+    stored_file(store, reference).write_bytes(content)
+    for _ in range(2):
+        with pytest.raises(PayloadRefusedError, match=reason):
+            store.get(reference)
+    store.put(b"model")
+    assert store.get(reference) == b"model"
+
+
+def test_a_reference_that_claims_another_size_is_refused(store: LocalStore) -> None:
+    reference = store.put(b"model")
+    for size in (4, 6):
+        with pytest.raises(PayloadRefusedError, match=r"on record|record says"):
+            store.get(Reference(reference.digest, size))
+
+
+def test_an_unpinned_payload_is_gone(store: Store) -> None:
+    reference = store.put(b"model")
+    store.pin(reference)
+    assert store.has(reference)
+    store.unpin(reference)
+    store.unpin(reference)
+    assert not store.has(reference)
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_space(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(atomic.os, "fsync", no_space)
+    with pytest.raises(StorageError, match="the disk is full"):
+        store.put(b"model")
+    assert list(store.folder.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageError, match=r"cannot make the payload folder .*file/payloads: Not a directory"):
+        LocalStore(tmp_path / "file" / "payloads")
+
+
+def test_a_payload_that_cannot_be_read_is_said(store: LocalStore) -> None:
+    reference = store.put(b"model")
+    stored_file(store, reference).unlink()
+    stored_file(store, reference).mkdir()
+    with pytest.raises(StorageError, match=r"cannot read the payload .*: Is a directory"):
+        store.get(reference)
+    with pytest.raises(StorageError, match=r"cannot write the payload .*: Is a directory"):
+        store.put(b"model")
+    with pytest.raises(StorageError, match="cannot delete the payload"):
+        store.unpin(reference)
