@@ -8,10 +8,10 @@ rounding to float32 at the end. NumPy's own `sum` and `@` would leave the order 
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from fbfl.errors import AggregationError, NonFiniteUpdateError
 from fbfl.learning.aggregation.inputs import (
+    Floats,
     Matrix,
     Updates,
     Weights,
@@ -19,14 +19,14 @@ from fbfl.learning.aggregation.inputs import (
     as_weights,
     require_finite,
 )
-from fbfl.learning.aggregation.rule import Aggregate, answer, rule
+from fbfl.learning.aggregation.rulefunction import Aggregate, answer, rule
 from fbfl.tensors import Vector
 
 CHUNK = 16_384
 """Columns handled at a time: the float64 accumulator and the product stay in a core's cache."""
 
 
-def weighted_sum(matrix: Matrix, factors: Sequence[float]) -> npt.NDArray[np.float64]:
+def weighted_sum(matrix: Matrix, factors: Sequence[float]) -> Floats:
     """Return sum_i factors[i] * matrix[i] as float64 [P], in canonical order."""
     total = np.zeros(matrix.shape[1])
     product = np.empty(min(CHUNK, matrix.shape[1]))
@@ -37,7 +37,7 @@ def weighted_sum(matrix: Matrix, factors: Sequence[float]) -> npt.NDArray[np.flo
     return total
 
 
-def _add_product(total: npt.NDArray[np.float64], row: Vector, factor: float, product: npt.NDArray[np.float64]) -> None:
+def _add_product(total: Floats, row: Vector, factor: float, product: Floats) -> None:
     if factor == 1.0:
         total += row  # the same bits, one pass less
     else:
@@ -54,7 +54,7 @@ def sum_in_order(values: Iterable[float]) -> float:
     return total
 
 
-def mean_of_rows(matrix: Matrix, rows: Sequence[int]) -> npt.NDArray[np.float64]:
+def mean_of_rows(matrix: Matrix, rows: Sequence[int]) -> Floats:
     """Return the plain mean of some rows, added in the order given."""
     return weighted_sum(matrix[list(rows)], [1.0] * len(rows)) / len(rows)
 
@@ -84,7 +84,7 @@ class StreamingFedAvg:
 
     def __init__(self) -> None:
         self.count = 0
-        self._total: npt.NDArray[np.float64] | None = None
+        self._total: Floats | None = None
         self._weight = 0.0
         self._product = np.empty(CHUNK)
 

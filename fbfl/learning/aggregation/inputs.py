@@ -11,6 +11,8 @@ from fbfl.errors import AggregationError, NonFiniteUpdateError
 Matrix = npt.NDArray[np.float32]
 """Updates as float32 [n, P], a row per client in registry order."""
 
+Floats = npt.NDArray[np.float64]
+
 Updates = npt.ArrayLike | Sequence[npt.NDArray[np.float32]]
 Weights = npt.ArrayLike | Sequence[int] | None
 
@@ -43,7 +45,7 @@ def require_finite(matrix: Matrix) -> None:
         raise NonFiniteUpdateError(f"NaN or Inf in the update of client {', '.join(map(str, bad))}", bad)
 
 
-def as_weights(weights: Weights, n: int) -> npt.NDArray[np.float64]:
+def as_weights(weights: Weights, n: int) -> Floats:
     """Return n float64 weights; None means that all clients count the same."""
     if weights is None:
         return np.ones(n)

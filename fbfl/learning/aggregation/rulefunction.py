@@ -5,7 +5,7 @@ decorator `rule` turns it into the plain function of the public surface (`krum(u
 keeps the full answer within reach (`krum.aggregate(updates, f)` also tells the selected clients and the state).
 
 Whatever a rule needs besides updates and parameters it names as a parameter with one of the names of `CONTEXT`; who
-calls a rule by name (a federation, a server on a chain) then supplies it, see `resolve.AggregationRule`.
+calls a rule by name (a federation, a server on a chain) then supplies it, see `names.AggregationRule`.
 """
 
 import inspect
@@ -29,7 +29,8 @@ CONTEXT = {
     "weights": "sample counts of the updates, one per row",
     "state": "the `Aggregate.state` of the round before; empty in the first round",
     "clients": "the registry index of each row, so that state finds its client when some are missing",
-    "round_number": "the round, counted from 1; enters the seed of rules that draw at random",
+    "seed": "the seed of the task, for rules that draw at random",
+    "round_number": "the round, counted from 1; enters the draws too",
     "root_update": "the update [P] that a trusted party trained on data of its own (FLTrust)",
 }
 """The parameters that the caller's situation fills in rather than its settings."""
