@@ -190,9 +190,13 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
     /// @inheritdoc IFederatedTasks
     function reveal(uint256 task, uint32 number, bytes32 digest, uint32 size, uint32 samples, bytes32 salt) external {
         Round memory round = _open(task, number, Phase.Submit);
+        // A commitment from an earlier round may name this one; counting it would close the round on those of this round.
+        bool committed = _tagged(_committed[task], number) & _bitOf(task, round, msg.sender) != 0;
         bytes32 commitment =
             keccak256(abi.encode(block.chainid, address(this), task, number, msg.sender, digest, salt));
-        if (_commitments[task][msg.sender] != commitment) revert TasksWrongCommitment(task, number, msg.sender);
+        if (!committed || _commitments[task][msg.sender] != commitment) {
+            revert TasksWrongCommitment(task, number, msg.sender);
+        }
         _record(task, round, msg.sender, digest, size, samples);
     }
 
