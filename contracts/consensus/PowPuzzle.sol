@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {CommitteeConsensus} from "./CommitteeConsensus.sol";
 import {IConsensus} from "../interfaces/IConsensus.sol";
 import {IFederatedTasks} from "../interfaces/IFederatedTasks.sol";
@@ -13,7 +14,7 @@ contract PowPuzzle is CommitteeConsensus {
     /// @param rules see `CommitteeRules`
     /// @param target hashes below it solve the first puzzle
     /// @param solveTime seconds that a solution should take; the target moves towards it by at most a factor of 4 a
-    /// round. 0: the target stays
+    /// round, and up by that factor after a round that nobody solved. 0: the target stays
     struct PowParameters {
         CommitteeRules rules;
         uint256 target;
@@ -29,12 +30,11 @@ contract PowPuzzle is CommitteeConsensus {
     error PowWrongNonce(uint256 task, bytes32 hash, uint256 target);
 
     uint256 private constant _MAX_STEP = 4;
-    /// @dev Keeps the product of a target and a time inside 256 bits.
-    uint256 private constant _MAX_TARGET = type(uint256).max / type(uint40).max;
 
     mapping(uint256 task => uint256) private _targets;
     mapping(uint256 task => uint256) private _nextTargets;
     mapping(uint256 task => uint32) private _solveTimes;
+    mapping(uint256 task => bool) private _solved; // the current round's puzzle, in whatever view
     mapping(uint256 task => bytes32) private _accumulators;
 
     constructor(IFederatedTasks ledger_) CommitteeConsensus(ledger_) {}
@@ -43,7 +43,7 @@ contract PowPuzzle is CommitteeConsensus {
     /// @param params ABI encoding of `PowParameters`
     function configure(uint256 task, bytes calldata params) external onlyLedger {
         PowParameters memory parameters = abi.decode(params, (PowParameters));
-        if (parameters.target == 0 || parameters.target > _MAX_TARGET) revert PowBadTarget(parameters.target);
+        if (parameters.target == 0) revert PowBadTarget(parameters.target);
         _setRules(task, parameters.rules);
         _targets[task] = parameters.target;
         _nextTargets[task] = parameters.target;
@@ -75,15 +75,22 @@ contract PowPuzzle is CommitteeConsensus {
         bytes32 hash = hashOf(task, decision.round, decision.view_, proposer, nonce);
         uint256 target = _targets[task];
         if (uint256(hash) >= target) revert PowWrongNonce(task, hash, target);
-        uint256 nextTarget = _retarget(target, _solveTimes[task], block.timestamp - decision.openedAt);
-        // The first solution of the round sets the next target: a later view started from a longer clock.
-        if (decision.view_ == 0) _nextTargets[task] = nextTarget;
+        if (!_solved[task]) {
+            // The first solution of the round sets the next target: later ones start from a longer clock.
+            _solved[task] = true;
+            _nextTargets[task] = _retarget(target, _solveTimes[task], block.timestamp - decision.openedAt);
+        }
         emit PuzzleSolved(task, decision.round, proposer, nonce, _nextTargets[task]);
     }
 
     function _onOpen(uint256 task, uint32, bytes32 accumulator) internal override {
         _accumulators[task] = accumulator;
-        if (_targets[task] != _nextTargets[task]) _targets[task] = _nextTargets[task];
+        uint256 target = _nextTargets[task];
+        if (_targets[task] != target) _targets[task] = target;
+        // Unless somebody solves this round's puzzle, the next one is easier: a target that no member can reach must not
+        // stay for ever.
+        _solved[task] = false;
+        _nextTargets[task] = _retarget(target, _solveTimes[task], type(uint40).max);
     }
 
     function _leaderOf(uint256, uint32, uint16) internal pure override returns (address) {
@@ -92,9 +99,9 @@ contract PowPuzzle is CommitteeConsensus {
 
     function _retarget(uint256 target, uint256 wanted, uint256 taken) private pure returns (uint256) {
         if (wanted == 0) return target;
-        uint256 low = (target - 1) / _MAX_STEP + 1;
-        uint256 high = target * _MAX_STEP < _MAX_TARGET ? target * _MAX_STEP : _MAX_TARGET;
-        uint256 next = (target * taken) / wanted;
-        return next > high ? high : next < low ? low : next;
+        uint256 longest = wanted * _MAX_STEP;
+        uint256 quarter = Math.mulDiv(target, Math.min(taken, longest), longest); // at most the target: never overflows
+        uint256 next = quarter > type(uint256).max / _MAX_STEP ? type(uint256).max : quarter * _MAX_STEP;
+        return Math.max(next, (target - 1) / _MAX_STEP + 1);
     }
 }
