@@ -248,10 +248,9 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
             _tasks[task].missing = _tagged(_tasks[task].missing, number) | (1 << seat);
             emit PayloadMissing(task, number, server);
             uint16 penalty = _tasks[task].withheldPenalty;
-            if (penalty != 0) {
-                // Who has nothing left to lose must not be able to stop the round.
-                try _registry.slash(server, penalty, _WITHHELD, task) {} catch {}
-            }
+            // Who has nothing left to lose must not be able to stop the round. No `try`: the last reporter could make
+            // the penalty fail by sending little gas, or out of a withdrawal that holds the registry's lock.
+            if (penalty != 0 && _registry.isSlashable(server)) _registry.slash(server, penalty, _WITHHELD, task);
         }
     }
 
