@@ -489,7 +489,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
     }
 
     function _sits(Member memory member, uint32 number) private pure returns (bool) {
-        return member.since != 0 && member.since <= number && number < member.until;
+        return member.since <= number && number < member.until; // `until` is zero where there is no seat
     }
 
     function _isOver(Phase phase) private pure returns (bool) {

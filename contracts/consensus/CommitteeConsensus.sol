@@ -52,6 +52,11 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
         uint40 deadline;
     }
 
+    /// @param votes who voted in this stage (240 bits), votes for plus one (8 bits), votes against (8 bits)
+    struct Ballot {
+        uint256 votes;
+    }
+
     /// @notice EIP-712 type of a signed vote.
     bytes32 public constant VOTE_TYPEHASH =
         keccak256("Vote(uint256 task,uint32 round,uint16 view,uint8 stage,bytes32 valueDigest,bool accept)");
@@ -60,6 +65,8 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
     bytes32 private constant _EQUIVOCATION = "equivocation";
     bytes32 private constant _REJECTED = "rejected aggregate";
     bytes32 private constant _TOO_MANY_VIEWS = "too many views";
+    /// @dev A ballot without votes: zero marks a digest that is not before the committee.
+    uint256 private constant _NO_VOTES = _ACCEPT;
     uint256 private constant _ACCEPT = 1 << 240;
     uint256 private constant _REJECT = 1 << 248;
 
@@ -73,9 +80,9 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
     mapping(uint256 task => uint256) private _barred;
     mapping(uint256 task => bytes32) private _proposals;
     mapping(uint256 task => address) private _proposers;
-    /// @dev Who voted in this stage (240 bits), votes for (8 bits), votes against (8 bits). One proposal is before the
-    /// committee at a time, so one slot is enough for all views and rounds.
-    mapping(uint256 task => uint256) private _ballots;
+    /// @dev By the digest of the proposal, so that a vote finds out by the ballot itself whether its digest is before the
+    /// committee. One proposal is at a time, and its ballot is cleared when it is over.
+    mapping(uint256 task => mapping(bytes32 digest => Ballot)) private _ballots;
 
     modifier onlyLedger() {
         if (msg.sender != address(_ledger)) revert ConsensusOnlyTasks(msg.sender);
@@ -113,6 +120,7 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
             deadline: deadline
         });
         // forge-lint: disable-end(unsafe-typecast)
+        _clearBallot(task);
         if (_committees[task] != committee) _committees[task] = committee;
         if (_barred[task] != 0) _barred[task] = 0;
         _onOpen(task, round, accumulator);
@@ -139,7 +147,7 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
         _proposers[task] = proposer;
         emit Proposed(task, round, proposer, decision.view_, digest);
         // A proposal is its proposer's vote for it.
-        _ballots[task] = _ACCEPT | bit;
+        _ballots[task][digest].votes = (_NO_VOTES + _ACCEPT) | bit;
         if (decision.quorum == 1) _onQuorum(task, decision, digest);
     }
 
@@ -155,17 +163,19 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
 
     /// @inheritdoc IConsensus
     function attest(uint256 task, uint32 round, uint16 view_, Stage stage, bytes32 digest, bool accept) external {
-        (Decision memory decision, bool late) = _voting(task, round, view_, stage, digest);
+        Decision memory decision = _voting(task, round, view_, stage);
+        (Ballot storage ballot, uint256 votes) = _ballotOf(task, digest);
         uint256 bit = _bitOf(task, round, msg.sender);
-        uint256 ballot = _ballots[task];
-        if (ballot & bit != 0) revert ConsensusAlreadyVoted(task, msg.sender);
-        ballot = (ballot | bit) + (accept ? _ACCEPT : _REJECT);
-        _ballots[task] = ballot;
+        if (votes & bit != 0) revert ConsensusAlreadyVoted(task, msg.sender);
+        unchecked {
+            votes = (votes | bit) + (accept ? _ACCEPT : _REJECT); // at most one per seat: 240
+        }
+        ballot.votes = votes;
         emit Voted(task, round, msg.sender, view_, stage, digest, accept);
-        if (late) return;
+        if (decision.stage == Stage.Decided) return; // too late to change anything
         if (accept) {
-            if (_acceptsOf(ballot) == decision.quorum) _onQuorum(task, decision, digest);
-        } else if (_rejectsOf(ballot) == decision.quorum) {
+            if (_acceptsOf(votes) == decision.quorum) _onQuorum(task, decision, digest);
+        } else if (_rejectsOf(votes) == decision.quorum) {
             _nextView(task, decision, true);
         }
     }
@@ -179,18 +189,18 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
         bytes32 digest,
         bytes32[2][] calldata signatures
     ) external {
-        (Decision memory decision, bool late) = _voting(task, round, view_, stage, digest);
+        Decision memory decision = _voting(task, round, view_, stage);
+        (Ballot storage ballot, uint256 votes) = _ballotOf(task, digest);
         bytes32 hash = _hashOf(Vote(task, round, view_, stage, digest, true));
-        uint256 ballot = _ballots[task];
-        uint256 before = ballot;
+        uint256 before = votes;
         for (uint256 i = 0; i < signatures.length; ++i) {
             uint256 bit = _bitOf(task, round, ECDSA.recover(hash, signatures[i][0], signatures[i][1]));
-            if (ballot & bit == 0) ballot = (ballot | bit) + _ACCEPT;
+            if (votes & bit == 0) votes = (votes | bit) + _ACCEPT;
         }
-        _ballots[task] = ballot;
+        ballot.votes = votes;
         // forge-lint: disable-next-line(unsafe-typecast)
-        emit VotesRecorded(task, round, view_, stage, digest, uint240(ballot ^ before)); // the seats alone
-        if (!late && _acceptsOf(ballot) >= decision.quorum) _onQuorum(task, decision, digest);
+        emit VotesRecorded(task, round, view_, stage, digest, uint240(votes ^ before)); // the seats alone
+        if (decision.stage != Stage.Decided && _acceptsOf(votes) >= decision.quorum) _onQuorum(task, decision, digest);
     }
 
     /// @inheritdoc IConsensus
@@ -228,15 +238,15 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
     function status(uint256 task) external view returns (Status memory) {
         Decision memory decision = _decisions[task];
         bool proposed = decision.stage != Stage.None && decision.stage != Stage.Propose;
-        uint256 ballot = proposed ? _ballots[task] : 0;
+        uint256 votes = proposed ? _ballots[task][_proposals[task]].votes : 0;
         return Status({
             round: decision.round,
             view_: decision.view_,
             stage: decision.stage,
             committeeSize: decision.committeeSize,
             quorum: decision.quorum,
-            accepts: _acceptsOf(ballot),
-            rejects: _rejectsOf(ballot),
+            accepts: votes == 0 ? 0 : _acceptsOf(votes),
+            rejects: _rejectsOf(votes),
             openedAt: decision.openedAt,
             deadline: decision.deadline,
             leader: decision.stage == Stage.None ? address(0) : _leaderOf(task, decision.round, decision.view_),
@@ -290,11 +300,11 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
     }
 
     /// @dev Has the committee vote on the prepared proposal once more.
-    function _startCommit(uint256 task, Decision memory decision) internal {
+    function _startCommit(uint256 task, Decision memory decision, bytes32 digest) internal {
         decision.stage = Stage.Commit;
         decision.deadline = uint40(block.timestamp) + _timeoutOf(task, decision.view_);
         _decisions[task] = decision;
-        _ballots[task] = 0;
+        _ballots[task][digest].votes = _NO_VOTES;
     }
 
     function _inView(uint256 task, uint32 round, uint16 view_) internal view returns (Decision memory decision) {
@@ -313,6 +323,7 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
             _barred[task] |= _bitOf(task, round, blamed);
             emit ProposerBarred(task, round, blamed, decision.view_);
         }
+        _clearBallot(task);
         decision.view_ += 1;
         bool givenUp = decision.view_ >= rules.maxViews;
         decision.stage = givenUp ? Stage.Decided : Stage.Propose;
@@ -338,13 +349,13 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
     }
 
     function _bitOf(uint256 task, uint32 round, address member) internal view returns (uint256) {
-        if (!_isMember(task, round, member)) revert ConsensusNotMember(task, member);
-        return 1 << _seats[task][member].index;
+        Seat memory seat = _seats[task][member];
+        if (!_sits(seat, round)) revert ConsensusNotMember(task, member);
+        return 1 << seat.index;
     }
 
     function _isMember(uint256 task, uint32 round, address member) internal view returns (bool) {
-        Seat memory seat = _seats[task][member];
-        return seat.since != 0 && seat.since <= round && round < seat.until;
+        return _sits(_seats[task][member], round);
     }
 
     function _isBarred(uint256 task, address member) internal view returns (bool) {
@@ -360,20 +371,28 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
 
     // ---------------------------------------------------------------- inside
 
-    function _voting(uint256 task, uint32 round, uint16 view_, Stage stage, bytes32 digest)
+    function _voting(uint256 task, uint32 round, uint16 view_, Stage stage)
         private
         view
-        returns (Decision memory decision, bool late)
+        returns (Decision memory decision)
     {
         decision = _inView(task, round, view_);
         // A vote that comes after the decisive one is recorded, and changes nothing.
-        late = decision.stage == Stage.Decided && decision.decidedIn == stage;
-        if ((!late && decision.stage != stage) || (stage != Stage.Prepare && stage != Stage.Commit)) {
+        bool open_ = decision.stage == stage || (decision.stage == Stage.Decided && decision.decidedIn == stage);
+        if (!open_ || (stage != Stage.Prepare && stage != Stage.Commit)) {
             revert ConsensusWrongStage(task, stage, decision.stage);
         }
         if (block.timestamp > decision.deadline) revert ConsensusDeadlinePassed(task, decision.deadline);
-        bytes32 proposal = _proposals[task];
-        if (proposal != digest) revert ConsensusWrongDigest(task, digest, proposal);
+    }
+
+    function _ballotOf(uint256 task, bytes32 digest) private view returns (Ballot storage ballot, uint256 votes) {
+        ballot = _ballots[task][digest];
+        votes = ballot.votes;
+        if (votes == 0) revert ConsensusWrongDigest(task, digest, _proposals[task]);
+    }
+
+    function _clearBallot(uint256 task) private {
+        delete _ballots[task][_proposals[task]];
     }
 
     function _hashOf(Vote memory vote) private view returns (bytes32) {
@@ -386,13 +405,19 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
         );
     }
 
-    function _acceptsOf(uint256 ballot) private pure returns (uint8) {
-        // forge-lint: disable-next-line(unsafe-typecast)
-        return uint8(ballot / _ACCEPT);
+    function _sits(Seat memory seat, uint32 round) private pure returns (bool) {
+        return seat.since <= round && round < seat.until; // `until` is zero where there is no seat
     }
 
-    function _rejectsOf(uint256 ballot) private pure returns (uint8) {
+    function _acceptsOf(uint256 votes) private pure returns (uint8) {
+        unchecked {
+            // forge-lint: disable-next-line(unsafe-typecast)
+            return uint8(votes / _ACCEPT) - 1; // see `_NO_VOTES`
+        }
+    }
+
+    function _rejectsOf(uint256 votes) private pure returns (uint8) {
         // forge-lint: disable-next-line(unsafe-typecast)
-        return uint8(ballot / _REJECT);
+        return uint8(votes / _REJECT);
     }
 }

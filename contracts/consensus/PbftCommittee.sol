@@ -63,7 +63,7 @@ contract PbftCommittee is CommitteeConsensus {
         }
         _prepared[task] = digest;
         emit Prepared(task, decision.round, decision.view_, digest);
-        _startCommit(task, decision);
+        _startCommit(task, decision, digest);
     }
 
     function _preparedOf(uint256 task, uint32) internal view override returns (bytes32) {
