@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {Bitmap} from "../libraries/Bitmap.sol";
+import {CompactSignature} from "../libraries/CompactSignature.sol";
 import {IConsensus} from "../interfaces/IConsensus.sol";
 import {IFederatedTasks} from "../interfaces/IFederatedTasks.sol";
 import {IMECRegistry} from "../interfaces/IMECRegistry.sol";
@@ -32,12 +32,6 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
         uint16 maxViews;
         QuorumRule quorumRule;
         uint16 rejectionPenalty;
-    }
-
-    struct Seat {
-        uint8 index;
-        uint32 since;
-        uint32 until;
     }
 
     /// @dev All that a vote has to know, in one slot.
@@ -74,7 +68,8 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
 
     mapping(uint256 task => CommitteeRules) private _rules;
     mapping(uint256 task => Decision) private _decisions;
-    mapping(uint256 task => mapping(address member => Seat)) private _seats;
+    /// @dev In one word, unpacked only as far as it is read: index (8 bits), since (32 bits), until (32 bits).
+    mapping(uint256 task => mapping(address member => uint256)) private _seats;
     mapping(uint256 task => mapping(uint8 seat => address)) private _holders;
     mapping(uint256 task => uint256) private _committees;
     mapping(uint256 task => uint256) private _barred;
@@ -98,7 +93,7 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
 
     /// @inheritdoc IConsensus
     function enroll(uint256 task, address member, uint8 seat, uint32 since, uint32 until) external onlyLedger {
-        _seats[task][member] = Seat({index: seat, since: since, until: until});
+        _seats[task][member] = uint256(seat) | (uint256(since) << 8) | (uint256(until) << 40);
         _holders[task][seat] = member;
     }
 
@@ -188,16 +183,12 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
         Stage stage,
         bytes32 digest,
         bytes32[2][] calldata signatures
-    ) external {
+    ) public {
         Decision memory decision = _voting(task, round, view_, stage);
-        (Ballot storage ballot, uint256 votes) = _ballotOf(task, digest);
         bytes32 hash = _hashOf(Vote(task, round, view_, stage, digest, true));
-        uint256 before = votes;
-        for (uint256 i = 0; i < signatures.length; ++i) {
-            uint256 bit = _bitOf(task, round, ECDSA.recover(hash, signatures[i][0], signatures[i][1]));
-            if (votes & bit == 0) votes = (votes | bit) + _ACCEPT;
-        }
-        ballot.votes = votes;
+        (, uint256 before) = _ballotOf(task, digest);
+        uint256 votes = _count(task, round, hash, signatures, before);
+        _ballots[task][digest].votes = votes;
         // forge-lint: disable-next-line(unsafe-typecast)
         emit VotesRecorded(task, round, view_, stage, digest, uint240(votes ^ before)); // the seats alone
         if (decision.stage != Stage.Decided && _acceptsOf(votes) >= decision.quorum) _onQuorum(task, decision, digest);
@@ -215,14 +206,14 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
         bytes32 firstHash = _hashOf(first);
         bytes32 secondHash = _hashOf(second);
         // Accepting one value and rejecting another is no contradiction, nor is rejecting two.
-        bool conflict = first.valueDigest == second.valueDigest
-            ? first.accept != second.accept
-            : first.accept && second.accept;
-        address voter = ECDSA.recover(firstHash, firstSignature[0], firstSignature[1]);
-        if (!sameStage || !conflict || voter != ECDSA.recover(secondHash, secondSignature[0], secondSignature[1])) {
+        bool conflict =
+            first.valueDigest == second.valueDigest ? first.accept != second.accept : first.accept && second.accept;
+        address voter = CompactSignature.signerOf(firstHash, firstSignature[0], firstSignature[1]);
+        address again = CompactSignature.signerOf(secondHash, secondSignature[0], secondSignature[1]);
+        if (!sameStage || !conflict || voter != again) {
             revert ConsensusNoEquivocation();
         }
-        if (_seats[first.task][voter].since == 0) revert ConsensusNotMember(first.task, voter);
+        if (_seats[first.task][voter] == 0) revert ConsensusNotMember(first.task, voter);
         emit Equivocation(first.task, first.round, voter, first.view_, first.stage);
         _ledger.registry().slash(voter, _WHOLE_STAKE, _EQUIVOCATION, first.task);
     }
@@ -264,9 +255,7 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
     // ---------------------------------------------------------------- for implementations
 
     /// @dev Must revert unless `proof` entitles `proposer` to propose in this view.
-    function _authorize(uint256 task, Decision memory decision, address proposer, bytes calldata proof)
-        internal
-        virtual;
+    function _authorize(uint256 task, Decision memory decision, address proposer, bytes calldata proof) internal virtual;
 
     /// @dev Who may propose; zero where the proof decides.
     function _leaderOf(uint256 task, uint32 round, uint16 view_) internal view virtual returns (address);
@@ -285,8 +274,10 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
     }
 
     function _setRules(uint256 task, CommitteeRules memory rules) internal {
-        if (rules.timeout == 0 || rules.timeoutCap < rules.timeout || rules.maxViews == 0
-            || rules.rejectionPenalty > _WHOLE_STAKE) {
+        if (
+            rules.timeout == 0 || rules.timeoutCap < rules.timeout || rules.maxViews == 0
+                || rules.rejectionPenalty > _WHOLE_STAKE
+        ) {
             revert ConsensusBadParameters(rules.timeout, rules.timeoutCap, rules.maxViews);
         }
         _rules[task] = rules;
@@ -317,8 +308,7 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
     function _nextView(uint256 task, Decision memory decision, bool rejected) internal {
         CommitteeRules memory rules = _rules[task];
         uint32 round = decision.round;
-        address blamed =
-            decision.stage == Stage.Propose ? _leaderOf(task, round, decision.view_) : _proposers[task];
+        address blamed = decision.stage == Stage.Propose ? _leaderOf(task, round, decision.view_) : _proposers[task];
         if (blamed != address(0)) {
             _barred[task] |= _bitOf(task, round, blamed);
             emit ProposerBarred(task, round, blamed, decision.view_);
@@ -349,9 +339,9 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
     }
 
     function _bitOf(uint256 task, uint32 round, address member) internal view returns (uint256) {
-        Seat memory seat = _seats[task][member];
+        uint256 seat = _seats[task][member];
         if (!_sits(seat, round)) revert ConsensusNotMember(task, member);
-        return 1 << seat.index;
+        return _bit(seat);
     }
 
     function _isMember(uint256 task, uint32 round, address member) internal view returns (bool) {
@@ -359,7 +349,7 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
     }
 
     function _isBarred(uint256 task, address member) internal view returns (bool) {
-        return _barred[task] & (1 << _seats[task][member].index) != 0;
+        return _barred[task] & _bit(_seats[task][member]) != 0;
     }
 
     function _timeoutOf(uint256 task, uint16 view_) internal view returns (uint32) {
@@ -391,6 +381,26 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
         if (votes == 0) revert ConsensusWrongDigest(task, digest, _proposals[task]);
     }
 
+    /// @dev The ballot with the votes of those who signed `hash`.
+    function _count(uint256 task, uint32 round, bytes32 hash, bytes32[2][] calldata signatures, uint256 votes)
+        private
+        view
+        returns (uint256)
+    {
+        mapping(address => uint256) storage seats = _seats[task];
+        for (uint256 i = 0; i < signatures.length; ++i) {
+            bytes32[2] calldata signature = signatures[i];
+            address voter = CompactSignature.signerOf(hash, signature[0], signature[1]);
+            uint256 seat = seats[voter];
+            if (!_sits(seat, round)) revert ConsensusNotMember(task, voter);
+            uint256 bit = _bit(seat);
+            unchecked {
+                if (votes & bit == 0) votes = (votes | bit) + _ACCEPT; // at most one per seat: 240
+            }
+        }
+        return votes;
+    }
+
     function _clearBallot(uint256 task) private {
         delete _ballots[task][_proposals[task]];
     }
@@ -398,15 +408,18 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
     function _hashOf(Vote memory vote) private view returns (bytes32) {
         return _hashTypedDataV4(
             keccak256(
-                abi.encode(
-                    VOTE_TYPEHASH, vote.task, vote.round, vote.view_, vote.stage, vote.valueDigest, vote.accept
-                )
+                abi.encode(VOTE_TYPEHASH, vote.task, vote.round, vote.view_, vote.stage, vote.valueDigest, vote.accept)
             )
         );
     }
 
-    function _sits(Seat memory seat, uint32 round) private pure returns (bool) {
-        return seat.since <= round && round < seat.until; // `until` is zero where there is no seat
+    function _sits(uint256 seat, uint32 round) private pure returns (bool) {
+        // forge-lint: disable-next-line(unsafe-typecast)
+        return uint32(seat >> 8) <= round && round < uint32(seat >> 40); // `until` is zero where there is no seat
+    }
+
+    function _bit(uint256 seat) private pure returns (uint256) {
+        return 1 << (seat & 0xff);
     }
 
     function _acceptsOf(uint256 votes) private pure returns (uint8) {

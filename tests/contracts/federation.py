@@ -12,8 +12,8 @@ from eth_hash.auto import keccak
 
 from fbfl.chain.digests import Domain, value_digest
 from fbfl.chain.pow import Puzzle, search
-from tests.contracts.deployment import MIN_STAKE, Deployment
 from tests.contracts.abi import NOBODY, Account, Contract, Receipt
+from tests.contracts.deployment import MIN_STAKE, Deployment
 
 EASY = 2**254
 """A puzzle target that every fourth nonce meets."""

@@ -8,8 +8,8 @@ from eth_hash.auto import keccak
 
 from fbfl.chain.digests import Domain, accumulate, initial_accumulator, update_commitment
 from fbfl.errors import ContractRevertError
-from tests.contracts.deployment import Deployment
 from tests.contracts.abi import NOBODY, Account, Chain, reverts
+from tests.contracts.deployment import Deployment
 from tests.contracts.federation import (
     INITIAL_MODEL,
     RULE_PARAMS,
@@ -18,7 +18,6 @@ from tests.contracts.federation import (
     Phase,
     Settings,
     Stage,
-    register,
     update_of,
 )
 
@@ -346,7 +345,7 @@ def test_a_batch_holds_nobody_elses_updates(found, servers: list[Account]) -> No
         federation.tasks.submitBatch(federation.task, 1, batch, by=servers[0])
     digest, size, samples, r, vs = federation.signed_update(servers[0])
     # A changed update has another signer, if any: nobody who sits here.
-    with pytest.raises(ContractRevertError, match=r"TasksNotMember|ECDSAInvalidSignature"):
+    with pytest.raises(ContractRevertError, match="TasksNotMember"):
         federation.tasks.submitBatch(federation.task, 1, [(digest, size, samples + 1, r, vs)], by=servers[0])
     with reverts("TasksBadSampleCount", samples=1001, maxSamples=1000):
         batch = [federation.signed_update(servers[0], samples=1001)]
@@ -452,9 +451,7 @@ def test_the_digest_of_a_proposal_commits_to_all_it_stands_on(found) -> None:
         "modelSize": 700,
         "missing": 0,
     }
-    assert federation.state.proposal == SimpleNamespace(
-        proposer=leader.address, modelSize=700, model=model, missing=0
-    )
+    assert federation.state.proposal == SimpleNamespace(proposer=leader.address, modelSize=700, model=model, missing=0)
 
 
 def test_a_final_round_replaces_the_model_and_keeps_its_outcome(found) -> None:
