@@ -283,7 +283,7 @@ def test_signatures_of_others_or_of_other_votes_do_not_count(voting: Federation,
     against = voting.signed_vote(voting.members[1], replace(ballot, accept=False))
     with pytest.raises(ContractRevertError, match="ConsensusNotMember"):
         voting.consensus.attestSigned(*arguments, [against], by=servers[9])
-    r, vs = voting.signed_vote(voting.members[1], ballot)
+    r, _ = voting.signed_vote(voting.members[1], ballot)
     with reverts("ConsensusNotMember", task=voting.task, account=NOBODY):
         voting.consensus.attestSigned(*arguments, [(r, bytes(32))], by=servers[9])
     assert voting.decision.accepts == 1
