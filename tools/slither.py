@@ -20,6 +20,7 @@ ARGUMENTS = REPOSITORY / "contracts" / "SLITHER.md"
 
 
 def main() -> int:
+    """Compare what slither finds with what contracts/SLITHER.md argues; returns the exit status."""
     install()
     found, argued = findings(), arguments()
     for detector, where in sorted(found - argued):
