@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {CommitteeConsensus} from "./CommitteeConsensus.sol";
 import {IConsensus} from "../interfaces/IConsensus.sol";
 import {IFederatedTasks} from "../interfaces/IFederatedTasks.sol";
@@ -29,8 +30,6 @@ contract PowPuzzle is CommitteeConsensus {
     error PowWrongNonce(uint256 task, bytes32 hash, uint256 target);
 
     uint256 private constant _MAX_STEP = 4;
-    /// @dev Keeps the product of a target and a time inside 256 bits.
-    uint256 private constant _MAX_TARGET = type(uint256).max / type(uint40).max;
 
     mapping(uint256 task => uint256) private _targets;
     mapping(uint256 task => uint256) private _nextTargets;
@@ -43,7 +42,7 @@ contract PowPuzzle is CommitteeConsensus {
     /// @param params ABI encoding of `PowParameters`
     function configure(uint256 task, bytes calldata params) external onlyLedger {
         PowParameters memory parameters = abi.decode(params, (PowParameters));
-        if (parameters.target == 0 || parameters.target > _MAX_TARGET) revert PowBadTarget(parameters.target);
+        if (parameters.target == 0) revert PowBadTarget(parameters.target);
         _setRules(task, parameters.rules);
         _targets[task] = parameters.target;
         _nextTargets[task] = parameters.target;
@@ -90,11 +89,13 @@ contract PowPuzzle is CommitteeConsensus {
         return address(0);
     }
 
+    /// @dev target * taken / wanted, but at most a factor of `_MAX_STEP` away from the target.
     function _retarget(uint256 target, uint256 wanted, uint256 taken) private pure returns (uint256) {
         if (wanted == 0) return target;
-        uint256 low = (target - 1) / _MAX_STEP + 1;
-        uint256 high = target * _MAX_STEP < _MAX_TARGET ? target * _MAX_STEP : _MAX_TARGET;
-        uint256 next = (target * taken) / wanted;
-        return next > high ? high : next < low ? low : next;
+        uint256 ceiling = type(uint256).max / _MAX_STEP;
+        if (taken >= wanted * _MAX_STEP) return target > ceiling ? type(uint256).max : target * _MAX_STEP;
+        if (taken * _MAX_STEP <= wanted) return (target - 1) / _MAX_STEP + 1;
+        if (target > ceiling) return target / wanted > type(uint256).max / taken ? type(uint256).max : target / wanted * taken;
+        return Math.mulDiv(target, taken, wanted);
     }
 }
