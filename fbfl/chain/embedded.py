@@ -1,0 +1,244 @@
+"""A chain inside this process: eth-tester on py-evm, with blocks that re-execute to the same state anywhere."""
+
+import hashlib
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+from eth.abc import BlockAPI
+from eth.consensus.noproof import NoProofConsensus
+from eth.constants import BLANK_ROOT_HASH, GENESIS_PARENT_HASH, ZERO_ADDRESS, ZERO_HASH32
+from eth.db.atomic import AtomicDB
+from eth.db.chain import ChainDB
+from eth.exceptions import TransactionNotFound as IndexMissing
+from eth.typing import AccountDetails
+from eth_keys.datatypes import PrivateKey
+from eth_tester import EthereumTester
+from eth_tester.backends.pyevm.main import PyEVMBackend
+from eth_tester.backends.pyevm.serializers import serialize_transaction, serialize_transaction_receipt
+from eth_tester.exceptions import TransactionNotFound
+from eth_typing import Address, ChecksumAddress, Hash32
+from eth_utils.address import to_canonical_address
+from web3 import EthereumTesterProvider, Web3
+from web3.types import RPCEndpoint, RPCResponse
+
+from fbfl.chain.rules import GAS_LIMIT, GENESIS_TIME, LondonChain, chain_class
+from fbfl.errors import InvalidInputError
+
+DEFAULT_ACCOUNTS = 11
+BALANCE = 1_000_000 * 10**18
+"""Wei of every account at the start."""
+
+
+def account_keys(number: int) -> list[PrivateKey]:
+    """The private keys of the first `number` accounts of every embedded chain. They are public: test money only."""
+    return [PrivateKey(hashlib.sha256(b"fbfl embedded account %d" % index).digest()) for index in range(number)]
+
+
+@dataclass(frozen=True)
+class Genesis:
+    """What a chain starts from: the header of block 0 (py-evm's field names) and the accounts."""
+
+    header: Mapping[str, Any]
+    alloc: Mapping[Address, AccountDetails]
+
+
+def default_genesis(accounts: int = DEFAULT_ACCOUNTS, difficulty: int = 1) -> Genesis:
+    """Block 0 with this many funded accounts; the same one every time."""
+    header = {
+        "coinbase": ZERO_ADDRESS,
+        "difficulty": difficulty,
+        "extra_data": b"",
+        "gas_limit": GAS_LIMIT,
+        "mix_hash": ZERO_HASH32,
+        "nonce": bytes(8),
+        "receipt_root": BLANK_ROOT_HASH,
+        "timestamp": GENESIS_TIME,
+        "transaction_root": BLANK_ROOT_HASH,
+    }
+    funded: AccountDetails = {"balance": BALANCE, "nonce": 0, "code": b"", "storage": {}}
+    return Genesis(header, {Address(key.public_key.to_canonical_address()): funded for key in account_keys(accounts)})
+
+
+class LondonBackend(PyEVMBackend):  # type: ignore[misc]
+    """eth-tester's view of one `LondonChain`."""
+
+    chain: LondonChain
+
+    def __init__(self, chain: LondonChain, keys: list[PrivateKey]) -> None:
+        self._given = chain, tuple(keys)
+        super().__init__()
+
+    def reset_to_genesis(self, *_args: Any, **_kwargs: Any) -> None:
+        """Take the chain as it is: eth-tester would make one of its own."""
+        self.chain, self.account_keys = self._given
+
+    def mine_blocks(self, num_blocks: int = 1, coinbase: bytes = ZERO_ADDRESS) -> tuple[bytes, ...]:
+        """Mine the waiting transactions, then empty blocks up to `num_blocks`."""
+        params = {} if coinbase == ZERO_ADDRESS else {"coinbase": coinbase}
+        return tuple(self.chain.mine_block(**params).hash for _ in range(num_blocks))
+
+    def time_travel(self, to_timestamp: int) -> int:
+        """Mine a block with this timestamp."""
+        self.chain.mine_block(timestamp=to_timestamp)
+        return to_timestamp
+
+    def revert_to_snapshot(self, snapshot: bytes) -> None:
+        """Make the block with this hash the head again, with no transaction waiting."""
+        head = self.chain.get_block_by_hash(Hash32(snapshot)).header
+        database = cast(ChainDB, self.chain.chaindb)
+        database._set_as_canonical_chain_head(database.db, head, GENESIS_PARENT_HASH)
+        self.chain.pool.clear()
+        self.chain.header = self.chain.create_header_from_parent(head)
+
+    def get_nonce(self, account: bytes, block_number: int | str = "latest") -> int:
+        """The next nonce of an account; the waiting transactions count for "pending"."""
+        mined: int = super().get_nonce(account, block_number)
+        return mined + self.chain.pooled(Address(account)) if block_number == "pending" else mined
+
+    def _normalize_transaction(self, transaction: dict[str, Any], block_number: int | str = "latest") -> Any:
+        if "nonce" not in transaction:
+            transaction = {**transaction, "nonce": self.get_nonce(transaction["from"], "pending")}
+        return super()._normalize_transaction(transaction, block_number)
+
+    # eth-tester looks for a transaction from the head backwards, which makes reading the logs of a long chain
+    # quadratic. The chain has an index; an entry left over from before a revert is told by its hash.
+
+    def get_transaction_by_hash(self, transaction_hash: bytes) -> Any:
+        """A mined transaction in eth-tester's terms."""
+        block, index = self._find(Hash32(transaction_hash))
+        return serialize_transaction(block, block.transactions[index], index, is_pending=False)
+
+    def get_transaction_receipt(self, transaction_hash: bytes) -> Any:
+        """A receipt in eth-tester's terms."""
+        block, index = self._find(Hash32(transaction_hash))
+        receipts = block.get_receipts(self.chain.chaindb)
+        return serialize_transaction_receipt(
+            block, receipts, block.transactions[index], index, is_pending=False, vm=self.chain.get_vm()
+        )
+
+    def _find(self, transaction_hash: Hash32) -> tuple[BlockAPI, int]:
+        try:
+            number, index = self.chain.get_canonical_transaction_index(transaction_hash)
+            if number < self.chain.header.block_number:
+                block = self.chain.get_canonical_block_by_number(number)
+                if block.transactions[index : index + 1] and block.transactions[index].hash == transaction_hash:
+                    return block, index
+        except IndexMissing:
+            pass
+        raise TransactionNotFound(f"No transaction found for transaction hash: 0x{transaction_hash.hex()}")
+
+
+class BatchingTester(EthereumTester):  # type: ignore[misc]
+    """Mines after every transaction, unless several are meant for one block."""
+
+    batching = False
+
+    def mine_block(self, *args: Any, **kwargs: Any) -> Any:
+        """Called by eth-tester after each transaction, and by `evm_mine`."""
+        return None if self.batching else super().mine_block(*args, **kwargs)
+
+    def _handle_filtering_for_transaction(self, transaction_hash: str) -> None:
+        """Feed no filter yet: there is no receipt before the block, which feeds them itself."""
+
+
+class LockedProvider(EthereumTesterProvider):
+    """One request at a time, so that the servers of a simulation may live in threads."""
+
+    def __init__(self, tester: EthereumTester, lock: threading.RLock) -> None:
+        super().__init__(tester)
+        self.lock = lock
+
+    def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
+        """Answer a JSON-RPC request."""
+        with self.lock:
+            return super().make_request(method, params)
+
+
+@dataclass(frozen=True)
+class EmbeddedChain:
+    """A running in-process chain. `w3` speaks to it; every transaction is mined at once, in a block of its own.
+
+    `keys` holds the private keys of `accounts`, which the chain also signs for.
+    """
+
+    genesis: Genesis
+    tester: BatchingTester
+    w3: Web3
+    keys: Mapping[ChecksumAddress, PrivateKey]
+    lock: threading.RLock
+
+    @property
+    def accounts(self) -> list[ChecksumAddress]:
+        """The funded accounts, in their fixed order."""
+        return list(self.keys)
+
+    @property
+    def chain(self) -> LondonChain:
+        """The py-evm chain."""
+        return cast(LondonChain, self.tester.backend.chain)
+
+    def mine(self, blocks: int = 1) -> None:
+        """Mine this many blocks."""
+        with self.lock:
+            self.tester.mine_blocks(blocks)
+
+    def travel(self, seconds: int) -> None:
+        """Let `seconds` (at least 1) pass from the head's time: the next block is that much later, and empty."""
+        with self.lock:
+            self.tester.backend.time_travel(self.chain.get_canonical_head().timestamp + seconds)
+
+    @contextmanager
+    def one_block(self) -> Iterator[None]:
+        """Put the transactions that are sent inside into one block (or more, where its gas limit needs it).
+
+        Their receipts exist only afterwards: do not wait for them inside.
+        """
+        self.tester.batching = True
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.tester.batching = False
+                while self.chain.pool:
+                    self.tester.mine_block()
+
+    def set_miner(self, address: ChecksumAddress) -> None:
+        """The coinbase of the blocks from now on."""
+        with self.lock:
+            self.chain.miner = Address(to_canonical_address(address))
+
+    def snapshot(self) -> bytes:
+        """The head, to return to with `revert`."""
+        return bytes(self.chain.get_canonical_head().hash)
+
+    def revert(self, snapshot: bytes) -> None:
+        """Forget every block after the snapshot."""
+        with self.lock:
+            self.tester.backend.revert_to_snapshot(snapshot)
+
+
+def start_chain(accounts: int = DEFAULT_ACCOUNTS) -> EmbeddedChain:
+    """A new chain at block 0, with this many funded accounts (at least 1)."""
+    if accounts < 1:
+        raise InvalidInputError(f"accounts = {accounts}, a chain needs at least 1")
+    return open_chain(default_genesis(accounts), chain_class(LondonChain, NoProofConsensus, difficulty=1))
+
+
+def open_chain(genesis: Genesis, kind: type[LondonChain]) -> EmbeddedChain:
+    """A chain of this class (see `fbfl.chain.rules`) at this genesis."""
+    chain = kind.from_genesis(AtomicDB(), dict(genesis.header), dict(genesis.alloc))
+    return attach(genesis, cast(LondonChain, chain), threading.RLock())
+
+
+def attach(genesis: Genesis, chain: LondonChain, lock: threading.RLock) -> EmbeddedChain:
+    """web3 on a py-evm chain; chains that mine together share the lock."""
+    keys = account_keys(len(genesis.alloc))
+    addresses = [Web3.to_checksum_address(key.public_key.to_canonical_address()) for key in keys]
+    tester = BatchingTester(LondonBackend(chain, keys))
+    w3 = Web3(LockedProvider(tester, lock))
+    # Without it web3 asks for all accounts, three times, before each call.
+    w3.eth.default_account = addresses[0]
+    return EmbeddedChain(genesis, tester, w3, dict(zip(addresses, keys, strict=True)), lock)
