@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from eth.abc import BlockAPI
-from eth.consensus.noproof import NoProofConsensus
 from eth.constants import BLANK_ROOT_HASH, GENESIS_PARENT_HASH, ZERO_ADDRESS, ZERO_HASH32
 from eth.db.atomic import AtomicDB
 from eth.db.chain import ChainDB
@@ -39,14 +38,17 @@ def account_keys(number: int) -> list[PrivateKey]:
 
 @dataclass(frozen=True)
 class Genesis:
-    """What a chain starts from: the header of block 0 (py-evm's field names) and the accounts."""
+    """What a chain starts from: the header of block 0 (py-evm's field names), the accounts, one of `SEALS`."""
 
     header: Mapping[str, Any]
     alloc: Mapping[Address, AccountDetails]
+    seal: str = "none"
 
 
-def default_genesis(accounts: int = DEFAULT_ACCOUNTS, difficulty: int = 1) -> Genesis:
-    """Block 0 with this many funded accounts; the same one every time."""
+def default_genesis(accounts: int = DEFAULT_ACCOUNTS, seal: str = "none", difficulty: int = 1) -> Genesis:
+    """Block 0 with this many funded accounts; the same one every time. Fewer than 1 raises `InvalidInputError`."""
+    if accounts < 1:
+        raise InvalidInputError(f"accounts = {accounts}, a chain needs at least 1")
     header = {
         "coinbase": ZERO_ADDRESS,
         "difficulty": difficulty,
@@ -59,7 +61,8 @@ def default_genesis(accounts: int = DEFAULT_ACCOUNTS, difficulty: int = 1) -> Ge
         "transaction_root": BLANK_ROOT_HASH,
     }
     funded: AccountDetails = {"balance": BALANCE, "nonce": 0, "code": b"", "storage": {}}
-    return Genesis(header, {Address(key.public_key.to_canonical_address()): funded for key in account_keys(accounts)})
+    addresses = [Address(key.public_key.to_canonical_address()) for key in account_keys(accounts)]
+    return Genesis(header, dict.fromkeys(addresses, funded), seal)
 
 
 class LondonBackend(PyEVMBackend):  # type: ignore[misc]
@@ -222,15 +225,18 @@ class EmbeddedChain:
 
 def start_chain(accounts: int = DEFAULT_ACCOUNTS) -> EmbeddedChain:
     """A new chain at block 0, with this many funded accounts (at least 1)."""
-    if accounts < 1:
-        raise InvalidInputError(f"accounts = {accounts}, a chain needs at least 1")
-    return open_chain(default_genesis(accounts), chain_class(LondonChain, NoProofConsensus, difficulty=1))
+    return open_chain(default_genesis(accounts))
 
 
-def open_chain(genesis: Genesis, kind: type[LondonChain]) -> EmbeddedChain:
-    """A chain of this class (see `fbfl.chain.rules`) at this genesis."""
-    chain = kind.from_genesis(AtomicDB(), dict(genesis.header), dict(genesis.alloc))
-    return attach(genesis, cast(LondonChain, chain), threading.RLock())
+def open_chain(genesis: Genesis) -> EmbeddedChain:
+    """A chain at block 0 of this genesis."""
+    return attach(genesis, make_chain(genesis), threading.RLock())
+
+
+def make_chain(genesis: Genesis) -> LondonChain:
+    """A py-evm chain at block 0, with a database of its own."""
+    kind = chain_class(genesis.seal, genesis.header["difficulty"])
+    return cast(LondonChain, kind.from_genesis(AtomicDB(), dict(genesis.header), dict(genesis.alloc)))
 
 
 def attach(genesis: Genesis, chain: LondonChain, lock: threading.RLock) -> EmbeddedChain:

@@ -5,16 +5,18 @@ block executes to the same state wherever it is executed again.
 """
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
-from eth.abc import BlockAPI, BlockHeaderAPI, ConsensusAPI, SignedTransactionAPI, TransactionBuilderAPI
+from eth.abc import BlockAPI, BlockHeaderAPI, BlockImportResult, SignedTransactionAPI, TransactionBuilderAPI
 from eth.chains.base import MiningChain
 from eth.constants import ZERO_ADDRESS
 from eth.vm.forks.byzantium.headers import configure_header
 from eth.vm.forks.london import LondonVM
 from eth.vm.forks.london.headers import create_london_header_from_parent
-from eth_typing import Address
+from eth_typing import Address, BlockNumber
 from eth_utils.exceptions import ValidationError
+
+from fbfl.chain.seals import SEALS
 
 CHAIN_ID = 131277322940537
 """What web3's eth-tester provider answers, whatever chain is behind it."""
@@ -28,7 +30,7 @@ class LondonChain(MiningChain):
     """A py-evm chain that collects transactions and executes them once, when it mines a block of them."""
 
     chain_id = CHAIN_ID
-    difficulty: int
+    consensus: type[Any]
     miner: Address = ZERO_ADDRESS
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -85,22 +87,28 @@ class LondonChain(MiningChain):
         """Mine a block of the waiting transactions; `params` are header fields."""
         pool, self.pool = self.pool, []
         block = self.build_block(pool, **params)
+        block = block.copy(header=self.consensus.seal(block.header))
         self.validate_block(block)
         self.chaindb.persist_block(block)
         self.pool = pool[len(block.transactions) :]
         self.header = self.create_header_from_parent(block.header)
         return block
 
+    def import_block(self, block: BlockAPI, perform_validation: bool = True) -> BlockImportResult:
+        """Execute and add the block of somebody else; whatever is wrong with it raises an exception.
+
+        The seal comes first: work that was not done is not worth executing.
+        """
+        self.validate_seal(block.header)
+        return super().import_block(block, perform_validation)
+
     def get_transaction_builder(self) -> type[TransactionBuilderAPI]:
         """What eth-tester makes transactions with."""
         return self.get_vm().get_transaction_builder()
 
 
-Kind = TypeVar("Kind", bound=LondonChain)
-
-
-def chain_class(kind: type[Kind], consensus: type[ConsensusAPI], difficulty: int) -> type[Kind]:
-    """A subclass of `kind` for one way to seal blocks and one difficulty, which every block must have.
+def chain_class(seal: str, difficulty: int) -> type[LondonChain]:
+    """The chain class for one of `SEALS` and one difficulty, which every block must have.
 
     The difficulty is fixed because time is logical: blocks come faster than a second, so their timestamps do not
     measure how long they took.
@@ -110,9 +118,13 @@ def chain_class(kind: type[Kind], consensus: type[ConsensusAPI], difficulty: int
         return difficulty
 
     class VM(LondonVM):
-        consensus_class = consensus
+        consensus_class = SEALS[seal]
         create_header_from_parent = staticmethod(create_london_header_from_parent(rule))
         compute_difficulty = staticmethod(rule)
         configure_header = configure_header(difficulty_fn=rule)  # what an imported block is held against
 
-    return type("Chain", (kind,), {"vm_configuration": ((0, VM),), "difficulty": difficulty})
+    class Chain(LondonChain):
+        vm_configuration = ((BlockNumber(0), VM),)
+        consensus = SEALS[seal]
+
+    return Chain
