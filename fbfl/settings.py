@@ -5,7 +5,6 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from fbfl.errors import InvalidInputError
@@ -15,7 +14,6 @@ STORES = ("local", "ipfs")
 MAX_SERVERS = 240
 
 Arguments = Mapping[str, object]
-_NONE: Arguments = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -28,21 +26,22 @@ class RunSettings:
     """MEC servers: the FL clients and the members of the committee."""
     devices: int = 20
     """Local devices of all servers together; device d is attached to server d mod `servers`."""
-    dataset: str = "mnist"
-    """`mnist`, `mnist-5k`, `fashion-mnist`, `digits`, or the path of an .npz file."""
+    dataset: str | None = None
+    """`mnist`, `mnist-5k`, `fashion-mnist`, `digits`, or the path of an .npz file; by default `mnist`, or `mnist-5k`
+    where that can be had neither from disk nor from the network."""
     partition: str = "iid"
     """How the samples are split among the servers."""
-    partition_args: Arguments = field(default=_NONE)
+    partition_args: Arguments = field(default_factory=dict)
     """Parameters of the partition."""
     model: str = "mlp"
     """`mlp`, `2nn`, `cnn`, or `package.module:function` that returns a Keras model."""
     aggregator: str = "fedavg"
     """The aggregation rule: a name or `package.module:function`."""
-    aggregator_args: Arguments = field(default=_NONE)
+    aggregator_args: Arguments = field(default_factory=dict)
     """Parameters of the rule."""
     attack: str | None = None
     """What the malicious servers do: a name or `package.module:function`; none by default."""
-    attack_args: Arguments = field(default=_NONE)
+    attack_args: Arguments = field(default_factory=dict)
     """Parameters of the attack."""
     malicious: int = 0
     """The first so many servers are malicious."""
