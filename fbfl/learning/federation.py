@@ -1,9 +1,9 @@
 """A whole federation without a chain: clients train, an aggregator joins their updates, attackers interfere.
 
-    fed = Federation(clients=[(x, y), ...], test=(x, y), model="mlp", aggregator="krum",
-                     aggregator_args={"num_byzantine": 2}, attack="sign_flipping", malicious=(0, 1))
-    for r in fed.rounds(10):
-        print(r.round, r.accuracy, r.loss)
+fed = Federation(clients=[(x, y), ...], test=(x, y), model="mlp", aggregator="krum",
+                 aggregator_args={"num_byzantine": 2}, attack="sign_flipping", malicious=(0, 1))
+for r in fed.rounds(10):
+    print(r.round, r.accuracy, r.loss)
 """
 
 import hashlib
@@ -20,6 +20,7 @@ import numpy.typing as npt
 from fbfl.errors import AggregationError, InvalidInputError, NonFiniteUpdateError
 from fbfl.learning import aggregation, attacks, checkpoint, metrics, sampling, server_optimizers
 from fbfl.learning.aggregation import Aggregate, AggregationRule, StreamingFedAvg
+from fbfl.learning.aggregation.rulefunction import RuleFunction, State
 from fbfl.learning.attacks import Attack
 from fbfl.learning.models import Model
 from fbfl.learning.training import Samples, Trainer, TrainingSettings
@@ -27,7 +28,6 @@ from fbfl.randomness import generator
 from fbfl.tensors import Vector
 
 Settings = Mapping[str, Any]
-State = Mapping[str, npt.NDArray[np.float32]]
 AttackLike = str | Callable[..., Any] | Attack
 
 
@@ -121,8 +121,10 @@ class Federation:
         self._clients = [self._poisoned(client, samples) for client, samples in enumerate(clients)]
         settings = TrainingSettings(local_epochs, batch_size, optimizer, learning_rate, proximal, fused)
         self._num_classes = 1 + max(int(np.max(y, initial=0)) for _, y in (*self._clients, test))
-        options = {"lanes": lanes, "seed": seed}
-        self.trainer = Trainer(model, settings, input_shape=test[0].shape[1:], num_classes=self._num_classes, **options)
+        shape = test[0].shape[1:]
+        self.trainer = Trainer(
+            model, settings, input_shape=shape, num_classes=self._num_classes, lanes=lanes, seed=seed
+        )
         triggered = (each.triggered(*test) for each in self._attacks if each.kind == "data")
         self._triggered = next((found for found in triggered if found), None)
         self._round = 0
@@ -173,8 +175,11 @@ class Federation:
             local_epochs=list(epochs.values()),
         )
         try:
-            join = self._averaged if self._streams else self._aggregated
-            self._advance(join(number, present, updates, record))
+            if self._streams:
+                aggregate = self._averaged(present, updates, record)
+            else:
+                aggregate = self._aggregated(number, present, updates, record)
+            self._advance(aggregate)
         except AggregationError as error:  # the model stays as it was
             record.aborted = str(error)
         train_seconds = time.perf_counter() - started - record.seconds
@@ -205,11 +210,10 @@ class Federation:
     @property
     def _streams(self) -> bool:
         """Whether updates can be averaged as they come, so that they are never all in memory."""
-        return self._rule.function is aggregation.fedavg and all(attack.kind == "data" for attack in self._attacks)
+        plain = self._rule.plugin.function is aggregation.fedavg and not self._rule.plugin.settings
+        return plain and all(attack.kind == "data" for attack in self._attacks)
 
-    def _averaged(
-        self, number: int, present: Sequence[int], updates: Iterator[Vector], record: "_Record"
-    ) -> Aggregate:
+    def _averaged(self, present: Sequence[int], updates: Iterator[Vector], record: "_Record") -> Aggregate:
         average = StreamingFedAvg()
         for client, update in zip(present, updates, strict=True):
             with record.clock():
@@ -279,8 +283,9 @@ class Federation:
             for attack in self._attacks:
                 if attack.kind == "data":
                     rng = generator(self._seed, f"attack {attack.name}", server=client)
-                    place = {"num_byzantine": len(self._malicious), "attacker": self._malicious.index(client)}
-                    samples = attack.poison_data(*samples, rng, **place)
+                    samples = attack.poison_data(
+                        *samples, rng, num_byzantine=len(self._malicious), attacker=self._malicious.index(client)
+                    )
         return samples
 
     def _root_update(self, number: int) -> Vector:
@@ -299,20 +304,25 @@ class Federation:
         if any(not 0 <= client < num_clients for client in self._malicious):
             raise InvalidInputError(f"malicious = {self._malicious}: clients are 0 to {num_clients - 1}")
         if bool(self._attacks) != bool(self._malicious):
-            raise InvalidInputError("attack and malicious belong together: an attack needs attackers, and they an attack")
+            raise InvalidInputError(
+                "attack and malicious belong together: an attack needs attackers, and they an attack"
+            )
         if self._rule.needs_root_update and self._root is None:
             raise InvalidInputError(f"aggregator {self._rule.name} needs root: trusted samples (x, y)")
         asked = sampling.participants(num_clients, self._participation, self._seed, 1)
         sampling.without_dropouts(asked, self._dropout, self._seed, 1)
         sampling.straggler_epochs(asked, 1, self._stragglers, self._seed, 1)
-        self._rule.check(len(asked))
+        if isinstance(self._rule.plugin.function, RuleFunction):
+            # Made-up updates show now what the settings do not allow with so many clients.
+            made_up = generator(0, "made-up updates").standard_normal((len(asked), 8)).astype(np.float32)
+            self._rule(made_up, root_update=made_up[0])
 
     def _identity(self) -> dict[str, str]:
         """What has to be the same for a saved state to be of use."""
         digest = hashlib.sha256()
         for x, y in self._clients:
-            digest.update(np.ascontiguousarray(x))
-            digest.update(np.ascontiguousarray(y))
+            digest.update(np.ascontiguousarray(x).data)
+            digest.update(np.ascontiguousarray(y).data)
         plugins = (self._rule.plugin, *(attack.plugin for attack in self._attacks), *filter(None, (self._server,)))
         return {
             "model": str([(tensor.name, tensor.shape) for tensor in self.trainer.spec.tensors]),

@@ -29,8 +29,10 @@ def momentum(update: Vector, state: State, *, learning_rate: float = 1.0, beta: 
     return _rounded(learning_rate * velocity), {"velocity": _rounded(velocity)}
 
 
-def fedadagrad(update: Vector, state: State, *, learning_rate: float = 0.03, beta_1: float = 0.0, tau: float = 1e-3) -> Step:
-    """FedAdagrad: `fedadam` with ``v <- v + u^2``. Reddi et al. 2021, "Adaptive Federated Optimization", Algorithm 2."""
+def fedadagrad(
+    update: Vector, state: State, *, learning_rate: float = 0.03, beta_1: float = 0.0, tau: float = 1e-3
+) -> Step:
+    """FedAdagrad: `fedadam` with ``v <- v + u^2``. Reddi et al. 2021, Algorithm 2."""
     squares = _kept(state, "second", update, tau * tau) + _squares(update)
     return _adaptive(update, state, squares, learning_rate, beta_1, tau)
 
