@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fbfl.errors import InvalidInputError
+from fbfl.learning import metrics
 from fbfl.learning.models import Model, build, load_tensorflow, spec_of, weights_of
 from fbfl.randomness import generator, seed_sequence
 from fbfl.tensors import Vector
@@ -157,7 +158,8 @@ class Trainer:
     def evaluate(self, weights: Vector, x: npt.NDArray[Any], y: npt.NDArray[Any]) -> Evaluation:
         """Accuracy and mean cross-entropy of the model with `weights` [P] on the samples x [n, ...], y [n]."""
         x, y = self._accepted((x, y), None)
-        return evaluation(self.logits(weights, x), y)
+        logits = self.logits(weights, x)
+        return Evaluation(metrics.accuracy(logits, y), metrics.cross_entropy(logits, y))
 
     def logits(self, weights: Vector, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """What the model with `weights` [P] answers to x [n, ...], before the softmax: float32 [n, classes]."""
@@ -206,16 +208,6 @@ class Trainer:
         if y.dtype.kind not in "iu" or (len(y) and not 0 <= y.min() <= y.max() < self._num_classes):
             raise InvalidInputError(f"{where}: labels have to be integers from 0 to {self._num_classes - 1}")
         return x if x.dtype == np.uint8 else x.astype(np.float32, copy=False), y.astype(np.int32, copy=False)
-
-
-def evaluation(logits: npt.NDArray[np.float32], y: npt.NDArray[Any]) -> Evaluation:
-    """Accuracy and mean cross-entropy of logits [n, classes] for the labels y [n] (NaN for n = 0)."""
-    if len(y) == 0:
-        return Evaluation(float("nan"), float("nan"))
-    shifted = logits.astype(np.float64)
-    shifted -= shifted.max(axis=1, keepdims=True)
-    log_likelihood = shifted[np.arange(len(y)), y] - np.log(np.exp(shifted).sum(axis=1))
-    return Evaluation(float((logits.argmax(axis=1) == y).mean()), float(-log_likelihood.mean()))
 
 
 def sample_orders(seed: int, round_number: int, client_id: int, size: int, epochs: int) -> npt.NDArray[np.int64]:
