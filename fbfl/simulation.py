@@ -24,14 +24,17 @@ from fbfl.chain.participant import (
 from fbfl.chain.queries import RoundRecord, round_record
 from fbfl.chain.transactions import Sender
 from fbfl.errors import ChainError, InvalidInputError
+from fbfl.learning import metrics
+from fbfl.learning.adversary import Adversary
+from fbfl.learning.attacks import resolve as resolve_attack
 from fbfl.learning.datasets import Dataset
 from fbfl.learning.partition import resolve as resolve_partition
-from fbfl.learning.training import Trainer, TrainingSettings
+from fbfl.learning.training import Samples, Trainer, TrainingSettings
 from fbfl.mec.device import LocalDevice, SampleStore
 from fbfl.mec.global_model import initial_model, weights_of
 from fbfl.mec.plan import TaskPlan, canonical_json, resolve_rule
 from fbfl.mec.server import Conduct, MECServer
-from fbfl.randomness import seed_sequence
+from fbfl.randomness import generator, seed_sequence
 from fbfl.settings import RunSettings
 from fbfl.storage.store import Store
 from fbfl.tensors import Vector
@@ -83,7 +86,9 @@ class Simulation:
         self.ledger = Ledger(self.chain.w3, self.addresses)
         self.owner = Participant(self.ledger, Sender(self.chain.w3, self.chain.accounts[0]))
         samples = _sample_stores(settings, dataset)
-        self._training = _JointTraining(self.trainer, [store.training_set() for store in samples])
+        self._adversary = _adversary(settings)
+        self._triggered = self._adversary.triggered(dataset.x_test, dataset.y_test)
+        self._training = _JointTraining(self.trainer, [store.training_set() for store in samples], self._adversary)
         participants = [
             Participant(self.ledger, Sender(self.chain.w3, account)) for account in self.chain.accounts[1:]
         ]
@@ -124,7 +129,8 @@ class Simulation:
         decided_from = time.perf_counter()
         self._decide(number)
         over = time.perf_counter()
-        evaluation = self.trainer.evaluate(self.weights, self.dataset.x_test, self.dataset.y_test)
+        weights = self.weights
+        evaluation = self.trainer.evaluate(weights, self.dataset.x_test, self.dataset.y_test)
         return RoundResult(
             record=round_record(self.ledger, self.task.id, number),
             accuracy=evaluation.accuracy,
@@ -132,7 +138,14 @@ class Simulation:
             train_seconds=self._training.seconds - trained_before,
             consensus_seconds=over - decided_from,
             seconds=time.perf_counter() - started,
+            attack_success_rate=self._attack_success_rate(weights),
         )
+
+    def _attack_success_rate(self, weights: Vector) -> float | None:
+        if self._triggered is None:
+            return None
+        x, y, target = self._triggered
+        return metrics.attack_success_rate(self.trainer.logits(weights, x), y, target)
 
     def _submit_updates(self) -> None:
         while not self._has_closed():
@@ -197,11 +210,16 @@ class Simulation:
 
 
 class _JointTraining:
-    """All servers' local training at once, so that the lanes are never idle; each result is as if trained alone."""
+    """All servers' local training at once, so that the lanes are never idle; each result is as if trained alone.
 
-    def __init__(self, trainer: Trainer, samples: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
+    It is also where malicious servers, which see all updates, make theirs.
+    """
+
+    def __init__(self, trainer: Trainer, samples: Sequence[Samples], adversary: Adversary) -> None:
         self._trainer = trainer
-        self._samples = samples
+        self._servers = [number for number, (_, y) in enumerate(samples) if len(y)]
+        self._samples = [adversary.poisoned_samples(number, samples[number]) for number in self._servers]
+        self._adversary = adversary
         self._key: tuple[int, bytes] | None = None
         self._updates: dict[int, Vector] = {}
         self.seconds = 0.0
@@ -216,12 +234,34 @@ class _JointTraining:
         if key != self._key:
             started = time.perf_counter()
             trained = self._trainer.train(
-                weights, self._samples, round_number=round_number, client_ids=range(len(self._samples))
+                weights, self._samples, round_number=round_number, client_ids=self._servers
             )
-            self._updates = dict(enumerate(trained))
+            rows = list(trained)
+            if self._adversary.poisons_updates:
+                matrix = np.stack(rows)
+                self._adversary.poison_updates(round_number, self._servers, matrix)
+                rows = list(matrix)
+            self._updates = dict(zip(self._servers, rows, strict=True))
             self._key = key
             self.seconds += time.perf_counter() - started
         return self._updates[server]
+
+
+def check(settings: RunSettings) -> None:
+    """Raise `InvalidInputError` for a partition, rule or attack that is unknown or impossible, before any work."""
+    resolve_partition(settings.partition, **settings.partition_args)
+    attack = _adversary(settings)
+    rule = resolve_rule(settings.aggregator, canonical_json(dict(settings.aggregator_args)))
+    # Made-up updates show now what the rule does not allow with so many servers.
+    made_up = generator(0, "made-up updates").standard_normal((settings.servers, 8)).astype(np.float32)
+    rule(made_up, [1] * settings.servers, clients=range(settings.servers), round_number=1)
+    if attack.poisons_updates:
+        attack.poison_updates(1, range(settings.servers), made_up)
+
+
+def _adversary(settings: RunSettings) -> Adversary:
+    attacks = (resolve_attack(settings.attack, **settings.attack_args),) if settings.attack else ()
+    return Adversary(attacks, tuple(range(settings.malicious)), settings.seed)
 
 
 def _trainer(settings: RunSettings, dataset: Dataset, lanes: int | None) -> Trainer:

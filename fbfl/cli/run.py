@@ -33,6 +33,9 @@ def run(options: argparse.Namespace) -> int:
 
         connect(settings.network)  # names what is wrong with it
         raise InvalidInputError(f"--network {settings.network}: a run in one process uses eth-tester")
+    from fbfl import simulation
+
+    simulation.check(settings)
     output = options.output or Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S")
     console = Console(quiet=options.quiet, highlight=False, soft_wrap=True)
     started = time.perf_counter()
@@ -46,20 +49,18 @@ def run(options: argparse.Namespace) -> int:
     if dataset.note:
         console.print(dataset.note)
     with RunFolder.create(output, settings) as folder, _progress(console, settings.rounds) as progress:
-        from fbfl.simulation import Simulation
-
-        simulation = Simulation(settings, dataset, folder.payloads(settings.store))
-        folder.attach(simulation.chain, simulation.addresses, simulation.task.id)
+        federation = simulation.Simulation(settings, dataset, folder.payloads(settings.store))
+        folder.attach(federation.chain, federation.addresses, federation.task.id)
         console.print(
             f"{settings.servers} MEC servers, {settings.devices} devices, {dataset.name}, {settings.aggregator}, "
             f"{settings.consensus} on {settings.network}; set up in {time.perf_counter() - started:.1f} s"
         )
-        for result in simulation.rounds():
+        for result in federation.rounds():
             line = folder.add_round(result)
             progress(line)
             console.print(_round_text(line))
         summary = folder.finish(
-            settings, dataset, simulation.plan, simulation.weights, seconds=time.perf_counter() - started
+            settings, dataset, federation.plan, federation.weights, seconds=time.perf_counter() - started
         )
         pictures = folder.plot(f"{dataset.name}, {settings.servers} servers, {settings.aggregator}")
     if summary["final_rounds"] == 0:

@@ -151,7 +151,11 @@ class MECServer:
         except PayloadRefusedError as error:
             log.warning("round %d: %s cannot read the global model: %s", state.round, self.address, error)
             return None
-        payload = encode(self.plan.spec, self.training(weights, state.round))
+        update = self.training(weights, state.round)
+        if not np.isfinite(update).all():
+            log.warning("round %d: the training of %s diverged; it has no update", state.round, self.address)
+            return None
+        payload = encode(self.plan.spec, update)
         reference = self.store.put(payload) if self.conduct.serves else Reference.to(payload)
         self._memory.payloads[self.address] = payload
         return reference, min(count, state.max_samples)
