@@ -190,9 +190,13 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
     /// @inheritdoc IFederatedTasks
     function reveal(uint256 task, uint32 number, bytes32 digest, uint32 size, uint32 samples, bytes32 salt) external {
         Round memory round = _open(task, number, Phase.Submit);
+        // A commitment from an earlier round may name this one; counting it would close the round on those of this round.
+        bool committed = _tagged(_committed[task], number) & _bitOf(task, round, msg.sender) != 0;
         bytes32 commitment =
             keccak256(abi.encode(block.chainid, address(this), task, number, msg.sender, digest, salt));
-        if (_commitments[task][msg.sender] != commitment) revert TasksWrongCommitment(task, number, msg.sender);
+        if (!committed || _commitments[task][msg.sender] != commitment) {
+            revert TasksWrongCommitment(task, number, msg.sender);
+        }
         _record(task, round, msg.sender, digest, size, samples);
     }
 
@@ -244,10 +248,9 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
             _tasks[task].missing = _tagged(_tasks[task].missing, number) | (1 << seat);
             emit PayloadMissing(task, number, server);
             uint16 penalty = _tasks[task].withheldPenalty;
-            if (penalty != 0) {
-                // Who has nothing left to lose must not be able to stop the round.
-                try _registry.slash(server, penalty, _WITHHELD, task) {} catch {}
-            }
+            // Who has nothing left to lose must not be able to stop the round. No `try`: the last reporter could make
+            // the penalty fail by sending little gas, or out of a withdrawal that holds the registry's lock.
+            if (penalty != 0 && _registry.isSlashable(server)) _registry.slash(server, penalty, _WITHHELD, task);
         }
     }
 
@@ -282,11 +285,11 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         if (round.number != number) revert TasksWrongRound(task, number, round.number);
         if (round.phase != Phase.Decide) revert TasksWrongPhase(task, round.phase);
         _bitOf(task, round, msg.sender);
-        if (modelSize > round.maxPayload) revert TasksPayloadTooLarge(modelSize, round.maxPayload);
+        if (modelSize == 0 || modelSize > round.maxPayload) revert TasksPayloadTooLarge(modelSize, round.maxPayload);
         Task storage self = _tasks[task];
         Proposal storage proposal = _proposals[task];
-        // A prepared value must be proposed again as it was, so the bitmap of that time holds.
-        uint256 missing = self.consensus.status(task).prepared != 0 ? proposal.missing : _missingOf(task);
+        uint256 missing = _missingOf(task, self.consensus.status(task));
+        _requireEnough(task, round, missing);
         bytes32 digest = _valueDigest(task, number, model, modelSize, missing);
         proposal.proposer = msg.sender;
         proposal.modelSize = modelSize;
@@ -326,17 +329,18 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
     function stateOf(uint256 task) external view returns (State memory) {
         Task storage self = _existing(task);
         Round memory round = _rounds[task];
+        IConsensus.Status memory decision = self.consensus.status(task);
         return State({
             round: round,
             committee: self.committee,
             committed: _seatsOf(_tagged(_committed[task], round.number)),
             submitted: _seatsOf(_tagged(_submitted[task], round.number)),
-            missing: _missingOf(task),
+            missing: _missingOf(task, decision),
             accumulator: _accumulators[task],
             model: self.model,
             modelSize: self.modelSize,
             proposal: _proposals[task],
-            decision: self.consensus.status(task)
+            decision: decision
         });
     }
 
@@ -377,7 +381,8 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
 
     /// @inheritdoc IFederatedTasks
     function valueDigest(uint256 task, bytes32 model, uint32 modelSize) external view returns (bytes32) {
-        return _valueDigest(task, _rounds[task].number, model, modelSize, _missingOf(task));
+        uint256 missing = _missingOf(task, _existing(task).consensus.status(task));
+        return _valueDigest(task, _rounds[task].number, model, modelSize, missing);
     }
 
     // ---------------------------------------------------------------- inside
@@ -443,8 +448,16 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         return 1 << member.seat;
     }
 
-    function _missingOf(uint256 task) private view returns (uint256) {
-        return _seatsOf(_tagged(_tasks[task].missing, _rounds[task].number));
+    /// @dev A prepared value must be proposed again as it was, so the bitmap of that time holds.
+    function _missingOf(uint256 task, IConsensus.Status memory decision) private view returns (uint256) {
+        uint32 number = _rounds[task].number;
+        if (decision.prepared != 0 && decision.round == number) return _proposals[task].missing;
+        return _seatsOf(_tagged(_tasks[task].missing, number));
+    }
+
+    function _requireEnough(uint256 task, Round memory round, uint256 missing) private view {
+        uint256 included = _seatsOf(_tagged(_submitted[task], round.number) & ~missing).count();
+        if (included < round.minUpdates) revert TasksTooFewUpdates(task, included, round.minUpdates);
     }
 
     function _valueDigest(uint256 task, uint32 number, bytes32 model, uint32 modelSize, uint256 missing)

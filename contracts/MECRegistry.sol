@@ -99,24 +99,29 @@ contract MECRegistry is IMECRegistry, AccessControl, ReentrancyGuard {
         onlyRole(SLASHER_ROLE)
     {
         Server storage self = _servers[account];
-        if (self.status != Status.Active && self.status != Status.Leaving) {
-            revert RegistryWrongStatus(account, self.status);
-        }
+        if (!_isSlashable(self)) revert RegistryWrongStatus(account, self.status);
         uint256 amount = (uint256(self.stake) * basisPoints) / _BASIS_POINTS;
         // forge-lint: disable-next-line(unsafe-typecast)
         self.stake -= uint128(amount); // a share of it
         bool expelled = basisPoints == _BASIS_POINTS || self.stake < minStake;
-        if (expelled) {
+        if (expelled && self.status != Status.Expelled) {
             self.status = Status.Expelled;
             self.unbondsAt = uint40(block.timestamp) + unbondingTime;
         }
         emit ServerSlashed(account, task, reason, amount, expelled);
-        if (amount != 0) _rewards.fund{value: amount}(task);
+        if (amount == 0) return;
+        if (address(_rewards) == address(0)) revert RegistryRewardsNotSet();
+        _rewards.fund{value: amount}(task);
     }
 
     /// @inheritdoc IMECRegistry
     function isActive(address account) external view returns (bool) {
         return _servers[account].status == Status.Active;
+    }
+
+    /// @inheritdoc IMECRegistry
+    function isSlashable(address account) external view returns (bool) {
+        return _isSlashable(_servers[account]);
     }
 
     /// @inheritdoc IMECRegistry
@@ -127,5 +132,10 @@ contract MECRegistry is IMECRegistry, AccessControl, ReentrancyGuard {
     /// @inheritdoc IMECRegistry
     function count() external view returns (uint256) {
         return _count;
+    }
+
+    /// @dev An expelled server keeps what a small penalty left it; that must not shield it from what is proved later.
+    function _isSlashable(Server storage self) private view returns (bool) {
+        return self.status == Status.Active || self.status == Status.Leaving || self.stake != 0;
     }
 }

@@ -34,6 +34,8 @@ contract RewardPool is IRewardPool, ReentrancyGuard {
 
     /// @inheritdoc IRewardPool
     function fund(uint256 task) external payable {
+        // Otherwise whoever creates the task of that number later would own the money.
+        if (_ledger.ownerOf(task) == address(0)) revert RewardsUnknownTask(task);
         _balances[task] += msg.value;
         emit Funded(task, msg.sender, msg.value);
     }
@@ -43,12 +45,12 @@ contract RewardPool is IRewardPool, ReentrancyGuard {
         Terms memory terms = _terms[task];
         if (terms.perRound == 0) revert RewardsNoTerms(task);
         if (_settled[task][round]) revert RewardsAlreadySettled(task, round);
+        if (_balances[task] < terms.perRound) revert RewardsUnderfunded(task, _balances[task], terms.perRound);
         _requireOutcome(task, round, outcome, updates);
         _settled[task][round] = true;
 
-        uint256 reward = _balances[task] < terms.perRound ? _balances[task] : terms.perRound;
-        uint256 forLeader = (reward * terms.leaderShare) / _BASIS_POINTS;
-        uint256 forUpdates = reward - forLeader;
+        uint256 forLeader = (uint256(terms.perRound) * terms.leaderShare) / _BASIS_POINTS;
+        uint256 forUpdates = terms.perRound - forLeader;
         (uint256[] memory weights, uint256 total) = _weightsOf(task, round, outcome.missing, updates, terms.bySamples);
         uint256 paid = forLeader;
         _credit(task, round, outcome.leader, forLeader);

@@ -6,6 +6,7 @@ import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {Bitmap} from "../libraries/Bitmap.sol";
 import {IConsensus} from "../interfaces/IConsensus.sol";
 import {IFederatedTasks} from "../interfaces/IFederatedTasks.sol";
+import {IMECRegistry} from "../interfaces/IMECRegistry.sol";
 
 /// @title What every consensus shares: a committee that votes on proposals, view after view
 /// @notice A view awaits a proposal, then votes on it. It ends with a quorum for it, a quorum against it, or its
@@ -323,8 +324,10 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
             _ledger.abortRound(task, round, _TOO_MANY_VIEWS);
         }
         if (rejected && rules.rejectionPenalty != 0) {
-            // Who has nothing left to lose must not be able to stop the round.
-            try _ledger.registry().slash(blamed, rules.rejectionPenalty, _REJECTED, task) {} catch {}
+            // Who has nothing left to lose must not be able to stop the round. No `try`: the last voter could make the
+            // penalty fail by sending little gas, or out of a withdrawal that holds the registry's lock.
+            IMECRegistry registry = _ledger.registry();
+            if (registry.isSlashable(blamed)) registry.slash(blamed, rules.rejectionPenalty, _REJECTED, task);
         }
     }
 

@@ -14,7 +14,7 @@ contract PowPuzzle is CommitteeConsensus {
     /// @param rules see `CommitteeRules`
     /// @param target hashes below it solve the first puzzle
     /// @param solveTime seconds that a solution should take; the target moves towards it by at most a factor of 4 a
-    /// round. 0: the target stays
+    /// round, and up by that factor after a round that nobody solved. 0: the target stays
     struct PowParameters {
         CommitteeRules rules;
         uint256 target;
@@ -34,6 +34,7 @@ contract PowPuzzle is CommitteeConsensus {
     mapping(uint256 task => uint256) private _targets;
     mapping(uint256 task => uint256) private _nextTargets;
     mapping(uint256 task => uint32) private _solveTimes;
+    mapping(uint256 task => bool) private _solved; // the current round's puzzle, in whatever view
     mapping(uint256 task => bytes32) private _accumulators;
 
     constructor(IFederatedTasks ledger_) CommitteeConsensus(ledger_) {}
@@ -74,28 +75,33 @@ contract PowPuzzle is CommitteeConsensus {
         bytes32 hash = hashOf(task, decision.round, decision.view_, proposer, nonce);
         uint256 target = _targets[task];
         if (uint256(hash) >= target) revert PowWrongNonce(task, hash, target);
-        uint256 nextTarget = _retarget(target, _solveTimes[task], block.timestamp - decision.openedAt);
-        // The first solution of the round sets the next target: a later view started from a longer clock.
-        if (decision.view_ == 0) _nextTargets[task] = nextTarget;
+        if (!_solved[task]) {
+            // The first solution of the round sets the next target: later ones start from a longer clock.
+            _solved[task] = true;
+            _nextTargets[task] = _retarget(target, _solveTimes[task], block.timestamp - decision.openedAt);
+        }
         emit PuzzleSolved(task, decision.round, proposer, nonce, _nextTargets[task]);
     }
 
     function _onOpen(uint256 task, uint32, bytes32 accumulator) internal override {
         _accumulators[task] = accumulator;
-        if (_targets[task] != _nextTargets[task]) _targets[task] = _nextTargets[task];
+        uint256 target = _nextTargets[task];
+        if (_targets[task] != target) _targets[task] = target;
+        // Unless somebody solves this round's puzzle, the next one is easier: a target that no member can reach must not
+        // stay for ever.
+        _solved[task] = false;
+        _nextTargets[task] = _retarget(target, _solveTimes[task], type(uint40).max);
     }
 
     function _leaderOf(uint256, uint32, uint16) internal pure override returns (address) {
         return address(0);
     }
 
-    /// @dev target * taken / wanted, but at most a factor of `_MAX_STEP` away from the target.
     function _retarget(uint256 target, uint256 wanted, uint256 taken) private pure returns (uint256) {
         if (wanted == 0) return target;
-        uint256 ceiling = type(uint256).max / _MAX_STEP;
-        if (taken >= wanted * _MAX_STEP) return target > ceiling ? type(uint256).max : target * _MAX_STEP;
-        if (taken * _MAX_STEP <= wanted) return (target - 1) / _MAX_STEP + 1;
-        if (target > ceiling) return target / wanted > type(uint256).max / taken ? type(uint256).max : target / wanted * taken;
-        return Math.mulDiv(target, taken, wanted);
+        uint256 longest = wanted * _MAX_STEP;
+        uint256 quarter = Math.mulDiv(target, Math.min(taken, longest), longest); // at most the target: never overflows
+        uint256 next = quarter > type(uint256).max / _MAX_STEP ? type(uint256).max : quarter * _MAX_STEP;
+        return Math.max(next, (target - 1) / _MAX_STEP + 1);
     }
 }

@@ -188,6 +188,7 @@ interface IFederatedTasks {
     error TasksStillActive(uint256 task, address server);
     error TasksEnded(uint256 task, uint32 maxRounds);
     error TasksTooFewMembers(uint256 task, uint256 members, uint256 minUpdates);
+    error TasksTooFewUpdates(uint256 task, uint256 updates, uint256 minUpdates);
     error TasksWrongPhase(uint256 task, Phase phase);
     error TasksWrongRound(uint256 task, uint32 round, uint32 current);
     error TasksDeadlinePassed(uint256 task, uint40 deadline);

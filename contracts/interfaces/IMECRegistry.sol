@@ -47,6 +47,8 @@ interface IMECRegistry {
     error RegistryWrongStatus(address server, Status status);
     /// @notice The stake is still bonded.
     error RegistryStillBonded(address server, uint40 unbondsAt);
+    /// @notice There is no reward pool yet for what is slashed.
+    error RegistryRewardsNotSet();
     /// @notice The reward pool is set once.
     error RegistryRewardsAlreadySet(IRewardPool rewards);
     /// @notice A payment failed.
@@ -66,13 +68,17 @@ interface IMECRegistry {
     function admit(address server, bool admitted) external;
 
     /// @notice Take a part of a server's stake, which goes to the rewards of `task`. A server that loses all, or is
-    /// left with less than the minimum, is expelled. Only for slashers (the ledger and its consensus contracts).
+    /// left with less than the minimum, is expelled; what is left of its stake can still be slashed. Reverts unless
+    /// `isSlashable`. Only for slashers (the ledger and its consensus contracts).
     /// @param basisPoints share of the stake that is lost, of 10,000
     /// @param reason what was proved, a short ASCII text
     function slash(address server, uint16 basisPoints, bytes32 reason, uint256 task) external;
 
     /// @notice Whether a server may join tasks.
     function isActive(address server) external view returns (bool);
+
+    /// @notice Whether a server has something left to lose: its standing, or a stake.
+    function isSlashable(address server) external view returns (bool);
 
     /// @notice What is known of a server.
     function server(address account) external view returns (Server memory);

@@ -3,7 +3,7 @@ pragma solidity ^0.8.28;
 
 /// @title Rewards for final rounds, to be fetched by those who earned them
 interface IRewardPool {
-    /// @param perRound wei for one final round, as long as the task's balance lasts
+    /// @param perRound wei for one final round
     /// @param leaderShare the leader's part of it, in 1/10,000; the rest goes to the included updates
     /// @param bySamples divide that rest by the updates' sample counts; otherwise equally
     struct Terms {
@@ -42,11 +42,13 @@ interface IRewardPool {
     /// @notice A server took what it had earned.
     event RewardWithdrawn(address indexed server, uint256 amount);
 
+    error RewardsUnknownTask(uint256 task);
     error RewardsNotOwner(uint256 task, address account);
     error RewardsTermsAlreadySet(uint256 task);
     error RewardsBadTerms(uint16 leaderShare);
     error RewardsNoTerms(uint256 task);
     error RewardsAlreadySettled(uint256 task, uint32 round);
+    error RewardsUnderfunded(uint256 task, uint256 balance, uint256 perRound);
     error RewardsWrongOutcome(uint256 task, uint32 round);
     error RewardsNothingToWithdraw(address server);
     error RewardsPaymentFailed(address to, uint256 amount);
@@ -57,7 +59,8 @@ interface IRewardPool {
     /// @notice Add the wei sent along to a task's rewards. For anyone.
     function fund(uint256 task) external payable;
 
-    /// @notice Divide the reward of a final round, once. For anyone; what is paid follows from the ledger alone.
+    /// @notice Divide the reward of a final round, once. For anyone; what is paid follows from the ledger alone. The
+    /// task's balance must cover the round: nobody can settle it for less before the money comes.
     /// @param updates every recorded update in the order of recording: they must give the round's running hash
     function settle(uint256 task, uint32 round, Outcome calldata outcome, Update[] calldata updates) external;
 
