@@ -102,7 +102,7 @@ def read(path: Path | None, options: Mapping[str, object]) -> RunSettings:
     for name, value in values.items():
         if name not in fields:
             raise InvalidInputError(f"--config {path}: unknown key {name!r}; allowed: {', '.join(fields)}")
-        _check_type(f"--config {path}: {name}", str(fields[name].type), value)
+        _check_type(f"--config {path}: {name}", fields[name].type, value)
     values.update(options)
     return RunSettings(**values)  # type: ignore[arg-type]  # checked above
 
@@ -115,19 +115,19 @@ def as_dict(settings: RunSettings) -> dict[str, Any]:
     }
 
 
-_TYPES: dict[str, tuple[type, ...]] = {
-    "int": (int,),
-    "str": (str,),
-    "str | None": (str,),
-    "float | None": (float, int),
-    "Arguments": (dict,),
+_KINDS: dict[object, tuple[tuple[type, ...], str]] = {
+    int: ((int,), "a whole number"),
+    str: ((str,), "a text"),
+    str | None: ((str,), "a text"),
+    float | None: ((float, int), "a number"),
+    Arguments: ((dict,), "a table"),
 }
 
 
-def _check_type(name: str, expected: str, value: object) -> None:
-    if not isinstance(value, _TYPES[expected]) or isinstance(value, bool):
-        allowed = {"Arguments": "a table", "float | None": "a number", "str | None": "a text", "str": "a text"}
-        raise InvalidInputError(f"{name} is {value!r}; allowed: {allowed.get(expected, 'a whole number')}")
+def _check_type(name: str, expected: object, value: object) -> None:
+    types, allowed = _KINDS[expected]
+    if not isinstance(value, types) or isinstance(value, bool):
+        raise InvalidInputError(f"{name} is {value!r}; allowed: {allowed}")
 
 
 def _at_least(name: str, value: int, least: int) -> None:

