@@ -10,7 +10,7 @@ from eth_abi.exceptions import DecodingError
 from eth_typing import ABIError
 from eth_utils.abi import abi_to_signature, collapse_if_tuple, function_signature_to_4byte_selector
 from web3 import Web3
-from web3.exceptions import ContractLogicError
+from web3.exceptions import ContractLogicError, Web3RPCError
 
 from fbfl.chain.artifacts import artifact_names, load_artifact
 from fbfl.errors import ContractRevertError
@@ -58,22 +58,29 @@ def decode_revert(data: bytes, abi: ABI = ()) -> ContractRevertError:
 
 @contextmanager
 def decoded_reverts(abi: ABI = ()) -> Iterator[None]:
-    """Inside, calls and transactions that web3 reports as reverted raise `ContractRevertError` instead."""
+    """Inside, calls and transactions that the node reports as reverted raise `ContractRevertError` instead."""
     try:
         yield
-    except ContractLogicError as error:
+    except (ContractLogicError, Web3RPCError) as error:
         data = revert_data(error)
         if data is None:
+            if isinstance(error, Web3RPCError):
+                raise
             raise ContractRevertError("Unknown", {"message": error.message or str(error)}) from error
         raise decode_revert(data, abi) from error
 
 
-def revert_data(error: ContractLogicError) -> bytes | None:
+def revert_data(error: ContractLogicError | Web3RPCError) -> bytes | None:
     """The bytes that a contract reverted with, wherever this node put them; None if it did not say.
 
-    geth and Anvil send hex, OpenEthereum's family "Reverted 0x...", Ganache an object with a `result`.
+    geth and Anvil send hex, OpenEthereum's family "Reverted 0x...", Ganache hex or an object with a `result`, in an
+    error that web3 does not always take for a revert.
     """
-    data: Any = error.data
+    if isinstance(error, Web3RPCError):
+        answer: Any = (error.rpc_response or {}).get("error") or {}
+        data = answer.get("data") if "revert" in str(answer.get("message")) else None
+    else:
+        data = error.data
     if isinstance(data, dict):
         data = data.get("result") or data.get("data")
     if not isinstance(data, str):

@@ -10,8 +10,8 @@ from eth_typing import ChecksumAddress
 from hexbytes import HexBytes
 from web3 import Web3
 from web3.contract.contract import ContractConstructor, ContractFunction
-from web3.exceptions import ContractLogicError, TransactionNotFound, Web3RPCError
-from web3.types import BlockData, Nonce, TxParams, TxReceipt, Wei
+from web3.exceptions import TransactionNotFound, Web3RPCError
+from web3.types import BlockData, TxParams, TxReceipt, Wei
 
 from fbfl.chain.reverts import ABI, decoded_reverts
 from fbfl.errors import ChainError, ContractRevertError, NodeUnavailableError
@@ -35,8 +35,8 @@ class Sent:
 class Sender:
     """Sends from one account: an address whose key the node holds, or an account with its key here.
 
-    Nonces are counted here, so that several transactions can be on their way; `timeout` in seconds is how long one
-    may take to be mined, over `attempts` of rising fees.
+    Several transactions can be on their way at once. `timeout` in seconds is how long one may take to be mined, over
+    `attempts` of rising fees.
     """
 
     def __init__(
@@ -55,7 +55,6 @@ class Sender:
         self.attempts = attempts
         self._signer = account if isinstance(account, LocalAccount) else None
         self._chain_id = w3.eth.chain_id
-        self._next_nonce: int | None = None
         self._lock = threading.Lock()
 
     def transact(self, call: Call, *, gas: int | None = None, value: int = 0) -> TxReceipt:
@@ -71,17 +70,17 @@ class Sender:
         fields: TxParams = {"from": self.address, "gas": gas or self.gas, "value": Wei(value), **self._fees()}
         with self._lock:
             for retry in (True, False):
-                nonce = self._nonce()
-                numbers: TxParams = {"nonce": Nonce(nonce), "chainId": self._chain_id}
+                # The node knows best: a restart, another process or a reorganisation may have changed it.
+                nonce = self.w3.eth.get_transaction_count(self.address, "pending")
+                numbers: TxParams = {"nonce": nonce, "chainId": self._chain_id}
                 sent = Sent(call.build_transaction({**fields, **numbers}), abi)
                 try:
                     self._submit(sent)
                     break
                 except ChainError as error:
-                    # Somebody else, or this account before a restart, may have used the number.
+                    # Another process may have been faster.
                     if not (retry and "nonce" in str(error).lower()):
                         raise
-            self._next_nonce = nonce + 1
         return sent
 
     def wait(self, sent: Sent) -> TxReceipt:
@@ -101,11 +100,6 @@ class Sender:
             f"transaction {sent.hashes[-1].to_0x_hex()} of {self.address} was not mined within {self.timeout:g} s"
         )
 
-    def _nonce(self) -> int:
-        if self._next_nonce is None:
-            self._next_nonce = self.w3.eth.get_transaction_count(self.address, "pending")
-        return self._next_nonce
-
     def _fees(self) -> TxParams:
         block: BlockData = self.w3.eth.get_block("latest")
         # Twice the base fee holds for six full blocks on end.
@@ -120,8 +114,6 @@ class Sender:
                 else:
                     sent.hashes.append(self.w3.eth.send_transaction(sent.transaction))
         except Web3RPCError as error:
-            # The node may know nonces that we do not: ask it again next time.
-            self._next_nonce = None
             message = (error.rpc_response or {}).get("error", {}).get("message") or str(error)
             raise ChainError(f"the node refused a transaction of {self.address}: {message}") from error
 
@@ -156,17 +148,19 @@ class Sender:
     def _failure(self, sent: Sent, receipt: TxReceipt) -> ContractRevertError:
         """Why a mined transaction failed: receipts do not say, so run it again on the state before its block."""
         call = {key: value for key, value in sent.transaction.items() if key in ("from", "to", "data", "value", "gas")}
+        failure = ContractRevertError("Unknown", {"transaction": receipt["transactionHash"].to_0x_hex()})
         for block in (receipt["blockNumber"] - 1, receipt["blockNumber"]):
             try:
                 with decoded_reverts(sent.abi):
                     self.w3.eth.call(cast(TxParams, call), block_identifier=cast(Any, block))
             except ContractRevertError as error:
-                if error.error == "Silent" and receipt["gasUsed"] == sent.transaction["gas"]:
-                    return ContractRevertError("OutOfGas", {"gas": sent.transaction["gas"]})
-                return error
-            except (Web3RPCError, ContractLogicError):
+                failure = error
+                break
+            except Web3RPCError:
                 continue
-        return ContractRevertError("Unknown", {"transaction": receipt["transactionHash"].to_0x_hex()})
+        if failure.error in ("Unknown", "Silent") and receipt["gasUsed"] == sent.transaction["gas"]:
+            return ContractRevertError("OutOfGas", {"gas": sent.transaction["gas"]})
+        return failure
 
 
 def _raised(old: int | str, now: int | str) -> Wei:

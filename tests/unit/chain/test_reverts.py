@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from web3 import Web3
 from web3.contract import Contract
-from web3.exceptions import ContractLogicError
+from web3.exceptions import ContractLogicError, Web3RPCError
 
 from fbfl.chain.reverts import ABI, decode_revert, decoded_reverts, revert_data
 from fbfl.errors import ContractRevertError
@@ -95,6 +95,16 @@ def test_no_data_crashes_the_decoder(data: bytes) -> None:
 )
 def test_the_data_is_found_where_each_node_puts_it(data: Any, expected: bytes | None) -> None:
     assert revert_data(ContractLogicError("execution reverted", data=data)) == expected
+
+
+def test_the_data_is_found_where_web3_sees_no_revert() -> None:
+    error = {"code": -32000, "message": "VM Exception while processing transaction: revert", "data": "0x1234"}
+    response: Any = {"id": 1, "jsonrpc": "2.0", "error": error}
+    assert revert_data(Web3RPCError("", rpc_response=response)) == b"\x12\x34"
+    error["message"] = "no such method"
+    assert revert_data(Web3RPCError("", rpc_response=response)) is None
+    with pytest.raises(Web3RPCError), decoded_reverts():
+        raise Web3RPCError("", rpc_response=response)
 
 
 def test_a_node_that_says_nothing_is_quoted() -> None:
