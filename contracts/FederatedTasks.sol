@@ -1,0 +1,508 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.28;
+
+import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
+import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {Bitmap} from "./libraries/Bitmap.sol";
+import {IConsensus} from "./interfaces/IConsensus.sol";
+import {IFederatedTasks} from "./interfaces/IFederatedTasks.sol";
+import {IMECRegistry} from "./interfaces/IMECRegistry.sol";
+
+/// @title The round ledger
+/// @notice Storage is rewritten round after round: a submission touches the round's slot (read), the sender's seat
+/// (read), the bitmap of who submitted and the running hash, however many servers there are.
+contract FederatedTasks is IFederatedTasks, EIP712 {
+    using Bitmap for uint256;
+
+    /// @notice Most seats of a task: one bitmap and its round tag share a slot.
+    uint256 public constant MAX_MEMBERS = 240;
+    /// @notice Most rounds of a task: the round tag has 16 bits and must not repeat.
+    uint32 public constant MAX_ROUNDS = type(uint16).max;
+
+    /// @notice EIP-712 type of a signed update.
+    bytes32 public constant UPDATE_TYPEHASH =
+        keccak256("Update(uint256 task,uint32 round,bytes32 digest,uint32 size,uint32 samples)");
+
+    uint256 private constant _SEATS = (1 << MAX_MEMBERS) - 1;
+    uint16 private constant _WHOLE_STAKE = 10_000;
+    bytes32 private constant _WITHHELD = "withheld payload";
+    bytes32 private constant _TOO_FEW_UPDATES = "too few updates";
+
+    /// @dev What is set once per task, or changes once per round, and no submission reads.
+    struct Task {
+        IConsensus consensus;
+        uint32 modelSize;
+        uint32 maxRounds;
+        address owner;
+        uint32 commitWindow;
+        uint32 submitWindow;
+        uint16 withheldPenalty;
+        bytes32 model;
+        bytes32 rule;
+        bytes32 ruleParamsHash;
+        uint256 committee; // bitmap of the seats of the current round
+        uint256 seats; // bitmap of the seats of the next round
+        uint256 missing; // bitmap of the updates that the next proposal leaves out | round tag
+    }
+
+    IMECRegistry private immutable _registry;
+
+    uint256 private _taskCount;
+    mapping(uint256 task => Task) private _tasks;
+    mapping(uint256 task => Round) private _rounds;
+    mapping(uint256 task => mapping(address server => Member)) private _members;
+    mapping(uint256 task => mapping(uint8 seat => address)) private _seatHolders;
+    mapping(uint256 task => bytes32) private _accumulators;
+    mapping(uint256 task => uint256) private _submitted; // bitmap | round tag
+    mapping(uint256 task => uint256) private _committed; // bitmap | round tag
+    mapping(uint256 task => mapping(address server => bytes32)) private _commitments;
+    mapping(uint256 task => mapping(uint32 round => mapping(uint8 seat => uint256))) private _reports;
+    mapping(uint256 task => Proposal) private _proposals;
+    mapping(uint256 task => mapping(uint32 round => bytes32)) private _outcomes;
+
+    modifier onlyConsensus(uint256 task) {
+        if (msg.sender != address(_tasks[task].consensus)) revert TasksOnlyConsensus(msg.sender);
+        _;
+    }
+
+    /// @param registry_ who may take seats
+    constructor(IMECRegistry registry_) EIP712("fbfl", "1") {
+        _registry = registry_;
+    }
+
+    // ---------------------------------------------------------------- tasks
+
+    /// @inheritdoc IFederatedTasks
+    function createTask(TaskSettings calldata settings) external returns (uint256 task) {
+        if (address(settings.consensus).code.length == 0) revert TasksBadSettings("consensus");
+        if (settings.submitWindow == 0) revert TasksBadSettings("submitWindow");
+        if (settings.minUpdates == 0 || settings.minUpdates > MAX_MEMBERS) revert TasksBadSettings("minUpdates");
+        if (settings.maxRounds > MAX_ROUNDS) revert TasksBadSettings("maxRounds");
+        if (settings.maxSamples == 0) revert TasksBadSettings("maxSamples");
+        if (settings.maxPayload == 0 || settings.modelSize > settings.maxPayload) {
+            revert TasksBadSettings("maxPayload");
+        }
+        if (settings.withheldPenalty > _WHOLE_STAKE) revert TasksBadSettings("withheldPenalty");
+        task = ++_taskCount;
+        Task storage self = _tasks[task];
+        self.consensus = settings.consensus;
+        self.owner = msg.sender;
+        self.model = settings.model;
+        self.modelSize = settings.modelSize;
+        self.maxRounds = settings.maxRounds == 0 ? MAX_ROUNDS : settings.maxRounds;
+        self.commitWindow = settings.commitWindow;
+        self.submitWindow = settings.submitWindow;
+        self.withheldPenalty = settings.withheldPenalty;
+        self.rule = settings.rule;
+        self.ruleParamsHash = keccak256(settings.ruleParams);
+        Round storage round = _rounds[task];
+        round.commitReveal = settings.commitWindow != 0;
+        round.minUpdates = settings.minUpdates;
+        round.maxPayload = settings.maxPayload;
+        round.maxSamples = settings.maxSamples;
+        emit TaskCreated(
+            task,
+            msg.sender,
+            settings.consensus,
+            settings.rule,
+            settings.ruleParams,
+            settings.definition,
+            settings.model,
+            settings.modelSize
+        );
+        settings.consensus.configure(task, settings.consensusParams);
+    }
+
+    /// @inheritdoc IFederatedTasks
+    function join(uint256 task) external {
+        Task storage self = _existing(task);
+        uint32 next = _rounds[task].number + 1;
+        bool over = _isOver(_rounds[task].phase);
+        Member memory member = _members[task][msg.sender];
+        // Who has just left still sits in the committee of the current round, until that is over.
+        if (member.until == type(uint32).max || (!over && _sits(member, next - 1))) {
+            revert TasksAlreadyMember(task, msg.sender);
+        }
+        if (!_registry.isActive(msg.sender)) revert TasksNotActive(msg.sender);
+        uint256 taken = self.seats | (over ? 0 : self.committee);
+        uint8 seat = taken.lowestFree();
+        if (seat >= MAX_MEMBERS) revert TasksFull(task, MAX_MEMBERS);
+        self.seats |= 1 << seat;
+        _seatHolders[task][seat] = msg.sender;
+        _members[task][msg.sender] = Member({seat: seat, since: next, until: type(uint32).max});
+        emit MemberJoined(task, msg.sender, seat, next);
+        self.consensus.enroll(task, msg.sender, seat, next, type(uint32).max);
+    }
+
+    /// @inheritdoc IFederatedTasks
+    function resign(uint256 task) external {
+        _vacate(task, msg.sender);
+    }
+
+    /// @inheritdoc IFederatedTasks
+    function evict(uint256 task, address server) external {
+        if (_registry.isActive(server)) revert TasksStillActive(task, server);
+        _vacate(task, server);
+    }
+
+    // ---------------------------------------------------------------- rounds
+
+    /// @inheritdoc IFederatedTasks
+    function openRound(uint256 task) external returns (uint32 number) {
+        Task storage self = _existing(task);
+        Round storage round = _rounds[task];
+        if (!_isOver(round.phase)) revert TasksWrongPhase(task, round.phase);
+        number = round.number + 1;
+        if (number > self.maxRounds) revert TasksEnded(task, self.maxRounds);
+        if (msg.sender != self.owner && !_sits(_members[task][msg.sender], number)) {
+            revert TasksNotMember(task, msg.sender);
+        }
+        uint256 members = self.seats.count();
+        if (members < round.minUpdates) revert TasksTooFewMembers(task, members, round.minUpdates);
+        round.number = number;
+        round.phase = round.commitReveal ? Phase.Commit : Phase.Submit;
+        // forge-lint: disable-next-line(unsafe-typecast)
+        round.committeeSize = uint8(members); // at most MAX_MEMBERS
+        round.deadline = uint40(block.timestamp) + (round.commitReveal ? self.commitWindow : self.submitWindow);
+        if (self.committee != self.seats) self.committee = self.seats;
+        _accumulators[task] = keccak256(abi.encode(block.chainid, address(this), task, number));
+        emit RoundOpened(task, number, self.model, self.modelSize, self.seats, round.deadline);
+    }
+
+    /// @inheritdoc IFederatedTasks
+    function commit(uint256 task, uint32 number, bytes32 commitment) external {
+        Round memory round = _open(task, number, Phase.Commit);
+        uint256 bit = _bitOf(task, round, msg.sender);
+        uint256 committed = _tagged(_committed[task], number);
+        if (committed & bit != 0) revert TasksAlreadySubmitted(task, number, msg.sender);
+        _committed[task] = committed | bit;
+        _commitments[task][msg.sender] = commitment;
+        emit UpdateCommitted(task, number, msg.sender, commitment);
+    }
+
+    /// @inheritdoc IFederatedTasks
+    function submit(uint256 task, uint32 number, bytes32 digest, uint32 size, uint32 samples) external {
+        Round memory round = _open(task, number, Phase.Submit);
+        if (round.commitReveal) revert TasksWrongCommitment(task, number, msg.sender);
+        _record(task, round, msg.sender, digest, size, samples);
+    }
+
+    /// @inheritdoc IFederatedTasks
+    function reveal(uint256 task, uint32 number, bytes32 digest, uint32 size, uint32 samples, bytes32 salt) external {
+        Round memory round = _open(task, number, Phase.Submit);
+        // A commitment from an earlier round may name this one; counting it would close the round on those of this round.
+        bool committed = _tagged(_committed[task], number) & _bitOf(task, round, msg.sender) != 0;
+        bytes32 commitment =
+            keccak256(abi.encode(block.chainid, address(this), task, number, msg.sender, digest, salt));
+        if (!committed || _commitments[task][msg.sender] != commitment) {
+            revert TasksWrongCommitment(task, number, msg.sender);
+        }
+        _record(task, round, msg.sender, digest, size, samples);
+    }
+
+    /// @inheritdoc IFederatedTasks
+    function submitBatch(uint256 task, uint32 number, SignedUpdate[] calldata updates) external {
+        Round memory round = _open(task, number, Phase.Submit);
+        if (round.commitReveal) revert TasksWrongCommitment(task, number, msg.sender);
+        uint256 submitted = _tagged(_submitted[task], number);
+        bytes32 accumulator = _accumulators[task];
+        RecordedUpdate[] memory recorded = new RecordedUpdate[](updates.length);
+        uint256 count;
+        for (uint256 i = 0; i < updates.length; ++i) {
+            SignedUpdate calldata update = updates[i];
+            _checkUpdate(round, update.size, update.samples);
+            bytes32 hash = _hashTypedDataV4(
+                keccak256(abi.encode(UPDATE_TYPEHASH, task, number, update.digest, update.size, update.samples))
+            );
+            address server = ECDSA.recover(hash, update.r, update.vs);
+            uint256 bit = _bitOf(task, round, server);
+            if (submitted & bit != 0) continue;
+            submitted |= bit;
+            accumulator = keccak256(abi.encode(accumulator, server, update.digest, update.size, update.samples));
+            recorded[count++] = RecordedUpdate(server, update.digest, update.size, update.samples);
+        }
+        assembly ("memory-safe") {
+            mstore(recorded, count) // cut off the places of the updates that were passed over
+        }
+        _submitted[task] = submitted;
+        _accumulators[task] = accumulator;
+        emit UpdatesSubmitted(task, number, recorded);
+    }
+
+    /// @inheritdoc IFederatedTasks
+    function reportMissing(uint256 task, uint32 number, address server) external {
+        Round memory round = _rounds[task];
+        if (round.number != number) revert TasksWrongRound(task, number, round.number);
+        if (round.phase != Phase.Decide) revert TasksWrongPhase(task, round.phase);
+        uint256 reporter = _bitOf(task, round, msg.sender);
+        uint8 seat = _members[task][server].seat;
+        if (_tagged(_submitted[task], number) & _bitOf(task, round, server) == 0) {
+            revert TasksNotSubmitted(task, number, server);
+        }
+        uint256 reports = _reports[task][number][seat];
+        if (reports & reporter != 0) revert TasksAlreadyReported(task, number, server);
+        reports |= reporter;
+        _reports[task][number][seat] = reports;
+        emit PayloadReported(task, number, server, msg.sender);
+        if (reports.count() == (uint256(round.committeeSize) - 1) / 3 + 1) {
+            _tasks[task].missing = _tagged(_tasks[task].missing, number) | (1 << seat);
+            emit PayloadMissing(task, number, server);
+            uint16 penalty = _tasks[task].withheldPenalty;
+            // Who has nothing left to lose must not be able to stop the round. No `try`: the last reporter could make
+            // the penalty fail by sending little gas, or out of a withdrawal that holds the registry's lock.
+            if (penalty != 0 && _registry.isSlashable(server)) _registry.slash(server, penalty, _WITHHELD, task);
+        }
+    }
+
+    /// @inheritdoc IFederatedTasks
+    function poke(uint256 task) external {
+        Round memory round = _rounds[task];
+        if (_isOver(round.phase)) revert TasksWrongPhase(task, round.phase);
+        if (round.phase == Phase.Decide) {
+            _tasks[task].consensus.onTimeout(task, round.number);
+            return;
+        }
+        bool committing = round.phase == Phase.Commit;
+        uint256 done = _seatsOf(_tagged(committing ? _committed[task] : _submitted[task], round.number)).count();
+        uint256 expected = round.commitReveal && !committing
+            ? _seatsOf(_tagged(_committed[task], round.number)).count()
+            : round.committeeSize;
+        if (done < expected && block.timestamp <= round.deadline) revert TasksNotDue(task, round.deadline);
+        if (done < round.minUpdates) {
+            _abort(task, round.number, _TOO_FEW_UPDATES);
+        } else if (committing) {
+            _rounds[task].phase = Phase.Submit;
+            _rounds[task].deadline = uint40(block.timestamp) + _tasks[task].submitWindow;
+        } else {
+            // forge-lint: disable-next-line(unsafe-typecast)
+            _close(task, round.number, uint8(done)); // at most MAX_MEMBERS
+        }
+    }
+
+    /// @inheritdoc IFederatedTasks
+    function propose(uint256 task, uint32 number, bytes32 model, uint32 modelSize, bytes calldata proof) external {
+        Round memory round = _rounds[task];
+        if (round.number != number) revert TasksWrongRound(task, number, round.number);
+        if (round.phase != Phase.Decide) revert TasksWrongPhase(task, round.phase);
+        _bitOf(task, round, msg.sender);
+        if (modelSize == 0 || modelSize > round.maxPayload) revert TasksPayloadTooLarge(modelSize, round.maxPayload);
+        Task storage self = _tasks[task];
+        Proposal storage proposal = _proposals[task];
+        uint256 missing = _missingOf(task, self.consensus.status(task));
+        _requireEnough(task, round, missing);
+        bytes32 digest = _valueDigest(task, number, model, modelSize, missing);
+        proposal.proposer = msg.sender;
+        proposal.modelSize = modelSize;
+        proposal.model = model;
+        if (proposal.missing != missing) proposal.missing = missing;
+        emit ModelProposed(task, number, msg.sender, digest, model, modelSize, missing);
+        self.consensus.propose(task, number, msg.sender, digest, proof);
+    }
+
+    /// @inheritdoc IFederatedTasks
+    function finalizeRound(uint256 task, uint32 number, bytes32 digest) external onlyConsensus(task) {
+        Round storage round = _rounds[task];
+        if (round.number != number) revert TasksWrongRound(task, number, round.number);
+        if (round.phase != Phase.Decide) revert TasksWrongPhase(task, round.phase);
+        Task storage self = _tasks[task];
+        Proposal memory proposal = _proposals[task];
+        round.phase = Phase.Final;
+        self.model = proposal.model;
+        self.modelSize = proposal.modelSize;
+        _outcomes[task][number] = keccak256(abi.encode(digest, proposal.proposer));
+        emit RoundFinalized(
+            task, number, proposal.proposer, digest, proposal.model, proposal.modelSize, proposal.missing
+        );
+    }
+
+    /// @inheritdoc IFederatedTasks
+    function abortRound(uint256 task, uint32 number, bytes32 reason) external onlyConsensus(task) {
+        Round storage round = _rounds[task];
+        if (round.number != number) revert TasksWrongRound(task, number, round.number);
+        if (round.phase != Phase.Decide) revert TasksWrongPhase(task, round.phase);
+        _abort(task, number, reason);
+    }
+
+    // ---------------------------------------------------------------- queries
+
+    /// @inheritdoc IFederatedTasks
+    function stateOf(uint256 task) external view returns (State memory) {
+        Task storage self = _existing(task);
+        Round memory round = _rounds[task];
+        IConsensus.Status memory decision = self.consensus.status(task);
+        return State({
+            round: round,
+            committee: self.committee,
+            committed: _seatsOf(_tagged(_committed[task], round.number)),
+            submitted: _seatsOf(_tagged(_submitted[task], round.number)),
+            missing: _missingOf(task, decision),
+            accumulator: _accumulators[task],
+            model: self.model,
+            modelSize: self.modelSize,
+            proposal: _proposals[task],
+            decision: decision
+        });
+    }
+
+    /// @inheritdoc IFederatedTasks
+    function registry() external view returns (IMECRegistry) {
+        return _registry;
+    }
+
+    /// @inheritdoc IFederatedTasks
+    function taskCount() external view returns (uint256) {
+        return _taskCount;
+    }
+
+    /// @inheritdoc IFederatedTasks
+    function consensusOf(uint256 task) external view returns (IConsensus) {
+        return _tasks[task].consensus;
+    }
+
+    /// @inheritdoc IFederatedTasks
+    function ownerOf(uint256 task) external view returns (address) {
+        return _tasks[task].owner;
+    }
+
+    /// @inheritdoc IFederatedTasks
+    function memberOf(uint256 task, address server) external view returns (Member memory) {
+        return _members[task][server];
+    }
+
+    /// @inheritdoc IFederatedTasks
+    function seatHolder(uint256 task, uint8 seat) external view returns (address) {
+        return _seatHolders[task][seat];
+    }
+
+    /// @inheritdoc IFederatedTasks
+    function outcomeOf(uint256 task, uint32 number) external view returns (bytes32) {
+        return _outcomes[task][number];
+    }
+
+    /// @inheritdoc IFederatedTasks
+    function valueDigest(uint256 task, bytes32 model, uint32 modelSize) external view returns (bytes32) {
+        uint256 missing = _missingOf(task, _existing(task).consensus.status(task));
+        return _valueDigest(task, _rounds[task].number, model, modelSize, missing);
+    }
+
+    // ---------------------------------------------------------------- inside
+
+    function _record(
+        uint256 task,
+        Round memory round,
+        address server,
+        bytes32 digest,
+        uint32 size,
+        uint32 samples
+    ) private {
+        uint256 bit = _bitOf(task, round, server);
+        uint256 submitted = _tagged(_submitted[task], round.number);
+        if (submitted & bit != 0) revert TasksAlreadySubmitted(task, round.number, server);
+        _checkUpdate(round, size, samples);
+        _submitted[task] = submitted | bit;
+        _accumulators[task] = keccak256(abi.encode(_accumulators[task], server, digest, size, samples));
+        emit UpdateSubmitted(task, round.number, server, digest, size, samples);
+    }
+
+    function _close(uint256 task, uint32 number, uint8 updates) private {
+        Task storage self = _tasks[task];
+        Round storage round = _rounds[task];
+        round.phase = Phase.Decide;
+        round.closingBlock = uint40(block.number);
+        bytes32 accumulator = _accumulators[task];
+        emit SubmissionsClosed(task, number, updates, accumulator);
+        self.consensus.open(task, number, self.committee, accumulator);
+    }
+
+    function _abort(uint256 task, uint32 number, bytes32 reason) private {
+        _rounds[task].phase = Phase.Aborted;
+        emit RoundAborted(task, number, reason);
+    }
+
+    function _vacate(uint256 task, address server) private {
+        Task storage self = _existing(task);
+        Member storage member = _members[task][server];
+        uint32 next = _rounds[task].number + 1;
+        if (member.until != type(uint32).max) revert TasksNotMember(task, server);
+        member.until = next;
+        self.seats &= ~(1 << member.seat);
+        emit MemberLeft(task, server, member.seat, next);
+        self.consensus.enroll(task, server, member.seat, member.since, next);
+    }
+
+    function _existing(uint256 task) private view returns (Task storage self) {
+        self = _tasks[task];
+        if (self.owner == address(0)) revert TasksUnknownTask(task);
+    }
+
+    function _open(uint256 task, uint32 number, Phase phase) private view returns (Round memory round) {
+        round = _rounds[task];
+        if (round.number != number) revert TasksWrongRound(task, number, round.number);
+        if (round.phase != phase) revert TasksWrongPhase(task, round.phase);
+        if (block.timestamp > round.deadline) revert TasksDeadlinePassed(task, round.deadline);
+    }
+
+    function _bitOf(uint256 task, Round memory round, address server) private view returns (uint256) {
+        Member memory member = _members[task][server];
+        if (!_sits(member, round.number)) revert TasksNotMember(task, server);
+        return 1 << member.seat;
+    }
+
+    /// @dev A prepared value must be proposed again as it was, so the bitmap of that time holds.
+    function _missingOf(uint256 task, IConsensus.Status memory decision) private view returns (uint256) {
+        uint32 number = _rounds[task].number;
+        if (decision.prepared != 0 && decision.round == number) return _proposals[task].missing;
+        return _seatsOf(_tagged(_tasks[task].missing, number));
+    }
+
+    function _requireEnough(uint256 task, Round memory round, uint256 missing) private view {
+        uint256 included = _seatsOf(_tagged(_submitted[task], round.number) & ~missing).count();
+        if (included < round.minUpdates) revert TasksTooFewUpdates(task, included, round.minUpdates);
+    }
+
+    function _valueDigest(uint256 task, uint32 number, bytes32 model, uint32 modelSize, uint256 missing)
+        private
+        view
+        returns (bytes32)
+    {
+        Task storage self = _tasks[task];
+        return keccak256(
+            abi.encode(
+                block.chainid,
+                address(this),
+                task,
+                number,
+                self.model,
+                _accumulators[task],
+                missing,
+                self.rule,
+                self.ruleParamsHash,
+                model,
+                modelSize
+            )
+        );
+    }
+
+    function _checkUpdate(Round memory round, uint32 size, uint32 samples) private pure {
+        if (size == 0 || size > round.maxPayload) revert TasksPayloadTooLarge(size, round.maxPayload);
+        if (samples == 0 || samples > round.maxSamples) revert TasksBadSampleCount(samples, round.maxSamples);
+    }
+
+    function _sits(Member memory member, uint32 number) private pure returns (bool) {
+        return member.since != 0 && member.since <= number && number < member.until;
+    }
+
+    function _isOver(Phase phase) private pure returns (bool) {
+        return phase == Phase.Idle || phase == Phase.Final || phase == Phase.Aborted;
+    }
+
+    /// @dev A bitmap of another round reads as empty. The tag keeps the slot from ever being zero, so that the first
+    /// submission of a round costs what the others cost.
+    function _tagged(uint256 bitmap, uint32 number) private pure returns (uint256) {
+        return bitmap >> MAX_MEMBERS == number ? bitmap : uint256(number) << MAX_MEMBERS;
+    }
+
+    function _seatsOf(uint256 bitmap) private pure returns (uint256) {
+        return bitmap & _SEATS;
+    }
+}

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.28;
+
+import {ReentrancyGuard} from "@openzeppelin/contracts/utils/ReentrancyGuard.sol";
+import {IFederatedTasks} from "./interfaces/IFederatedTasks.sol";
+import {IRewardPool} from "./interfaces/IRewardPool.sol";
+
+/// @title Pays the leader and the included updates of final rounds
+/// @notice The ledger keeps 32 bytes per final round. Whoever settles a round shows what they commit to; so submitting
+/// and voting cost nothing for the sake of rewards.
+contract RewardPool is IRewardPool, ReentrancyGuard {
+    uint256 private constant _BASIS_POINTS = 10_000;
+
+    IFederatedTasks private immutable _ledger;
+
+    mapping(uint256 task => Terms) private _terms;
+    mapping(uint256 task => uint256) private _balances;
+    mapping(uint256 task => mapping(uint32 round => bool)) private _settled;
+    mapping(address server => uint256) private _credits;
+
+    /// @param ledger_ the round ledger whose rounds are paid
+    constructor(IFederatedTasks ledger_) {
+        _ledger = ledger_;
+    }
+
+    /// @inheritdoc IRewardPool
+    function setTerms(uint256 task, Terms calldata terms) external {
+        if (msg.sender != _ledger.ownerOf(task)) revert RewardsNotOwner(task, msg.sender);
+        if (_terms[task].perRound != 0) revert RewardsTermsAlreadySet(task);
+        if (terms.perRound == 0 || terms.leaderShare > _BASIS_POINTS) revert RewardsBadTerms(terms.leaderShare);
+        _terms[task] = terms;
+        emit TermsSet(task, terms.perRound, terms.leaderShare, terms.bySamples);
+    }
+
+    /// @inheritdoc IRewardPool
+    function fund(uint256 task) external payable {
+        // Otherwise whoever creates the task of that number later would own the money.
+        if (_ledger.ownerOf(task) == address(0)) revert RewardsUnknownTask(task);
+        _balances[task] += msg.value;
+        emit Funded(task, msg.sender, msg.value);
+    }
+
+    /// @inheritdoc IRewardPool
+    function settle(uint256 task, uint32 round, Outcome calldata outcome, Update[] calldata updates) external {
+        Terms memory terms = _terms[task];
+        if (terms.perRound == 0) revert RewardsNoTerms(task);
+        if (_settled[task][round]) revert RewardsAlreadySettled(task, round);
+        if (_balances[task] < terms.perRound) revert RewardsUnderfunded(task, _balances[task], terms.perRound);
+        _requireOutcome(task, round, outcome, updates);
+        _settled[task][round] = true;
+
+        uint256 forLeader = (uint256(terms.perRound) * terms.leaderShare) / _BASIS_POINTS;
+        uint256 forUpdates = terms.perRound - forLeader;
+        (uint256[] memory weights, uint256 total) = _weightsOf(task, round, outcome.missing, updates, terms.bySamples);
+        uint256 paid = forLeader;
+        _credit(task, round, outcome.leader, forLeader);
+        for (uint256 i = 0; i < updates.length; ++i) {
+            if (weights[i] == 0) continue;
+            uint256 share = (forUpdates * weights[i]) / total;
+            paid += share;
+            _credit(task, round, updates[i].server, share);
+        }
+        _balances[task] -= paid; // what rounding leaves stays with the task
+        emit RoundSettled(task, round, paid);
+    }
+
+    /// @inheritdoc IRewardPool
+    function withdraw() external nonReentrant {
+        uint256 amount = _credits[msg.sender];
+        if (amount == 0) revert RewardsNothingToWithdraw(msg.sender);
+        _credits[msg.sender] = 0;
+        emit RewardWithdrawn(msg.sender, amount);
+        (bool paid,) = msg.sender.call{value: amount}("");
+        if (!paid) revert RewardsPaymentFailed(msg.sender, amount);
+    }
+
+    /// @inheritdoc IRewardPool
+    function termsOf(uint256 task) external view returns (Terms memory) {
+        return _terms[task];
+    }
+
+    /// @inheritdoc IRewardPool
+    function balanceOf(uint256 task) external view returns (uint256) {
+        return _balances[task];
+    }
+
+    /// @inheritdoc IRewardPool
+    function creditOf(address server) external view returns (uint256) {
+        return _credits[server];
+    }
+
+    /// @inheritdoc IRewardPool
+    function isSettled(uint256 task, uint32 round) external view returns (bool) {
+        return _settled[task][round];
+    }
+
+    function _credit(uint256 task, uint32 round, address server, uint256 amount) private {
+        _credits[server] += amount;
+        emit Credited(task, round, server, amount);
+    }
+
+    /// @dev Recomputes the running hash and the digest that was voted on, as `FederatedTasks` forms them.
+    function _requireOutcome(uint256 task, uint32 round, Outcome calldata outcome, Update[] calldata updates)
+        private
+        view
+    {
+        bytes32 accumulator = keccak256(abi.encode(block.chainid, address(_ledger), task, round));
+        for (uint256 i = 0; i < updates.length; ++i) {
+            Update calldata update = updates[i];
+            accumulator =
+                keccak256(abi.encode(accumulator, update.server, update.digest, update.size, update.samples));
+        }
+        bytes32 valueDigest = keccak256(
+            abi.encode(
+                block.chainid,
+                address(_ledger),
+                task,
+                round,
+                outcome.parent,
+                accumulator,
+                outcome.missing,
+                outcome.rule,
+                outcome.ruleParamsHash,
+                outcome.model,
+                outcome.modelSize
+            )
+        );
+        if (keccak256(abi.encode(valueDigest, outcome.leader)) != _ledger.outcomeOf(task, round)) {
+            revert RewardsWrongOutcome(task, round);
+        }
+    }
+
+    /// @dev The weight of each update; 0 for those left out. The bitmap of these counts seats, so where there are any,
+    /// an update whose server has given up the seat of that round since cannot be told apart, and earns nothing.
+    function _weightsOf(
+        uint256 task,
+        uint32 round,
+        uint256 missing,
+        Update[] calldata updates,
+        bool bySamples
+    ) private view returns (uint256[] memory weights, uint256 total) {
+        weights = new uint256[](updates.length);
+        for (uint256 i = 0; i < updates.length; ++i) {
+            if (missing != 0) {
+                IFederatedTasks.Member memory member = _ledger.memberOf(task, updates[i].server);
+                bool seated = member.since <= round && round < member.until;
+                if (!seated || missing & (1 << member.seat) != 0) continue;
+            }
+            weights[i] = bySamples ? updates[i].samples : 1;
+            total += weights[i];
+        }
+    }
+}

@@ -1,0 +1,398 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.28;
+
+import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
+import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {Bitmap} from "../libraries/Bitmap.sol";
+import {IConsensus} from "../interfaces/IConsensus.sol";
+import {IFederatedTasks} from "../interfaces/IFederatedTasks.sol";
+import {IMECRegistry} from "../interfaces/IMECRegistry.sol";
+
+/// @title What every consensus shares: a committee that votes on proposals, view after view
+/// @notice A view awaits a proposal, then votes on it. It ends with a quorum for it, a quorum against it, or its
+/// deadline; the next view gives somebody else the turn. An implementation says who may propose (`_authorize`,
+/// `_leaderOf`) and what a quorum leads to (`_onQuorum`).
+abstract contract CommitteeConsensus is IConsensus, EIP712 {
+    using Bitmap for uint256;
+
+    /// @dev Which share of the committee carries a proposal: more than half, or PBFT's (2n-1)/3+1.
+    enum QuorumRule {
+        Majority,
+        Byzantine
+    }
+
+    /// @param timeout seconds of the first view
+    /// @param timeoutCap most seconds of a view; every view lasts twice as long as the one before, up to this
+    /// @param maxViews views after which the round aborts
+    /// @param quorumRule see `QuorumRule`
+    /// @param rejectionPenalty what a leader loses whose proposal a quorum voted down, in 1/10,000 of its stake
+    struct CommitteeRules {
+        uint32 timeout;
+        uint32 timeoutCap;
+        uint16 maxViews;
+        QuorumRule quorumRule;
+        uint16 rejectionPenalty;
+    }
+
+    struct Seat {
+        uint8 index;
+        uint32 since;
+        uint32 until;
+    }
+
+    /// @dev All that a vote has to know, in one slot.
+    struct Decision {
+        uint32 round;
+        uint16 view_;
+        Stage stage;
+        Stage decidedIn;
+        uint8 committeeSize;
+        uint8 quorum;
+        uint40 openedAt;
+        uint40 deadline;
+    }
+
+    /// @notice EIP-712 type of a signed vote.
+    bytes32 public constant VOTE_TYPEHASH =
+        keccak256("Vote(uint256 task,uint32 round,uint16 view,uint8 stage,bytes32 valueDigest,bool accept)");
+
+    uint16 private constant _WHOLE_STAKE = 10_000;
+    bytes32 private constant _EQUIVOCATION = "equivocation";
+    bytes32 private constant _REJECTED = "rejected aggregate";
+    bytes32 private constant _TOO_MANY_VIEWS = "too many views";
+    uint256 private constant _ACCEPT = 1 << 240;
+    uint256 private constant _REJECT = 1 << 248;
+
+    IFederatedTasks private immutable _ledger;
+
+    mapping(uint256 task => CommitteeRules) private _rules;
+    mapping(uint256 task => Decision) private _decisions;
+    mapping(uint256 task => mapping(address member => Seat)) private _seats;
+    mapping(uint256 task => mapping(uint8 seat => address)) private _holders;
+    mapping(uint256 task => uint256) private _committees;
+    mapping(uint256 task => uint256) private _barred;
+    mapping(uint256 task => bytes32) private _proposals;
+    mapping(uint256 task => address) private _proposers;
+    /// @dev Who voted in this stage (240 bits), votes for (8 bits), votes against (8 bits). One proposal is before the
+    /// committee at a time, so one slot is enough for all views and rounds.
+    mapping(uint256 task => uint256) private _ballots;
+
+    modifier onlyLedger() {
+        if (msg.sender != address(_ledger)) revert ConsensusOnlyTasks(msg.sender);
+        _;
+    }
+
+    /// @param ledger_ the round ledger that opens decisions
+    constructor(IFederatedTasks ledger_) EIP712("fbfl", "1") {
+        _ledger = ledger_;
+    }
+
+    // ---------------------------------------------------------------- from the ledger
+
+    /// @inheritdoc IConsensus
+    function enroll(uint256 task, address member, uint8 seat, uint32 since, uint32 until) external onlyLedger {
+        _seats[task][member] = Seat({index: seat, since: since, until: until});
+        _holders[task][seat] = member;
+    }
+
+    /// @inheritdoc IConsensus
+    function open(uint256 task, uint32 round, uint256 committee, bytes32 accumulator) external onlyLedger {
+        CommitteeRules memory rules = _rules[task];
+        uint256 size = committee.count();
+        uint256 quorum = rules.quorumRule == QuorumRule.Byzantine ? (2 * size - 1) / 3 + 1 : size / 2 + 1;
+        uint40 deadline = uint40(block.timestamp) + rules.timeout;
+        // forge-lint: disable-start(unsafe-typecast)
+        _decisions[task] = Decision({
+            round: round,
+            view_: 0,
+            stage: Stage.Propose,
+            decidedIn: Stage.None,
+            committeeSize: uint8(size), // at most 240
+            quorum: uint8(quorum),
+            openedAt: uint40(block.timestamp),
+            deadline: deadline
+        });
+        // forge-lint: disable-end(unsafe-typecast)
+        if (_committees[task] != committee) _committees[task] = committee;
+        if (_barred[task] != 0) _barred[task] = 0;
+        _onOpen(task, round, accumulator);
+        emit ViewStarted(task, round, 0, _leaderOf(task, round, 0), deadline);
+    }
+
+    /// @inheritdoc IConsensus
+    function propose(uint256 task, uint32 round, address proposer, bytes32 digest, bytes calldata proof)
+        external
+        onlyLedger
+    {
+        Decision memory decision = _decisions[task];
+        if (decision.stage != Stage.Propose) revert ConsensusWrongStage(task, Stage.Propose, decision.stage);
+        if (block.timestamp > decision.deadline) revert ConsensusDeadlinePassed(task, decision.deadline);
+        uint256 bit = _bitOf(task, round, proposer);
+        if (_barred[task] & bit != 0) revert ConsensusBarred(task, proposer);
+        bytes32 locked = _preparedOf(task, round);
+        if (locked != 0 && locked != digest) revert ConsensusMustRepropose(task, locked);
+        _authorize(task, decision, proposer, proof);
+        decision.stage = Stage.Prepare;
+        decision.deadline = uint40(block.timestamp) + _timeoutOf(task, decision.view_);
+        _decisions[task] = decision;
+        _proposals[task] = digest;
+        _proposers[task] = proposer;
+        emit Proposed(task, round, proposer, decision.view_, digest);
+        // A proposal is its proposer's vote for it.
+        _ballots[task] = _ACCEPT | bit;
+        if (decision.quorum == 1) _onQuorum(task, decision, digest);
+    }
+
+    /// @inheritdoc IConsensus
+    function onTimeout(uint256 task, uint32 round) external onlyLedger {
+        Decision memory decision = _decisions[task];
+        if (decision.round != round) revert ConsensusWrongRound(task, round, decision.round);
+        if (block.timestamp <= decision.deadline) revert ConsensusNotDue(task, decision.deadline);
+        _nextView(task, decision, false);
+    }
+
+    // ---------------------------------------------------------------- from members
+
+    /// @inheritdoc IConsensus
+    function attest(uint256 task, uint32 round, uint16 view_, Stage stage, bytes32 digest, bool accept) external {
+        (Decision memory decision, bool late) = _voting(task, round, view_, stage, digest);
+        uint256 bit = _bitOf(task, round, msg.sender);
+        uint256 ballot = _ballots[task];
+        if (ballot & bit != 0) revert ConsensusAlreadyVoted(task, msg.sender);
+        ballot = (ballot | bit) + (accept ? _ACCEPT : _REJECT);
+        _ballots[task] = ballot;
+        emit Voted(task, round, msg.sender, view_, stage, digest, accept);
+        if (late) return;
+        if (accept) {
+            if (_acceptsOf(ballot) == decision.quorum) _onQuorum(task, decision, digest);
+        } else if (_rejectsOf(ballot) == decision.quorum) {
+            _nextView(task, decision, true);
+        }
+    }
+
+    /// @inheritdoc IConsensus
+    function attestSigned(
+        uint256 task,
+        uint32 round,
+        uint16 view_,
+        Stage stage,
+        bytes32 digest,
+        bytes32[2][] calldata signatures
+    ) external {
+        (Decision memory decision, bool late) = _voting(task, round, view_, stage, digest);
+        bytes32 hash = _hashOf(Vote(task, round, view_, stage, digest, true));
+        uint256 ballot = _ballots[task];
+        uint256 before = ballot;
+        for (uint256 i = 0; i < signatures.length; ++i) {
+            uint256 bit = _bitOf(task, round, ECDSA.recover(hash, signatures[i][0], signatures[i][1]));
+            if (ballot & bit == 0) ballot = (ballot | bit) + _ACCEPT;
+        }
+        _ballots[task] = ballot;
+        // forge-lint: disable-next-line(unsafe-typecast)
+        emit VotesRecorded(task, round, view_, stage, digest, uint240(ballot ^ before)); // the seats alone
+        if (!late && _acceptsOf(ballot) >= decision.quorum) _onQuorum(task, decision, digest);
+    }
+
+    /// @inheritdoc IConsensus
+    function reportEquivocation(
+        Vote calldata first,
+        bytes32[2] calldata firstSignature,
+        Vote calldata second,
+        bytes32[2] calldata secondSignature
+    ) external {
+        bool sameStage = first.task == second.task && first.round == second.round && first.view_ == second.view_
+            && first.stage == second.stage;
+        bytes32 firstHash = _hashOf(first);
+        bytes32 secondHash = _hashOf(second);
+        // Accepting one value and rejecting another is no contradiction, nor is rejecting two.
+        bool conflict = first.valueDigest == second.valueDigest
+            ? first.accept != second.accept
+            : first.accept && second.accept;
+        address voter = ECDSA.recover(firstHash, firstSignature[0], firstSignature[1]);
+        if (!sameStage || !conflict || voter != ECDSA.recover(secondHash, secondSignature[0], secondSignature[1])) {
+            revert ConsensusNoEquivocation();
+        }
+        if (_seats[first.task][voter].since == 0) revert ConsensusNotMember(first.task, voter);
+        emit Equivocation(first.task, first.round, voter, first.view_, first.stage);
+        _ledger.registry().slash(voter, _WHOLE_STAKE, _EQUIVOCATION, first.task);
+    }
+
+    // ---------------------------------------------------------------- queries
+
+    /// @notice The ledger whose rounds are decided here.
+    function ledger() external view returns (IFederatedTasks) {
+        return _ledger;
+    }
+
+    /// @inheritdoc IConsensus
+    function status(uint256 task) external view returns (Status memory) {
+        Decision memory decision = _decisions[task];
+        bool proposed = decision.stage != Stage.None && decision.stage != Stage.Propose;
+        uint256 ballot = proposed ? _ballots[task] : 0;
+        return Status({
+            round: decision.round,
+            view_: decision.view_,
+            stage: decision.stage,
+            committeeSize: decision.committeeSize,
+            quorum: decision.quorum,
+            accepts: _acceptsOf(ballot),
+            rejects: _rejectsOf(ballot),
+            openedAt: decision.openedAt,
+            deadline: decision.deadline,
+            leader: decision.stage == Stage.None ? address(0) : _leaderOf(task, decision.round, decision.view_),
+            proposer: proposed ? _proposers[task] : address(0),
+            proposal: proposed ? _proposals[task] : bytes32(0),
+            prepared: _preparedOf(task, decision.round)
+        });
+    }
+
+    /// @notice Whether a member may not propose any more in the current round.
+    function isBarred(uint256 task, address member) external view returns (bool) {
+        return _isBarred(task, member);
+    }
+
+    // ---------------------------------------------------------------- for implementations
+
+    /// @dev Must revert unless `proof` entitles `proposer` to propose in this view.
+    function _authorize(uint256 task, Decision memory decision, address proposer, bytes calldata proof)
+        internal
+        virtual;
+
+    /// @dev Who may propose; zero where the proof decides.
+    function _leaderOf(uint256 task, uint32 round, uint16 view_) internal view virtual returns (address);
+
+    /// @dev Called when a decision opens.
+    function _onOpen(uint256 task, uint32 round, bytes32 accumulator) internal virtual;
+
+    /// @dev Called when the proposal has its quorum in the current stage.
+    function _onQuorum(uint256 task, Decision memory decision, bytes32 digest) internal virtual {
+        _decide(task, decision, digest);
+    }
+
+    /// @dev The digest that must be proposed again in this round; zero if none.
+    function _preparedOf(uint256, uint32) internal view virtual returns (bytes32) {
+        return 0;
+    }
+
+    function _setRules(uint256 task, CommitteeRules memory rules) internal {
+        if (rules.timeout == 0 || rules.timeoutCap < rules.timeout || rules.maxViews == 0
+            || rules.rejectionPenalty > _WHOLE_STAKE) {
+            revert ConsensusBadParameters(rules.timeout, rules.timeoutCap, rules.maxViews);
+        }
+        _rules[task] = rules;
+    }
+
+    function _decide(uint256 task, Decision memory decision, bytes32 digest) internal {
+        decision.decidedIn = decision.stage;
+        decision.stage = Stage.Decided;
+        _decisions[task] = decision;
+        _ledger.finalizeRound(task, decision.round, digest);
+    }
+
+    /// @dev Has the committee vote on the prepared proposal once more.
+    function _startCommit(uint256 task, Decision memory decision) internal {
+        decision.stage = Stage.Commit;
+        decision.deadline = uint40(block.timestamp) + _timeoutOf(task, decision.view_);
+        _decisions[task] = decision;
+        _ballots[task] = 0;
+    }
+
+    function _inView(uint256 task, uint32 round, uint16 view_) internal view returns (Decision memory decision) {
+        decision = _decisions[task];
+        if (decision.round != round) revert ConsensusWrongRound(task, round, decision.round);
+        if (decision.view_ != view_) revert ConsensusWrongView(task, view_, decision.view_);
+    }
+
+    /// @dev Ends the view; whoever had the turn is barred, and loses stake where a quorum voted its proposal down.
+    function _nextView(uint256 task, Decision memory decision, bool rejected) internal {
+        CommitteeRules memory rules = _rules[task];
+        uint32 round = decision.round;
+        address blamed =
+            decision.stage == Stage.Propose ? _leaderOf(task, round, decision.view_) : _proposers[task];
+        if (blamed != address(0)) {
+            _barred[task] |= _bitOf(task, round, blamed);
+            emit ProposerBarred(task, round, blamed, decision.view_);
+        }
+        decision.view_ += 1;
+        bool givenUp = decision.view_ >= rules.maxViews;
+        decision.stage = givenUp ? Stage.Decided : Stage.Propose;
+        decision.deadline = uint40(block.timestamp) + _timeoutOf(task, decision.view_);
+        _decisions[task] = decision;
+        if (!givenUp) {
+            emit ViewStarted(task, round, decision.view_, _leaderOf(task, round, decision.view_), decision.deadline);
+        } else {
+            _ledger.abortRound(task, round, _TOO_MANY_VIEWS);
+        }
+        if (rejected && rules.rejectionPenalty != 0) {
+            // Who has nothing left to lose must not be able to stop the round. No `try`: the last voter could make the
+            // penalty fail by sending little gas, or out of a withdrawal that holds the registry's lock.
+            IMECRegistry registry = _ledger.registry();
+            if (registry.isSlashable(blamed)) registry.slash(blamed, rules.rejectionPenalty, _REJECTED, task);
+        }
+    }
+
+    /// @dev The k-th member of the round's committee, counted round and round.
+    function _memberAt(uint256 task, uint256 k) internal view returns (address) {
+        uint256 committee = _committees[task];
+        return _holders[task][committee.select(k % committee.count())];
+    }
+
+    function _bitOf(uint256 task, uint32 round, address member) internal view returns (uint256) {
+        if (!_isMember(task, round, member)) revert ConsensusNotMember(task, member);
+        return 1 << _seats[task][member].index;
+    }
+
+    function _isMember(uint256 task, uint32 round, address member) internal view returns (bool) {
+        Seat memory seat = _seats[task][member];
+        return seat.since != 0 && seat.since <= round && round < seat.until;
+    }
+
+    function _isBarred(uint256 task, address member) internal view returns (bool) {
+        return _barred[task] & (1 << _seats[task][member].index) != 0;
+    }
+
+    function _timeoutOf(uint256 task, uint16 view_) internal view returns (uint32) {
+        CommitteeRules memory rules = _rules[task];
+        uint256 doubled = uint256(rules.timeout) << (view_ > 32 ? 32 : view_);
+        // forge-lint: disable-next-line(unsafe-typecast)
+        return doubled > rules.timeoutCap ? rules.timeoutCap : uint32(doubled); // at most the cap
+    }
+
+    // ---------------------------------------------------------------- inside
+
+    function _voting(uint256 task, uint32 round, uint16 view_, Stage stage, bytes32 digest)
+        private
+        view
+        returns (Decision memory decision, bool late)
+    {
+        decision = _inView(task, round, view_);
+        // A vote that comes after the decisive one is recorded, and changes nothing.
+        late = decision.stage == Stage.Decided && decision.decidedIn == stage;
+        if ((!late && decision.stage != stage) || (stage != Stage.Prepare && stage != Stage.Commit)) {
+            revert ConsensusWrongStage(task, stage, decision.stage);
+        }
+        if (block.timestamp > decision.deadline) revert ConsensusDeadlinePassed(task, decision.deadline);
+        bytes32 proposal = _proposals[task];
+        if (proposal != digest) revert ConsensusWrongDigest(task, digest, proposal);
+    }
+
+    function _hashOf(Vote memory vote) private view returns (bytes32) {
+        return _hashTypedDataV4(
+            keccak256(
+                abi.encode(
+                    VOTE_TYPEHASH, vote.task, vote.round, vote.view_, vote.stage, vote.valueDigest, vote.accept
+                )
+            )
+        );
+    }
+
+    function _acceptsOf(uint256 ballot) private pure returns (uint8) {
+        // forge-lint: disable-next-line(unsafe-typecast)
+        return uint8(ballot / _ACCEPT);
+    }
+
+    function _rejectsOf(uint256 ballot) private pure returns (uint8) {
+        // forge-lint: disable-next-line(unsafe-typecast)
+        return uint8(ballot / _REJECT);
+    }
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.28;
+
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+import {CommitteeConsensus} from "./CommitteeConsensus.sol";
+import {IConsensus} from "../interfaces/IConsensus.sol";
+import {IFederatedTasks} from "../interfaces/IFederatedTasks.sol";
+
+/// @title Proof of work on any EVM chain
+/// @notice Whoever first finds a nonce with
+/// `keccak256(abi.encode(chainid, this, task, round, view, accumulator, sender, nonce)) < target` may propose. The
+/// accumulator is known only when the submissions are closed, and the nonce is of no use to anyone but its sender.
+contract PowPuzzle is CommitteeConsensus {
+    /// @param rules see `CommitteeRules`
+    /// @param target hashes below it solve the first puzzle
+    /// @param solveTime seconds that a solution should take; the target moves towards it by at most a factor of 4 a
+    /// round, and up by that factor after a round that nobody solved. 0: the target stays
+    struct PowParameters {
+        CommitteeRules rules;
+        uint256 target;
+        uint32 solveTime;
+    }
+
+    /// @notice A solution was shown, after `solveTime` seconds; `nextTarget` holds from the next round on.
+    event PuzzleSolved(
+        uint256 indexed task, uint32 indexed round, address indexed solver, uint256 nonce, uint256 nextTarget
+    );
+
+    error PowBadTarget(uint256 target);
+    error PowWrongNonce(uint256 task, bytes32 hash, uint256 target);
+
+    uint256 private constant _MAX_STEP = 4;
+
+    mapping(uint256 task => uint256) private _targets;
+    mapping(uint256 task => uint256) private _nextTargets;
+    mapping(uint256 task => uint32) private _solveTimes;
+    mapping(uint256 task => bool) private _solved; // the current round's puzzle, in whatever view
+    mapping(uint256 task => bytes32) private _accumulators;
+
+    constructor(IFederatedTasks ledger_) CommitteeConsensus(ledger_) {}
+
+    /// @inheritdoc IConsensus
+    /// @param params ABI encoding of `PowParameters`
+    function configure(uint256 task, bytes calldata params) external onlyLedger {
+        PowParameters memory parameters = abi.decode(params, (PowParameters));
+        if (parameters.target == 0) revert PowBadTarget(parameters.target);
+        _setRules(task, parameters.rules);
+        _targets[task] = parameters.target;
+        _nextTargets[task] = parameters.target;
+        _solveTimes[task] = parameters.solveTime;
+    }
+
+    /// @notice What a solution of the current view must be below.
+    function targetOf(uint256 task) external view returns (uint256) {
+        return _targets[task];
+    }
+
+    /// @notice The hash that a nonce gives.
+    function hashOf(uint256 task, uint32 round, uint16 view_, address solver, uint256 nonce)
+        public
+        view
+        returns (bytes32)
+    {
+        return keccak256(
+            abi.encode(block.chainid, address(this), task, round, view_, _accumulators[task], solver, nonce)
+        );
+    }
+
+    /// @param proof ABI encoding of the nonce (uint256)
+    function _authorize(uint256 task, Decision memory decision, address proposer, bytes calldata proof)
+        internal
+        override
+    {
+        uint256 nonce = abi.decode(proof, (uint256));
+        bytes32 hash = hashOf(task, decision.round, decision.view_, proposer, nonce);
+        uint256 target = _targets[task];
+        if (uint256(hash) >= target) revert PowWrongNonce(task, hash, target);
+        if (!_solved[task]) {
+            // The first solution of the round sets the next target: later ones start from a longer clock.
+            _solved[task] = true;
+            _nextTargets[task] = _retarget(target, _solveTimes[task], block.timestamp - decision.openedAt);
+        }
+        emit PuzzleSolved(task, decision.round, proposer, nonce, _nextTargets[task]);
+    }
+
+    function _onOpen(uint256 task, uint32, bytes32 accumulator) internal override {
+        _accumulators[task] = accumulator;
+        uint256 target = _nextTargets[task];
+        if (_targets[task] != target) _targets[task] = target;
+        // Unless somebody solves this round's puzzle, the next one is easier: a target that no member can reach must not
+        // stay for ever.
+        _solved[task] = false;
+        _nextTargets[task] = _retarget(target, _solveTimes[task], type(uint40).max);
+    }
+
+    function _leaderOf(uint256, uint32, uint16) internal pure override returns (address) {
+        return address(0);
+    }
+
+    function _retarget(uint256 target, uint256 wanted, uint256 taken) private pure returns (uint256) {
+        if (wanted == 0) return target;
+        uint256 longest = wanted * _MAX_STEP;
+        uint256 quarter = Math.mulDiv(target, Math.min(taken, longest), longest); // at most the target: never overflows
+        uint256 next = quarter > type(uint256).max / _MAX_STEP ? type(uint256).max : quarter * _MAX_STEP;
+        return Math.max(next, (target - 1) / _MAX_STEP + 1);
+    }
+}

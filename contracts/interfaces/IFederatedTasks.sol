@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.28;
+
+import {IConsensus} from "./IConsensus.sol";
+import {IMECRegistry} from "./IMECRegistry.sol";
+
+/// @title The round ledger: tasks, their rounds, and the hashes of what was learned
+/// @notice Payloads (models, updates) live outside the chain. The chain records the 32-byte root digest of each, under
+/// one import profile that makes the digest its content address, its size, and how many samples it was trained on.
+interface IFederatedTasks {
+    /// @dev `Idle`: no round yet. `Commit`: commitments are taken (tasks with commit-reveal). `Submit`: updates are
+    /// taken. `Decide`: the consensus decides on the aggregate. `Final` and `Aborted` end a round.
+    enum Phase {
+        Idle,
+        Commit,
+        Submit,
+        Decide,
+        Final,
+        Aborted
+    }
+
+    /// @param consensus who decides
+    /// @param rule name of the aggregation rule, ASCII, padded with zeros
+    /// @param ruleParams the rule's parameters as canonical JSON; only their hash is stored
+    /// @param definition what else a server needs (model, training settings) as JSON; only published in an event
+    /// @param model digest of the initial global model
+    /// @param modelSize its size in bytes
+    /// @param maxPayload most bytes that an update or a model may have
+    /// @param maxSamples most samples that an update may claim
+    /// @param minUpdates fewest updates that a round aggregates; below, it aborts
+    /// @param maxRounds rounds after which the task ends, at most 65,535; 0: that many
+    /// @param commitWindow seconds for commitments; 0: no commit-reveal
+    /// @param submitWindow seconds for submissions
+    /// @param withheldPenalty what a server loses whose update nobody can fetch, in 1/10,000 of its stake
+    /// @param consensusParams see the implementation of `consensus`
+    struct TaskSettings {
+        IConsensus consensus;
+        bytes32 rule;
+        bytes ruleParams;
+        bytes definition;
+        bytes32 model;
+        uint32 modelSize;
+        uint32 maxPayload;
+        uint32 maxSamples;
+        uint8 minUpdates;
+        uint32 maxRounds;
+        uint32 commitWindow;
+        uint32 submitWindow;
+        uint16 withheldPenalty;
+        bytes consensusParams;
+    }
+
+    /// @dev An update signed by its server: EIP-712 Update(uint256 task,uint32 round,bytes32 digest,uint32 size,uint32
+    /// samples), signature as r and vs (EIP-2098).
+    struct SignedUpdate {
+        bytes32 digest;
+        uint32 size;
+        uint32 samples;
+        bytes32 r;
+        bytes32 vs;
+    }
+
+    /// @dev One update of a batch, as recorded.
+    struct RecordedUpdate {
+        address server;
+        bytes32 digest;
+        uint32 size;
+        uint32 samples;
+    }
+
+    /// @dev All that a submission has to know, in one slot.
+    struct Round {
+        uint32 number;
+        Phase phase;
+        bool commitReveal;
+        uint8 committeeSize;
+        uint8 minUpdates;
+        uint40 deadline;
+        uint40 closingBlock;
+        uint32 maxPayload;
+        uint32 maxSamples;
+    }
+
+    /// @dev A server's seat in a task, in one slot: it is a member in the rounds `since <= round < until`.
+    struct Member {
+        uint8 seat;
+        uint32 since;
+        uint32 until;
+    }
+
+    /// @param proposer who proposed
+    /// @param modelSize bytes of the new model
+    /// @param model digest of the new model
+    /// @param missing bitmap of the seats whose recorded updates are left out because nobody can fetch them
+    struct Proposal {
+        address proposer;
+        uint32 modelSize;
+        bytes32 model;
+        uint256 missing;
+    }
+
+    /// @param round the current round, or the last one
+    /// @param committee bitmap of the seats of that round's committee
+    /// @param committed bitmap of the seats that committed in it
+    /// @param submitted bitmap of the seats that submitted in it
+    /// @param missing bitmap of the updates that the next proposal leaves out
+    /// @param accumulator running hash over its updates
+    /// @param model digest of the current global model
+    /// @param modelSize its size in bytes
+    /// @param proposal the last proposal
+    /// @param decision where the consensus stands
+    struct State {
+        Round round;
+        uint256 committee;
+        uint256 committed;
+        uint256 submitted;
+        uint256 missing;
+        bytes32 accumulator;
+        bytes32 model;
+        uint32 modelSize;
+        Proposal proposal;
+        IConsensus.Status decision;
+    }
+
+    /// @notice A task exists. What is not stored is here.
+    event TaskCreated(
+        uint256 indexed task,
+        address indexed owner,
+        IConsensus indexed consensus,
+        bytes32 rule,
+        bytes ruleParams,
+        bytes definition,
+        bytes32 model,
+        uint32 modelSize
+    );
+    /// @notice A server sits on `seat` from round `since` on.
+    event MemberJoined(uint256 indexed task, address indexed server, uint8 seat, uint32 since);
+    /// @notice A server is no member from round `until` on.
+    event MemberLeft(uint256 indexed task, address indexed server, uint8 seat, uint32 until);
+    /// @notice A round opened on top of the model `parent`, with the committee of the seats in the bitmap.
+    event RoundOpened(
+        uint256 indexed task, uint32 indexed round, bytes32 parent, uint32 parentSize, uint256 committee, uint40 deadline
+    );
+    /// @notice A server committed itself to an update.
+    event UpdateCommitted(uint256 indexed task, uint32 indexed round, address indexed server, bytes32 commitment);
+    /// @notice A server's update was recorded.
+    event UpdateSubmitted(
+        uint256 indexed task, uint32 indexed round, address indexed server, bytes32 digest, uint32 size, uint32 samples
+    );
+    /// @notice The updates of many servers were recorded, in this order.
+    event UpdatesSubmitted(uint256 indexed task, uint32 indexed round, RecordedUpdate[] updates);
+    /// @notice Submissions closed; the consensus decides now.
+    event SubmissionsClosed(uint256 indexed task, uint32 indexed round, uint8 updates, bytes32 accumulator);
+    /// @notice A member could not fetch the recorded update of `server`.
+    event PayloadReported(uint256 indexed task, uint32 indexed round, address indexed server, address reporter);
+    /// @notice Enough members reported it: the next proposal leaves the update of `server` out.
+    event PayloadMissing(uint256 indexed task, uint32 indexed round, address indexed server);
+    /// @notice A new global model was proposed. The consensus contract emits who in which view.
+    event ModelProposed(
+        uint256 indexed task,
+        uint32 indexed round,
+        address indexed proposer,
+        bytes32 valueDigest,
+        bytes32 model,
+        uint32 modelSize,
+        uint256 missing
+    );
+    /// @notice The round is final: `model` is the global model now.
+    event RoundFinalized(
+        uint256 indexed task,
+        uint32 indexed round,
+        address indexed leader,
+        bytes32 valueDigest,
+        bytes32 model,
+        uint32 modelSize,
+        uint256 missing
+    );
+    /// @notice The round ended without a new model; the parent model stays.
+    event RoundAborted(uint256 indexed task, uint32 indexed round, bytes32 reason);
+
+    error TasksUnknownTask(uint256 task);
+    error TasksBadSettings(bytes32 what);
+    error TasksNotActive(address server);
+    error TasksNotOwner(uint256 task, address account);
+    error TasksNotMember(uint256 task, address account);
+    error TasksAlreadyMember(uint256 task, address account);
+    error TasksFull(uint256 task, uint256 maxMembers);
+    error TasksStillActive(uint256 task, address server);
+    error TasksEnded(uint256 task, uint32 maxRounds);
+    error TasksTooFewMembers(uint256 task, uint256 members, uint256 minUpdates);
+    error TasksTooFewUpdates(uint256 task, uint256 updates, uint256 minUpdates);
+    error TasksWrongPhase(uint256 task, Phase phase);
+    error TasksWrongRound(uint256 task, uint32 round, uint32 current);
+    error TasksDeadlinePassed(uint256 task, uint40 deadline);
+    error TasksNotDue(uint256 task, uint40 deadline);
+    error TasksAlreadySubmitted(uint256 task, uint32 round, address server);
+    error TasksNotSubmitted(uint256 task, uint32 round, address server);
+    error TasksAlreadyReported(uint256 task, uint32 round, address server);
+    error TasksWrongCommitment(uint256 task, uint32 round, address server);
+    error TasksPayloadTooLarge(uint32 size, uint32 maxPayload);
+    error TasksBadSampleCount(uint32 samples, uint32 maxSamples);
+    error TasksOnlyConsensus(address caller);
+
+    /// @notice Create a task; the caller owns it.
+    function createTask(TaskSettings calldata settings) external returns (uint256 task);
+
+    /// @notice Take a seat in a task, from the next round on. The caller must be active in the registry.
+    function join(uint256 task) external;
+
+    /// @notice Give the seat up, from the next round on.
+    function resign(uint256 task) external;
+
+    /// @notice Take the seat of a server that is no longer active in the registry, from the next round on.
+    function evict(uint256 task, address server) external;
+
+    /// @notice Open the next round. For members and the task's owner.
+    function openRound(uint256 task) external returns (uint32 round);
+
+    /// @notice Commit to an update that is revealed by `submit` or `reveal` later.
+    /// @param commitment keccak256(abi.encode(chainid, this, task, round, sender, digest, salt))
+    function commit(uint256 task, uint32 round, bytes32 commitment) external;
+
+    /// @notice Record an update.
+    /// @param digest root digest of the payload, its content address
+    /// @param size bytes of the payload
+    /// @param samples how many samples it was trained on
+    function submit(uint256 task, uint32 round, bytes32 digest, uint32 size, uint32 samples) external;
+
+    /// @notice Record an update that was committed to.
+    /// @param salt what the commitment was hidden with
+    function reveal(uint256 task, uint32 round, bytes32 digest, uint32 size, uint32 samples, bytes32 salt) external;
+
+    /// @notice Record updates that their servers signed. Updates of servers that have one recorded are passed over.
+    function submitBatch(uint256 task, uint32 round, SignedUpdate[] calldata updates) external;
+
+    /// @notice Report that the recorded update of `server` cannot be fetched. It is left out once f+1 members of the
+    /// committee have said so before the proposal, f = floor((n-1)/3).
+    function reportMissing(uint256 task, uint32 round, address server) external;
+
+    /// @notice Move a round on whose phase is complete or past its deadline. For anyone.
+    function poke(uint256 task) external;
+
+    /// @notice Propose the new global model.
+    /// @param proof what entitles the caller under the task's consensus
+    function propose(uint256 task, uint32 round, bytes32 model, uint32 modelSize, bytes calldata proof) external;
+
+    /// @notice Make the current proposal the outcome of the round. Only for the task's consensus.
+    function finalizeRound(uint256 task, uint32 round, bytes32 valueDigest) external;
+
+    /// @notice Give the round up. Only for the task's consensus.
+    function abortRound(uint256 task, uint32 round, bytes32 reason) external;
+
+    /// @notice Where a task stands: all that a server needs to know to take its next step, in one call.
+    function stateOf(uint256 task) external view returns (State memory);
+
+    function registry() external view returns (IMECRegistry);
+    function taskCount() external view returns (uint256);
+    function consensusOf(uint256 task) external view returns (IConsensus);
+    function ownerOf(uint256 task) external view returns (address);
+    function memberOf(uint256 task, address server) external view returns (Member memory);
+    function seatHolder(uint256 task, uint8 seat) external view returns (address);
+
+    /// @notice keccak256(abi.encode(valueDigest, leader)) of a final round; zero otherwise.
+    function outcomeOf(uint256 task, uint32 round) external view returns (bytes32);
+
+    /// @notice What the committee votes on if `model` were proposed now.
+    function valueDigest(uint256 task, bytes32 model, uint32 modelSize) external view returns (bytes32);
+}

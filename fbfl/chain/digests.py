@@ -1,0 +1,77 @@
+"""The digests of the round ledger, computed outside the chain: what a server checks before it signs or votes.
+
+They follow contracts/FederatedTasks.sol word for word; a test compares each with the contract.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from eth_abi import encode  # type: ignore[attr-defined]  # exported at run time
+from eth_hash.auto import keccak
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Where a digest holds: one task on one contract of one chain."""
+
+    chain_id: int
+    ledger: str
+    task: int
+
+
+def initial_accumulator(domain: Domain, round_number: int) -> bytes:
+    """The running hash of a round without updates."""
+    values = (domain.chain_id, domain.ledger, domain.task, round_number)
+    return keccak(encode(["uint256", "address", "uint256", "uint32"], values))
+
+
+def accumulate(accumulator: bytes, updates: Iterable[tuple[str, bytes, int, int]]) -> bytes:
+    """The running hash after further updates, each (server, digest, size, samples), in the order of recording."""
+    for server, digest, size, samples in updates:
+        fields = (accumulator, server, digest, size, samples)
+        accumulator = keccak(encode(["bytes32", "address", "bytes32", "uint32", "uint32"], fields))
+    return accumulator
+
+
+def value_digest(
+    domain: Domain,
+    round_number: int,
+    *,
+    parent: bytes,
+    accumulator: bytes,
+    missing: int,
+    rule: str,
+    rule_params: bytes,
+    model: bytes,
+    model_size: int,
+) -> bytes:
+    """What the committee votes on: the outcome of a round, without the view in which it is decided."""
+    types = ["uint256", "address", "uint256", "uint32", "bytes32", "bytes32", "uint256", "bytes32", "bytes32"]
+    values = (
+        *(domain.chain_id, domain.ledger, domain.task, round_number),
+        *(parent, accumulator, missing, short_text(rule), keccak(rule_params)),
+        *(model, model_size),
+    )
+    return keccak(encode([*types, "bytes32", "uint32"], values))
+
+
+def outcome(digest: bytes, leader: str) -> bytes:
+    """What the ledger keeps of a final round."""
+    return keccak(encode(["bytes32", "address"], (digest, leader)))
+
+
+def update_commitment(domain: Domain, round_number: int, server: str, digest: bytes, salt: bytes) -> bytes:
+    """What a server commits to before it reveals its update."""
+    types = ["uint256", "address", "uint256", "uint32", "address", "bytes32", "bytes32"]
+    values = (domain.chain_id, domain.ledger, domain.task, round_number, server, digest, salt)
+    return keccak(encode(types, values))
+
+
+def short_text(text: str) -> bytes:
+    """ASCII text of at most 32 characters as the bytes32 that a contract keeps it in."""
+    return text.encode("ascii").ljust(32, b"\0")
+
+
+def from_short_text(word: bytes) -> str:
+    """The text in a bytes32."""
+    return word.rstrip(b"\0").decode("ascii", "replace")

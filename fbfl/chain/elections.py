@@ -1,0 +1,76 @@
+"""Who may propose: for each consensus, what a server has to show, or that it is not its turn."""
+
+from typing import Protocol
+
+from eth_abi import encode  # type: ignore[attr-defined]  # exported at run time
+
+from fbfl.chain.ledger import Ledger, Task, TaskState
+from fbfl.chain.pow import Puzzle, search
+
+
+class Election(Protocol):
+    """One server's part in the election of leaders of one task."""
+
+    def proof(self, state: TaskState) -> bytes | None:
+        """What entitles the server to propose in the current view; None while nothing does."""
+
+
+class PuzzleElection:
+    """`PowPuzzle`: whoever solves the puzzle first. Each call tries a bounded number of nonces."""
+
+    def __init__(self, ledger: Ledger, task: Task, server: str, nonces_per_call: int = 256) -> None:
+        self._ledger = ledger
+        self._task = task
+        self._server = server
+        self._nonces_per_call = nonces_per_call
+        self._puzzle: Puzzle | None = None
+        self._next_nonce = 0
+        self.hashes = 0
+        """Hashes tried so far."""
+
+    def proof(self, state: TaskState) -> bytes | None:
+        """The nonce, ABI-encoded, once it is found."""
+        puzzle = self._current(state)
+        nonce = search(puzzle, self._next_nonce, self._nonces_per_call)
+        tried = self._nonces_per_call if nonce is None else nonce + 1 - self._next_nonce
+        self.hashes += tried
+        self._next_nonce += tried
+        if nonce is None:
+            return None
+        self._next_nonce = nonce  # the same answer again, should the proposal not reach the chain
+        return encode(["uint256"], [nonce])
+
+    def _current(self, state: TaskState) -> Puzzle:
+        at = self._puzzle
+        if at is None or (at.round, at.view, at.accumulator) != (state.round, state.decision.view, state.accumulator):
+            contract = self._ledger.consensus["pow"]
+            self._next_nonce = 0
+            self._puzzle = at = Puzzle(
+                chain_id=self._ledger.chain_id,
+                contract=contract.address,
+                task=self._task.id,
+                round=state.round,
+                view=state.decision.view,
+                accumulator=state.accumulator,
+                solver=self._server,
+                target=contract.functions.targetOf(self._task.id).call(),
+            )
+        return at
+
+
+class RotatingElection:
+    """`PbftCommittee`: the members take turns."""
+
+    def __init__(self, server: str) -> None:
+        self._server = server
+
+    def proof(self, state: TaskState) -> bytes | None:
+        """Nothing to show but who one is."""
+        return b"" if state.decision.leader == self._server else None
+
+
+def election_of(ledger: Ledger, task: Task, server: str) -> Election:
+    """The election of a task as one server takes part in it."""
+    if task.consensus == "pow":
+        return PuzzleElection(ledger, task, server)
+    return RotatingElection(server)

@@ -1,0 +1,296 @@
+"""The round ledger, read as typed Python: tasks, where they stand, and what was recorded.
+
+One `Ledger` reads through one node. What it caches is a pure function of the head block, so servers that share a node
+(as in the simulation) share the answers.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import cached_property
+from typing import Any
+
+from eth_hash.auto import keccak
+from web3 import Web3
+from web3.contract import Contract
+
+from fbfl.chain.artifacts import load_artifact
+from fbfl.chain.digests import Domain, from_short_text
+from fbfl.chain.logs import Event, LogScanner
+from fbfl.errors import InvalidInputError
+from fbfl.storage.store import Reference
+
+CONSENSUS_CONTRACTS = {"pow": "PowPuzzle", "pbft": "PbftCommittee", "ethash": "EthashElection"}
+"""The contract behind each name of a consensus."""
+
+ZERO_ADDRESS = "0x" + "0" * 40
+
+
+class Phase(IntEnum):
+    """`IFederatedTasks.Phase`: where a round stands."""
+
+    IDLE = 0
+    COMMIT = 1
+    SUBMIT = 2
+    DECIDE = 3
+    FINAL = 4
+    ABORTED = 5
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the next round may open."""
+        return self in (Phase.IDLE, Phase.FINAL, Phase.ABORTED)
+
+
+class Stage(IntEnum):
+    """`IConsensus.Stage`: where the decision on a round stands."""
+
+    NONE = 0
+    PROPOSE = 1
+    PREPARE = 2
+    COMMIT = 3
+    DECIDED = 4
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task as its owner created it."""
+
+    id: int
+    owner: str
+    consensus: str
+    """Name of the consensus: `pow`, `pbft` or `ethash`."""
+    consensus_address: str
+    rule: str
+    rule_params: bytes
+    """Canonical JSON, as published."""
+    definition: Mapping[str, Any]
+    """What else a server needs: the model's tensors and the training settings."""
+    model: Reference
+    """The initial global model."""
+    block: int
+
+
+@dataclass(frozen=True)
+class Decision:
+    """`IConsensus.Status`: the decision on the current round."""
+
+    round: int
+    view: int
+    stage: Stage
+    committee_size: int
+    quorum: int
+    accepts: int
+    rejects: int
+    opened_at: int
+    deadline: int
+    leader: str
+    proposer: str
+    proposal: bytes
+    prepared: bytes
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """`IFederatedTasks.Proposal`: the model before the committee, or the last one that was."""
+
+    proposer: str
+    model: Reference
+    missing: int
+
+
+@dataclass(frozen=True)
+class TaskState:
+    """`IFederatedTasks.State`: all that a server needs to take its next step."""
+
+    round: int
+    phase: Phase
+    commit_reveal: bool
+    committee_size: int
+    min_updates: int
+    deadline: int
+    closing_block: int
+    max_payload: int
+    max_samples: int
+    committee: int
+    committed: int
+    submitted: int
+    missing: int
+    accumulator: bytes
+    model: Reference
+    proposal: Proposal
+    decision: Decision
+    block: int
+    """The block at which this was read."""
+    now: int
+    """Its time (s)."""
+
+
+@dataclass(frozen=True)
+class Update:
+    """A recorded update."""
+
+    server: str
+    seat: int
+    payload: Reference
+    samples: int
+    block: int
+    transaction: str
+
+
+class Ledger:
+    """One deployment, read through one node."""
+
+    def __init__(self, w3: Web3, addresses: Mapping[str, str], start_block: int = 0) -> None:
+        self.w3 = w3
+        self.addresses = dict(addresses)
+        self.tasks = _contract(w3, "FederatedTasks", addresses)
+        self.registry = _contract(w3, "MECRegistry", addresses)
+        self.rewards = _contract(w3, "RewardPool", addresses)
+        self.consensus = {name: _contract(w3, c, addresses) for name, c in CONSENSUS_CONTRACTS.items()}
+        contracts = [self.tasks, self.registry, self.rewards, *self.consensus.values()]
+        self._scanner = LogScanner(w3, contracts, start_block=start_block)
+        self._events: list[Event] = []
+        self._events_of_round: dict[tuple[int, int], list[Event]] = {}
+        self._scanned: tuple[int, bytes] | None = None
+        self._states: dict[int, tuple[tuple[int, bytes], TaskState]] = {}
+
+    @cached_property
+    def chain_id(self) -> int:
+        """The chain's id."""
+        return self.w3.eth.chain_id
+
+    def domain(self, task: int) -> Domain:
+        """Where digests of this task hold."""
+        return Domain(self.chain_id, self.tasks.address, task)
+
+    def task(self, task: int) -> Task:
+        """What is known of a task; an unknown number raises `InvalidInputError`."""
+        names = {contract.address: name for name, contract in self.consensus.items()}
+        for event in self.events("TaskCreated"):
+            args = event.args
+            if args["task"] == task:
+                return Task(
+                    id=task,
+                    owner=args["owner"],
+                    consensus=names.get(args["consensus"], "unknown"),
+                    consensus_address=args["consensus"],
+                    rule=from_short_text(args["rule"]),
+                    rule_params=args["ruleParams"],
+                    definition=json.loads(args["definition"]),
+                    model=Reference(args["model"], args["modelSize"]),
+                    block=event.block,
+                )
+        raise InvalidInputError(f"task {task} does not exist on the ledger {self.tasks.address}")
+
+    def state(self, task: int) -> TaskState:
+        """Where a task stands at the head of the chain."""
+        head = self.w3.eth.get_block("latest")
+        key = (head["number"], bytes(head["hash"]))
+        cached = self._states.get(task)
+        if cached is None or cached[0] != key:
+            answer = self.tasks.functions.stateOf(task).call(block_identifier=head["number"])
+            cached = key, _state(answer, head["number"], head["timestamp"])
+            self._states[task] = cached
+        return cached[1]
+
+    def events(self, *names: str, task: int | None = None) -> Iterator[Event]:
+        """The deployment's events in the order of the chain, optionally of some names and of one task."""
+        self._refresh()
+        for event in self._events:
+            if (not names or event.name in names) and (task is None or event.args.get("task") == task):
+                yield event
+
+    def round_events(self, task: int, round_number: int, *names: str) -> Iterator[Event]:
+        """The events of one round in the order of the chain, optionally of some names."""
+        self._refresh()
+        for event in self._events_of_round.get((task, round_number), ()):
+            if not names or event.name in names:
+                yield event
+
+    def recorded(self, task: int, round_number: int) -> list[Update]:
+        """The updates of a round in the order of recording, which the running hash follows."""
+        seats = self.seats(task, round_number)
+        updates = []
+        for event in self.round_events(task, round_number, "UpdateSubmitted", "UpdatesSubmitted"):
+            for entry in event.args["updates"] if event.name == "UpdatesSubmitted" else [event.args]:
+                updates.append(
+                    Update(
+                        server=entry["server"],
+                        seat=seats[entry["server"]],
+                        payload=Reference(entry["digest"], entry["size"]),
+                        samples=entry["samples"],
+                        block=event.block,
+                        transaction=event.transaction,
+                    )
+                )
+        return updates
+
+    def updates(self, task: int, round_number: int) -> list[Update]:
+        """The updates of a round in the order of seats, in which every server aggregates them."""
+        return sorted(self.recorded(task, round_number), key=lambda update: update.seat)
+
+    def seats(self, task: int, round_number: int) -> dict[str, int]:
+        """The seat of every server that sat in the committee of a round."""
+        seats: dict[str, int] = {}
+        for event in self.events("MemberJoined", "MemberLeft", task=task):
+            if event.name == "MemberJoined" and event.args["since"] <= round_number:
+                seats[event.args["server"]] = event.args["seat"]
+            elif event.name == "MemberLeft" and event.args["until"] <= round_number:
+                seats.pop(event.args["server"], None)
+        return seats
+
+    def transact_contracts(self) -> Sequence[Contract]:
+        """All contracts of the deployment."""
+        return [self.tasks, self.registry, self.rewards, *self.consensus.values()]
+
+    def _refresh(self) -> None:
+        head = self.w3.eth.get_block("latest")
+        key = (head["number"], bytes(head["hash"]))
+        if key == self._scanned:
+            return
+        for event in self._scanner.scan():
+            self._events.append(event)
+            if "task" in event.args and "round" in event.args:
+                self._events_of_round.setdefault((event.args["task"], event.args["round"]), []).append(event)
+        self._scanned = key
+
+
+def rule_params_hash(task: Task) -> bytes:
+    """The hash under which the ledger keeps the rule's parameters."""
+    return keccak(task.rule_params)
+
+
+def _contract(w3: Web3, name: str, addresses: Mapping[str, str]) -> Contract:
+    if name not in addresses:
+        raise InvalidInputError(f"the deployment has no {name}; it has {', '.join(sorted(addresses))}")
+    return w3.eth.contract(address=Web3.to_checksum_address(addresses[name]), abi=load_artifact(name).abi)
+
+
+def _state(answer: Any, block: int, now: int) -> TaskState:
+    round_, committee, committed, submitted, missing, accumulator, model, model_size, proposal, decision = answer
+    number, phase, commit_reveal, size, min_updates, deadline, closing, max_payload, max_samples = round_
+    proposer, proposed_size, proposed, proposed_missing = proposal
+    round_decided, view, stage, *rest = decision
+    return TaskState(
+        round=number,
+        phase=Phase(phase),
+        commit_reveal=commit_reveal,
+        committee_size=size,
+        min_updates=min_updates,
+        deadline=deadline,
+        closing_block=closing,
+        max_payload=max_payload,
+        max_samples=max_samples,
+        committee=committee,
+        committed=committed,
+        submitted=submitted,
+        missing=missing,
+        accumulator=accumulator,
+        model=Reference(model, model_size),
+        proposal=Proposal(proposer, Reference(proposed, proposed_size), proposed_missing),
+        decision=Decision(round_decided, view, Stage(stage), *rest),
+        block=block,
+        now=now,
+    )

@@ -1,0 +1,185 @@
+"""What one account says to the contracts: every write is one method, sent and confirmed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from eth_abi import encode  # type: ignore[attr-defined]  # exported at run time
+from web3.types import TxReceipt
+
+from fbfl.chain.digests import short_text
+from fbfl.chain.ledger import Ledger, Stage, TaskState
+from fbfl.chain.transactions import Sender
+from fbfl.storage.store import Reference
+
+# Gas limits with room to spare; the snapshot in tests/contracts/gas.json has what the calls really use.
+_SMALL = 200_000
+_MEDIUM = 400_000
+_LARGE = 800_000
+
+
+@dataclass(frozen=True)
+class CommitteeRules:
+    """`CommitteeConsensus.CommitteeRules`: how long views last and what carries a proposal."""
+
+    timeout: int = 600
+    """Seconds of the first view; each view lasts twice as long as the one before."""
+    timeout_cap: int = 4800
+    """Most seconds of a view."""
+    max_views: int = 8
+    """Views after which the round aborts."""
+    byzantine_quorum: bool = False
+    """Quorum (2n-1)/3+1; otherwise more than half."""
+    rejection_penalty: int = 0
+    """What a leader loses whose proposal a quorum voted down, in 1/10,000 of its stake."""
+
+    def _tuple(self) -> tuple[int, int, int, int, int]:
+        quorum_rule = int(self.byzantine_quorum)
+        return (self.timeout, self.timeout_cap, self.max_views, quorum_rule, self.rejection_penalty)
+
+
+_RULES = "(uint32,uint32,uint16,uint8,uint16)"
+
+
+def pow_parameters(rules: CommitteeRules, target: int, solve_time: int) -> bytes:
+    """`PowPuzzle.PowParameters`, encoded; `solve_time` in seconds, 0 keeps the target."""
+    return encode([f"({_RULES},uint256,uint32)"], [(rules._tuple(), target, solve_time)])
+
+
+def pbft_parameters(rules: CommitteeRules) -> bytes:
+    """`PbftCommittee`'s parameters, encoded."""
+    return encode([_RULES], [rules._tuple()])
+
+
+def ethash_parameters(rules: CommitteeRules, confirmations: int, spacing: int) -> bytes:
+    """`EthashElection.EthashParameters`, encoded; both in blocks."""
+    return encode([f"({_RULES},uint16,uint16)"], [(rules._tuple(), confirmations, spacing)])
+
+
+@dataclass(frozen=True)
+class TaskSettings:
+    """`IFederatedTasks.TaskSettings`: what the owner of a task decides."""
+
+    consensus: str
+    """Name of the consensus: `pow`, `pbft` or `ethash`."""
+    consensus_params: bytes
+    rule: str
+    rule_params: bytes
+    definition: bytes
+    model: Reference
+    max_payload: int
+    max_samples: int
+    min_updates: int
+    max_rounds: int
+    submit_window: int = 3600
+    commit_window: int = 0
+    withheld_penalty: int = 0
+
+
+class Participant:
+    """One account: a MEC server, or the owner of a task.
+
+    Every method waits for the receipt. A refusal raises `ContractRevertError`, a failing node `NodeUnavailableError`.
+    """
+
+    def __init__(self, ledger: Ledger, sender: Sender) -> None:
+        self.ledger = ledger
+        self._sender = sender
+
+    @property
+    def address(self) -> str:
+        """The account."""
+        return self._sender.address
+
+    # ------------------------------------------------------------ registry and tasks
+
+    def admit(self, server: str) -> TxReceipt:
+        """Put a server on the allow-list."""
+        return self._send(self.ledger.registry.functions.admit(server, True), _SMALL)
+
+    def register(self, url: str, stake: int = 0) -> TxReceipt:
+        """Join the registry with a stake in wei."""
+        return self._send(self.ledger.registry.functions.join(url), _SMALL, stake)
+
+    def create_task(self, settings: TaskSettings) -> int:
+        """Create a task; returns its number."""
+        values = (
+            self.ledger.consensus[settings.consensus].address,
+            short_text(settings.rule),
+            settings.rule_params,
+            settings.definition,
+            settings.model.digest,
+            settings.model.size,
+            settings.max_payload,
+            settings.max_samples,
+            settings.min_updates,
+            settings.max_rounds,
+            settings.commit_window,
+            settings.submit_window,
+            settings.withheld_penalty,
+            settings.consensus_params,
+        )
+        receipt = self._send(self.ledger.tasks.functions.createTask(values), 2_000_000)
+        (created,) = [
+            event
+            for event in self.ledger.events("TaskCreated")
+            if event.transaction == receipt["transactionHash"].to_0x_hex()
+        ]
+        return int(created.args["task"])
+
+    def join(self, task: int) -> TxReceipt:
+        """Take a seat from the next round on."""
+        return self._send(self.ledger.tasks.functions.join(task), _MEDIUM)
+
+    def resign(self, task: int) -> TxReceipt:
+        """Give the seat up from the next round on."""
+        return self._send(self.ledger.tasks.functions.resign(task), _MEDIUM)
+
+    # ------------------------------------------------------------ rounds
+
+    def open_round(self, task: int) -> TxReceipt:
+        """Open the next round."""
+        return self._send(self.ledger.tasks.functions.openRound(task), _MEDIUM)
+
+    def submit(self, task: int, round_number: int, update: Reference, samples: int) -> TxReceipt:
+        """Record an update."""
+        call = self.ledger.tasks.functions.submit(task, round_number, update.digest, update.size, samples)
+        return self._send(call, _SMALL)
+
+    def commit(self, task: int, round_number: int, commitment: bytes) -> TxReceipt:
+        """Commit to an update."""
+        return self._send(self.ledger.tasks.functions.commit(task, round_number, commitment), _SMALL)
+
+    def reveal(self, task: int, round_number: int, update: Reference, samples: int, salt: bytes) -> TxReceipt:
+        """Record an update that was committed to."""
+        arguments = (task, round_number, update.digest, update.size, samples, salt)
+        return self._send(self.ledger.tasks.functions.reveal(*arguments), _SMALL)
+
+    def report_missing(self, task: int, round_number: int, server: str) -> TxReceipt:
+        """Report that a server's recorded update cannot be fetched."""
+        return self._send(self.ledger.tasks.functions.reportMissing(task, round_number, server), _MEDIUM)
+
+    def poke(self, task: int) -> TxReceipt:
+        """Move a round on that is complete or past its deadline."""
+        return self._send(self.ledger.tasks.functions.poke(task), _MEDIUM)
+
+    def propose(self, task: int, round_number: int, model: Reference, proof: bytes) -> TxReceipt:
+        """Propose a new global model."""
+        call = self.ledger.tasks.functions.propose(task, round_number, model.digest, model.size, proof)
+        return self._send(call, _LARGE)
+
+    def vote(self, task: int, state: TaskState, stage: Stage, accept: bool) -> TxReceipt:
+        """Vote on the proposal of the current view."""
+        decision = state.decision
+        consensus = self.ledger.consensus[self.ledger.task(task).consensus]
+        arguments = (task, state.round, decision.view, int(stage), decision.proposal, accept)
+        return self._send(consensus.functions.attest(*arguments), _MEDIUM)
+
+    # ------------------------------------------------------------ rewards
+
+    def fund_rewards(self, task: int, amount: int) -> TxReceipt:
+        """Add wei to a task's rewards."""
+        return self._send(self.ledger.rewards.functions.fund(task), _SMALL, amount)
+
+    def _send(self, call: Any, gas: int, value: int = 0) -> TxReceipt:
+        return self._sender.send(call, gas=gas, value=value)

@@ -1,0 +1,140 @@
+"""The command line: what can be asked, and how a failure is said."""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from fbfl import __version__
+from fbfl.errors import FbflError
+
+INTERRUPTED = 130
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, with the way to the help."""
+
+    def error(self, message: str) -> NoReturn:
+        """Leave with status 2."""
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    options = parser().parse_args(arguments)
+    logging.basicConfig(level=logging.ERROR, format="%(message)s")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite end, as with Ctrl-C
+    try:
+        return int(options.command(options))
+    except FbflError as error:
+        print(f"fbfl: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("fbfl: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever reads our output has seen enough; the interpreter must not complain when it closes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line. Modules that are slow to import are imported by the commands that need them."""
+    root = Parser(prog="fbfl", description="Federated learning in mobile edge computing, coordinated by Ethereum.")
+    root.add_argument("--version", action="version", version=f"fbfl {__version__}")
+    commands = root.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
+    _add_run(commands)
+    _add_deploy(commands)
+    _add_queries(commands)
+    return root
+
+
+def _add_run(commands: "argparse._SubParsersAction[Parser]") -> None:
+    run = commands.add_parser("run", help="one federation end to end", description="One federation end to end.")
+    add = run.add_argument
+    add("--config", type=Path, metavar="FILE", help="settings as TOML; options below take precedence")
+    add("--rounds", type=int, help="rounds (default 10)")
+    add("--servers", type=int, help="MEC servers (default 10)")
+    add("--devices", type=int, help="local devices of all servers together (default two per server)")
+    add("--dataset", help="mnist, mnist-5k, fashion-mnist, digits, or an .npz file")
+    add("--partition", help="how samples are split among servers: iid, shards, dirichlet, ...")
+    add("--partition-arg", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the partition")
+    add("--model", help="mlp, 2nn, cnn, or package.module:function")
+    add("--aggregator", help="fedavg, krum, trimmed_mean, ..., or package.module:function")
+    add("--aggregator-arg", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the rule")
+    add("--attack", help="what malicious servers do: label_flipping, model_poisoning, backdoor, ...")
+    add("--attack-arg", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the attack")
+    add("--malicious", type=int, help="the first so many servers are malicious")
+    add("--consensus", help="pow, pbft or ethash (default pow)")
+    add("--network", help="eth-tester (default), ganache, anvil, geth, or a JSON-RPC URL")
+    add("--store", help="local (default) or ipfs")
+    add("--local-epochs", type=int, help="passes over a server's samples per round (default 1)")
+    add("--batch-size", type=int, help="samples of a training step (default 32)")
+    add("--optimizer", help="the Keras optimizer (default adam)")
+    add("--learning-rate", type=float, help="its learning rate (default: the optimizer's own)")
+    add("--seed", type=int, help="everything random follows from it (default 0)")
+    add("--output", type=Path, metavar="DIR", help="new folder for the results (default runs/<time>)")
+    add("--quiet", action="store_true", help="print nothing but errors")
+    run.set_defaults(command=_run)
+
+
+def _add_deploy(commands: "argparse._SubParsersAction[Parser]") -> None:
+    deploy = commands.add_parser("deploy", help="deploy the contracts", description="Deploy the contracts.")
+    deploy.add_argument("--network", default="eth-tester", help="eth-tester, ganache, anvil, geth, or a JSON-RPC URL")
+    deploy.set_defaults(command=_deploy)
+
+
+def _add_queries(commands: "argparse._SubParsersAction[Parser]") -> None:
+    rounds = commands.add_parser("rounds", help="the rounds on the chain, a line each")
+    rounds.add_argument("--json", action="store_true", help="a JSON list")
+    one = commands.add_parser("round", help="one round: updates, votes, leader, gas")
+    one.add_argument("number", type=int, metavar="R", help="the round, from 1")
+    one.add_argument("--json", action="store_true", help="a JSON object")
+    blocks = commands.add_parser("blocks", help="one block per finished round, as JSON")
+    blocks.add_argument("--tensors", action="store_true", help="with the tensors of every payload")
+    audit = commands.add_parser("audit", help="recompute every round from chain and payloads")
+    for command, function in ((rounds, _rounds), (one, _round), (blocks, _blocks), (audit, _audit)):
+        where = command.add_mutually_exclusive_group()
+        where.add_argument("--network", help="a running network")
+        where.add_argument("--run", type=Path, metavar="DIR", help="the folder of a run (default: the newest in runs/)")
+        command.set_defaults(command=function)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from fbfl.cli.run import run
+
+    return run(options)
+
+
+def _deploy(options: argparse.Namespace) -> int:
+    from fbfl.cli.deploy import deploy
+
+    return deploy(options)
+
+
+def _rounds(options: argparse.Namespace) -> int:
+    from fbfl.cli.queries import rounds
+
+    return rounds(options)
+
+
+def _round(options: argparse.Namespace) -> int:
+    from fbfl.cli.queries import one_round
+
+    return one_round(options)
+
+
+def _blocks(options: argparse.Namespace) -> int:
+    from fbfl.cli.queries import blocks
+
+    return blocks(options)
+
+
+def _audit(options: argparse.Namespace) -> int:
+    from fbfl.cli.queries import audit
+
+    return audit(options)

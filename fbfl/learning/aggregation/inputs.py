@@ -1,0 +1,88 @@
+"""Checking what comes in: updates as a float32 matrix, weights as float64 numbers, bounds on n and f."""
+
+import operator
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from fbfl.errors import AggregationError, NonFiniteUpdateError
+
+Matrix = npt.NDArray[np.float32]
+"""Updates as float32 [n, P], a row per client in registry order."""
+
+Floats = npt.NDArray[np.float64]
+
+Updates = npt.ArrayLike | Sequence[npt.NDArray[np.float32]]
+Weights = npt.ArrayLike | Sequence[int] | None
+
+
+def as_matrix(updates: Updates) -> Matrix:
+    """Return the updates as a contiguous float32 [n, P], without a copy where they are one already."""
+    try:
+        matrix = np.asarray(updates)
+    except ValueError as error:
+        raise AggregationError("updates have different lengths; all must hold the same P coordinates") from error
+    if matrix.ndim != 2 or matrix.size == 0:
+        raise AggregationError(f"updates must be an array [n, P] with n >= 1 and P >= 1, not of shape {matrix.shape}")
+    if matrix.dtype.kind not in "fiu":
+        raise AggregationError(f"updates must be real numbers, not {matrix.dtype}")
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(matrix, dtype=np.float32)
+
+
+def as_finite_matrix(updates: Updates) -> Matrix:
+    """Like `as_matrix`, and refuse NaN and Inf by naming their rows."""
+    matrix = as_matrix(updates)
+    require_finite(matrix)
+    return matrix
+
+
+def require_finite(matrix: Matrix) -> None:
+    """Raise `NonFiniteUpdateError` with the rows that hold NaN or Inf."""
+    bad = tuple(i for i, row in enumerate(matrix) if not np.isfinite(row).all())
+    if bad:
+        raise NonFiniteUpdateError(f"NaN or Inf in the update of client {', '.join(map(str, bad))}", bad)
+
+
+def as_weights(weights: Weights, n: int) -> Floats:
+    """Return n float64 weights; None means that all clients count the same."""
+    if weights is None:
+        return np.ones(n)
+    array = np.asarray(weights, dtype=np.float64)
+    if array.shape != (n,):
+        raise AggregationError(f"{n} updates need {n} weights, not an array of shape {array.shape}")
+    bad = np.flatnonzero(~np.isfinite(array) | (array < 0))
+    if bad.size:
+        raise AggregationError(f"weights[{bad[0]}] = {array[bad[0]]}: weights must be finite and not negative")
+    if not (array > 0).any():
+        raise AggregationError("all weights are 0: at least one must be positive")
+    return array
+
+
+def require_count(rule: str, n: int, f: int, factor: int, constant: int) -> int:
+    """Check n >= factor * f + constant and f >= 0, and return f as an int."""
+    f = as_integer("num_byzantine", f, minimum=0)
+    bound = factor * f + constant
+    if n < bound:
+        raise AggregationError(f"{rule} needs n >= {factor}f+{constant} updates; n={n}, f={f} needs {bound}")
+    return f
+
+
+def as_integer(name: str, value: int, *, minimum: int) -> int:
+    """Return a whole number that is at least `minimum`."""
+    try:
+        whole = operator.index(value)
+    except TypeError:
+        raise AggregationError(f"{name} = {value!r}: must be a whole number") from None
+    if whole < minimum:
+        raise AggregationError(f"{name} = {whole}: must be at least {minimum}")
+    return whole
+
+
+def as_positive(name: str, value: float) -> float:
+    """Return a finite number above 0."""
+    number = float(value)
+    if not 0 < number < np.inf:
+        raise AggregationError(f"{name} = {value!r}: must be a finite number above 0")
+    return number

@@ -1,0 +1,112 @@
+"""Aggregation rules by name, called the same way by a federation and by a server on a chain."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fbfl.errors import AggregationError
+from fbfl.learning import plugins
+from fbfl.learning.aggregation.averages import fedavg
+from fbfl.learning.aggregation.centres import centered_clipping, geometric_median, norm_clipping
+from fbfl.learning.aggregation.coordinates import median, trimmed_mean
+from fbfl.learning.aggregation.filters import dnc, random_selection, signguard
+from fbfl.learning.aggregation.inputs import Updates, Weights, as_finite_matrix
+from fbfl.learning.aggregation.nearest import bulyan, krum, multi_krum
+from fbfl.learning.aggregation.rulefunction import CONTEXT, Aggregate, RuleFunction, State, answer
+from fbfl.learning.aggregation.trust import fltrust, foolsgold
+
+RULES: dict[str, RuleFunction[...]] = {
+    "fedavg": fedavg,
+    "krum": krum,
+    "multi_krum": multi_krum,
+    "bulyan": bulyan,
+    "trimmed_mean": trimmed_mean,
+    "median": median,
+    "geometric_median": geometric_median,
+    "centered_clipping": centered_clipping,
+    "norm_clipping": norm_clipping,
+    "random_selection": random_selection,
+    "fltrust": fltrust,
+    "foolsgold": foolsgold,
+    "dnc": dnc,
+    "signguard": signguard,
+}
+
+
+@dataclass(frozen=True)
+class AggregationRule:
+    """A rule with its settings, ready to be called once a round."""
+
+    plugin: plugins.Plugin
+
+    @property
+    def name(self) -> str:
+        """The name it was resolved from."""
+        return self.plugin.name
+
+    @property
+    def canonical(self) -> bool:
+        """Whether all machines get the same bytes. All rules of ours do.
+
+        A user's function counts as canonical, and its author answers for it, unless it says ``canonical = False``.
+        """
+        return bool(getattr(self.plugin.function, "canonical", True))
+
+    @property
+    def stateful(self) -> bool:
+        """Whether it carries state from round to round."""
+        return "state" in self.plugin.wants
+
+    @property
+    def needs_root_update(self) -> bool:
+        """Whether somebody trusted has to supply an update every round."""
+        return "root_update" in self.plugin.wants
+
+    def __call__(
+        self,
+        updates: Updates,
+        weights: Weights = None,
+        *,
+        state: State | None = None,
+        clients: Sequence[int] | None = None,
+        seed: int = 0,
+        round_number: int = 0,
+        root_update: npt.ArrayLike | None = None,
+    ) -> Aggregate:
+        """Aggregate one round. What the rule has no use for is ignored; see `rulefunction.CONTEXT` for the meanings."""
+        if self.needs_root_update and root_update is None:
+            raise AggregationError(f"{self.name} needs a root_update: the update of a trusted party")
+        context: dict[str, Any] = {
+            "weights": weights,
+            "state": state or {},
+            "clients": clients,
+            "seed": seed,
+            "round_number": round_number,
+            "root_update": root_update,
+        }
+        function = self.plugin.function
+        if isinstance(function, RuleFunction):
+            result: Aggregate = replace(self.plugin, function=function.aggregate)(updates, **context)
+            return result
+        matrix = as_finite_matrix(updates)
+        return _checked(self.name, self.plugin(matrix, **context), matrix.shape[1])
+
+
+def resolve(name: str | Callable[..., Any], **settings: Any) -> AggregationRule:
+    """Return the rule of a name of `RULES`, of ``package.module:function``, or of a function, with its settings.
+
+    A user's function takes the updates, float32 [n, P], and returns a vector [P] or an `Aggregate`. An unknown or
+    missing setting raises `InvalidInputError` that names it and those allowed.
+    """
+    return AggregationRule(plugins.resolve("aggregator", name, RULES, settings, data=1, context=CONTEXT))
+
+
+def _checked(name: str, result: Any, width: int) -> Aggregate:
+    given = result if isinstance(result, Aggregate) else Aggregate(result)
+    vector = np.asarray(given.vector, dtype=np.float64)
+    if vector.shape != (width,):
+        raise AggregationError(f"aggregator {name} returned an array of shape {vector.shape}, not ({width},)")
+    return Aggregate(answer(vector).vector, given.state, given.selected)

@@ -1,0 +1,82 @@
+"""What an aggregation rule is: a function of the updates that returns an `Aggregate`, seen in two ways.
+
+A rule is written once, as a function whose first parameter is the updates and which returns an `Aggregate`. The
+decorator `rule` turns it into the plain function of the public surface (`krum(updates, f)` returns the vector) that
+keeps the full answer within reach (`krum.aggregate(updates, f)` also tells the selected clients and the state).
+
+Whatever a rule needs besides updates and parameters it names as a parameter with one of the names of `CONTEXT`; who
+calls a rule by name (a federation, a server on a chain) then supplies it, see `names.AggregationRule`.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import update_wrapper
+from typing import Any, Generic, ParamSpec
+
+import numpy as np
+import numpy.typing as npt
+
+from fbfl.errors import AggregationError
+from fbfl.tensors import Vector
+
+P = ParamSpec("P")
+
+State = Mapping[str, npt.NDArray[np.float32]]
+"""What a rule carries from one round to the next: named float32 tensors, so that they can travel in a payload."""
+
+CONTEXT = {
+    "weights": "sample counts of the updates, one per row",
+    "state": "the `Aggregate.state` of the round before; empty in the first round",
+    "clients": "the registry index of each row, so that state finds its client when some are missing",
+    "seed": "the seed of the task, for rules that draw at random",
+    "round_number": "the round, counted from 1; enters the draws too",
+    "root_update": "the update [P] that a trusted party trained on data of its own (FLTrust)",
+}
+"""The parameters that the caller's situation fills in rather than its settings."""
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """The answer of a rule."""
+
+    vector: Vector
+    """The aggregated update, float32 [P], finite, without negative zeros."""
+    state: State = field(default_factory=dict)
+    """What the rule wants back in the next round."""
+    selected: tuple[int, ...] | None = None
+    """Rows that the rule let in, ascending; None when it works on coordinates and judges no client as a whole."""
+
+
+class RuleFunction(Generic[P]):
+    """A rule as a plain function that returns the vector; `aggregate` is the same with the whole `Aggregate`."""
+
+    def __init__(self, aggregate: Callable[P, Aggregate], canonical: bool) -> None:
+        self.aggregate = aggregate
+        self.canonical = canonical
+        update_wrapper(self, aggregate)
+        self.__signature__ = inspect.signature(aggregate).replace(return_annotation=Vector)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Vector:
+        """Return the vector of the aggregate."""
+        return self.aggregate(*args, **kwargs).vector
+
+    def __reduce__(self) -> str:
+        return self.aggregate.__qualname__  # pickled by name, like any function
+
+
+def rule(aggregate: Callable[P, Aggregate]) -> RuleFunction[P]:
+    """Make a canonical rule: the same inputs give the same bytes on every machine, so servers can vote on it."""
+    return RuleFunction(aggregate, canonical=True)
+
+
+def answer(vector: npt.NDArray[np.float64], selected: tuple[int, ...] | None = None, **state: Any) -> Aggregate:
+    """Round a float64 result once to float32 and refuse it if it is not finite.
+
+    Adding 0.0 turns -0.0 into 0.0: sorting leaves the order of the two open, so their sign may not reach the bytes.
+    """
+    with np.errstate(over="ignore"):
+        rounded = (vector + 0.0).astype(np.float32) + np.float32(0.0)
+    if not np.isfinite(rounded).all():
+        raise AggregationError("the aggregate is not finite: it exceeds the range of float32")
+    return Aggregate(rounded, state, selected)

@@ -1,0 +1,181 @@
+"""The compiled half of the trainer: importing this module imports TensorFlow.
+
+The graph holds the loops over clients, local epochs and batches, so that there is no Python per client or step, and
+one trace serves clients of every size: full batches have a static shape, the remainder a dynamic one.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from fbfl.learning.models import spec_of
+from fbfl.learning.optimizers import in_graph
+from fbfl.learning.training import TrainingSettings
+from fbfl.tensors import Vector
+
+Int32s = npt.NDArray[np.int32]
+
+_tracing = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Work:
+    """The local training of K clients, whose samples lie one after another in `x` and `y`.
+
+    `order` int32: for each client its epochs' sample orders, as positions in `x`; `sizes` and `epochs` int32 [K];
+    `seeds` int32 [K, S], one per random layer.
+    """
+
+    x: npt.NDArray[Any]
+    y: Int32s
+    order: Int32s
+    sizes: Int32s
+    epochs: Int32s
+    seeds: Int32s
+
+
+class Lane:
+    """A model of its own and its compiled local training. One thread at a time may use it."""
+
+    def __init__(self, model: Any, optimizer: Any, settings: TrainingSettings) -> None:
+        self._model = model
+        self._batch_size = settings.batch_size
+        self._proximal = settings.proximal
+        self._shapes = [tensor.shape for tensor in spec_of(model).tensors]
+        self._sizes = [tensor.size for tensor in spec_of(model).tensors]
+        self._weights = [variable.value for variable in model.weights]
+        self._trained = [variable.value for variable in model.trainable_variables]
+        exchanged = {id(variable) for variable in model.weights}
+        self._generators = [variable.value for variable in model.variables if id(variable) not in exchanged]
+        places = {id(variable): place for place, variable in enumerate(model.weights)}
+        self._trained_places = [places[id(variable)] for variable in model.trainable_variables]
+        # A variable, since TensorFlow turns division by a constant into a product, which rounds otherwise than NumPy.
+        self._white = tf.Variable(255.0, trainable=False)
+        self._optimizer = in_graph(optimizer, model, fused=settings.fused)
+        self._initial_state = [tf.identity(variable) for variable in self._optimizer.state]
+        self._run = tf.function(self._train_clients, autograph=False)
+        self._call = tf.function(self._logits, autograph=False)
+        self._traced: dict[Any, Callable[..., Any]] = {}
+
+    @property
+    def num_generators(self) -> int:
+        """S, the number of random layers."""
+        return len(self._generators)
+
+    @property
+    def num_traces(self) -> int:
+        """Number of graphs compiled: at most one each for training and evaluation on uint8 and on float32 samples."""
+        return len(self._traced)
+
+    def train(self, start: Vector, work: Work, learning_rate: float) -> Vector:
+        """Train every client from `start` [P]; return their updates, trained minus start, float32 [K, P]."""
+        shape = (None, *work.x.shape[1:])
+        function = self._trace(
+            ("train", work.x.dtype),
+            self._run,
+            tf.TensorSpec(shape, work.x.dtype),
+            *(tf.TensorSpec(rank, tf.int32) for rank in ([None], [None], [None], [None], [None, self.num_generators])),
+            tf.TensorSpec([], tf.float32),
+            tf.TensorSpec(start.shape, tf.float32),
+        )
+        inputs = (work.x, work.y, work.order, work.sizes, work.epochs, work.seeds, np.float32(learning_rate), start)
+        updates: Vector = function(*map(tf.constant, inputs)).numpy()
+        return updates
+
+    def logits(self, weights: Vector, blocks: list[npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
+        """The model's output [n, classes] for each block of samples [n, ...]."""
+        self._assign(tf.constant(weights))
+        results = []
+        for block in blocks:
+            spec = tf.TensorSpec((None, *block.shape[1:]), block.dtype)
+            results.append(self._trace(("logits", block.dtype), self._call, spec)(tf.constant(block)).numpy())
+        return results
+
+    def _trace(self, key: Any, function: Any, *signature: Any) -> Callable[..., Any]:
+        if key not in self._traced:
+            with _tracing:
+                self._traced[key] = function.get_concrete_function(*signature)
+        return self._traced[key]
+
+    def _assign(self, flat: Any) -> None:
+        for variable, part, shape in zip(self._weights, tf.split(flat, self._sizes), self._shapes, strict=True):
+            variable.assign(tf.reshape(part, shape))
+
+    def _logits(self, x: Any) -> Any:
+        return self._model(self._scaled(x), training=False)
+
+    def _scaled(self, x: Any) -> Any:
+        """Pixels in [0, 1], whether they are stored as bytes or as floats."""
+        return tf.cast(x, tf.float32) / self._white if x.dtype == tf.uint8 else x
+
+    def _train_clients(
+        self, x: Any, y: Any, order: Any, sizes: Any, epochs: Any, seeds: Any, learning_rate: Any, start: Any
+    ) -> Any:
+        count = tf.shape(sizes)[0]
+        begins = tf.cumsum(sizes * epochs, exclusive=True)
+
+        def one(k: Any, rows: Any) -> Any:
+            self._assign(start)
+            for variable, value in zip(self._optimizer.state, self._initial_state, strict=True):
+                variable.assign(value)
+            for place, generator in enumerate(self._generators):
+                generator.assign(tf.cast(tf.stack([seeds[k, place], 0]), generator.dtype))
+            self._train_client(x, y, order, begins[k], sizes[k], epochs[k], learning_rate, start)
+            trained = tf.concat([tf.reshape(variable, [-1]) for variable in self._weights], 0)
+            return k + 1, rows.write(k, trained - start)
+
+        rows = tf.TensorArray(tf.float32, size=count, element_shape=start.shape)
+        _, rows = tf.while_loop(lambda k, _: k < count, one, (tf.constant(0), rows), parallel_iterations=1)
+        return rows.stack()
+
+    def _train_client(
+        self, x: Any, y: Any, order: Any, begin: Any, size: Any, epochs: Any, learning_rate: Any, start: Any
+    ) -> None:
+        full = size // self._batch_size
+        anchors = [
+            tf.reshape(part, shape) for part, shape in zip(tf.split(start, self._sizes), self._shapes, strict=True)
+        ]
+        anchors = [anchors[place] for place in self._trained_places]
+
+        def step(indices: Any, number: Any) -> Any:
+            gradients = self._gradients(self._scaled(tf.gather(x, indices)), tf.gather(y, indices), anchors)
+            self._optimizer.apply(gradients, learning_rate, number)
+            return number + 1
+
+        def epoch(number: Any, steps: Any) -> Any:
+            first = begin + number * size
+
+            def batch(place: Any, steps: Any) -> Any:
+                indices = tf.slice(order, [first + place * self._batch_size], [self._batch_size])
+                return place + 1, step(indices, steps)
+
+            _, steps = tf.while_loop(lambda place, _: place < full, batch, (0, steps), parallel_iterations=1)
+            steps = tf.cond(
+                size > full * self._batch_size,
+                lambda: step(order[first + full * self._batch_size : first + size], steps),
+                lambda: steps,
+            )
+            return number + 1, steps
+
+        tf.while_loop(lambda number, _: number < epochs, epoch, (0, 1), parallel_iterations=1)
+
+    def _gradients(self, x: Any, y: Any, anchors: list[Any]) -> list[Any]:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            for variable in self._trained:
+                tape.watch(variable)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(y, self._model(x, training=True))
+            loss = tf.reduce_mean(losses)
+            if self._model.losses:  # regularisers
+                loss += tf.add_n(self._model.losses)
+        gradients = tape.gradient(loss, self._trained, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        if self._proximal:  # the gradient of proximal / 2 * |w - start|^2
+            gradients = [
+                gradient + self._proximal * (variable - anchor)
+                for gradient, variable, anchor in zip(gradients, self._trained, anchors, strict=True)
+            ]
+        return list(gradients)

@@ -1,0 +1,157 @@
+"""Models by name or from a function of one's own, with weights and names that depend on nothing else in the process."""
+
+import os
+import random
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from fbfl.errors import InvalidInputError
+from fbfl.learning import plugins
+from fbfl.randomness import int32_seed
+from fbfl.tensors import ModelSpec, TensorSpec, Vector
+
+NAMES = ("mlp", "2nn", "cnn")
+"""What `build` knows by name."""
+
+Model = str | Callable[[], Any]
+"""A name of `NAMES`, `package.module:function`, or a function without arguments that returns a new Keras model."""
+
+_building = threading.Lock()
+
+
+def load_tensorflow() -> None:
+    """Import TensorFlow and Keras (4-7 s, 500 MB), with one thread per operation.
+
+    Many small operations gain nothing from several threads each: the trainer runs a client per core instead.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    import keras
+    import tensorflow as tf
+
+    if keras.backend.backend() != "tensorflow":
+        raise InvalidInputError(f"Keras runs on {keras.backend.backend()!r}: set KERAS_BACKEND=tensorflow")
+    if tf.config.threading.get_intra_op_parallelism_threads() != 1:
+        try:
+            tf.config.threading.set_intra_op_parallelism_threads(1)
+        except RuntimeError:  # too late: the program has computed something already
+            warnings.warn("TensorFlow was used before fbfl and keeps its own threads: training is slower", stacklevel=2)
+
+
+def build(model: Model, *, input_shape: tuple[int, ...] = (28, 28), num_classes: int = 10, seed: int = 0) -> Any:
+    """Build a new Keras model that maps samples [n, *input_shape] to logits [n, num_classes].
+
+    Initial weights and variable names depend on the arguments alone. A function of one's own is held to that as far
+    as Keras goes (its initialisers, and Python's and NumPy's global generators, are seeded while it runs); it has
+    to return logits, a new model at each call, and float32 weights, else `InvalidInputError` is raised.
+    """
+    load_tensorflow()
+    make = _maker(model, input_shape, num_classes)
+    made: list[Any] = []
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            built = make()
+            if not _is_keras_model(built):
+                raise InvalidInputError(f"the model function returned a {type(built).__name__}, not a Keras model")
+            _check(built, input_shape, num_classes)
+            made.append(built)
+        except BaseException as error:
+            failed.append(error)
+
+    # Keras numbers the layers ("dense_3") per thread: in a fresh one the count starts anew.
+    with _building, _seeded(int32_seed(seed, "initial weights")):
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+    if failed:
+        raise failed[0]
+    return made[0]
+
+
+def spec_of(model: Any) -> ModelSpec:
+    """Names and shapes of everything that clients exchange: trained weights and the likes of BatchNorm statistics."""
+    return ModelSpec(tuple(TensorSpec(weight.path, tuple(weight.shape)) for weight in model.weights))
+
+
+def weights_of(model: Any) -> Vector:
+    """The model's current weights [P]."""
+    return spec_of(model).flatten([np.asarray(weight.numpy(), np.float32) for weight in model.weights])
+
+
+def _maker(model: Model, input_shape: tuple[int, ...], num_classes: int) -> Callable[[], Any]:
+    if not isinstance(model, str):
+        return model
+    named = {name: partial(_named, name, input_shape, num_classes) for name in NAMES}
+    return plugins.resolve("model", model, named, {}, data=0)
+
+
+def _named(name: str, input_shape: tuple[int, ...], num_classes: int) -> Any:
+    from keras import Input, Sequential, layers
+
+    def dense(units: int, name: str) -> Any:
+        return layers.Dense(units, activation="relu", name=name)
+
+    if name == "mlp":  # 784-128-10, as in Wang & Li 2022
+        body = [layers.Flatten(name="flatten"), dense(128, "hidden"), layers.Dropout(0.2, name="dropout")]
+    elif name == "2nn":  # 784-200-200-10, McMahan et al. 2017
+        body = [layers.Flatten(name="flatten"), dense(200, "hidden_1"), dense(200, "hidden_2")]
+    else:  # two convolutions of 5 x 5, McMahan et al. 2017
+        if len(input_shape) not in (2, 3):
+            raise InvalidInputError(f"the model 'cnn' needs pictures, not samples of the shape {input_shape}")
+        picture = input_shape if len(input_shape) == 3 else (*input_shape, 1)
+        body = [layers.Reshape(picture, name="picture")]
+        for number, filters in ((1, 32), (2, 64)):
+            body += [
+                layers.Conv2D(filters, 5, padding="same", activation="relu", name=f"convolution_{number}"),
+                layers.MaxPooling2D(2, name=f"pooling_{number}"),
+            ]
+        body += [layers.Flatten(name="flatten"), dense(512, "hidden")]
+    output = layers.Dense(num_classes, name="output")
+    return Sequential([Input(input_shape, name="input"), *body, output], name=name)
+
+
+def _is_keras_model(model: Any) -> bool:
+    import keras
+
+    return isinstance(model, keras.Model)
+
+
+def _check(model: Any, input_shape: tuple[int, ...], num_classes: int) -> None:
+    import keras
+
+    try:  # also gives weights to a model that has none before its first call
+        shape = tuple(model(np.zeros((1, *input_shape), np.float32), training=False).shape)
+    except Exception as error:
+        raise InvalidInputError(f"the model refuses samples of the shape {input_shape}: {error}") from error
+    if shape != (1, num_classes):
+        raise InvalidInputError(f"the model returns {list(shape[1:])} per sample: needed are {num_classes} logits")
+    last = model.layers[-1] if model.layers else model
+    if isinstance(last, keras.layers.Softmax) or getattr(last, "activation", None) is keras.activations.softmax:
+        raise InvalidInputError("the model ends in a softmax: it has to return logits, since the loss applies one")
+    paths = [weight.path for weight in model.weights]
+    if not model.trainable_weights or len(set(paths)) != len(paths):
+        raise InvalidInputError(f"the model's weights need distinct names, and some to train: {paths}")
+    other = [f"{weight.path} ({weight.dtype})" for weight in model.weights if weight.dtype != "float32"]
+    if other:
+        raise InvalidInputError(f"the model has weights that are not float32: {', '.join(other)}")
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """While it lasts, the global generators that initialisers draw from are seeded; afterwards they are as before."""
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002 - a function of the user's may draw from it
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002

@@ -1,0 +1,288 @@
+"""Local training and evaluation of any Keras model, on all cores, with results that do not depend on how many.
+
+Each core has a *lane*: a thread with a model of its own and one compiled graph. Clients are handed to the lanes in
+chunks; a client's update depends only on (seed, round, client, its data, the global weights).
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fbfl.errors import InvalidInputError
+from fbfl.learning import metrics
+from fbfl.learning.models import Model, build, load_tensorflow, spec_of, weights_of
+from fbfl.randomness import generator, seed_sequence
+from fbfl.tensors import Vector
+
+if TYPE_CHECKING:
+    from fbfl.learning.lane import Work
+
+Samples = tuple[npt.NDArray[Any], npt.NDArray[Any]]
+"""Inputs x [n, ...], uint8 in 0..255 or floating point in [0, 1], and integer labels y [n]."""
+
+# A chunk is what one call of the graph handles: large enough to make calls cheap, small enough to keep lanes busy.
+_CHUNK_CLIENTS = 64
+_CHUNK_SAMPLES = 4096
+_CHUNK_BYTES = 32 * 2**20
+_BLOCK = 1000  # samples per evaluation step, whatever the number of lanes: the kernels' rounding depends on it
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a client trains."""
+
+    local_epochs: int = 1
+    """Passes over the client's own samples per round."""
+    batch_size: int = 32
+    """Samples per step; the last batch of an epoch may be smaller."""
+    optimizer: str | Callable[[], Any] = "adam"
+    """A name that Keras knows, or a function (or class) that returns a new Keras optimizer."""
+    learning_rate: float | Callable[[int], float] | None = None
+    """A number, or a function of the round (from 1); None: the optimizer's own."""
+    proximal: float = 0.0
+    """FedProx: mu in the term mu/2 |w - global|^2 of the loss (Li et al. 2020)."""
+    fused: bool = True
+    """Use TensorFlow's fused kernels for plain SGD and Adam; without them training equals Keras bit for bit."""
+
+    def __post_init__(self) -> None:
+        for name in ("local_epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise InvalidInputError(f"{name} is {getattr(self, name)}: it has to be at least 1")
+        if not self.proximal >= 0:
+            raise InvalidInputError(f"proximal is {self.proximal}: it has to be at least 0")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a model does on a test set: share of right answers and mean cross-entropy (natural logarithm)."""
+
+    accuracy: float
+    loss: float
+
+
+class Trainer:
+    """Trains clients and evaluates models of one kind; imports TensorFlow when it is made.
+
+    `model` is a name, `package.module:function` or a function (see `fbfl.learning.models.build`); `lanes` the number
+    of cores to use (default: all).
+    """
+
+    def __init__(
+        self,
+        model: Model = "mlp",
+        settings: TrainingSettings | None = None,
+        *,
+        input_shape: tuple[int, ...] = (28, 28),
+        num_classes: int = 10,
+        lanes: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        load_tensorflow()
+        from fbfl.learning.lane import Lane
+
+        if lanes is not None and lanes < 1:
+            raise InvalidInputError(f"lanes is {lanes}: it has to be at least 1")
+        self.settings = settings or TrainingSettings()
+        self._input_shape = input_shape
+        self._num_classes = num_classes
+        self._seed = seed
+        self._num_lanes = lanes or _num_cores()
+
+        def lane() -> tuple[Any, Lane]:
+            own = build(model, input_shape=input_shape, num_classes=num_classes, seed=seed)
+            return own, Lane(own, _optimizer(self.settings), self.settings)
+
+        models, self._lanes = zip(*(lane() for _ in range(self._num_lanes)), strict=True)
+        if len({id(own) for own in models}) < len(models):
+            raise InvalidInputError("the model function returned the same model twice: it has to build a new one")
+        self.spec = spec_of(models[0])
+        self._initial_weights = weights_of(models[0])
+        self._default_rate = _constant_rate(_optimizer(self.settings))
+        self._idle: SimpleQueue[Lane] = SimpleQueue()
+        for each in self._lanes:
+            self._idle.put(each)
+        self._pool = ThreadPoolExecutor(self._num_lanes, thread_name_prefix="lane")
+
+    def initial_weights(self) -> Vector:
+        """The weights [P] that the seed gives to a new model."""
+        return self._initial_weights.copy()
+
+    def train(
+        self,
+        weights: Vector,
+        clients: Sequence[Samples],
+        *,
+        round_number: int,
+        client_ids: Sequence[int],
+        local_epochs: int | Sequence[int] | None = None,
+    ) -> Iterator[Vector]:
+        """Train every client from the global `weights` [P]; yield their updates [P] (trained minus global) in order.
+
+        Updates are computed while the caller consumes them, a few chunks ahead, so that thousands of clients need no
+        more memory than a few. `client_ids` are what the randomness hangs on (at least 0). `local_epochs` overrides
+        the settings, for all clients or for each (a straggler's may be 0). A client without samples has an update
+        of zeros. Raises `InvalidInputError` for samples that the model cannot take.
+        """
+        if len(client_ids) != len(clients):
+            raise InvalidInputError(f"{len(clients)} clients, but {len(client_ids)} client ids")
+        if weights.shape != (self.spec.size,):
+            raise InvalidInputError(f"weights have the shape {weights.shape}, the model has ({self.spec.size},)")
+        if local_epochs is None:
+            local_epochs = self.settings.local_epochs
+        epochs = [local_epochs] * len(clients) if isinstance(local_epochs, int) else list(local_epochs)
+        if len(epochs) != len(clients) or any(number < 0 for number in epochs):
+            raise InvalidInputError(f"local_epochs is {epochs}: one number of at least 0 per client is needed")
+        tasks = [
+            _Task(client_id, *self._accepted(samples, client_id), number)
+            for client_id, samples, number in zip(client_ids, clients, epochs, strict=True)
+        ]
+        rate = self._learning_rate(round_number)
+        start = np.ascontiguousarray(weights, np.float32)
+
+        def run(chunk: list[_Task]) -> Vector:
+            lane = self._idle.get()
+            try:
+                return lane.train(start, _joined(chunk, self._seed, round_number, lane.num_generators), rate)
+            finally:
+                self._idle.put(lane)
+
+        return self._stream(run, _chunks(tasks, max(1, _CHUNK_BYTES // (4 * self.spec.size))))
+
+    def evaluate(self, weights: Vector, x: npt.NDArray[Any], y: npt.NDArray[Any]) -> Evaluation:
+        """Accuracy and mean cross-entropy of the model with `weights` [P] on the samples x [n, ...], y [n]."""
+        x, y = self._accepted((x, y), None)
+        logits = self.logits(weights, x)
+        return Evaluation(metrics.accuracy(logits, y), metrics.cross_entropy(logits, y))
+
+    def logits(self, weights: Vector, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """What the model with `weights` [P] answers to x [n, ...], before the softmax: float32 [n, classes]."""
+        blocks = [x[first : first + _BLOCK] for first in range(0, len(x), _BLOCK)]
+
+        def run(share: int) -> list[npt.NDArray[np.float32]]:
+            lane = self._idle.get()
+            try:
+                return lane.logits(weights, blocks[share :: self._num_lanes])
+            finally:
+                self._idle.put(lane)
+
+        shares = list(self._pool.map(run, range(min(self._num_lanes, len(blocks)))))
+        parts = [shares[place % self._num_lanes][place // self._num_lanes] for place in range(len(blocks))]
+        return np.concatenate(parts) if parts else np.zeros((0, self._num_classes), np.float32)
+
+    @property
+    def num_traces(self) -> int:
+        """How many graphs have been compiled so far: it does not grow with clients, their sizes or rounds."""
+        return sum(lane.num_traces for lane in self._lanes)
+
+    def _stream(self, run: Callable[[list["_Task"]], Vector], chunks: list[list["_Task"]]) -> Iterator[Vector]:
+        waiting: deque[Future[Vector]] = deque()
+        try:
+            for chunk in chunks:
+                waiting.append(self._pool.submit(run, chunk))
+                if len(waiting) > 2 * self._num_lanes:
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+        finally:  # the caller may have stopped early
+            for future in waiting:
+                future.cancel()
+
+    def _learning_rate(self, round_number: int) -> float:
+        rate = self.settings.learning_rate
+        return self._default_rate if rate is None else float(rate(round_number) if callable(rate) else rate)
+
+    def _accepted(self, samples: Samples, client: int | None) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32]]:
+        x, y = samples
+        where = "the test set" if client is None else f"client {client}"
+        if x.shape[1:] != self._input_shape or y.shape != x.shape[:1]:
+            raise InvalidInputError(f"{where}: x {x.shape}, y {y.shape}: needed are x [n, *{self._input_shape}], y [n]")
+        if x.dtype != np.uint8 and x.dtype.kind != "f":
+            raise InvalidInputError(f"{where}: x is {x.dtype}: allowed are uint8 and floating point")
+        if y.dtype.kind not in "iu" or (len(y) and not 0 <= y.min() <= y.max() < self._num_classes):
+            raise InvalidInputError(f"{where}: labels have to be integers from 0 to {self._num_classes - 1}")
+        return x if x.dtype == np.uint8 else x.astype(np.float32, copy=False), y.astype(np.int32, copy=False)
+
+
+def sample_orders(seed: int, round_number: int, client_id: int, size: int, epochs: int) -> npt.NDArray[np.int64]:
+    """The orders in which a client goes through its samples in each epoch of a round: int64 [epochs, size]."""
+    rng = generator(seed, "sample order", round_number=round_number, server=client_id)
+    return np.array([rng.permutation(size) for _ in range(epochs)], np.int64).reshape(epochs, size)
+
+
+@dataclass(frozen=True)
+class _Task:
+    client: int
+    x: npt.NDArray[Any]
+    y: npt.NDArray[np.int32]
+    epochs: int
+
+
+def _chunks(tasks: list[_Task], most_clients: int) -> list[list[_Task]]:
+    """Split into runs of neighbours with samples of one type (uint8 and float32 are scaled differently)."""
+    chunks: list[list[_Task]] = []
+    samples = 0
+    for task in tasks:
+        samples += len(task.y)
+        full = not chunks or len(chunks[-1]) >= min(most_clients, _CHUNK_CLIENTS) or samples > _CHUNK_SAMPLES
+        if full or chunks[-1][0].x.dtype != task.x.dtype:
+            chunks.append([])
+            samples = len(task.y)
+        chunks[-1].append(task)
+    return chunks
+
+
+def _joined(chunk: list[_Task], seed: int, round_number: int, num_generators: int) -> "Work":
+    from fbfl.learning.lane import Work
+
+    sizes = np.array([len(task.y) for task in chunk])
+    orders = [
+        first + sample_orders(seed, round_number, task.client, len(task.y), task.epochs).ravel()
+        for first, task in zip(np.cumsum(sizes) - sizes, chunk, strict=True)
+    ]
+    seeds = [
+        seed_sequence(seed, "random layers", round_number=round_number, server=task.client).generate_state(
+            num_generators
+        )
+        & 0x7FFF_FFFF
+        for task in chunk
+    ]
+    alone = len(chunk) == 1  # the usual case with many samples: no copy
+    return Work(
+        x=chunk[0].x if alone else np.concatenate([task.x for task in chunk]),
+        y=chunk[0].y if alone else np.concatenate([task.y for task in chunk]),
+        order=np.concatenate(orders).astype(np.int32),
+        sizes=sizes.astype(np.int32),
+        epochs=np.array([task.epochs for task in chunk], np.int32),
+        seeds=np.array(seeds, np.int32).reshape(len(chunk), num_generators),
+    )
+
+
+def _optimizer(settings: TrainingSettings) -> Any:
+    import keras
+
+    try:
+        made = keras.optimizers.get(settings.optimizer) if isinstance(settings.optimizer, str) else settings.optimizer()
+    except ValueError as error:
+        raise InvalidInputError(f"unknown optimizer {settings.optimizer!r}: Keras knows adam, sgd, ...") from error
+    if not isinstance(made, keras.optimizers.Optimizer):
+        raise InvalidInputError(f"the optimizer function returned a {type(made).__name__}, not a Keras optimizer")
+    if settings.learning_rate is not None and _constant_rate(made) != _constant_rate(made):
+        raise InvalidInputError("learning_rate cannot be set where the optimizer has a schedule of its own")
+    return made
+
+
+def _constant_rate(optimizer: Any) -> float:
+    """The optimizer's learning rate; NaN where it follows a schedule over local steps."""
+    rate = optimizer.get_config()["learning_rate"]
+    return rate if isinstance(rate, float) else float("nan")
+
+
+def _num_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

