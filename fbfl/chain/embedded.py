@@ -7,21 +7,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
+import eth_tester.exceptions
 from eth.abc import BlockAPI
 from eth.constants import BLANK_ROOT_HASH, GENESIS_PARENT_HASH, ZERO_ADDRESS, ZERO_HASH32
 from eth.db.atomic import AtomicDB
 from eth.db.chain import ChainDB
 from eth.exceptions import TransactionNotFound as IndexMissing
 from eth.typing import AccountDetails
+from eth.vm.spoof import SpoofTransaction
 from eth_keys.datatypes import PrivateKey
 from eth_tester import EthereumTester
-from eth_tester.backends.pyevm.main import PyEVMBackend
+from eth_tester.backends.pyevm.main import PyEVMBackend, _get_vm_for_block_number
 from eth_tester.backends.pyevm.serializers import serialize_transaction, serialize_transaction_receipt
 from eth_tester.exceptions import TransactionNotFound
 from eth_typing import Address, ChecksumAddress, Hash32
 from eth_utils.address import to_canonical_address
+from eth_utils.exceptions import ValidationError
 from web3 import EthereumTesterProvider, Web3
-from web3.types import RPCEndpoint, RPCResponse
+from web3.types import RPCEndpoint, RPCError, RPCResponse
 
 from fbfl.chain.rules import GAS_LIMIT, GENESIS_TIME, LondonChain, chain_class
 from fbfl.errors import InvalidInputError
@@ -106,6 +109,18 @@ class LondonBackend(PyEVMBackend):  # type: ignore[misc]
             transaction = {**transaction, "nonce": self.get_nonce(transaction["from"], "pending")}
         return super()._normalize_transaction(transaction, block_number)
 
+    def call(self, transaction: dict[str, Any], block_number: int | str = "latest") -> bytes:
+        """Execute without keeping anything; a revert raises `RevertedError` with its data, unlike eth-tester's text."""
+        transaction = {"gas": self.chain.header.gas_limit, **transaction}
+        unsigned = self._get_normalized_and_unsigned_evm_transaction(transaction, block_number)
+        # A call costs nothing, so give the caller what py-evm is going to take for it.
+        state = _get_vm_for_block_number(self.chain, block_number).state
+        state.set_balance(transaction["from"], state.get_balance(transaction["from"]) + unsigned.gas * 10**9)
+        computation = state.apply_transaction(SpoofTransaction(unsigned, from_=transaction["from"]))
+        if computation.is_error:
+            raise RevertedError(computation.output)
+        return bytes(computation.output)
+
     # eth-tester looks for a transaction from the head backwards, which makes reading the logs of a long chain
     # quadratic. The chain has an index; an entry left over from before a revert is told by its hash.
 
@@ -147,8 +162,16 @@ class BatchingTester(EthereumTester):  # type: ignore[misc]
         """Feed no filter yet: there is no receipt before the block, which feeds them itself."""
 
 
+class RevertedError(Exception):
+    """A call reverted; `data` is what it reverted with."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.data = data
+
+
 class LockedProvider(EthereumTesterProvider):
-    """One request at a time, so that the servers of a simulation may live in threads."""
+    """One request at a time, so that servers may live in threads; refusals in the words of real nodes."""
 
     def __init__(self, tester: EthereumTester, lock: threading.RLock) -> None:
         super().__init__(tester)
@@ -156,8 +179,15 @@ class LockedProvider(EthereumTesterProvider):
 
     def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
         """Answer a JSON-RPC request."""
-        with self.lock:
-            return super().make_request(method, params)
+        error: RPCError
+        try:
+            with self.lock:
+                return super().make_request(method, params)
+        except RevertedError as reverted:
+            error = {"code": 3, "message": "execution reverted", "data": "0x" + reverted.data.hex()}
+        except (ValidationError, eth_tester.exceptions.ValidationError) as refused:
+            error = {"code": -32000, "message": str(refused)}
+        return {"id": 0, "jsonrpc": "2.0", "error": error}
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,12 @@ class LondonChain(MiningChain):
 
         The name is the one that eth-tester calls.
         """
+        for position, waiting in enumerate(self.pool):
+            if (waiting.sender, waiting.nonce) == (transaction.sender, transaction.nonce):
+                if 10 * transaction.max_fee_per_gas < 11 * waiting.max_fee_per_gas:
+                    raise ValidationError("replacement transaction underpriced")
+                self.pool[position] = transaction
+                return
         vm = self.get_vm(self.header)
         vm.validate_transaction_against_header(self.header, transaction)
         earlier = self.pooled(transaction.sender)

@@ -2,10 +2,9 @@ import threading
 
 import pytest
 from eth.exceptions import HeaderNotFound
-from eth_utils.exceptions import ValidationError
 from web3 import Web3
 from web3.contract import Contract
-from web3.exceptions import TransactionNotFound
+from web3.exceptions import TransactionNotFound, Web3RPCError
 
 from fbfl.chain.artifacts import Artifact
 from fbfl.chain.embedded import BALANCE, EmbeddedChain, account_keys, start_chain
@@ -103,12 +102,12 @@ def test_a_transaction_that_cannot_be_mined_is_refused_at_once(
     chain: EmbeddedChain, ledger: Contract, transaction: dict[str, int]
 ) -> None:
     number = chain.w3.eth.block_number
-    with pytest.raises(ValidationError):
+    with pytest.raises(Web3RPCError):
         chain.w3.eth.send_transaction({"to": ledger.address, **transaction})  # type: ignore[typeddict-item]
     assert chain.w3.eth.block_number == number
     with chain.one_block():
         ledger.functions.enter(7).transact({"gas": 100_000})
-        with pytest.raises(ValidationError, match="does not follow"):
+        with pytest.raises(Web3RPCError, match="does not follow"):
             ledger.functions.enter(7).transact({"gas": 100_000, "nonce": 999})
     assert chain.w3.eth.block_number == number + 1
 
