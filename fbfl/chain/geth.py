@@ -6,6 +6,7 @@ each other by a list of static peers only; all they open is on this machine's lo
 
 import fcntl
 import json
+import os
 import re
 import secrets
 import subprocess
@@ -24,7 +25,7 @@ DIFFICULTY = 0x20000
 """Of the first block: the least that the protocol allows."""
 
 GAS_LIMIT = 30_000_000
-DAG_FOLDER = Path.home() / ".ethash"
+DAG_FOLDER = Path(os.environ.get("FBFL_DAG") or Path.home() / ".ethash")
 """Where geth itself keeps the data sets that mining needs, a GiB each, the same on every network."""
 
 EPOCH = 30_000
