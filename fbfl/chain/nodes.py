@@ -167,9 +167,9 @@ def _ready(network: str, nodes: int, port: int) -> bool:
         block = int(ask(url, "eth_blockNumber", timeout=2.0), 16)
         if network != "geth":
             return True
-        # It has a block by proof of work, and a peer to hear of the others' blocks.
+        # It has a block by proof of work, and hears of everybody else's.
         peers = int(ask(url, "net_peerCount", timeout=2.0), 16)
-        return block > 0 and peers >= min(nodes - 1, 1)
+        return block > 0 and peers >= nodes - 1
     except NodeUnavailableError:
         return False
 
