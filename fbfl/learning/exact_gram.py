@@ -94,12 +94,17 @@ def products_with(matrix: npt.NDArray[np.float32], row: int) -> Floats:
 
 def squared_norms(matrix: npt.NDArray[np.float32]) -> Floats:
     """Return the squared norm of every row, correctly rounded. Cost: n P."""
-    norms = []
-    for row in matrix:
-        exponents = _exponents(row[np.newaxis])
-        integers, exponent = _assemble(_block_sums(row[np.newaxis], exponents, None), exponents, exponents)
-        norms.append(_rounded(integers[0], exponent)[0])
-    return np.array(norms)
+    n = len(matrix)
+    exponents = _exponents(matrix)
+    sums = np.zeros((3, n), dtype=object)
+    for both in _slices(matrix, exponents):
+        high, low = both[:n], both[n:]
+        # Not by BLAS, whose threads cost more than so few products.
+        sums += np.array([np.einsum("ip,ip->i", a, b) for a, b in ((high, high), (high, low), (low, low))]).astype(
+            np.int64
+        )
+    integers = (sums[0] << 2 * BITS) + (sums[1] << BITS + 1) + sums[2]
+    return np.array([_rounded(integers[i : i + 1], 2 * (e - 2 * BITS))[0] for i, e in enumerate(exponents)])
 
 
 def _exponents(matrix: npt.NDArray[np.float32]) -> list[int]:

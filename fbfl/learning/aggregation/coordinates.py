@@ -58,6 +58,6 @@ def sorted_columns(block: Matrix) -> Floats:
 
 def _sorted_clients(block: Matrix) -> Matrix:
     """Return a block [n, columns] as [columns, n] with ascending rows: sorting contiguous memory is 4 times faster."""
-    values = np.ascontiguousarray(block.T)
+    values = np.array(block.T, order="C")  # always a copy: with one column the transpose is the caller's own memory
     values.sort(axis=1)
     return values
