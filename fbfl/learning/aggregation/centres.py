@@ -98,4 +98,4 @@ def geometric_median(
 
 def _shortening(lengths: Floats, bound: float) -> Floats:
     """Return min(1, bound / length), 1 for length 0."""
-    return np.where(lengths > bound, bound / np.maximum(lengths, np.finfo(np.float64).tiny), 1.0)
+    return np.where(lengths > bound, bound / np.where(lengths > bound, lengths, 1.0), 1.0)
