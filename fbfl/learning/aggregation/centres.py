@@ -19,8 +19,9 @@ from fbfl.learning.aggregation.inputs import (
     as_weights,
     require_finite,
 )
+from fbfl.learning.aggregation.norms import norms
 from fbfl.learning.aggregation.rulefunction import Aggregate, State, answer, rule
-from fbfl.learning.exact_gram import exact_gram, squared_norms
+from fbfl.learning.exact_gram import exact_gram
 
 
 @rule
@@ -33,7 +34,7 @@ def norm_clipping(updates: Updates, max_norm: float, weights: Weights = None) ->
     matrix = as_finite_matrix(updates)
     bound = as_positive("max_norm", max_norm)
     w = as_weights(weights, len(matrix))
-    factors = w * _shortening(np.sqrt(squared_norms(matrix)), bound)
+    factors = w * _shortening(norms(matrix), bound)
     return answer(weighted_sum(matrix, factors.tolist()) / sum_in_order(w))
 
 
