@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from eth_account import Account
+from web3 import Web3
 
 from fbfl.chain.deploy import deploy
 from fbfl.chain.embedded import EmbeddedChain, start_chain
@@ -30,6 +32,7 @@ from fbfl.learning.datasets import Dataset
 from fbfl.learning.partition import resolve as resolve_partition
 from fbfl.learning.training import Samples, Trainer, TrainingSettings
 from fbfl.mec.device import LocalDevice, SampleStore
+from fbfl.mec.exchange import Exchange, MemoryBoard
 from fbfl.mec.global_model import initial_model, weights_of
 from fbfl.mec.plan import TaskPlan, canonical_json, resolve_rule
 from fbfl.mec.server import Conduct, MECServer
@@ -40,6 +43,10 @@ from fbfl.tensors import Vector
 
 POW_HASHES = 4096
 """Hashes that solving the embedded chain's puzzle takes on average: a fraction of a second for all servers together."""
+
+
+_PENALTY = 1_000  # 1/10,000 of the stake: for a proposal that was voted down, and for a withheld payload
+_LEADER_SHARE = 2_000  # 1/10,000 of a round's reward
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,6 @@ class Simulation:
         conducts: Mapping[int, Conduct] | None = None,
         stores: Mapping[int, Store] | None = None,
         rules: CommitteeRules | None = None,
-        commit_reveal: bool = False,
         lanes: int | None = None,
     ) -> None:
         self.settings = settings
@@ -81,17 +87,20 @@ class Simulation:
         self.chain = chain or start_chain(settings.servers + 1)
         self.trainer = _trainer(settings, dataset, lanes)
         self.plan = _plan(settings, self.trainer, dataset)
-        self.addresses = deploy(self.chain.w3, Sender(self.chain.w3, self.chain.accounts[0]))
+        owner = Sender(self.chain.w3, self.chain.accounts[0])
+        self.addresses = deploy(self.chain.w3, owner)
         self.ledger = Ledger(self.chain.w3, self.addresses)
-        self.owner = Participant(self.ledger, Sender(self.chain.w3, self.chain.accounts[0]))
+        self.owner = Participant(self.ledger, owner)
         samples = _sample_stores(settings, dataset)
         self._adversary = _adversary(settings)
         self._triggered = self._adversary.triggered(dataset.x_test, dataset.y_test)
         self._training = _JointTraining(self.trainer, [store.training_set() for store in samples], self._adversary)
         participants = [Participant(self.ledger, Sender(self.chain.w3, account)) for account in self.chain.accounts[1:]]
-        self.task = self._create_task(participants, rules or CommitteeRules(), commit_reveal)
-        conducts = conducts or {}
+        self.task = self._create_task(participants, rules or CommitteeRules(rejection_penalty=_PENALTY))
+        liar = Conduct(proposes="wrong", votes="inverted")
+        conducts = {**dict.fromkeys(range(settings.liars), liar), **(conducts or {})}
         stores = stores or {}
+        board = MemoryBoard()
         self.servers = [
             MECServer(
                 participant,
@@ -101,6 +110,7 @@ class Simulation:
                 self._training.of(number),
                 samples[number],
                 conduct=conducts.get(number),
+                exchange=self._exchange(board, participant) if settings.signatures else None,
                 salt_secret=number.to_bytes(4, "big"),
             )
             for number, participant in enumerate(participants)
@@ -180,10 +190,14 @@ class Simulation:
             self.chain.travel(max(1, deadline + 1 - state.now))
         self.owner.poke(self.task.id)
 
-    def _create_task(self, servers: Sequence[Participant], rules: CommitteeRules, commit_reveal: bool) -> Task:
+    def _exchange(self, board: MemoryBoard, participant: Participant) -> Exchange:
+        key = self.chain.keys[Web3.to_checksum_address(participant.address)]
+        return Exchange(board, participant, self.task, Account.from_key(key.to_bytes()))
+
+    def _create_task(self, servers: Sequence[Participant], rules: CommitteeRules) -> Task:
         for server in servers:
             self.owner.admit(server.address)
-            server.register(f"mec://{server.address}")
+            server.register(f"mec://{server.address}", self.settings.stake)
         model = initial_model(self.plan, self.trainer.initial_weights())
         self.store.put(model.payload)
         task = self.owner.create_task(
@@ -198,11 +212,15 @@ class Simulation:
                 max_samples=max(1, len(self.dataset.y_train)),
                 min_updates=1,
                 max_rounds=0,
-                commit_window=3600 if commit_reveal else 0,
+                commit_window=3600 if self.settings.commit_reveal else 0,
+                withheld_penalty=_PENALTY,
             )
         )
         for server in servers:
             server.join(task)
+        if self.settings.reward:
+            self.owner.set_reward_terms(task, self.settings.reward, _LEADER_SHARE, by_samples=True)
+            self.owner.fund_rewards(task, self.settings.reward * self.settings.rounds)
         return self.ledger.task(task)
 
 
