@@ -2,7 +2,7 @@
 
 from tests.contracts.compiled import compiled_for_tests
 from tests.contracts.deployment import MIN_STAKE, Deployment
-from tests.contracts.evm import Contract, Receipt
+from tests.contracts.abi import Contract, Receipt, deploy_contract
 from tests.contracts.federation import Federation
 
 _AT_ONCE = 60  # what fits into a block
@@ -13,7 +13,7 @@ class Crowd:
 
     def __init__(self, deployment: Deployment, size: int) -> None:
         self._owner, self.size = deployment.owner, size
-        self._contract: Contract = deployment.chain.deploy(compiled_for_tests("Crowd"))
+        self._contract: Contract = deploy_contract(deployment.chain, compiled_for_tests("Crowd"))
         for first in range(0, size, _AT_ONCE):
             self._contract.grow(min(_AT_ONCE, size - first), by=self._owner, gas=60_000_000)
 

@@ -11,7 +11,7 @@ from eth_hash.auto import keccak
 
 from fbfl.errors import ContractRevertError
 from tests.contracts.deployment import MIN_STAKE, Deployment
-from tests.contracts.evm import NOBODY, Account, reverts
+from tests.contracts.abi import NOBODY, Account, reverts
 from tests.contracts.federation import MAX_VIEWS, TIMEOUT, TIMEOUT_CAP, Federation, Phase, Settings, Stage
 
 MODEL = keccak(b"new")
@@ -70,7 +70,7 @@ def test_a_decision_opens_with_the_rounds_committee(found) -> None:
     federation.open()
     for member in federation.members:
         federation.submit(member)
-    receipt, opened = federation.poke(), federation.chain.head.timestamp
+    receipt, opened = federation.poke(), federation.chain.last_time
     (started,) = receipt.named("ViewStarted")
     deadline = opened + TIMEOUT
     assert started == {"task": federation.task, "round": 1, "view_": 0, "leader": NOBODY, "deadline": deadline}
@@ -108,7 +108,7 @@ def test_a_proposal_is_its_proposers_vote(found) -> None:
     decision = federation.decision
     assert (decision.stage, decision.proposer, decision.proposal) == (Stage.PREPARE, first.address, digest)
     assert (decision.accepts, decision.rejects) == (1, 0)
-    assert decision.deadline == federation.chain.head.timestamp + TIMEOUT
+    assert decision.deadline == federation.chain.last_time + TIMEOUT
     with reverts("ConsensusAlreadyVoted", task=federation.task, voter=first.address):
         federation.vote(first)
 
@@ -149,7 +149,7 @@ def test_a_quorum_of_rejections_gives_somebody_else_the_turn(voting: Federation)
         {"task": voting.task, "round": 1, "proposer": proposer.address, "view_": 0}
     ]
     (started,) = receipt.named("ViewStarted")
-    assert (started["view_"], started["deadline"]) == (1, voting.chain.head.timestamp + 2 * TIMEOUT)
+    assert (started["view_"], started["deadline"]) == (1, voting.chain.last_time + 2 * TIMEOUT)
     assert voting.consensus.isBarred(voting.task, proposer.address)
     assert not voting.consensus.isBarred(voting.task, others[0].address)
     with reverts("ConsensusBarred", task=voting.task, proposer=proposer.address):
@@ -195,7 +195,7 @@ def test_views_double_up_to_the_cap_and_end(found) -> None:
     while federation.phase is Phase.DECIDE:
         federation.expire_view()
         receipt = federation.poke()
-        lengths += [view["deadline"] - federation.chain.head.timestamp for view in receipt.named("ViewStarted")]
+        lengths += [view["deadline"] - federation.chain.last_time for view in receipt.named("ViewStarted")]
     assert lengths == [2 * TIMEOUT, TIMEOUT_CAP, TIMEOUT_CAP, TIMEOUT_CAP]
     (aborted,) = receipt.named("RoundAborted")
     assert aborted["reason"] == b"too many views".ljust(32, b"\0")

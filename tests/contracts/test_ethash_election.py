@@ -9,15 +9,17 @@ import pytest
 import rlp
 from eth_hash.auto import keccak
 
+from tests.contracts.blocks import BlockChain
 from tests.contracts.compiled import compiled_for_tests
 from tests.contracts.deployment import Deployment
-from tests.contracts.evm import NOBODY, Account, Chain, reverts
+from tests.contracts.abi import Account, NOBODY, deploy_contract, reverts
 from tests.contracts.federation import Federation, Settings
 
+pytestmark = pytest.mark.blocks
 MODEL = keccak(b"new")
 
 
-def header_of(chain: Chain, number: int) -> bytes:
+def header_of(chain: BlockChain, number: int) -> bytes:
     """The block's header as it is hashed."""
     header = rlp.encode(chain.chain.get_canonical_block_header_by_number(number))
     assert keccak(header) == chain.chain.get_canonical_block_hash(number)
@@ -42,12 +44,12 @@ def test_parameters_that_cannot_work_are_refused(deployment: Deployment, confirm
         deployment.tasks.createTask(settings.encoded(deployment), by=deployment.owner)
 
 
-def test_a_header_names_its_miner(deployment: Deployment, chain: Chain, servers: list[Account]) -> None:
-    libraries = chain.deploy(compiled_for_tests("Libraries"))
+def test_a_header_names_its_miner(deployment: Deployment, chain: BlockChain, servers: list[Account]) -> None:
+    libraries = deploy_contract(chain, compiled_for_tests("Libraries"))
     for miner in servers[:2]:
         chain.set_miner(miner)
         chain.mine()
-        assert libraries.coinbaseOf(header_of(chain, chain.head.block_number)) == miner.address
+        assert libraries.coinbaseOf(header_of(chain, chain.block_number)) == miner.address
 
 
 def test_the_miner_of_the_closing_block_leads(found, servers: list[Account]) -> None:
@@ -77,7 +79,7 @@ def test_a_later_view_elects_by_a_later_block(found, servers: list[Account]) -> 
     federation.time_out()
     closing = federation.state.round.closingBlock
     federation.chain.set_miner(servers[3])
-    while federation.chain.head.block_number < closing + 4:
+    while federation.chain.block_number < closing + 4:
         federation.chain.mine()
     assert federation.consensus.electionOf(federation.task, 1) == [closing + 3, closing + 4]
     with reverts("EthashWrongHeader", task=federation.task, electingBlock=closing + 3):
@@ -115,7 +117,7 @@ def test_after_the_proof_window_any_member_proposes(found, servers: list[Account
     elect(federation, servers[2])
     federation.chain.mine(199)
     closing = federation.state.round.closingBlock
-    assert federation.chain.head.block_number == closing + 200
+    assert federation.chain.block_number == closing + 200
     federation.propose(servers[0], MODEL, proof=b"")
     assert federation.decision.proposer == servers[0].address
 
@@ -125,7 +127,7 @@ def test_inside_the_proof_window_a_proof_is_needed(found, servers: list[Account]
     elect(federation, servers[2])
     federation.chain.mine(198)
     closing = federation.state.round.closingBlock
-    assert federation.chain.head.block_number == closing + 199
+    assert federation.chain.block_number == closing + 199
     with reverts("EthashWrongHeader", task=federation.task, electingBlock=closing):
         federation.propose(servers[0], MODEL, proof=b"")
 

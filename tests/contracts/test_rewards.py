@@ -7,7 +7,7 @@ import pytest
 from eth_hash.auto import keccak
 
 from tests.contracts.compiled import compiled_for_tests
-from tests.contracts.evm import Account, Contract, reverts
+from tests.contracts.abi import Account, Contract, deploy_contract, reverts
 from tests.contracts.federation import INITIAL_MODEL, RULE_PARAMS, Federation, register, update_of
 
 MODEL = keccak(b"new")
@@ -196,7 +196,7 @@ def test_a_payment_that_fails_leaves_the_credit(found, rewards: Contract, owner:
     federation: Federation = found(0)
     rewards.setTerms(federation.task, (REWARD, 0, False), by=owner)
     rewards.fund(federation.task, by=owner, value=REWARD)
-    puppet = federation.chain.deploy(compiled_for_tests("Puppet"))
+    puppet = deploy_contract(federation.chain, compiled_for_tests("Puppet"))
     other = federation.chain.accounts[1]
 
     def act(contract: Contract, name: str, *arguments: Any, value: int = 0) -> None:

@@ -8,9 +8,8 @@ from eth_hash.auto import keccak
 
 from fbfl.chain.digests import Domain, accumulate, initial_accumulator, update_commitment
 from fbfl.errors import ContractRevertError
-from tests.contracts.crowd import Crowd
 from tests.contracts.deployment import Deployment
-from tests.contracts.evm import NOBODY, Account, Chain, reverts
+from tests.contracts.abi import NOBODY, Account, Chain, reverts
 from tests.contracts.federation import (
     INITIAL_MODEL,
     RULE_PARAMS,
@@ -292,7 +291,7 @@ def test_the_round_closes_when_all_have_submitted_or_the_deadline_passes(found, 
     assert receipt.named("SubmissionsClosed") == [
         {"task": federation.task, "round": 1, "updates": 2, "accumulator": accumulator}
     ]
-    assert federation.state.round.closingBlock == federation.chain.head.block_number
+    assert federation.state.round.closingBlock == federation.chain.block_number
     assert (federation.phase, federation.stage) == (Phase.DECIDE, Stage.PROPOSE)
 
 
@@ -605,16 +604,3 @@ def test_a_commitment_from_an_earlier_round_is_not_revealed(hidden: Federation, 
     hidden.poke()
     with reverts("TasksWrongCommitment", task=hidden.task, round=2, server=servers[0].address):
         reveal(hidden, servers[0], round_number=2)
-
-
-# ---------------------------------------------------------------- how many there may be
-
-
-def test_every_seat_is_taken_once(deployment: Deployment, servers: list[Account], found) -> None:
-    federation: Federation = found(0)
-    Crowd(deployment, 240).join(federation)
-    register(deployment, servers[0])
-    with reverts("TasksFull", task=federation.task, maxMembers=240):
-        federation.tasks.join(federation.task, by=servers[0])
-    federation.open()
-    assert (federation.state.round.committeeSize, federation.state.committee) == (240, 2**240 - 1)
