@@ -7,7 +7,6 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -23,7 +22,7 @@ from fbfl.chain.participant import (
 )
 from fbfl.chain.queries import RoundRecord, round_record
 from fbfl.chain.transactions import Sender
-from fbfl.errors import ChainError, InvalidInputError
+from fbfl.errors import InvalidInputError
 from fbfl.learning import metrics
 from fbfl.learning.adversary import Adversary
 from fbfl.learning.attacks import resolve as resolve_attack
@@ -89,9 +88,7 @@ class Simulation:
         self._adversary = _adversary(settings)
         self._triggered = self._adversary.triggered(dataset.x_test, dataset.y_test)
         self._training = _JointTraining(self.trainer, [store.training_set() for store in samples], self._adversary)
-        participants = [
-            Participant(self.ledger, Sender(self.chain.w3, account)) for account in self.chain.accounts[1:]
-        ]
+        participants = [Participant(self.ledger, Sender(self.chain.w3, account)) for account in self.chain.accounts[1:]]
         self.task = self._create_task(participants, rules or CommitteeRules(), commit_reveal)
         conducts = conducts or {}
         stores = stores or {}
@@ -167,7 +164,7 @@ class Simulation:
             self._end_phase()
 
     def _sweep(self, servers: Sequence[MECServer]) -> bool:
-        return any([server.step() for server in servers])
+        return sum(server.step() for server in servers) > 0  # all of them: any() would stop at the first
 
     def _end_phase(self) -> None:
         """Close a phase in which nobody acts: at once if it is complete, else when its time has passed."""
@@ -233,9 +230,7 @@ class _JointTraining:
         key = (round_number, weights.tobytes())
         if key != self._key:
             started = time.perf_counter()
-            trained = self._trainer.train(
-                weights, self._samples, round_number=round_number, client_ids=self._servers
-            )
+            trained = self._trainer.train(weights, self._samples, round_number=round_number, client_ids=self._servers)
             rows = list(trained)
             if self._adversary.poisons_updates:
                 matrix = np.stack(rows)

@@ -116,6 +116,7 @@ class TaskState:
     committed: int
     submitted: int
     missing: int
+    """Bitmap of the seats whose updates the next proposal leaves out."""
     accumulator: bytes
     model: Reference
     proposal: Proposal

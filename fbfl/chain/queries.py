@@ -85,9 +85,7 @@ class RoundRecord:
         """The record as JSON values, with the field names as keys."""
         values = asdict(self)
         values["rewards"] = [{"server": server, "wei": wei} for server, wei in self.rewards]
-        values["slashes"] = [
-            {"server": server, "wei": wei, "reason": reason} for server, wei, reason in self.slashes
-        ]
+        values["slashes"] = [{"server": server, "wei": wei, "reason": reason} for server, wei, reason in self.slashes]
         return values
 
 

@@ -214,8 +214,7 @@ class MECServer:
     def _propose(self, state: TaskState) -> bool:
         if state.decision.stage is not Stage.PROPOSE or self.conduct.proposes == "never":
             return False
-        missing = state.proposal.missing if state.decision.prepared.strip(b"\0") else state.missing
-        model = self._model(state, missing)
+        model = self._model(state, state.missing)
         if model is None:
             return False
         if self._is_barred(state):
@@ -223,7 +222,7 @@ class MECServer:
         proof = self._election.proof(state)
         if proof is None:
             return self.task.consensus == "pow"  # the search goes on
-        payload = model.payload if self.conduct.proposes == "right" else self._wrong(state, model)
+        payload = model.payload if self.conduct.proposes == "right" else self._wrong(model)
         reference = self.store.put(payload)
         self.participant.propose(self.task.id, state.round, reference, proof)
         return True
@@ -267,7 +266,7 @@ class MECServer:
             ((u.server, u.payload.digest, u.payload.size, u.samples) for u in recorded),
         )
 
-    def _wrong(self, state: TaskState, model: GlobalModel) -> bytes:
+    def _wrong(self, model: GlobalModel) -> bytes:
         """A model that is well-formed and not the aggregate: the right one, turned around."""
         vector = weights_of(self.plan, model.payload)
         return encode(self.plan.spec, np.negative(vector))
