@@ -26,7 +26,7 @@ from eth_utils.exceptions import ValidationError
 from web3 import EthereumTesterProvider, Web3
 from web3.types import RPCEndpoint, RPCError, RPCResponse
 
-from fbfl.chain.rules import GAS_LIMIT, GENESIS_TIME, LondonChain, chain_class
+from fbfl.chain.rules import GAS_LIMIT, GENESIS_TIME, Kind, LondonChain, chain_class
 from fbfl.errors import InvalidInputError
 
 DEFAULT_ACCOUNTS = 11
@@ -235,7 +235,9 @@ class EmbeddedChain:
         finally:
             with self.lock:
                 self.tester.batching = False
-                while self.chain.pool:
+                waiting = len(self.chain.pool) + 1
+                while 0 < len(self.chain.pool) < waiting:
+                    waiting = len(self.chain.pool)
                     self.tester.mine_block()
 
     def set_miner(self, address: ChecksumAddress) -> None:
@@ -260,13 +262,13 @@ def start_chain(accounts: int = DEFAULT_ACCOUNTS) -> EmbeddedChain:
 
 def open_chain(genesis: Genesis) -> EmbeddedChain:
     """A chain at block 0 of this genesis."""
-    return attach(genesis, make_chain(genesis), threading.RLock())
+    return attach(genesis, make_chain(genesis, LondonChain), threading.RLock())
 
 
-def make_chain(genesis: Genesis) -> LondonChain:
+def make_chain(genesis: Genesis, kind: type[Kind]) -> Kind:
     """A py-evm chain at block 0, with a database of its own."""
-    kind = chain_class(genesis.seal, genesis.header["difficulty"])
-    return cast(LondonChain, kind.from_genesis(AtomicDB(), dict(genesis.header), dict(genesis.alloc)))
+    sealed = chain_class(kind, genesis.seal, genesis.header["difficulty"])
+    return cast(Kind, sealed.from_genesis(AtomicDB(), dict(genesis.header), dict(genesis.alloc)))
 
 
 def attach(genesis: Genesis, chain: LondonChain, lock: threading.RLock) -> EmbeddedChain:
