@@ -49,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
     commands = root.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
     _add_run(commands)
     _add_deploy(commands)
+    _add_nodes(commands)
     _add_queries(commands)
     return root
 
@@ -93,6 +94,25 @@ def _add_deploy(commands: "argparse._SubParsersAction[Parser]") -> None:
     deploy.set_defaults(command=_deploy)
 
 
+def _add_nodes(commands: "argparse._SubParsersAction[Parser]") -> None:
+    for name, nodes in (("chain", "Ethereum nodes"), ("ipfs", "IPFS (Kubo) nodes")):
+        group = commands.add_parser(name, help=f"start and stop local {nodes}", description=f"Local {nodes}.")
+        actions = group.add_subparsers(title="actions", metavar="up|down|status", required=True, parser_class=Parser)
+        what = {"up": "start them and wait until they are ready", "down": "stop them", "status": "how they are"}
+        for action, explanation in what.items():
+            one = actions.add_parser(action, help=explanation, description=f"Local {nodes}: {explanation}.")
+            if name == "chain":
+                one.add_argument("--network", required=True, help="anvil, ganache, or geth (mines with ethash)")
+            one.add_argument("--state", type=Path, metavar="DIR", help="where they keep their data (default .fbfl)")
+            if action == "up":
+                one.add_argument("--nodes", type=int, help="how many (default: as last time)")
+                one.add_argument("--port", type=int, help="of the first; the next have the next (default: as last time)")
+                one.add_argument("--timeout", type=float, help="seconds until all must be ready")
+            if action == "down":
+                one.add_argument("--forget", action="store_true", help="remove what they keep, too")
+            one.set_defaults(command=_nodes, kind=name, action=action)
+
+
 def _add_queries(commands: "argparse._SubParsersAction[Parser]") -> None:
     rounds = commands.add_parser("rounds", help="the rounds on the chain, a line each")
     rounds.add_argument("--json", action="store_true", help="a JSON list")
@@ -119,6 +139,12 @@ def _deploy(options: argparse.Namespace) -> int:
     from fbfl.cli.deploy import deploy
 
     return deploy(options)
+
+
+def _nodes(options: argparse.Namespace) -> int:
+    from fbfl.cli.nodes import nodes
+
+    return nodes(options)
 
 
 def _rounds(options: argparse.Namespace) -> int:
