@@ -57,6 +57,8 @@ class RunSettings:
     """Wei that each server has at stake."""
     reward: int = 10**16
     """Wei that the owner pays for a final round: a fifth to the leader, the rest by samples to the included updates."""
+    nodes: int = 3
+    """Full nodes of the embedded ethash network; each executes and verifies every block."""
     network: str = "eth-tester"
     """`eth-tester`, `ganache`, `anvil`, `geth`, or a JSON-RPC URL."""
     store: str = "local"
@@ -73,7 +75,7 @@ class RunSettings:
     """Everything random follows from it."""
 
     def __post_init__(self) -> None:
-        for name in ("rounds", "servers", "devices", "local_epochs", "batch_size"):
+        for name in ("rounds", "servers", "devices", "local_epochs", "batch_size", "nodes"):
             _at_least(name, getattr(self, name), 1)
         for name in ("malicious", "liars", "stake", "reward", "seed"):
             _at_least(name, getattr(self, name), 0)

@@ -4,6 +4,7 @@ from typing import Protocol
 
 from eth_abi import encode  # type: ignore[attr-defined]  # exported at run time
 
+from fbfl.chain.headers import header_rlp
 from fbfl.chain.ledger import Ledger, Task, TaskState
 from fbfl.chain.pow import Puzzle, search
 
@@ -69,8 +70,41 @@ class RotatingElection:
         return b"" if state.decision.leader == self._server else None
 
 
+class MinedElection:
+    """`EthashElection`: the member whose node mined the electing block, shown by its header."""
+
+    def __init__(self, ledger: Ledger, task: Task, server: str) -> None:
+        self._ledger = ledger
+        self._task = task
+        self._server = server
+
+    def proof(self, state: TaskState) -> bytes | None:
+        """The electing block's header, once it has its confirmations, if it elects this server or nobody."""
+        contract = self._ledger.consensus["ethash"]
+        electing, from_block = contract.functions.electionOf(self._task.id, state.decision.view).call()
+        next_block = self._ledger.w3.eth.block_number + 1
+        if next_block < from_block:
+            return None
+        if next_block > electing + PROOF_WINDOW:
+            return b""
+        block = self._ledger.w3.eth.get_block(electing)
+        miner = block["miner"]
+        elected = miner in self._ledger.seats(self._task.id, state.round) and not self._is_barred(state, miner)
+        return None if elected and miner != self._server else header_rlp(block)
+
+    def _is_barred(self, state: TaskState, server: str) -> bool:
+        events = self._ledger.round_events(self._task.id, state.round, "ProposerBarred")
+        return any(event.args["proposer"] == server for event in events)
+
+
+PROOF_WINDOW = 200
+"""`EthashElection.PROOF_WINDOW`: blocks after which a proof is no longer waited for."""
+
+
 def election_of(ledger: Ledger, task: Task, server: str) -> Election:
     """The election of a task as one server takes part in it."""
     if task.consensus == "pow":
         return PuzzleElection(ledger, task, server)
+    if task.consensus == "ethash":
+        return MinedElection(ledger, task, server)
     return RotatingElection(server)

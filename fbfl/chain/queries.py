@@ -100,6 +100,12 @@ def round_records(ledger: Ledger, task: int) -> Iterator[RoundRecord]:
         yield round_record(ledger, task, number)
 
 
+def consensus_of(ledger: Ledger, task: int) -> str:
+    """The name of a task's consensus; an ethash election on a chain without proof of work is called a mock."""
+    name = ledger.task(task).consensus
+    return "ethash (mock)" if name == "ethash" and not ledger.has_proof_of_work else name
+
+
 def round_record(ledger: Ledger, task: int, number: int) -> RoundRecord:
     """One round; a number that was not opened raises `InvalidInputError`."""
     events = list(ledger.round_events(task, number))
@@ -119,7 +125,7 @@ def round_record(ledger: Ledger, task: int, number: int) -> RoundRecord:
         task=task,
         round=number,
         status="final" if final else "aborted" if aborted else "open",
-        consensus=ledger.task(task).consensus,
+        consensus=consensus_of(ledger, task),
         leader=final["leader"] if final else None,
         views=len(by_name.get("ViewStarted", [])),
         parent_cid=Reference(opened["parent"], opened["parentSize"]).cid,

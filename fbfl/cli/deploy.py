@@ -10,6 +10,7 @@ from eth_typing import ChecksumAddress
 from web3 import Web3
 
 from fbfl.chain.deploy import deploy as run_steps
+from fbfl.chain.headers import proof_of_work
 from fbfl.chain.networks import EMBEDDED, connect
 from fbfl.chain.transactions import Sender
 from fbfl.errors import InvalidInputError
@@ -21,9 +22,13 @@ KEY_VARIABLE = "FBFL_KEY"
 def deploy(options: argparse.Namespace) -> int:
     """Deploy what is not deployed yet and print the addresses."""
     w3 = connect(options.network)
-    addresses = run_steps(w3, Sender(w3, _account(w3)), None if options.network == EMBEDDED else FOLDER)
+    folder = None if options.network == EMBEDDED else FOLDER
+    addresses = run_steps(w3, Sender(w3, _account(w3)), folder, mock_ethash=options.mock_ethash)
     for name, address in addresses.items():
         print(f"{address}  {name}")
+    if not proof_of_work(w3):
+        what = "a mock here" if "EthashElection" in addresses else "not deployed (--mock-ethash deploys it as a mock)"
+        print(f"this chain has no proof of work: EthashElection is {what}")
     if options.network == EMBEDDED:
         print("eth-tester lives in this process and ends with it; fbfl run deploys on its own chain")
     else:
