@@ -69,8 +69,8 @@ class Simulation:
     """A federation that is set up and ready for its rounds.
 
     `nodes` are the full nodes that the servers use in turn (default: one, or several of an ethash network); several
-    federations may share them. `conducts` gives servers (by number) another conduct than the honest one; `stores` another store than the common
-    one (a server with a broken disk).
+    federations may share them. `conducts` gives servers (by number) another conduct than the honest one; `stores`
+    another store than the common one (a server with a broken disk).
     """
 
     def __init__(

@@ -113,8 +113,9 @@ def deploy(
 ) -> dict[str, str]:
     """Run the steps on a network; returns the contracts' addresses by name.
 
-    `mock_ethash` deploys `EthashElection` on a chain without proof of work too. They are remembered in `folder` (deployments/), where there is one. Refusals raise `ContractRevertError`, a node or
-    a step that fails `ChainError`, a disk that fails `StorageError`.
+    `mock_ethash` deploys `EthashElection` on a chain without proof of work too. They are remembered in `folder`
+    (deployments/), where there is one. Refusals raise `ContractRevertError`, a node or a step that fails `ChainError`,
+    a disk that fails `StorageError`.
     """
     file = None if folder is None else folder / f"{w3.eth.chain_id}.json"
     deployment = Deployment(w3, sender, _read_records(file) if file else {}, file, mock_ethash)

@@ -6,7 +6,7 @@ from eth_abi import encode  # type: ignore[attr-defined]  # exported at run time
 
 from fbfl.chain.headers import header_rlp
 from fbfl.chain.ledger import Ledger, Task, TaskState
-from fbfl.chain.pow import Puzzle, search
+from fbfl.chain.pow import Puzzle, Slices
 
 
 class Election(Protocol):
@@ -15,37 +15,43 @@ class Election(Protocol):
     def proof(self, state: TaskState) -> bytes | None:
         """What entitles the server to propose in the current view; None while nothing does."""
 
+    def stand_down(self) -> None:
+        """Somebody has proposed: what is still going on here is in vain."""
+
+
+class Solver(Protocol):
+    """Searches for the solution of one puzzle at a time; see `fbfl.chain.pow`."""
+
+    def attempt(self, puzzle: Puzzle) -> int | None:
+        """Go on with this puzzle for a while; its solution, if there is one by now."""
+
+    def stop(self) -> None:
+        """Give the current puzzle up."""
+
 
 class PuzzleElection:
-    """`PowPuzzle`: whoever solves the puzzle first. Each call tries a bounded number of nonces."""
+    """`PowPuzzle`: whoever solves the puzzle first."""
 
-    def __init__(self, ledger: Ledger, task: Task, server: str, nonces_per_call: int = 256) -> None:
+    def __init__(self, ledger: Ledger, task: Task, server: str, solver: Solver | None = None) -> None:
         self._ledger = ledger
         self._task = task
         self._server = server
-        self._nonces_per_call = nonces_per_call
+        self._solver = solver or Slices()
         self._puzzle: Puzzle | None = None
-        self._next_nonce = 0
-        self.hashes = 0
-        """Hashes tried so far."""
 
     def proof(self, state: TaskState) -> bytes | None:
         """The nonce, ABI-encoded, once it is found."""
-        puzzle = self._current(state)
-        nonce = search(puzzle, self._next_nonce, self._nonces_per_call)
-        tried = self._nonces_per_call if nonce is None else nonce + 1 - self._next_nonce
-        self.hashes += tried
-        self._next_nonce += tried
-        if nonce is None:
-            return None
-        self._next_nonce = nonce  # the same answer again, should the proposal not reach the chain
-        return encode(["uint256"], [nonce])
+        nonce = self._solver.attempt(self._current(state))
+        return None if nonce is None else encode(["uint256"], [nonce])
+
+    def stand_down(self) -> None:
+        """End the search."""
+        self._solver.stop()
 
     def _current(self, state: TaskState) -> Puzzle:
         at = self._puzzle
         if at is None or (at.round, at.view, at.accumulator) != (state.round, state.decision.view, state.accumulator):
             contract = self._ledger.consensus["pow"]
-            self._next_nonce = 0
             self._puzzle = at = Puzzle(
                 chain_id=self._ledger.chain_id,
                 contract=contract.address,
@@ -69,6 +75,9 @@ class RotatingElection:
         """Nothing to show but who one is."""
         return b"" if state.decision.leader == self._server else None
 
+    def stand_down(self) -> None:
+        """Nothing goes on between two calls."""
+
 
 class MinedElection:
     """`EthashElection`: the member whose node mined the electing block, shown by its header."""
@@ -91,6 +100,9 @@ class MinedElection:
         miner = block["miner"]
         elected = miner in self._ledger.seats(self._task.id, state.round) and not self._is_barred(state, miner)
         return None if elected and miner != self._server else header_rlp(block)
+
+    def stand_down(self) -> None:
+        """Nothing goes on between two calls."""
 
     def _is_barred(self, state: TaskState, server: str) -> bool:
         events = self._ledger.round_events(self._task.id, state.round, "ProposerBarred")

@@ -108,9 +108,7 @@ def _add_nodes(commands: "argparse._SubParsersAction[Parser]") -> None:
             one.add_argument("--state", type=Path, metavar="DIR", help="where they keep their data (default .fbfl)")
             if action == "up":
                 one.add_argument("--nodes", type=int, help="how many (default: as last time)")
-                one.add_argument(
-                    "--port", type=int, help="of the first; the next have the next (default: as last time)"
-                )
+                one.add_argument("--port", type=int, help="of the first; the others follow (default: as last time)")
                 one.add_argument("--timeout", type=float, help="seconds until all must be ready")
             if action == "down":
                 one.add_argument("--forget", action="store_true", help="remove what they keep, too")

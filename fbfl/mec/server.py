@@ -224,7 +224,10 @@ class MECServer:
     # ------------------------------------------------------------ consensus
 
     def _propose(self, state: TaskState) -> bool:
-        if state.decision.stage is not Stage.PROPOSE or self.conduct.proposes == "never":
+        if state.decision.stage is not Stage.PROPOSE:
+            self._election.stand_down()
+            return False
+        if self.conduct.proposes == "never":
             return False
         model = self._model(state, state.missing)
         if model is None:
