@@ -1,12 +1,12 @@
 """The folder of a run: what `fbfl run` writes and the other commands read.
 
-    settings.json     the settings of the run
-    deployment.json   the contracts' addresses and the task's number
-    chain/            the embedded chain as blocks and genesis (see `fbfl.chain.export`)
-    payloads/         every model and update by its CID
-    metrics.jsonl     a line per round
-    summary.json      what came out, and the hashes that pin the chain; written when the run has ended
-    accuracy.png, loss.png
+settings.json     the settings of the run
+deployment.json   the contracts' addresses and the task's number
+chain/            the embedded chain as blocks and genesis (see `fbfl.chain.export`)
+payloads/         every model and update by its CID
+metrics.jsonl     a line per round
+summary.json      what came out, and the hashes that pin the chain; written when the run has ended
+accuracy.png, loss.png
 """
 
 import hashlib
@@ -188,7 +188,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InvalidInputError(f"--run {path.parent}: not the folder of a run: {path.name}: {error.strerror}") from error
+        raise InvalidInputError(
+            f"--run {path.parent}: not the folder of a run: {path.name}: {error.strerror}"
+        ) from error
     except ValueError as error:
         raise ChainImportError(f"{path} is damaged: {error}") from error
     if not isinstance(content, dict):

@@ -47,6 +47,18 @@ class RunSettings:
     """The first so many servers are malicious."""
     consensus: str = "pow"
     """`pow`, `pbft` or `ethash`."""
+    liars: int = 0
+    """The first so many servers lie in every phase of the consensus: they propose wrong models and vote for them."""
+    signatures: bool = False
+    """Servers sign their updates and votes, and one transaction records many of them."""
+    commit_reveal: bool = False
+    """Servers commit to their updates before anybody shows one."""
+    stake: int = 10**18
+    """Wei that each server has at stake."""
+    reward: int = 10**16
+    """Wei that the owner pays for a final round: a fifth to the leader, the rest by samples to the included updates."""
+    nodes: int = 3
+    """Full nodes of the embedded ethash network; each executes and verifies every block."""
     network: str = "eth-tester"
     """`eth-tester`, `ganache`, `anvil`, `geth`, or a JSON-RPC URL."""
     store: str = "local"
@@ -63,9 +75,9 @@ class RunSettings:
     """Everything random follows from it."""
 
     def __post_init__(self) -> None:
-        for name in ("rounds", "servers", "devices", "local_epochs", "batch_size"):
+        for name in ("rounds", "servers", "devices", "local_epochs", "batch_size", "nodes"):
             _at_least(name, getattr(self, name), 1)
-        for name in ("malicious", "seed"):
+        for name in ("malicious", "liars", "stake", "reward", "seed"):
             _at_least(name, getattr(self, name), 0)
         if self.servers > MAX_SERVERS:
             raise InvalidInputError(f"servers is {self.servers}; allowed: 1 to {MAX_SERVERS}")
@@ -73,6 +85,8 @@ class RunSettings:
             raise InvalidInputError(f"devices is {self.devices}; allowed: at least one per server ({self.servers})")
         if self.malicious > self.servers:
             raise InvalidInputError(f"malicious is {self.malicious}; allowed: 0 to {self.servers} (servers)")
+        if self.liars > self.servers:
+            raise InvalidInputError(f"liars is {self.liars}; allowed: 0 to {self.servers} (servers)")
         if self.malicious and self.attack is None:
             raise InvalidInputError(f"malicious is {self.malicious} but no attack is named; allowed: attack = NAME")
         if self.seed >= 2**63:
@@ -117,6 +131,7 @@ def as_dict(settings: RunSettings) -> dict[str, Any]:
 
 _KINDS: dict[object, tuple[tuple[type, ...], str]] = {
     int: ((int,), "a whole number"),
+    bool: ((bool,), "true or false"),
     str: ((str,), "a text"),
     str | None: ((str,), "a text"),
     float | None: ((float, int), "a number"),
@@ -126,7 +141,7 @@ _KINDS: dict[object, tuple[tuple[type, ...], str]] = {
 
 def _check_type(name: str, expected: object, value: object) -> None:
     types, allowed = _KINDS[expected]
-    if not isinstance(value, types) or isinstance(value, bool):
+    if not isinstance(value, types) or (isinstance(value, bool) and expected is not bool):
         raise InvalidInputError(f"{name} is {value!r}; allowed: {allowed}")
 
 

@@ -7,23 +7,25 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
+from eth_account import Account
+from web3 import Web3
 
 from fbfl.chain.deploy import deploy
 from fbfl.chain.embedded import EmbeddedChain, start_chain
-from fbfl.chain.ledger import Ledger, Phase, Task
+from fbfl.chain.ethash import EthashNetwork
+from fbfl.chain.ledger import Ledger, Phase, Stage, Task
 from fbfl.chain.participant import (
     CommitteeRules,
     Participant,
     TaskSettings,
+    ethash_parameters,
     pbft_parameters,
     pow_parameters,
 )
 from fbfl.chain.queries import RoundRecord, round_record
 from fbfl.chain.transactions import Sender
-from fbfl.errors import ChainError, InvalidInputError
 from fbfl.learning import metrics
 from fbfl.learning.adversary import Adversary
 from fbfl.learning.attacks import resolve as resolve_attack
@@ -31,6 +33,7 @@ from fbfl.learning.datasets import Dataset
 from fbfl.learning.partition import resolve as resolve_partition
 from fbfl.learning.training import Samples, Trainer, TrainingSettings
 from fbfl.mec.device import LocalDevice, SampleStore
+from fbfl.mec.exchange import Exchange, MemoryBoard
 from fbfl.mec.global_model import initial_model, weights_of
 from fbfl.mec.plan import TaskPlan, canonical_json, resolve_rule
 from fbfl.mec.server import Conduct, MECServer
@@ -41,6 +44,12 @@ from fbfl.tensors import Vector
 
 POW_HASHES = 4096
 """Hashes that solving the embedded chain's puzzle takes on average: a fraction of a second for all servers together."""
+
+
+_PENALTY = 1_000  # 1/10,000 of the stake: for a proposal that was voted down, and for a withheld payload
+_CONFIRMATIONS = 3  # blocks on an electing block before its miner may propose
+_SPACING = 4  # blocks from one view's electing block to the next one's: beyond its confirmations
+_LEADER_SHARE = 2_000  # 1/10,000 of a round's reward
 
 
 @dataclass(frozen=True)
@@ -59,8 +68,9 @@ class RoundResult:
 class Simulation:
     """A federation that is set up and ready for its rounds.
 
-    `conducts` gives servers (by number) another conduct than the honest one; `stores` another store than the common
-    one (a server with a broken disk).
+    `nodes` are the full nodes that the servers use in turn (default: one, or several of an ethash network); several
+    federations may share them. `conducts` gives servers (by number) another conduct than the honest one; `stores`
+    another store than the common one (a server with a broken disk).
     """
 
     def __init__(
@@ -69,32 +79,37 @@ class Simulation:
         dataset: Dataset,
         store: Store,
         *,
-        chain: EmbeddedChain | None = None,
+        nodes: Sequence[EmbeddedChain] | None = None,
         conducts: Mapping[int, Conduct] | None = None,
         stores: Mapping[int, Store] | None = None,
         rules: CommitteeRules | None = None,
-        commit_reveal: bool = False,
         lanes: int | None = None,
     ) -> None:
         self.settings = settings
         self.dataset = dataset
         self.store = store
-        self.chain = chain or start_chain(settings.servers + 1)
+        self.nodes = nodes or _start_nodes(settings)
+        self.chain = self.nodes[0]
         self.trainer = _trainer(settings, dataset, lanes)
         self.plan = _plan(settings, self.trainer, dataset)
-        self.addresses = deploy(self.chain.w3, Sender(self.chain.w3, self.chain.accounts[0]))
-        self.ledger = Ledger(self.chain.w3, self.addresses)
-        self.owner = Participant(self.ledger, Sender(self.chain.w3, self.chain.accounts[0]))
+        owner = Sender(self.chain.w3, self.chain.accounts[0])
+        self.addresses = deploy(self.chain.w3, owner)
+        ledgers = [Ledger(node.w3, self.addresses) for node in self.nodes]
+        self.ledger = ledgers[0]
+        self.owner = Participant(self.ledger, owner)
         samples = _sample_stores(settings, dataset)
         self._adversary = _adversary(settings)
         self._triggered = self._adversary.triggered(dataset.x_test, dataset.y_test)
-        self._training = _JointTraining(self.trainer, [store.training_set() for store in samples], self._adversary)
+        self._training = _JointTraining(self.trainer, [each.training_set() for each in samples], self._adversary)
         participants = [
-            Participant(self.ledger, Sender(self.chain.w3, account)) for account in self.chain.accounts[1:]
+            Participant(ledgers[number % len(ledgers)], Sender(self.nodes[number % len(ledgers)].w3, account))
+            for number, account in enumerate(self.chain.accounts[1 : settings.servers + 1])
         ]
-        self.task = self._create_task(participants, rules or CommitteeRules(), commit_reveal)
-        conducts = conducts or {}
+        self.task = self._create_task(participants, rules or CommitteeRules(rejection_penalty=_PENALTY))
+        liar = Conduct(proposes="wrong", votes="inverted")
+        conducts = {**dict.fromkeys(range(settings.liars), liar), **(conducts or {})}
         stores = stores or {}
+        board = MemoryBoard()
         self.servers = [
             MECServer(
                 participant,
@@ -104,6 +119,7 @@ class Simulation:
                 self._training.of(number),
                 samples[number],
                 conduct=conducts.get(number),
+                exchange=self._exchange(board, participant) if settings.signatures else None,
                 salt_secret=number.to_bytes(4, "big"),
             )
             for number, participant in enumerate(participants)
@@ -164,10 +180,23 @@ class Simulation:
                 continue
             if self.ledger.state(self.task.id).phase.is_over:
                 return
-            self._end_phase()
+            if not self._await_election():
+                self._end_phase()
 
     def _sweep(self, servers: Sequence[MECServer]) -> bool:
-        return any([server.step() for server in servers])
+        return sum(server.step() for server in servers) > 0  # all of them: any() would stop at the first
+
+    def _await_election(self) -> bool:
+        """Mine a block if an election by miners still waits for one: nothing else happens on an idle chain."""
+        decision = self.ledger.state(self.task.id).decision
+        if self.settings.consensus != "ethash" or decision.stage is not Stage.PROPOSE:
+            return False
+        contract = self.ledger.consensus["ethash"]
+        _, from_block = contract.functions.electionOf(self.task.id, decision.view).call()
+        waits = self.chain.w3.eth.block_number + 1 < from_block
+        if waits:
+            self.chain.mine()
+        return bool(waits)
 
     def _end_phase(self) -> None:
         """Close a phase in which nobody acts: at once if it is complete, else when its time has passed."""
@@ -183,10 +212,16 @@ class Simulation:
             self.chain.travel(max(1, deadline + 1 - state.now))
         self.owner.poke(self.task.id)
 
-    def _create_task(self, servers: Sequence[Participant], rules: CommitteeRules, commit_reveal: bool) -> Task:
+    def _exchange(self, board: MemoryBoard, participant: Participant) -> Exchange:
+        key = self.chain.keys[Web3.to_checksum_address(participant.address)]
+        return Exchange(board, participant, self.task, Account.from_key(key.to_bytes()))
+
+    def _create_task(self, servers: Sequence[Participant], rules: CommitteeRules) -> Task:
         for server in servers:
+            if self.ledger.registry.functions.isActive(server.address).call():
+                continue  # it takes part in another task already
             self.owner.admit(server.address)
-            server.register(f"mec://{server.address}")
+            server.register(f"mec://{server.address}", self.settings.stake)
         model = initial_model(self.plan, self.trainer.initial_weights())
         self.store.put(model.payload)
         task = self.owner.create_task(
@@ -201,11 +236,15 @@ class Simulation:
                 max_samples=max(1, len(self.dataset.y_train)),
                 min_updates=1,
                 max_rounds=0,
-                commit_window=3600 if commit_reveal else 0,
+                commit_window=3600 if self.settings.commit_reveal else 0,
+                withheld_penalty=_PENALTY,
             )
         )
         for server in servers:
             server.join(task)
+        if self.settings.reward:
+            self.owner.set_reward_terms(task, self.settings.reward, _LEADER_SHARE, by_samples=True)
+            self.owner.fund_rewards(task, self.settings.reward * self.settings.rounds)
         return self.ledger.task(task)
 
 
@@ -233,9 +272,7 @@ class _JointTraining:
         key = (round_number, weights.tobytes())
         if key != self._key:
             started = time.perf_counter()
-            trained = self._trainer.train(
-                weights, self._samples, round_number=round_number, client_ids=self._servers
-            )
+            trained = self._trainer.train(weights, self._samples, round_number=round_number, client_ids=self._servers)
             rows = list(trained)
             if self._adversary.poisons_updates:
                 matrix = np.stack(rows)
@@ -322,4 +359,11 @@ def _consensus_parameters(consensus: str, rules: CommitteeRules) -> bytes:
         return pow_parameters(rules, 2**256 // POW_HASHES, solve_time=0)
     if consensus == "pbft":
         return pbft_parameters(replace(rules, byzantine_quorum=True))
-    raise InvalidInputError(f"consensus {consensus!r}: not available on this network")
+    return ethash_parameters(rules, confirmations=_CONFIRMATIONS, spacing=_SPACING)
+
+
+def _start_nodes(settings: RunSettings) -> Sequence[EmbeddedChain]:
+    accounts = settings.servers + 1
+    if settings.consensus != "ethash":
+        return [start_chain(accounts)]
+    return EthashNetwork(nodes=settings.nodes, accounts=accounts).nodes

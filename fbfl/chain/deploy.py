@@ -30,6 +30,8 @@ class Deployment:
     sender: Sender
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
     file: Path | None = None
+    mock_ethash: bool = False
+    """Deploy the election by miners even where there is no proof of work."""
 
     @property
     def owner(self) -> str:
@@ -106,14 +108,17 @@ class Deployment:
             raise StorageError(f"{self.file} cannot be written: {error.strerror or error}") from error
 
 
-def deploy(w3: Web3, sender: Sender, folder: Path | None = None, steps: Path = MIGRATIONS) -> dict[str, str]:
+def deploy(
+    w3: Web3, sender: Sender, folder: Path | None = None, steps: Path = MIGRATIONS, *, mock_ethash: bool = False
+) -> dict[str, str]:
     """Run the steps on a network; returns the contracts' addresses by name.
 
-    They are remembered in `folder` (deployments/), where there is one. Refusals raise `ContractRevertError`, a node or
-    a step that fails `ChainError`, a disk that fails `StorageError`.
+    `mock_ethash` deploys `EthashElection` on a chain without proof of work too. They are remembered in `folder`
+    (deployments/), where there is one. Refusals raise `ContractRevertError`, a node or a step that fails `ChainError`,
+    a disk that fails `StorageError`.
     """
     file = None if folder is None else folder / f"{w3.eth.chain_id}.json"
-    deployment = Deployment(w3, sender, _read_records(file) if file else {}, file)
+    deployment = Deployment(w3, sender, _read_records(file) if file else {}, file, mock_ethash)
     for step in _steps(steps):
         _load(step).run(deployment)
     return deployment.addresses

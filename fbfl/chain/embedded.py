@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import eth_tester.exceptions
-from eth.abc import BlockAPI
+from eth.abc import BlockAPI, BlockHeaderAPI, ReceiptAPI
 from eth.constants import BLANK_ROOT_HASH, GENESIS_PARENT_HASH, ZERO_ADDRESS, ZERO_HASH32
 from eth.db.atomic import AtomicDB
 from eth.db.chain import ChainDB
@@ -26,7 +26,7 @@ from eth_utils.exceptions import ValidationError
 from web3 import EthereumTesterProvider, Web3
 from web3.types import RPCEndpoint, RPCError, RPCResponse
 
-from fbfl.chain.rules import GAS_LIMIT, GENESIS_TIME, LondonChain, chain_class
+from fbfl.chain.rules import GAS_LIMIT, GENESIS_TIME, Kind, LondonChain, chain_class
 from fbfl.errors import InvalidInputError
 
 DEFAULT_ACCOUNTS = 11
@@ -75,7 +75,20 @@ class LondonBackend(PyEVMBackend):  # type: ignore[misc]
 
     def __init__(self, chain: LondonChain, keys: list[PrivateKey]) -> None:
         self._given = chain, tuple(keys)
+        self._decoded: tuple[BlockAPI, tuple[ReceiptAPI, ...]] | None = None
+        self._keys = {key.public_key.to_canonical_address(): key for key in keys}
         super().__init__()
+
+    @property
+    def _key_lookup(self) -> dict[bytes, PrivateKey]:
+        """The keys by address, which eth-tester would hash together anew, twice, for each transaction."""
+        return self._keys
+
+    def add_account(self, private_key: bytes) -> None:
+        """Sign for one more account."""
+        super().add_account(private_key)
+        key = self.account_keys[-1]
+        self._keys[key.public_key.to_canonical_address()] = key
 
     def reset_to_genesis(self, *_args: Any, **_kwargs: Any) -> None:
         """Take the chain as it is: eth-tester would make one of its own."""
@@ -126,27 +139,33 @@ class LondonBackend(PyEVMBackend):  # type: ignore[misc]
 
     def get_transaction_by_hash(self, transaction_hash: bytes) -> Any:
         """A mined transaction in eth-tester's terms."""
-        block, index = self._find(Hash32(transaction_hash))
+        block, _, index = self._find(Hash32(transaction_hash))
         return serialize_transaction(block, block.transactions[index], index, is_pending=False)
 
     def get_transaction_receipt(self, transaction_hash: bytes) -> Any:
         """A receipt in eth-tester's terms."""
-        block, index = self._find(Hash32(transaction_hash))
-        receipts = block.get_receipts(self.chain.chaindb)
+        block, receipts, index = self._find(Hash32(transaction_hash))
         return serialize_transaction_receipt(
             block, receipts, block.transactions[index], index, is_pending=False, vm=self.chain.get_vm()
         )
 
-    def _find(self, transaction_hash: Hash32) -> tuple[BlockAPI, int]:
+    def _find(self, transaction_hash: Hash32) -> tuple[BlockAPI, tuple[ReceiptAPI, ...], int]:
         try:
             number, index = self.chain.get_canonical_transaction_index(transaction_hash)
             if number < self.chain.header.block_number:
-                block = self.chain.get_canonical_block_by_number(number)
+                block, receipts = self._block(self.chain.get_canonical_block_header_by_number(number))
                 if block.transactions[index : index + 1] and block.transactions[index].hash == transaction_hash:
-                    return block, index
+                    return block, receipts, index
         except IndexMissing:
             pass
         raise TransactionNotFound(f"No transaction found for transaction hash: 0x{transaction_hash.hex()}")
+
+    def _block(self, header: BlockHeaderAPI) -> tuple[BlockAPI, tuple[ReceiptAPI, ...]]:
+        # One block is kept decoded, for those who ask for its transactions one after the other.
+        if self._decoded is None or self._decoded[0].hash != header.hash:
+            block = self.chain.get_block_by_header(header)
+            self._decoded = block, tuple(block.get_receipts(self.chain.chaindb))
+        return self._decoded
 
 
 class BatchingTester(EthereumTester):  # type: ignore[misc]
@@ -235,7 +254,9 @@ class EmbeddedChain:
         finally:
             with self.lock:
                 self.tester.batching = False
-                while self.chain.pool:
+                waiting = len(self.chain.pool) + 1
+                while 0 < len(self.chain.pool) < waiting:
+                    waiting = len(self.chain.pool)
                     self.tester.mine_block()
 
     def set_miner(self, address: ChecksumAddress) -> None:
@@ -260,13 +281,13 @@ def start_chain(accounts: int = DEFAULT_ACCOUNTS) -> EmbeddedChain:
 
 def open_chain(genesis: Genesis) -> EmbeddedChain:
     """A chain at block 0 of this genesis."""
-    return attach(genesis, make_chain(genesis), threading.RLock())
+    return attach(genesis, make_chain(genesis, LondonChain), threading.RLock())
 
 
-def make_chain(genesis: Genesis) -> LondonChain:
+def make_chain(genesis: Genesis, kind: type[Kind]) -> Kind:
     """A py-evm chain at block 0, with a database of its own."""
-    kind = chain_class(genesis.seal, genesis.header["difficulty"])
-    return cast(LondonChain, kind.from_genesis(AtomicDB(), dict(genesis.header), dict(genesis.alloc)))
+    sealed = chain_class(kind, genesis.seal, genesis.header["difficulty"])
+    return cast(Kind, sealed.from_genesis(AtomicDB(), dict(genesis.header), dict(genesis.alloc)))
 
 
 def attach(genesis: Genesis, chain: LondonChain, lock: threading.RLock) -> EmbeddedChain:

@@ -16,6 +16,7 @@ from web3.contract import Contract
 
 from fbfl.chain.artifacts import load_artifact
 from fbfl.chain.digests import Domain, from_short_text
+from fbfl.chain.headers import proof_of_work
 from fbfl.chain.logs import Event, LogScanner
 from fbfl.errors import InvalidInputError
 from fbfl.storage.store import Reference
@@ -116,6 +117,7 @@ class TaskState:
     committed: int
     submitted: int
     missing: int
+    """Bitmap of the seats whose updates the next proposal leaves out."""
     accumulator: bytes
     model: Reference
     proposal: Proposal
@@ -147,7 +149,7 @@ class Ledger:
         self.tasks = _contract(w3, "FederatedTasks", addresses)
         self.registry = _contract(w3, "MECRegistry", addresses)
         self.rewards = _contract(w3, "RewardPool", addresses)
-        self.consensus = {name: _contract(w3, c, addresses) for name, c in CONSENSUS_CONTRACTS.items()}
+        self.consensus = {n: _contract(w3, c, addresses) for n, c in CONSENSUS_CONTRACTS.items() if c in addresses}
         contracts = (self.tasks, self.registry, self.rewards, *self.consensus.values())
         self._scanner = LogScanner(w3, {each.address: each.abi for each in contracts}, start=start_block)
         self._events: list[Event] = []
@@ -159,6 +161,11 @@ class Ledger:
     def chain_id(self) -> int:
         """The chain's id."""
         return self.w3.eth.chain_id
+
+    @cached_property
+    def has_proof_of_work(self) -> bool:
+        """Whether the chain's newest blocks carry valid ethash seals; without them, an ethash election is a mock."""
+        return proof_of_work(self.w3)
 
     def domain(self, task: int) -> Domain:
         """Where digests of this task hold."""

@@ -85,9 +85,7 @@ class RoundRecord:
         """The record as JSON values, with the field names as keys."""
         values = asdict(self)
         values["rewards"] = [{"server": server, "wei": wei} for server, wei in self.rewards]
-        values["slashes"] = [
-            {"server": server, "wei": wei, "reason": reason} for server, wei, reason in self.slashes
-        ]
+        values["slashes"] = [{"server": server, "wei": wei, "reason": reason} for server, wei, reason in self.slashes]
         return values
 
 
@@ -100,6 +98,12 @@ def round_records(ledger: Ledger, task: int) -> Iterator[RoundRecord]:
     """All rounds of a task, from 1 on."""
     for number in range(1, num_rounds(ledger, task) + 1):
         yield round_record(ledger, task, number)
+
+
+def consensus_of(ledger: Ledger, task: int) -> str:
+    """The name of a task's consensus; an ethash election on a chain without proof of work is called a mock."""
+    name = ledger.task(task).consensus
+    return "ethash (mock)" if name == "ethash" and not ledger.has_proof_of_work else name
 
 
 def round_record(ledger: Ledger, task: int, number: int) -> RoundRecord:
@@ -121,7 +125,7 @@ def round_record(ledger: Ledger, task: int, number: int) -> RoundRecord:
         task=task,
         round=number,
         status="final" if final else "aborted" if aborted else "open",
-        consensus=ledger.task(task).consensus,
+        consensus=consensus_of(ledger, task),
         leader=final["leader"] if final else None,
         views=len(by_name.get("ViewStarted", [])),
         parent_cid=Reference(opened["parent"], opened["parentSize"]).cid,

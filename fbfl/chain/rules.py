@@ -5,7 +5,7 @@ block executes to the same state wherever it is executed again.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from eth.abc import BlockAPI, BlockHeaderAPI, BlockImportResult, SignedTransactionAPI, TransactionBuilderAPI
 from eth.chains.base import MiningChain
@@ -113,8 +113,11 @@ class LondonChain(MiningChain):
         return self.get_vm().get_transaction_builder()
 
 
-def chain_class(seal: str, difficulty: int) -> type[LondonChain]:
-    """The chain class for one of `SEALS` and one difficulty, which every block must have.
+Kind = TypeVar("Kind", bound=LondonChain)
+
+
+def chain_class(kind: type[Kind], seal: str, difficulty: int) -> type[Kind]:
+    """The subclass of `kind` for one of `SEALS` and one difficulty, which every block must have.
 
     The difficulty is fixed because time is logical: blocks come faster than a second, so their timestamps do not
     measure how long they took.
@@ -129,8 +132,4 @@ def chain_class(seal: str, difficulty: int) -> type[LondonChain]:
         compute_difficulty = staticmethod(rule)
         configure_header = configure_header(difficulty_fn=rule)  # what an imported block is held against
 
-    class Chain(LondonChain):
-        vm_configuration = ((BlockNumber(0), VM),)
-        consensus = SEALS[seal]
-
-    return Chain
+    return type(kind.__name__, (kind,), {"vm_configuration": ((BlockNumber(0), VM),), "consensus": SEALS[seal]})

@@ -20,6 +20,9 @@ DEFAULT_GAS = 1_000_000
 TIP = Wei(10**9)
 """Wei per gas for the miner."""
 
+FEES_LAST = 1.0
+"""Seconds for which fees are taken as known."""
+
 Call = ContractFunction | ContractConstructor
 
 
@@ -55,6 +58,8 @@ class Sender:
         self.attempts = attempts
         self._signer = account if isinstance(account, LocalAccount) else None
         self._chain_id = w3.eth.chain_id
+        self._known_fees: TxParams | None = None
+        self._fees_expire = 0.0
         self._lock = threading.Lock()
 
     def transact(self, call: Call, *, gas: int | None = None, value: int = 0) -> TxReceipt:
@@ -67,20 +72,21 @@ class Sender:
         A node that does not take the transaction raises `ChainError`.
         """
         abi: ABI = cast(Any, call.contract_abi if isinstance(call, ContractFunction) else call.abi)
-        fields: TxParams = {"from": self.address, "gas": gas or self.gas, "value": Wei(value), **self._fees()}
         with self._lock:
             for retry in (True, False):
                 # The node knows best: a restart, another process or a reorganisation may have changed it.
                 nonce = self.w3.eth.get_transaction_count(self.address, "pending")
-                numbers: TxParams = {"nonce": nonce, "chainId": self._chain_id}
-                sent = Sent(call.build_transaction({**fields, **numbers}), abi)
+                fields: TxParams = {"from": self.address, "nonce": nonce, "chainId": self._chain_id}
+                limits: TxParams = {"gas": gas or self.gas, "value": Wei(value), **self._fees()}
+                sent = Sent(call.build_transaction({**fields, **limits}), abi)
                 try:
                     self._submit(sent)
                     break
                 except ChainError as error:
-                    # Another process may have been faster.
-                    if not (retry and "nonce" in str(error).lower()):
+                    # Another process may have been faster, or the base fee has more than doubled.
+                    if not (retry and ("nonce" in str(error).lower() or "fee" in str(error).lower())):
                         raise
+                    self._known_fees = None
         return sent
 
     def wait(self, sent: Sent) -> TxReceipt:
@@ -101,9 +107,12 @@ class Sender:
         )
 
     def _fees(self) -> TxParams:
-        block: BlockData = self.w3.eth.get_block("latest")
-        # Twice the base fee holds for six full blocks on end.
-        return {"maxFeePerGas": Wei(2 * block["baseFeePerGas"] + TIP), "maxPriorityFeePerGas": TIP}
+        if self._known_fees is None or time.monotonic() > self._fees_expire:
+            block: BlockData = self.w3.eth.get_block("latest")
+            # Twice the base fee holds for six full blocks on end.
+            self._known_fees = {"maxFeePerGas": Wei(2 * block["baseFeePerGas"] + TIP), "maxPriorityFeePerGas": TIP}
+            self._fees_expire = time.monotonic() + FEES_LAST
+        return self._known_fees
 
     def _submit(self, sent: Sent) -> None:
         try:

@@ -71,6 +71,12 @@ def _add_run(commands: "argparse._SubParsersAction[Parser]") -> None:
     add("--attack-arg", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the attack")
     add("--malicious", type=int, help="the first so many servers are malicious")
     add("--consensus", help="pow, pbft or ethash (default pow)")
+    add("--liars", type=int, help="the first so many servers lie in every phase of the consensus")
+    add("--signatures", action="store_const", const=True, help="sign updates and votes; record many at once")
+    add("--commit-reveal", action="store_const", const=True, help="commit to updates before they are shown")
+    add("--stake", type=int, metavar="WEI", help="stake of each server (default 1 ether)")
+    add("--reward", type=int, metavar="WEI", help="reward of a final round (default 0.01 ether)")
+    add("--nodes", type=int, help="full nodes of the embedded ethash network (default 3)")
     add("--network", help="eth-tester (default), ganache, anvil, geth, or a JSON-RPC URL")
     add("--store", help="local (default) or ipfs")
     add("--local-epochs", type=int, help="passes over a server's samples per round (default 1)")
@@ -86,6 +92,7 @@ def _add_run(commands: "argparse._SubParsersAction[Parser]") -> None:
 def _add_deploy(commands: "argparse._SubParsersAction[Parser]") -> None:
     deploy = commands.add_parser("deploy", help="deploy the contracts", description="Deploy the contracts.")
     deploy.add_argument("--network", default="eth-tester", help="eth-tester, ganache, anvil, geth, or a JSON-RPC URL")
+    deploy.add_argument("--mock-ethash", action="store_true", help="deploy EthashElection without proof of work, too")
     deploy.set_defaults(command=_deploy)
 
 
@@ -101,7 +108,7 @@ def _add_nodes(commands: "argparse._SubParsersAction[Parser]") -> None:
             one.add_argument("--state", type=Path, metavar="DIR", help="where they keep their data (default .fbfl)")
             if action == "up":
                 one.add_argument("--nodes", type=int, help="how many (default: as last time)")
-                one.add_argument("--port", type=int, help="of the first; the next have the next (default: as last time)")
+                one.add_argument("--port", type=int, help="of the first; the others follow (default: as last time)")
                 one.add_argument("--timeout", type=float, help="seconds until all must be ready")
             if action == "down":
                 one.add_argument("--forget", action="store_true", help="remove what they keep, too")

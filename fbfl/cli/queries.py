@@ -90,7 +90,9 @@ def _open(options: argparse.Namespace) -> StoredRun:
         connect(options.network)  # names what is wrong with it
         raise InvalidInputError(f"--network {options.network}: no task of fbfl runs there")
     if options.network is not None:
-        raise InvalidInputError("--network eth-tester: its chain lives as long as a run; name its folder with --run DIR")
+        raise InvalidInputError(
+            "--network eth-tester: its chain lives as long as a run; name its folder with --run DIR"
+        )
     return open_run(options.run or newest_run())
 
 

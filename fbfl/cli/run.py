@@ -3,7 +3,7 @@
 import argparse
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from fbfl.settings import RunSettings
 
 _PLAIN_OPTIONS = (
     *("rounds", "servers", "devices", "dataset", "partition", "model", "aggregator", "attack", "malicious"),
+    *("liars", "signatures", "commit_reveal", "stake", "reward", "nodes"),
     *("consensus", "network", "store", "local_epochs", "batch_size", "optimizer", "learning_rate", "seed"),
 )
 _ARGUMENT_OPTIONS = ("partition_arg", "aggregator_arg", "attack_arg")
@@ -42,13 +43,10 @@ def run(options: argparse.Namespace) -> int:
 
     from fbfl.learning import datasets
 
-    if settings.dataset is None:
-        dataset = datasets.load("mnist", fallback=True)
-    else:
-        dataset = datasets.load(settings.dataset)
+    dataset = datasets.load(settings.dataset or "mnist", fallback=settings.dataset is None)
     if dataset.note:
         console.print(dataset.note)
-    with RunFolder.create(output, settings) as folder, _progress(console, settings.rounds) as progress:
+    with RunFolder.create(output, settings) as folder, _progress(console, settings.rounds) as advance:
         federation = simulation.Simulation(settings, dataset, folder.payloads(settings.store))
         folder.attach(federation.chain, federation.addresses, federation.task.id)
         console.print(
@@ -57,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
         )
         for result in federation.rounds():
             line = folder.add_round(result)
-            progress(line)
+            advance()
             console.print(_round_text(line))
         summary = folder.finish(
             settings, dataset, federation.plan, federation.weights, seconds=time.perf_counter() - started
@@ -76,9 +74,7 @@ def run(options: argparse.Namespace) -> int:
 
 def settings_of(options: argparse.Namespace) -> RunSettings:
     """The settings that the command line and its configuration file ask for."""
-    given: dict[str, object] = {
-        name: value for name in _PLAIN_OPTIONS if (value := getattr(options, name)) is not None
-    }
+    given: dict[str, object] = {name: value for name in _PLAIN_OPTIONS if (value := getattr(options, name)) is not None}
     for name in _ARGUMENT_OPTIONS:
         if pairs := getattr(options, name):
             given[f"{name}s"] = parse_settings(pairs)
@@ -94,12 +90,12 @@ def _round_text(line: dict[str, Any]) -> str:
 
 
 @contextmanager
-def _progress(console: Console, rounds: int) -> Iterator[Any]:
-    """A bar on a terminal; nothing elsewhere, where the printed lines are enough."""
+def _progress(console: Console, rounds: int) -> Iterator[Callable[[], None]]:
+    """A bar on a terminal; nothing elsewhere, where the printed lines are enough. Yields what moves it on."""
     if console.quiet or not sys.stdout.isatty():
-        yield lambda line: None
+        yield lambda: None
         return
     columns = TextColumn("rounds"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console, transient=True) as bar:
         job = bar.add_task("rounds", total=rounds)
-        yield lambda line: bar.advance(job)
+        yield lambda: bar.advance(job)

@@ -14,7 +14,7 @@ from fbfl.randomness import generator
 
 @dataclass(frozen=True)
 class Adversary:
-    """One party that controls the `malicious` clients. What it draws follows from the seed, attack, round and client."""
+    """One party that controls the `malicious` clients; what it draws follows from seed, attack, round and client."""
 
     attacks: tuple[Attack, ...]
     malicious: tuple[int, ...]

@@ -18,6 +18,7 @@ from fbfl.chain.ledger import Phase, Stage, Task, TaskState, Update
 from fbfl.chain.participant import Participant
 from fbfl.errors import AggregationError, ContractRevertError, PayloadRefusedError, StorageError
 from fbfl.mec.device import SampleStore
+from fbfl.mec.exchange import Exchange
 from fbfl.mec.global_model import GlobalModel, next_model, weights_of
 from fbfl.mec.plan import TaskPlan
 from fbfl.storage.payload import decode, encode
@@ -40,8 +41,8 @@ class Conduct:
     """Whether it publishes the payload that it records."""
     proposes: Literal["right", "wrong", "never"] = "right"
     """What it does when it is its turn to propose."""
-    votes: Literal["right", "inverted", "never"] = "right"
-    """How it votes."""
+    votes: Literal["right", "inverted", "never", "both"] = "right"
+    """How it votes; with `both` it signs for and against (only where votes are signed)."""
 
 
 @dataclass
@@ -57,7 +58,9 @@ class _RoundMemory:
 class MECServer:
     """One server in one task.
 
-    `salt_secret` hides commitments in tasks with commit-reveal; it must stay the same over a restart.
+    With an `exchange`, updates and votes are signed and recorded together; without, each is a transaction. `election`
+    replaces the task's usual way to become leader. `salt_secret` hides commitments in tasks with commit-reveal; it must
+    stay the same over a restart.
     """
 
     def __init__(
@@ -70,6 +73,8 @@ class MECServer:
         samples: SampleStore,
         *,
         conduct: Conduct | None = None,
+        exchange: Exchange | None = None,
+        election: Election | None = None,
         salt_secret: bytes = b"",
     ) -> None:
         self.participant = participant
@@ -81,7 +86,8 @@ class MECServer:
         self.samples = samples
         self.conduct = conduct or Conduct()
         self._salt_secret = salt_secret
-        self._election: Election = election_of(self.ledger, task, participant.address)
+        self._exchange = exchange
+        self._election: Election = election or election_of(self.ledger, task, participant.address)
         self._memory = _RoundMemory(0)
 
     @property
@@ -106,8 +112,9 @@ class MECServer:
             if state.phase is Phase.SUBMIT:
                 return self._submit(state)
             if state.phase is Phase.DECIDE:
-                return self._report(state) or self._propose(state) or self._vote(state)
-            return self._vote(state)  # the decision is made, but the record is not complete
+                return self._report(state) or self._propose(state) or self._vote(state) or self._accuse(state)
+            # The decision is made, but the record may not be complete.
+            return self._vote(state) or self._accuse(state) or self._settle(state)
         except ContractRevertError as error:
             # Somebody else was faster: the next step looks again.
             log.info("round %d: %s was refused: %s", state.round, self.address, error)
@@ -131,11 +138,16 @@ class MECServer:
         bit = self._bit(state)
         if not self.conduct.submits or state.submitted & bit or (state.commit_reveal and not state.committed & bit):
             return False
+        exchange = None if state.commit_reveal else self._exchange
+        if exchange is not None and exchange.has_signed_update(state.round):
+            return exchange.record_updates(state, self.ledger.seats(self.task.id, state.round))
         update = self._trained(state)
         if update is None:
             return False
         reference, samples = update
-        if state.commit_reveal:
+        if exchange is not None:
+            exchange.post_update(state.round, reference, samples)
+        elif state.commit_reveal:
             self.participant.reveal(self.task.id, state.round, reference, samples, self._salt(state.round))
         else:
             self.participant.submit(self.task.id, state.round, reference, samples)
@@ -212,10 +224,12 @@ class MECServer:
     # ------------------------------------------------------------ consensus
 
     def _propose(self, state: TaskState) -> bool:
-        if state.decision.stage is not Stage.PROPOSE or self.conduct.proposes == "never":
+        if state.decision.stage is not Stage.PROPOSE:
+            self._election.stand_down()
             return False
-        missing = state.proposal.missing if state.decision.prepared.strip(b"\0") else state.missing
-        model = self._model(state, missing)
+        if self.conduct.proposes == "never":
+            return False
+        model = self._model(state, state.missing)
         if model is None:
             return False
         if self._is_barred(state):
@@ -223,7 +237,7 @@ class MECServer:
         proof = self._election.proof(state)
         if proof is None:
             return self.task.consensus == "pow"  # the search goes on
-        payload = model.payload if self.conduct.proposes == "right" else self._wrong(state, model)
+        payload = model.payload if self.conduct.proposes == "right" else self._wrong(model)
         reference = self.store.put(payload)
         self.participant.propose(self.task.id, state.round, reference, proof)
         return True
@@ -235,16 +249,45 @@ class MECServer:
         stage = decision.stage
         if stage is Stage.DECIDED and state.phase is Phase.FINAL:
             stage = Stage.COMMIT if self.task.consensus == "pbft" else Stage.PREPARE
-        if stage not in (Stage.PREPARE, Stage.COMMIT) or self._has_voted(state, stage):
+        if stage not in (Stage.PREPARE, Stage.COMMIT):
+            return False
+        voted = self._voted(state, stage)
+        if self._exchange is not None and decision.stage is not Stage.DECIDED:
+            signed = self._exchange.has_signed_vote(state, stage) or voted & self._bit(state) != 0
+            if signed:
+                seats = self.ledger.seats(self.task.id, state.round)
+                return self._exchange.record_votes(state, stage, seats, voted)
+        if voted & self._bit(state):
             return False
         model = self._model(state, state.proposal.missing)
         if model is None:
             return False  # accept only what was recomputed; reject only what was found to differ
         right = self._digest(state, model.reference) == decision.proposal
-        accept = right if self.conduct.votes == "right" else not right
-        if stage is Stage.COMMIT and not accept and self.conduct.votes == "right":
-            log.warning("round %d: %s sees another value prepared than its own", state.round, self.address)
-        self.participant.vote(self.task.id, state, stage, accept)
+        accept = not right if self.conduct.votes == "inverted" else right
+        if self._exchange is not None and decision.stage is not Stage.DECIDED:
+            self._exchange.post_vote(state, stage, accept)
+            if self.conduct.votes == "both":
+                self._exchange.post_vote(state, stage, not accept)
+        else:
+            self.participant.vote(self.task.id, state, stage, accept)
+        return True
+
+    def _accuse(self, state: TaskState) -> bool:
+        if self._exchange is None or self.conduct.votes != "right":
+            return False
+        return self._exchange.report_equivocation(state.round)
+
+    def _settle(self, state: TaskState) -> bool:
+        """The leader has the reward of its round divided; anyone could."""
+        if state.phase is not Phase.FINAL or state.proposal.proposer != self.address:
+            return False
+        rewards = self.ledger.rewards.functions
+        per_round = rewards.termsOf(self.task.id).call()[0]
+        if not per_round or rewards.isSettled(self.task.id, state.round).call():
+            return False
+        if rewards.balanceOf(self.task.id).call() < per_round:
+            return False
+        self.participant.settle(self.task.id, state.round)
         return True
 
     def _digest(self, state: TaskState, model: Reference) -> bytes:
@@ -267,7 +310,7 @@ class MECServer:
             ((u.server, u.payload.digest, u.payload.size, u.samples) for u in recorded),
         )
 
-    def _wrong(self, state: TaskState, model: GlobalModel) -> bytes:
+    def _wrong(self, model: GlobalModel) -> bytes:
         """A model that is well-formed and not the aggregate: the right one, turned around."""
         vector = weights_of(self.plan, model.payload)
         return encode(self.plan.spec, np.negative(vector))
@@ -286,17 +329,15 @@ class MECServer:
             for event in self.ledger.round_events(self.task.id, state.round, "PayloadReported")
         )
 
-    def _has_voted(self, state: TaskState, stage: Stage) -> bool:
+    def _voted(self, state: TaskState, stage: Stage) -> int:
+        """Bitmap of the seats whose votes in this stage of the current view are recorded."""
         decision = state.decision
-        if stage is Stage.PREPARE and decision.proposer == self.address:
-            return True  # a proposal is its proposer's vote
-        bit = self._bit(state)
+        seats = self.ledger.seats(self.task.id, state.round)
+        voted = 1 << seats[decision.proposer] if stage is Stage.PREPARE else 0  # a proposal is its proposer's vote
         for event in self.ledger.round_events(self.task.id, state.round, "Voted", "VotesRecorded"):
-            if event.args["view_"] != decision.view or event.args["stage"] != stage:
-                continue
-            if event.args.get("voter") == self.address or event.args.get("voters", 0) & bit:
-                return True
-        return False
+            if event.args["view_"] == decision.view and event.args["stage"] == stage:
+                voted |= event.args["voters"] if event.name == "VotesRecorded" else 1 << seats[event.args["voter"]]
+        return voted
 
     def _is_barred(self, state: TaskState) -> bool:
         return any(

@@ -1,25 +1,43 @@
-"""One chain with one deployment for all contract tests; each test ends where it began."""
+"""One deployment for all contract tests; each test ends where it began.
+
+Most run on revm where that is installed. Tests marked `blocks` need what only real blocks have.
+"""
 
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
 
+from tests.contracts.abi import Account, Chain
+from tests.contracts.blocks import BlockChain
 from tests.contracts.deployment import Deployment, deploy
-from tests.contracts.evm import Account, Chain
 from tests.contracts.federation import Federation, Settings
+
+ACCOUNTS = 120
 
 
 @pytest.fixture(scope="session")
-def shared_deployment() -> Deployment:
-    return deploy(Chain(accounts=120))
+def deployment_in_blocks() -> Deployment:
+    return deploy(BlockChain(ACCOUNTS))
+
+
+@pytest.fixture(scope="session")
+def quick_deployment(request: pytest.FixtureRequest) -> Deployment:
+    if find_spec("pyrevm") is None:
+        return request.getfixturevalue("deployment_in_blocks")
+    from tests.contracts.revm import Revm
+
+    return deploy(Revm(ACCOUNTS))
 
 
 @pytest.fixture
-def deployment(shared_deployment: Deployment) -> Iterator[Deployment]:
-    before = shared_deployment.chain.snapshot()
-    yield shared_deployment
-    shared_deployment.chain.revert(before)
+def deployment(request: pytest.FixtureRequest) -> Iterator[Deployment]:
+    in_blocks = request.node.get_closest_marker("blocks") is not None
+    shared: Deployment = request.getfixturevalue("deployment_in_blocks" if in_blocks else "quick_deployment")
+    before = shared.chain.snapshot()
+    yield shared
+    shared.chain.revert(before)
 
 
 @pytest.fixture

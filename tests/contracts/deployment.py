@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from eth_hash.auto import keccak
 
 from fbfl.chain.artifacts import load_artifact
-from tests.contracts.evm import Account, Chain, Contract
+from tests.contracts.abi import Account, Chain, Contract, deploy_contract
 
 MIN_STAKE = 10**18
 UNBONDING = 1000
@@ -33,11 +33,11 @@ class Deployment:
 
 def deploy(chain: Chain, min_stake: int = MIN_STAKE, unbonding: int = UNBONDING) -> Deployment:
     owner = chain.accounts[0]
-    registry = chain.deploy(load_artifact("MECRegistry"), owner.address, min_stake, unbonding)
-    tasks = chain.deploy(load_artifact("FederatedTasks"), registry.address)
-    rewards = chain.deploy(load_artifact("RewardPool"), tasks.address)
+    registry = deploy_contract(chain, load_artifact("MECRegistry"), owner.address, min_stake, unbonding)
+    tasks = deploy_contract(chain, load_artifact("FederatedTasks"), registry.address)
+    rewards = deploy_contract(chain, load_artifact("RewardPool"), tasks.address)
     deciders = [
-        chain.deploy(load_artifact(name), tasks.address) for name in ("PowPuzzle", "PbftCommittee", "EthashElection")
+        deploy_contract(chain, load_artifact(name), tasks.address) for name in ("PowPuzzle", "PbftCommittee", "EthashElection")
     ]
     registry.setRewards(rewards.address, by=owner)
     for slasher in (tasks, *deciders):

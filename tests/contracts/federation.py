@@ -13,7 +13,7 @@ from eth_hash.auto import keccak
 from fbfl.chain.digests import Domain, value_digest
 from fbfl.chain.pow import Puzzle, search
 from tests.contracts.deployment import MIN_STAKE, Deployment
-from tests.contracts.evm import NOBODY, Account, Contract, Receipt
+from tests.contracts.abi import NOBODY, Account, Contract, Receipt
 
 EASY = 2**254
 """A puzzle target that every fourth nonce meets."""
@@ -148,7 +148,7 @@ class Federation:
 
     @property
     def domain(self) -> Domain:
-        return Domain(self.chain.chain.chain_id, self.tasks.address, self.task)
+        return Domain(self.chain.chain_id, self.tasks.address, self.task)
 
     # ------------------------------------------------------------ a round
 
@@ -194,7 +194,7 @@ class Federation:
     def nonce(self, solver: Account) -> int:
         state = self.state
         puzzle = Puzzle(
-            chain_id=self.chain.chain.chain_id,
+            chain_id=self.chain.chain_id,
             contract=self.consensus.address,
             task=self.task,
             round=state.round.number,
@@ -270,12 +270,12 @@ class Federation:
         message = dict(
             zip(("task", "round", "digest", "size", "samples"), (self.task, round_number or self.round, *content))
         )
-        return (*content, *sign(member, self.tasks, self.chain.chain.chain_id, "Update", _UPDATE, message))
+        return (*content, *sign(member, self.tasks, self.chain.chain_id, "Update", _UPDATE, message))
 
     def signed_vote(self, member: Account, ballot: Ballot, chain_id: int = 0) -> tuple[bytes, bytes]:
         values = (ballot.task, ballot.round, ballot.view, ballot.stage, ballot.digest, ballot.accept)
         message = dict(zip(("task", "round", "view", "stage", "valueDigest", "accept"), values))
-        return sign(member, self.consensus, chain_id or self.chain.chain.chain_id, "Vote", _VOTE, message)
+        return sign(member, self.consensus, chain_id or self.chain.chain_id, "Vote", _VOTE, message)
 
     def _pass(self, deadline: int) -> None:
         if self.chain.now <= deadline:

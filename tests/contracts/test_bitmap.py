@@ -4,7 +4,7 @@ import pytest
 
 from tests.contracts.compiled import compiled_for_tests
 from tests.contracts.deployment import Deployment
-from tests.contracts.evm import Contract
+from tests.contracts.abi import Contract, deploy_contract
 
 FULL = (1 << 240) - 1
 SETS = [1, 2, 0b1011, 1 << 239, FULL, FULL ^ 1 << 100, *(random.Random(n).getrandbits(240) for n in range(6))]
@@ -12,7 +12,7 @@ SETS = [1, 2, 0b1011, 1 << 239, FULL, FULL ^ 1 << 100, *(random.Random(n).getran
 
 @pytest.fixture
 def libraries(deployment: Deployment) -> Contract:
-    return deployment.chain.deploy(compiled_for_tests("Libraries"))
+    return deploy_contract(deployment.chain, compiled_for_tests("Libraries"))
 
 
 def test_count_equals_the_number_of_ones(libraries: Contract) -> None:

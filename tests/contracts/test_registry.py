@@ -3,7 +3,7 @@ from eth_hash.auto import keccak
 
 from tests.contracts.compiled import compiled_for_tests
 from tests.contracts.deployment import ADMITTER, MIN_STAKE, SLASHER, UNBONDING, Deployment
-from tests.contracts.evm import NOBODY, Account, Chain, Contract, reverts
+from tests.contracts.abi import Account, Chain, Contract, NOBODY, deploy_contract, reverts
 from tests.contracts.federation import Federation
 
 UNKNOWN, ACTIVE, LEAVING, EXPELLED = range(4)
@@ -54,7 +54,7 @@ def test_less_than_the_minimum_does_not_admit(registry: Contract, servers: list[
 
 
 def test_without_a_minimum_only_the_allow_list_admits(chain: Chain, registry: Contract, owner: Account) -> None:
-    closed = chain.deploy(registry.artifact, owner.address, 0, UNBONDING)
+    closed = deploy_contract(chain, registry.artifact, owner.address, 0, UNBONDING)
     with reverts("RegistryNotAdmitted", server=owner.address, stake=5, minStake=0):
         closed.join(URL, by=owner, value=5)
 
@@ -101,7 +101,7 @@ def test_who_left_can_come_back_with_its_index_and_stake(registry: Contract, ser
 
 
 def test_a_payment_that_fails_leaves_the_stake(chain: Chain, registry: Contract, servers: list[Account]) -> None:
-    puppet = chain.deploy(compiled_for_tests("Puppet"))
+    puppet = deploy_contract(chain, compiled_for_tests("Puppet"))
     puppet.act(registry.address, registry.encode("join", URL), by=servers[0], value=MIN_STAKE)
     puppet.act(registry.address, registry.encode("retire"), by=servers[0])
     puppet.refuseMoney(by=servers[0])
@@ -175,7 +175,7 @@ def test_a_leaving_server_can_be_slashed_and_an_unknown_one_not(
 
 
 def test_without_a_reward_pool_no_stake_is_taken(chain: Chain, registry: Contract, owner: Account) -> None:
-    alone = chain.deploy(registry.artifact, owner.address, 1, UNBONDING)
+    alone = deploy_contract(chain, registry.artifact, owner.address, 1, UNBONDING)
     alone.grantRole(SLASHER, owner.address, by=owner)
     alone.join(URL, by=owner, value=2)
     with reverts("RegistryRewardsNotSet"):
@@ -186,7 +186,7 @@ def test_without_a_reward_pool_no_stake_is_taken(chain: Chain, registry: Contrac
 def test_the_reward_pool_is_set_once_by_the_administrator(
     deployment: Deployment, registry: Contract, owner: Account, servers: list[Account]
 ) -> None:
-    fresh = deployment.chain.deploy(registry.artifact, owner.address, 1, UNBONDING)
+    fresh = deploy_contract(deployment.chain, registry.artifact, owner.address, 1, UNBONDING)
     with reverts("AccessControlUnauthorizedAccount", account=servers[0].address, neededRole=bytes(32)):
         fresh.setRewards(deployment.rewards.address, by=servers[0])
     (chosen,) = fresh.setRewards(deployment.rewards.address, by=owner).named("RewardsSet")

@@ -122,7 +122,7 @@ def test_a_withheld_payload_is_reported_and_left_out(tmp_path):
 
 def test_commit_reveal_records_the_same_updates(tmp_path):
     plain = federation(tmp_path / "plain").play_round()
-    hidden = federation(tmp_path / "hidden", simulation={"commit_reveal": True}).play_round()
+    hidden = federation(tmp_path / "hidden", commit_reveal=True).play_round()
     assert hidden.record.status == "final"
     assert hidden.record.model_digest == plain.record.model_digest
 

@@ -100,11 +100,14 @@ def _between(
 
 
 def _direction(known: Matrix) -> tuple[Floats, Floats]:
-    """Return the sign of the mean (0 counts as 1) and the inner products of the updates."""
+    """Return the sign of the mean and the inner products of the updates.
+
+    A coordinate that does not move stays 0: pushing it would cost distance and gain nothing.
+    """
     if len(known) == 0:
         raise InvalidInputError("the attack estimates the honest direction from updates and there are none")
     rows = known.astype(np.float64)
-    return np.where(rows.mean(axis=0) < 0, -1.0, 1.0), rows @ rows.T
+    return np.sign(rows.mean(axis=0)), rows @ rows.T
 
 
 def _squared_distances(products: Floats) -> Floats:
@@ -128,7 +131,7 @@ def _halved(size: float, threshold: float) -> Iterator[float]:
 
 def _krum_picks_crafted(known: Matrix, products: Floats, direction: Floats, size: float, copies: int, f: int) -> bool:
     """Tell whether Krum on `copies` of -size * direction and the known updates picks one of the copies."""
-    crafted = size * size * direction.size + 2 * size * (known @ direction) + np.diagonal(products)
+    crafted = size * size * (direction @ direction) + 2 * size * (known @ direction) + np.diagonal(products)
     n = copies + len(known)
     distances = np.zeros((n, n))
     distances[:copies, copies:] = crafted

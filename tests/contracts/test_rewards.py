@@ -1,0 +1,221 @@
+"""The reward pool: what a final round pays, to whom, and that not a wei comes from nowhere."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from eth_hash.auto import keccak
+
+from tests.contracts.compiled import compiled_for_tests
+from tests.contracts.abi import Account, Contract, deploy_contract, reverts
+from tests.contracts.federation import INITIAL_MODEL, RULE_PARAMS, Federation, register, update_of
+
+MODEL = keccak(b"new")
+REWARD, LEADER_SHARE = 10_000_000, 2_000
+RULE = b"krum".ljust(32, b"\0")
+
+
+@pytest.fixture
+def rewards(deployment) -> Contract:
+    return deployment.rewards
+
+
+@pytest.fixture
+def federation(found, rewards: Contract, owner: Account) -> Federation:
+    """Three servers whose task has money for two rounds."""
+    federation: Federation = found(3)
+    rewards.setTerms(federation.task, (REWARD, LEADER_SHARE, False), by=owner)
+    rewards.fund(federation.task, by=owner, value=2 * REWARD)
+    return federation
+
+
+def outcome(federation: Federation, missing: int = 0, **other: Any) -> tuple[Any, ...]:
+    values = {
+        "leader": federation.state.proposal.proposer,
+        "parent": INITIAL_MODEL,
+        "missing": missing,
+        "rule": RULE,
+        "ruleParamsHash": keccak(RULE_PARAMS),
+        "model": MODEL,
+        "modelSize": 600,
+    }
+    return tuple((values | other).values())
+
+
+def updates(members: list[Account], samples: int = 10) -> list[tuple[str, bytes, int, int]]:
+    return [(member.address, update_of(member), 100, samples) for member in members]
+
+
+def settle(federation: Federation, **other: Any):
+    arguments = (outcome(federation, **other), updates(federation.members))
+    return federation.on.rewards.settle(federation.task, 1, *arguments, by=federation.chain.accounts[-1])
+
+
+def test_the_owner_sets_terms_once(found, rewards: Contract, owner: Account, servers: list[Account]) -> None:
+    task = found(0).task
+    with reverts("RewardsNotOwner", task=task, account=servers[0].address):
+        rewards.setTerms(task, (1, 1, True), by=servers[0])
+    for terms in ((0, 1, True), (1, 10_001, True)):
+        with reverts("RewardsBadTerms", leaderShare=terms[1]):
+            rewards.setTerms(task, terms, by=owner)
+    (chosen,) = rewards.setTerms(task, (REWARD, LEADER_SHARE, True), by=owner).named("TermsSet")
+    assert chosen == {"task": task, "perRound": REWARD, "leaderShare": LEADER_SHARE, "bySamples": True}
+    assert rewards.termsOf(task) == SimpleNamespace(perRound=REWARD, leaderShare=LEADER_SHARE, bySamples=True)
+    with reverts("RewardsTermsAlreadySet", task=task):
+        rewards.setTerms(task, (REWARD, LEADER_SHARE, True), by=owner)
+
+
+def test_anyone_funds_a_task_that_exists(found, rewards: Contract, servers: list[Account]) -> None:
+    task = found(0).task
+    (funded,) = rewards.fund(task, by=servers[0], value=7).named("Funded")
+    assert funded == {"task": task, "from": servers[0].address, "amount": 7}
+    rewards.fund(task, by=servers[1], value=3)
+    assert rewards.balanceOf(task) == 10
+    with reverts("RewardsUnknownTask", task=task + 1):
+        rewards.fund(task + 1, by=servers[0], value=7)
+
+
+def test_a_round_pays_its_leader_and_its_updates(federation: Federation, rewards: Contract) -> None:
+    federation.finish(MODEL)
+    receipt = settle(federation)
+    leader = federation.state.proposal.proposer
+    for_leader = REWARD * LEADER_SHARE // 10_000
+    each = (REWARD - for_leader) // 3
+    paid = for_leader + 3 * each
+    assert receipt.named("RoundSettled") == [{"task": federation.task, "round": 1, "paid": paid}]
+    assert [credit["amount"] for credit in receipt.named("Credited")] == [for_leader, each, each, each]
+    for member in federation.members:
+        assert rewards.creditOf(member.address) == each + (for_leader if member.address == leader else 0)
+    assert rewards.balanceOf(federation.task) == 2 * REWARD - paid  # what rounding leaves, too
+    assert rewards.isSettled(federation.task, 1)
+    with reverts("RewardsAlreadySettled", task=federation.task, round=1):
+        settle(federation)
+
+
+def test_shares_by_samples(found, rewards: Contract, owner: Account) -> None:
+    federation: Federation = found(2)
+    rewards.setTerms(federation.task, (1000, 0, True), by=owner)
+    rewards.fund(federation.task, by=owner, value=1000)
+    federation.open()
+    one, two = federation.members
+    federation.submit(one, samples=100)
+    federation.submit(two, samples=300)
+    federation.poke()
+    federation.decide(MODEL)
+    recorded = [(one.address, update_of(one), 100, 100), (two.address, update_of(two), 100, 300)]
+    rewards.settle(federation.task, 1, outcome(federation), recorded, by=owner)
+    assert (rewards.creditOf(one.address), rewards.creditOf(two.address)) == (250, 750)
+
+
+def test_updates_that_nobody_could_fetch_earn_nothing(found, rewards: Contract, owner: Account) -> None:
+    federation: Federation = found(4)
+    rewards.setTerms(federation.task, (900, 0, False), by=owner)
+    rewards.fund(federation.task, by=owner, value=900)
+    federation.collect()
+    withheld = federation.members[1]
+    for reporter in (federation.members[0], federation.members[3]):
+        federation.tasks.reportMissing(federation.task, 1, withheld.address, by=reporter)
+    federation.decide(MODEL)
+    settle(federation, missing=0b10)
+    assert [rewards.creditOf(member.address) for member in federation.members] == [300, 0, 300, 300]
+
+
+def test_where_updates_are_missing_a_new_seat_hides_the_old_one(found, rewards: Contract, owner: Account) -> None:
+    federation: Federation = found(4)
+    rewards.setTerms(federation.task, (900, 0, False), by=owner)
+    rewards.fund(federation.task, by=owner, value=900)
+    federation.collect()
+    for reporter in (federation.members[0], federation.members[3]):
+        federation.tasks.reportMissing(federation.task, 1, federation.members[1].address, by=reporter)
+    federation.decide(MODEL)
+    federation.tasks.resign(federation.task, by=federation.members[2])
+    federation.tasks.join(federation.task, by=federation.members[2])
+    settle(federation, missing=0b10)
+    assert [rewards.creditOf(member.address) for member in federation.members] == [450, 0, 0, 450]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"leader": "0x" + "11" * 20},
+        {"parent": MODEL},
+        {"missing": 1},
+        {"rule": bytes(32)},
+        {"ruleParamsHash": bytes(32)},
+        {"model": INITIAL_MODEL},
+        {"modelSize": 601},
+    ],
+)
+def test_another_outcome_is_not_paid(federation: Federation, wrong: dict[str, Any]) -> None:
+    federation.finish(MODEL)
+    with reverts("RewardsWrongOutcome", task=federation.task, round=1):
+        settle(federation, **wrong)
+
+
+def test_other_updates_are_not_paid(federation: Federation, rewards: Contract, owner: Account) -> None:
+    federation.finish(MODEL)
+    right = updates(federation.members)
+    for wrong in (right[:2], right[::-1], [*right, right[0]], updates(federation.members, samples=11), []):
+        with reverts("RewardsWrongOutcome", task=federation.task, round=1):
+            rewards.settle(federation.task, 1, outcome(federation), wrong, by=owner)
+
+
+def test_rounds_that_are_not_final_are_not_paid(federation: Federation) -> None:
+    federation.collect()
+    with reverts("RewardsWrongOutcome", task=federation.task, round=1):
+        settle(federation)
+
+
+def test_nobody_settles_a_round_before_its_money_is_there(found, rewards: Contract, owner: Account) -> None:
+    federation: Federation = found(3)
+    federation.finish(MODEL)
+    with reverts("RewardsNoTerms", task=federation.task):
+        settle(federation)
+    rewards.setTerms(federation.task, (REWARD, LEADER_SHARE, False), by=owner)
+    rewards.fund(federation.task, by=owner, value=REWARD - 1)
+    with reverts("RewardsUnderfunded", task=federation.task, balance=REWARD - 1, perRound=REWARD):
+        settle(federation)
+    rewards.fund(federation.task, by=owner, value=1)
+    settle(federation)
+
+
+def test_earnings_are_withdrawn_once(federation: Federation, rewards: Contract) -> None:
+    federation.finish(MODEL)
+    settle(federation)
+    member = federation.members[1]
+    credit = rewards.creditOf(member.address)
+    before = federation.chain.balance(rewards.address)
+    (withdrawn,) = rewards.withdraw(by=member).named("RewardWithdrawn")
+    assert withdrawn == {"server": member.address, "amount": credit}
+    assert federation.chain.balance(rewards.address) == before - credit
+    with reverts("RewardsNothingToWithdraw", server=member.address):
+        rewards.withdraw(by=member)
+
+
+def test_a_payment_that_fails_leaves_the_credit(found, rewards: Contract, owner: Account, deployment) -> None:
+    federation: Federation = found(0)
+    rewards.setTerms(federation.task, (REWARD, 0, False), by=owner)
+    rewards.fund(federation.task, by=owner, value=REWARD)
+    puppet = deploy_contract(federation.chain, compiled_for_tests("Puppet"))
+    other = federation.chain.accounts[1]
+
+    def act(contract: Contract, name: str, *arguments: Any, value: int = 0) -> None:
+        puppet.act(contract.address, contract.encode(name, *arguments), by=owner, value=value)
+
+    act(deployment.registry, "join", "http://puppet", value=10**18)
+    act(federation.tasks, "join", federation.task)
+    register(deployment, other)
+    federation.enlist(other)
+    federation.open()
+    act(federation.tasks, "submit", federation.task, 1, MODEL, 100, 10)
+    federation.expire_round()
+    federation.poke()
+    federation.propose(other, MODEL)
+    ballot = federation.ballot()
+    act(federation.consensus, "attest", ballot.task, 1, 0, ballot.stage, ballot.digest, True)
+    recorded = [(puppet.address, MODEL, 100, 10)]
+    rewards.settle(federation.task, 1, outcome(federation), recorded, by=owner)
+    puppet.refuseMoney(by=owner)
+    with reverts("RewardsPaymentFailed", to=puppet.address, amount=REWARD):
+        act(rewards, "withdraw")
+    assert rewards.creditOf(puppet.address) == REWARD

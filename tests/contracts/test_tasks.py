@@ -1,0 +1,606 @@
+"""The round ledger: tasks, seats and rounds up to the decision."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+from eth_hash.auto import keccak
+
+from fbfl.chain.digests import Domain, accumulate, initial_accumulator, update_commitment
+from fbfl.errors import ContractRevertError
+from tests.contracts.deployment import Deployment
+from tests.contracts.abi import NOBODY, Account, Chain, reverts
+from tests.contracts.federation import (
+    INITIAL_MODEL,
+    RULE_PARAMS,
+    SUBMIT_WINDOW,
+    Federation,
+    Phase,
+    Settings,
+    Stage,
+    register,
+    update_of,
+)
+
+FOREVER = 2**32 - 1
+
+
+# ---------------------------------------------------------------- tasks
+
+
+def test_a_task_begins_idle_with_its_model(deployment: Deployment, found) -> None:
+    federation: Federation = found(0, min_updates=2, max_rounds=7)
+    tasks = deployment.tasks
+    state = federation.state
+    assert state.round == SimpleNamespace(
+        number=0,
+        phase=Phase.IDLE,
+        commitReveal=False,
+        committeeSize=0,
+        minUpdates=2,
+        deadline=0,
+        closingBlock=0,
+        maxPayload=10_000,
+        maxSamples=1000,
+    )
+    assert (state.model, state.modelSize) == (INITIAL_MODEL, 500)
+    assert (state.committee, state.committed, state.submitted, state.missing) == (0, 0, 0, 0)
+    assert tasks.ownerOf(federation.task) == deployment.owner.address
+    assert tasks.consensusOf(federation.task) == deployment.pow.address
+    assert tasks.registry() == deployment.registry.address
+    assert tasks.taskCount() == federation.task == 1
+
+
+def test_creating_a_task_publishes_what_is_not_stored(deployment: Deployment) -> None:
+    receipt = deployment.tasks.createTask(Settings().encoded(deployment), by=deployment.owner)
+    assert receipt.named("TaskCreated") == [
+        {
+            "task": 1,
+            "owner": deployment.owner.address,
+            "consensus": deployment.pow.address,
+            "rule": b"krum".ljust(32, b"\0"),
+            "ruleParams": RULE_PARAMS,
+            "definition": b"{}",
+            "model": INITIAL_MODEL,
+            "modelSize": 500,
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("position", "value", "what"),
+    [
+        (0, NOBODY, "consensus"),
+        (5, 10_001, "maxPayload"),
+        (6, 0, "maxPayload"),
+        (7, 0, "maxSamples"),
+        (8, 0, "minUpdates"),
+        (8, 241, "minUpdates"),
+        (9, 65_536, "maxRounds"),
+        (11, 0, "submitWindow"),
+        (12, 10_001, "withheldPenalty"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(deployment: Deployment, position: int, value, what: str) -> None:
+    values = list(Settings().encoded(deployment))
+    values[position] = value
+    with reverts("TasksBadSettings", what=what.encode().ljust(32, b"\0")):
+        deployment.tasks.createTask(tuple(values), by=deployment.owner)
+
+
+def test_an_unknown_task_is_named(deployment: Deployment, owner: Account) -> None:
+    tasks = deployment.tasks
+    for function in ("join", "resign", "openRound"):
+        with reverts("TasksUnknownTask", task=9):
+            getattr(tasks, function)(9, by=owner)
+    with reverts("TasksUnknownTask", task=9):
+        tasks.evict(9, owner.address, by=owner)
+    with reverts("TasksUnknownTask", task=9):
+        tasks.stateOf(9)
+    with reverts("TasksUnknownTask", task=9):
+        tasks.valueDigest(9, INITIAL_MODEL, 500)
+
+
+# ---------------------------------------------------------------- seats
+
+
+def test_members_take_seats_from_the_next_round_on(deployment: Deployment, found, servers: list[Account]) -> None:
+    federation: Federation = found(1)
+    federation.open()
+    receipt = federation.enlist(servers[1])
+    assert receipt.named("MemberJoined") == [
+        {"task": federation.task, "server": servers[1].address, "seat": 1, "since": 2}
+    ]
+    assert federation.tasks.memberOf(federation.task, servers[1].address) == SimpleNamespace(
+        seat=1, since=2, until=FOREVER
+    )
+    assert federation.tasks.seatHolder(federation.task, 1) == servers[1].address
+    with reverts("TasksNotMember", task=federation.task, account=servers[1].address):
+        federation.submit(servers[1])
+
+
+def test_only_active_servers_join_and_only_once(found, servers: list[Account]) -> None:
+    federation: Federation = found(1)
+    with reverts("TasksAlreadyMember", task=federation.task, account=servers[0].address):
+        federation.tasks.join(federation.task, by=servers[0])
+    with reverts("TasksNotActive", server=servers[1].address):
+        federation.tasks.join(federation.task, by=servers[1])
+
+
+def test_who_resigns_sits_until_the_round_is_over(found, servers: list[Account]) -> None:
+    federation: Federation = found(2)
+    federation.open()
+    (left,) = federation.tasks.resign(federation.task, by=servers[0]).named("MemberLeft")
+    assert left == {"task": federation.task, "server": servers[0].address, "seat": 0, "until": 2}
+    with reverts("TasksNotMember", task=federation.task, account=servers[0].address):
+        federation.tasks.resign(federation.task, by=servers[0])
+    with reverts("TasksAlreadyMember", task=federation.task, account=servers[0].address):
+        federation.tasks.join(federation.task, by=servers[0])
+    # Neither may a newcomer sit on the chair that is still warm.
+    assert federation.enlist(servers[2]).named("MemberJoined")[0]["seat"] == 2
+    federation.submit(servers[0])
+    federation.submit(servers[1])
+    federation.poke()
+    assert federation.decision.committeeSize == 2
+
+
+def test_a_seat_is_reused_once_its_round_is_over(found, servers: list[Account]) -> None:
+    federation: Federation = found(3)
+    federation.open()
+    federation.tasks.resign(federation.task, by=servers[0])
+    federation.expire_round()
+    assert federation.poke().named("RoundAborted")
+    assert federation.enlist(servers[5]).named("MemberJoined")[0]["seat"] == 0
+    assert federation.enlist(servers[0]).named("MemberJoined")[0] == {
+        "task": federation.task,
+        "server": servers[0].address,
+        "seat": 3,
+        "since": 2,
+    }
+    federation.open()
+    assert federation.state.committee == 0b1111
+    for member in (servers[5], servers[0], servers[1], servers[2]):
+        federation.submit(member)
+    assert federation.state.submitted == 0b1111
+
+
+def test_servers_that_are_no_longer_active_are_evicted_by_anyone(found, servers: list[Account]) -> None:
+    federation: Federation = found(2)
+    with reverts("TasksStillActive", task=federation.task, server=servers[0].address):
+        federation.tasks.evict(federation.task, servers[0].address, by=servers[9])
+    federation.registry.retire(by=servers[0])
+    (left,) = federation.tasks.evict(federation.task, servers[0].address, by=servers[9]).named("MemberLeft")
+    assert (left["server"], left["until"]) == (servers[0].address, 1)
+    with reverts("TasksNotMember", task=federation.task, account=servers[0].address):
+        federation.tasks.evict(federation.task, servers[0].address, by=servers[9])
+    federation.open()
+    assert federation.state.committee == 0b10
+
+
+# ---------------------------------------------------------------- rounds
+
+
+def test_opening_a_round_takes_the_seats_of_the_moment(found, servers: list[Account], owner: Account) -> None:
+    federation: Federation = found(2)
+    deadline = federation.chain.now + SUBMIT_WINDOW
+    (opened,) = federation.tasks.openRound(federation.task, by=servers[1]).named("RoundOpened")
+    assert opened == {
+        "task": federation.task,
+        "round": 1,
+        "parent": INITIAL_MODEL,
+        "parentSize": 500,
+        "committee": 0b11,
+        "deadline": deadline,
+    }
+    assert federation.state.accumulator == initial_accumulator(federation.domain, 1)
+    with reverts("TasksWrongPhase", task=federation.task, phase=Phase.SUBMIT):
+        federation.open()
+
+
+def test_strangers_open_no_round(found, servers: list[Account]) -> None:
+    federation: Federation = found(1)
+    with reverts("TasksNotMember", task=federation.task, account=servers[7].address):
+        federation.tasks.openRound(federation.task, by=servers[7])
+
+
+def test_too_few_members_open_no_round(found) -> None:
+    federation: Federation = found(2, min_updates=3)
+    with reverts("TasksTooFewMembers", task=federation.task, members=2, minUpdates=3):
+        federation.open()
+
+
+def test_a_task_ends_after_its_last_round(found) -> None:
+    federation: Federation = found(1, max_rounds=1)
+    federation.finish(keccak(b"first"))
+    with reverts("TasksEnded", task=federation.task, maxRounds=1):
+        federation.open()
+
+
+def test_an_update_is_recorded_and_chained(found, servers: list[Account]) -> None:
+    federation: Federation = found(3)
+    federation.open()
+    receipt = federation.submit(servers[2], samples=77)
+    assert receipt.named("UpdateSubmitted") == [
+        {
+            "task": federation.task,
+            "round": 1,
+            "server": servers[2].address,
+            "digest": update_of(servers[2]),
+            "size": 100,
+            "samples": 77,
+        }
+    ]
+    federation.submit(servers[0], samples=5)
+    state = federation.state
+    assert state.submitted == 0b101
+    assert state.accumulator == accumulate(
+        initial_accumulator(federation.domain, 1),
+        [
+            (servers[2].address, update_of(servers[2]), 100, 77),
+            (servers[0].address, update_of(servers[0]), 100, 5),
+        ],
+    )
+
+
+def test_updates_out_of_turn_are_refused(found, servers: list[Account]) -> None:
+    federation: Federation = found(2)
+    task, one, two = federation.task, servers[0], servers[1]
+    with reverts("TasksWrongRound", task=task, round=1, current=0):
+        federation.submit(one, round_number=1)
+    federation.open()
+    with reverts("TasksWrongRound", task=task, round=2, current=1):
+        federation.submit(one, round_number=2)
+    with reverts("TasksNotMember", task=task, account=servers[9].address):
+        federation.submit(servers[9])
+    federation.submit(one)
+    with reverts("TasksAlreadySubmitted", task=task, round=1, server=one.address):
+        federation.submit(one)
+    deadline = federation.state.round.deadline
+    federation.expire_round()
+    with reverts("TasksDeadlinePassed", task=task, deadline=deadline):
+        federation.submit(two)
+    federation.poke()
+    with reverts("TasksWrongPhase", task=task, phase=Phase.DECIDE):
+        federation.submit(two)
+
+
+@pytest.mark.parametrize(("size", "samples"), [(0, 10), (10_001, 10), (100, 0), (100, 1001)])
+def test_sizes_and_sample_counts_have_limits(found, servers: list[Account], size: int, samples: int) -> None:
+    federation: Federation = found(1)
+    federation.open()
+    refusal = (
+        reverts("TasksBadSampleCount", samples=samples, maxSamples=1000)
+        if size == 100
+        else reverts("TasksPayloadTooLarge", size=size, maxPayload=10_000)
+    )
+    with refusal:
+        federation.tasks.submit(federation.task, 1, update_of(servers[0]), size, samples, by=servers[0])
+    federation.tasks.submit(federation.task, 1, update_of(servers[0]), 10_000, 1000, by=servers[0])
+
+
+def test_the_round_closes_when_all_have_submitted_or_the_deadline_passes(found, servers: list[Account]) -> None:
+    federation: Federation = found(2)
+    federation.open()
+    deadline = federation.state.round.deadline
+    federation.submit(servers[0])
+    with reverts("TasksNotDue", task=federation.task, deadline=deadline):
+        federation.poke()
+    federation.submit(servers[1])
+    receipt = federation.poke()
+    accumulator = federation.state.accumulator
+    assert receipt.named("SubmissionsClosed") == [
+        {"task": federation.task, "round": 1, "updates": 2, "accumulator": accumulator}
+    ]
+    assert federation.state.round.closingBlock == federation.chain.block_number
+    assert (federation.phase, federation.stage) == (Phase.DECIDE, Stage.PROPOSE)
+
+
+def test_too_few_updates_abort_the_round_and_keep_the_model(found, servers: list[Account]) -> None:
+    federation: Federation = found(3, min_updates=2)
+    federation.open()
+    federation.submit(servers[0])
+    federation.expire_round()
+    (aborted,) = federation.poke().named("RoundAborted")
+    assert aborted == {"task": federation.task, "round": 1, "reason": b"too few updates".ljust(32, b"\0")}
+    assert federation.state.model == INITIAL_MODEL
+    with reverts("TasksWrongPhase", task=federation.task, phase=Phase.ABORTED):
+        federation.poke()
+    assert federation.open() == 2
+    assert federation.state.submitted == 0
+
+
+# ---------------------------------------------------------------- batches
+
+
+def test_a_batch_records_what_single_calls_would(found, chain: Chain, servers: list[Account]) -> None:
+    federation: Federation = found(3)
+    federation.open()
+    before = chain.snapshot()
+    for member in servers[:3]:
+        federation.submit(member)
+    single = federation.state.accumulator
+    chain.revert(before)
+    batch = [federation.signed_update(member) for member in servers[:3]]
+    (recorded,) = federation.tasks.submitBatch(federation.task, 1, batch, by=servers[8]).named("UpdatesSubmitted")
+    assert [(u.server, u.digest, u.size, u.samples) for u in recorded["updates"]] == [
+        (member.address, update_of(member), 100, 10) for member in servers[:3]
+    ]
+    assert (federation.state.accumulator, federation.state.submitted) == (single, 0b111)
+
+
+def test_a_batch_passes_over_what_is_recorded_already(found, servers: list[Account]) -> None:
+    federation: Federation = found(2)
+    federation.open()
+    federation.submit(servers[1])
+    batch = [federation.signed_update(servers[n]) for n in (1, 0, 0)]
+    (recorded,) = federation.tasks.submitBatch(federation.task, 1, batch, by=servers[8]).named("UpdatesSubmitted")
+    assert [update.server for update in recorded["updates"]] == [servers[0].address]
+    assert federation.state.submitted == 0b11
+
+
+def test_a_batch_holds_nobody_elses_updates(found, servers: list[Account]) -> None:
+    federation: Federation = found(2)
+    federation.open()
+    batch = [federation.signed_update(servers[0]), federation.signed_update(servers[5])]
+    with reverts("TasksNotMember", task=federation.task, account=servers[5].address):
+        federation.tasks.submitBatch(federation.task, 1, batch, by=servers[0])
+    digest, size, samples, r, vs = federation.signed_update(servers[0])
+    # A changed update has another signer, if any: nobody who sits here.
+    with pytest.raises(ContractRevertError, match=r"TasksNotMember|ECDSAInvalidSignature"):
+        federation.tasks.submitBatch(federation.task, 1, [(digest, size, samples + 1, r, vs)], by=servers[0])
+    with reverts("TasksBadSampleCount", samples=1001, maxSamples=1000):
+        batch = [federation.signed_update(servers[0], samples=1001)]
+        federation.tasks.submitBatch(federation.task, 1, batch, by=servers[0])
+
+
+# ---------------------------------------------------------------- missing payloads
+
+
+def test_f_plus_one_reports_leave_an_update_out(found, servers: list[Account]) -> None:
+    federation: Federation = found(4)
+    tasks, task = federation.tasks, federation.task
+    federation.collect(servers[:3])
+    receipt = tasks.reportMissing(task, 1, servers[2].address, by=servers[0])
+    assert receipt.named("PayloadReported") == [
+        {"task": task, "round": 1, "server": servers[2].address, "reporter": servers[0].address}
+    ]
+    assert federation.state.missing == 0
+    with reverts("TasksAlreadyReported", task=task, round=1, server=servers[2].address):
+        tasks.reportMissing(task, 1, servers[2].address, by=servers[0])
+    receipt = tasks.reportMissing(task, 1, servers[2].address, by=servers[3])
+    assert receipt.named("PayloadMissing") == [{"task": task, "round": 1, "server": servers[2].address}]
+    assert not tasks.reportMissing(task, 1, servers[2].address, by=servers[1]).named("PayloadMissing")
+    assert federation.state.missing == 0b100
+    model = keccak(b"without the third")
+    assert tasks.valueDigest(task, model, 600) == federation.value(model, missing=0b100)
+    (proposed,) = federation.propose(federation.leader(), model).named("ModelProposed")
+    assert (proposed["missing"], proposed["valueDigest"]) == (0b100, federation.value(model, missing=0b100))
+
+
+def test_reports_have_their_time_and_their_people(found, servers: list[Account]) -> None:
+    federation: Federation = found(4)
+    tasks, task = federation.tasks, federation.task
+    federation.open()
+    federation.submit(servers[0])
+    with reverts("TasksWrongPhase", task=task, phase=Phase.SUBMIT):
+        tasks.reportMissing(task, 1, servers[0].address, by=servers[1])
+    federation.expire_round()
+    federation.poke()
+    with reverts("TasksWrongRound", task=task, round=2, current=1):
+        tasks.reportMissing(task, 2, servers[0].address, by=servers[1])
+    with reverts("TasksNotMember", task=task, account=servers[9].address):
+        tasks.reportMissing(task, 1, servers[0].address, by=servers[9])
+    with reverts("TasksNotSubmitted", task=task, round=1, server=servers[1].address):
+        tasks.reportMissing(task, 1, servers[1].address, by=servers[0])
+
+
+def test_the_next_round_starts_with_nothing_missing(found, servers: list[Account]) -> None:
+    federation: Federation = found(4)
+    federation.collect()
+    for reporter in servers[:2]:
+        federation.tasks.reportMissing(federation.task, 1, servers[3].address, by=reporter)
+    federation.decide(keccak(b"first"))
+    federation.collect()
+    assert federation.state.missing == 0
+
+
+def test_no_proposal_of_fewer_than_the_fewest_updates(found, servers: list[Account]) -> None:
+    federation: Federation = found(4, min_updates=4)
+    federation.collect()
+    for reporter in servers[:2]:
+        federation.tasks.reportMissing(federation.task, 1, servers[3].address, by=reporter)
+    with reverts("TasksTooFewUpdates", task=federation.task, updates=3, minUpdates=4):
+        federation.propose(servers[0], keccak(b"of three"))
+    while federation.phase is Phase.DECIDE:
+        federation.time_out()
+    assert (federation.phase, federation.state.model) == (Phase.ABORTED, INITIAL_MODEL)
+
+
+def test_reports_after_a_value_is_prepared_do_not_change_it(found, servers: list[Account]) -> None:
+    federation: Federation = found(4, consensus="pbft")
+    federation.collect()
+    model = keccak(b"of all")
+    federation.propose(federation.leader(), model)
+    prepared = federation.decision.proposal
+    for member in federation.members:
+        if federation.stage is Stage.PREPARE and member.address != federation.decision.proposer:
+            federation.vote(member)
+    for reporter in servers[:2]:
+        federation.tasks.reportMissing(federation.task, 1, servers[3].address, by=reporter)
+    federation.time_out()
+    assert federation.state.missing == 0
+    assert federation.tasks.valueDigest(federation.task, model, 600) == prepared
+    federation.decide(model)
+    assert federation.tasks.outcomeOf(federation.task, 1) != bytes(32)
+
+
+# ---------------------------------------------------------------- proposals and outcomes
+
+
+def test_the_digest_of_a_proposal_commits_to_all_it_stands_on(found) -> None:
+    federation: Federation = found(2)
+    federation.collect()
+    model = keccak(b"new")
+    leader = federation.leader()
+    (proposed,) = federation.propose(leader, model, 700).named("ModelProposed")
+    assert proposed == {
+        "task": federation.task,
+        "round": 1,
+        "proposer": leader.address,
+        "valueDigest": federation.value(model, 700),
+        "model": model,
+        "modelSize": 700,
+        "missing": 0,
+    }
+    assert federation.state.proposal == SimpleNamespace(
+        proposer=leader.address, modelSize=700, model=model, missing=0
+    )
+
+
+def test_a_final_round_replaces_the_model_and_keeps_its_outcome(found) -> None:
+    federation: Federation = found(1)
+    federation.collect()
+    model = keccak(b"new")
+    (only,) = federation.members
+    digest = federation.value(model)
+    (final,) = federation.propose(only, model).named("RoundFinalized")
+    assert final == {
+        "task": federation.task,
+        "round": 1,
+        "leader": only.address,
+        "valueDigest": digest,
+        "model": model,
+        "modelSize": 600,
+        "missing": 0,
+    }
+    assert (federation.phase, federation.state.model, federation.state.modelSize) == (Phase.FINAL, model, 600)
+    outcome = keccak(digest + bytes(12) + only.raw)
+    assert federation.tasks.outcomeOf(federation.task, 1) == outcome
+    assert federation.tasks.outcomeOf(federation.task, 2) == bytes(32)
+
+
+def test_proposals_out_of_turn_are_refused(found, servers: list[Account]) -> None:
+    federation: Federation = found(2)
+    tasks, task, model = federation.tasks, federation.task, keccak(b"new")
+    federation.open()
+    with reverts("TasksWrongPhase", task=task, phase=Phase.SUBMIT):
+        tasks.propose(task, 1, model, 600, b"", by=servers[0])
+    federation.submit(servers[0])
+    federation.submit(servers[1])
+    federation.poke()
+    with reverts("TasksWrongRound", task=task, round=2, current=1):
+        tasks.propose(task, 2, model, 600, b"", by=servers[0])
+    with reverts("TasksNotMember", task=task, account=servers[9].address):
+        tasks.propose(task, 1, model, 600, b"", by=servers[9])
+    for size in (0, 10_001):
+        with reverts("TasksPayloadTooLarge", size=size, maxPayload=10_000):
+            tasks.propose(task, 1, model, size, b"", by=servers[0])
+
+
+def test_only_the_consensus_ends_a_decision(found, servers: list[Account], deployment: Deployment) -> None:
+    federation: Federation = found(1)
+    federation.collect()
+    for stranger in (servers[0], deployment.owner):
+        with reverts("TasksOnlyConsensus", caller=stranger.address):
+            federation.tasks.finalizeRound(federation.task, 1, INITIAL_MODEL, by=stranger)
+        with reverts("TasksOnlyConsensus", caller=stranger.address):
+            federation.tasks.abortRound(federation.task, 1, INITIAL_MODEL, by=stranger)
+
+
+def test_tasks_do_not_touch_each_other(deployment: Deployment, servers: list[Account]) -> None:
+    pow_task = Federation(deployment, Settings(), servers[:3])
+    pbft_task = Federation(deployment, replace(Settings(), consensus="pbft"), servers[1:5])
+    pow_task.collect()
+    pbft_task.open()
+    pbft_task.submit(servers[1], digest=keccak(b"another"))
+    assert (pow_task.phase, pbft_task.phase) == (Phase.DECIDE, Phase.SUBMIT)
+    before = pbft_task.state
+    pow_task.decide(keccak(b"new"))
+    assert pow_task.phase is Phase.FINAL
+    assert pbft_task.state == before
+    assert Domain(pow_task.domain.chain_id, pow_task.domain.ledger, 2) == pbft_task.domain
+
+
+# ---------------------------------------------------------------- commit and reveal
+
+
+@pytest.fixture
+def hidden(found) -> Federation:
+    return found(3, commit_window=500, min_updates=2)
+
+
+def commitment(federation: Federation, member: Account, round_number: int = 1, salt: bytes = bytes(32)) -> bytes:
+    return update_commitment(federation.domain, round_number, member.address, update_of(member), salt)
+
+
+def reveal(federation: Federation, member: Account, round_number: int = 1, salt: bytes = bytes(32)):
+    content = (update_of(member), 100, 10, salt)
+    return federation.tasks.reveal(federation.task, round_number, *content, by=member)
+
+
+def commit(federation: Federation, member: Account, round_number: int = 1, about_round: int = 0):
+    content = commitment(federation, member, about_round or round_number)
+    return federation.tasks.commit(federation.task, round_number, content, by=member)
+
+
+def test_commitments_come_before_updates(hidden: Federation, servers: list[Account]) -> None:
+    hidden.open()
+    assert hidden.phase is Phase.COMMIT
+    (committed,) = commit(hidden, servers[0]).named("UpdateCommitted")
+    assert committed == {
+        "task": hidden.task,
+        "round": 1,
+        "server": servers[0].address,
+        "commitment": commitment(hidden, servers[0]),
+    }
+    with reverts("TasksAlreadySubmitted", task=hidden.task, round=1, server=servers[0].address):
+        commit(hidden, servers[0])
+    with reverts("TasksWrongPhase", task=hidden.task, phase=Phase.COMMIT):
+        reveal(hidden, servers[0])
+    with reverts("TasksNotDue", task=hidden.task, deadline=hidden.state.round.deadline):
+        hidden.poke()
+    commit(hidden, servers[1])
+    hidden.expire_round()
+    hidden.poke()
+    assert (hidden.phase, hidden.state.committed) == (Phase.SUBMIT, 0b11)
+    reveal(hidden, servers[0])
+    with reverts("TasksWrongCommitment", task=hidden.task, round=1, server=servers[2].address):
+        reveal(hidden, servers[2])
+    with reverts("TasksWrongCommitment", task=hidden.task, round=1, server=servers[1].address):
+        reveal(hidden, servers[1], salt=keccak(b"another salt"))
+    reveal(hidden, servers[1])
+    hidden.poke()  # all that had committed have revealed
+    assert hidden.phase is Phase.DECIDE
+
+
+def test_where_updates_are_hidden_first_no_open_submission_counts(hidden: Federation, servers: list[Account]) -> None:
+    hidden.open()
+    for member in servers[:3]:
+        commit(hidden, member)
+    hidden.poke()
+    with reverts("TasksWrongCommitment", task=hidden.task, round=1, server=servers[0].address):
+        hidden.submit(servers[0])
+    with reverts("TasksWrongCommitment", task=hidden.task, round=1, server=servers[0].address):
+        batch = [hidden.signed_update(servers[0])]
+        hidden.tasks.submitBatch(hidden.task, 1, batch, by=servers[0])
+
+
+def test_too_few_commitments_abort_the_round(hidden: Federation, servers: list[Account]) -> None:
+    hidden.open()
+    commit(hidden, servers[0])
+    hidden.expire_round()
+    assert hidden.poke().named("RoundAborted")
+
+
+def test_a_commitment_from_an_earlier_round_is_not_revealed(hidden: Federation, servers: list[Account]) -> None:
+    hidden.open()
+    commit(hidden, servers[0], about_round=2)
+    hidden.expire_round()
+    hidden.poke()
+    hidden.open()
+    commit(hidden, servers[1], round_number=2)
+    commit(hidden, servers[2], round_number=2)
+    hidden.expire_round()
+    hidden.poke()
+    with reverts("TasksWrongCommitment", task=hidden.task, round=2, server=servers[0].address):
+        reveal(hidden, servers[0], round_number=2)

@@ -1,0 +1,497 @@
+"""One test per threat: what an attacker tries, and what it comes to."""
+
+import itertools
+from dataclasses import replace
+
+import pytest
+import rlp
+from eth_hash.auto import keccak
+
+from fbfl.chain.digests import accumulate, initial_accumulator, update_commitment
+from fbfl.errors import ContractRevertError
+from tests.contracts.abi import Account, Contract, deploy_contract, reverts
+from tests.contracts.blocks import BlockChain
+from tests.contracts.compiled import compiled_for_tests
+from tests.contracts.crowd import Crowd
+from tests.contracts.deployment import ADMITTER, MIN_STAKE, SLASHER, UNBONDING, Deployment
+from tests.contracts.federation import (
+    EASY,
+    INITIAL_MODEL,
+    RULE_PARAMS,
+    TIMEOUT,
+    Federation,
+    Phase,
+    Settings,
+    Stage,
+    register,
+    update_of,
+)
+
+HONEST, WRONG = keccak(b"the right aggregate"), keccak(b"a wrong aggregate")
+SALT = keccak(b"salt")
+
+
+# ---------------------------------------------------------------- updates
+
+
+def test_a_copied_update_was_not_committed_to(found, servers: list[Account]) -> None:
+    """A thief sees an update when it is revealed; by then it must have committed itself to something."""
+    federation: Federation = found(3, commit_window=500)
+    victim, thief, bystander = servers[:3]
+    number, tasks, task = federation.open(), federation.tasks, federation.task
+    loot = update_of(victim)
+    own = update_commitment(federation.domain, number, victim.address, loot, SALT)
+    tasks.commit(task, number, own, by=victim)
+    tasks.commit(task, number, own, by=thief)  # the commitment itself can be copied, but names its sender
+    federation.expire_round()
+    federation.poke()
+    tasks.reveal(task, number, loot, 100, 10, SALT, by=victim)
+    for copier in (thief, bystander):
+        with reverts("TasksWrongCommitment", task=task, round=number, server=copier.address):
+            tasks.reveal(task, number, loot, 100, 10, SALT, by=copier)
+    assert federation.state.submitted == 0b001
+
+
+def test_an_inflated_sample_count_is_capped(found, owner: Account, servers: list[Account]) -> None:
+    """Samples weight the average and the rewards; nobody claims more than the task allows."""
+    federation: Federation = found(2)
+    rewards = federation.on.rewards
+    rewards.setTerms(federation.task, (10_000, 0, True), by=owner)
+    rewards.fund(federation.task, by=owner, value=10_000)
+    federation.open()
+    modest, greedy = servers[:2]
+    federation.submit(modest, samples=500)
+    with reverts("TasksBadSampleCount", samples=2**32 - 1, maxSamples=1000):
+        federation.submit(greedy, samples=2**32 - 1)
+    federation.submit(greedy, samples=1000)
+    federation.poke()
+    federation.decide(HONEST)
+    outcome = (federation.state.proposal.proposer, INITIAL_MODEL, 0, b"krum".ljust(32, b"\0"), keccak(RULE_PARAMS))
+    claims = [(modest.address, update_of(modest), 100, 500), (greedy.address, update_of(greedy), 100, 1000)]
+    inflated = [claims[0], (*claims[1][:3], 2**32 - 1)]
+    with reverts("RewardsWrongOutcome", task=federation.task, round=1):
+        rewards.settle(federation.task, 1, (*outcome, HONEST, 600), inflated, by=greedy)
+    rewards.settle(federation.task, 1, (*outcome, HONEST, 600), claims, by=greedy)
+    assert rewards.creditOf(modest.address) == 10_000 * 500 // 1500
+
+
+def test_a_censored_update_reaches_the_chain_by_itself(found, servers: list[Account]) -> None:
+    """The collector of a batch leaves one server out; that server submits alone, and no leader can drop it then."""
+    federation: Federation = found(4)
+    federation.open()
+    victim = servers[0]
+    batch = [federation.signed_update(member) for member in servers[1:4]]
+    federation.tasks.submitBatch(federation.task, 1, batch, by=servers[1])
+    federation.submit(victim)
+    federation.poke()
+    state = federation.state
+    order = [(member.address, update_of(member), 100, 10) for member in (*servers[1:4], victim)]
+    assert state.accumulator == accumulate(initial_accumulator(federation.domain, 1), order)
+    # Whatever a leader proposes, the contract puts its own running hash and its own bitmap into the digest.
+    (proposed,) = federation.propose(servers[1], HONEST).named("ModelProposed")
+    assert (proposed["valueDigest"], proposed["missing"]) == (federation.value(HONEST, missing=0), 0)
+
+
+def test_a_withheld_payload_is_left_out_and_costs_stake(found, servers: list[Account]) -> None:
+    """f+1 members say that they cannot fetch it: at least one of them is honest. Fewer say it in vain."""
+    federation: Federation = found(4, withheld_penalty=2500)
+    federation.collect()
+    withholder = servers[3]
+    federation.tasks.reportMissing(federation.task, 1, withholder.address, by=servers[0])
+    assert federation.state.missing == 0
+    assert federation.registry.server(withholder.address).stake == MIN_STAKE
+    federation.tasks.reportMissing(federation.task, 1, withholder.address, by=servers[1])
+    assert federation.state.missing == 0b1000
+    assert federation.registry.server(withholder.address).stake == MIN_STAKE * 3 // 4
+    federation.decide(HONEST)
+    assert federation.state.proposal.missing == 0b1000
+
+
+def test_no_gas_limit_spares_an_accomplice(found, servers: list[Account]) -> None:
+    """Whoever triggers a penalty chooses the gas: it suffices for all that the call does, or for nothing."""
+    reporting: Federation = found(4, withheld_penalty=2500)
+    reporting.collect()
+    reporting.tasks.reportMissing(reporting.task, 1, servers[3].address, by=servers[0])
+    assert_all_or_nothing(
+        reporting,
+        servers[3],
+        lambda gas: reporting.tasks.reportMissing(reporting.task, 1, servers[3].address, by=servers[1], gas=gas),
+    )
+    rejecting: Federation = found(4, rejection_penalty=2500)
+    rejecting.collect()
+    proposer, *others = rejecting.members
+    rejecting.propose(proposer, WRONG)
+    for member in others[:2]:
+        rejecting.vote(member, accept=False)
+    ballot = rejecting.ballot(accept=False)
+    arguments = (ballot.task, ballot.round, ballot.view, ballot.stage, ballot.digest, ballot.accept)
+    assert_all_or_nothing(
+        rejecting, proposer, lambda gas: rejecting.consensus.attest(*arguments, by=others[2], gas=gas)
+    )
+
+
+def assert_all_or_nothing(federation: Federation, culprit: Account, call) -> None:
+    chain, registry = federation.chain, federation.registry
+    stake = registry.server(culprit.address).stake
+    outcomes = set()
+    for gas in range(60_000, 240_000, 2_000):
+        before = chain.snapshot()
+        try:
+            call(gas)
+            done = True
+        except ContractRevertError:
+            done = False
+        assert (registry.server(culprit.address).stake < stake) is done, gas
+        outcomes.add(done)
+        chain.revert(before)
+    assert outcomes == {True, False}
+
+
+# ---------------------------------------------------------------- identities and roles
+
+
+def test_sybils_cost_a_stake_each_or_an_admitters_consent(deployment: Deployment, servers: list[Account]) -> None:
+    federation = Federation(deployment, Settings(), servers[:1])
+    for sybil in servers[1:4]:
+        with reverts("RegistryNotAdmitted", server=sybil.address, stake=0, minStake=MIN_STAKE):
+            deployment.registry.join("http://sybil", by=sybil)
+        with reverts("TasksNotActive", server=sybil.address):
+            federation.tasks.join(federation.task, by=sybil)
+    # One stake makes one server: taking it back and passing it on leaves the first without a seat in the next round.
+    one, two = servers[1], servers[2]
+    federation.enlist(one)
+    federation.registry.retire(by=one)
+    with reverts("RegistryStillBonded", server=one.address, unbondsAt=federation.registry.server(one.address).unbondsAt):
+        federation.registry.withdraw(by=one)
+    federation.chain.travel(UNBONDING)
+    federation.registry.withdraw(by=one)
+    federation.tasks.evict(federation.task, one.address, by=two)
+    federation.enlist(two)
+    federation.open()
+    assert federation.state.round.committeeSize == 2
+
+
+def test_wrong_roles_are_refused_everywhere(deployment: Deployment, found, servers: list[Account]) -> None:
+    federation: Federation = found(2)
+    federation.collect()
+    task, stranger, member = federation.task, servers[9], servers[0]
+    unauthorized = "AccessControlUnauthorizedAccount"
+    with reverts(unauthorized, account=member.address, neededRole=ADMITTER):
+        deployment.registry.admit(stranger.address, True, by=member)
+    with reverts(unauthorized, account=member.address, neededRole=SLASHER):
+        deployment.registry.slash(servers[1].address, 10_000, bytes(32), task, by=member)
+    with reverts(unauthorized, account=member.address, neededRole=bytes(32)):
+        deployment.registry.grantRole(SLASHER, member.address, by=member)
+    with reverts("TasksNotMember", task=task, account=stranger.address):
+        federation.propose(stranger, WRONG, proof=bytes(32))
+    with reverts("ConsensusOnlyTasks", caller=member.address):
+        federation.consensus.propose(task, 1, member.address, WRONG, bytes(32), by=member)
+    with reverts("TasksOnlyConsensus", caller=member.address):
+        federation.tasks.finalizeRound(task, 1, WRONG, by=member)
+    with reverts("RewardsNotOwner", task=task, account=member.address):
+        deployment.rewards.setTerms(task, (1, 1, False), by=member)
+    # A consensus contract decides the tasks that chose it, and no others.
+    pbft: Federation = found(4, consensus="pbft")
+    pbft.collect()
+    pbft.propose(pbft.leader(), HONEST)
+    decision = pbft.decision
+    with reverts("ConsensusWrongRound", task=pbft.task, round=1, current=0):
+        deployment.pow.attest(pbft.task, 1, 0, Stage.PREPARE, decision.proposal, True, by=servers[0])
+
+
+# ---------------------------------------------------------------- leaders
+
+
+def test_a_silent_leader_loses_its_turn(found) -> None:
+    federation: Federation = found(4, consensus="pbft")
+    federation.collect()
+    silent = federation.leader()
+    federation.time_out()
+    assert federation.leader() != silent
+    assert federation.consensus.isBarred(federation.task, silent.address)
+    federation.decide(HONEST)
+    assert federation.state.model == HONEST
+
+
+def test_a_lying_leader_is_voted_down_and_pays(found) -> None:
+    federation: Federation = found(4, consensus="pbft", rejection_penalty=5000)
+    federation.collect()
+    liar = federation.leader()
+    federation.propose(liar, WRONG)
+    for member in federation.members:
+        if member != liar:
+            federation.vote(member, accept=False)
+    assert federation.registry.server(liar.address).stake == MIN_STAKE // 2
+    with reverts("ConsensusBarred", task=federation.task, proposer=liar.address):
+        federation.propose(liar, WRONG)
+    federation.decide(HONEST)
+    assert federation.state.model == HONEST
+
+
+def test_a_stolen_nonce_is_worth_nothing(found, servers: list[Account]) -> None:
+    """A thief reads the solution out of a pending proposal and sends it first."""
+    federation: Federation = found(3)
+    federation.collect()
+    finder, thief = servers[:2]
+    contract, task = federation.consensus, federation.task
+    for nonce in itertools.count():
+        hashes = [int.from_bytes(contract.hashOf(task, 1, 0, who.address, nonce), "big") for who in (finder, thief)]
+        if hashes[0] < EASY <= hashes[1]:
+            break
+    proof = nonce.to_bytes(32, "big")
+    with reverts("PowWrongNonce", task=task, hash=hashes[1].to_bytes(32, "big"), target=EASY):
+        federation.propose(thief, WRONG, proof=proof)
+    federation.propose(finder, HONEST, proof=proof)
+    assert federation.decision.proposer == finder.address
+
+
+@pytest.mark.blocks
+def test_a_forged_header_elects_nobody(found, servers: list[Account]) -> None:
+    federation: Federation = found(4, consensus="ethash")
+    chain: BlockChain = federation.chain
+    federation.open()
+    for member in federation.members:
+        federation.submit(member)
+    chain.set_miner(servers[1])
+    federation.poke()
+    chain.mine()
+    closing = federation.state.round.closingBlock
+    header = rlp.encode(chain.chain.get_canonical_block_header_by_number(closing))
+    forger = servers[2]
+    other_block = rlp.encode(chain.chain.get_canonical_block_header_by_number(closing - 1))
+    for forged in (header[:70] + forger.raw + header[90:], header[:-1], header + b"\0", other_block, b""):
+        with reverts("EthashWrongHeader", task=federation.task, electingBlock=closing):
+            federation.propose(forger, WRONG, proof=forged)
+    federation.propose(servers[1], HONEST, proof=header)
+
+
+# ---------------------------------------------------------------- votes
+
+
+def test_replayed_votes_do_not_count(deployment: Deployment, found, servers: list[Account]) -> None:
+    """Signed votes of another round, view, stage, task, contract or chain, shown as votes for this proposal."""
+    federation: Federation = found(4, consensus="pbft")
+    twin: Federation = found(4, consensus="pbft")
+    federation.finish(keccak(b"first"))
+    federation.collect()
+    federation.time_out()
+    federation.propose(federation.leader(), HONEST)
+    now, voter = federation.ballot(), next(m for m in servers if m.address != federation.decision.proposer)
+    assert (now.round, now.view) == (2, 1)
+    replays = [replace(now, round=1), replace(now, view=0), replace(now, stage=Stage.COMMIT)]
+    replays += [replace(now, task=twin.task), replace(now, digest=keccak(b"first")), replace(now, accept=False)]
+    signatures = [federation.signed_vote(voter, replay) for replay in replays]
+    signatures.append(federation.signed_vote(voter, now, chain_id=1))
+    signatures.append(found(4).signed_vote(voter, now))  # for the contract of another consensus
+    arguments = (now.task, now.round, now.view, now.stage, now.digest)
+    for signature in signatures:
+        with pytest.raises(ContractRevertError, match="ConsensusNotMember"):  # the recovered signer is nobody
+            federation.consensus.attestSigned(*arguments, [signature], by=servers[9])
+    assert federation.decision.accepts == 1
+    federation.consensus.attestSigned(*arguments, [federation.signed_vote(voter, now)], by=servers[9])
+    assert federation.decision.accepts == 2
+    for stale, error in (
+        ({"round": 1}, "ConsensusWrongRound"),
+        ({"view": 0}, "ConsensusWrongView"),
+        ({"stage": Stage.COMMIT}, "ConsensusWrongStage"),
+        ({"digest": keccak(b"first")}, "ConsensusWrongDigest"),
+        ({"task": twin.task}, "ConsensusWrongRound"),
+    ):
+        with pytest.raises(ContractRevertError, match=error):
+            federation.vote(servers[0], **stale)
+
+
+def test_updates_signed_for_elsewhere_are_not_recorded(found, servers: list[Account]) -> None:
+    federation: Federation = found(1)
+    twin: Federation = found(1)
+    federation.open()
+    twin.open()
+    for replayed in (twin.signed_update(servers[0]), federation.signed_update(servers[0], round_number=2)):
+        with pytest.raises(ContractRevertError, match="TasksNotMember"):
+            federation.tasks.submitBatch(federation.task, 1, [replayed], by=servers[1])
+    assert federation.state.submitted == 0
+
+
+def test_equivocation_is_proved_by_two_signatures(found, servers: list[Account]) -> None:
+    """Also by an expelled server, and after it has started to leave: until its stake is out."""
+    federation: Federation = found(4, consensus="pbft", withheld_penalty=1)
+    federation.collect()
+    traitor = servers[3]
+    for reporter in servers[:2]:
+        federation.tasks.reportMissing(federation.task, 1, traitor.address, by=reporter)
+    assert federation.registry.server(traitor.address).status == 3  # expelled for little, with most of its stake
+    federation.propose(federation.leader(), HONEST)
+    mine, other = federation.ballot(), replace(federation.ballot(), digest=keccak(b"another"))
+    votes = []
+    for ballot in (mine, other):
+        values = (ballot.task, ballot.round, ballot.view, ballot.stage, ballot.digest, ballot.accept)
+        votes += [values, federation.signed_vote(traitor, ballot)]
+    federation.consensus.reportEquivocation(*votes, by=servers[9])
+    assert federation.registry.server(traitor.address).stake == 0
+
+
+# ---------------------------------------------------------------- money
+
+
+def test_a_reentrant_withdrawal_gets_nothing_more(deployment: Deployment, found, owner: Account) -> None:
+    chain, registry, rewards = deployment.chain, deployment.registry, deployment.rewards
+    federation: Federation = found(1)
+    victim = federation.members[0]
+    thief: Contract = deploy_contract(chain, compiled_for_tests("Puppet"))
+
+    def act(contract: Contract, name: str, *arguments: object, value: int = 0) -> None:
+        thief.act(contract.address, contract.encode(name, *arguments), by=owner, value=value)
+
+    act(registry, "join", "http://thief", value=MIN_STAKE)
+    act(federation.tasks, "join", federation.task)
+    rewards.setTerms(federation.task, (1000, 0, False), by=owner)
+    rewards.fund(federation.task, by=owner, value=2000)
+    federation.open()
+    act(federation.tasks, "submit", federation.task, 1, HONEST, 100, 10)
+    federation.submit(victim)
+    federation.poke()
+    federation.propose(victim, HONEST)
+    ballot = federation.ballot()
+    act(federation.consensus, "attest", ballot.task, 1, 0, ballot.stage, ballot.digest, True)
+    outcome = (victim.address, INITIAL_MODEL, 0, b"krum".ljust(32, b"\0"), keccak(RULE_PARAMS), HONEST, 600)
+    recorded = [(thief.address, HONEST, 100, 10), (victim.address, update_of(victim), 100, 10)]
+    rewards.settle(federation.task, 1, outcome, recorded, by=owner)
+    act(registry, "retire")
+    chain.travel(UNBONDING)
+    for contract, due in ((rewards, 500), (registry, MIN_STAKE)):
+        thief.whenPaid(contract.address, contract.encode("withdraw"), by=owner)
+        before = chain.balance(thief.address)
+        act(contract, "withdraw")
+        assert chain.balance(thief.address) == before + due
+        assert (thief.intrusions(), thief.answer()[:4]) == (0, keccak(b"ReentrancyGuardReentrantCall()")[:4])
+    assert deployment.money == (MIN_STAKE, 1500)
+
+
+def test_a_withdrawal_does_not_shield_an_accomplice(deployment: Deployment, found, owner: Account) -> None:
+    """While the registry pays, it slashes nobody: then the vote that would slash must not count either."""
+    chain, registry = deployment.chain, deployment.registry
+    federation: Federation = found(3, rejection_penalty=10_000)
+    accomplice: Contract = deploy_contract(chain, compiled_for_tests("Puppet"))
+
+    def act(contract: Contract, name: str, *arguments: object, value: int = 0) -> None:
+        accomplice.act(contract.address, contract.encode(name, *arguments), by=owner, value=value)
+
+    act(registry, "join", "http://accomplice", value=MIN_STAKE)
+    act(federation.tasks, "join", federation.task)
+    act(registry, "retire")
+    federation.open()
+    for member in federation.members:
+        federation.submit(member)
+    federation.expire_round()
+    chain.travel(UNBONDING)
+    federation.poke()
+    liar, *others = federation.members
+    federation.propose(liar, WRONG)
+    for member in others:
+        federation.vote(member, accept=False)
+    ballot = federation.ballot(accept=False)
+    vote = (ballot.task, ballot.round, ballot.view, ballot.stage, ballot.digest, False)
+    accomplice.whenPaid(federation.consensus.address, federation.consensus.encode("attest", *vote), by=owner)
+    act(registry, "withdraw")
+    assert (accomplice.intrusions(), federation.decision.rejects) == (0, 2)
+    act(federation.consensus, "attest", *vote)
+    assert registry.server(liar.address).stake == 0
+
+
+# ---------------------------------------------------------------- time, gas and blocks
+
+
+def test_a_miner_moves_deadlines_by_no_more_than_its_clock(found, servers: list[Account]) -> None:
+    """A timestamp some seconds ahead changes nothing: windows are far longer, and the last second still counts."""
+    federation: Federation = found(4, consensus="pbft", timeout=600, timeout_cap=600)
+    federation.open()
+    deadline = federation.state.round.deadline
+    federation.chain.travel(15)
+    federation.submit(servers[0])
+    with reverts("TasksNotDue", task=federation.task, deadline=deadline):
+        federation.poke()
+    federation.chain.travel(deadline - federation.chain.now)
+    assert federation.chain.now == deadline
+    federation.submit(servers[1])
+    federation.poke()
+    decision = federation.decision
+    federation.chain.travel(15)
+    with reverts("ConsensusNotDue", task=federation.task, deadline=decision.deadline):
+        federation.poke()
+    # The target of a puzzle follows claimed times by a factor of 4 at most.
+    puzzle: Federation = found(1, solve_time=40)
+    puzzle.collect()
+    puzzle.chain.travel(TIMEOUT - 2)
+    (solved,) = puzzle.propose(servers[0], HONEST).named("PuzzleSolved")
+    assert solved["nextTarget"] <= 4 * EASY
+
+
+def test_many_servers_exhaust_no_gas(deployment: Deployment, found, servers: list[Account]) -> None:
+    """With a full committee of 240, every call costs what it costs with 4."""
+    few, many = found(4, consensus="pbft", max_views=9), found(4, consensus="pbft", max_views=9)
+    Crowd(deployment, 236).join(many)
+    register(deployment, servers[20])
+    with reverts("TasksFull", task=many.task, maxMembers=240):
+        many.tasks.join(many.task, by=servers[20])
+    small, large = (gas_of_a_round(federation, servers) for federation in (few, many))
+    assert small.keys() == large.keys()
+    for call, gas in small.items():
+        # Seats above 15 take another byte of call data here and there, and more ones to count.
+        assert large[call] <= gas * 1.05 + 1000, call
+    assert max(large.values()) < 300_000
+
+
+def gas_of_a_round(federation: Federation, members: list[Account]) -> dict[str, int]:
+    """What each call costs that somebody must make lest the round stop."""
+    task, tasks, one, two = federation.task, federation.tasks, members[0], members[1]
+    gas = {"open": tasks.openRound(task, by=one).gas}
+    federation.submit(one)
+    gas["submit"] = federation.submit(two).gas
+    federation.expire_round()
+    gas["close"] = federation.poke().gas
+    gas["report"] = tasks.reportMissing(task, 1, one.address, by=two).gas
+    gas["time out"] = federation.time_out().gas
+    gas["propose"] = federation.propose(federation.leader(), HONEST).gas
+    federation.vote(one)
+    gas["vote"] = federation.vote(two, accept=False).gas
+    gas["end a view"] = federation.consensus.voteViewChange(task, 1, federation.decision.view_, by=one).gas
+    return gas
+
+
+def test_stuffed_blocks_delay_a_round_but_do_not_stop_it(found, servers: list[Account]) -> None:
+    """An attacker buys all blocks until a deadline has passed: what got in counts, and the round still ends."""
+    federation: Federation = found(4, consensus="pbft", min_updates=2)
+    federation.open()
+    federation.submit(servers[0])
+    federation.expire_round()
+    federation.chain.mine(50)
+    with pytest.raises(ContractRevertError, match="TasksDeadlinePassed"):
+        federation.submit(servers[1])
+    federation.poke()
+    assert (federation.phase, federation.state.model) == (Phase.ABORTED, INITIAL_MODEL)
+    federation.collect()
+    federation.propose(federation.leader(), HONEST)
+    federation.expire_view()
+    federation.chain.mine(50)
+    federation.poke()
+    federation.decide(HONEST)
+    assert (federation.phase, federation.state.model) == (Phase.FINAL, HONEST)
+
+
+@pytest.mark.blocks
+def test_after_a_reorganisation_the_state_is_the_other_branchs(found, servers: list[Account]) -> None:
+    federation: Federation = found(3)
+    federation.collect()
+    fork = federation.chain.snapshot()
+    federation.propose(servers[0], WRONG)
+    federation.vote(servers[1])
+    assert federation.state.model == WRONG
+    orphaned = federation.chain.head.hash
+    federation.chain.revert(fork)
+    assert (federation.phase, federation.stage, federation.state.model) == (Phase.DECIDE, Stage.PROPOSE, INITIAL_MODEL)
+    assert federation.tasks.outcomeOf(federation.task, 1) == bytes(32)
+    federation.propose(servers[2], HONEST)
+    federation.vote(servers[1])
+    assert (federation.phase, federation.state.model) == (Phase.FINAL, HONEST)
+    assert federation.chain.head.hash != orphaned
+    assert federation.finish(keccak(b"second")) == 2
