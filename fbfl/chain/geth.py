@@ -26,7 +26,7 @@ DIFFICULTY = 0x20000
 
 GAS_LIMIT = 30_000_000
 DAG_FOLDER = Path(os.environ.get("FBFL_DAG") or Path.home() / ".ethash")
-"""Where geth itself keeps the data sets that mining needs, a GiB each, the same on every network."""
+"""Where the data sets are that mining needs, a GiB each and the same on every network: where geth itself keeps them."""
 
 EPOCH = 30_000
 """How many blocks share a data set."""
@@ -162,5 +162,8 @@ def _make_dag(epoch: int, folder: Path) -> Iterator[float]:
         finally:
             if making.poll() is None:
                 making.terminate()
+                making.wait(timeout=30)
+                for half in folder.glob(f"{DAGS[epoch]}.*"):  # a GiB that geth would not find again
+                    half.unlink()
     if not (folder / DAGS[epoch]).exists():
         raise ProcessError(f"geth could not prepare the ethash data set in {folder}; is there a GiB of room?")
