@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from fbfl.atomic import write_atomically
 from fbfl.errors import InvalidInputError, StorageError
@@ -61,7 +62,7 @@ def up(
             raise InvalidInputError(f"--nodes {layout.nodes}: allowed are 1 to {MAX_NODES}")
         programs = _programs(folder, layout)
         remember(folder, layout)
-        start(folder, programs, lambda program: _peers(program.ports[0], 2.0) == layout.nodes - 1, timeout=timeout)
+        start(folder, programs, lambda program: _connected(folder, program, layout), timeout=timeout)
     return status(state=state)
 
 
@@ -176,6 +177,17 @@ def _status(folder: Path, name: str, port: int, timeout: float) -> KuboStatus:
     if version is None or peers is None:
         return found
     return KuboStatus(name, found.address, found.log, found.pid, str(version["Version"]), peers)
+
+
+def _connected(folder: Path, program: Program, layout: Layout) -> bool:
+    """Whether a daemon answers and knows all the others; it is told to call them now, not after some seconds."""
+    port = program.ports[0]
+    peers = _peers(port, 2.0)
+    if peers is not None and peers < layout.nodes - 1:
+        config = json.loads((folder / program.name / "config").read_text())
+        others = [f"{peer['Addrs'][0]}/p2p/{peer['ID']}" for peer in config["Peering"]["Peers"]]
+        _ask(port, f"swarm/connect?{urlencode({'arg': others}, doseq=True)}", 2.0)
+    return peers == layout.nodes - 1
 
 
 def _peers(port: int, timeout: float) -> int | None:
