@@ -6,7 +6,10 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 NPM := $(shell command -v npm || echo $(BIN)/npm)
 
-.PHONY: run test test-slow lint contracts gas lock clean
+# The components that `make nodes` gets, of anvil, ganache, geth and kubo; all if none is named.
+NODES ?=
+
+.PHONY: run test test-slow test-integration nodes lint contracts gas lock clean
 
 run: .venv/run.stamp ## one federation end to end
 	$(BIN)/fbfl run
@@ -16,6 +19,12 @@ test: .venv/dev.stamp ## all tests that need no extra server and no Node
 
 test-slow: .venv/dev.stamp node_modules/stamp ## model checking, Foundry, artifact rebuild, large inputs
 	$(BIN)/python -m pytest -m "slow and not integration"
+
+test-integration: nodes ## tests on real nodes
+	$(BIN)/python -m pytest -m integration
+
+nodes: .venv/dev.stamp ## Anvil, Ganache, geth and Kubo into .tools/bin, each as far as it can be had
+	$(BIN)/python tools/install_nodes.py $(NODES)
 
 lint: .venv/dev.stamp ## style, types, and who may import whom
 	$(BIN)/ruff check .

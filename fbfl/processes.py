@@ -56,10 +56,8 @@ def start(folder: Path, programs: Sequence[Program], ready: Callable[[Program], 
     All or nothing: if one fails, or the caller is interrupted, those started here are stopped again. A port in use
     raises `InvalidInputError`, a program that ends or is not ready after `timeout` seconds `ProcessError`.
     """
+    refuse_ports_in_use(folder, programs)
     missing = [program for program in programs if running(folder, program.name) is None]
-    for program in missing:
-        for port in program.ports:
-            _refuse_port_in_use(port, program.name)
     try:
         for program in missing:
             _launch(folder, program)
@@ -69,6 +67,14 @@ def start(folder: Path, programs: Sequence[Program], ready: Callable[[Program], 
     except BaseException:
         stop(folder, [program.name for program in missing])
         raise
+
+
+def refuse_ports_in_use(folder: Path, programs: Sequence[Program]) -> None:
+    """Raise `InvalidInputError` if a program that does not run yet would listen where another one does."""
+    for program in programs:
+        if running(folder, program.name) is None:
+            for port in program.ports:
+                _refuse_port_in_use(port, program.name)
 
 
 def running(folder: Path, name: str) -> int | None:

@@ -6,6 +6,7 @@ each other by a list of static peers only; all they open is on this machine's lo
 
 import fcntl
 import json
+import os
 import re
 import secrets
 import subprocess
@@ -24,11 +25,14 @@ DIFFICULTY = 0x20000
 """Of the first block: the least that the protocol allows."""
 
 GAS_LIMIT = 30_000_000
-DAG_FOLDER = Path.home() / ".ethash"
-"""Where geth itself keeps the data sets that mining needs, a GiB each, the same on every network."""
+DAG_FOLDER = Path(os.environ.get("FBFL_DAG") or Path.home() / ".ethash")
+"""Where the data sets are that mining needs, a GiB each and the same on every network: where geth itself keeps them."""
 
-DAGS = {0: "full-R23-0000000000000000", 30_000: "full-R23-290decd9548b62a8"}
-"""First block and file of the epochs to prepare: the first, and the one after it, which geth wants at once as well."""
+EPOCH = 30_000
+"""How many blocks share a data set."""
+
+DAGS = ("full-R23-0000000000000000", "full-R23-290decd9548b62a8")
+"""The files of the epochs to prepare: the first, and the one after it, which every node would compute in advance."""
 
 MAX_NODES = 32
 P2P_OFFSET = 100
@@ -53,14 +57,14 @@ def programs(folder: Path, nodes: int, port: int, *, dag: Path = DAG_FOLDER) -> 
     return [_program(geth, folder / f"node-{node}", node, port + node, peers, genesis, dag) for node in range(nodes)]
 
 
-def prepare_dags(progress: Progress, *, dag: Path = DAG_FOLDER) -> None:
+def prepare_dags(progress: Progress, *, dag: Path = DAG_FOLDER, epochs: Sequence[int] = (0, 1)) -> None:
     """Compute the data sets that mining reads, unless they are there: minutes, once for all networks and nodes."""
     dag.mkdir(parents=True, exist_ok=True)
     with (dag / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # who comes second waits, and finds them done
-        missing = [block for block, name in DAGS.items() if not (dag / name).exists()]
-        for done, block in enumerate(missing):
-            for share in _make_dag(block, dag):
+        missing = [epoch for epoch in epochs if not (dag / DAGS[epoch]).exists()]
+        for done, epoch in enumerate(missing):
+            for share in _make_dag(epoch, dag):
                 progress("preparing the ethash data sets (once)", (done + share) / len(missing))
 
 
@@ -145,9 +149,9 @@ def _checked(geth: str) -> str:
     return geth
 
 
-def _make_dag(block: int, folder: Path) -> Iterator[float]:
+def _make_dag(epoch: int, folder: Path) -> Iterator[float]:
     with subprocess.Popen(
-        [find_program("geth"), "makedag", str(block), str(folder)], stderr=subprocess.PIPE, text=True
+        [find_program("geth"), "makedag", str(epoch * EPOCH), str(folder)], stderr=subprocess.PIPE, text=True
     ) as making:
         try:
             assert making.stderr is not None
@@ -158,5 +162,8 @@ def _make_dag(block: int, folder: Path) -> Iterator[float]:
         finally:
             if making.poll() is None:
                 making.terminate()
-    if not (folder / DAGS[block]).exists():
+                making.wait(timeout=30)
+                for half in folder.glob(f"{DAGS[epoch]}.*"):  # a GiB that geth would not find again
+                    half.unlink()
+    if not (folder / DAGS[epoch]).exists():
         raise ProcessError(f"geth could not prepare the ethash data set in {folder}; is there a GiB of room?")

@@ -16,7 +16,17 @@ from fbfl.chain import geth
 from fbfl.chain.accounts import BALANCE_ETHER, FUNDED, MNEMONIC
 from fbfl.errors import InvalidInputError, NodeUnavailableError
 from fbfl.nodeset import Layout, agree, layout_of, remember, remove, stop_all
-from fbfl.processes import LOOPBACK, STATE, Program, exclusive, find_program, log_of, running, start
+from fbfl.processes import (
+    LOOPBACK,
+    STATE,
+    Program,
+    exclusive,
+    find_program,
+    log_of,
+    refuse_ports_in_use,
+    running,
+    start,
+)
 
 NETWORKS = {"anvil": 1, "ganache": 1, "geth": 2}
 """How many nodes each has unless told otherwise."""
@@ -106,6 +116,7 @@ def ask(url: str, method: str, *parameters: Any, timeout: float = 10.0) -> Any:
 def _programs(network: str, folder: Path, layout: Layout, progress: geth.Progress, dag: Path) -> list[Program]:
     if network == "geth":
         programs = geth.programs(folder, layout.nodes, layout.port, dag=dag)
+        refuse_ports_in_use(folder, programs)  # now, not after minutes
         geth.prepare_dags(progress, dag=dag)
         return programs
     if layout.nodes != 1:
@@ -156,9 +167,9 @@ def _ready(network: str, nodes: int, port: int) -> bool:
         block = int(ask(url, "eth_blockNumber", timeout=2.0), 16)
         if network != "geth":
             return True
-        # It has a block by proof of work, and a peer to hear of the others' blocks.
+        # It has a block by proof of work, and hears of everybody else's.
         peers = int(ask(url, "net_peerCount", timeout=2.0), 16)
-        return block > 0 and peers >= min(nodes - 1, 1)
+        return block > 0 and peers >= nodes - 1
     except NodeUnavailableError:
         return False
 
