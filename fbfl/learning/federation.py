@@ -293,7 +293,11 @@ class Federation:
         for x, y in self._clients:
             digest.update(np.ascontiguousarray(x).data)
             digest.update(np.ascontiguousarray(y).data)
-        plugins = (self._rule.plugin, *(attack.plugin for attack in self._adversary.attacks), *filter(None, (self._server,)))
+        plugins = (
+            self._rule.plugin,
+            *(attack.plugin for attack in self._adversary.attacks),
+            *filter(None, (self._server,)),
+        )
         return {
             "model": str([(tensor.name, tensor.shape) for tensor in self.trainer.spec.tensors]),
             "data": digest.hexdigest(),
