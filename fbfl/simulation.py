@@ -68,9 +68,10 @@ class RoundResult:
 class Simulation:
     """A federation that is set up and ready for its rounds.
 
-    `nodes` are the full nodes that the servers use in turn (default: one, or several of an ethash network); several
-    federations may share them. `conducts` gives servers (by number) another conduct than the honest one; `stores`
-    another store than the common one (a server with a broken disk).
+    `nodes` are the full nodes that the servers use in turn (default: one, or several of an ethash network). `beside` is
+    another federation whose nodes, contracts and servers this one uses for a task of its own. `conducts` gives servers
+    (by number) another conduct than the honest one; `stores` another store than the common one (a server with a broken
+    disk).
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Simulation:
         store: Store,
         *,
         nodes: Sequence[EmbeddedChain] | None = None,
+        beside: "Simulation | None" = None,
         conducts: Mapping[int, Conduct] | None = None,
         stores: Mapping[int, Store] | None = None,
         rules: CommitteeRules | None = None,
@@ -88,12 +90,12 @@ class Simulation:
         self.settings = settings
         self.dataset = dataset
         self.store = store
-        self.nodes = nodes or _start_nodes(settings)
+        self.nodes: Sequence[EmbeddedChain] = beside.nodes if beside else nodes or _start_nodes(settings)
         self.chain = self.nodes[0]
         self.trainer = _trainer(settings, dataset, lanes)
         self.plan = _plan(settings, self.trainer, dataset)
         owner = Sender(self.chain.w3, self.chain.accounts[0])
-        self.addresses = deploy(self.chain.w3, owner)
+        self.addresses: Mapping[str, str] = beside.addresses if beside else deploy(self.chain.w3, owner)
         ledgers = [Ledger(node.w3, self.addresses) for node in self.nodes]
         self.ledger = ledgers[0]
         self.owner = Participant(self.ledger, owner)

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {Bitmap} from "../libraries/Bitmap.sol";
+import {CompactSignature} from "../libraries/CompactSignature.sol";
 import {IConsensus} from "../interfaces/IConsensus.sol";
 import {IFederatedTasks} from "../interfaces/IFederatedTasks.sol";
 import {IMECRegistry} from "../interfaces/IMECRegistry.sol";
@@ -34,12 +34,6 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
         uint16 rejectionPenalty;
     }
 
-    struct Seat {
-        uint8 index;
-        uint32 since;
-        uint32 until;
-    }
-
     /// @dev All that a vote has to know, in one slot.
     struct Decision {
         uint32 round;
@@ -52,6 +46,11 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
         uint40 deadline;
     }
 
+    /// @param votes who voted in this stage (240 bits), votes for plus one (8 bits), votes against (8 bits)
+    struct Ballot {
+        uint256 votes;
+    }
+
     /// @notice EIP-712 type of a signed vote.
     bytes32 public constant VOTE_TYPEHASH =
         keccak256("Vote(uint256 task,uint32 round,uint16 view,uint8 stage,bytes32 valueDigest,bool accept)");
@@ -60,6 +59,8 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
     bytes32 private constant _EQUIVOCATION = "equivocation";
     bytes32 private constant _REJECTED = "rejected aggregate";
     bytes32 private constant _TOO_MANY_VIEWS = "too many views";
+    /// @dev A ballot without votes: zero marks a digest that is not before the committee.
+    uint256 private constant _NO_VOTES = _ACCEPT;
     uint256 private constant _ACCEPT = 1 << 240;
     uint256 private constant _REJECT = 1 << 248;
 
@@ -67,15 +68,16 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
 
     mapping(uint256 task => CommitteeRules) private _rules;
     mapping(uint256 task => Decision) private _decisions;
-    mapping(uint256 task => mapping(address member => Seat)) private _seats;
+    /// @dev In one word, unpacked only as far as it is read: index (8 bits), since (32 bits), until (32 bits).
+    mapping(uint256 task => mapping(address member => uint256)) private _seats;
     mapping(uint256 task => mapping(uint8 seat => address)) private _holders;
     mapping(uint256 task => uint256) private _committees;
     mapping(uint256 task => uint256) private _barred;
     mapping(uint256 task => bytes32) private _proposals;
     mapping(uint256 task => address) private _proposers;
-    /// @dev Who voted in this stage (240 bits), votes for (8 bits), votes against (8 bits). One proposal is before the
-    /// committee at a time, so one slot is enough for all views and rounds.
-    mapping(uint256 task => uint256) private _ballots;
+    /// @dev By the digest of the proposal, so that a vote finds out by the ballot itself whether its digest is before the
+    /// committee. One proposal is at a time, and its ballot is cleared when it is over.
+    mapping(uint256 task => mapping(bytes32 digest => Ballot)) private _ballots;
 
     modifier onlyLedger() {
         if (msg.sender != address(_ledger)) revert ConsensusOnlyTasks(msg.sender);
@@ -91,7 +93,7 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
 
     /// @inheritdoc IConsensus
     function enroll(uint256 task, address member, uint8 seat, uint32 since, uint32 until) external onlyLedger {
-        _seats[task][member] = Seat({index: seat, since: since, until: until});
+        _seats[task][member] = uint256(seat) | (uint256(since) << 8) | (uint256(until) << 40);
         _holders[task][seat] = member;
     }
 
@@ -113,6 +115,7 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
             deadline: deadline
         });
         // forge-lint: disable-end(unsafe-typecast)
+        _clearBallot(task);
         if (_committees[task] != committee) _committees[task] = committee;
         if (_barred[task] != 0) _barred[task] = 0;
         _onOpen(task, round, accumulator);
@@ -139,7 +142,7 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
         _proposers[task] = proposer;
         emit Proposed(task, round, proposer, decision.view_, digest);
         // A proposal is its proposer's vote for it.
-        _ballots[task] = _ACCEPT | bit;
+        _ballots[task][digest].votes = (_NO_VOTES + _ACCEPT) | bit;
         if (decision.quorum == 1) _onQuorum(task, decision, digest);
     }
 
@@ -155,17 +158,19 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
 
     /// @inheritdoc IConsensus
     function attest(uint256 task, uint32 round, uint16 view_, Stage stage, bytes32 digest, bool accept) external {
-        (Decision memory decision, bool late) = _voting(task, round, view_, stage, digest);
+        Decision memory decision = _voting(task, round, view_, stage);
+        (Ballot storage ballot, uint256 votes) = _ballotOf(task, digest);
         uint256 bit = _bitOf(task, round, msg.sender);
-        uint256 ballot = _ballots[task];
-        if (ballot & bit != 0) revert ConsensusAlreadyVoted(task, msg.sender);
-        ballot = (ballot | bit) + (accept ? _ACCEPT : _REJECT);
-        _ballots[task] = ballot;
+        if (votes & bit != 0) revert ConsensusAlreadyVoted(task, msg.sender);
+        unchecked {
+            votes = (votes | bit) + (accept ? _ACCEPT : _REJECT); // at most one per seat: 240
+        }
+        ballot.votes = votes;
         emit Voted(task, round, msg.sender, view_, stage, digest, accept);
-        if (late) return;
+        if (decision.stage == Stage.Decided) return; // too late to change anything
         if (accept) {
-            if (_acceptsOf(ballot) == decision.quorum) _onQuorum(task, decision, digest);
-        } else if (_rejectsOf(ballot) == decision.quorum) {
+            if (_acceptsOf(votes) == decision.quorum) _onQuorum(task, decision, digest);
+        } else if (_rejectsOf(votes) == decision.quorum) {
             _nextView(task, decision, true);
         }
     }
@@ -178,19 +183,15 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
         Stage stage,
         bytes32 digest,
         bytes32[2][] calldata signatures
-    ) external {
-        (Decision memory decision, bool late) = _voting(task, round, view_, stage, digest);
+    ) public {
+        Decision memory decision = _voting(task, round, view_, stage);
         bytes32 hash = _hashOf(Vote(task, round, view_, stage, digest, true));
-        uint256 ballot = _ballots[task];
-        uint256 before = ballot;
-        for (uint256 i = 0; i < signatures.length; ++i) {
-            uint256 bit = _bitOf(task, round, ECDSA.recover(hash, signatures[i][0], signatures[i][1]));
-            if (ballot & bit == 0) ballot = (ballot | bit) + _ACCEPT;
-        }
-        _ballots[task] = ballot;
+        (, uint256 before) = _ballotOf(task, digest);
+        uint256 votes = _count(task, round, hash, signatures, before);
+        _ballots[task][digest].votes = votes;
         // forge-lint: disable-next-line(unsafe-typecast)
-        emit VotesRecorded(task, round, view_, stage, digest, uint240(ballot ^ before)); // the seats alone
-        if (!late && _acceptsOf(ballot) >= decision.quorum) _onQuorum(task, decision, digest);
+        emit VotesRecorded(task, round, view_, stage, digest, uint240(votes ^ before)); // the seats alone
+        if (decision.stage != Stage.Decided && _acceptsOf(votes) >= decision.quorum) _onQuorum(task, decision, digest);
     }
 
     /// @inheritdoc IConsensus
@@ -205,14 +206,14 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
         bytes32 firstHash = _hashOf(first);
         bytes32 secondHash = _hashOf(second);
         // Accepting one value and rejecting another is no contradiction, nor is rejecting two.
-        bool conflict = first.valueDigest == second.valueDigest
-            ? first.accept != second.accept
-            : first.accept && second.accept;
-        address voter = ECDSA.recover(firstHash, firstSignature[0], firstSignature[1]);
-        if (!sameStage || !conflict || voter != ECDSA.recover(secondHash, secondSignature[0], secondSignature[1])) {
+        bool conflict =
+            first.valueDigest == second.valueDigest ? first.accept != second.accept : first.accept && second.accept;
+        address voter = CompactSignature.signerOf(firstHash, firstSignature[0], firstSignature[1]);
+        address again = CompactSignature.signerOf(secondHash, secondSignature[0], secondSignature[1]);
+        if (!sameStage || !conflict || voter != again) {
             revert ConsensusNoEquivocation();
         }
-        if (_seats[first.task][voter].since == 0) revert ConsensusNotMember(first.task, voter);
+        if (_seats[first.task][voter] == 0) revert ConsensusNotMember(first.task, voter);
         emit Equivocation(first.task, first.round, voter, first.view_, first.stage);
         _ledger.registry().slash(voter, _WHOLE_STAKE, _EQUIVOCATION, first.task);
     }
@@ -228,15 +229,15 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
     function status(uint256 task) external view returns (Status memory) {
         Decision memory decision = _decisions[task];
         bool proposed = decision.stage != Stage.None && decision.stage != Stage.Propose;
-        uint256 ballot = proposed ? _ballots[task] : 0;
+        uint256 votes = proposed ? _ballots[task][_proposals[task]].votes : 0;
         return Status({
             round: decision.round,
             view_: decision.view_,
             stage: decision.stage,
             committeeSize: decision.committeeSize,
             quorum: decision.quorum,
-            accepts: _acceptsOf(ballot),
-            rejects: _rejectsOf(ballot),
+            accepts: votes == 0 ? 0 : _acceptsOf(votes),
+            rejects: _rejectsOf(votes),
             openedAt: decision.openedAt,
             deadline: decision.deadline,
             leader: decision.stage == Stage.None ? address(0) : _leaderOf(task, decision.round, decision.view_),
@@ -254,9 +255,7 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
     // ---------------------------------------------------------------- for implementations
 
     /// @dev Must revert unless `proof` entitles `proposer` to propose in this view.
-    function _authorize(uint256 task, Decision memory decision, address proposer, bytes calldata proof)
-        internal
-        virtual;
+    function _authorize(uint256 task, Decision memory decision, address proposer, bytes calldata proof) internal virtual;
 
     /// @dev Who may propose; zero where the proof decides.
     function _leaderOf(uint256 task, uint32 round, uint16 view_) internal view virtual returns (address);
@@ -275,8 +274,10 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
     }
 
     function _setRules(uint256 task, CommitteeRules memory rules) internal {
-        if (rules.timeout == 0 || rules.timeoutCap < rules.timeout || rules.maxViews == 0
-            || rules.rejectionPenalty > _WHOLE_STAKE) {
+        if (
+            rules.timeout == 0 || rules.timeoutCap < rules.timeout || rules.maxViews == 0
+                || rules.rejectionPenalty > _WHOLE_STAKE
+        ) {
             revert ConsensusBadParameters(rules.timeout, rules.timeoutCap, rules.maxViews);
         }
         _rules[task] = rules;
@@ -290,11 +291,11 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
     }
 
     /// @dev Has the committee vote on the prepared proposal once more.
-    function _startCommit(uint256 task, Decision memory decision) internal {
+    function _startCommit(uint256 task, Decision memory decision, bytes32 digest) internal {
         decision.stage = Stage.Commit;
         decision.deadline = uint40(block.timestamp) + _timeoutOf(task, decision.view_);
         _decisions[task] = decision;
-        _ballots[task] = 0;
+        _ballots[task][digest].votes = _NO_VOTES;
     }
 
     function _inView(uint256 task, uint32 round, uint16 view_) internal view returns (Decision memory decision) {
@@ -307,12 +308,12 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
     function _nextView(uint256 task, Decision memory decision, bool rejected) internal {
         CommitteeRules memory rules = _rules[task];
         uint32 round = decision.round;
-        address blamed =
-            decision.stage == Stage.Propose ? _leaderOf(task, round, decision.view_) : _proposers[task];
+        address blamed = decision.stage == Stage.Propose ? _leaderOf(task, round, decision.view_) : _proposers[task];
         if (blamed != address(0)) {
             _barred[task] |= _bitOf(task, round, blamed);
             emit ProposerBarred(task, round, blamed, decision.view_);
         }
+        _clearBallot(task);
         decision.view_ += 1;
         bool givenUp = decision.view_ >= rules.maxViews;
         decision.stage = givenUp ? Stage.Decided : Stage.Propose;
@@ -338,17 +339,17 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
     }
 
     function _bitOf(uint256 task, uint32 round, address member) internal view returns (uint256) {
-        if (!_isMember(task, round, member)) revert ConsensusNotMember(task, member);
-        return 1 << _seats[task][member].index;
+        uint256 seat = _seats[task][member];
+        if (!_sits(seat, round)) revert ConsensusNotMember(task, member);
+        return _bit(seat);
     }
 
     function _isMember(uint256 task, uint32 round, address member) internal view returns (bool) {
-        Seat memory seat = _seats[task][member];
-        return seat.since != 0 && seat.since <= round && round < seat.until;
+        return _sits(_seats[task][member], round);
     }
 
     function _isBarred(uint256 task, address member) internal view returns (bool) {
-        return _barred[task] & (1 << _seats[task][member].index) != 0;
+        return _barred[task] & _bit(_seats[task][member]) != 0;
     }
 
     function _timeoutOf(uint256 task, uint16 view_) internal view returns (uint32) {
@@ -360,39 +361,76 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
 
     // ---------------------------------------------------------------- inside
 
-    function _voting(uint256 task, uint32 round, uint16 view_, Stage stage, bytes32 digest)
+    function _voting(uint256 task, uint32 round, uint16 view_, Stage stage)
         private
         view
-        returns (Decision memory decision, bool late)
+        returns (Decision memory decision)
     {
         decision = _inView(task, round, view_);
         // A vote that comes after the decisive one is recorded, and changes nothing.
-        late = decision.stage == Stage.Decided && decision.decidedIn == stage;
-        if ((!late && decision.stage != stage) || (stage != Stage.Prepare && stage != Stage.Commit)) {
+        bool open_ = decision.stage == stage || (decision.stage == Stage.Decided && decision.decidedIn == stage);
+        if (!open_ || (stage != Stage.Prepare && stage != Stage.Commit)) {
             revert ConsensusWrongStage(task, stage, decision.stage);
         }
         if (block.timestamp > decision.deadline) revert ConsensusDeadlinePassed(task, decision.deadline);
-        bytes32 proposal = _proposals[task];
-        if (proposal != digest) revert ConsensusWrongDigest(task, digest, proposal);
+    }
+
+    function _ballotOf(uint256 task, bytes32 digest) private view returns (Ballot storage ballot, uint256 votes) {
+        ballot = _ballots[task][digest];
+        votes = ballot.votes;
+        if (votes == 0) revert ConsensusWrongDigest(task, digest, _proposals[task]);
+    }
+
+    /// @dev The ballot with the votes of those who signed `hash`.
+    function _count(uint256 task, uint32 round, bytes32 hash, bytes32[2][] calldata signatures, uint256 votes)
+        private
+        view
+        returns (uint256)
+    {
+        mapping(address => uint256) storage seats = _seats[task];
+        for (uint256 i = 0; i < signatures.length; ++i) {
+            bytes32[2] calldata signature = signatures[i];
+            address voter = CompactSignature.signerOf(hash, signature[0], signature[1]);
+            uint256 seat = seats[voter];
+            if (!_sits(seat, round)) revert ConsensusNotMember(task, voter);
+            uint256 bit = _bit(seat);
+            unchecked {
+                if (votes & bit == 0) votes = (votes | bit) + _ACCEPT; // at most one per seat: 240
+            }
+        }
+        return votes;
+    }
+
+    function _clearBallot(uint256 task) private {
+        delete _ballots[task][_proposals[task]];
     }
 
     function _hashOf(Vote memory vote) private view returns (bytes32) {
         return _hashTypedDataV4(
             keccak256(
-                abi.encode(
-                    VOTE_TYPEHASH, vote.task, vote.round, vote.view_, vote.stage, vote.valueDigest, vote.accept
-                )
+                abi.encode(VOTE_TYPEHASH, vote.task, vote.round, vote.view_, vote.stage, vote.valueDigest, vote.accept)
             )
         );
     }
 
-    function _acceptsOf(uint256 ballot) private pure returns (uint8) {
+    function _sits(uint256 seat, uint32 round) private pure returns (bool) {
         // forge-lint: disable-next-line(unsafe-typecast)
-        return uint8(ballot / _ACCEPT);
+        return uint32(seat >> 8) <= round && round < uint32(seat >> 40); // `until` is zero where there is no seat
     }
 
-    function _rejectsOf(uint256 ballot) private pure returns (uint8) {
+    function _bit(uint256 seat) private pure returns (uint256) {
+        return 1 << (seat & 0xff);
+    }
+
+    function _acceptsOf(uint256 votes) private pure returns (uint8) {
+        unchecked {
+            // forge-lint: disable-next-line(unsafe-typecast)
+            return uint8(votes / _ACCEPT) - 1; // see `_NO_VOTES`
+        }
+    }
+
+    function _rejectsOf(uint256 votes) private pure returns (uint8) {
         // forge-lint: disable-next-line(unsafe-typecast)
-        return uint8(ballot / _REJECT);
+        return uint8(votes / _REJECT);
     }
 }

@@ -30,6 +30,20 @@ contract PbftCommittee is CommitteeConsensus {
         _setRules(task, rules);
     }
 
+    /// @notice Record the signed votes of both stages in one transaction, as `attestSigned` takes them. Members sign the
+    /// second stage once they have seen a quorum of the first.
+    function attestBothSigned(
+        uint256 task,
+        uint32 round,
+        uint16 view_,
+        bytes32 valueDigest,
+        bytes32[2][] calldata prepares,
+        bytes32[2][] calldata commits
+    ) external {
+        attestSigned(task, round, view_, Stage.Prepare, valueDigest, prepares);
+        attestSigned(task, round, view_, Stage.Commit, valueDigest, commits);
+    }
+
     /// @notice Vote to end the current view before its deadline; a quorum ends it.
     function voteViewChange(uint256 task, uint32 round, uint16 view_) external {
         Decision memory decision = _inView(task, round, view_);
@@ -43,7 +57,11 @@ contract PbftCommittee is CommitteeConsensus {
         if (voters.count() == decision.quorum) _nextView(task, decision, false);
     }
 
-    function _authorize(uint256 task, Decision memory decision, address proposer, bytes calldata) internal view override {
+    function _authorize(uint256 task, Decision memory decision, address proposer, bytes calldata)
+        internal
+        view
+        override
+    {
         address leader = _leaderOf(task, decision.round, decision.view_);
         if (proposer != leader) revert ConsensusNotLeader(task, proposer, leader);
     }
@@ -63,7 +81,7 @@ contract PbftCommittee is CommitteeConsensus {
         }
         _prepared[task] = digest;
         emit Prepared(task, decision.round, decision.view_, digest);
-        _startCommit(task, decision);
+        _startCommit(task, decision, digest);
     }
 
     function _preparedOf(uint256 task, uint32) internal view override returns (bytes32) {

@@ -61,9 +61,8 @@ contract PowPuzzle is CommitteeConsensus {
         view
         returns (bytes32)
     {
-        return keccak256(
-            abi.encode(block.chainid, address(this), task, round, view_, _accumulators[task], solver, nonce)
-        );
+        return
+            keccak256(abi.encode(block.chainid, address(this), task, round, view_, _accumulators[task], solver, nonce));
     }
 
     /// @param proof ABI encoding of the nonce (uint256)

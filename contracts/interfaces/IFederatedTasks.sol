@@ -139,7 +139,12 @@ interface IFederatedTasks {
     event MemberLeft(uint256 indexed task, address indexed server, uint8 seat, uint32 until);
     /// @notice A round opened on top of the model `parent`, with the committee of the seats in the bitmap.
     event RoundOpened(
-        uint256 indexed task, uint32 indexed round, bytes32 parent, uint32 parentSize, uint256 committee, uint40 deadline
+        uint256 indexed task,
+        uint32 indexed round,
+        bytes32 parent,
+        uint32 parentSize,
+        uint256 committee,
+        uint40 deadline
     );
     /// @notice A server committed itself to an update.
     event UpdateCommitted(uint256 indexed task, uint32 indexed round, address indexed server, bytes32 commitment);

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from fbfl.errors import AggregationError, InvalidInputError, NonFiniteUpdateError
 from fbfl.learning import aggregation, attacks, checkpoint, metrics, sampling, server_optimizers
+from fbfl.learning.adversary import Adversary
 from fbfl.learning.aggregation import Aggregate, AggregationRule, StreamingFedAvg
 from fbfl.learning.aggregation.rulefunction import RuleFunction, State
 from fbfl.learning.attacks import Attack
@@ -112,21 +113,20 @@ class Federation:
             raise InvalidInputError("clients is empty: a federation needs at least one")
         self._seed = seed
         self._participation, self._dropout, self._stragglers = participation, dropout, stragglers
-        self._malicious = tuple(sorted({int(client) for client in malicious}))
-        self._attacks = _resolved_attacks(attack, attack_args)
+        attackers = tuple(sorted({int(client) for client in malicious}))
+        self._adversary = Adversary(_resolved_attacks(attack, attack_args), attackers, seed)
         self._rule = _resolved_rule(aggregator, aggregator_args)
         self._server = server_optimizers.resolve(server_optimizer, **(server_args or {})) if server_optimizer else None
         self._root, self._test = root, test
         self._check(len(clients))
-        self._clients = [self._poisoned(client, samples) for client, samples in enumerate(clients)]
+        self._clients = [self._adversary.poisoned_samples(client, samples) for client, samples in enumerate(clients)]
         settings = TrainingSettings(local_epochs, batch_size, optimizer, learning_rate, proximal, fused)
         self._num_classes = 1 + max(int(np.max(y, initial=0)) for _, y in (*self._clients, test))
         shape = test[0].shape[1:]
         self.trainer = Trainer(
             model, settings, input_shape=shape, num_classes=self._num_classes, lanes=lanes, seed=seed
         )
-        triggered = (each.triggered(*test) for each in self._attacks if each.kind == "data")
-        self._triggered = next((found for found in triggered if found), None)
+        self._triggered = self._adversary.triggered(*test)
         self._round = 0
         self._weights = self.trainer.initial_weights()
         self._rule_state: State = {}
@@ -211,7 +211,7 @@ class Federation:
     def _streams(self) -> bool:
         """Whether updates can be averaged as they come, so that they are never all in memory."""
         plain = self._rule.plugin.function is aggregation.fedavg and not self._rule.plugin.settings
-        return plain and all(attack.kind == "data" for attack in self._attacks)
+        return plain and not self._adversary.poisons_updates
 
     def _averaged(self, present: Sequence[int], updates: Iterator[Vector], record: "_Record") -> Aggregate:
         average = StreamingFedAvg()
@@ -231,7 +231,7 @@ class Federation:
         for row, update in zip(rows, updates, strict=True):
             row[:] = update
         clients, rows = _finite(present, rows, record)  # what attackers know of the others is finite, too
-        self._attack(number, clients, rows)
+        self._adversary.poison_updates(number, clients, rows)
         clients, rows = _finite(clients, rows, record)
         root = self._root_update(number) if self._rule.needs_root_update else None
         with record.clock():
@@ -257,37 +257,6 @@ class Federation:
             raise AggregationError("the new global model is not finite")
         self._weights, self._rule_state, self._server_state = weights, aggregate.state, server_state
 
-    def _attack(self, number: int, clients: Sequence[int], rows: npt.NDArray[np.float32]) -> None:
-        """Replace the attackers' rows by what they send, one attack after the other."""
-        attackers = [row for row, client in enumerate(clients) if client in self._malicious]
-        honest = np.delete(rows, attackers, axis=0) if attackers and self._attacks else rows
-        for attack in self._attacks:
-            if attack.kind == "update" and attackers:
-                known = honest if attack.knowledge == "honest" else rows[attackers]
-                rows[attackers] = [
-                    attack.poison_update(
-                        known,
-                        rows[row],
-                        generator(self._seed, f"attack {attack.name}", round_number=number, server=clients[row]),
-                        num_clients=len(clients),
-                        num_byzantine=len(attackers),
-                        attacker=place,
-                        round_number=number,
-                    )
-                    for place, row in enumerate(attackers)
-                ]
-
-    def _poisoned(self, client: int, samples: Samples) -> Samples:
-        """A client's samples, changed once and for all where it attacks them."""
-        if client in self._malicious:
-            for attack in self._attacks:
-                if attack.kind == "data":
-                    rng = generator(self._seed, f"attack {attack.name}", server=client)
-                    samples = attack.poison_data(
-                        *samples, rng, num_byzantine=len(self._malicious), attacker=self._malicious.index(client)
-                    )
-        return samples
-
     def _root_update(self, number: int) -> Vector:
         assert self._root is not None  # checked at the start
         trusted = len(self._clients)  # a number that is no client's
@@ -301,9 +270,10 @@ class Federation:
         return metrics.attack_success_rate(self.trainer.logits(self._weights, x), y, target)
 
     def _check(self, num_clients: int) -> None:
-        if any(not 0 <= client < num_clients for client in self._malicious):
-            raise InvalidInputError(f"malicious = {self._malicious}: clients are 0 to {num_clients - 1}")
-        if bool(self._attacks) != bool(self._malicious):
+        malicious = self._adversary.malicious
+        if any(not 0 <= client < num_clients for client in malicious):
+            raise InvalidInputError(f"malicious = {malicious}: clients are 0 to {num_clients - 1}")
+        if bool(self._adversary.attacks) != bool(malicious):
             raise InvalidInputError(
                 "attack and malicious belong together: an attack needs attackers, and they an attack"
             )
@@ -323,12 +293,16 @@ class Federation:
         for x, y in self._clients:
             digest.update(np.ascontiguousarray(x).data)
             digest.update(np.ascontiguousarray(y).data)
-        plugins = (self._rule.plugin, *(attack.plugin for attack in self._attacks), *filter(None, (self._server,)))
+        plugins = (
+            self._rule.plugin,
+            *(attack.plugin for attack in self._adversary.attacks),
+            *filter(None, (self._server,)),
+        )
         return {
             "model": str([(tensor.name, tensor.shape) for tensor in self.trainer.spec.tensors]),
             "data": digest.hexdigest(),
             "plugins": "; ".join(f"{plugin.name} {dict(plugin.settings)}" for plugin in plugins),
-            "malicious": str(self._malicious),
+            "malicious": str(self._adversary.malicious),
             "seed": str(self._seed),
             "training": _words(self.trainer.settings),
             "sampling": f"{self._participation} {self._dropout} {self._stragglers}",
@@ -370,11 +344,11 @@ def _resolved_rule(aggregator: str | Callable[..., Any] | AggregationRule, args:
     return aggregation.resolve(aggregator, **(args or {}))
 
 
-def _resolved_attacks(attack: AttackLike | Sequence[AttackLike] | None, args: Settings | None) -> list[Attack]:
+def _resolved_attacks(attack: AttackLike | Sequence[AttackLike] | None, args: Settings | None) -> tuple[Attack, ...]:
     several = [] if attack is None else [attack] if isinstance(attack, str | Attack) or callable(attack) else [*attack]
     if args and len(several) != 1:
         raise InvalidInputError("attack_args needs exactly one attack; give several as attacks.resolve(name, ...)")
-    return [each if isinstance(each, Attack) else attacks.resolve(each, **(args or {})) for each in several]
+    return tuple(each if isinstance(each, Attack) else attacks.resolve(each, **(args or {})) for each in several)
 
 
 def _words(settings: TrainingSettings) -> str:

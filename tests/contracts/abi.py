@@ -156,7 +156,9 @@ def revert_error(output: bytes) -> ContractRevertError:
     if known is None:
         return ContractRevertError("", {"data": output})
     values = decode_values(known["inputs"], output[4:])
-    return ContractRevertError(known["name"], dict(zip((part["name"] for part in known["inputs"]), values, strict=True)))
+    return ContractRevertError(
+        known["name"], dict(zip((part["name"] for part in known["inputs"]), values, strict=True))
+    )
 
 
 def decode_event(address: bytes | str, log_topics: list[bytes], data: bytes) -> Event:

@@ -10,7 +10,17 @@ from eth_hash.auto import keccak
 from eth_tester.backends.pyevm.main import PyEVMBackend, generate_genesis_state_for_keys
 from eth_utils import to_checksum_address
 
-from tests.contracts.abi import BLOCK_GAS, GAS, START, WEALTH, Account, Receipt, decode_event, make_accounts, revert_error
+from tests.contracts.abi import (
+    BLOCK_GAS,
+    GAS,
+    START,
+    WEALTH,
+    Account,
+    Receipt,
+    decode_event,
+    make_accounts,
+    revert_error,
+)
 
 
 class BlockChain(PyEVMBackend):

@@ -1,8 +1,8 @@
 """Many servers behind one account, so that a full committee costs few transactions."""
 
+from tests.contracts.abi import Contract, Receipt, deploy_contract
 from tests.contracts.compiled import compiled_for_tests
 from tests.contracts.deployment import MIN_STAKE, Deployment
-from tests.contracts.abi import Contract, Receipt, deploy_contract
 from tests.contracts.federation import Federation
 
 _AT_ONCE = 60  # what fits into a block
@@ -28,7 +28,5 @@ class Crowd:
         for first in range(0, self.size, _AT_ONCE):
             end = min(first + _AT_ONCE, self.size)
             part = (first, end, contract.address, data)
-            receipts.append(
-                self._contract.all(*part, by=self._owner, value=value * (end - first), gas=60_000_000)
-            )
+            receipts.append(self._contract.all(*part, by=self._owner, value=value * (end - first), gas=60_000_000))
         return receipts

@@ -12,6 +12,7 @@ UNBONDING = 1000
 SLASHER = keccak(b"SLASHER_ROLE")
 ADMITTER = keccak(b"ADMITTER_ROLE")
 
+
 @dataclass(frozen=True)
 class Deployment:
     """One of each contract, wired as the deployment steps wire them."""
@@ -37,7 +38,8 @@ def deploy(chain: Chain, min_stake: int = MIN_STAKE, unbonding: int = UNBONDING)
     tasks = deploy_contract(chain, load_artifact("FederatedTasks"), registry.address)
     rewards = deploy_contract(chain, load_artifact("RewardPool"), tasks.address)
     deciders = [
-        deploy_contract(chain, load_artifact(name), tasks.address) for name in ("PowPuzzle", "PbftCommittee", "EthashElection")
+        deploy_contract(chain, load_artifact(name), tasks.address)
+        for name in ("PowPuzzle", "PbftCommittee", "EthashElection")
     ]
     registry.setRewards(rewards.address, by=owner)
     for slasher in (tasks, *deciders):

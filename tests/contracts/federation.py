@@ -12,8 +12,8 @@ from eth_hash.auto import keccak
 
 from fbfl.chain.digests import Domain, value_digest
 from fbfl.chain.pow import Puzzle, search
-from tests.contracts.deployment import MIN_STAKE, Deployment
 from tests.contracts.abi import NOBODY, Account, Contract, Receipt
+from tests.contracts.deployment import MIN_STAKE, Deployment
 
 EASY = 2**254
 """A puzzle target that every fourth nonce meets."""
@@ -267,14 +267,13 @@ class Federation:
         self, member: Account, digest: bytes = b"", samples: int = 10, round_number: int = 0
     ) -> tuple[Any, ...]:
         content = (digest or update_of(member), 100, samples)
-        message = dict(
-            zip(("task", "round", "digest", "size", "samples"), (self.task, round_number or self.round, *content))
-        )
+        values = (self.task, round_number or self.round, *content)
+        message = dict(zip(("task", "round", "digest", "size", "samples"), values, strict=True))
         return (*content, *sign(member, self.tasks, self.chain.chain_id, "Update", _UPDATE, message))
 
     def signed_vote(self, member: Account, ballot: Ballot, chain_id: int = 0) -> tuple[bytes, bytes]:
         values = (ballot.task, ballot.round, ballot.view, ballot.stage, ballot.digest, ballot.accept)
-        message = dict(zip(("task", "round", "view", "stage", "valueDigest", "accept"), values))
+        message = dict(zip(("task", "round", "view", "stage", "valueDigest", "accept"), values, strict=True))
         return sign(member, self.consensus, chain_id or self.chain.chain_id, "Vote", _VOTE, message)
 
     def _pass(self, deadline: int) -> None:
@@ -291,7 +290,7 @@ def sign(
 ) -> tuple[bytes, bytes]:
     """An EIP-712 signature as r and vs (EIP-2098)."""
     domain = {"name": "fbfl", "version": "1", "chainId": chain_id, "verifyingContract": contract.address}
-    types = {name: [dict(zip(("type", "name"), part.split())) for part in fields.split(",")]}
+    types = {name: [dict(zip(("type", "name"), part.split(), strict=True)) for part in fields.split(",")]}
     typed = encode_typed_data(domain, types, message)
     digest = keccak(b"\x19" + typed.version + typed.header + typed.body)
     signature = Signer(account.key.to_bytes()).sign_recoverable(digest, hasher=None)

@@ -11,7 +11,17 @@ import pyrevm
 from eth_utils import to_checksum_address
 
 from fbfl.errors import ContractRevertError
-from tests.contracts.abi import BLOCK_GAS, GAS, START, WEALTH, Account, Receipt, decode_event, make_accounts, revert_error
+from tests.contracts.abi import (
+    BLOCK_GAS,
+    GAS,
+    START,
+    WEALTH,
+    Account,
+    Receipt,
+    decode_event,
+    make_accounts,
+    revert_error,
+)
 
 
 class Revm:

@@ -2,9 +2,9 @@ import random
 
 import pytest
 
+from tests.contracts.abi import Contract, deploy_contract
 from tests.contracts.compiled import compiled_for_tests
 from tests.contracts.deployment import Deployment
-from tests.contracts.abi import Contract, deploy_contract
 
 FULL = (1 << 240) - 1
 SETS = [1, 2, 0b1011, 1 << 239, FULL, FULL ^ 1 << 100, *(random.Random(n).getrandbits(240) for n in range(6))]

@@ -10,8 +10,8 @@ import pytest
 from eth_hash.auto import keccak
 
 from fbfl.errors import ContractRevertError
-from tests.contracts.deployment import MIN_STAKE, Deployment
 from tests.contracts.abi import NOBODY, Account, reverts
+from tests.contracts.deployment import MIN_STAKE, Deployment
 from tests.contracts.federation import MAX_VIEWS, TIMEOUT, TIMEOUT_CAP, Federation, Phase, Settings, Stage
 
 MODEL = keccak(b"new")
@@ -283,14 +283,10 @@ def test_signatures_of_others_or_of_other_votes_do_not_count(voting: Federation,
     against = voting.signed_vote(voting.members[1], replace(ballot, accept=False))
     with pytest.raises(ContractRevertError, match="ConsensusNotMember"):
         voting.consensus.attestSigned(*arguments, [against], by=servers[9])
-    r, vs = voting.signed_vote(voting.members[1], ballot)
-    with pytest.raises(ContractRevertError, match=r"ECDSAInvalidSignature|ConsensusNotMember"):
+    r, _ = voting.signed_vote(voting.members[1], ballot)
+    with reverts("ConsensusNotMember", task=voting.task, account=NOBODY):
         voting.consensus.attestSigned(*arguments, [(r, bytes(32))], by=servers[9])
-    order = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
-    s, odd = int.from_bytes(vs, "big") & (1 << 255) - 1, vs[0] >> 7
-    mirrored = (order - s | (1 - odd) << 255) % 2**256
-    with pytest.raises(ContractRevertError, match=r"ECDSAInvalidSignatureS|ConsensusNotMember"):
-        voting.consensus.attestSigned(*arguments, [(r, mirrored.to_bytes(32, "big"))], by=servers[9])
+    assert voting.decision.accepts == 1
 
 
 # ---------------------------------------------------------------- equivocation

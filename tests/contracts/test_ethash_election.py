@@ -9,10 +9,10 @@ import pytest
 import rlp
 from eth_hash.auto import keccak
 
+from tests.contracts.abi import NOBODY, Account, deploy_contract, reverts
 from tests.contracts.blocks import BlockChain
 from tests.contracts.compiled import compiled_for_tests
 from tests.contracts.deployment import Deployment
-from tests.contracts.abi import Account, NOBODY, deploy_contract, reverts
 from tests.contracts.federation import Federation, Settings
 
 pytestmark = pytest.mark.blocks

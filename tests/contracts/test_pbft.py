@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from eth_hash.auto import keccak
 
-from tests.contracts.deployment import Deployment
 from tests.contracts.abi import Account, reverts
+from tests.contracts.deployment import Deployment
 from tests.contracts.federation import Federation, Phase, Settings, Stage
 
 MODEL, OTHER = keccak(b"new"), keccak(b"another")
@@ -158,6 +158,25 @@ def test_all_votes_of_a_stage_fit_one_transaction(pbft: Federation) -> None:
         pbft.consensus.attestSigned(*arguments, signatures, by=pbft.members[0])
         assert pbft.stage is expected
     assert pbft.phase is Phase.FINAL
+
+
+def test_the_votes_of_both_stages_fit_one_transaction(pbft: Federation, servers: list[Account]) -> None:
+    pbft.propose(pbft.leader(), MODEL)
+    prepare = pbft.ballot()
+    commit = replace(prepare, stage=Stage.COMMIT)
+    prepares, commits = ([pbft.signed_vote(member, vote) for member in pbft.members] for vote in (prepare, commit))
+    arguments = (prepare.task, prepare.round, prepare.view, prepare.digest, prepares, commits[:3])
+    receipt = pbft.consensus.attestBothSigned(*arguments, by=servers[9])
+    assert [votes["voters"].bit_count() for votes in receipt.named("VotesRecorded")] == [3, 3]
+    assert (pbft.phase, pbft.state.model) == (Phase.FINAL, MODEL)
+
+
+def test_without_a_quorum_of_the_first_stage_the_second_is_refused(pbft: Federation, servers: list[Account]) -> None:
+    pbft.propose(pbft.leader(), MODEL)
+    prepare = pbft.ballot()
+    commits = [pbft.signed_vote(member, replace(prepare, stage=Stage.COMMIT)) for member in pbft.members]
+    with reverts("ConsensusWrongStage", task=pbft.task, stage=Stage.COMMIT, current=Stage.PREPARE):
+        pbft.consensus.attestBothSigned(prepare.task, 1, 0, prepare.digest, [], commits, by=servers[9])
 
 
 def test_one_server_alone_still_votes_twice(found, servers: list[Account]) -> None:

@@ -3,8 +3,8 @@
 import pytest
 from eth_hash.auto import keccak
 
-from tests.contracts.deployment import Deployment
 from tests.contracts.abi import Account, reverts
+from tests.contracts.deployment import Deployment
 from tests.contracts.federation import EASY, Federation, Phase, Settings
 
 MODEL = keccak(b"new")

@@ -1,9 +1,9 @@
 import pytest
 from eth_hash.auto import keccak
 
+from tests.contracts.abi import NOBODY, Account, Chain, Contract, deploy_contract, reverts
 from tests.contracts.compiled import compiled_for_tests
 from tests.contracts.deployment import ADMITTER, MIN_STAKE, SLASHER, UNBONDING, Deployment
-from tests.contracts.abi import Account, Chain, Contract, NOBODY, deploy_contract, reverts
 from tests.contracts.federation import Federation
 
 UNKNOWN, ACTIVE, LEAVING, EXPELLED = range(4)

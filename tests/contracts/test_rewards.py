@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from eth_hash.auto import keccak
 
-from tests.contracts.compiled import compiled_for_tests
 from tests.contracts.abi import Account, Contract, deploy_contract, reverts
+from tests.contracts.compiled import compiled_for_tests
 from tests.contracts.federation import INITIAL_MODEL, RULE_PARAMS, Federation, register, update_of
 
 MODEL = keccak(b"new")

@@ -6,10 +6,9 @@ from types import SimpleNamespace
 import pytest
 from eth_hash.auto import keccak
 
-from fbfl.chain.digests import Domain, accumulate, initial_accumulator, update_commitment
-from fbfl.errors import ContractRevertError
+from fbfl.chain.digests import Domain, accumulate, initial_accumulator
+from tests.contracts.abi import NOBODY, Account, reverts
 from tests.contracts.deployment import Deployment
-from tests.contracts.abi import NOBODY, Account, Chain, reverts
 from tests.contracts.federation import (
     INITIAL_MODEL,
     RULE_PARAMS,
@@ -18,7 +17,6 @@ from tests.contracts.federation import (
     Phase,
     Settings,
     Stage,
-    register,
     update_of,
 )
 
@@ -309,131 +307,6 @@ def test_too_few_updates_abort_the_round_and_keep_the_model(found, servers: list
     assert federation.state.submitted == 0
 
 
-# ---------------------------------------------------------------- batches
-
-
-def test_a_batch_records_what_single_calls_would(found, chain: Chain, servers: list[Account]) -> None:
-    federation: Federation = found(3)
-    federation.open()
-    before = chain.snapshot()
-    for member in servers[:3]:
-        federation.submit(member)
-    single = federation.state.accumulator
-    chain.revert(before)
-    batch = [federation.signed_update(member) for member in servers[:3]]
-    (recorded,) = federation.tasks.submitBatch(federation.task, 1, batch, by=servers[8]).named("UpdatesSubmitted")
-    assert [(u.server, u.digest, u.size, u.samples) for u in recorded["updates"]] == [
-        (member.address, update_of(member), 100, 10) for member in servers[:3]
-    ]
-    assert (federation.state.accumulator, federation.state.submitted) == (single, 0b111)
-
-
-def test_a_batch_passes_over_what_is_recorded_already(found, servers: list[Account]) -> None:
-    federation: Federation = found(2)
-    federation.open()
-    federation.submit(servers[1])
-    batch = [federation.signed_update(servers[n]) for n in (1, 0, 0)]
-    (recorded,) = federation.tasks.submitBatch(federation.task, 1, batch, by=servers[8]).named("UpdatesSubmitted")
-    assert [update.server for update in recorded["updates"]] == [servers[0].address]
-    assert federation.state.submitted == 0b11
-
-
-def test_a_batch_holds_nobody_elses_updates(found, servers: list[Account]) -> None:
-    federation: Federation = found(2)
-    federation.open()
-    batch = [federation.signed_update(servers[0]), federation.signed_update(servers[5])]
-    with reverts("TasksNotMember", task=federation.task, account=servers[5].address):
-        federation.tasks.submitBatch(federation.task, 1, batch, by=servers[0])
-    digest, size, samples, r, vs = federation.signed_update(servers[0])
-    # A changed update has another signer, if any: nobody who sits here.
-    with pytest.raises(ContractRevertError, match=r"TasksNotMember|ECDSAInvalidSignature"):
-        federation.tasks.submitBatch(federation.task, 1, [(digest, size, samples + 1, r, vs)], by=servers[0])
-    with reverts("TasksBadSampleCount", samples=1001, maxSamples=1000):
-        batch = [federation.signed_update(servers[0], samples=1001)]
-        federation.tasks.submitBatch(federation.task, 1, batch, by=servers[0])
-
-
-# ---------------------------------------------------------------- missing payloads
-
-
-def test_f_plus_one_reports_leave_an_update_out(found, servers: list[Account]) -> None:
-    federation: Federation = found(4)
-    tasks, task = federation.tasks, federation.task
-    federation.collect(servers[:3])
-    receipt = tasks.reportMissing(task, 1, servers[2].address, by=servers[0])
-    assert receipt.named("PayloadReported") == [
-        {"task": task, "round": 1, "server": servers[2].address, "reporter": servers[0].address}
-    ]
-    assert federation.state.missing == 0
-    with reverts("TasksAlreadyReported", task=task, round=1, server=servers[2].address):
-        tasks.reportMissing(task, 1, servers[2].address, by=servers[0])
-    receipt = tasks.reportMissing(task, 1, servers[2].address, by=servers[3])
-    assert receipt.named("PayloadMissing") == [{"task": task, "round": 1, "server": servers[2].address}]
-    assert not tasks.reportMissing(task, 1, servers[2].address, by=servers[1]).named("PayloadMissing")
-    assert federation.state.missing == 0b100
-    model = keccak(b"without the third")
-    assert tasks.valueDigest(task, model, 600) == federation.value(model, missing=0b100)
-    (proposed,) = federation.propose(federation.leader(), model).named("ModelProposed")
-    assert (proposed["missing"], proposed["valueDigest"]) == (0b100, federation.value(model, missing=0b100))
-
-
-def test_reports_have_their_time_and_their_people(found, servers: list[Account]) -> None:
-    federation: Federation = found(4)
-    tasks, task = federation.tasks, federation.task
-    federation.open()
-    federation.submit(servers[0])
-    with reverts("TasksWrongPhase", task=task, phase=Phase.SUBMIT):
-        tasks.reportMissing(task, 1, servers[0].address, by=servers[1])
-    federation.expire_round()
-    federation.poke()
-    with reverts("TasksWrongRound", task=task, round=2, current=1):
-        tasks.reportMissing(task, 2, servers[0].address, by=servers[1])
-    with reverts("TasksNotMember", task=task, account=servers[9].address):
-        tasks.reportMissing(task, 1, servers[0].address, by=servers[9])
-    with reverts("TasksNotSubmitted", task=task, round=1, server=servers[1].address):
-        tasks.reportMissing(task, 1, servers[1].address, by=servers[0])
-
-
-def test_the_next_round_starts_with_nothing_missing(found, servers: list[Account]) -> None:
-    federation: Federation = found(4)
-    federation.collect()
-    for reporter in servers[:2]:
-        federation.tasks.reportMissing(federation.task, 1, servers[3].address, by=reporter)
-    federation.decide(keccak(b"first"))
-    federation.collect()
-    assert federation.state.missing == 0
-
-
-def test_no_proposal_of_fewer_than_the_fewest_updates(found, servers: list[Account]) -> None:
-    federation: Federation = found(4, min_updates=4)
-    federation.collect()
-    for reporter in servers[:2]:
-        federation.tasks.reportMissing(federation.task, 1, servers[3].address, by=reporter)
-    with reverts("TasksTooFewUpdates", task=federation.task, updates=3, minUpdates=4):
-        federation.propose(servers[0], keccak(b"of three"))
-    while federation.phase is Phase.DECIDE:
-        federation.time_out()
-    assert (federation.phase, federation.state.model) == (Phase.ABORTED, INITIAL_MODEL)
-
-
-def test_reports_after_a_value_is_prepared_do_not_change_it(found, servers: list[Account]) -> None:
-    federation: Federation = found(4, consensus="pbft")
-    federation.collect()
-    model = keccak(b"of all")
-    federation.propose(federation.leader(), model)
-    prepared = federation.decision.proposal
-    for member in federation.members:
-        if federation.stage is Stage.PREPARE and member.address != federation.decision.proposer:
-            federation.vote(member)
-    for reporter in servers[:2]:
-        federation.tasks.reportMissing(federation.task, 1, servers[3].address, by=reporter)
-    federation.time_out()
-    assert federation.state.missing == 0
-    assert federation.tasks.valueDigest(federation.task, model, 600) == prepared
-    federation.decide(model)
-    assert federation.tasks.outcomeOf(federation.task, 1) != bytes(32)
-
-
 # ---------------------------------------------------------------- proposals and outcomes
 
 
@@ -452,9 +325,7 @@ def test_the_digest_of_a_proposal_commits_to_all_it_stands_on(found) -> None:
         "modelSize": 700,
         "missing": 0,
     }
-    assert federation.state.proposal == SimpleNamespace(
-        proposer=leader.address, modelSize=700, model=model, missing=0
-    )
+    assert federation.state.proposal == SimpleNamespace(proposer=leader.address, modelSize=700, model=model, missing=0)
 
 
 def test_a_final_round_replaces_the_model_and_keeps_its_outcome(found) -> None:
@@ -519,88 +390,3 @@ def test_tasks_do_not_touch_each_other(deployment: Deployment, servers: list[Acc
     assert pow_task.phase is Phase.FINAL
     assert pbft_task.state == before
     assert Domain(pow_task.domain.chain_id, pow_task.domain.ledger, 2) == pbft_task.domain
-
-
-# ---------------------------------------------------------------- commit and reveal
-
-
-@pytest.fixture
-def hidden(found) -> Federation:
-    return found(3, commit_window=500, min_updates=2)
-
-
-def commitment(federation: Federation, member: Account, round_number: int = 1, salt: bytes = bytes(32)) -> bytes:
-    return update_commitment(federation.domain, round_number, member.address, update_of(member), salt)
-
-
-def reveal(federation: Federation, member: Account, round_number: int = 1, salt: bytes = bytes(32)):
-    content = (update_of(member), 100, 10, salt)
-    return federation.tasks.reveal(federation.task, round_number, *content, by=member)
-
-
-def commit(federation: Federation, member: Account, round_number: int = 1, about_round: int = 0):
-    content = commitment(federation, member, about_round or round_number)
-    return federation.tasks.commit(federation.task, round_number, content, by=member)
-
-
-def test_commitments_come_before_updates(hidden: Federation, servers: list[Account]) -> None:
-    hidden.open()
-    assert hidden.phase is Phase.COMMIT
-    (committed,) = commit(hidden, servers[0]).named("UpdateCommitted")
-    assert committed == {
-        "task": hidden.task,
-        "round": 1,
-        "server": servers[0].address,
-        "commitment": commitment(hidden, servers[0]),
-    }
-    with reverts("TasksAlreadySubmitted", task=hidden.task, round=1, server=servers[0].address):
-        commit(hidden, servers[0])
-    with reverts("TasksWrongPhase", task=hidden.task, phase=Phase.COMMIT):
-        reveal(hidden, servers[0])
-    with reverts("TasksNotDue", task=hidden.task, deadline=hidden.state.round.deadline):
-        hidden.poke()
-    commit(hidden, servers[1])
-    hidden.expire_round()
-    hidden.poke()
-    assert (hidden.phase, hidden.state.committed) == (Phase.SUBMIT, 0b11)
-    reveal(hidden, servers[0])
-    with reverts("TasksWrongCommitment", task=hidden.task, round=1, server=servers[2].address):
-        reveal(hidden, servers[2])
-    with reverts("TasksWrongCommitment", task=hidden.task, round=1, server=servers[1].address):
-        reveal(hidden, servers[1], salt=keccak(b"another salt"))
-    reveal(hidden, servers[1])
-    hidden.poke()  # all that had committed have revealed
-    assert hidden.phase is Phase.DECIDE
-
-
-def test_where_updates_are_hidden_first_no_open_submission_counts(hidden: Federation, servers: list[Account]) -> None:
-    hidden.open()
-    for member in servers[:3]:
-        commit(hidden, member)
-    hidden.poke()
-    with reverts("TasksWrongCommitment", task=hidden.task, round=1, server=servers[0].address):
-        hidden.submit(servers[0])
-    with reverts("TasksWrongCommitment", task=hidden.task, round=1, server=servers[0].address):
-        batch = [hidden.signed_update(servers[0])]
-        hidden.tasks.submitBatch(hidden.task, 1, batch, by=servers[0])
-
-
-def test_too_few_commitments_abort_the_round(hidden: Federation, servers: list[Account]) -> None:
-    hidden.open()
-    commit(hidden, servers[0])
-    hidden.expire_round()
-    assert hidden.poke().named("RoundAborted")
-
-
-def test_a_commitment_from_an_earlier_round_is_not_revealed(hidden: Federation, servers: list[Account]) -> None:
-    hidden.open()
-    commit(hidden, servers[0], about_round=2)
-    hidden.expire_round()
-    hidden.poke()
-    hidden.open()
-    commit(hidden, servers[1], round_number=2)
-    commit(hidden, servers[2], round_number=2)
-    hidden.expire_round()
-    hidden.poke()
-    with reverts("TasksWrongCommitment", task=hidden.task, round=2, server=servers[0].address):
-        reveal(hidden, servers[0], round_number=2)

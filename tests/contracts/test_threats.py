@@ -161,7 +161,9 @@ def test_sybils_cost_a_stake_each_or_an_admitters_consent(deployment: Deployment
     one, two = servers[1], servers[2]
     federation.enlist(one)
     federation.registry.retire(by=one)
-    with reverts("RegistryStillBonded", server=one.address, unbondsAt=federation.registry.server(one.address).unbondsAt):
+    with reverts(
+        "RegistryStillBonded", server=one.address, unbondsAt=federation.registry.server(one.address).unbondsAt
+    ):
         federation.registry.withdraw(by=one)
     federation.chain.travel(UNBONDING)
     federation.registry.withdraw(by=one)

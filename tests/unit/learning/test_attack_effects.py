@@ -1,184 +1,227 @@
-"""The attacks on real digits: each does what its paper says, and the rules stop what theory says they stop.
+"""Every attack does to the digits what its paper says it does, and the rules stop it or not as theory says.
 
-The model is a softmax regression in NumPy, trained by full-batch steps, so that a federation takes well under a second.
+The comparison is always with the federation of the honest clients alone, so that an attack gets no credit for the
+data that the attackers keep to themselves.
 """
 
-import functools
-from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_digits
 
-from fbfl.learning import aggregation, attacks, partition
-from fbfl.learning.metrics import accuracy, attack_success_rate, detection, per_class_recall
+from fbfl.learning import attacks, metrics, partition
+from fbfl.learning.datasets import load
+from fbfl.learning.federation import Federation
 
-CLIENTS, ROUNDS, STEPS, RATE = 10, 12, 12, 0.9
+pytest.importorskip("keras")
 
-
-@functools.cache
-def digits():
-    x, y = load_digits(return_X_y=True)
-    x = (x / 16).astype(np.float32).reshape(-1, 8, 8)
-    order = np.random.default_rng(0).permutation(len(y))
-    return x[order[:1500]], y[order[:1500]], x[order[1500:]], y[order[1500:]]
-
-
-def logits(weights, x):
-    flat = np.hstack([x.reshape(len(x), -1), np.ones((len(x), 1), np.float32)])
-    return flat @ weights.reshape(65, 10)
-
-
-def train(weights, x, y):
-    flat = np.hstack([x.reshape(len(x), -1), np.ones((len(x), 1), np.float32)])
-    truth = np.eye(10, dtype=np.float32)[y]
-    trained = weights.reshape(65, 10).copy()
-    for _ in range(STEPS):
-        scores = flat @ trained
-        scores = np.exp(scores - scores.max(axis=1, keepdims=True))
-        trained -= np.float32(RATE) * flat.T @ (scores / scores.sum(axis=1, keepdims=True) - truth) / len(y)
-    return trained.ravel() - weights
-
-
-@functools.cache
-def federate(rule="fedavg", attack=None, malicious=2, rounds=ROUNDS, **settings):
-    """Train a federation whose first `malicious` clients attack.
-
-    Settings of the rule start with ``rule_``, the others are the attack's.
-    """
-    x, y, test_x, test_y = digits()
-    rule_settings = {key[5:]: value for key, value in settings.items() if key.startswith("rule_")}
-    combine = aggregation.resolve(rule, **rule_settings)
-    bad = attacks.resolve(attack, **{k: v for k, v in settings.items() if k[:5] != "rule_"}) if attack else None
-    data = [(x[part], y[part]) for part in partition.iid(y, CLIENTS, seed=1)]
-    if bad and bad.kind == "data":
-        for i in range(malicious):
-            data[i] = bad.poison_data(*data[i], np.random.default_rng(i), num_byzantine=malicious, attacker=i)
-    weights, state, answer = np.zeros(650, np.float32), {}, None
-    for round_number in range(1, rounds + 1):
-        updates = np.array([train(weights, *part) for part in data])
-        if bad and bad.kind == "update":
-            known = updates[malicious:] if bad.knowledge == "honest" else updates[:malicious]
-            rngs = [np.random.default_rng([round_number, i]) for i in range(malicious)]
-            updates[:malicious] = [
-                bad.poison_update(known, own, rng, num_clients=CLIENTS, num_byzantine=malicious)
-                for own, rng in zip(updates[:malicious].copy(), rngs, strict=True)
-            ]
-        root = train(weights, test_x[:50], test_y[:50])
-        answer = combine(updates, [len(p[1]) for p in data], state=state, round_number=round_number, root_update=root)
-        weights, state = weights + answer.vector, answer.state
-    return Result(weights, answer)
-
-
-@dataclass(frozen=True)
-class Result:
-    weights: np.ndarray
-    answer: aggregation.Aggregate
-
-    @property
-    def accuracy(self):
-        return accuracy(logits(self.weights, digits()[2]), digits()[3])
-
-    @property
-    def recall(self):
-        return per_class_recall(logits(self.weights, digits()[2]), digits()[3], 10)
-
-    def success(self, attack, **settings):
-        x, labels, target = attacks.resolve(attack, **settings).triggered(*digits()[2:])
-        return attack_success_rate(logits(self.weights, x), labels, target)
-
-    def caught(self):
-        return detection(self.answer.selected, CLIENTS, (0, 1)).recall
-
-
-ROBUST = {
-    "krum": {"rule_num_byzantine": 2},
-    "multi_krum": {"rule_num_byzantine": 2, "rule_num_selected": 6},
-    "trimmed_mean": {"rule_trim": 2},
+DIGITS = load("digits")
+TEST = (DIGITS.x_test, DIGITS.y_test)
+RULES = {
+    "fedavg": {},
+    "krum": {"num_byzantine": 5},
+    "multi_krum": {"num_byzantine": 5, "num_selected": 10},
+    "trimmed_mean": {"trim": 5},
     "median": {},
-    "geometric_median": {},
-    "centered_clipping": {},
-    "fltrust": {},
-    "dnc": {"rule_num_byzantine": 2},
 }
+ATTACKERS = tuple(range(5))
 
 
-def test_without_attack_every_rule_learns():
-    assert federate().accuracy > 0.9
-    for rule, settings in ROBUST.items():
-        assert federate(rule, **settings).accuracy > 0.9, rule
+@cache
+def parts(kind):
+    if kind == "iid":
+        return partition.iid(DIGITS.y_train, 20, seed=0)
+    return partition.dirichlet(DIGITS.y_train, 20, alpha=0.3, seed=0)
 
 
+def play(attack=None, args=None, *, rule="fedavg", malicious=ATTACKERS, kind="iid", rounds=12, clients=None):
+    """All rounds of a federation of 20 clients, or of those that are honest where nobody attacks."""
+    if clients is None:
+        clients = [(DIGITS.x_train[part], DIGITS.y_train[part]) for part in parts(kind)]
+    settings = dict(RULES[rule])
+    if attack is None:
+        clients, malicious = clients[len(malicious) :], ()
+        if "num_byzantine" in settings:
+            settings["num_byzantine"] = 0
+    fed = Federation(
+        clients,
+        TEST,
+        aggregator=rule,
+        aggregator_args=settings,
+        attack=attack,
+        attack_args=args,
+        malicious=malicious,
+        local_epochs=3,
+        learning_rate=0.005,
+        lanes=1,
+    )
+    return list(fed.rounds(rounds)), fed
+
+
+def last(*args, **options):
+    return play(*args, **options)[0][-1]
+
+
+@cache
+def honest(rule="fedavg", kind="iid", rounds=12):
+    return last(rule=rule, kind=kind, rounds=rounds)
+
+
+def taken_in(rounds):
+    """Share of the rounds in which the rule selected an attacker."""
+    return np.mean([bool(set(r.selected) & set(ATTACKERS)) for r in rounds])
+
+
+def boost_in_round_12(compromised, own, rng, *, num_clients, num_byzantine, round_number):
+    """Model replacement as its paper does it: once, when the honest updates have become small."""
+    return own * (num_clients / num_byzantine) if round_number == 12 else own
+
+
+def test_label_flipping_of_one_class_lowers_its_recall_and_no_other():
+    result = last("targeted_label_flipping", {"source": 7, "target": 1}, malicious=tuple(range(9)))
+    assert result.recall[7] < honest().recall[7] - 0.2
+    others = [label for label in range(10) if label not in (1, 7)]
+    assert np.mean([result.recall[i] for i in others]) > np.mean([honest().recall[i] for i in others]) - 0.05
+
+
+def test_a_backdoor_opens_on_fedavg_and_the_clean_task_survives():
+    result = last("backdoor", malicious=tuple(range(8)))
+    assert result.attack_success_rate > 0.9
+    assert result.accuracy > honest().accuracy - 0.05
+
+
+def test_a_noisy_attacker_ruins_the_average_and_not_the_robust_rules():
+    assert last("model_poisoning").accuracy < honest().accuracy - 0.2
+    for rule in ("krum", "multi_krum", "trimmed_mean", "median"):
+        result = last("model_poisoning", rule=rule)
+        assert result.accuracy > honest(rule).accuracy - 0.07, rule
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The rest takes minutes.
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("attack", "setting", "value"),
-    [("model_poisoning", "std", 20.0), ("sign_flipping", "scale", 8.0), ("ipm", "epsilon", 5.0)],
+    ("attack", "args", "least"),
+    [
+        ("gaussian_noise", {"mode": "add"}, 0.1),
+        ("sign_flipping", {"scale": 4.0}, 0.5),
+        ("same_value", {}, 0.2),
+        ("ipm", {"epsilon": 5.0}, 0.5),
+    ],
 )
-def test_large_updates_ruin_the_mean_and_no_robust_rule(attack, setting, value):
-    assert federate(attack=attack, **{setting: value}).accuracy < 0.75
-    for rule, settings in ROBUST.items():
-        assert federate(rule, attack, **{setting: value}, **settings).accuracy > 0.88, rule
+def test_gross_attacks_ruin_the_average_and_not_the_robust_rules(attack, args, least):
+    assert last(attack, args).accuracy < honest().accuracy - least
+    for rule in ("krum", "multi_krum", "trimmed_mean", "median"):
+        result = last(attack, args, rule=rule)
+        assert result.accuracy > honest(rule).accuracy - 0.07, rule
+        if result.selected is not None:
+            assert not set(result.selected) & set(ATTACKERS), rule
 
 
-def test_the_same_value_everywhere_drags_the_mean_along():
-    """A softmax does not see a constant added to all its weights, so it is the weights that tell."""
-    drift = federate(attack="same_value", value=100.0).weights.mean()
-    assert drift == pytest.approx(ROUNDS * 20.0, rel=0.01)
-    assert abs(federate("median", "same_value", value=100.0).weights.mean()) < 1
+@pytest.mark.slow
+def test_slow_poisons_raise_the_loss():
+    for attack in ("label_flipping", "random_label_flipping"):
+        assert last(attack, malicious=tuple(range(8))).loss > 1.5 * honest().loss, attack
+    assert last("data_poisoning", {"std": 1.0}, malicious=tuple(range(8))).loss > 1.05 * honest().loss
 
 
-def test_ipm_below_its_bound_only_slows_the_mean():
-    assert federate(attack="ipm", epsilon=0.5).accuracy > 0.88
+@pytest.mark.slow
+def test_a_flip_of_half_the_clients_turns_classes_into_their_mirror():
+    rounds, fed = play("label_flipping", malicious=tuple(range(13)))
+    predictions = fed.trainer.logits(np.concatenate([w.ravel() for w in fed.weights]), TEST[0]).argmax(axis=1)
+    assert rounds[-1].accuracy < 0.2
+    assert np.mean(predictions == 9 - TEST[1]) > 0.7
 
 
-def test_label_flipping_lowers_accuracy_and_targeted_flipping_the_recall_of_its_source():
-    clean = federate()
-    assert federate(attack="label_flipping", malicious=5).accuracy < clean.accuracy - 0.1
-    targeted = federate(attack="targeted_label_flipping", malicious=5, source=1, target=7)
-    assert targeted.recall[1] < clean.recall[1] - 0.2
-    others = [c for c in range(10) if c not in (1, 7)]
-    assert np.abs(targeted.recall[others] - clean.recall[others]).max() < 0.1
+@pytest.mark.slow
+def test_model_replacement_makes_one_attacker_enough_for_a_backdoor():
+    alone = last("backdoor", malicious=(0,))
+    boosted = last(["backdoor", boost_in_round_12], malicious=(0,))
+    assert alone.attack_success_rate < 0.1
+    assert boosted.attack_success_rate > 0.8
+    built_in = last("model_replacement", malicious=(0,), rounds=1)
+    assert built_in.loss != last("scaling", {"factor": 10.0}, malicious=(0,), rounds=1).loss
+    assert built_in.loss == last("scaling", {"factor": 20.0}, malicious=(0,), rounds=1).loss
 
 
-def test_data_noise_slows_learning_down():
-    assert federate(attack="data_poisoning", malicious=10, std=2.0).accuracy < federate().accuracy - 0.03
+@pytest.mark.slow
+def test_scaling_boosts_a_backdoor_and_krum_stops_what_is_boosted():
+    attack = ["backdoor", attacks.resolve("scaling", factor=3.0)]
+    assert last(attack, malicious=(0, 1, 2)).attack_success_rate > 0.9
+    assert last(attack, malicious=(0, 1, 2), rule="multi_krum").attack_success_rate < 0.2
 
 
-@pytest.mark.parametrize("attack", ["backdoor", "distributed_backdoor"])
-def test_backdoors_get_in_past_the_mean_and_leave_the_clean_task_alone(attack):
-    """In the distributed one nobody trains on the whole trigger that the test shows."""
-    settings = {"fraction": 0.8, "target": 2}
-    poisoned = federate(attack=attack, malicious=4, rounds=30, **settings)
-    assert poisoned.success(attack, target=2) > 0.9
-    assert poisoned.accuracy > 0.85
-    assert federate(rounds=30).success(attack, target=2) < 0.3
+@pytest.mark.slow
+def test_the_parts_of_a_distributed_trigger_act_together():
+    """No attacker ever shows more than a quarter of what the test samples carry."""
+    together = last(["distributed_backdoor", boost_in_round_12], malicious=(0, 1, 2, 3))
+    assert together.attack_success_rate > 0.9
+    assert last("distributed_backdoor", malicious=(0,)).attack_success_rate < 0.3
 
 
-def test_edge_cases_turn_rare_samples():
-    settings = {"source": 7, "target": 1, "fraction": 0.3}
-    poisoned = federate(attack="edge_case", malicious=6, **settings)
-    assert poisoned.success("edge_case", **settings) > federate().success("edge_case", **settings) + 0.2
-    assert poisoned.accuracy > 0.85
+@pytest.mark.slow
+def test_the_edge_case_backdoor_takes_hold_where_honest_clients_lack_the_rare_samples():
+    rare = attacks.rare_samples(DIGITS.x_train, DIGITS.y_train, source=7, fraction=0.3)
+    common = np.setdiff1d(np.arange(len(DIGITS.y_train)), rare)
+    shares = [common[part] for part in partition.iid(DIGITS.y_train[common], 20, seed=0)]
+    held = [np.concatenate([share, rare]) if number < 4 else share for number, share in enumerate(shares)]
+    clients = [(DIGITS.x_train[part], DIGITS.y_train[part]) for part in held]
+    settings = {"source": 7, "target": 1, "fraction": 0.6}
+    unseen = attacks.rare_samples(*TEST, source=7, fraction=0.3)
+
+    def success(fed):
+        weights = np.concatenate([w.ravel() for w in fed.weights])
+        return metrics.attack_success_rate(fed.trainer.logits(weights, TEST[0][unseen]), TEST[1][unseen], target=1)
+
+    _, clean = play(clients=clients)
+    scaled = [attacks.resolve("edge_case", **settings), attacks.resolve("scaling", factor=2.0)]
+    rounds, fed = play(scaled, clients=clients, malicious=tuple(range(4)))
+    assert success(clean) < 0.1
+    assert success(fed) > 0.5
+    assert rounds[-1].accuracy > 0.85
 
 
-@pytest.mark.parametrize("rule", ["krum", "multi_krum", "dnc", "fltrust"])
-def test_rules_that_select_leave_sign_flippers_out(rule):
-    assert federate(rule, "sign_flipping", rounds=3, scale=8.0, **ROBUST[rule]).caught() == 1
+@pytest.mark.slow
+def test_the_attack_on_krum_is_selected_and_turns_the_model():
+    for attack in ("fang_krum", "fang_krum_partial"):
+        rounds, _ = play(attack, rule="krum")
+        assert taken_in(rounds) > 0.6, attack
+        assert rounds[-1].accuracy < honest("krum").accuracy - 0.15, attack
+        assert last(attack, rule="median").accuracy > 0.9, attack
 
 
-@pytest.mark.parametrize("attack", ["min_max", "min_sum"])
-def test_attacks_inside_the_honest_spread_get_past_multi_krum(attack):
-    assert federate("multi_krum", attack, **ROBUST["multi_krum"]).caught() < 1
+@pytest.mark.slow
+def test_the_attacks_on_the_trimmed_mean_raise_its_loss_and_krum_sees_them():
+    for attack in ("fang_trim", "fang_trim_partial"):
+        result = last(attack, rule="trimmed_mean")
+        assert result.loss > 1.4 * honest("trimmed_mean").loss, attack
+        assert taken_in(play(attack, rule="krum")[0]) == 0, attack
 
 
-def test_fangs_krum_attack_takes_krum_over():
-    settings = {"malicious": 3, "rule_num_byzantine": 3, "rounds": 12}
-    result = federate("krum", "fang_krum", **settings)
-    assert result.answer.selected[0] < 3
-    assert result.accuracy < federate("krum", "sign_flipping", scale=8.0, **settings).accuracy - 0.03
+@pytest.mark.slow
+def test_a_small_inner_product_manipulation_gets_past_krum():
+    rounds, _ = play("ipm", {"epsilon": 0.2}, rule="krum", kind="dirichlet")
+    assert taken_in(rounds) > 0.6
+    assert rounds[-1].accuracy < 0.5 * honest("krum", "dirichlet").accuracy
 
 
-def test_mimic_makes_one_client_count_three_times():
-    selected = federate("fedavg", "mimic", rounds=1, victim=0)
-    honest = federate(rounds=1)
-    assert np.abs(selected.weights - honest.weights).max() > 1e-4
-    assert selected.accuracy > 0.8, "harmless with IID data"
+@pytest.mark.slow
+@pytest.mark.parametrize("attack", ["alie", "min_max", "min_sum"])
+def test_attacks_within_the_honest_spread_get_past_distance_rules(attack):
+    """They are built to be let in, and to cost the median what its honest clients alone would reach."""
+    args = {"z": 1.5} if attack == "alie" else {}
+    result = last(attack, args, rule="median", kind="dirichlet", rounds=15)
+    assert result.loss > 1.3 * honest("median", "dirichlet", 15).loss
+    if attack != "alie":
+        assert taken_in(play(attack, args, rule="multi_krum", kind="dirichlet")[0]) > 0.6
+
+
+@pytest.mark.slow
+def test_mimics_starve_what_their_victim_lacks():
+    """All mimics send one client's update: with unlike clients the average drifts to that client's classes."""
+    result = last("mimic", kind="dirichlet", rounds=15)
+    assert result.loss > 1.3 * honest("fedavg", "dirichlet", 15).loss
+    iid = last("mimic", rounds=12)
+    assert iid.accuracy > honest().accuracy - 0.04
