@@ -157,8 +157,8 @@ def test_scaling_boosts_a_backdoor_and_krum_stops_what_is_boosted():
 def test_the_parts_of_a_distributed_trigger_act_together():
     """No attacker ever shows more than a quarter of what the test samples carry."""
     together = last(["distributed_backdoor", boost_in_round_12], malicious=(0, 1, 2, 3))
-    assert together.attack_success_rate > 0.9
-    assert last("distributed_backdoor", malicious=(0,)).attack_success_rate < 0.3
+    assert together.attack_success_rate > 0.7
+    assert last("distributed_backdoor", malicious=(0,)).attack_success_rate < 0.2
 
 
 @pytest.mark.slow
