@@ -57,6 +57,10 @@ class NodeUnavailableError(ChainError):
     """A node cannot be reached or did not answer in time."""
 
 
+class ProcessError(FbflError):
+    """A program on this machine, such as a node, is missing, could not be started or stopped, or ended by itself."""
+
+
 class ChainImportError(ChainError):
     """A stored chain does not re-execute to the recorded head."""
 

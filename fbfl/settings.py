@@ -5,7 +5,6 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from fbfl.errors import InvalidInputError
@@ -15,7 +14,6 @@ STORES = ("local", "ipfs")
 MAX_SERVERS = 240
 
 Arguments = Mapping[str, object]
-_NONE: Arguments = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -28,26 +26,39 @@ class RunSettings:
     """MEC servers: the FL clients and the members of the committee."""
     devices: int = 20
     """Local devices of all servers together; device d is attached to server d mod `servers`."""
-    dataset: str = "mnist"
-    """`mnist`, `mnist-5k`, `fashion-mnist`, `digits`, or the path of an .npz file."""
+    dataset: str | None = None
+    """`mnist`, `mnist-5k`, `fashion-mnist`, `digits`, or the path of an .npz file; by default `mnist`, or `mnist-5k`
+    where that can be had neither from disk nor from the network."""
     partition: str = "iid"
     """How the samples are split among the servers."""
-    partition_args: Arguments = field(default=_NONE)
+    partition_args: Arguments = field(default_factory=dict)
     """Parameters of the partition."""
     model: str = "mlp"
     """`mlp`, `2nn`, `cnn`, or `package.module:function` that returns a Keras model."""
     aggregator: str = "fedavg"
     """The aggregation rule: a name or `package.module:function`."""
-    aggregator_args: Arguments = field(default=_NONE)
+    aggregator_args: Arguments = field(default_factory=dict)
     """Parameters of the rule."""
     attack: str | None = None
     """What the malicious servers do: a name or `package.module:function`; none by default."""
-    attack_args: Arguments = field(default=_NONE)
+    attack_args: Arguments = field(default_factory=dict)
     """Parameters of the attack."""
     malicious: int = 0
     """The first so many servers are malicious."""
     consensus: str = "pow"
     """`pow`, `pbft` or `ethash`."""
+    liars: int = 0
+    """The first so many servers lie in every phase of the consensus: they propose wrong models and vote for them."""
+    signatures: bool = False
+    """Servers sign their updates and votes, and one transaction records many of them."""
+    commit_reveal: bool = False
+    """Servers commit to their updates before anybody shows one."""
+    stake: int = 10**18
+    """Wei that each server has at stake."""
+    reward: int = 10**16
+    """Wei that the owner pays for a final round: a fifth to the leader, the rest by samples to the included updates."""
+    nodes: int = 3
+    """Full nodes of the embedded ethash network; each executes and verifies every block."""
     network: str = "eth-tester"
     """`eth-tester`, `ganache`, `anvil`, `geth`, or a JSON-RPC URL."""
     store: str = "local"
@@ -64,9 +75,9 @@ class RunSettings:
     """Everything random follows from it."""
 
     def __post_init__(self) -> None:
-        for name in ("rounds", "servers", "devices", "local_epochs", "batch_size"):
+        for name in ("rounds", "servers", "devices", "local_epochs", "batch_size", "nodes"):
             _at_least(name, getattr(self, name), 1)
-        for name in ("malicious", "seed"):
+        for name in ("malicious", "liars", "stake", "reward", "seed"):
             _at_least(name, getattr(self, name), 0)
         if self.servers > MAX_SERVERS:
             raise InvalidInputError(f"servers is {self.servers}; allowed: 1 to {MAX_SERVERS}")
@@ -74,6 +85,8 @@ class RunSettings:
             raise InvalidInputError(f"devices is {self.devices}; allowed: at least one per server ({self.servers})")
         if self.malicious > self.servers:
             raise InvalidInputError(f"malicious is {self.malicious}; allowed: 0 to {self.servers} (servers)")
+        if self.liars > self.servers:
+            raise InvalidInputError(f"liars is {self.liars}; allowed: 0 to {self.servers} (servers)")
         if self.malicious and self.attack is None:
             raise InvalidInputError(f"malicious is {self.malicious} but no attack is named; allowed: attack = NAME")
         if self.seed >= 2**63:
@@ -103,7 +116,7 @@ def read(path: Path | None, options: Mapping[str, object]) -> RunSettings:
     for name, value in values.items():
         if name not in fields:
             raise InvalidInputError(f"--config {path}: unknown key {name!r}; allowed: {', '.join(fields)}")
-        _check_type(f"--config {path}: {name}", str(fields[name].type), value)
+        _check_type(f"--config {path}: {name}", fields[name].type, value)
     values.update(options)
     return RunSettings(**values)  # type: ignore[arg-type]  # checked above
 
@@ -116,19 +129,20 @@ def as_dict(settings: RunSettings) -> dict[str, Any]:
     }
 
 
-_TYPES: dict[str, tuple[type, ...]] = {
-    "int": (int,),
-    "str": (str,),
-    "str | None": (str,),
-    "float | None": (float, int),
-    "Arguments": (dict,),
+_KINDS: dict[object, tuple[tuple[type, ...], str]] = {
+    int: ((int,), "a whole number"),
+    bool: ((bool,), "true or false"),
+    str: ((str,), "a text"),
+    str | None: ((str,), "a text"),
+    float | None: ((float, int), "a number"),
+    Arguments: ((dict,), "a table"),
 }
 
 
-def _check_type(name: str, expected: str, value: object) -> None:
-    if not isinstance(value, _TYPES[expected]) or isinstance(value, bool):
-        allowed = {"Arguments": "a table", "float | None": "a number", "str | None": "a text", "str": "a text"}
-        raise InvalidInputError(f"{name} is {value!r}; allowed: {allowed.get(expected, 'a whole number')}")
+def _check_type(name: str, expected: object, value: object) -> None:
+    types, allowed = _KINDS[expected]
+    if not isinstance(value, types) or (isinstance(value, bool) and expected is not bool):
+        raise InvalidInputError(f"{name} is {value!r}; allowed: {allowed}")
 
 
 def _at_least(name: str, value: int, least: int) -> None:

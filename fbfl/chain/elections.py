@@ -4,8 +4,9 @@ from typing import Protocol
 
 from eth_abi import encode  # type: ignore[attr-defined]  # exported at run time
 
+from fbfl.chain.headers import header_rlp
 from fbfl.chain.ledger import Ledger, Task, TaskState
-from fbfl.chain.pow import Puzzle, search
+from fbfl.chain.pow import Puzzle, Slices
 
 
 class Election(Protocol):
@@ -14,37 +15,43 @@ class Election(Protocol):
     def proof(self, state: TaskState) -> bytes | None:
         """What entitles the server to propose in the current view; None while nothing does."""
 
+    def stand_down(self) -> None:
+        """Somebody has proposed: what is still going on here is in vain."""
+
+
+class Solver(Protocol):
+    """Searches for the solution of one puzzle at a time; see `fbfl.chain.pow`."""
+
+    def attempt(self, puzzle: Puzzle) -> int | None:
+        """Go on with this puzzle for a while; its solution, if there is one by now."""
+
+    def stop(self) -> None:
+        """Give the current puzzle up."""
+
 
 class PuzzleElection:
-    """`PowPuzzle`: whoever solves the puzzle first. Each call tries a bounded number of nonces."""
+    """`PowPuzzle`: whoever solves the puzzle first."""
 
-    def __init__(self, ledger: Ledger, task: Task, server: str, nonces_per_call: int = 256) -> None:
+    def __init__(self, ledger: Ledger, task: Task, server: str, solver: Solver | None = None) -> None:
         self._ledger = ledger
         self._task = task
         self._server = server
-        self._nonces_per_call = nonces_per_call
+        self._solver = solver or Slices()
         self._puzzle: Puzzle | None = None
-        self._next_nonce = 0
-        self.hashes = 0
-        """Hashes tried so far."""
 
     def proof(self, state: TaskState) -> bytes | None:
         """The nonce, ABI-encoded, once it is found."""
-        puzzle = self._current(state)
-        nonce = search(puzzle, self._next_nonce, self._nonces_per_call)
-        tried = self._nonces_per_call if nonce is None else nonce + 1 - self._next_nonce
-        self.hashes += tried
-        self._next_nonce += tried
-        if nonce is None:
-            return None
-        self._next_nonce = nonce  # the same answer again, should the proposal not reach the chain
-        return encode(["uint256"], [nonce])
+        nonce = self._solver.attempt(self._current(state))
+        return None if nonce is None else encode(["uint256"], [nonce])
+
+    def stand_down(self) -> None:
+        """End the search."""
+        self._solver.stop()
 
     def _current(self, state: TaskState) -> Puzzle:
         at = self._puzzle
         if at is None or (at.round, at.view, at.accumulator) != (state.round, state.decision.view, state.accumulator):
             contract = self._ledger.consensus["pow"]
-            self._next_nonce = 0
             self._puzzle = at = Puzzle(
                 chain_id=self._ledger.chain_id,
                 contract=contract.address,
@@ -68,9 +75,48 @@ class RotatingElection:
         """Nothing to show but who one is."""
         return b"" if state.decision.leader == self._server else None
 
+    def stand_down(self) -> None:
+        """Nothing goes on between two calls."""
+
+
+class MinedElection:
+    """`EthashElection`: the member whose node mined the electing block, shown by its header."""
+
+    def __init__(self, ledger: Ledger, task: Task, server: str) -> None:
+        self._ledger = ledger
+        self._task = task
+        self._server = server
+
+    def proof(self, state: TaskState) -> bytes | None:
+        """The electing block's header, once it has its confirmations, if it elects this server or nobody."""
+        contract = self._ledger.consensus["ethash"]
+        electing, from_block = contract.functions.electionOf(self._task.id, state.decision.view).call()
+        next_block = self._ledger.w3.eth.block_number + 1
+        if next_block < from_block:
+            return None
+        if next_block > electing + PROOF_WINDOW:
+            return b""
+        block = self._ledger.w3.eth.get_block(electing)
+        miner = block["miner"]
+        elected = miner in self._ledger.seats(self._task.id, state.round) and not self._is_barred(state, miner)
+        return None if elected and miner != self._server else header_rlp(block)
+
+    def stand_down(self) -> None:
+        """Nothing goes on between two calls."""
+
+    def _is_barred(self, state: TaskState, server: str) -> bool:
+        events = self._ledger.round_events(self._task.id, state.round, "ProposerBarred")
+        return any(event.args["proposer"] == server for event in events)
+
+
+PROOF_WINDOW = 200
+"""`EthashElection.PROOF_WINDOW`: blocks after which a proof is no longer waited for."""
+
 
 def election_of(ledger: Ledger, task: Task, server: str) -> Election:
     """The election of a task as one server takes part in it."""
     if task.consensus == "pow":
         return PuzzleElection(ledger, task, server)
+    if task.consensus == "ethash":
+        return MinedElection(ledger, task, server)
     return RotatingElection(server)

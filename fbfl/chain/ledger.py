@@ -5,18 +5,18 @@ One `Ledger` reads through one node. What it caches is a pure function of the he
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
 from typing import Any
 
-from eth_hash.auto import keccak
 from web3 import Web3
 from web3.contract import Contract
 
 from fbfl.chain.artifacts import load_artifact
 from fbfl.chain.digests import Domain, from_short_text
+from fbfl.chain.headers import proof_of_work
 from fbfl.chain.logs import Event, LogScanner
 from fbfl.errors import InvalidInputError
 from fbfl.storage.store import Reference
@@ -117,6 +117,7 @@ class TaskState:
     committed: int
     submitted: int
     missing: int
+    """Bitmap of the seats whose updates the next proposal leaves out."""
     accumulator: bytes
     model: Reference
     proposal: Proposal
@@ -148,9 +149,9 @@ class Ledger:
         self.tasks = _contract(w3, "FederatedTasks", addresses)
         self.registry = _contract(w3, "MECRegistry", addresses)
         self.rewards = _contract(w3, "RewardPool", addresses)
-        self.consensus = {name: _contract(w3, c, addresses) for name, c in CONSENSUS_CONTRACTS.items()}
-        contracts = [self.tasks, self.registry, self.rewards, *self.consensus.values()]
-        self._scanner = LogScanner(w3, contracts, start_block=start_block)
+        self.consensus = {n: _contract(w3, c, addresses) for n, c in CONSENSUS_CONTRACTS.items() if c in addresses}
+        contracts = (self.tasks, self.registry, self.rewards, *self.consensus.values())
+        self._scanner = LogScanner(w3, {each.address: each.abi for each in contracts}, start=start_block)
         self._events: list[Event] = []
         self._events_of_round: dict[tuple[int, int], list[Event]] = {}
         self._scanned: tuple[int, bytes] | None = None
@@ -160,6 +161,11 @@ class Ledger:
     def chain_id(self) -> int:
         """The chain's id."""
         return self.w3.eth.chain_id
+
+    @cached_property
+    def has_proof_of_work(self) -> bool:
+        """Whether the chain's newest blocks carry valid ethash seals; without them, an ethash election is a mock."""
+        return proof_of_work(self.w3)
 
     def domain(self, task: int) -> Domain:
         """Where digests of this task hold."""
@@ -222,7 +228,7 @@ class Ledger:
                         payload=Reference(entry["digest"], entry["size"]),
                         samples=entry["samples"],
                         block=event.block,
-                        transaction=event.transaction,
+                        transaction="0x" + event.transaction.hex(),
                     )
                 )
         return updates
@@ -241,25 +247,25 @@ class Ledger:
                 seats.pop(event.args["server"], None)
         return seats
 
-    def transact_contracts(self) -> Sequence[Contract]:
-        """All contracts of the deployment."""
-        return [self.tasks, self.registry, self.rewards, *self.consensus.values()]
-
     def _refresh(self) -> None:
         head = self.w3.eth.get_block("latest")
         key = (head["number"], bytes(head["hash"]))
         if key == self._scanned:
             return
-        for event in self._scanner.scan():
+        scan = self._scanner.scan()
+        if scan.rewound_to is not None:
+            self._forget(scan.rewound_to)
+        for event in scan.events:
             self._events.append(event)
             if "task" in event.args and "round" in event.args:
                 self._events_of_round.setdefault((event.args["task"], event.args["round"]), []).append(event)
         self._scanned = key
 
-
-def rule_params_hash(task: Task) -> bytes:
-    """The hash under which the ledger keeps the rule's parameters."""
-    return keccak(task.rule_params)
+    def _forget(self, last_block: int) -> None:
+        """Drop what stood in blocks that are not on the chain any more."""
+        self._events = [event for event in self._events if event.block <= last_block]
+        for key, events in self._events_of_round.items():
+            self._events_of_round[key] = [event for event in events if event.block <= last_block]
 
 
 def _contract(w3: Web3, name: str, addresses: Mapping[str, str]) -> Contract:

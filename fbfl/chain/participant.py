@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from eth_abi import encode  # type: ignore[attr-defined]  # exported at run time
+from eth_hash.auto import keccak
+from web3.contract import Contract
 from web3.types import TxReceipt
 
 from fbfl.chain.digests import short_text
 from fbfl.chain.ledger import Ledger, Stage, TaskState
+from fbfl.chain.signatures import SignedUpdate, SignedVote
 from fbfl.chain.transactions import Sender
 from fbfl.storage.store import Reference
 
@@ -16,6 +19,7 @@ from fbfl.storage.store import Reference
 _SMALL = 200_000
 _MEDIUM = 400_000
 _LARGE = 800_000
+_PER_SIGNATURE = 15_000
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,7 @@ class Participant:
         (created,) = [
             event
             for event in self.ledger.events("TaskCreated")
-            if event.transaction == receipt["transactionHash"].to_0x_hex()
+            if event.transaction == bytes(receipt["transactionHash"])
         ]
         return int(created.args["task"])
 
@@ -171,15 +175,65 @@ class Participant:
     def vote(self, task: int, state: TaskState, stage: Stage, accept: bool) -> TxReceipt:
         """Vote on the proposal of the current view."""
         decision = state.decision
-        consensus = self.ledger.consensus[self.ledger.task(task).consensus]
         arguments = (task, state.round, decision.view, int(stage), decision.proposal, accept)
-        return self._send(consensus.functions.attest(*arguments), _MEDIUM)
+        return self._send(self._consensus(task).functions.attest(*arguments), _MEDIUM)
+
+    def submit_batch(self, task: int, round_number: int, updates: Sequence[SignedUpdate]) -> TxReceipt:
+        """Record updates that their servers signed."""
+        call = self.ledger.tasks.functions.submitBatch(task, round_number, [update.as_tuple() for update in updates])
+        return self._send(call, _SMALL + _PER_SIGNATURE * len(updates))
+
+    def vote_signed(self, task: int, state: TaskState, stage: Stage, votes: Sequence[SignedVote]) -> TxReceipt:
+        """Record votes for the current proposal that members signed."""
+        decision = state.decision
+        signatures = [vote.signature for vote in votes]
+        arguments = (task, state.round, decision.view, int(stage), decision.proposal, signatures)
+        call = self._consensus(task).functions.attestSigned(*arguments)
+        return self._send(call, _MEDIUM + _PER_SIGNATURE * len(votes))
+
+    def report_equivocation(self, task: int, first: SignedVote, second: SignedVote) -> TxReceipt:
+        """Show two votes of one member that exclude each other."""
+        arguments = (first.as_tuple(), first.signature, second.as_tuple(), second.signature)
+        return self._send(self._consensus(task).functions.reportEquivocation(*arguments), _MEDIUM)
 
     # ------------------------------------------------------------ rewards
+
+    def set_reward_terms(self, task: int, per_round: int, leader_share: int, by_samples: bool) -> TxReceipt:
+        """Say once what a final round pays: wei, the leader's part in 1/10,000, and how the rest is divided."""
+        terms = (per_round, leader_share, by_samples)
+        return self._send(self.ledger.rewards.functions.setTerms(task, terms), _SMALL)
 
     def fund_rewards(self, task: int, amount: int) -> TxReceipt:
         """Add wei to a task's rewards."""
         return self._send(self.ledger.rewards.functions.fund(task), _SMALL, amount)
 
+    def settle(self, task: int, round_number: int) -> TxReceipt:
+        """Divide the reward of a final round among its leader and the included updates."""
+        (final,) = self.ledger.round_events(task, round_number, "RoundFinalized")
+        (opened,) = self.ledger.round_events(task, round_number, "RoundOpened")
+        about = self.ledger.task(task)
+        outcome = (
+            final.args["leader"],
+            opened.args["parent"],
+            final.args["missing"],
+            short_text(about.rule),
+            keccak(about.rule_params),
+            final.args["model"],
+            final.args["modelSize"],
+        )
+        updates = [
+            (update.server, update.payload.digest, update.payload.size, update.samples)
+            for update in self.ledger.recorded(task, round_number)
+        ]
+        call = self.ledger.rewards.functions.settle(task, round_number, outcome, updates)
+        return self._send(call, _SMALL + 60_000 * (len(updates) + 1))
+
+    def withdraw_rewards(self) -> TxReceipt:
+        """Take what this account has earned."""
+        return self._send(self.ledger.rewards.functions.withdraw(), _SMALL)
+
+    def _consensus(self, task: int) -> Contract:
+        return self.ledger.consensus[self.ledger.task(task).consensus]
+
     def _send(self, call: Any, gas: int, value: int = 0) -> TxReceipt:
-        return self._sender.send(call, gas=gas, value=value)
+        return self._sender.transact(call, gas=gas, value=value)

@@ -13,21 +13,21 @@ The result is therefore the exact Gram matrix of the rows rounded to 36 bits of 
 24), and every number taken from it is rounded once. A scale per row matters: with one scale for all, a single huge
 malicious update would wipe out the resolution of the honest ones.
 
-Cost: 4 n^2 P multiplications in BLAS, n^2 operations on Python integers, O(n 2048 + n^2) memory.
+Cost: 3 symmetric n^2 P products in BLAS, n^2 operations on Python integers, O(n 2048 + n^2) memory.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 BITS = 18
-MAX_BLOCK = 2**16
-"""Columns per matrix product at most: partial sums stay within 2^(36 + 16)."""
-FLUSH = 2**26
-"""Columns after which 64-bit sums, at most 2^(36 + 26), move into Python integers."""
+MAX_BLOCK = 2**14
+"""Columns per matrix product at most: with |h + l| <= 2^18 + 2^17 partial sums stay below 2^(38 + 14)."""
+FLUSH = 2**24
+"""Columns after which 64-bit sums, below 2^(38 + 24), move into Python integers."""
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.object_]
@@ -82,24 +82,11 @@ class Gram:
 def exact_gram(matrix: npt.NDArray[np.float32]) -> Gram:
     """Return the Gram matrix of finite float32 rows [n, P]."""
     exponents = _exponents(matrix)
-    return Gram(*_assemble(_block_sums(matrix, exponents, None), exponents, exponents))
-
-
-def products_with(matrix: npt.NDArray[np.float32], row: int) -> Floats:
-    """Return the inner products of every row with one of them, each correctly rounded. Cost: n P."""
-    exponents = _exponents(matrix)
-    integers, exponent = _assemble(_block_sums(matrix, exponents, row), exponents, exponents[row : row + 1])
-    return _rounded(integers[:, 0], exponent)
-
-
-def squared_norms(matrix: npt.NDArray[np.float32]) -> Floats:
-    """Return the squared norm of every row, correctly rounded. Cost: n P."""
-    norms = []
-    for row in matrix:
-        exponents = _exponents(row[np.newaxis])
-        integers, exponent = _assemble(_block_sums(row[np.newaxis], exponents, None), exponents, exponents)
-        norms.append(_rounded(integers[0], exponent)[0])
-    return np.array(norms)
+    high, mixed, low = _slice_products(matrix, exponents)
+    integers = (high << 2 * BITS) + (mixed << BITS) + low
+    smallest = min(exponents)
+    shifts = _objects([e - smallest for e in exponents])
+    return Gram((integers << shifts[:, np.newaxis]) << shifts, 2 * smallest - 4 * BITS)
 
 
 def _exponents(matrix: npt.NDArray[np.float32]) -> list[int]:
@@ -110,54 +97,38 @@ def _exponents(matrix: npt.NDArray[np.float32]) -> list[int]:
     return [smallest if e is None else e for e in exponents]
 
 
-def _slices(matrix: npt.NDArray[np.float32], exponents: list[int]) -> Iterator[Floats]:
-    """Yield the slices of a block of columns at a time: n rows h, then n rows l."""
+def _slice_products(matrix: npt.NDArray[np.float32], exponents: list[int]) -> Integers:
+    """Return h_i h_j, h_i l_j + l_i h_j and l_i l_j summed over the columns, [3, n, n].
+
+    The middle one is what (h_i + l_i)(h_j + l_j) has more than the others: three symmetric products, not four halves.
+    """
     n, width = matrix.shape
     size = _block_size(n)
     scale = np.ldexp(1.0, BITS - np.array(exponents))[:, np.newaxis]
-    buffer = np.empty((2 * n, min(size, width)))
+    buffers = np.empty((3, n * min(size, width)))
+    exact = np.zeros((3, n, n), dtype=object)
+    sums = np.zeros((3, n, n), dtype=np.int64)
     for start in range(0, width, size):
         block = matrix[:, start : start + size]
-        both = buffer if block.shape[1] == buffer.shape[1] else np.empty((2 * n, block.shape[1]))
-        high, low = both[:n], both[n:]
-        np.multiply(block, scale, out=low)
-        np.rint(low, out=high)
-        low -= high
+        high, low, both = (buffer[: block.size].reshape(block.shape) for buffer in buffers)
+        np.multiply(block, scale, out=both)
+        np.rint(both, out=high)
+        np.subtract(both, high, out=low)
         low *= 2.0**BITS
         np.rint(low, out=low)
-        yield both
+        np.add(high, low, out=both)
+        for total, part in zip(sums, (high, both, low), strict=True):
+            total += (part @ part.T).astype(np.int64)
+        if (start + size) % FLUSH == 0 or start + size >= width:
+            sums[1] -= sums[0] + sums[2]
+            exact += sums.astype(object)
+            sums[:] = 0
+    return exact
 
 
 def _block_size(n: int) -> int:
     """Return a power of two that keeps the slices of n rows in cache and the products large enough for BLAS."""
     return max(2_048, min(MAX_BLOCK, 1 << max(0, 18 - n.bit_length())))
-
-
-def _block_sums(matrix: npt.NDArray[np.float32], exponents: list[int], row: int | None) -> Integers:
-    """Return the exact inner products of the slices, [2n, 2n], or [2n, 2] with the slices of one row."""
-    n = len(matrix)
-    size = _block_size(n)
-    right = slice(None) if row is None else [row, n + row]
-    exact: Integers | None = None
-    sums: npt.NDArray[np.int64] | None = None
-    for count, both in enumerate(_slices(matrix, exponents), start=1):
-        products = (both @ both[right].T).astype(np.int64)
-        sums = products if sums is None else np.add(sums, products, out=sums)
-        if count * size % FLUSH == 0 or count * size >= matrix.shape[1]:
-            exact = sums.astype(object) if exact is None else exact + sums.astype(object)
-            sums = None
-    assert exact is not None, "a matrix has at least one column"
-    return exact
-
-
-def _assemble(sums: Integers, left: list[int], right: list[int]) -> tuple[Integers, int]:
-    """Join the products of slices into products of rows with one common exponent."""
-    n, m = len(left), len(right)
-    middle = sums[:n, m:] + sums[n:, :m]
-    integers = (sums[:n, :m] << 2 * BITS) + (middle << BITS) + sums[n:, m:]
-    shift_left = _objects([e - min(left) for e in left])
-    shift_right = _objects([e - min(right) for e in right])
-    return (integers << shift_left[:, np.newaxis]) << shift_right, min(left) + min(right) - 4 * BITS
 
 
 def _objects(values: list[int]) -> Integers:

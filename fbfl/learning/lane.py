@@ -54,6 +54,8 @@ class Lane:
         self._generators = [variable.value for variable in model.variables if id(variable) not in exchanged]
         places = {id(variable): place for place, variable in enumerate(model.weights)}
         self._trained_places = [places[id(variable)] for variable in model.trainable_variables]
+        # A variable, since TensorFlow turns division by a constant into a product, which rounds otherwise than NumPy.
+        self._white = tf.Variable(255.0, trainable=False)
         self._optimizer = in_graph(optimizer, model, fused=settings.fused)
         self._initial_state = [tf.identity(variable) for variable in self._optimizer.state]
         self._run = tf.function(self._train_clients, autograph=False)
@@ -105,7 +107,11 @@ class Lane:
             variable.assign(tf.reshape(part, shape))
 
     def _logits(self, x: Any) -> Any:
-        return self._model(_scaled(x), training=False)
+        return self._model(self._scaled(x), training=False)
+
+    def _scaled(self, x: Any) -> Any:
+        """Pixels in [0, 1], whether they are stored as bytes or as floats."""
+        return tf.cast(x, tf.float32) / self._white if x.dtype == tf.uint8 else x
 
     def _train_clients(
         self, x: Any, y: Any, order: Any, sizes: Any, epochs: Any, seeds: Any, learning_rate: Any, start: Any
@@ -137,7 +143,7 @@ class Lane:
         anchors = [anchors[place] for place in self._trained_places]
 
         def step(indices: Any, number: Any) -> Any:
-            gradients = self._gradients(_scaled(tf.gather(x, indices)), tf.gather(y, indices), anchors)
+            gradients = self._gradients(self._scaled(tf.gather(x, indices)), tf.gather(y, indices), anchors)
             self._optimizer.apply(gradients, learning_rate, number)
             return number + 1
 
@@ -173,8 +179,3 @@ class Lane:
                 for gradient, variable, anchor in zip(gradients, self._trained, anchors, strict=True)
             ]
         return list(gradients)
-
-
-def _scaled(x: Any) -> Any:
-    """Pixels in [0, 1], whether they are stored as bytes or as floats."""
-    return tf.cast(x, tf.float32) / 255.0 if x.dtype == tf.uint8 else x

@@ -1,17 +1,18 @@
 """Models by name or from a function of one's own, with weights and names that depend on nothing else in the process."""
 
-import importlib
 import os
 import random
 import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from fbfl.errors import InvalidInputError
+from fbfl.learning import plugins
 from fbfl.randomness import int32_seed
 from fbfl.tensors import ModelSpec, TensorSpec, Vector
 
@@ -86,19 +87,10 @@ def weights_of(model: Any) -> Vector:
 
 
 def _maker(model: Model, input_shape: tuple[int, ...], num_classes: int) -> Callable[[], Any]:
-    if callable(model):
+    if not isinstance(model, str):
         return model
-    if model in NAMES:
-        return lambda: _named(model, input_shape, num_classes)
-    module, colon, function = model.partition(":")
-    if not colon:
-        allowed = f"{', '.join(NAMES)} and package.module:function"
-        raise InvalidInputError(f"unknown model {model!r}: allowed are {allowed}")
-    try:
-        found: Callable[[], Any] = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InvalidInputError(f"model {model!r} cannot be imported: {error}") from error
-    return found
+    named = {name: partial(_named, name, input_shape, num_classes) for name in NAMES}
+    return plugins.resolve("model", model, named, {}, data=0)
 
 
 def _named(name: str, input_shape: tuple[int, ...], num_classes: int) -> Any:

@@ -2,12 +2,21 @@
 
 Each returns one array of sample numbers per client; every sample is used at most once, and the numbers of a client are
 in random order, so that a prefix of them is a fair sample of what the client has.
+
+Partitions that leave sizes to chance (`dirichlet`, `quantity_skew`) take `min_samples`: clients that would get fewer
+are filled up, in ascending order, each sample being the last of the client that has the most at that moment (the
+lowest of several). 0 leaves clients empty as the draw has them.
 """
+
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fbfl.errors import InvalidInputError
+from fbfl.learning import plugins
+from fbfl.learning.noise import Images, add_noise
 from fbfl.randomness import generator
 
 Indices = npt.NDArray[np.int64]
@@ -19,10 +28,163 @@ def iid(labels: npt.ArrayLike, num_clients: int, seed: int) -> list[Indices]:
     return np.array_split(generator(seed, "partition iid").permutation(array.size), num_clients)
 
 
-def _checked(labels: npt.ArrayLike, num_clients: int) -> npt.NDArray[np.int64]:
+def shards(labels: npt.ArrayLike, num_clients: int, shards_per_client: int, seed: int) -> list[Indices]:
+    """Sort by label, cut into equal shards, and give each client so many of them at random.
+
+    McMahan et al. 2017, section 3: 60,000 samples, 100 clients, 2 shards of 300 each, so most clients see two digits.
+    Sizes of shards differ by one at most; all samples are used.
+    """
+    array = _checked(labels, num_clients)
+    count = num_clients * _at_least("shards_per_client", shards_per_client, 1)
+    if count > array.size:
+        raise InvalidInputError(
+            f"shards_per_client = {shards_per_client}: {count} shards need as many samples, there are {array.size}"
+        )
+    rng = generator(seed, "partition shards")
+    # Shuffled before the stable sort, so that the samples of one label are dealt out at random.
+    shuffled = rng.permutation(array.size)
+    pieces = np.array_split(shuffled[np.argsort(array[shuffled], kind="stable")], count)
+    dealt = rng.permutation(count).reshape(num_clients, shards_per_client)
+    return [rng.permutation(np.concatenate([pieces[i] for i in own])) for own in dealt]
+
+
+def dirichlet(labels: npt.ArrayLike, num_clients: int, alpha: float, seed: int, min_samples: int = 1) -> list[Indices]:
+    """Split the samples of each label by shares drawn from Dirichlet(alpha, ..., alpha).
+
+    Hsu, Qi and Brown 2019, "Measuring the Effects of Non-Identical Data Distribution for Federated Visual
+    Classification", and Li et al. 2022 (NIID-Bench), section 4.1. Small alpha: each label with few clients; large
+    alpha: IID. One draw and no retry, so it ends for every alpha; clients that come out short are filled up to
+    `min_samples` (see the module). All samples are used.
+    """
+    array = _checked(labels, num_clients, _at_least("min_samples", min_samples, 0))
+    _positive("alpha", alpha)
+    rng = generator(seed, "partition dirichlet")
+    parts: list[list[Indices]] = [[] for _ in range(num_clients)]
+    for label in np.unique(array):
+        samples = rng.permutation(np.flatnonzero(array == label))
+        cuts = np.rint(np.cumsum(_dirichlet_shares(rng, alpha, num_clients))[:-1] * samples.size).astype(np.int64)
+        for part, piece in zip(parts, np.split(samples, cuts), strict=True):
+            part.append(piece)
+    return _filled_up([rng.permutation(np.concatenate(part)) for part in parts], min_samples)
+
+
+def label_quantity(labels: npt.ArrayLike, num_clients: int, labels_per_client: int, seed: int) -> list[Indices]:
+    """Give each client a fixed number of labels, and split the samples of a label evenly among its clients.
+
+    Li et al. 2022, "Federated Learning on Non-IID Data Silos: An Experimental Study" (NIID-Bench), section 4.1 (#C=k).
+    Client i gets label i mod K and random others, so with K or more clients every label has an owner; samples
+    of labels that nobody owns are left out.
+    """
+    array = _checked(labels, num_clients)
+    kinds = np.unique(array)
+    k = _at_least("labels_per_client", labels_per_client, 1)
+    if k > kinds.size:
+        raise InvalidInputError(f"labels_per_client = {k}: the data have {kinds.size} labels")
+    rng = generator(seed, "partition label quantity")
+    owners: list[list[int]] = [[] for _ in kinds]
+    for client in range(num_clients):
+        first = client % kinds.size
+        others = rng.permutation(np.delete(np.arange(kinds.size), first))[: k - 1]
+        for kind in (first, *others):
+            owners[kind].append(client)
+    parts: list[list[Indices]] = [[] for _ in range(num_clients)]
+    for kind, clients in zip(kinds, owners, strict=True):
+        samples = rng.permutation(np.flatnonzero(array == kind))
+        if clients:
+            for client, piece in zip(clients, np.array_split(samples, len(clients)), strict=True):
+                parts[client].append(piece)
+    return [rng.permutation(np.concatenate(part)) for part in parts]
+
+
+def quantity_skew(
+    labels: npt.ArrayLike, num_clients: int, sigma: float, seed: int, min_samples: int = 1
+) -> list[Indices]:
+    """Deal out IID samples in unequal numbers: sizes proportional to log-normal draws exp(sigma N(0, 1)).
+
+    Li et al. 2022 (NIID-Bench), section 4.3, with the log-normal law of Li et al. 2020 (FedProx), section 5. sigma = 0
+    is `iid`-like; clients that come out short are filled up to `min_samples` (see the module). All samples are used.
+    """
+    array = _checked(labels, num_clients, _at_least("min_samples", min_samples, 0))
+    if not 0 <= sigma < np.inf:
+        raise InvalidInputError(f"sigma = {sigma}: must be finite and not negative")
+    rng = generator(seed, "partition quantity skew")
+    exponents = sigma * rng.standard_normal(num_clients)
+    shares = np.exp(exponents - exponents.max())
+    cuts = np.rint(np.cumsum(shares / shares.sum())[:-1] * array.size).astype(np.int64)
+    return _filled_up(np.split(rng.permutation(array.size), cuts), min_samples)
+
+
+def feature_noise(x: Images, client: int, num_clients: int, variance: float, seed: int) -> Images:
+    """Add Gaussian noise whose variance grows with the client's number: variance * (client + 1) / num_clients.
+
+    Li et al. 2022 (NIID-Bench), section 4.2: the labels are IID, the features are not. The variance is that of values
+    in [0, 1]; uint8 images are noised on that scale. The data type is kept, values stay in range.
+    """
+    if not 0 <= client < num_clients:
+        raise InvalidInputError(f"client = {client}: must be 0 to {num_clients - 1}")
+    if not 0 <= variance < np.inf:
+        raise InvalidInputError(f"variance = {variance}: must be finite and not negative")
+    rng = generator(seed, "feature noise", server=client)
+    return add_noise(x, float(np.sqrt(variance * (client + 1) / num_clients)), rng)
+
+
+PARTITIONS: dict[str, Callable[..., list[Indices]]] = {
+    "iid": iid,
+    "shards": shards,
+    "dirichlet": dirichlet,
+    "label_quantity": label_quantity,
+    "quantity_skew": quantity_skew,
+}
+
+
+def resolve(name: str | Callable[..., Any], **settings: Any) -> plugins.Plugin:
+    """Return the partition of a name of `PARTITIONS`, of ``package.module:function``, or of a function.
+
+    It is called as ``partition(labels, num_clients, seed=seed)``. Unknown and missing settings raise
+    `InvalidInputError`.
+    """
+    return plugins.resolve("partition", name, PARTITIONS, settings, data=2, context=("seed",))
+
+
+def _checked(labels: npt.ArrayLike, num_clients: int, min_samples: int = 1) -> Indices:
     array = np.asarray(labels)
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise InvalidInputError(f"labels must be a flat array of whole numbers, not {array.dtype} {array.shape}")
-    if not 1 <= num_clients <= array.size:
-        raise InvalidInputError(f"num_clients = {num_clients}: must be 1 to {array.size}, the number of samples")
+    if num_clients < 1 or num_clients * max(1, min_samples) > array.size:
+        raise InvalidInputError(
+            f"num_clients = {num_clients}: must be at least 1, and {array.size} samples give each {max(1, min_samples)}"
+        )
     return array.astype(np.int64)
+
+
+def _at_least(name: str, value: int, minimum: int) -> int:
+    if value < minimum:
+        raise InvalidInputError(f"{name} = {value}: must be at least {minimum}")
+    return value
+
+
+def _positive(name: str, value: float) -> None:
+    if not 0 < value < np.inf:
+        raise InvalidInputError(f"{name} = {value}: must be finite and above 0")
+
+
+def _dirichlet_shares(rng: np.random.Generator, alpha: float, count: int) -> npt.NDArray[np.float64]:
+    """Draw from Dirichlet(alpha, ..., alpha) in logarithms, where no alpha underflows.
+
+    A Gamma(a) variable is Gamma(a + 1) U^(1/a), so its logarithm times a is ``ln U + a ln Gamma(a + 1)``. With a tiny
+    alpha the largest takes all, as it should.
+    """
+    uniform = 1 - rng.random(count)
+    scaled = np.log(uniform) + alpha * np.log(rng.standard_gamma(alpha + 1, count))
+    with np.errstate(over="ignore"):
+        shares = np.exp((scaled - scaled.max()) / alpha)
+    return np.asarray(shares / shares.sum())
+
+
+def _filled_up(parts: Sequence[Indices], min_samples: int) -> list[Indices]:
+    """Move samples from the largest clients to those with fewer than `min_samples`."""
+    lists = [part.tolist() for part in parts]
+    for short in lists:
+        while len(short) < min_samples:
+            short.append(max(lists, key=len).pop())
+    return [np.array(part, dtype=np.int64) for part in lists]

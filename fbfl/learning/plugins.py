@@ -8,12 +8,14 @@ gives by name.
 import ast
 import importlib
 import inspect
+import typing
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from fbfl.errors import InvalidInputError
 
+PLAIN = {int: (int,), float: (int, float), bool: (bool,), str: (str,)}
 KEYWORD = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -49,7 +51,10 @@ def resolve(
     """
     function = _find(kind, name, table) if isinstance(name, str) else name
     label = name if isinstance(name, str) else getattr(name, "__name__", repr(name))
-    parameters = list(inspect.signature(function).parameters.values())
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(f"{kind} {label}: must be a function whose parameters can be read") from error
     named = {p.name: p for p in parameters[data:] if p.kind in KEYWORD}
     wants = frozenset(named) & frozenset(context)
     allowed = [key for key in named if key not in wants]
@@ -103,8 +108,10 @@ def _find(kind: str, name: str, table: Mapping[str, Callable[..., Any]]) -> Call
 
 def _check_type(label: str, key: str, value: Any, annotation: Any) -> None:
     """Refuse a value of another type than a plain number, flag or text that the function asks for."""
-    wanted = {int: (int,), float: (int, float), bool: (bool,), str: (str,)}.get(annotation)
-    if wanted is None:
+    kinds = [kind for kind in typing.get_args(annotation) or (annotation,) if kind is not type(None)]
+    if value is None and len(kinds) < len(typing.get_args(annotation)):
         return
-    if not isinstance(value, wanted) or (isinstance(value, bool) and annotation is not bool):
-        raise InvalidInputError(f"{label}: {key} = {value!r}: must be of type {annotation.__name__}")
+    if len(kinds) != 1 or kinds[0] not in PLAIN:
+        return
+    if not isinstance(value, PLAIN[kinds[0]]) or (isinstance(value, bool) and kinds[0] is not bool):
+        raise InvalidInputError(f"{label}: {key} = {value!r}: must be of type {kinds[0].__name__}")

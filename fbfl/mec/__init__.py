@@ -1,0 +1,1 @@
+"""Mobile edge computing: MEC servers, their local devices, and what they recompute."""

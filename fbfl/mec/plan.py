@@ -88,6 +88,11 @@ def resolve_rule(name: str, params: bytes) -> AggregationRule:
             f"aggregator {name!r} does not give the same bytes on every machine, so servers could not vote on it; "
             "it is allowed in fbfl.learning.federation.Federation"
         )
+    if rule.needs_root_update:
+        raise InvalidInputError(
+            f"aggregator {name!r} needs a trusted update in every round, which tasks on a chain do not have yet; "
+            "it is allowed in fbfl.learning.federation.Federation"
+        )
     return rule
 
 

@@ -47,6 +47,8 @@ class IpfsStore:
 
     def get(self, reference: Reference) -> bytes:
         """The payload, verified, from whichever peer has it."""
+        if not reference.size:
+            return reference.verify(b"")  # daemons do not send each other the empty block
         try:
             return reference.verify(self._ask(lambda: self._read(reference)))
         except _AbsentError as error:

@@ -19,8 +19,9 @@ from fbfl.learning.aggregation.inputs import (
     as_weights,
     require_finite,
 )
+from fbfl.learning.aggregation.norms import norms
 from fbfl.learning.aggregation.rulefunction import Aggregate, State, answer, rule
-from fbfl.learning.exact_gram import exact_gram, squared_norms
+from fbfl.learning.exact_gram import exact_gram
 
 
 @rule
@@ -33,7 +34,7 @@ def norm_clipping(updates: Updates, max_norm: float, weights: Weights = None) ->
     matrix = as_finite_matrix(updates)
     bound = as_positive("max_norm", max_norm)
     w = as_weights(weights, len(matrix))
-    factors = w * _shortening(np.sqrt(squared_norms(matrix)), bound)
+    factors = w * _shortening(norms(matrix), bound)
     return answer(weighted_sum(matrix, factors.tolist()) / sum_in_order(w))
 
 
@@ -98,4 +99,4 @@ def geometric_median(
 
 def _shortening(lengths: Floats, bound: float) -> Floats:
     """Return min(1, bound / length), 1 for length 0."""
-    return np.where(lengths > bound, bound / np.maximum(lengths, np.finfo(np.float64).tiny), 1.0)
+    return np.where(lengths > bound, bound / np.where(lengths > bound, lengths, 1.0), 1.0)

@@ -18,8 +18,9 @@ from fbfl.learning.aggregation.inputs import (
     as_positive,
     require_count,
 )
+from fbfl.learning.aggregation.norms import norms
 from fbfl.learning.aggregation.rulefunction import Aggregate, answer, rule
-from fbfl.learning.exact_gram import exact_gram, squared_norms
+from fbfl.learning.exact_gram import exact_gram
 from fbfl.learning.sampling import draw
 from fbfl.randomness import seed_sequence
 
@@ -122,9 +123,9 @@ def signguard(
     n, width = matrix.shape
     if not 0 < fraction <= 1:
         raise AggregationError(f"fraction = {fraction}: must be above 0 and at most 1")
-    norms = np.sqrt(squared_norms(matrix))
-    middle = float(np.median(norms))
-    ordinary = (norms >= as_positive("lower", lower) * middle) & (norms <= as_positive("upper", upper) * middle)
+    lengths = norms(matrix)
+    middle = float(np.median(lengths))
+    ordinary = (lengths >= as_positive("lower", lower) * middle) & (lengths <= as_positive("upper", upper) * middle)
     sequence = seed_sequence(as_integer("seed", seed, minimum=0), "signguard", round_number=round_number)
     sample = matrix[:, draw(width, max(1, math.floor(fraction * width)), sequence)]
     counts = np.stack([(sample > 0).sum(axis=1), (sample == 0).sum(axis=1), (sample < 0).sum(axis=1)], axis=1)
@@ -132,7 +133,7 @@ def signguard(
     selected = tuple(i for i in cluster if ordinary[i])
     if not selected:
         raise AggregationError(f"signguard kept none of n={n} updates: the largest cluster has no ordinary norm")
-    factors = [min(1.0, middle / norm) if norm > 0 else 1.0 for norm in norms[list(selected)].tolist()]
+    factors = [min(1.0, middle / length) if length > 0 else 1.0 for length in lengths[list(selected)].tolist()]
     return answer(weighted_sum(matrix[list(selected)], factors) / len(selected), selected)
 
 

@@ -100,15 +100,12 @@ def _mean_near_median(block: Matrix, drop: int) -> Floats:
     keep = len(block) - drop
     values = sorted_columns(block)
     middle = (values[(len(block) - 1) // 2] + values[len(block) // 2]) / 2
-    start = np.zeros(block.shape[1], dtype=np.int64)
-    for i in range(drop):
-        start += middle - values[i] > values[i + keep] - middle
+    start = (middle - values[:drop] > values[keep:] - middle).sum(axis=0)
     total = np.zeros(block.shape[1])
-    for i, row in enumerate(values):
-        if drop <= i < keep:
-            total += row
-        else:
-            total += row * ((start <= i) & (i < start + keep))
+    position = start * block.shape[1] + np.arange(block.shape[1])
+    for _ in range(keep):
+        total += values.ravel()[position]
+        position += block.shape[1]
     if drop:
         tied = _tied_columns(values, middle, start, keep)
         total[tied] = _sum_near_by_client(block[:, tied], middle[tied], keep)
@@ -118,14 +115,12 @@ def _mean_near_median(block: Matrix, drop: int) -> Floats:
 def _tied_columns(values: Floats, middle: Floats, start: npt.NDArray[np.int64], keep: int) -> npt.NDArray[np.int64]:
     """Return the columns where a dropped value is as far from the median as a kept one (but not equal to it)."""
 
-    def distance(position: npt.NDArray[np.int64]) -> Floats:
-        inside = (position >= 0) & (position < len(values))
-        rows = np.clip(position, 0, len(values) - 1)
-        there: Floats = np.abs(np.take_along_axis(values, rows[np.newaxis], axis=0)[0] - middle)
-        return np.where(inside, there, np.inf)
-
-    kept = np.maximum(distance(start), distance(start + keep - 1))
-    dropped = np.minimum(distance(start - 1), distance(start + keep))
+    width = len(middle)
+    distances = np.full((len(values) + 2, width), np.inf)  # a row of no value above and below
+    np.abs(values - middle, out=distances[1:-1])
+    flat, before = distances.ravel(), start * width + np.arange(width)
+    kept = np.maximum(flat[before + width], flat[before + keep * width])
+    dropped = np.minimum(flat[before], flat[before + (keep + 1) * width])
     return np.flatnonzero((kept == dropped) & (kept > 0))
 
 

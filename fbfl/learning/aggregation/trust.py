@@ -9,8 +9,9 @@ import numpy.typing as npt
 from fbfl.errors import AggregationError
 from fbfl.learning.aggregation.averages import sum_in_order, weighted_sum
 from fbfl.learning.aggregation.inputs import Floats, Updates, as_finite_matrix, as_matrix, require_finite
+from fbfl.learning.aggregation.norms import inner_products, norms
 from fbfl.learning.aggregation.rulefunction import Aggregate, State, answer, rule
-from fbfl.learning.exact_gram import exact_gram, products_with, squared_norms
+from fbfl.learning.exact_gram import exact_gram
 
 LN_CONTEXT = decimal.Context(prec=40)
 
@@ -30,14 +31,13 @@ def fltrust(updates: Updates, root_update: npt.ArrayLike) -> Aggregate:
         raise AggregationError(f"root_update has {root.shape[1]} coordinates, the updates have {matrix.shape[1]}")
     if not np.isfinite(root).all():
         raise AggregationError("root_update holds NaN or Inf")
-    rows = np.vstack([matrix, root])
-    norms = np.sqrt(squared_norms(rows))
-    cosines = _divide(products_with(rows, len(matrix))[:-1], norms[:-1] * norms[-1])
+    lengths, root_length = norms(matrix), norms(root)[0]
+    cosines = _divide(inner_products(matrix, root[0]), lengths * root_length)
     trust = np.maximum(cosines, 0.0)
     total = sum_in_order(trust)
     if total == 0:
         raise AggregationError("fltrust trusts nobody: no update points in the direction of root_update")
-    factors = trust * _divide(norms[-1], norms[:-1])
+    factors = trust * _divide(root_length, lengths)
     return answer(weighted_sum(matrix, factors.tolist()) / total, _positive(trust))
 
 

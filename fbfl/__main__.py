@@ -1,0 +1,7 @@
+"""``python -m fbfl`` is the `fbfl` command."""
+
+import sys
+
+from fbfl.cli import main
+
+sys.exit(main())

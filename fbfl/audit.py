@@ -1,0 +1,134 @@
+"""The audit: recompute every round from the chain and the payloads, and say what differs."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fbfl.chain import digests
+from fbfl.chain.ledger import Ledger, Task
+from fbfl.chain.queries import RoundRecord, round_records
+from fbfl.errors import AggregationError, PayloadNotFoundError, PayloadRefusedError
+from fbfl.mec.global_model import next_model
+from fbfl.mec.plan import TaskPlan
+from fbfl.storage.store import Reference, Store
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Evidence that is damaged, missing or wrong. `server` is None where it belongs to no server."""
+
+    round: int
+    server: str | None
+    problem: str
+
+    def __str__(self) -> str:
+        who = f", server {self.server}" if self.server else ""
+        return f"round {self.round}{who}: {self.problem}"
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """What an audit looked at and found."""
+
+    rounds: int
+    final: int
+    updates: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything is there and everything is right."""
+        return not self.findings
+
+
+def audit(ledger: Ledger, store: Store, task: Task) -> AuditReport:
+    """Audit all rounds of a task.
+
+    Of every round: the running hash over its updates, every payload, the digest that was voted on, the outcome that the
+    ledger keeps, and the new global model, recomputed from the payloads.
+    """
+    plan = TaskPlan.of(task)
+    findings: list[Finding] = []
+    records = list(round_records(ledger, task.id))
+    parent = task.model
+    for record in records:
+        findings.extend(_audit_round(ledger, store, task, plan, record, parent))
+        if record.model_digest is not None and record.model_size is not None:
+            parent = Reference(bytes.fromhex(record.model_digest[2:]), record.model_size)
+    return AuditReport(
+        rounds=len(records),
+        final=sum(record.status == "final" for record in records),
+        updates=sum(len(record.updates) for record in records),
+        findings=tuple(findings),
+    )
+
+
+def _audit_round(
+    ledger: Ledger, store: Store, task: Task, plan: TaskPlan, record: RoundRecord, parent: Reference
+) -> Iterator[Finding]:
+    number = record.round
+    if record.parent_cid != parent.cid:
+        yield Finding(number, None, f"starts from {record.parent_cid}, but the model before it is {parent.cid}")
+    yield from _audit_digests(ledger, task, record, parent)
+
+    updates = [update for update in ledger.updates(task.id, number) if update.server not in record.missing]
+    payloads = []
+    for update in updates:
+        payload, problem = _read(store, update.payload)
+        if payload is None:
+            yield Finding(number, update.server, f"update {update.payload.cid}: {problem}")
+        else:
+            payloads.append((update, payload))
+    before, problem = _read(store, parent)
+    if before is None:
+        yield Finding(number, None, f"parent model {parent.cid}: {problem}")
+    if record.status != "final" or record.model_cid is None:
+        return
+    model = Reference(bytes.fromhex(str(record.model_digest)[2:]), int(record.model_size or 0))
+    after, problem = _read(store, model)
+    if after is None:
+        yield Finding(number, record.leader, f"global model {model.cid}: {problem}")
+    if before is None or len(payloads) < len(updates):
+        return  # said already why it cannot be recomputed
+    try:
+        recomputed = next_model(plan, number, before, payloads).reference
+    except AggregationError as error:
+        yield Finding(number, record.leader, f"a global model was recorded, but the updates give none: {error}")
+        return
+    if recomputed != model:
+        problem = f"the recorded global model {model.cid} is not the aggregate of the updates, {recomputed.cid}"
+        yield Finding(number, record.leader, problem)
+
+
+def _audit_digests(ledger: Ledger, task: Task, record: RoundRecord, parent: Reference) -> Iterator[Finding]:
+    number = record.round
+    domain = ledger.domain(task.id)
+    recorded = [(u.server, u.payload.digest, u.payload.size, u.samples) for u in ledger.recorded(task.id, number)]
+    accumulator = digests.accumulate(digests.initial_accumulator(domain, number), recorded)
+    for closed in ledger.round_events(task.id, number, "SubmissionsClosed"):
+        if closed.args["accumulator"] != accumulator:
+            yield Finding(number, None, "the running hash does not belong to the recorded updates")
+    for final in ledger.round_events(task.id, number, "RoundFinalized"):
+        args = final.args
+        digest = digests.value_digest(
+            domain,
+            number,
+            parent=parent.digest,
+            accumulator=accumulator,
+            missing=args["missing"],
+            rule=task.rule,
+            rule_params=task.rule_params,
+            model=args["model"],
+            model_size=args["modelSize"],
+        )
+        kept = ledger.tasks.functions.outcomeOf(task.id, number).call()
+        if digest != args["valueDigest"] or digests.outcome(digest, args["leader"]) != kept:
+            yield Finding(number, record.leader, "the outcome on the ledger is not what the committee voted on")
+
+
+def _read(store: Store, reference: Reference) -> tuple[bytes | None, str]:
+    try:
+        return store.get(reference), ""
+    except PayloadNotFoundError:
+        return None, "the payload is missing"
+    except PayloadRefusedError as error:
+        return None, f"the payload is damaged: {error}"

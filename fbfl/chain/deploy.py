@@ -1,0 +1,163 @@
+"""Deploying the contracts: the numbered steps in migrations/, in order.
+
+Running them again does only what is missing. What was deployed is kept in `<folder>/<chain id>.json`, written after
+every contract, so an interrupted deployment goes on where it stopped.
+"""
+
+import importlib.util
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from eth_hash.auto import keccak
+from web3 import Web3
+
+from fbfl.atomic import write_atomically
+from fbfl.chain.artifacts import load_artifact
+from fbfl.chain.reverts import decoded_reverts
+from fbfl.chain.transactions import Sender
+from fbfl.errors import ChainError, ContractRevertError, InvalidInputError, StorageError
+
+MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
+
+
+@dataclass
+class Deployment:
+    """What the steps work with. `records` is what is known of each contract, by its name."""
+
+    w3: Web3
+    sender: Sender
+    records: dict[str, dict[str, Any]] = field(default_factory=dict)
+    file: Path | None = None
+    mock_ethash: bool = False
+    """Deploy the election by miners even where there is no proof of work."""
+
+    @property
+    def owner(self) -> str:
+        """Who deploys."""
+        return self.sender.address
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """The contracts so far, by name."""
+        return {name: record["address"] for name, record in self.records.items()}
+
+    def contract(self, name: str, *arguments: Any) -> str:
+        """The address of this contract with these constructor arguments, deployed now if it is not there yet."""
+        artifact = load_artifact(name)
+        factory = self.w3.eth.contract(abi=artifact.abi, bytecode=artifact.bytecode)
+        creation = factory.constructor(*arguments)
+        creation_hash = "0x" + keccak(bytes.fromhex(creation.data_in_transaction.removeprefix("0x"))).hex()
+        known = self.records.get(name)
+        if (
+            known
+            and known["creation_hash"] == creation_hash
+            and known["code_hash"] == self._code_hash(known["address"])
+        ):
+            return str(known["address"])
+        # 200 gas for a byte of code and 16 for sending it, and what a constructor may do.
+        receipt = self.sender.transact(creation, gas=1_000_000 + 220 * len(artifact.bytecode))
+        address = str(receipt["contractAddress"])
+        self.records[name] = {
+            "address": address,
+            "block": receipt["blockNumber"],
+            "transaction": receipt["transactionHash"].to_0x_hex(),
+            "creation_hash": creation_hash,
+            "code_hash": self._code_hash(address),
+        }
+        self._save()
+        return address
+
+    def read(self, name: str, function: str, *arguments: Any) -> Any:
+        """Call a view function of a contract that is deployed."""
+        artifact = load_artifact(name)
+        contract = self.w3.eth.contract(Web3.to_checksum_address(self.addresses[name]), abi=artifact.abi)
+        with decoded_reverts(artifact.abi):
+            return contract.functions[function](*arguments).call({"from": Web3.to_checksum_address(self.owner)})
+
+    def call(self, name: str, function: str, *arguments: Any, unless: str | None = None) -> None:
+        """Send a transaction to a contract that is deployed; the error `unless` says that it was done before."""
+        try:
+            self.read(name, function, *arguments)
+        except ContractRevertError as error:
+            if error.error == unless:
+                return
+            raise
+        artifact = load_artifact(name)
+        contract = self.w3.eth.contract(Web3.to_checksum_address(self.addresses[name]), abi=artifact.abi)
+        self.sender.transact(contract.functions[function](*arguments))
+
+    def grant(self, name: str, role: str, account: str) -> None:
+        """Give an account a role (`SLASHER_ROLE`) of a contract, if it has not got it."""
+        role_hash = keccak(role.encode())
+        if not self.read(name, "hasRole", role_hash, account):
+            self.call(name, "grantRole", role_hash, account)
+
+    def _code_hash(self, address: str) -> str:
+        return "0x" + keccak(bytes(self.w3.eth.get_code(Web3.to_checksum_address(address)))).hex()
+
+    def _save(self) -> None:
+        if self.file is None:
+            return
+        content = {"chain_id": self.w3.eth.chain_id, "contracts": self.records}
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.file, (json.dumps(content, indent=1) + "\n").encode())
+        except OSError as error:
+            raise StorageError(f"{self.file} cannot be written: {error.strerror or error}") from error
+
+
+def deploy(
+    w3: Web3, sender: Sender, folder: Path | None = None, steps: Path = MIGRATIONS, *, mock_ethash: bool = False
+) -> dict[str, str]:
+    """Run the steps on a network; returns the contracts' addresses by name.
+
+    `mock_ethash` deploys `EthashElection` on a chain without proof of work too. They are remembered in `folder`
+    (deployments/), where there is one. Refusals raise `ContractRevertError`, a node or a step that fails `ChainError`,
+    a disk that fails `StorageError`.
+    """
+    file = None if folder is None else folder / f"{w3.eth.chain_id}.json"
+    deployment = Deployment(w3, sender, _read_records(file) if file else {}, file, mock_ethash)
+    for step in _steps(steps):
+        _load(step).run(deployment)
+    return deployment.addresses
+
+
+def read_addresses(folder: Path, chain_id: int) -> dict[str, str]:
+    """What `deploy` wrote for a chain; `InvalidInputError` if nothing was deployed there."""
+    records = _read_records(folder / f"{chain_id}.json")
+    if not records:
+        raise InvalidInputError(f"nothing is deployed on chain {chain_id} according to {folder}; run fbfl deploy")
+    return {name: record["address"] for name, record in records.items()}
+
+
+def _read_records(file: Path) -> dict[str, dict[str, Any]]:
+    try:
+        contracts = json.loads(file.read_bytes())["contracts"]
+        fields = {"address", "block", "transaction", "creation_hash", "code_hash"}
+        if all(set(record) == fields for record in contracts.values()):
+            return dict(contracts)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise StorageError(f"{file} cannot be read: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError):
+        pass
+    raise InvalidInputError(f"{file} is not a record of a deployment; remove it to deploy anew")
+
+
+def _steps(folder: Path) -> list[Path]:
+    steps = sorted(folder.glob("[0-9]*_*.py"), key=lambda step: int(step.name.partition("_")[0]))
+    if not steps:
+        raise ChainError(f"no deployment steps in {folder}")
+    return steps
+
+
+def _load(step: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(f"fbfl_migration_{step.stem}", step)
+    if spec is None or spec.loader is None:
+        raise ChainError(f"{step} is not a Python module")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

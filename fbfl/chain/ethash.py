@@ -1,0 +1,226 @@
+"""An Ethereum network with real proof of work in this process: full nodes, and miners that race for each block.
+
+Every node has a database of its own and executes and verifies every block before it takes it; the branch with more
+work wins. Time is logical (see `fbfl.chain.rules`), and the miners share one hash budget, so that who wins depends
+only on the chain and the miners' shares, not on the machine: the same calls give the same chain again.
+"""
+
+import hashlib
+import itertools
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from eth.abc import BlockAPI, BlockHeaderAPI, BlockImportResult, SignedTransactionAPI
+from eth_typing import ChecksumAddress
+from eth_utils.address import to_canonical_address
+from eth_utils.exceptions import ValidationError
+
+from fbfl.chain.embedded import DEFAULT_ACCOUNTS, EmbeddedChain, attach, default_genesis, make_chain
+from fbfl.chain.rules import LondonChain
+from fbfl.chain.seals import attempt
+from fbfl.errors import InvalidInputError
+
+DEFAULT_DIFFICULTY = 16
+"""Hashes that a block takes on average: at 200 a second on two cores, a tenth of a second."""
+
+ALLOWED_AHEAD = 15
+"""Seconds by which a block may be dated ahead of the network's clock, as in geth."""
+
+
+class NodeChain(LondonChain):
+    """What one full node believes."""
+
+    network: "EthashNetwork"
+
+    def mine_block(self, **params: Any) -> BlockAPI:
+        """Let the miners that this node can reach race for the next block."""
+        return self.network.mine(self, **params)
+
+    def import_block(self, block: BlockAPI, perform_validation: bool = True) -> BlockImportResult:
+        """Verify, execute and keep a block; what leaves the chain with it waits to be mined again."""
+        if block.header.timestamp > self.network.now + ALLOWED_AHEAD:
+            raise ValidationError(f"block {block.number} is dated {block.header.timestamp}, in the future")
+        result = super().import_block(block, perform_validation)
+        mined = {transaction.hash for new in result.new_canonical_blocks for transaction in new.transactions}
+        orphaned = [transaction for old in result.old_canonical_blocks for transaction in old.transactions]
+        self.pool = [transaction for transaction in [*orphaned, *self.pool] if transaction.hash not in mined]
+        return result
+
+    def ready(self) -> list[SignedTransactionAPI]:
+        """The waiting transactions that can be mined now: those whose nonces follow each other. Used ones go."""
+        state = self.get_vm(self.header).state
+        nonces = {waiting.sender: state.get_nonce(waiting.sender) for waiting in self.pool}
+        self.pool = [waiting for waiting in self.pool if waiting.nonce >= nonces[waiting.sender]]
+        ready = []
+        for transaction in sorted(self.pool, key=lambda waiting: waiting.nonce):
+            if transaction.nonce == nonces[transaction.sender]:
+                nonces[transaction.sender] += 1
+                ready.append(transaction)
+        return ready
+
+
+@dataclass(frozen=True)
+class Race:
+    """How a block was found: its miner, and the hashes that all miners tried together."""
+
+    number: int
+    winner: ChecksumAddress
+    hashes: int
+
+
+class EthashNetwork:
+    """`nodes` are the full nodes, each with its own web3; `miners` have shares of the hash budget.
+
+    Miner i works on top of node i modulo their number. `races` tells how each block was found.
+    """
+
+    def __init__(
+        self,
+        miners: Mapping[ChecksumAddress, int] | None = None,
+        *,
+        nodes: int = 3,
+        accounts: int = DEFAULT_ACCOUNTS,
+        difficulty: int = DEFAULT_DIFFICULTY,
+        threads: int = 2,
+    ) -> None:
+        """Start the nodes at block 0.
+
+        `miners` maps addresses to shares (default: each account but the first has one). `threads` compute the hashes.
+        Fewer than 1 of anything raises `InvalidInputError`.
+        """
+        if min(nodes, accounts, difficulty, threads) < 1:
+            given = f"nodes = {nodes}, accounts = {accounts}, difficulty = {difficulty}, threads = {threads}"
+            raise InvalidInputError(f"{given}: each has to be at least 1")
+        self.genesis = default_genesis(accounts, "ethash", difficulty)
+        self._lock = threading.RLock()
+        self.nodes = [self._start_node() for _ in range(nodes)]
+        known = self.nodes[0].accounts
+        self.miners = dict(miners) if miners is not None else dict.fromkeys(known[1:] or known, 1)
+        if not self.miners or min(self.miners.values()) < 1:
+            raise InvalidInputError(f"every miner needs a share of at least 1, got {dict(self.miners)}")
+        self.threads = threads
+        self.now = int(self.genesis.header["timestamp"])
+        self.races: list[Race] = []
+        self._groups: list[list[int]] = [list(range(nodes))]
+
+    @property
+    def chains(self) -> list[NodeChain]:
+        """The nodes' py-evm chains."""
+        return [_node_chain(node) for node in self.nodes]
+
+    def mine(self, origin: NodeChain, **params: Any) -> BlockAPI:
+        """The next block on top of what `origin` and the nodes connected with it believe.
+
+        Every miner works on a block of its own, executed for its own coinbase; the first valid seal wins and all
+        connected nodes import the block. `params` are header fields.
+        """
+        with self._lock:
+            chains = self.chains
+            group = next(group for group in self._groups if chains.index(origin) in group)
+            self._gossip([chains[index] for index in group])
+            heads = [chains[index].get_canonical_head().timestamp for index in group]
+            self.now = max(self.now, *heads, params.get("timestamp", 0)) + 1
+
+            def candidate(miner: ChecksumAddress) -> BlockAPI:
+                home = list(self.miners).index(miner) % len(chains)
+                chain = chains[home] if home in group else origin
+                return chain.build_block(chain.ready(), **{**params, "coinbase": to_canonical_address(miner)})
+
+            miners = self._miners_of(group)
+            block, race = run_race(origin.get_canonical_head().hash, miners, candidate, self.threads)
+            self.races.append(race)
+            for index in group:
+                chains[index].import_block(block)
+            return block
+
+    def split(self, *groups: Sequence[int]) -> None:
+        """Let only the nodes of the same group (by number) hear each other from now on."""
+        if sorted(index for group in groups for index in group) != list(range(len(self.nodes))):
+            raise InvalidInputError(f"groups {groups} do not hold each of the {len(self.nodes)} nodes once")
+        with self._lock:
+            self._groups = [list(group) for group in groups]
+
+    def heal(self) -> None:
+        """Connect all nodes again: each hears the others' blocks and follows the branch with most work."""
+        with self._lock:
+            self._groups = [list(range(len(self.nodes)))]
+            for chain in self.chains:
+                for other in self.chains:
+                    synchronize(chain, other)
+
+    def add_node(self) -> EmbeddedChain:
+        """Start one more full node, which executes and verifies the whole chain before it takes part."""
+        with self._lock:
+            node = self._start_node()
+            synchronize(_node_chain(node), self.chains[0])
+            self.nodes.append(node)
+            self._groups[0].append(len(self.nodes) - 1)
+            return node
+
+    def _start_node(self) -> EmbeddedChain:
+        chain = make_chain(self.genesis, NodeChain)
+        chain.network = self
+        return attach(self.genesis, chain, self._lock)
+
+    def _miners_of(self, group: Sequence[int]) -> dict[ChecksumAddress, int]:
+        """The miners whose node is in the group; all of them while nothing is split."""
+        shares = {
+            miner: share for index, (miner, share) in enumerate(self.miners.items()) if index % len(self.nodes) in group
+        }
+        return shares or self.miners
+
+    @staticmethod
+    def _gossip(chains: Sequence[NodeChain]) -> None:
+        """Every connected node hears of every waiting transaction."""
+        waiting = {transaction.hash: transaction for chain in chains for transaction in chain.pool}
+        for chain in chains:
+            chain.pool = list(waiting.values())
+
+
+def run_race(
+    parent: bytes,
+    shares: Mapping[ChecksumAddress, int],
+    candidate: Callable[[ChecksumAddress], BlockAPI],
+    threads: int,
+) -> tuple[BlockAPI, Race]:
+    """Try one nonce after another, each for a miner drawn by its share, until one seals its miner's block.
+
+    The draws follow from the parent's hash and are tried in order (in `threads`, which ethash lets run in parallel),
+    so neither the start nor the speed of a thread favours a miner.
+    """
+    slots = [miner for miner, share in shares.items() for _ in range(share)]
+    blocks: dict[ChecksumAddress, BlockAPI] = {}
+
+    def hash_once(number: int) -> tuple[ChecksumAddress, BlockHeaderAPI | None]:
+        draw = hashlib.sha256(parent + number.to_bytes(8, "big")).digest()
+        miner = slots[int.from_bytes(draw[:8], "big") % len(slots)]
+        return miner, attempt(blocks[miner].header, int.from_bytes(draw[8:16], "big"))
+
+    blocks.update({miner: candidate(miner) for miner in shares})
+    with ThreadPoolExecutor(threads) as pool:
+        for first in itertools.count(step=threads):
+            for offset, (miner, header) in enumerate(pool.map(hash_once, range(first, first + threads))):
+                if header is not None:
+                    block = blocks[miner].copy(header=header)
+                    return block, Race(block.number, miner, first + offset + 1)
+    raise AssertionError("nonces do not end")
+
+
+def synchronize(chain: NodeChain, other: NodeChain) -> None:
+    """Import what the other node has and this one has not, oldest first, up to the other's head."""
+    missing = []
+    header = other.get_canonical_head()
+    while not chain.chaindb.header_exists(header.hash):
+        missing.append(other.get_block_by_hash(header.hash))
+        header = other.get_block_header_by_hash(header.parent_hash)
+    for block in reversed(missing):
+        chain.import_block(block)
+
+
+def _node_chain(node: EmbeddedChain) -> NodeChain:
+    chain = node.chain
+    assert isinstance(chain, NodeChain)
+    return chain

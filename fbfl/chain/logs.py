@@ -1,0 +1,162 @@
+"""Reading contract events from the chain: in order, each once, resumable, with reorganisations noticed.
+
+Only `eth_getLogs` is used: filters that a node keeps for its client vanish with the node.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from eth_typing import ABIEvent, BlockNumber, ChecksumAddress
+from eth_utils.abi import event_abi_to_log_topic
+from hexbytes import HexBytes
+from web3 import Web3
+from web3._utils.events import get_event_data
+from web3.exceptions import BlockNotFound, Web3RPCError
+from web3.types import LogReceipt
+
+from fbfl.chain.reverts import ABI
+from fbfl.errors import ChainError, InvalidInputError
+
+CHECKPOINTS = 64
+"""How many places the scanner can go back to before it starts over."""
+
+MAX_REQUESTS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event of a contract; `args` by parameter name, as web3 decodes them."""
+
+    name: str
+    args: Mapping[str, Any]
+    address: ChecksumAddress
+    block: int
+    block_hash: bytes
+    transaction: bytes
+    index: int
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What is new: `events` in chain order, and if the chain was reorganised, after which block all is new.
+
+    With `rewound_to` = n, everything that earlier scans said about blocks above n is void.
+    """
+
+    events: Sequence[Event]
+    rewound_to: int | None
+
+
+class LogScanner:
+    """Follows the events of some contracts from `start` on, `confirmations` blocks behind the head.
+
+    `contracts` maps addresses to ABIs; unknown events are passed over. `state` is what an earlier scanner's `state`
+    returned. `chunk` is how many blocks one request covers; nodes that find it too much get smaller ones.
+    """
+
+    def __init__(
+        self,
+        w3: Web3,
+        contracts: Mapping[ChecksumAddress, ABI],
+        *,
+        start: int = 0,
+        confirmations: int = 0,
+        chunk: int = 1000,
+        state: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._w3 = w3
+        self._start = start
+        self._confirmations = confirmations
+        self._chunk = chunk
+        self._events = {
+            (address, HexBytes(event_abi_to_log_topic(cast(ABIEvent, entry)))): cast(ABIEvent, entry)
+            for address, abi in contracts.items()
+            for entry in abi
+            if entry["type"] == "event"
+        }
+        self._addresses = list(contracts)
+        # (number, hash) of blocks up to which everything was read, oldest first.
+        self._checkpoints: list[tuple[int, bytes]] = _parse_state(state) if state else []
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """Where the scanner stands, for JSON."""
+        return {"checkpoints": [[number, "0x" + block_hash.hex()] for number, block_hash in self._checkpoints]}
+
+    def scan(self) -> Scan:
+        """Read up to the head (less the confirmations)."""
+        events: list[Event] = []
+        rewound_to: int | None = None
+        for _ in range(MAX_REQUESTS):
+            back = self._rewind()
+            if back is not None:
+                rewound_to = back if rewound_to is None else min(back, rewound_to)
+                events = [event for event in events if event.block <= back]
+            first = self._checkpoints[-1][0] + 1 if self._checkpoints else self._start
+            target = self._w3.eth.block_number - self._confirmations
+            if first > target:
+                return Scan(events, rewound_to)
+            events += self._read_chunk(first, min(first + self._chunk - 1, target))
+        raise ChainError(f"the chain changed faster than its logs could be read, at block {first}")
+
+    def _rewind(self) -> int | None:
+        """Drop the checkpoints that left the chain; the last block that is still good, if any were dropped."""
+        dropped = False
+        while not self._stands():
+            self._checkpoints.pop()
+            dropped = True
+        if not dropped:
+            return None
+        return self._checkpoints[-1][0] if self._checkpoints else self._start - 1
+
+    def _stands(self) -> bool:
+        """Whether the newest checkpoint is on the chain."""
+        return not self._checkpoints or self._hash(self._checkpoints[-1][0]) == self._checkpoints[-1][1]
+
+    def _read_chunk(self, first: int, last: int) -> list[Event]:
+        """The events of these blocks, or none and no progress if the chain changed meanwhile."""
+        before = self._hash(last)
+        try:
+            logs = self._w3.eth.get_logs(
+                {"fromBlock": BlockNumber(first), "toBlock": BlockNumber(last), "address": self._addresses}
+            )
+        except Web3RPCError as error:
+            if first == last:
+                raise ChainError(f"the node refused to read the logs of block {first}: {error}") from error
+            # Too many blocks or too many results at once, which every node words differently.
+            self._chunk = (last - first + 1) // 2
+            return []
+        if before is None or self._hash(last) != before or not self._stands():
+            return []
+        self._checkpoints = [*self._checkpoints[-(CHECKPOINTS - 1) :], (last, before)]
+        ordered = sorted(logs, key=lambda log: (log["blockNumber"], log["logIndex"]))
+        return [event for log in ordered if (event := self._decode(log)) is not None]
+
+    def _decode(self, log: LogReceipt) -> Event | None:
+        abi = self._events.get((log["address"], log["topics"][0])) if log["topics"] else None
+        if abi is None:
+            return None
+        data = get_event_data(self._w3.codec, abi, log)
+        return Event(
+            name=data["event"],
+            args=dict(data["args"]),
+            address=data["address"],
+            block=data["blockNumber"],
+            block_hash=bytes(data["blockHash"]),
+            transaction=bytes(data["transactionHash"]),
+            index=data["logIndex"],
+        )
+
+    def _hash(self, number: int) -> bytes | None:
+        try:
+            return bytes(self._w3.eth.get_block(BlockNumber(number))["hash"])
+        except BlockNotFound:
+            return None
+
+
+def _parse_state(state: Mapping[str, Any]) -> list[tuple[int, bytes]]:
+    try:
+        return [(int(number), bytes.fromhex(text.removeprefix("0x"))) for number, text in state["checkpoints"]]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InvalidInputError(f"this is no state of a log scanner: {state}") from error

@@ -1,0 +1,61 @@
+"""Ethereum networks by name or URL."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from web3 import HTTPProvider, Web3
+from web3.types import RPCEndpoint, RPCResponse
+
+from fbfl.chain.embedded import start_chain
+from fbfl.errors import InvalidInputError, NodeUnavailableError
+
+EMBEDDED = "eth-tester"
+DEFAULT_URLS = {
+    "anvil": "http://127.0.0.1:8545",
+    "ganache": "http://127.0.0.1:8545",
+    "geth": "http://127.0.0.1:8545",
+}
+
+
+def connect(network: str, *, timeout: float = 10.0) -> Web3:
+    """web3 on a network: `eth-tester` (a new chain in this process), `anvil`, `ganache`, `geth`, or a JSON-RPC URL.
+
+    `timeout` in seconds bounds each request. Any other name raises `InvalidInputError`, a node that does not answer
+    `NodeUnavailableError`, now and in every later call.
+    """
+    if network == EMBEDDED:
+        return start_chain().w3
+    url = network_url(network)
+    w3 = Web3(NodeProvider(url, request_kwargs={"timeout": timeout}))
+    try:
+        chain_id = w3.eth.chain_id
+    except NodeUnavailableError:
+        raise
+    except Exception as error:
+        raise NodeUnavailableError(f"what answers at {url} is no Ethereum node ({type(error).__name__})") from error
+    if chain_id < 1:
+        raise NodeUnavailableError(f"what answers at {url} is no Ethereum node (chain id {chain_id})")
+    return w3
+
+
+def network_url(network: str) -> str:
+    """The JSON-RPC URL of a network that is not in this process."""
+    if network in DEFAULT_URLS:
+        return DEFAULT_URLS[network]
+    parts = urlsplit(network)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        allowed = ", ".join([EMBEDDED, *DEFAULT_URLS])
+        raise InvalidInputError(f"network = {network!r}, allowed are {allowed} and http(s) URLs of a JSON-RPC node")
+    return network
+
+
+class NodeProvider(HTTPProvider):
+    """JSON-RPC over HTTP whose failures are ours."""
+
+    def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
+        """Send a request and wait for the answer."""
+        try:
+            return super().make_request(method, params)
+        except requests.RequestException as error:
+            raise NodeUnavailableError(f"no node answers at {self.endpoint_uri} ({type(error).__name__})") from error

@@ -1,0 +1,195 @@
+"""Ethereum nodes on this machine: started, watched and stopped.
+
+`anvil` and `ganache` mine a block per transaction, on one node; `geth` is a network of nodes that mine with proof of
+work. All have the accounts of `fbfl.chain.accounts`, keep their chain when they are stopped, and listen on loopback
+only.
+"""
+
+import json
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fbfl.chain import geth
+from fbfl.chain.accounts import BALANCE_ETHER, FUNDED, MNEMONIC
+from fbfl.errors import InvalidInputError, NodeUnavailableError
+from fbfl.nodeset import Layout, agree, layout_of, remember, remove, stop_all
+from fbfl.processes import (
+    LOOPBACK,
+    STATE,
+    Program,
+    exclusive,
+    find_program,
+    log_of,
+    refuse_ports_in_use,
+    running,
+    start,
+)
+
+NETWORKS = {"anvil": 1, "ganache": 1, "geth": 2}
+"""How many nodes each has unless told otherwise."""
+
+PORT = 8545
+CHAIN_IDS = {"anvil": 31337, "ganache": 1337, "geth": geth.CHAIN_ID}
+
+
+@dataclass(frozen=True)
+class NodeStatus:
+    """A node: `pid` if its process runs; `client` and `block` if it answers too; `peers` where nodes have some."""
+
+    name: str
+    url: str
+    log: Path
+    pid: int | None
+    client: str | None = None
+    block: int | None = None
+    peers: int | None = None
+
+    @property
+    def healthy(self) -> bool:
+        """Whether it runs and answers."""
+        return self.pid is not None and self.block is not None
+
+
+def up(
+    network: str,
+    *,
+    nodes: int | None = None,
+    port: int | None = None,
+    state: Path = STATE,
+    timeout: float = 120.0,
+    progress: geth.Progress = geth.silent,
+    dag: Path = geth.DAG_FOLDER,
+) -> list[NodeStatus]:
+    """Start a network, or those of its nodes that do not run, and wait until every node is ready.
+
+    `nodes` and `port` are by default those of the last time. `timeout` in seconds is for the nodes; the data sets that
+    geth's mining needs take minutes before that, once.
+    """
+    folder = _folder(network, state)
+    with exclusive(folder):
+        layout = agree(folder, nodes, port, Layout(NETWORKS[network], PORT))
+        programs = _programs(network, folder, layout, progress, dag)
+        remember(folder, layout)
+        start(folder, programs, lambda program: _ready(network, layout.nodes, program.ports[0]), timeout=timeout)
+    return status(network, state=state)
+
+
+def down(network: str, *, state: Path = STATE) -> list[str]:
+    """Stop the nodes that `up` started, whoever called it; returns the names of those that ran."""
+    return stop_all(_folder(network, state))
+
+
+def forget(network: str, *, state: Path = STATE) -> None:
+    """Remove the chain of a network that does not run, so that the next `up` begins a new one."""
+    remove(_folder(network, state))
+
+
+def status(network: str, *, state: Path = STATE, timeout: float = 3.0) -> list[NodeStatus]:
+    """How the nodes of the last `up` are."""
+    folder = _folder(network, state)
+    layout = layout_of(folder)
+    if layout is None:
+        return []
+    urls = [f"http://{LOOPBACK}:{layout.port + node}" for node in range(layout.nodes)]
+    return [_status(folder, name, url, timeout) for name, url in zip(layout.names, urls, strict=True)]
+
+
+def ask(url: str, method: str, *parameters: Any, timeout: float = 10.0) -> Any:
+    """A JSON-RPC request without web3, which takes seconds to import; `NodeUnavailableError` for any failure."""
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters}).encode()
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    # Proxies are for other machines.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=timeout) as response:
+            answer = json.load(response)
+        return answer["result"]
+    except (OSError, ValueError) as error:
+        raise NodeUnavailableError(f"no node answers at {url} ({type(error).__name__})") from error
+    except (KeyError, TypeError) as error:
+        raise NodeUnavailableError(f"the node at {url} refused {method}: {answer}") from error
+
+
+def _programs(network: str, folder: Path, layout: Layout, progress: geth.Progress, dag: Path) -> list[Program]:
+    if network == "geth":
+        programs = geth.programs(folder, layout.nodes, layout.port, dag=dag)
+        refuse_ports_in_use(folder, programs)  # now, not after minutes
+        geth.prepare_dags(progress, dag=dag)
+        return programs
+    if layout.nodes != 1:
+        raise InvalidInputError(f"--nodes {layout.nodes}: a network of {network} has 1 node")
+    return [_anvil(folder, layout.port) if network == "anvil" else _ganache(folder, layout.port)]
+
+
+def _anvil(folder: Path, port: int) -> Program:
+    options = {
+        "--host": LOOPBACK,
+        "--port": port,
+        # The newest rules that Ethereum has agreed on: the other networks here have London's.
+        "--hardfork": "prague",
+        "--chain-id": CHAIN_IDS["anvil"],
+        "--mnemonic": MNEMONIC,
+        "--accounts": FUNDED,
+        "--balance": BALANCE_ETHER,
+        "--state": folder / "state.json",
+        "--state-interval": 5,
+        "--cache-path": folder / "cache",
+    }
+    return Program("node-0", [find_program("anvil"), "--no-request-size-limit", *_flat(options)], (port,))
+
+
+def _ganache(folder: Path, port: int) -> Program:
+    options = {
+        "--server.host": LOOPBACK,
+        "--server.port": port,
+        "--chain.hardfork": "london",
+        "--chain.chainId": CHAIN_IDS["ganache"],
+        "--chain.networkId": CHAIN_IDS["ganache"],
+        "--miner.blockGasLimit": geth.GAS_LIMIT,
+        "--wallet.mnemonic": MNEMONIC,
+        "--wallet.totalAccounts": FUNDED,
+        "--wallet.defaultBalance": BALANCE_ETHER,
+        "--database.dbPath": folder / "chain",
+    }
+    return Program("node-0", [find_program("ganache"), *_flat(options)], (port,))
+
+
+def _flat(options: dict[str, object]) -> Sequence[str]:
+    return [str(part) for option in options.items() for part in option]
+
+
+def _ready(network: str, nodes: int, port: int) -> bool:
+    url = f"http://{LOOPBACK}:{port}"
+    try:
+        block = int(ask(url, "eth_blockNumber", timeout=2.0), 16)
+        if network != "geth":
+            return True
+        # It has a block by proof of work, and hears of everybody else's.
+        peers = int(ask(url, "net_peerCount", timeout=2.0), 16)
+        return block > 0 and peers >= nodes - 1
+    except NodeUnavailableError:
+        return False
+
+
+def _status(folder: Path, name: str, url: str, timeout: float) -> NodeStatus:
+    pid = running(folder, name)
+    found = NodeStatus(name, url, log_of(folder, name), pid)
+    if pid is None:
+        return found
+    try:
+        client = str(ask(url, "web3_clientVersion", timeout=timeout))
+        block = int(ask(url, "eth_blockNumber", timeout=timeout), 16)
+        # Nodes of development chains have no peers, and Anvil does not know the question.
+        peers = int(ask(url, "net_peerCount", timeout=timeout), 16) if folder.name == "geth" else None
+    except NodeUnavailableError:
+        return found
+    return NodeStatus(name, url, found.log, pid, client, block, peers)
+
+
+def _folder(network: str, state: Path) -> Path:
+    if network not in NETWORKS:
+        raise InvalidInputError(f"network = {network!r}, allowed are {', '.join(NETWORKS)}: local networks by name")
+    return state.resolve() / network

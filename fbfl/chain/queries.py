@@ -1,0 +1,256 @@
+"""Rounds as records: what the chain says of them, for people (`fbfl rounds`) and programs (`--json`)."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from hexbytes import HexBytes
+
+from fbfl.chain.ledger import Ledger, Stage
+from fbfl.chain.logs import Event
+from fbfl.errors import InvalidInputError
+from fbfl.storage.store import Reference
+
+
+@dataclass(frozen=True)
+class UpdateRecord:
+    """An update: who sent it, where its payload is, how many samples it was trained on, whether it was left out."""
+
+    server: str
+    seat: int
+    cid: str
+    digest: str
+    size: int
+    samples: int
+    included: bool
+    block: int
+    transaction: str
+
+
+@dataclass(frozen=True)
+class ProposalRecord:
+    """A proposed global model."""
+
+    proposer: str
+    view: int
+    value_digest: str
+    cid: str
+    digest: str
+    size: int
+    block: int
+    transaction: str
+
+
+@dataclass(frozen=True)
+class VoteRecord:
+    """A vote; `stage` is `prepare` or `commit`."""
+
+    voter: str
+    view: int
+    stage: str
+    accept: bool
+    block: int
+    transaction: str
+
+
+@dataclass(frozen=True)
+class RoundRecord:
+    """A round: `status` is `open`, `final` or `aborted`; digests and hashes are hex, sizes bytes, gas units of gas."""
+
+    task: int
+    round: int
+    status: str
+    consensus: str
+    leader: str | None
+    views: int
+    parent_cid: str
+    model_cid: str | None
+    model_digest: str | None
+    model_size: int | None
+    value_digest: str | None
+    reason: str | None
+    updates: tuple[UpdateRecord, ...]
+    missing: tuple[str, ...]
+    proposals: tuple[ProposalRecord, ...]
+    votes: tuple[VoteRecord, ...]
+    barred: tuple[str, ...]
+    rewards: tuple[tuple[str, int], ...]
+    slashes: tuple[tuple[str, int, str], ...]
+    gas_used: int
+    transactions: int
+    first_block: int
+    last_block: int
+
+    def as_json(self) -> dict[str, Any]:
+        """The record as JSON values, with the field names as keys."""
+        values = asdict(self)
+        values["rewards"] = [{"server": server, "wei": wei} for server, wei in self.rewards]
+        values["slashes"] = [{"server": server, "wei": wei, "reason": reason} for server, wei, reason in self.slashes]
+        return values
+
+
+def num_rounds(ledger: Ledger, task: int) -> int:
+    """How many rounds a task has opened."""
+    return sum(1 for _ in ledger.events("RoundOpened", task=task))
+
+
+def round_records(ledger: Ledger, task: int) -> Iterator[RoundRecord]:
+    """All rounds of a task, from 1 on."""
+    for number in range(1, num_rounds(ledger, task) + 1):
+        yield round_record(ledger, task, number)
+
+
+def consensus_of(ledger: Ledger, task: int) -> str:
+    """The name of a task's consensus; an ethash election on a chain without proof of work is called a mock."""
+    name = ledger.task(task).consensus
+    return "ethash (mock)" if name == "ethash" and not ledger.has_proof_of_work else name
+
+
+def round_record(ledger: Ledger, task: int, number: int) -> RoundRecord:
+    """One round; a number that was not opened raises `InvalidInputError`."""
+    events = list(ledger.round_events(task, number))
+    by_name: dict[str, list[Event]] = {}
+    for event in events:
+        by_name.setdefault(event.name, []).append(event)
+    if "RoundOpened" not in by_name:
+        raise InvalidInputError(f"round {number} does not exist; allowed: 1 to {num_rounds(ledger, task)}")
+    opened = by_name["RoundOpened"][0].args
+    final = by_name["RoundFinalized"][0].args if "RoundFinalized" in by_name else None
+    aborted = by_name["RoundAborted"][0].args if "RoundAborted" in by_name else None
+    missing_seats = final["missing"] if final else 0
+    seats = {seat: server for server, seat in ledger.seats(task, number).items()}
+    model = Reference(final["model"], final["modelSize"]) if final else None
+    transactions = {event.transaction: event.block for event in events}
+    return RoundRecord(
+        task=task,
+        round=number,
+        status="final" if final else "aborted" if aborted else "open",
+        consensus=consensus_of(ledger, task),
+        leader=final["leader"] if final else None,
+        views=len(by_name.get("ViewStarted", [])),
+        parent_cid=Reference(opened["parent"], opened["parentSize"]).cid,
+        model_cid=model.cid if model else None,
+        model_digest=_hex(model.digest) if model else None,
+        model_size=model.size if model else None,
+        value_digest=_hex(final["valueDigest"]) if final else None,
+        reason=_text(aborted["reason"]) if aborted else None,
+        updates=tuple(
+            UpdateRecord(
+                server=update.server,
+                seat=update.seat,
+                cid=update.payload.cid,
+                digest=_hex(update.payload.digest),
+                size=update.payload.size,
+                samples=update.samples,
+                included=final is not None and not missing_seats >> update.seat & 1,
+                block=update.block,
+                transaction=update.transaction,
+            )
+            for update in ledger.updates(task, number)
+        ),
+        missing=tuple(seats[seat] for seat in sorted(seats) if missing_seats >> seat & 1),
+        proposals=tuple(_proposals(by_name)),
+        votes=tuple(_votes(by_name, seats)),
+        barred=tuple(event.args["proposer"] for event in by_name.get("ProposerBarred", [])),
+        rewards=tuple((event.args["server"], event.args["amount"]) for event in by_name.get("Credited", [])),
+        slashes=tuple(_slashes(ledger, task, set(transactions))),
+        gas_used=sum(_gas(ledger, transaction) for transaction in transactions),
+        transactions=len(transactions),
+        first_block=min(transactions.values()),
+        last_block=max(transactions.values()),
+    )
+
+
+def block_listing(
+    ledger: Ledger, task: int, tensors: Callable[[Reference], dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    """The paper's listing of blocks: one entry per finished round, with every update and the new global model.
+
+    `tensors` reads a payload as JSON values; without it, payloads are named by their CID alone. `timestamp`,
+    `previous_hash`, `nonce` and `hash` are those of the block in which the round ended.
+    """
+    chain = []
+    for record in round_records(ledger, task):
+        if record.status == "open":
+            continue
+        block: Any = ledger.w3.eth.get_block(record.last_block)
+        entries = [
+            {
+                "type": "update",
+                "sender": update.server,
+                "samples": update.samples,
+                **_payload(Reference(bytes.fromhex(update.digest[2:]), update.size), tensors),
+            }
+            for update in record.updates
+        ]
+        if record.model_digest is not None and record.model_size is not None:
+            model = Reference(bytes.fromhex(record.model_digest[2:]), record.model_size)
+            entries.append({"type": "global_model", "sender": record.leader, **_payload(model, tensors)})
+        chain.append(
+            {
+                "index": record.round,
+                "transactions": entries,
+                "timestamp": block["timestamp"],
+                "previous_hash": _hex(block["parentHash"]),
+                "nonce": _hex(block["nonce"]),
+                "hash": _hex(block["hash"]),
+            }
+        )
+    return {"length": len(chain), "chain": chain}
+
+
+def _payload(reference: Reference, tensors: Callable[[Reference], dict[str, Any]] | None) -> dict[str, Any]:
+    named = {"cid": reference.cid, "digest": _hex(reference.digest), "size": reference.size}
+    return {**named, "tensors": tensors(reference)} if tensors else named
+
+
+def _proposals(by_name: dict[str, list[Event]]) -> Iterator[ProposalRecord]:
+    views = {(e.transaction, e.args["valueDigest"]): e.args["view_"] for e in by_name.get("Proposed", [])}
+    for event in by_name.get("ModelProposed", []):
+        args = event.args
+        reference = Reference(args["model"], args["modelSize"])
+        yield ProposalRecord(
+            proposer=args["proposer"],
+            view=views[event.transaction, args["valueDigest"]],
+            value_digest=_hex(args["valueDigest"]),
+            cid=reference.cid,
+            digest=_hex(reference.digest),
+            size=reference.size,
+            block=event.block,
+            transaction=_hex(event.transaction),
+        )
+
+
+def _votes(by_name: dict[str, list[Event]], seats: dict[int, str]) -> Iterator[VoteRecord]:
+    # A proposal is its proposer's vote for it.
+    for event in by_name.get("Proposed", []):
+        args = event.args
+        yield VoteRecord(args["proposer"], args["view_"], "prepare", True, event.block, _hex(event.transaction))
+    for event in by_name.get("Voted", []):
+        args = event.args
+        stage = Stage(args["stage"]).name.lower()
+        yield VoteRecord(args["voter"], args["view_"], stage, args["accept"], event.block, _hex(event.transaction))
+    for event in by_name.get("VotesRecorded", []):
+        args = event.args
+        for seat in sorted(seats):
+            if args["voters"] >> seat & 1:
+                stage = Stage(args["stage"]).name.lower()
+                yield VoteRecord(seats[seat], args["view_"], stage, True, event.block, _hex(event.transaction))
+
+
+def _slashes(ledger: Ledger, task: int, transactions: set[bytes]) -> Iterator[tuple[str, int, str]]:
+    for event in ledger.events("ServerSlashed", task=task):
+        if event.transaction in transactions:
+            yield event.args["server"], event.args["amount"], _text(event.args["reason"])
+
+
+def _gas(ledger: Ledger, transaction: bytes) -> int:
+    return int(ledger.w3.eth.get_transaction_receipt(HexBytes(transaction))["gasUsed"])
+
+
+def _hex(value: bytes) -> str:
+    return "0x" + bytes(value).hex()
+
+
+def _text(word: bytes) -> str:
+    return word.rstrip(b"\0").decode("ascii", "replace")

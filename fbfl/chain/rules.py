@@ -1,0 +1,135 @@
+"""The rules of every in-process chain: London, a fixed gas limit and difficulty, logical time.
+
+What a contract can see of its block (coinbase, time, difficulty) is fixed before its transactions run, so that a
+block executes to the same state wherever it is executed again.
+"""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from eth.abc import BlockAPI, BlockHeaderAPI, BlockImportResult, SignedTransactionAPI, TransactionBuilderAPI
+from eth.chains.base import MiningChain
+from eth.constants import ZERO_ADDRESS
+from eth.vm.forks.byzantium.headers import configure_header
+from eth.vm.forks.london import LondonVM
+from eth.vm.forks.london.headers import create_london_header_from_parent
+from eth_typing import Address, BlockNumber
+from eth_utils.exceptions import ValidationError
+
+from fbfl.chain.seals import SEALS
+
+CHAIN_ID = 131277322940537
+"""What web3's eth-tester provider answers, whatever chain is behind it."""
+
+GAS_LIMIT = 30_000_000
+GENESIS_TIME = 1_640_995_200
+"""2022-01-01. Time is logical: a block is one second after its parent, unless somebody lets time pass."""
+
+
+class LondonChain(MiningChain):
+    """A py-evm chain that collects transactions and executes them once, when it mines a block of them."""
+
+    chain_id = CHAIN_ID
+    consensus: type[Any]
+    miner: Address = ZERO_ADDRESS
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.pool: list[SignedTransactionAPI] = []
+
+    def create_header_from_parent(self, parent_header: BlockHeaderAPI, **params: Any) -> BlockHeaderAPI:
+        """The header of the block after `parent_header`; `params` replace what it would hold."""
+        defaults = {
+            "gas_limit": parent_header.gas_limit,
+            "coinbase": self.miner,
+            "timestamp": parent_header.timestamp + 1,
+        }
+        return super().create_header_from_parent(parent_header, **{**defaults, **params})
+
+    def apply_transaction(self, transaction: SignedTransactionAPI) -> None:  # type: ignore[override]
+        """Take a transaction for the next block; one that cannot go into it raises `ValidationError`.
+
+        The name is the one that eth-tester calls.
+        """
+        for position, waiting in enumerate(self.pool):
+            if (waiting.sender, waiting.nonce) == (transaction.sender, transaction.nonce):
+                if 10 * transaction.max_fee_per_gas < 11 * waiting.max_fee_per_gas:
+                    raise ValidationError("replacement transaction underpriced")
+                self.pool[position] = transaction
+                return
+        vm = self.get_vm(self.header)
+        vm.validate_transaction_against_header(self.header, transaction)
+        earlier = self.pooled(transaction.sender)
+        if not earlier:
+            vm.state.validate_transaction(transaction)
+        elif transaction.nonce != vm.state.get_nonce(transaction.sender) + earlier:
+            raise ValidationError(f"nonce {transaction.nonce} does not follow the {earlier} that wait to be mined")
+        self.pool.append(transaction)
+
+    def pooled(self, sender: Address) -> int:
+        """How many transactions of this sender wait to be mined."""
+        return sum(transaction.sender == sender for transaction in self.pool)
+
+    def build_block(self, transactions: Sequence[SignedTransactionAPI], **params: Any) -> BlockAPI:
+        """The block of these transactions on the head, executed but neither sealed nor part of the chain.
+
+        It ends before the first that does not fit into the gas limit. `params` are header fields.
+        """
+        header = self.create_header_from_parent(self.get_canonical_head(), **params)
+        vm = self.get_vm(header)
+        base = vm.get_block()
+        receipts = []
+        for transaction in transactions:
+            if header.gas_used + transaction.gas > header.gas_limit:
+                break
+            receipt, _ = vm.apply_transaction(header, transaction)
+            header = vm.add_receipt_to_header(header, receipt)
+            receipts.append(receipt)
+        included = tuple(transactions[: len(receipts)])
+        block = vm.set_block_transactions_and_withdrawals(base, header, included, tuple(receipts))
+        return vm.mine_block(block).block
+
+    def mine_block(self, **params: Any) -> BlockAPI:
+        """Mine a block of the waiting transactions; `params` are header fields."""
+        pool, self.pool = self.pool, []
+        block = self.build_block(pool, **params)
+        block = block.copy(header=self.consensus.seal(block.header))
+        self.validate_block(block)
+        self.chaindb.persist_block(block)
+        self.pool = pool[len(block.transactions) :]
+        self.header = self.create_header_from_parent(block.header)
+        return block
+
+    def import_block(self, block: BlockAPI, perform_validation: bool = True) -> BlockImportResult:
+        """Execute and add the block of somebody else; whatever is wrong with it raises an exception.
+
+        The seal comes first: work that was not done is not worth executing.
+        """
+        self.validate_seal(block.header)
+        return super().import_block(block, perform_validation)
+
+    def get_transaction_builder(self) -> type[TransactionBuilderAPI]:
+        """What eth-tester makes transactions with."""
+        return self.get_vm().get_transaction_builder()
+
+
+Kind = TypeVar("Kind", bound=LondonChain)
+
+
+def chain_class(kind: type[Kind], seal: str, difficulty: int) -> type[Kind]:
+    """The subclass of `kind` for one of `SEALS` and one difficulty, which every block must have.
+
+    The difficulty is fixed because time is logical: blocks come faster than a second, so their timestamps do not
+    measure how long they took.
+    """
+
+    def rule(parent: BlockHeaderAPI, timestamp: int) -> int:  # noqa: ARG001
+        return difficulty
+
+    class VM(LondonVM):
+        consensus_class = SEALS[seal]
+        create_header_from_parent = staticmethod(create_london_header_from_parent(rule))
+        compute_difficulty = staticmethod(rule)
+        configure_header = configure_header(difficulty_fn=rule)  # what an imported block is held against
+
+    return type(kind.__name__, (kind,), {"vm_configuration": ((BlockNumber(0), VM),), "consensus": SEALS[seal]})

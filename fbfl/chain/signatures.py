@@ -1,0 +1,143 @@
+"""Updates and votes signed off the chain (EIP-712), for one transaction to record many of them."""
+
+from dataclasses import dataclass
+
+from eth_account import Account
+from eth_account.messages import encode_typed_data
+from eth_account.signers.local import LocalAccount
+
+from fbfl.chain.digests import Domain
+from fbfl.chain.ledger import Stage
+from fbfl.storage.store import Reference
+
+Compact = tuple[bytes, bytes]
+"""A signature as r and vs (EIP-2098): the highest bit of vs is the parity."""
+
+_UPDATE = [
+    {"name": "task", "type": "uint256"},
+    {"name": "round", "type": "uint32"},
+    {"name": "digest", "type": "bytes32"},
+    {"name": "size", "type": "uint32"},
+    {"name": "samples", "type": "uint32"},
+]
+_VOTE = [
+    {"name": "task", "type": "uint256"},
+    {"name": "round", "type": "uint32"},
+    {"name": "view", "type": "uint16"},
+    {"name": "stage", "type": "uint8"},
+    {"name": "valueDigest", "type": "bytes32"},
+    {"name": "accept", "type": "bool"},
+]
+
+
+@dataclass(frozen=True)
+class SignedUpdate:
+    """`IFederatedTasks.SignedUpdate`, with the task and round that the signature covers."""
+
+    task: int
+    round: int
+    payload: Reference
+    samples: int
+    signature: Compact
+
+    def as_tuple(self) -> tuple[bytes, int, int, bytes, bytes]:
+        """The form in which the contract takes it."""
+        return (self.payload.digest, self.payload.size, self.samples, *self.signature)
+
+
+@dataclass(frozen=True)
+class SignedVote:
+    """`IConsensus.Vote` with its signature."""
+
+    task: int
+    round: int
+    view: int
+    stage: Stage
+    value_digest: bytes
+    accept: bool
+    signature: Compact
+
+    def as_tuple(self) -> tuple[int, int, int, int, bytes, bool]:
+        """The form in which the contract takes the vote."""
+        return (self.task, self.round, self.view, int(self.stage), self.value_digest, self.accept)
+
+    def conflicts_with(self, other: "SignedVote") -> bool:
+        """Whether an honest member cannot have signed both: see `IConsensus.reportEquivocation`."""
+        if (self.task, self.round, self.view, self.stage) != (other.task, other.round, other.view, other.stage):
+            return False
+        if self.value_digest == other.value_digest:
+            return self.accept != other.accept
+        return self.accept and other.accept
+
+
+def sign_update(
+    account: LocalAccount, domain: Domain, round_number: int, payload: Reference, samples: int
+) -> SignedUpdate:
+    """Sign an update for the ledger `domain.ledger`."""
+    message = _update_message(domain.task, round_number, payload, samples)
+    return SignedUpdate(domain.task, round_number, payload, samples, _sign(account, domain, "Update", _UPDATE, message))
+
+
+def sign_vote(
+    account: LocalAccount, domain: Domain, round_number: int, view: int, stage: Stage, value_digest: bytes, accept: bool
+) -> SignedVote:
+    """Sign a vote; `domain.ledger` is the address of the consensus contract here."""
+    message = _vote_message(domain.task, round_number, view, stage, value_digest, accept)
+    signature = _sign(account, domain, "Vote", _VOTE, message)
+    return SignedVote(domain.task, round_number, view, stage, value_digest, accept, signature)
+
+
+def signer_of_update(domain: Domain, update: SignedUpdate) -> str:
+    """The address that signed an update."""
+    message = _update_message(update.task, update.round, update.payload, update.samples)
+    return _signer(domain, "Update", _UPDATE, message, update.signature)
+
+
+def signer_of_vote(domain: Domain, vote: SignedVote) -> str:
+    """The address that signed a vote."""
+    message = _vote_message(vote.task, vote.round, vote.view, vote.stage, vote.value_digest, vote.accept)
+    return _signer(domain, "Vote", _VOTE, message, vote.signature)
+
+
+def _update_message(task: int, round_number: int, payload: Reference, samples: int) -> dict[str, object]:
+    return {
+        "task": task,
+        "round": round_number,
+        "digest": payload.digest,
+        "size": payload.size,
+        "samples": samples,
+    }
+
+
+def _vote_message(
+    task: int, round_number: int, view: int, stage: Stage, value_digest: bytes, accept: bool
+) -> dict[str, object]:
+    return {
+        "task": task,
+        "round": round_number,
+        "view": view,
+        "stage": int(stage),
+        "valueDigest": value_digest,
+        "accept": accept,
+    }
+
+
+def _domain_data(domain: Domain) -> dict[str, object]:
+    return {"name": "fbfl", "version": "1", "chainId": domain.chain_id, "verifyingContract": domain.ledger}
+
+
+def _sign(
+    account: LocalAccount, domain: Domain, name: str, fields: list[dict[str, str]], message: dict[str, object]
+) -> Compact:
+    signed = account.sign_message(encode_typed_data(_domain_data(domain), {name: fields}, message))
+    vs = signed.s | (signed.v - 27) << 255
+    return signed.r.to_bytes(32, "big"), vs.to_bytes(32, "big")
+
+
+def _signer(
+    domain: Domain, name: str, fields: list[dict[str, str]], message: dict[str, object], signature: Compact
+) -> str:
+    r, vs = (int.from_bytes(word, "big") for word in signature)
+    vrs = 27 + (vs >> 255), r, vs & (1 << 255) - 1
+    signable = encode_typed_data(_domain_data(domain), {name: fields}, message)
+    return str(Account.recover_message(signable, vrs=vrs))

@@ -1,0 +1,169 @@
+"""Sending transactions from one account, until they are mined or refused."""
+
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from eth_account.signers.local import LocalAccount
+from eth_typing import ChecksumAddress
+from hexbytes import HexBytes
+from web3 import Web3
+from web3.contract.contract import ContractConstructor, ContractFunction
+from web3.exceptions import TransactionNotFound, Web3RPCError
+from web3.types import BlockData, TxParams, TxReceipt, Wei
+
+from fbfl.chain.reverts import ABI, decoded_reverts
+from fbfl.errors import ChainError, ContractRevertError, NodeUnavailableError
+
+DEFAULT_GAS = 1_000_000
+TIP = Wei(10**9)
+"""Wei per gas for the miner."""
+
+
+Call = ContractFunction | ContractConstructor
+
+
+@dataclass
+class Sent:
+    """A transaction on its way: what it does, and every hash under which it may be mined (one per fee)."""
+
+    transaction: TxParams
+    abi: ABI
+    hashes: list[HexBytes] = field(default_factory=list)
+
+
+class Sender:
+    """Sends from one account: an address whose key the node holds, or an account with its key here.
+
+    Several transactions can be on their way at once. `timeout` in seconds is how long one may take to be mined, over
+    `attempts` of rising fees.
+    """
+
+    def __init__(
+        self,
+        w3: Web3,
+        account: ChecksumAddress | LocalAccount,
+        *,
+        gas: int = DEFAULT_GAS,
+        timeout: float = 120.0,
+        attempts: int = 3,
+    ) -> None:
+        self.w3 = w3
+        self.address = account.address if isinstance(account, LocalAccount) else account
+        self.gas = gas
+        self.timeout = timeout
+        self.attempts = attempts
+        self._signer = account if isinstance(account, LocalAccount) else None
+        self._chain_id = w3.eth.chain_id
+        self._lock = threading.Lock()
+
+    def transact(self, call: Call, *, gas: int | None = None, value: int = 0) -> TxReceipt:
+        """Send a call, or a deployment, and wait until it is mined; raises what `send` and `wait` raise."""
+        return self.wait(self.send(call, gas=gas, value=value))
+
+    def send(self, call: Call, *, gas: int | None = None, value: int = 0) -> Sent:
+        """Send a call without waiting for it; `gas` and `value` (wei) are its limits.
+
+        A node that does not take the transaction raises `ChainError`.
+        """
+        abi: ABI = cast(Any, call.contract_abi if isinstance(call, ContractFunction) else call.abi)
+        with self._lock:
+            for retry in (True, False):
+                # The node knows best: a restart, another process or a reorganisation may have changed it.
+                nonce = self.w3.eth.get_transaction_count(self.address, "pending")
+                fields: TxParams = {"from": self.address, "nonce": nonce, "chainId": self._chain_id}
+                limits: TxParams = {"gas": gas or self.gas, "value": Wei(value), **self._fees()}
+                sent = Sent(call.build_transaction({**fields, **limits}), abi)
+                try:
+                    self._submit(sent)
+                    break
+                except ChainError as error:
+                    # Another process may have been faster, or the base fee has more than doubled.
+                    if not (retry and ("nonce" in str(error).lower() or "fee" in str(error).lower())):
+                        raise
+        return sent
+
+    def wait(self, sent: Sent) -> TxReceipt:
+        """The receipt of a transaction, sent again with higher fees while it is not mined.
+
+        A contract that refused raises `ContractRevertError`; running out of time raises `NodeUnavailableError`.
+        """
+        for attempt in range(self.attempts):
+            if attempt:
+                self._raise_fees(sent)
+            receipt = self._poll(sent, self.timeout / self.attempts)
+            if receipt is not None:
+                if not receipt["status"]:
+                    raise self._failure(sent, receipt)
+                return receipt
+        raise NodeUnavailableError(
+            f"transaction {sent.hashes[-1].to_0x_hex()} of {self.address} was not mined within {self.timeout:g} s"
+        )
+
+    def _fees(self) -> TxParams:
+        block: BlockData = self.w3.eth.get_block("latest")
+        # Twice the base fee holds for six full blocks on end.
+        return {"maxFeePerGas": Wei(2 * block["baseFeePerGas"] + TIP), "maxPriorityFeePerGas": TIP}
+
+    def _submit(self, sent: Sent) -> None:
+        try:
+            with decoded_reverts(sent.abi):
+                if self._signer:
+                    signed = self._signer.sign_transaction(cast(Any, sent.transaction))
+                    sent.hashes.append(self.w3.eth.send_raw_transaction(signed.raw_transaction))
+                else:
+                    sent.hashes.append(self.w3.eth.send_transaction(sent.transaction))
+        except Web3RPCError as error:
+            message = (error.rpc_response or {}).get("error", {}).get("message") or str(error)
+            raise ChainError(f"the node refused a transaction of {self.address}: {message}") from error
+
+    def _raise_fees(self, sent: Sent) -> None:
+        fees = self._fees()
+        old = sent.transaction
+        old["maxFeePerGas"] = _raised(old["maxFeePerGas"], fees["maxFeePerGas"])
+        old["maxPriorityFeePerGas"] = _raised(old["maxPriorityFeePerGas"], fees["maxPriorityFeePerGas"])
+        try:
+            self._submit(sent)
+        except ChainError:
+            # Mined meanwhile, or not replaceable: the hashes that there are decide.
+            return
+
+    def _poll(self, sent: Sent, timeout: float) -> TxReceipt | None:
+        deadline = time.monotonic() + timeout
+        pause = 0.02
+        while True:
+            for transaction_hash in sent.hashes:
+                try:
+                    receipt = self.w3.eth.get_transaction_receipt(transaction_hash)
+                except TransactionNotFound:
+                    continue
+                if receipt["blockNumber"] is not None:
+                    return receipt
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return None
+            time.sleep(min(pause, left))
+            pause = min(2 * pause, 1.0)
+
+    def _failure(self, sent: Sent, receipt: TxReceipt) -> ContractRevertError:
+        """Why a mined transaction failed: receipts do not say, so run it again on the state before its block."""
+        call = {key: value for key, value in sent.transaction.items() if key in ("from", "to", "data", "value", "gas")}
+        failure = ContractRevertError("Unknown", {"transaction": receipt["transactionHash"].to_0x_hex()})
+        for block in (receipt["blockNumber"] - 1, receipt["blockNumber"]):
+            try:
+                with decoded_reverts(sent.abi):
+                    self.w3.eth.call(cast(TxParams, call), block_identifier=cast(Any, block))
+            except ContractRevertError as error:
+                failure = error
+                break
+            except Web3RPCError:
+                continue
+        if failure.error in ("Unknown", "Silent") and receipt["gasUsed"] == sent.transaction["gas"]:
+            return ContractRevertError("OutOfGas", {"gas": sent.transaction["gas"]})
+        return failure
+
+
+def _raised(old: int | str, now: int | str) -> Wei:
+    # By an eighth at least, or nodes keep the transaction that they have.
+    return Wei(max(int(old) * 5 // 4 + 1, int(now)))

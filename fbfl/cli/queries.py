@@ -1,0 +1,110 @@
+"""`fbfl rounds`, `round`, `blocks` and `audit`: what the chain says, and whether it is true."""
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from fbfl import audit as auditing
+from fbfl.chain.queries import RoundRecord, block_listing, round_record, round_records
+from fbfl.errors import InvalidInputError
+from fbfl.mec.plan import TaskPlan
+from fbfl.runs import StoredRun, newest_run, open_run
+from fbfl.storage.payload import decode
+from fbfl.storage.store import Reference
+
+
+def rounds(options: argparse.Namespace) -> int:
+    """A line, or a JSON object, per round."""
+    run = _open(options)
+    records = list(round_records(run.ledger, run.task.id))
+    if options.json:
+        print(json.dumps([record.as_json() for record in records], indent=1))
+        return 0
+    for record in records:
+        print(_line(record))
+    return 0
+
+
+def one_round(options: argparse.Namespace) -> int:
+    """All that is recorded of one round."""
+    run = _open(options)
+    record = round_record(run.ledger, run.task.id, options.number)
+    if options.json:
+        print(json.dumps(record.as_json(), indent=1))
+        return 0
+    print(_line(record))
+    print(f"  parent model   {record.parent_cid}")
+    if record.model_cid:
+        print(f"  global model   {record.model_cid}  ({record.model_size} bytes)")
+        print(f"  value digest   {record.value_digest}")
+    for update in record.updates:
+        left_out = "" if update.included or record.status != "final" else "  left out"
+        print(f"  update  {update.server}  {update.samples:>6} samples  {update.cid}{left_out}")
+    for proposal in record.proposals:
+        print(f"  proposal view {proposal.view}  {proposal.proposer}  {proposal.cid}")
+    for vote in record.votes:
+        print(f"  vote view {vote.view} {vote.stage:<7}  {vote.voter}  {'accept' if vote.accept else 'reject'}")
+    for server in record.barred:
+        print(f"  barred   {server}")
+    for server, wei in record.rewards:
+        print(f"  reward   {server}  {wei} wei")
+    for server, wei, reason in record.slashes:
+        print(f"  slashed  {server}  {wei} wei: {reason}")
+    return 0
+
+
+def blocks(options: argparse.Namespace) -> int:
+    """The paper's listing of blocks."""
+    run = _open(options)
+    plan = TaskPlan.of(run.task)
+
+    def tensors(reference: Reference) -> dict[str, Any]:
+        vector, _ = decode(plan.spec, run.store.get(reference), plan.state_limit)
+        arrays = plan.spec.unflatten(vector)
+        return {tensor.name: array.tolist() for tensor, array in zip(plan.spec.tensors, arrays, strict=True)}
+
+    listing = block_listing(run.ledger, run.task.id, tensors if options.tensors else None)
+    json.dump(listing, sys.stdout, indent=None if options.tensors else 1)
+    print()
+    return 0
+
+
+def audit(options: argparse.Namespace) -> int:
+    """Recompute everything; 1 if anything differs."""
+    run = _open(options)
+    report = auditing.audit(run.ledger, run.store, run.task)
+    for finding in report.findings:
+        print(finding)
+    print(
+        f"{report.rounds} rounds, {report.final} final, {report.updates} updates: "
+        + ("everything recomputed is as recorded" if report.passed else f"{len(report.findings)} findings")
+    )
+    return 0 if report.passed else 1
+
+
+def _open(options: argparse.Namespace) -> StoredRun:
+    if options.network is not None and options.network != "eth-tester":
+        from fbfl.chain.networks import connect
+
+        connect(options.network)  # names what is wrong with it
+        raise InvalidInputError(f"--network {options.network}: no task of fbfl runs there")
+    if options.network is not None:
+        raise InvalidInputError(
+            "--network eth-tester: its chain lives as long as a run; name its folder with --run DIR"
+        )
+    return open_run(options.run or newest_run())
+
+
+def _line(record: RoundRecord) -> str:
+    if record.status == "final":
+        outcome = f"final    leader {record.leader}  model {record.model_cid}"
+    elif record.status == "aborted":
+        outcome = f"aborted  {record.reason}"
+    else:
+        outcome = "open"
+    included = sum(update.included for update in record.updates) if record.status == "final" else len(record.updates)
+    return (
+        f"round {record.round:>3}  {outcome}  {included} updates  {record.views} views  {len(record.votes)} votes  "
+        f"gas {record.gas_used:,}  blocks {record.first_block}-{record.last_block}"
+    )

@@ -1,0 +1,101 @@
+"""`fbfl run`: one federation end to end, shown as it goes and kept in a folder."""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from fbfl import settings as run_settings
+from fbfl.errors import InvalidInputError, NoFinalRoundError
+from fbfl.learning.plugins import parse_settings
+from fbfl.runs import RunFolder
+from fbfl.settings import RunSettings
+
+_PLAIN_OPTIONS = (
+    *("rounds", "servers", "devices", "dataset", "partition", "model", "aggregator", "attack", "malicious"),
+    *("liars", "signatures", "commit_reveal", "stake", "reward", "nodes"),
+    *("consensus", "network", "store", "local_epochs", "batch_size", "optimizer", "learning_rate", "seed"),
+)
+_ARGUMENT_OPTIONS = ("partition_arg", "aggregator_arg", "attack_arg")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run a federation as the options say."""
+    settings = settings_of(options)
+    if settings.network != "eth-tester":
+        from fbfl.chain.networks import connect
+
+        connect(settings.network)  # names what is wrong with it
+        raise InvalidInputError(f"--network {settings.network}: a run in one process uses eth-tester")
+    from fbfl import simulation
+
+    simulation.check(settings)
+    output = options.output or Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S")
+    console = Console(quiet=options.quiet, highlight=False, soft_wrap=True)
+    started = time.perf_counter()
+
+    from fbfl.learning import datasets
+
+    dataset = datasets.load(settings.dataset or "mnist", fallback=settings.dataset is None)
+    if dataset.note:
+        console.print(dataset.note)
+    with RunFolder.create(output, settings) as folder, _progress(console, settings.rounds) as advance:
+        federation = simulation.Simulation(settings, dataset, folder.payloads(settings.store))
+        folder.attach(federation.chain, federation.addresses, federation.task.id)
+        console.print(
+            f"{settings.servers} MEC servers, {settings.devices} devices, {dataset.name}, {settings.aggregator}, "
+            f"{settings.consensus} on {settings.network}; set up in {time.perf_counter() - started:.1f} s"
+        )
+        for result in federation.rounds():
+            line = folder.add_round(result)
+            advance()
+            console.print(_round_text(line))
+        summary = folder.finish(
+            settings, dataset, federation.plan, federation.weights, seconds=time.perf_counter() - started
+        )
+        pictures = folder.plot(f"{dataset.name}, {settings.servers} servers, {settings.aggregator}")
+    if summary["final_rounds"] == 0:
+        raise NoFinalRoundError(f"none of {settings.rounds} rounds became final; see fbfl rounds --run {output}")
+    console.print(
+        f"accuracy {summary['final_accuracy']:.4f}, loss {summary['final_loss']:.4f} after {settings.rounds} rounds "
+        f"in {summary['seconds']:.1f} s; model {summary['model_sha256'][:16]}"
+    )
+    console.print(f"plots: {', '.join(str(picture) for picture in pictures)}")
+    console.print(f"all of it: {output}; next: fbfl audit --run {output}")
+    return 0
+
+
+def settings_of(options: argparse.Namespace) -> RunSettings:
+    """The settings that the command line and its configuration file ask for."""
+    given: dict[str, object] = {name: value for name in _PLAIN_OPTIONS if (value := getattr(options, name)) is not None}
+    for name in _ARGUMENT_OPTIONS:
+        if pairs := getattr(options, name):
+            given[f"{name}s"] = parse_settings(pairs)
+    return run_settings.read(options.config, given)
+
+
+def _round_text(line: dict[str, Any]) -> str:
+    outcome = f"leader {line['leader'][:10]}" if line["leader"] else "aborted: the parent model stays"
+    return (
+        f"round {line['round']:>3}  accuracy {line['accuracy']:.4f}  loss {line['loss']:.4f}  {outcome}  "
+        f"{line['updates']} updates  gas {line['gas_used']:,}  {line['seconds']:.2f} s"
+    )
+
+
+@contextmanager
+def _progress(console: Console, rounds: int) -> Iterator[Callable[[], None]]:
+    """A bar on a terminal; nothing elsewhere, where the printed lines are enough. Yields what moves it on."""
+    if console.quiet or not sys.stdout.isatty():
+        yield lambda: None
+        return
+    columns = TextColumn("rounds"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=console, transient=True) as bar:
+        job = bar.add_task("rounds", total=rounds)
+        yield lambda: bar.advance(job)

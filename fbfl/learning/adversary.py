@@ -1,0 +1,69 @@
+"""The attackers of a federation: which clients they are, and what they do to their samples and their updates."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fbfl.learning.attacks import Attack
+from fbfl.learning.noise import Images
+from fbfl.learning.training import Samples
+from fbfl.randomness import generator
+
+
+@dataclass(frozen=True)
+class Adversary:
+    """One party that controls the `malicious` clients; what it draws follows from seed, attack, round and client."""
+
+    attacks: tuple[Attack, ...]
+    malicious: tuple[int, ...]
+    """Client numbers, rising."""
+    seed: int
+
+    @property
+    def poisons_updates(self) -> bool:
+        """Whether it has to see all updates of a round before its own are sent."""
+        return bool(self.malicious) and any(attack.kind == "update" for attack in self.attacks)
+
+    def poisoned_samples(self, client: int, samples: Samples) -> Samples:
+        """A client's samples, changed once and for all where it attacks them."""
+        if client not in self.malicious:
+            return samples
+        for attack in self.attacks:
+            if attack.kind == "data":
+                rng = generator(self.seed, f"attack {attack.name}", server=client)
+                place = self.malicious.index(client)
+                samples = attack.poison_data(*samples, rng, num_byzantine=len(self.malicious), attacker=place)
+        return samples
+
+    def poison_updates(self, round_number: int, clients: Sequence[int], rows: npt.NDArray[np.float32]) -> None:
+        """Replace the attackers' rows of float32 [n, P] by what they send, one attack after the other.
+
+        `clients` has the client number of each row.
+        """
+        attackers = [row for row, client in enumerate(clients) if client in self.malicious]
+        if not attackers or not self.attacks:
+            return
+        honest = np.delete(rows, attackers, axis=0)
+        for attack in self.attacks:
+            if attack.kind != "update":
+                continue
+            known = honest if attack.knowledge == "honest" else rows[attackers]
+            rows[attackers] = [
+                attack.poison_update(
+                    known,
+                    rows[row],
+                    generator(self.seed, f"attack {attack.name}", round_number=round_number, server=clients[row]),
+                    num_clients=len(clients),
+                    num_byzantine=len(attackers),
+                    attacker=place,
+                    round_number=round_number,
+                )
+                for place, row in enumerate(attackers)
+            ]
+
+    def triggered(self, x: Images, y: npt.NDArray[np.integer]) -> tuple[Images, npt.NDArray[np.integer], int] | None:
+        """Test samples with the backdoor's trigger, their true labels and the target; None without a backdoor."""
+        found = (attack.triggered(x, y) for attack in self.attacks if attack.kind == "data")
+        return next((samples for samples in found if samples), None)

@@ -1,0 +1,163 @@
+"""Attacks by name. What an attack works on can be read off its first two parameters.
+
+``x, y``: the training data of an attacker (a data attack). ``honest, own``: the updates of all honest clients and the
+attacker's own (an update attack with full knowledge). ``compromised, own``: the updates that the attackers trained
+honestly, instead (partial knowledge). The third parameter is a NumPy generator.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from fbfl.errors import InvalidInputError
+from fbfl.learning import plugins
+from fbfl.learning.attacks.backdoor import TRIGGERED, backdoor, distributed_backdoor, edge_case
+from fbfl.learning.attacks.data import (
+    Labels,
+    Samples,
+    data_poisoning,
+    label_flipping,
+    random_label_flipping,
+    targeted_label_flipping,
+)
+from fbfl.learning.attacks.fang import fang_krum, fang_krum_partial, fang_trim, fang_trim_partial
+from fbfl.learning.attacks.updates import (
+    a_little_is_enough,
+    gaussian_noise,
+    inner_product_manipulation,
+    mimic,
+    min_max,
+    min_sum,
+    model_poisoning,
+    model_replacement,
+    same_value,
+    scaling,
+    sign_flipping,
+)
+from fbfl.learning.noise import Images
+from fbfl.tensors import Vector
+
+ATTACKS: dict[str, Callable[..., Any]] = {
+    "model_poisoning": model_poisoning,
+    "data_poisoning": data_poisoning,
+    "label_flipping": label_flipping,
+    "backdoor": backdoor,
+    "targeted_label_flipping": targeted_label_flipping,
+    "random_label_flipping": random_label_flipping,
+    "distributed_backdoor": distributed_backdoor,
+    "edge_case": edge_case,
+    "gaussian_noise": gaussian_noise,
+    "sign_flipping": sign_flipping,
+    "scaling": scaling,
+    "model_replacement": model_replacement,
+    "same_value": same_value,
+    "ipm": inner_product_manipulation,
+    "alie": a_little_is_enough,
+    "min_max": min_max,
+    "min_sum": min_sum,
+    "mimic": mimic,
+    "fang_krum": fang_krum,
+    "fang_krum_partial": fang_krum_partial,
+    "fang_trim": fang_trim,
+    "fang_trim_partial": fang_trim_partial,
+}
+
+Kind = Literal["data", "update"]
+Knowledge = Literal["honest", "compromised"]
+FIRST_PARAMETERS: dict[tuple[str, ...], tuple[Kind, Knowledge]] = {
+    ("x", "y"): ("data", "honest"),
+    ("honest", "own"): ("update", "honest"),
+    ("compromised", "own"): ("update", "compromised"),
+}
+CONTEXT = {
+    "num_clients": "n, the number of updates of the round",
+    "num_byzantine": "f, the number of attackers among them",
+    "attacker": "the attacker's place among the attackers, 0 to f-1",
+    "round_number": "the round, counted from 1",
+}
+
+
+@dataclass(frozen=True)
+class Attack:
+    """An attack with its settings. `kind` tells whether to call `poison_data` or `poison_update`."""
+
+    plugin: plugins.Plugin
+    kind: Kind
+    knowledge: Knowledge
+    """Of an update attack: whether it wants the updates of the honest clients or of the compromised ones."""
+
+    @property
+    def name(self) -> str:
+        """The name it was resolved from."""
+        return self.plugin.name
+
+    def poison_data(
+        self, x: Images, y: Labels, rng: np.random.Generator, *, num_byzantine: int = 1, attacker: int = 0
+    ) -> Samples:
+        """Return the attacker's training data instead of its true ones."""
+        if self.kind != "data":
+            raise InvalidInputError(f"attack {self.name}: poisons updates, not data")
+        poisoned: Samples = self.plugin(x, y, rng, num_byzantine=num_byzantine, attacker=attacker)
+        if len(poisoned[0]) != len(poisoned[1]) or poisoned[0].dtype != x.dtype:
+            raise InvalidInputError(f"attack {self.name}: returned {len(poisoned[0])} samples of {poisoned[0].dtype}")
+        return poisoned
+
+    def poison_update(
+        self,
+        known: npt.NDArray[np.float32],
+        own: Vector,
+        rng: np.random.Generator,
+        *,
+        num_clients: int,
+        num_byzantine: int,
+        attacker: int = 0,
+        round_number: int = 0,
+    ) -> Vector:
+        """Return what the attacker sends instead of its own update; `known` are the updates of `knowledge`."""
+        if self.kind != "update":
+            raise InvalidInputError(f"attack {self.name}: poisons data, not updates")
+        update = self.plugin(
+            known,
+            own,
+            rng,
+            num_clients=num_clients,
+            num_byzantine=num_byzantine,
+            attacker=attacker,
+            round_number=round_number,
+        )
+        vector = np.asarray(update, dtype=np.float32)
+        if vector.shape != own.shape:
+            raise InvalidInputError(f"attack {self.name}: returned an update of shape {vector.shape}, not {own.shape}")
+        return vector
+
+    def triggered(self, x: Images, y: Labels) -> tuple[Images, Labels, int] | None:
+        """Return test samples with the trigger, their true labels and the target; None without a backdoor.
+
+        A user's function has a backdoor if it carries such a function of (x, y) and its settings as `triggered`.
+        """
+        make = TRIGGERED.get(self.name) or getattr(self.plugin.function, "triggered", None)
+        if make is None:
+            return None
+        accepted = inspect.signature(make).parameters
+        settings = {key: value for key, value in self.plugin.settings.items() if key in accepted}
+        samples: tuple[Images, Labels, int] = make(x, y, **settings)
+        return samples
+
+
+def resolve(name: str | Callable[..., Any], **settings: Any) -> Attack:
+    """Return the attack of a name of `ATTACKS`, of ``package.module:function``, or of a function, with its settings.
+
+    An unknown or missing setting raises `InvalidInputError` that names it and those allowed.
+    """
+    plugin = plugins.resolve("attack", name, ATTACKS, settings, data=3, context=CONTEXT)
+    first = tuple(inspect.signature(plugin.function).parameters)[:2]
+    if first not in FIRST_PARAMETERS:
+        raise InvalidInputError(
+            f"attack {plugin.name}: its first parameters must be x, y, rng or honest, own, rng or compromised, own, rng"
+        )
+    kind, knowledge = FIRST_PARAMETERS[first]
+    return Attack(plugin, kind, knowledge)

@@ -1,0 +1,40 @@
+"""The state of a federation in one safetensors file: named float32 arrays, the round, and whose state it is."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors
+import safetensors.numpy
+
+from fbfl.errors import FbflError, InvalidInputError
+from fbfl.tensors import Vector
+
+
+def write(path: Path, round_number: int, identity: Mapping[str, str], tensors: Mapping[str, Vector]) -> None:
+    """Write the state, whole or not at all. `identity` describes the federation, in words that can be compared."""
+    data = safetensors.numpy.save(dict(tensors), {"round": str(round_number), **identity})
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
+            file.write(data)
+        Path(file.name).replace(path)
+    except OSError as error:
+        raise FbflError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def read(path: Path, identity: Mapping[str, str]) -> tuple[int, dict[str, Vector]]:
+    """Read the round and the arrays; `InvalidInputError` if the file is damaged or of another federation."""
+    try:
+        with safetensors.safe_open(path, "numpy") as file:
+            about = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+    except OSError as error:
+        raise InvalidInputError(f"{path} cannot be read: {error.strerror or error}") from error
+    except safetensors.SafetensorError as error:
+        raise InvalidInputError(f"{path} is not the saved state of a federation: {error}") from error
+    for name, expected in identity.items():
+        if about.get(name) != expected:
+            raise InvalidInputError(
+                f"{path} is the state of another federation: its {name} is {about.get(name)}, not {expected}"
+            )
+    return int(about["round"]), tensors

@@ -1,0 +1,357 @@
+"""A whole federation without a chain: clients train, an aggregator joins their updates, attackers interfere.
+
+fed = Federation(clients=[(x, y), ...], test=(x, y), model="mlp", aggregator="krum",
+                 aggregator_args={"num_byzantine": 2}, attack="sign_flipping", malicious=(0, 1))
+for r in fed.rounds(10):
+    print(r.round, r.accuracy, r.loss)
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fbfl.errors import AggregationError, InvalidInputError, NonFiniteUpdateError
+from fbfl.learning import aggregation, attacks, checkpoint, metrics, sampling, server_optimizers
+from fbfl.learning.adversary import Adversary
+from fbfl.learning.aggregation import Aggregate, AggregationRule, StreamingFedAvg
+from fbfl.learning.aggregation.rulefunction import RuleFunction, State
+from fbfl.learning.attacks import Attack
+from fbfl.learning.models import Model
+from fbfl.learning.training import Samples, Trainer, TrainingSettings
+from fbfl.randomness import generator
+from fbfl.tensors import Vector
+
+Settings = Mapping[str, Any]
+AttackLike = str | Callable[..., Any] | Attack
+
+
+@dataclass(frozen=True)
+class Round:
+    """What a round did to the global model."""
+
+    round: int
+    """Counted from 1."""
+    accuracy: float
+    """Share of the test samples that the new global model gets right."""
+    loss: float
+    """Mean cross-entropy on the test samples."""
+    train_seconds: float
+    aggregate_seconds: float
+    participants: tuple[int, ...]
+    """Clients that sent an update."""
+    excluded: tuple[int, ...]
+    """Participants whose update held NaN or Inf and was left out."""
+    selected: tuple[int, ...] | None
+    """Clients that the rule let in; None where it judges no client as a whole."""
+    recall: tuple[float, ...]
+    """Per class: share of its test samples that the model gets right (NaN: it has none)."""
+    attack_success_rate: float | None = None
+    """With a backdoor: share of triggered test samples of other classes that the model takes for the target."""
+    aborted: str | None = None
+    """Why there is no new global model (the old one stays), or None."""
+
+
+class Federation:
+    """Federated learning of one model.
+
+    Args:
+        clients: per client its samples x [n, ...] (float32 in [0, 1] or uint8 in 0..255) and labels y [n].
+        test: samples and labels that the global model is evaluated on.
+        model: a name, `package.module:function`, or a function that returns a Keras model.
+        aggregator: a name of `aggregation.RULES`, `package.module:function`, a function of the updates [n, P], or
+            what `aggregation.resolve` returns; its settings in `aggregator_args`.
+        attack: likewise a name of `attacks.ATTACKS`, a function, what `attacks.resolve` returns, or several of them
+            (a backdoor and `scaling`, say); settings of a single one in `attack_args`.
+        malicious: numbers of the clients that attack.
+        local_epochs, batch_size, optimizer, learning_rate, proximal, fused: see `training.TrainingSettings`.
+        participation: share of the clients that is sampled for a round.
+        dropout: probability that a sampled client does not answer.
+        stragglers: share of the sampled clients that manage only some of their local epochs.
+        server_optimizer: None (add the aggregate), or a name of `server_optimizers.SERVER_OPTIMIZERS` or a
+            function; its settings in `server_args`.
+        root: trusted samples (x, y), for rules that compare with a trusted update (`fltrust`).
+        seed: all randomness is a function of it.
+        lanes: processor cores to train on; results do not depend on it.
+
+    Wrong values raise `InvalidInputError`.
+    """
+
+    def __init__(
+        self,
+        clients: Sequence[Samples],
+        test: Samples,
+        model: Model = "mlp",
+        aggregator: str | Callable[..., Any] | AggregationRule = "fedavg",
+        attack: AttackLike | Sequence[AttackLike] | None = None,
+        malicious: Collection[int] = (),
+        local_epochs: int = 1,
+        batch_size: int = 32,
+        optimizer: str | Callable[[], Any] = "adam",
+        learning_rate: float | Callable[[int], float] | None = None,
+        participation: float = 1.0,
+        seed: int = 0,
+        *,
+        aggregator_args: Settings | None = None,
+        attack_args: Settings | None = None,
+        proximal: float = 0.0,
+        fused: bool = True,
+        dropout: float = 0.0,
+        stragglers: float = 0.0,
+        server_optimizer: str | Callable[..., server_optimizers.Step] | None = None,
+        server_args: Settings | None = None,
+        root: Samples | None = None,
+        lanes: int | None = None,
+    ) -> None:
+        if not clients:
+            raise InvalidInputError("clients is empty: a federation needs at least one")
+        self._seed = seed
+        self._participation, self._dropout, self._stragglers = participation, dropout, stragglers
+        attackers = tuple(sorted({int(client) for client in malicious}))
+        self._adversary = Adversary(_resolved_attacks(attack, attack_args), attackers, seed)
+        self._rule = _resolved_rule(aggregator, aggregator_args)
+        self._server = server_optimizers.resolve(server_optimizer, **(server_args or {})) if server_optimizer else None
+        self._root, self._test = root, test
+        self._check(len(clients))
+        self._clients = [self._adversary.poisoned_samples(client, samples) for client, samples in enumerate(clients)]
+        settings = TrainingSettings(local_epochs, batch_size, optimizer, learning_rate, proximal, fused)
+        self._num_classes = 1 + max(int(np.max(y, initial=0)) for _, y in (*self._clients, test))
+        shape = test[0].shape[1:]
+        self.trainer = Trainer(
+            model, settings, input_shape=shape, num_classes=self._num_classes, lanes=lanes, seed=seed
+        )
+        self._triggered = self._adversary.triggered(*test)
+        self._round = 0
+        self._weights = self.trainer.initial_weights()
+        self._rule_state: State = {}
+        self._server_state: State = {}
+
+    @property
+    def weights(self) -> list[npt.NDArray[np.float32]]:
+        """The global model: one float32 array per tensor of `trainer.spec`, in its order (copies)."""
+        return self.trainer.spec.unflatten(self._weights.copy())
+
+    def rounds(self, n: int) -> Iterator[Round]:
+        """Play the next `n` rounds, each when the caller asks for it."""
+        for _ in range(n):
+            yield self._play(self._round + 1)
+
+    def save(self, path: str | Path) -> None:
+        """Write the state after the last round into one file, whole or not at all."""
+        tensors = {"weights": self._weights}
+        tensors |= {f"rule/{name}": array for name, array in self._rule_state.items()}
+        tensors |= {f"server/{name}": array for name, array in self._server_state.items()}
+        checkpoint.write(Path(path), self._round, self._identity(), tensors)
+
+    def load(self, path: str | Path) -> None:
+        """Go on from a state saved by a federation with the same arguments, to the same bytes as if never stopped.
+
+        Raises `InvalidInputError` for a file that is damaged or of another federation.
+        """
+        self._round, tensors = checkpoint.read(Path(path), self._identity())
+        self._weights = tensors.pop("weights")
+        states: dict[str, dict[str, Vector]] = {"rule": {}, "server": {}}
+        for key, array in tensors.items():
+            owner, _, name = key.partition("/")
+            states[owner][name] = array
+        self._rule_state, self._server_state = states["rule"], states["server"]
+
+    def _play(self, number: int) -> Round:
+        epochs = self._present(number)
+        present = tuple(epochs)
+        record = _Record()
+        started = time.perf_counter()
+        updates = self.trainer.train(
+            self._weights,
+            [self._clients[client] for client in present],
+            round_number=number,
+            client_ids=present,
+            local_epochs=list(epochs.values()),
+        )
+        try:
+            if self._streams:
+                aggregate = self._averaged(present, updates, record)
+            else:
+                aggregate = self._aggregated(number, present, updates, record)
+            self._advance(aggregate)
+        except AggregationError as error:  # the model stays as it was
+            record.aborted = str(error)
+        train_seconds = time.perf_counter() - started - record.seconds
+        self._round = number
+        logits = self.trainer.logits(self._weights, self._test[0])
+        return Round(
+            number,
+            metrics.accuracy(logits, self._test[1]),
+            metrics.cross_entropy(logits, self._test[1]),
+            train_seconds,
+            record.seconds,
+            present,
+            tuple(record.excluded),
+            record.selected,
+            tuple(metrics.per_class_recall(logits, self._test[1], self._num_classes).tolist()),
+            self._attack_success_rate(),
+            record.aborted,
+        )
+
+    def _present(self, number: int) -> dict[int, int]:
+        """Who takes part in a round, with how many local epochs. Clients without samples have nothing to send."""
+        seed = self._seed
+        asked = sampling.participants(len(self._clients), self._participation, seed, number)
+        answering = sampling.without_dropouts(asked, self._dropout, seed, number)
+        able = [client for client in answering if len(self._clients[client][1])]
+        return sampling.straggler_epochs(able, self.trainer.settings.local_epochs, self._stragglers, seed, number)
+
+    @property
+    def _streams(self) -> bool:
+        """Whether updates can be averaged as they come, so that they are never all in memory."""
+        plain = self._rule.plugin.function is aggregation.fedavg and not self._rule.plugin.settings
+        return plain and not self._adversary.poisons_updates
+
+    def _averaged(self, present: Sequence[int], updates: Iterator[Vector], record: "_Record") -> Aggregate:
+        average = StreamingFedAvg()
+        for client, update in zip(present, updates, strict=True):
+            with record.clock():
+                try:
+                    average.add(update, len(self._clients[client][1]))
+                except NonFiniteUpdateError:
+                    record.excluded.append(client)
+        with record.clock():
+            return Aggregate(average.result())
+
+    def _aggregated(
+        self, number: int, present: Sequence[int], updates: Iterator[Vector], record: "_Record"
+    ) -> Aggregate:
+        rows = np.empty((len(present), self.trainer.spec.size), np.float32)
+        for row, update in zip(rows, updates, strict=True):
+            row[:] = update
+        clients, rows = _finite(present, rows, record)  # what attackers know of the others is finite, too
+        self._adversary.poison_updates(number, clients, rows)
+        clients, rows = _finite(clients, rows, record)
+        root = self._root_update(number) if self._rule.needs_root_update else None
+        with record.clock():
+            aggregate = self._rule(
+                rows,
+                [len(self._clients[client][1]) for client in clients],
+                state=self._rule_state,
+                clients=clients,
+                seed=self._seed,
+                round_number=number,
+                root_update=root,
+            )
+        if aggregate.selected is not None:
+            record.selected = tuple(clients[row] for row in aggregate.selected)
+        return aggregate
+
+    def _advance(self, aggregate: Aggregate) -> None:
+        step, server_state = aggregate.vector, self._server_state
+        if self._server:
+            step, server_state = self._server(aggregate.vector, self._server_state)
+        weights = self._weights + step
+        if not np.isfinite(weights).all():
+            raise AggregationError("the new global model is not finite")
+        self._weights, self._rule_state, self._server_state = weights, aggregate.state, server_state
+
+    def _root_update(self, number: int) -> Vector:
+        assert self._root is not None  # checked at the start
+        trusted = len(self._clients)  # a number that is no client's
+        (update,) = self.trainer.train(self._weights, [self._root], round_number=number, client_ids=[trusted])
+        return update
+
+    def _attack_success_rate(self) -> float | None:
+        if self._triggered is None:
+            return None
+        x, y, target = self._triggered
+        return metrics.attack_success_rate(self.trainer.logits(self._weights, x), y, target)
+
+    def _check(self, num_clients: int) -> None:
+        malicious = self._adversary.malicious
+        if any(not 0 <= client < num_clients for client in malicious):
+            raise InvalidInputError(f"malicious = {malicious}: clients are 0 to {num_clients - 1}")
+        if bool(self._adversary.attacks) != bool(malicious):
+            raise InvalidInputError(
+                "attack and malicious belong together: an attack needs attackers, and they an attack"
+            )
+        if self._rule.needs_root_update and self._root is None:
+            raise InvalidInputError(f"aggregator {self._rule.name} needs root: trusted samples (x, y)")
+        asked = sampling.participants(num_clients, self._participation, self._seed, 1)
+        sampling.without_dropouts(asked, self._dropout, self._seed, 1)
+        sampling.straggler_epochs(asked, 1, self._stragglers, self._seed, 1)
+        if isinstance(self._rule.plugin.function, RuleFunction):
+            # Made-up updates show now what the settings do not allow with so many clients.
+            made_up = generator(0, "made-up updates").standard_normal((len(asked), 8)).astype(np.float32)
+            self._rule(made_up, root_update=made_up[0])
+
+    def _identity(self) -> dict[str, str]:
+        """What has to be the same for a saved state to be of use."""
+        digest = hashlib.sha256()
+        for x, y in self._clients:
+            digest.update(np.ascontiguousarray(x).data)
+            digest.update(np.ascontiguousarray(y).data)
+        plugins = (
+            self._rule.plugin,
+            *(attack.plugin for attack in self._adversary.attacks),
+            *filter(None, (self._server,)),
+        )
+        return {
+            "model": str([(tensor.name, tensor.shape) for tensor in self.trainer.spec.tensors]),
+            "data": digest.hexdigest(),
+            "plugins": "; ".join(f"{plugin.name} {dict(plugin.settings)}" for plugin in plugins),
+            "malicious": str(self._adversary.malicious),
+            "seed": str(self._seed),
+            "training": _words(self.trainer.settings),
+            "sampling": f"{self._participation} {self._dropout} {self._stragglers}",
+        }
+
+
+@dataclass
+class _Record:
+    """What is noted while the updates are joined."""
+
+    excluded: list[int] = field(default_factory=list)
+    selected: tuple[int, ...] | None = None
+    seconds: float = 0.0
+    aborted: str | None = None
+
+    @contextmanager
+    def clock(self) -> Iterator[None]:
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds += time.perf_counter() - begun
+
+
+def _finite(
+    clients: Sequence[int], rows: npt.NDArray[np.float32], record: _Record
+) -> tuple[tuple[int, ...], npt.NDArray[np.float32]]:
+    """Leave out the clients whose rows hold NaN or Inf."""
+    good = [bool(np.isfinite(row).all()) for row in rows]
+    if all(good):
+        return tuple(clients), rows
+    record.excluded += [client for client, fine in zip(clients, good, strict=True) if not fine]
+    return tuple(client for client, fine in zip(clients, good, strict=True) if fine), rows[good]
+
+
+def _resolved_rule(aggregator: str | Callable[..., Any] | AggregationRule, args: Settings | None) -> AggregationRule:
+    if isinstance(aggregator, AggregationRule):
+        return aggregator
+    return aggregation.resolve(aggregator, **(args or {}))
+
+
+def _resolved_attacks(attack: AttackLike | Sequence[AttackLike] | None, args: Settings | None) -> tuple[Attack, ...]:
+    several = [] if attack is None else [attack] if isinstance(attack, str | Attack) or callable(attack) else [*attack]
+    if args and len(several) != 1:
+        raise InvalidInputError("attack_args needs exactly one attack; give several as attacks.resolve(name, ...)")
+    return tuple(each if isinstance(each, Attack) else attacks.resolve(each, **(args or {})) for each in several)
+
+
+def _words(settings: TrainingSettings) -> str:
+    """The settings as text that is the same in every process (a function by its name)."""
+    values = {entry.name: getattr(settings, entry.name) for entry in fields(settings)}
+    return str({name: getattr(value, "__qualname__", value) for name, value in values.items()})

@@ -1,0 +1,83 @@
+"""How good a model is, how far an attack got, and whom a rule caught: pure functions on arrays.
+
+Predictions are class numbers [n] or scores (logits or probabilities) [n, classes], of which the largest counts.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fbfl.errors import InvalidInputError
+
+
+def accuracy(predictions: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Return the share of samples whose predicted class is the true one."""
+    classes, truth = _paired(predictions, labels)
+    return float(np.mean(classes == truth))
+
+
+def cross_entropy(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Return the mean of ``-ln softmax(logits)[label]``, in float64 and safe for logits of any size."""
+    scores = np.asarray(logits, dtype=np.float64)
+    if scores.ndim != 2:
+        raise InvalidInputError(f"logits must be of shape [n, classes], not {scores.shape}")
+    _, truth = _paired(scores, labels)
+    if truth.min() < 0 or truth.max() >= scores.shape[1]:
+        raise InvalidInputError(f"labels must be 0 to {scores.shape[1] - 1}")
+    shifted = scores - scores.max(axis=1, keepdims=True)
+    losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(truth)), truth]
+    return float(losses.mean())
+
+
+def per_class_recall(predictions: npt.ArrayLike, labels: npt.ArrayLike, num_classes: int) -> npt.NDArray[np.float64]:
+    """Return for each class the share of its samples that are predicted as it; NaN for a class without samples."""
+    classes, truth = _paired(predictions, labels)
+    if truth.min() < 0 or truth.max() >= num_classes:
+        raise InvalidInputError(f"labels must be 0 to {num_classes - 1}")
+    right = np.bincount(truth[classes == truth], minlength=num_classes)
+    total = np.bincount(truth, minlength=num_classes)
+    return np.where(total > 0, right / np.maximum(total, 1), np.nan)
+
+
+def attack_success_rate(predictions: npt.ArrayLike, labels: npt.ArrayLike, target: int) -> float:
+    """Return the share of triggered samples predicted as the attacker's target.
+
+    Samples that truly are of the target class do not count: a clean model predicts the target for them too.
+    """
+    classes, truth = _paired(predictions, labels)
+    others = truth != target
+    if not others.any():
+        raise InvalidInputError(f"every sample is of the target class {target}: none is left to measure an attack on")
+    return float(np.mean(classes[others] == target))
+
+
+@dataclass(frozen=True)
+class Detection:
+    """How well a rule that selects clients tells the malicious ones; a client that is not selected counts as caught."""
+
+    precision: float
+    """Share of the caught that are malicious; 1 when nobody was caught."""
+    recall: float
+    """Share of the malicious that were caught; 1 when there are none."""
+
+
+def detection(selected: Collection[int], num_clients: int, malicious: Collection[int]) -> Detection:
+    """Compare the clients that a rule left out with the malicious ones."""
+    everybody = set(range(num_clients))
+    for name, clients in (("selected", selected), ("malicious", malicious)):
+        if not set(clients) <= everybody:
+            raise InvalidInputError(f"{name} = {sorted(clients)}: must be clients 0 to {num_clients - 1}")
+    caught = everybody - set(selected)
+    hits = len(caught & set(malicious))
+    return Detection(hits / len(caught) if caught else 1.0, hits / len(set(malicious)) if malicious else 1.0)
+
+
+def _paired(predictions: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    given = np.asarray(predictions)
+    classes = given.argmax(axis=1) if given.ndim == 2 else given
+    truth = np.asarray(labels)
+    if truth.ndim != 1 or classes.shape != truth.shape or truth.size == 0:
+        raise InvalidInputError(f"predictions {given.shape} and labels {truth.shape} must be of the same samples")
+    return classes.astype(np.int64), truth.astype(np.int64)

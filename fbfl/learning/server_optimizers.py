@@ -1,0 +1,102 @@
+"""What the server makes of the aggregate: plain addition, momentum, or an adaptive step.
+
+A server optimizer is a plain function `(update, state, settings...) -> (step, state)` on float32 vectors [P]; the new
+model is the old one plus `step`, and `state` (named vectors, empty in the first round) comes back in the next round.
+All arithmetic is elementwise in float64 and rounded once, so that every machine gets the same bytes.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fbfl.learning import plugins
+from fbfl.tensors import Vector
+
+State = Mapping[str, Vector]
+Step = tuple[Vector, State]
+Floats = npt.NDArray[np.float64]
+
+
+def momentum(update: Vector, state: State, *, learning_rate: float = 1.0, beta: float = 0.9) -> Step:
+    """FedAvgM: ``v <- beta v + u``, step ``eta v``.
+
+    Hsu, Qi and Brown 2019, "Measuring the Effects of Non-Identical Data Distribution for Federated Visual
+    Classification", section 4.
+    """
+    velocity = beta * _kept(state, "velocity", update) + update
+    return _rounded(learning_rate * velocity), {"velocity": _rounded(velocity)}
+
+
+def fedadagrad(
+    update: Vector, state: State, *, learning_rate: float = 0.03, beta_1: float = 0.0, tau: float = 1e-3
+) -> Step:
+    """FedAdagrad: `fedadam` with ``v <- v + u^2``. Reddi et al. 2021, Algorithm 2."""
+    squares = _kept(state, "second", update, tau * tau) + _squares(update)
+    return _adaptive(update, state, squares, learning_rate, beta_1, tau)
+
+
+def fedadam(
+    update: Vector,
+    state: State,
+    *,
+    learning_rate: float = 0.01,
+    beta_1: float = 0.9,
+    beta_2: float = 0.99,
+    tau: float = 1e-3,
+) -> Step:
+    """FedAdam: ``m <- b1 m + (1 - b1) u``, ``v <- b2 v + (1 - b2) u^2``, step ``eta m / (sqrt(v) + tau)``.
+
+    m starts at 0, v at tau^2; no bias correction. Reddi et al. 2021, "Adaptive Federated Optimization", Algorithm 2.
+    """
+    squares = beta_2 * _kept(state, "second", update, tau * tau) + (1 - beta_2) * _squares(update)
+    return _adaptive(update, state, squares, learning_rate, beta_1, tau)
+
+
+def fedyogi(
+    update: Vector,
+    state: State,
+    *,
+    learning_rate: float = 0.01,
+    beta_1: float = 0.9,
+    beta_2: float = 0.99,
+    tau: float = 1e-3,
+) -> Step:
+    """FedYogi: `fedadam` with ``v <- v - (1 - b2) u^2 sign(v - u^2)``. Reddi et al. 2021, Algorithm 2."""
+    second, square = _kept(state, "second", update, tau * tau), _squares(update)
+    return _adaptive(
+        update, state, second - (1 - beta_2) * square * np.sign(second - square), learning_rate, beta_1, tau
+    )
+
+
+SERVER_OPTIMIZERS: dict[str, Callable[..., Step]] = {
+    "momentum": momentum,
+    "fedadagrad": fedadagrad,
+    "fedadam": fedadam,
+    "fedyogi": fedyogi,
+}
+
+
+def resolve(name: str | Callable[..., Step], **settings: Any) -> plugins.Plugin:
+    """Return the server optimizer of a name, of ``package.module:function``, or of a function, with its settings."""
+    return plugins.resolve("server optimizer", name, SERVER_OPTIMIZERS, settings, data=2)
+
+
+def _adaptive(update: Vector, state: State, second: Floats, learning_rate: float, beta_1: float, tau: float) -> Step:
+    first = beta_1 * _kept(state, "first", update) + (1 - beta_1) * update.astype(np.float64)
+    step = learning_rate * first / (np.sqrt(second) + tau)
+    return _rounded(step), {"first": _rounded(first), "second": _rounded(second)}
+
+
+def _kept(state: State, name: str, update: Vector, initial: float = 0.0) -> Floats:
+    return state[name].astype(np.float64) if name in state else np.full(update.shape, initial)
+
+
+def _squares(update: Vector) -> Floats:
+    wide = update.astype(np.float64)
+    return wide * wide
+
+
+def _rounded(values: Floats) -> Vector:
+    return values.astype(np.float32)

@@ -1,0 +1,194 @@
+"""Signed updates and votes on their way to whoever records them: one transaction instead of one per server.
+
+The collector of updates is the member whose turn it is by the number of the round; the collector of votes is the server
+that proposed. A server whose message is not on the chain after some patience sends its own transaction, so a collector
+that sleeps or censors costs gas, but nothing else.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Protocol
+
+from eth_account.signers.local import LocalAccount
+
+from fbfl.chain.digests import Domain
+from fbfl.chain.ledger import Stage, Task, TaskState
+from fbfl.chain.participant import Participant
+from fbfl.chain.signatures import (
+    SignedUpdate,
+    SignedVote,
+    sign_update,
+    sign_vote,
+    signer_of_update,
+    signer_of_vote,
+)
+from fbfl.errors import ContractRevertError
+from fbfl.storage.store import Reference
+
+log = logging.getLogger(__name__)
+
+
+class Board(Protocol):
+    """Where signed messages are left and looked up."""
+
+    def post_update(self, server: str, update: SignedUpdate) -> None:
+        """Leave an update for its collector."""
+
+    def post_vote(self, server: str, vote: SignedVote) -> None:
+        """Leave a vote for its collector."""
+
+    def updates(self, task: int, round_number: int) -> Sequence[tuple[str, SignedUpdate]]:
+        """Updates left for a round, with who left them."""
+
+    def votes(self, task: int, round_number: int) -> Sequence[tuple[str, SignedVote]]:
+        """Votes left for a round, with who left them."""
+
+
+class MemoryBoard:
+    """A board for servers in one process."""
+
+    def __init__(self) -> None:
+        self._updates: dict[tuple[int, int], list[tuple[str, SignedUpdate]]] = {}
+        self._votes: dict[tuple[int, int], list[tuple[str, SignedVote]]] = {}
+
+    def post_update(self, server: str, update: SignedUpdate) -> None:
+        """Leave an update for its collector."""
+        self._updates.setdefault((update.task, update.round), []).append((server, update))
+
+    def post_vote(self, server: str, vote: SignedVote) -> None:
+        """Leave a vote for its collector."""
+        self._votes.setdefault((vote.task, vote.round), []).append((server, vote))
+
+    def updates(self, task: int, round_number: int) -> Sequence[tuple[str, SignedUpdate]]:
+        """Updates left for a round."""
+        return tuple(self._updates.get((task, round_number), ()))
+
+    def votes(self, task: int, round_number: int) -> Sequence[tuple[str, SignedVote]]:
+        """Votes left for a round."""
+        return tuple(self._votes.get((task, round_number), ()))
+
+
+class Exchange:
+    """One server's side of the board; `patience` is how many steps it waits for the collector."""
+
+    def __init__(
+        self, board: Board, participant: Participant, task: Task, account: LocalAccount, patience: int = 3
+    ) -> None:
+        self._board = board
+        self._participant = participant
+        self._task = task
+        self._account = account
+        self._patience = patience
+        self._waited: dict[tuple[object, ...], int] = {}
+        ledger = participant.ledger
+        self._update_domain = ledger.domain(task.id)
+        self._vote_domain = Domain(ledger.chain_id, task.consensus_address, task.id)
+
+    def has_signed_update(self, round_number: int) -> bool:
+        """Whether this server's update is on the board."""
+        return any(server == self._account.address for server, _ in self._board.updates(self._task.id, round_number))
+
+    def post_update(self, round_number: int, payload: Reference, samples: int) -> None:
+        """Sign an update and leave it on the board."""
+        update = sign_update(self._account, self._update_domain, round_number, payload, samples)
+        self._board.post_update(self._account.address, update)
+
+    def record_updates(self, state: TaskState, seats: dict[str, int]) -> bool:
+        """Record what is on the board if that is this server's to do, or its own update if nobody does it.
+
+        Returns whether it did, or still waits for somebody.
+        """
+        posted = dict(self._board.updates(self._task.id, state.round))
+        waiting = {
+            server: update
+            for server, update in posted.items()
+            if server in seats and not state.submitted >> seats[server] & 1
+        }
+        if not waiting:
+            return False
+        impatient = self._is_impatient(("updates", state.round))
+        if self._collects(state, seats) and (len(waiting) == len(seats) or impatient):
+            valid = [u for server, u in waiting.items() if signer_of_update(self._update_domain, u) == server]
+            self._participant.submit_batch(self._task.id, state.round, valid)
+            return True
+        own = waiting.get(self._account.address)
+        if own is None:
+            return False
+        if impatient:
+            self._participant.submit(self._task.id, state.round, own.payload, own.samples)
+        return True
+
+    def has_signed_vote(self, state: TaskState, stage: Stage) -> bool:
+        """Whether this server's vote in this stage of the current view is on the board."""
+        return any(server == self._account.address for server, _ in self._current_votes(state, stage))
+
+    def post_vote(self, state: TaskState, stage: Stage, accept: bool) -> None:
+        """Sign a vote on the current proposal and leave it on the board."""
+        decision = state.decision
+        vote = sign_vote(self._account, self._vote_domain, state.round, decision.view, stage, decision.proposal, accept)
+        self._board.post_vote(self._account.address, vote)
+
+    def record_votes(self, state: TaskState, stage: Stage, seats: dict[str, int], voted: int) -> bool:
+        """Record the votes for the proposal if that is this server's to do, or its own vote if nobody does it.
+
+        `voted` is the bitmap of the seats whose votes are recorded. Votes against a proposal are always sent by the
+        voter itself, at once: whoever proposed has no reason to record them. Returns whether it did something, or
+        still waits for somebody.
+        """
+        waiting = {
+            server: vote
+            for server, vote in self._current_votes(state, stage)
+            if server in seats and not voted >> seats[server] & 1
+        }
+        own = waiting.get(self._account.address)
+        if own is not None and not own.accept:
+            self._participant.vote(self._task.id, state, stage, accept=False)
+            return True
+        accepting = {server: vote for server, vote in waiting.items() if vote.accept}
+        if not accepting:
+            return False
+        impatient = self._is_impatient(("votes", state.round, state.decision.view, stage))
+        complete = voted.bit_count() + len(accepting) == len(seats)
+        if state.decision.proposer == self._account.address and (complete or impatient):
+            valid = [v for server, v in accepting.items() if signer_of_vote(self._vote_domain, v) == server]
+            self._participant.vote_signed(self._task.id, state, stage, valid)
+            return True
+        if own is None:
+            return False
+        if impatient:
+            self._participant.vote(self._task.id, state, stage, accept=True)
+        return True
+
+    def report_equivocation(self, round_number: int) -> bool:
+        """Show the chain two votes of one member that exclude each other, if the board has such."""
+        ledger = self._participant.ledger
+        known = {event.args["voter"] for event in ledger.round_events(self._task.id, round_number, "Equivocation")}
+        votes = [(s, vote) for s, vote in self._board.votes(self._task.id, round_number) if s not in known]
+        for place, (server, first) in enumerate(votes):
+            for other, second in votes[place + 1 :]:
+                if other == server and first.conflicts_with(second):
+                    try:
+                        self._participant.report_equivocation(self._task.id, first, second)
+                    except ContractRevertError as error:
+                        log.info(
+                            "round %d: the equivocation of %s was reported before: %s", round_number, server, error
+                        )
+                        return False
+                    return True
+        return False
+
+    def _collects(self, state: TaskState, seats: dict[str, int]) -> bool:
+        members = sorted(seats, key=lambda server: seats[server])
+        return members[state.round % len(members)] == self._account.address
+
+    def _current_votes(self, state: TaskState, stage: Stage) -> list[tuple[str, SignedVote]]:
+        decision = state.decision
+        return [
+            (server, vote)
+            for server, vote in self._board.votes(self._task.id, state.round)
+            if (vote.view, vote.stage, vote.value_digest) == (decision.view, stage, decision.proposal)
+        ]
+
+    def _is_impatient(self, wait: tuple[object, ...]) -> bool:
+        self._waited[wait] = self._waited.get(wait, 0) + 1
+        return self._waited[wait] > self._patience

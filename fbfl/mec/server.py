@@ -1,0 +1,349 @@
+"""The MEC server: trains on what its devices uploaded, publishes its update, and takes part in the consensus.
+
+A server acts on what the chain says, one step at a time, and remembers nothing that it could not find there or compute
+again: it can be stopped anywhere and started again.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from eth_hash.auto import keccak
+
+from fbfl.chain import digests
+from fbfl.chain.elections import Election, election_of
+from fbfl.chain.ledger import Phase, Stage, Task, TaskState, Update
+from fbfl.chain.participant import Participant
+from fbfl.errors import AggregationError, ContractRevertError, PayloadRefusedError, StorageError
+from fbfl.mec.device import SampleStore
+from fbfl.mec.exchange import Exchange
+from fbfl.mec.global_model import GlobalModel, next_model, weights_of
+from fbfl.mec.plan import TaskPlan
+from fbfl.storage.payload import decode, encode
+from fbfl.storage.store import Reference, Store
+from fbfl.tensors import Vector
+
+log = logging.getLogger(__name__)
+
+Training = Callable[[Vector, int], Vector]
+"""Local training: (global weights [P], round) -> update [P]."""
+
+
+@dataclass(frozen=True)
+class Conduct:
+    """What a server does where the others rely on it. The default is honest; the rest is for experiments and tests."""
+
+    submits: bool = True
+    """Whether it records updates."""
+    serves: bool = True
+    """Whether it publishes the payload that it records."""
+    proposes: Literal["right", "wrong", "never"] = "right"
+    """What it does when it is its turn to propose."""
+    votes: Literal["right", "inverted", "never", "both"] = "right"
+    """How it votes; with `both` it signs for and against (only where votes are signed)."""
+
+
+@dataclass
+class _RoundMemory:
+    """What a server has fetched and computed in the current round."""
+
+    round: int
+    payloads: dict[str, bytes] = field(default_factory=dict)
+    reported: set[str] = field(default_factory=set)
+    models: dict[int, GlobalModel | None] = field(default_factory=dict)
+
+
+class MECServer:
+    """One server in one task.
+
+    With an `exchange`, updates and votes are signed and recorded together; without, each is a transaction. `election`
+    replaces the task's usual way to become leader. `salt_secret` hides commitments in tasks with commit-reveal; it must
+    stay the same over a restart.
+    """
+
+    def __init__(
+        self,
+        participant: Participant,
+        store: Store,
+        task: Task,
+        plan: TaskPlan,
+        training: Training,
+        samples: SampleStore,
+        *,
+        conduct: Conduct | None = None,
+        exchange: Exchange | None = None,
+        election: Election | None = None,
+        salt_secret: bytes = b"",
+    ) -> None:
+        self.participant = participant
+        self.ledger = participant.ledger
+        self.store = store
+        self.task = task
+        self.plan = plan
+        self.training = training
+        self.samples = samples
+        self.conduct = conduct or Conduct()
+        self._salt_secret = salt_secret
+        self._exchange = exchange
+        self._election: Election = election or election_of(self.ledger, task, participant.address)
+        self._memory = _RoundMemory(0)
+
+    @property
+    def address(self) -> str:
+        """The server's account."""
+        return self.participant.address
+
+    def step(self) -> bool:
+        """Do the next thing that is this server's to do; whether there was one.
+
+        Failing payloads and refused transactions are logged, and the server goes on with what the chain says next; a
+        failing node or store raises.
+        """
+        state = self.ledger.state(self.task.id)
+        if self._memory.round != state.round:
+            self._memory = _RoundMemory(state.round)
+        if not self._sits(state):
+            return False
+        try:
+            if state.phase is Phase.COMMIT:
+                return self._commit(state)
+            if state.phase is Phase.SUBMIT:
+                return self._submit(state)
+            if state.phase is Phase.DECIDE:
+                return self._report(state) or self._propose(state) or self._vote(state) or self._accuse(state)
+            # The decision is made, but the record may not be complete.
+            return self._vote(state) or self._accuse(state) or self._settle(state)
+        except ContractRevertError as error:
+            # Somebody else was faster: the next step looks again.
+            log.info("round %d: %s was refused: %s", state.round, self.address, error)
+            return False
+
+    # ------------------------------------------------------------ update
+
+    def _commit(self, state: TaskState) -> bool:
+        if not self.conduct.submits or state.committed & self._bit(state):
+            return False
+        update = self._trained(state)
+        if update is None:
+            return False
+        domain = self.ledger.domain(self.task.id)
+        salt = self._salt(state.round)
+        commitment = digests.update_commitment(domain, state.round, self.address, update[0].digest, salt)
+        self.participant.commit(self.task.id, state.round, commitment)
+        return True
+
+    def _submit(self, state: TaskState) -> bool:
+        bit = self._bit(state)
+        if not self.conduct.submits or state.submitted & bit or (state.commit_reveal and not state.committed & bit):
+            return False
+        exchange = None if state.commit_reveal else self._exchange
+        if exchange is not None and exchange.has_signed_update(state.round):
+            return exchange.record_updates(state, self.ledger.seats(self.task.id, state.round))
+        update = self._trained(state)
+        if update is None:
+            return False
+        reference, samples = update
+        if exchange is not None:
+            exchange.post_update(state.round, reference, samples)
+        elif state.commit_reveal:
+            self.participant.reveal(self.task.id, state.round, reference, samples, self._salt(state.round))
+        else:
+            self.participant.submit(self.task.id, state.round, reference, samples)
+        return True
+
+    def _trained(self, state: TaskState) -> tuple[Reference, int] | None:
+        """The published update and its number of samples; None without samples or without the global model."""
+        count = len(self.samples.training_set()[1])
+        if not count:
+            return None
+        try:
+            weights = weights_of(self.plan, self.store.get(state.model))
+        except PayloadRefusedError as error:
+            log.warning("round %d: %s cannot read the global model: %s", state.round, self.address, error)
+            return None
+        update = self.training(weights, state.round)
+        if not np.isfinite(update).all():
+            log.warning("round %d: the training of %s diverged; it has no update", state.round, self.address)
+            return None
+        payload = encode(self.plan.spec, update)
+        reference = self.store.put(payload) if self.conduct.serves else Reference.to(payload)
+        self._memory.payloads[self.address] = payload
+        return reference, min(count, state.max_samples)
+
+    # ------------------------------------------------------------ aggregate
+
+    def _report(self, state: TaskState) -> bool:
+        """Fetch what was recorded; report one payload that cannot be had or is no update."""
+        acted = False
+        for update in self.ledger.updates(self.task.id, state.round):
+            problem = self._fetch(update)
+            if problem is None or update.server in self._memory.reported:
+                continue
+            log.warning("round %d: %s misses the update of %s: %s", state.round, self.address, update.server, problem)
+            self._memory.reported.add(update.server)
+            if not self._has_reported(state, update.server):
+                self.participant.report_missing(self.task.id, state.round, update.server)
+                acted = True
+        return acted
+
+    def _fetch(self, update: Update) -> str | None:
+        """Fetch and check an update; what is wrong with it, if anything."""
+        payload = self._memory.payloads.get(update.server)
+        try:
+            if payload is None:
+                payload = self.store.get(update.payload)
+                self._memory.payloads[update.server] = payload
+                decode(self.plan.spec, payload)
+        except StorageError as error:
+            return str(error)
+        return None
+
+    def _model(self, state: TaskState, missing: int) -> GlobalModel | None:
+        """The next global model without the updates of the seats in `missing`; None if it cannot be computed here."""
+        if missing not in self._memory.models:
+            updates = [u for u in self.ledger.updates(self.task.id, state.round) if not missing >> u.seat & 1]
+            for update in updates:
+                self._fetch(update)
+            if any(update.server not in self._memory.payloads for update in updates):
+                return None  # not remembered: the payload may still arrive
+            payloads = [(update, self._memory.payloads[update.server]) for update in updates]
+            try:
+                parent = self.store.get(self._parent(state))
+                self._memory.models[missing] = next_model(self.plan, state.round, parent, payloads)
+            except (AggregationError, StorageError) as error:
+                log.warning("round %d: %s cannot aggregate: %s", state.round, self.address, error)
+                return None
+        return self._memory.models[missing]
+
+    def _parent(self, state: TaskState) -> Reference:
+        (opened,) = self.ledger.round_events(self.task.id, state.round, "RoundOpened")
+        return Reference(opened.args["parent"], opened.args["parentSize"])
+
+    # ------------------------------------------------------------ consensus
+
+    def _propose(self, state: TaskState) -> bool:
+        if state.decision.stage is not Stage.PROPOSE:
+            self._election.stand_down()
+            return False
+        if self.conduct.proposes == "never":
+            return False
+        model = self._model(state, state.missing)
+        if model is None:
+            return False
+        if self._is_barred(state):
+            return False
+        proof = self._election.proof(state)
+        if proof is None:
+            return self.task.consensus == "pow"  # the search goes on
+        payload = model.payload if self.conduct.proposes == "right" else self._wrong(model)
+        reference = self.store.put(payload)
+        self.participant.propose(self.task.id, state.round, reference, proof)
+        return True
+
+    def _vote(self, state: TaskState) -> bool:
+        decision = state.decision
+        if decision.round != state.round or self.conduct.votes == "never":
+            return False
+        stage = decision.stage
+        if stage is Stage.DECIDED and state.phase is Phase.FINAL:
+            stage = Stage.COMMIT if self.task.consensus == "pbft" else Stage.PREPARE
+        if stage not in (Stage.PREPARE, Stage.COMMIT):
+            return False
+        voted = self._voted(state, stage)
+        if self._exchange is not None and decision.stage is not Stage.DECIDED:
+            signed = self._exchange.has_signed_vote(state, stage) or voted & self._bit(state) != 0
+            if signed:
+                seats = self.ledger.seats(self.task.id, state.round)
+                return self._exchange.record_votes(state, stage, seats, voted)
+        if voted & self._bit(state):
+            return False
+        model = self._model(state, state.proposal.missing)
+        if model is None:
+            return False  # accept only what was recomputed; reject only what was found to differ
+        right = self._digest(state, model.reference) == decision.proposal
+        accept = not right if self.conduct.votes == "inverted" else right
+        if self._exchange is not None and decision.stage is not Stage.DECIDED:
+            self._exchange.post_vote(state, stage, accept)
+            if self.conduct.votes == "both":
+                self._exchange.post_vote(state, stage, not accept)
+        else:
+            self.participant.vote(self.task.id, state, stage, accept)
+        return True
+
+    def _accuse(self, state: TaskState) -> bool:
+        if self._exchange is None or self.conduct.votes != "right":
+            return False
+        return self._exchange.report_equivocation(state.round)
+
+    def _settle(self, state: TaskState) -> bool:
+        """The leader has the reward of its round divided; anyone could."""
+        if state.phase is not Phase.FINAL or state.proposal.proposer != self.address:
+            return False
+        rewards = self.ledger.rewards.functions
+        per_round = rewards.termsOf(self.task.id).call()[0]
+        if not per_round or rewards.isSettled(self.task.id, state.round).call():
+            return False
+        if rewards.balanceOf(self.task.id).call() < per_round:
+            return False
+        self.participant.settle(self.task.id, state.round)
+        return True
+
+    def _digest(self, state: TaskState, model: Reference) -> bytes:
+        return digests.value_digest(
+            self.ledger.domain(self.task.id),
+            state.round,
+            parent=self._parent(state).digest,
+            accumulator=self._accumulator(state),
+            missing=state.proposal.missing,
+            rule=self.task.rule,
+            rule_params=self.task.rule_params,
+            model=model.digest,
+            model_size=model.size,
+        )
+
+    def _accumulator(self, state: TaskState) -> bytes:
+        recorded = self.ledger.recorded(self.task.id, state.round)
+        return digests.accumulate(
+            digests.initial_accumulator(self.ledger.domain(self.task.id), state.round),
+            ((u.server, u.payload.digest, u.payload.size, u.samples) for u in recorded),
+        )
+
+    def _wrong(self, model: GlobalModel) -> bytes:
+        """A model that is well-formed and not the aggregate: the right one, turned around."""
+        vector = weights_of(self.plan, model.payload)
+        return encode(self.plan.spec, np.negative(vector))
+
+    # ------------------------------------------------------------ what the chain says of this server
+
+    def _sits(self, state: TaskState) -> bool:
+        return self.address in self.ledger.seats(self.task.id, state.round)
+
+    def _bit(self, state: TaskState) -> int:
+        return 1 << self.ledger.seats(self.task.id, state.round)[self.address]
+
+    def _has_reported(self, state: TaskState, server: str) -> bool:
+        return any(
+            event.args["reporter"] == self.address and event.args["server"] == server
+            for event in self.ledger.round_events(self.task.id, state.round, "PayloadReported")
+        )
+
+    def _voted(self, state: TaskState, stage: Stage) -> int:
+        """Bitmap of the seats whose votes in this stage of the current view are recorded."""
+        decision = state.decision
+        seats = self.ledger.seats(self.task.id, state.round)
+        voted = 1 << seats[decision.proposer] if stage is Stage.PREPARE else 0  # a proposal is its proposer's vote
+        for event in self.ledger.round_events(self.task.id, state.round, "Voted", "VotesRecorded"):
+            if event.args["view_"] == decision.view and event.args["stage"] == stage:
+                voted |= event.args["voters"] if event.name == "VotesRecorded" else 1 << seats[event.args["voter"]]
+        return voted
+
+    def _is_barred(self, state: TaskState) -> bool:
+        return any(
+            event.args["proposer"] == self.address
+            for event in self.ledger.round_events(self.task.id, state.round, "ProposerBarred")
+        )
+
+    def _salt(self, round_number: int) -> bytes:
+        return keccak(self._salt_secret + self.task.id.to_bytes(32, "big") + round_number.to_bytes(4, "big"))

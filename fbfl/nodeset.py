@@ -1,0 +1,74 @@
+"""Nodes of one kind on this machine, numbered from 0, in one folder: how many, from which port on, and ending them."""
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from fbfl.atomic import write_atomically
+from fbfl.errors import InvalidInputError, ProcessError
+from fbfl.processes import exclusive, recorded, running, stop
+
+FILE = "nodes.json"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How many nodes there are, and the port of the first; the next ones have the ports after it."""
+
+    nodes: int
+    port: int
+
+    @property
+    def names(self) -> list[str]:
+        """What the nodes are called."""
+        return [f"node-{node}" for node in range(self.nodes)]
+
+
+def agree(folder: Path, nodes: int | None, port: int | None, default: Layout) -> Layout:
+    """The layout to start with: what is asked for, else what was, else the default.
+
+    Asking for another one than that of nodes that are running raises `InvalidInputError`.
+    """
+    known = layout_of(folder)
+    usual = known or default
+    layout = Layout(usual.nodes if nodes is None else nodes, usual.port if port is None else port)
+    if known not in (None, layout) and any(running(folder, name) for name in recorded(folder)):
+        raise InvalidInputError(
+            f"{folder.name} is running already, as --nodes {usual.nodes} --port {usual.port}; stop it first"
+        )
+    return layout
+
+
+def remember(folder: Path, layout: Layout) -> None:
+    """Keep the layout for later commands."""
+    write_atomically(folder / FILE, json.dumps(asdict(layout)).encode())
+
+
+def layout_of(folder: Path) -> Layout | None:
+    """The layout of the nodes that were started last; None if none ever were."""
+    try:
+        kept = json.loads((folder / FILE).read_text())
+        return Layout(int(kept["nodes"]), int(kept["port"]))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ProcessError(f"{folder / FILE} cannot be read ({error})") from error
+
+
+def stop_all(folder: Path) -> list[str]:
+    """Stop what runs in this folder, whoever started it; returns the names of the nodes that ran."""
+    if not folder.exists():
+        return []
+    with exclusive(folder):
+        return stop(folder, recorded(folder))
+
+
+def remove(folder: Path) -> None:
+    """Remove the folder of nodes that do not run, with all that they keep there."""
+    if not folder.exists():
+        return
+    with exclusive(folder):
+        if any(running(folder, name) for name in recorded(folder)):
+            raise InvalidInputError(f"{folder.name} is running; stop it before what it keeps is removed")
+        shutil.rmtree(folder)

@@ -1,0 +1,194 @@
+"""Programs that run on after the command that started them, each on a record, so that any later command can stop it.
+
+A folder holds for each program NAME `NAME.process` (its number and when it started, so that no other process that
+got the same number later is ever taken for it) and `NAME.log` (what it printed since its last start).
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fbfl import launcher
+from fbfl.errors import InvalidInputError, ProcessError
+
+LOOPBACK = "127.0.0.1"
+STATE = Path(".fbfl")
+"""Where the state of local nodes is kept unless told otherwise."""
+
+TOOLS = Path(__file__).resolve().parents[1] / ".tools" / "bin"
+"""Where `make nodes` puts the programs of a checkout."""
+
+RECORD = ".process"
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program to run: its command, and the ports of this machine's loopback that it will listen on."""
+
+    name: str
+    command: Sequence[str]
+    ports: Sequence[int]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    niceness: int = 0
+
+
+def find_program(name: str) -> str:
+    """The path of an installed program: the pinned one of the checkout, else what PATH has."""
+    path = shutil.which(name, path=f"{TOOLS}{os.pathsep}{os.environ.get('PATH', os.defpath)}")
+    if path is None:
+        raise ProcessError(f"{name} is not installed; `make nodes` in a checkout of fbfl gets it")
+    return path
+
+
+def start(folder: Path, programs: Sequence[Program], ready: Callable[[Program], bool], *, timeout: float) -> None:
+    """Start the programs that do not run yet, and wait until every one is ready.
+
+    All or nothing: if one fails, or the caller is interrupted, those started here are stopped again. A port in use
+    raises `InvalidInputError`, a program that ends or is not ready after `timeout` seconds `ProcessError`.
+    """
+    refuse_ports_in_use(folder, programs)
+    missing = [program for program in programs if running(folder, program.name) is None]
+    try:
+        for program in missing:
+            _launch(folder, program)
+        deadline = time.monotonic() + timeout
+        for program in programs:
+            _wait_until_ready(folder, program, ready, deadline, timeout)
+    except BaseException:
+        stop(folder, [program.name for program in missing])
+        raise
+
+
+def refuse_ports_in_use(folder: Path, programs: Sequence[Program]) -> None:
+    """Raise `InvalidInputError` if a program that does not run yet would listen where another one does."""
+    for program in programs:
+        if running(folder, program.name) is None:
+            for port in program.ports:
+                _refuse_port_in_use(port, program.name)
+
+
+def running(folder: Path, name: str) -> int | None:
+    """The number of the process on record under this name, if that very process still runs."""
+    path = folder / (name + RECORD)
+    try:
+        record = json.loads(path.read_text())
+        return int(record["pid"]) if launcher.start_of(record["pid"]) == record["start"] else None
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ProcessError(
+            f"{folder / (name + RECORD)} cannot be read ({error}); remove it if {name} is gone"
+        ) from error
+
+
+def recorded(folder: Path) -> list[str]:
+    """The names of the programs on record, whether they run or not."""
+    return sorted(path.name.removesuffix(RECORD) for path in folder.glob(f"*{RECORD}"))
+
+
+def stop(folder: Path, names: Sequence[str], *, patience: float = 20.0) -> list[str]:
+    """End these programs, politely first, by force after `patience` seconds; returns the names of those that ran."""
+    pids = {name: pid for name in names if (pid := running(folder, name)) is not None}
+    for order, wait in ((signal.SIGTERM, patience), (signal.SIGKILL, 5.0)):
+        for name in pids:
+            _send(folder, name, order)
+        deadline = time.monotonic() + wait
+        while any(running(folder, name) for name in pids) and time.monotonic() < deadline:
+            time.sleep(0.05)
+    survivors = [f"{name} (process {pid})" for name, pid in pids.items() if running(folder, name)]
+    if survivors:
+        raise ProcessError(f"{', '.join(survivors)} cannot be stopped")
+    for name in names:
+        (folder / (name + RECORD)).unlink(missing_ok=True)
+    return list(pids)
+
+
+def log_of(folder: Path, name: str) -> Path:
+    """The file that has what the program printed."""
+    return folder / f"{name}.log"
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Inside, no other command starts or stops programs in this folder; released even by a crash."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("w")
+    except OSError as error:
+        raise ProcessError(f"{folder} cannot be written: {error.strerror}") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ProcessError(f"another command is starting or stopping what is in {folder}") from error
+        yield
+
+
+def _launch(folder: Path, program: Program) -> None:
+    (folder / (program.name + RECORD)).unlink(missing_ok=True)
+    files = [str(folder / (program.name + RECORD)), str(log_of(folder, program.name))]
+    launched = subprocess.run(
+        [sys.executable, "-I", launcher.__file__, *files, str(program.niceness), *program.command],
+        cwd=folder,
+        env={**os.environ, **program.environment},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    if launched.returncode:
+        raise ProcessError(f"{program.name} could not be started: {launched.stderr.strip()}")
+
+
+def _wait_until_ready(
+    folder: Path, program: Program, ready: Callable[[Program], bool], deadline: float, timeout: float
+) -> None:
+    log = log_of(folder, program.name)
+    while True:
+        is_ready = ready(program)
+        # Asked in this order: what answered may be another's process that was quicker to take the port.
+        if running(folder, program.name) is None:
+            raise ProcessError(f"{program.name} ended at once: {_last_line(log)} (all of it in {log})")
+        if is_ready:
+            return
+        if time.monotonic() > deadline:
+            raise ProcessError(f"{program.name} was not ready within {timeout:g} s: {_last_line(log)} (all in {log})")
+        time.sleep(0.1)
+
+
+def _send(folder: Path, name: str, order: signal.Signals) -> None:
+    pid = running(folder, name)
+    if pid is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, order)
+
+
+def _refuse_port_in_use(port: int, name: str) -> None:
+    if not 1024 <= port <= 65535:
+        raise InvalidInputError(f"--port: {name} would listen on {port}, allowed are 1024 to 65535")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the programs do: old connections do not count
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError as error:
+            raise InvalidInputError(
+                f"port {port}, which {name} would listen on, is in use by another program; choose others with --port"
+            ) from error
+
+
+def _last_line(log: Path) -> str:
+    try:
+        lines = log.read_text(errors="replace").strip().splitlines()
+    except OSError:
+        lines = []
+    return lines[-1].strip() if lines else "it printed nothing"

@@ -1,0 +1,212 @@
+"""The folder of a run: what `fbfl run` writes and the other commands read.
+
+settings.json     the settings of the run
+deployment.json   the contracts' addresses and the task's number
+chain/            the embedded chain as blocks and genesis (see `fbfl.chain.export`)
+payloads/         every model and update by its CID
+metrics.jsonl     a line per round
+summary.json      what came out, and the hashes that pin the chain; written when the run has ended
+accuracy.png, loss.png
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from fbfl import plots
+from fbfl.atomic import write_atomically
+from fbfl.chain.embedded import EmbeddedChain
+from fbfl.chain.export import ChainHead, ChainWriter, import_chain
+from fbfl.chain.ledger import Ledger, Task
+from fbfl.errors import ChainImportError, InvalidInputError, StorageError
+from fbfl.learning.datasets import Dataset
+from fbfl.mec.plan import TaskPlan
+from fbfl.settings import RunSettings, as_dict
+from fbfl.simulation import RoundResult
+from fbfl.storage.ipfs import IpfsStore
+from fbfl.storage.local import LocalStore
+from fbfl.storage.payload import encode
+from fbfl.storage.store import Store
+from fbfl.tensors import Vector
+
+DEFAULT_PARENT = Path("runs")
+
+_VERSIONS = ("fbfl", "tensorflow-cpu", "tensorflow", "keras", "numpy", "web3", "py-evm", "eth-tester", "safetensors")
+
+
+class RunFolder:
+    """The folder of a run that is under way."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._metrics: list[dict[str, Any]] = []
+        self._writer: ChainWriter | None = None
+
+    @classmethod
+    def create(cls, path: Path, settings: RunSettings) -> Self:
+        """A new folder. One that cannot be written, or that holds a run already, raises `InvalidInputError`."""
+        if any((path / name).exists() for name in ("settings.json", "metrics.jsonl", "summary.json")):
+            raise InvalidInputError(f"--output {path}: holds a run already; allowed: a new or an empty folder")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            write_atomically(path / "settings.json", _pretty(as_dict(settings)))
+            write_atomically(path / "metrics.jsonl", b"")
+        except OSError as error:
+            raise InvalidInputError(f"--output {path}: cannot be written: {error.strerror}") from error
+        return cls(path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # What is on the chain when a run is interrupted is kept; up to the last finished round it is there anyway.
+        if kind is not None and self._writer is not None and issubclass(kind, KeyboardInterrupt):
+            self._writer.flush()
+
+    def payloads(self, kind: str) -> Store:
+        """The store of the run's payloads: `local` or `ipfs`."""
+        return IpfsStore() if kind == "ipfs" else LocalStore(self.path / "payloads")
+
+    def attach(self, chain: EmbeddedChain, addresses: Mapping[str, str], task: int) -> None:
+        """Keep this chain, on which the contracts and the task are, from now on."""
+        self._write("deployment.json", _pretty({"addresses": dict(addresses), "task": task}))
+        self._writer = ChainWriter(self.path / "chain", chain)
+        self._writer.flush()
+
+    def add_round(self, result: RoundResult) -> dict[str, Any]:
+        """Keep a finished round: first the chain, then its line."""
+        if self._writer is not None:
+            self._writer.flush()
+        line = metrics_line(result)
+        self._metrics.append(line)
+        try:
+            with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise StorageError(f"{self.path / 'metrics.jsonl'}: cannot be written: {error.strerror}") from error
+        return line
+
+    def finish(
+        self, settings: RunSettings, dataset: Dataset, plan: TaskPlan, weights: Vector, seconds: float
+    ) -> dict[str, Any]:
+        """Write summary.json; returns its content."""
+        if self._writer is None:
+            raise StorageError(f"{self.path}: no chain was attached")
+        last = self._metrics[-1]
+        summary = {
+            "dataset": dataset.name,
+            "dataset_source": dataset.source,
+            "dataset_note": dataset.note,
+            **{key: value for key, value in as_dict(settings).items() if key != "dataset"},
+            "final_rounds": sum(line["status"] == "final" for line in self._metrics),
+            "final_accuracy": last["accuracy"],
+            "final_loss": last["loss"],
+            "model_sha256": hashlib.sha256(encode(plan.spec, weights)).hexdigest(),
+            "seconds": round(seconds, 3),
+            "chain": self._writer.flush().to_json(),
+            "versions": _versions(),
+        }
+        self._write("summary.json", _pretty(summary))
+        return summary
+
+    def plot(self, title: str) -> list[Path]:
+        """Draw the pictures; returns their paths."""
+        return plots.plot_run(self.path, self._metrics, title)
+
+    def _write(self, name: str, data: bytes) -> None:
+        try:
+            write_atomically(self.path / name, data)
+        except OSError as error:
+            raise StorageError(f"{self.path / name}: cannot be written: {error.strerror}") from error
+
+
+def metrics_line(result: RoundResult) -> dict[str, Any]:
+    """A round as a line of metrics.jsonl; times in seconds."""
+    record = result.record
+    line = {
+        "round": record.round,
+        "accuracy": result.accuracy,
+        "loss": result.loss,
+        "leader": record.leader,
+        "consensus": record.consensus,
+        "updates": sum(update.included for update in record.updates),
+        "gas_used": record.gas_used,
+        "seconds": round(result.seconds, 4),
+        "train_seconds": round(result.train_seconds, 4),
+        "consensus_seconds": round(result.consensus_seconds, 4),
+        "status": record.status,
+        "views": record.views,
+    }
+    if result.attack_success_rate is not None:
+        line["attack_success_rate"] = result.attack_success_rate
+    return line
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run opened again: its chain re-executed, its payloads at hand."""
+
+    ledger: Ledger
+    store: Store
+    task: Task
+
+
+def open_run(path: Path) -> StoredRun:
+    """Open a run's folder. A folder that is none raises `InvalidInputError`, a damaged chain `ChainImportError`."""
+    deployment = _read_json(path / "deployment.json")
+    settings = _read_json(path / "settings.json")
+    expected = None
+    if (path / "summary.json").exists():
+        expected = ChainHead.from_json(_read_json(path / "summary.json").get("chain", {}))
+    chain = import_chain(path / "chain", expected)
+    try:
+        ledger = Ledger(chain.w3, deployment["addresses"])
+        task = ledger.task(deployment["task"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ChainImportError(f"{path / 'deployment.json'} does not belong to this chain: {error}") from error
+    store: Store = IpfsStore() if settings.get("store") == "ipfs" else LocalStore(path / "payloads")
+    return StoredRun(ledger, store, task)
+
+
+def newest_run(parent: Path = DEFAULT_PARENT) -> Path:
+    """The run that was started last; none raises `InvalidInputError`."""
+    found = [path.parent for path in parent.glob("*/deployment.json")]
+    if not found:
+        raise InvalidInputError(f"no run in {parent}/; name one with --run DIR, or start one with fbfl run")
+    return max(found, key=lambda path: (path / "deployment.json").stat().st_mtime)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidInputError(
+            f"--run {path.parent}: not the folder of a run: {path.name}: {error.strerror}"
+        ) from error
+    except ValueError as error:
+        raise ChainImportError(f"{path} is damaged: {error}") from error
+    if not isinstance(content, dict):
+        raise ChainImportError(f"{path} is damaged: not a JSON object")
+    return content
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in _VERSIONS:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _pretty(value: object) -> bytes:
+    return (json.dumps(value, indent=1) + "\n").encode()

@@ -1,0 +1,371 @@
+"""A whole federation in one process: N MEC servers with their devices on an embedded chain.
+
+The servers share a chain node and, for speed, the training engine; each fetches, verifies and recomputes by itself.
+"""
+
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from eth_account import Account
+from web3 import Web3
+
+from fbfl.chain.deploy import deploy
+from fbfl.chain.embedded import EmbeddedChain, start_chain
+from fbfl.chain.ethash import EthashNetwork
+from fbfl.chain.ledger import Ledger, Phase, Stage, Task
+from fbfl.chain.participant import (
+    CommitteeRules,
+    Participant,
+    TaskSettings,
+    ethash_parameters,
+    pbft_parameters,
+    pow_parameters,
+)
+from fbfl.chain.queries import RoundRecord, round_record
+from fbfl.chain.transactions import Sender
+from fbfl.learning import metrics
+from fbfl.learning.adversary import Adversary
+from fbfl.learning.attacks import resolve as resolve_attack
+from fbfl.learning.datasets import Dataset
+from fbfl.learning.partition import resolve as resolve_partition
+from fbfl.learning.training import Samples, Trainer, TrainingSettings
+from fbfl.mec.device import LocalDevice, SampleStore
+from fbfl.mec.exchange import Exchange, MemoryBoard
+from fbfl.mec.global_model import initial_model, weights_of
+from fbfl.mec.plan import TaskPlan, canonical_json, resolve_rule
+from fbfl.mec.server import Conduct, MECServer
+from fbfl.randomness import generator, seed_sequence
+from fbfl.settings import RunSettings
+from fbfl.storage.store import Store
+from fbfl.tensors import Vector
+
+POW_HASHES = 4096
+"""Hashes that solving the embedded chain's puzzle takes on average: a fraction of a second for all servers together."""
+
+
+_PENALTY = 1_000  # 1/10,000 of the stake: for a proposal that was voted down, and for a withheld payload
+_CONFIRMATIONS = 3  # blocks on an electing block before its miner may propose
+_SPACING = 4  # blocks from one view's electing block to the next one's: beyond its confirmations
+_LEADER_SHARE = 2_000  # 1/10,000 of a round's reward
+
+
+@dataclass(frozen=True)
+class RoundResult:
+    """One round of a run, with the global model's quality after it."""
+
+    record: RoundRecord
+    accuracy: float
+    loss: float
+    train_seconds: float
+    consensus_seconds: float
+    seconds: float
+    attack_success_rate: float | None = None
+
+
+class Simulation:
+    """A federation that is set up and ready for its rounds.
+
+    `nodes` are the full nodes that the servers use in turn (default: one, or several of an ethash network). `beside` is
+    another federation whose nodes, contracts and servers this one uses for a task of its own. `conducts` gives servers
+    (by number) another conduct than the honest one; `stores` another store than the common one (a server with a broken
+    disk).
+    """
+
+    def __init__(
+        self,
+        settings: RunSettings,
+        dataset: Dataset,
+        store: Store,
+        *,
+        nodes: Sequence[EmbeddedChain] | None = None,
+        beside: "Simulation | None" = None,
+        conducts: Mapping[int, Conduct] | None = None,
+        stores: Mapping[int, Store] | None = None,
+        rules: CommitteeRules | None = None,
+        lanes: int | None = None,
+    ) -> None:
+        self.settings = settings
+        self.dataset = dataset
+        self.store = store
+        self.nodes: Sequence[EmbeddedChain] = beside.nodes if beside else nodes or _start_nodes(settings)
+        self.chain = self.nodes[0]
+        self.trainer = _trainer(settings, dataset, lanes)
+        self.plan = _plan(settings, self.trainer, dataset)
+        owner = Sender(self.chain.w3, self.chain.accounts[0])
+        self.addresses: Mapping[str, str] = beside.addresses if beside else deploy(self.chain.w3, owner)
+        ledgers = [Ledger(node.w3, self.addresses) for node in self.nodes]
+        self.ledger = ledgers[0]
+        self.owner = Participant(self.ledger, owner)
+        samples = _sample_stores(settings, dataset)
+        self._adversary = _adversary(settings)
+        self._triggered = self._adversary.triggered(dataset.x_test, dataset.y_test)
+        self._training = _JointTraining(self.trainer, [each.training_set() for each in samples], self._adversary)
+        participants = [
+            Participant(ledgers[number % len(ledgers)], Sender(self.nodes[number % len(ledgers)].w3, account))
+            for number, account in enumerate(self.chain.accounts[1 : settings.servers + 1])
+        ]
+        self.task = self._create_task(participants, rules or CommitteeRules(rejection_penalty=_PENALTY))
+        liar = Conduct(proposes="wrong", votes="inverted")
+        conducts = {**dict.fromkeys(range(settings.liars), liar), **(conducts or {})}
+        stores = stores or {}
+        board = MemoryBoard()
+        self.servers = [
+            MECServer(
+                participant,
+                stores.get(number, store),
+                self.task,
+                self.plan,
+                self._training.of(number),
+                samples[number],
+                conduct=conducts.get(number),
+                exchange=self._exchange(board, participant) if settings.signatures else None,
+                salt_secret=number.to_bytes(4, "big"),
+            )
+            for number, participant in enumerate(participants)
+        ]
+
+    @property
+    def weights(self) -> Vector:
+        """The current global model [P], read from the chain and the store."""
+        return weights_of(self.plan, self.store.get(self.ledger.state(self.task.id).model))
+
+    def rounds(self) -> Iterator[RoundResult]:
+        """Play the rounds, one at each step."""
+        for _ in range(self.settings.rounds):
+            yield self.play_round()
+
+    def play_round(self) -> RoundResult:
+        """Open a round, let every server act until it is over, and evaluate the new global model."""
+        started = time.perf_counter()
+        trained_before = self._training.seconds
+        self.owner.open_round(self.task.id)
+        number = self.ledger.state(self.task.id).round
+        self._submit_updates()
+        decided_from = time.perf_counter()
+        self._decide(number)
+        over = time.perf_counter()
+        weights = self.weights
+        evaluation = self.trainer.evaluate(weights, self.dataset.x_test, self.dataset.y_test)
+        return RoundResult(
+            record=round_record(self.ledger, self.task.id, number),
+            accuracy=evaluation.accuracy,
+            loss=evaluation.loss,
+            train_seconds=self._training.seconds - trained_before,
+            consensus_seconds=over - decided_from,
+            seconds=time.perf_counter() - started,
+            attack_success_rate=self._attack_success_rate(weights),
+        )
+
+    def _attack_success_rate(self, weights: Vector) -> float | None:
+        if self._triggered is None:
+            return None
+        x, y, target = self._triggered
+        return metrics.attack_success_rate(self.trainer.logits(weights, x), y, target)
+
+    def _submit_updates(self) -> None:
+        while not self._has_closed():
+            if not self._sweep(self.servers):
+                self._end_phase()
+
+    def _has_closed(self) -> bool:
+        return self.ledger.state(self.task.id).phase not in (Phase.COMMIT, Phase.SUBMIT)
+
+    def _decide(self, number: int) -> None:
+        """Until nobody has anything left to do and the round is over."""
+        order = random.Random(str(seed_sequence(self.settings.seed, "turns", round_number=number).generate_state(4)))
+        while True:
+            acted = self._sweep(order.sample(self.servers, len(self.servers)))
+            if acted:
+                continue
+            if self.ledger.state(self.task.id).phase.is_over:
+                return
+            if not self._await_election():
+                self._end_phase()
+
+    def _sweep(self, servers: Sequence[MECServer]) -> bool:
+        return sum(server.step() for server in servers) > 0  # all of them: any() would stop at the first
+
+    def _await_election(self) -> bool:
+        """Mine a block if an election by miners still waits for one: nothing else happens on an idle chain."""
+        decision = self.ledger.state(self.task.id).decision
+        if self.settings.consensus != "ethash" or decision.stage is not Stage.PROPOSE:
+            return False
+        contract = self.ledger.consensus["ethash"]
+        _, from_block = contract.functions.electionOf(self.task.id, decision.view).call()
+        waits = self.chain.w3.eth.block_number + 1 < from_block
+        if waits:
+            self.chain.mine()
+        return bool(waits)
+
+    def _end_phase(self) -> None:
+        """Close a phase in which nobody acts: at once if it is complete, else when its time has passed."""
+        state = self.ledger.state(self.task.id)
+        deciding = state.phase is Phase.DECIDE
+        done, expected = (
+            (state.committed, state.committee)
+            if state.phase is Phase.COMMIT
+            else (state.submitted, state.committed if state.commit_reveal else state.committee)
+        )
+        if deciding or done.bit_count() < expected.bit_count():
+            deadline = state.decision.deadline if deciding else state.deadline
+            self.chain.travel(max(1, deadline + 1 - state.now))
+        self.owner.poke(self.task.id)
+
+    def _exchange(self, board: MemoryBoard, participant: Participant) -> Exchange:
+        key = self.chain.keys[Web3.to_checksum_address(participant.address)]
+        return Exchange(board, participant, self.task, Account.from_key(key.to_bytes()))
+
+    def _create_task(self, servers: Sequence[Participant], rules: CommitteeRules) -> Task:
+        for server in servers:
+            if self.ledger.registry.functions.isActive(server.address).call():
+                continue  # it takes part in another task already
+            self.owner.admit(server.address)
+            server.register(f"mec://{server.address}", self.settings.stake)
+        model = initial_model(self.plan, self.trainer.initial_weights())
+        self.store.put(model.payload)
+        task = self.owner.create_task(
+            TaskSettings(
+                consensus=self.settings.consensus,
+                consensus_params=_consensus_parameters(self.settings.consensus, rules),
+                rule=self.settings.aggregator,
+                rule_params=self.plan.rule_params,
+                definition=self.plan.definition(),
+                model=model.reference,
+                max_payload=self.plan.max_payload,
+                max_samples=max(1, len(self.dataset.y_train)),
+                min_updates=1,
+                max_rounds=0,
+                commit_window=3600 if self.settings.commit_reveal else 0,
+                withheld_penalty=_PENALTY,
+            )
+        )
+        for server in servers:
+            server.join(task)
+        if self.settings.reward:
+            self.owner.set_reward_terms(task, self.settings.reward, _LEADER_SHARE, by_samples=True)
+            self.owner.fund_rewards(task, self.settings.reward * self.settings.rounds)
+        return self.ledger.task(task)
+
+
+class _JointTraining:
+    """All servers' local training at once, so that the lanes are never idle; each result is as if trained alone.
+
+    It is also where malicious servers, which see all updates, make theirs.
+    """
+
+    def __init__(self, trainer: Trainer, samples: Sequence[Samples], adversary: Adversary) -> None:
+        self._trainer = trainer
+        self._servers = [number for number, (_, y) in enumerate(samples) if len(y)]
+        self._samples = [adversary.poisoned_samples(number, samples[number]) for number in self._servers]
+        self._adversary = adversary
+        self._key: tuple[int, bytes] | None = None
+        self._updates: dict[int, Vector] = {}
+        self.seconds = 0.0
+        """Spent in training so far."""
+
+    def of(self, server: int) -> Callable[[Vector, int], Vector]:
+        """One server's local training."""
+        return lambda weights, round_number: self._update(server, weights, round_number)
+
+    def _update(self, server: int, weights: Vector, round_number: int) -> Vector:
+        key = (round_number, weights.tobytes())
+        if key != self._key:
+            started = time.perf_counter()
+            trained = self._trainer.train(weights, self._samples, round_number=round_number, client_ids=self._servers)
+            rows = list(trained)
+            if self._adversary.poisons_updates:
+                matrix = np.stack(rows)
+                self._adversary.poison_updates(round_number, self._servers, matrix)
+                rows = list(matrix)
+            self._updates = dict(zip(self._servers, rows, strict=True))
+            self._key = key
+            self.seconds += time.perf_counter() - started
+        return self._updates[server]
+
+
+def check(settings: RunSettings) -> None:
+    """Raise `InvalidInputError` for a partition, rule or attack that is unknown or impossible, before any work."""
+    resolve_partition(settings.partition, **settings.partition_args)
+    attack = _adversary(settings)
+    rule = resolve_rule(settings.aggregator, canonical_json(dict(settings.aggregator_args)))
+    # Made-up updates show now what the rule does not allow with so many servers.
+    made_up = generator(0, "made-up updates").standard_normal((settings.servers, 8)).astype(np.float32)
+    rule(made_up, [1] * settings.servers, clients=range(settings.servers), round_number=1)
+    if attack.poisons_updates:
+        attack.poison_updates(1, range(settings.servers), made_up)
+
+
+def _adversary(settings: RunSettings) -> Adversary:
+    attacks = (resolve_attack(settings.attack, **settings.attack_args),) if settings.attack else ()
+    return Adversary(attacks, tuple(range(settings.malicious)), settings.seed)
+
+
+def _trainer(settings: RunSettings, dataset: Dataset, lanes: int | None) -> Trainer:
+    training = TrainingSettings(
+        local_epochs=settings.local_epochs,
+        batch_size=settings.batch_size,
+        optimizer=settings.optimizer,
+        learning_rate=settings.learning_rate,
+    )
+    return Trainer(
+        settings.model,
+        training,
+        input_shape=dataset.input_shape,
+        num_classes=dataset.num_classes,
+        lanes=lanes,
+        seed=settings.seed,
+    )
+
+
+def _plan(settings: RunSettings, trainer: Trainer, dataset: Dataset) -> TaskPlan:
+    rule_params = canonical_json(dict(settings.aggregator_args))
+    return TaskPlan(
+        spec=trainer.spec,
+        model=settings.model,
+        input_shape=dataset.input_shape,
+        num_classes=dataset.num_classes,
+        training={
+            "local_epochs": settings.local_epochs,
+            "batch_size": settings.batch_size,
+            "optimizer": settings.optimizer,
+            "learning_rate": settings.learning_rate,
+        },
+        rule=resolve_rule(settings.aggregator, rule_params),
+        rule_params=rule_params,
+        seed=settings.seed,
+        max_members=settings.servers,
+    )
+
+
+def _sample_stores(settings: RunSettings, dataset: Dataset) -> list[SampleStore]:
+    """What each server holds after its devices have uploaded all their samples."""
+    partition = resolve_partition(settings.partition, **settings.partition_args)
+    shares = partition(dataset.y_train, settings.servers, seed=settings.seed)
+    devices_of = [range(server, settings.devices, settings.servers) for server in range(settings.servers)]
+    stores = []
+    for share, devices in zip(shares, devices_of, strict=True):
+        store = SampleStore()
+        for device, part in zip(devices, np.array_split(share, len(devices)), strict=True):
+            for batch in LocalDevice(device, dataset.x_train[part], dataset.y_train[part]).upload():
+                store.receive(batch)
+        stores.append(store)
+    return stores
+
+
+def _consensus_parameters(consensus: str, rules: CommitteeRules) -> bytes:
+    if consensus == "pow":
+        # Time is logical on an embedded chain, so the puzzle cannot be adapted to how long solving takes.
+        return pow_parameters(rules, 2**256 // POW_HASHES, solve_time=0)
+    if consensus == "pbft":
+        return pbft_parameters(replace(rules, byzantine_quorum=True))
+    return ethash_parameters(rules, confirmations=_CONFIRMATIONS, spacing=_SPACING)
+
+
+def _start_nodes(settings: RunSettings) -> Sequence[EmbeddedChain]:
+    accounts = settings.servers + 1
+    if settings.consensus != "ethash":
+        return [start_chain(accounts)]
+    return EthashNetwork(nodes=settings.nodes, accounts=accounts).nodes

@@ -1,0 +1,209 @@
+"""Kubo daemons on this machine: a private IPFS network, started, watched and stopped.
+
+The daemons know only each other: a swarm key that no one else has, no bootstrap peers, no discovery, no relays, no
+gateway, and listeners on loopback only. What one adds, the others read by bitswap.
+"""
+
+import json
+import secrets
+import subprocess
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from fbfl.atomic import write_atomically
+from fbfl.errors import InvalidInputError, StorageError
+from fbfl.nodeset import Layout, agree, layout_of, remember, remove, stop_all
+from fbfl.processes import LOOPBACK, STATE, Program, exclusive, find_program, log_of, running, start
+
+NODES = 2
+MAX_NODES = 32
+PORT = 5001
+SWARM_OFFSET = 100
+"""From the RPC port of a node to the port for its peers."""
+
+ENVIRONMENT = {"IPFS_TELEMETRY": "off", "LIBP2P_FORCE_PNET": "1"}
+"""No reports about its use, and no connection without the swarm key."""
+
+OTHER_TRANSPORTS = ("QUIC", "WebTransport", "WebRTCDirect", "Websocket", "Relay")
+
+
+@dataclass(frozen=True)
+class KuboStatus:
+    """A daemon: `pid` if its process runs; `version` and `peers` if it answers too."""
+
+    name: str
+    address: str
+    log: Path
+    pid: int | None
+    version: str | None = None
+    peers: int | None = None
+
+    @property
+    def healthy(self) -> bool:
+        """Whether it runs and answers."""
+        return self.pid is not None and self.peers is not None
+
+
+def up(
+    *, nodes: int | None = None, port: int | None = None, state: Path = STATE, timeout: float = 60.0
+) -> list[KuboStatus]:
+    """Start the daemons, or those that do not run, and wait until all of them are connected to each other.
+
+    `nodes` and `port` are by default those of the last time.
+    """
+    folder = _folder(state)
+    with exclusive(folder):
+        layout = agree(folder, nodes, port, Layout(NODES, PORT))
+        if not 1 <= layout.nodes <= MAX_NODES:
+            raise InvalidInputError(f"--nodes {layout.nodes}: allowed are 1 to {MAX_NODES}")
+        programs = _programs(folder, layout)
+        remember(folder, layout)
+        start(folder, programs, lambda program: _connected(folder, program, layout), timeout=timeout)
+    return status(state=state)
+
+
+def down(*, state: Path = STATE) -> list[str]:
+    """Stop the daemons that `up` started, whoever called it; returns the names of those that ran."""
+    return stop_all(_folder(state))
+
+
+def forget(*, state: Path = STATE) -> None:
+    """Remove all that the daemons keep; they must not run."""
+    remove(_folder(state))
+
+
+def status(*, state: Path = STATE, timeout: float = 3.0) -> list[KuboStatus]:
+    """How the daemons of the last `up` are; `address` is for `IpfsStore` and `FBFL_IPFS`."""
+    folder = _folder(state)
+    layout = layout_of(folder)
+    if layout is None:
+        return []
+    return [_status(folder, name, layout.port + node, timeout) for node, name in enumerate(layout.names)]
+
+
+def _programs(folder: Path, layout: Layout) -> list[Program]:
+    ipfs = find_program("ipfs")
+    key = folder / "swarm.key"
+    if not key.exists():
+        write_atomically(key, f"/key/swarm/psk/1.0.0/\n/base16/\n{secrets.token_hex(32)}\n".encode())
+    repositories = [folder / name for name in layout.names]
+    configs = [_made(ipfs, repository, key) for repository in repositories]
+    peers = [
+        {"ID": config["Identity"]["PeerID"], "Addrs": [_swarm_address(layout.port + node)]}
+        for node, config in enumerate(configs)
+    ]
+    for node, (repository, config) in enumerate(zip(repositories, configs, strict=True)):
+        others = [peer for number, peer in enumerate(peers) if number != node]
+        config.update(_settings(layout.port + node, others))
+        write_atomically(repository / "config", json.dumps(config, indent=1).encode())
+    return [
+        Program(
+            name,
+            [ipfs, "daemon", "--migrate=false", "--enable-gc"],
+            (layout.port + node, layout.port + SWARM_OFFSET + node),
+            {**ENVIRONMENT, "IPFS_PATH": str(folder / name)},
+        )
+        for node, name in enumerate(layout.names)
+    ]
+
+
+def _made(ipfs: str, repository: Path, key: Path) -> dict[str, Any]:
+    """The configuration of a repository, which is made if it is not there."""
+    if not (repository / "config").exists():
+        made = subprocess.run(
+            [ipfs, "init", "--empty-repo", "--profile=test"],
+            env={**ENVIRONMENT, "IPFS_PATH": str(repository)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        if made.returncode:
+            raise StorageError(f"ipfs cannot make a repository in {repository}: {made.stderr.strip().splitlines()[-1]}")
+    write_atomically(repository / "swarm.key", key.read_bytes())
+    config: dict[str, Any] = json.loads((repository / "config").read_text())
+    return config
+
+
+def _settings(port: int, peers: Sequence[dict[str, object]]) -> dict[str, object]:
+    """What every one of our daemons has otherwise than a public one, whole sections at a time."""
+    off = {"Enabled": False}
+    return {
+        "Addresses": {
+            "API": f"/ip4/{LOOPBACK}/tcp/{port}",
+            "Gateway": [],
+            "Swarm": [_swarm_address(port)],
+            "Announce": [],
+            "AppendAnnounce": [],
+            "NoAnnounce": [],
+        },
+        "Bootstrap": [],
+        "Peering": {"Peers": list(peers)},
+        "Routing": {"Type": "none"},
+        "Discovery": {"MDNS": off},
+        "AutoConf": off,
+        "AutoTLS": off,
+        "AutoNAT": {"ServiceMode": "disabled"},
+        "DNS": {"Resolvers": {}},
+        "Provide": off,
+        "HTTPRetrieval": off,
+        "Version": {"SwarmCheckEnabled": False},
+        "Plugins": {"Plugins": {"telemetry": {"Disabled": True}}},
+        "Swarm": {
+            "DisableNatPortMap": True,
+            "EnableHolePunching": False,
+            "RelayClient": off,
+            "RelayService": off,
+            # A network with a key is TCP's only.
+            "Transports": {"Network": {"TCP": True, **dict.fromkeys(OTHER_TRANSPORTS, False)}},
+        },
+    }
+
+
+def _swarm_address(port: int) -> str:
+    return f"/ip4/{LOOPBACK}/tcp/{port + SWARM_OFFSET}"
+
+
+def _status(folder: Path, name: str, port: int, timeout: float) -> KuboStatus:
+    found = KuboStatus(name, f"/ip4/{LOOPBACK}/tcp/{port}/http", log_of(folder, name), running(folder, name))
+    if found.pid is None:
+        return found
+    version = _ask(port, "version", timeout)
+    peers = _peers(port, timeout)
+    if version is None or peers is None:
+        return found
+    return KuboStatus(name, found.address, found.log, found.pid, str(version["Version"]), peers)
+
+
+def _connected(folder: Path, program: Program, layout: Layout) -> bool:
+    """Whether a daemon answers and knows all the others; it is told to call them now, not after some seconds."""
+    port = program.ports[0]
+    peers = _peers(port, 2.0)
+    if peers is not None and peers < layout.nodes - 1:
+        config = json.loads((folder / program.name / "config").read_text())
+        others = [f"{peer['Addrs'][0]}/p2p/{peer['ID']}" for peer in config["Peering"]["Peers"]]
+        _ask(port, f"swarm/connect?{urlencode({'arg': others}, doseq=True)}", 2.0)
+    return peers == layout.nodes - 1
+
+
+def _peers(port: int, timeout: float) -> int | None:
+    """How many daemons it is connected to; None if it does not answer."""
+    answer = _ask(port, "swarm/peers", timeout)
+    return None if answer is None else len(answer["Peers"] or [])
+
+
+def _ask(port: int, command: str, timeout: float) -> Any:
+    request = urllib.request.Request(f"http://{LOOPBACK}:{port}/api/v0/{command}", b"")
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=timeout) as response:
+            return json.load(response)
+    except (OSError, ValueError):
+        return None
+
+
+def _folder(state: Path) -> Path:
+    return state.resolve() / "kubo"

@@ -1,0 +1,13 @@
+"""Step 1: the registry of MEC servers, owned by whoever deploys."""
+
+from fbfl.chain.deploy import Deployment
+
+MIN_STAKE = 0
+"""Wei; servers on the allow-list need none."""
+UNBONDING_TIME = 86_400
+"""Seconds from leaving to the stake's return."""
+
+
+def run(deployment: Deployment) -> None:
+    """Deploy the registry."""
+    deployment.contract("MECRegistry", deployment.owner, MIN_STAKE, UNBONDING_TIME)

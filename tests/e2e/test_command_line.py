@@ -1,0 +1,205 @@
+"""The `fbfl` command as a user types it."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+SUMMARY_KEYS = {
+    *("dataset", "servers", "rounds", "aggregator", "attack", "malicious", "consensus", "network", "seed"),
+    *("final_accuracy", "final_loss", "model_sha256", "seconds", "versions"),
+}
+METRICS_KEYS = {"round", "accuracy", "loss", "leader", "consensus", "updates", "gas_used", "seconds"}
+SMALL = ("--dataset", "digits", "--servers", "4", "--devices", "8", "--rounds", "2")
+
+
+def fbfl(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "fbfl", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=cwd, env=environment(), check=False)
+
+
+def environment() -> dict[str, str]:
+    root = str(Path(__file__).resolve().parents[2])
+    return {**os.environ, "PYTHONPATH": root}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    done = fbfl("run", *SMALL, "--output", folder)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    """A copy of the finished run, to be damaged."""
+    return Path(shutil.copytree(finished[0], tmp_path / "run"))
+
+
+def test_a_run_says_what_happens_and_leaves_everything_in_its_folder(finished):
+    folder, said = finished
+    assert sum(line.startswith("round") for line in said.splitlines()) == 2
+    assert str(folder / "accuracy.png") in said
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["round"] for line in lines] == [1, 2]
+    assert all(line.keys() >= METRICS_KEYS for line in lines)
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary.keys() >= SUMMARY_KEYS
+    assert summary["final_accuracy"] == lines[-1]["accuracy"]
+    assert (folder / "accuracy.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "loss.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_queries_answer_from_the_stored_chain(finished):
+    folder, _ = finished
+    rounds = json.loads(fbfl("rounds", "--run", folder, "--json").stdout)
+    assert [entry["round"] for entry in rounds] == [1, 2]
+    one = json.loads(fbfl("round", 2, "--run", folder, "--json").stdout)
+    assert one == rounds[1]
+    assert len(one["updates"]) == len({update["server"] for update in one["updates"]}) == 4
+    assert len(fbfl("rounds", "--run", folder).stdout.splitlines()) == 2
+    absent = fbfl("round", 3, "--run", folder)
+    assert (absent.returncode, absent.stderr) == (2, "fbfl: round 3 does not exist; allowed: 1 to 2\n")
+
+
+def test_blocks_list_every_update_and_the_new_global_model(finished):
+    folder, _ = finished
+    listing = json.loads(fbfl("blocks", "--run", folder).stdout)
+    assert listing["length"] == len(listing["chain"]) == 2
+    for index, block in enumerate(listing["chain"], start=1):
+        assert block.keys() == {"index", "transactions", "timestamp", "previous_hash", "nonce", "hash"}
+        assert block["index"] == index
+        assert [entry["type"] for entry in block["transactions"]] == ["update"] * 4 + ["global_model"]
+
+    with_tensors = json.loads(fbfl("blocks", "--run", folder, "--tensors").stdout)
+    first, *others, model = (entry["tensors"] for entry in with_tensors["chain"][1]["transactions"])
+    parent = with_tensors["chain"][0]["transactions"][-1]["tensors"]
+    for name, tensor in model.items():
+        # Equal shares of samples but for one: close to the plain mean, and exact where the audit looks.
+        mean = np.mean([entry[name] for entry in (first, *others)], axis=0)
+        np.testing.assert_allclose(np.array(parent[name]) + mean, tensor, atol=2e-4)
+
+
+def test_an_honest_run_passes_the_audit(finished):
+    done = fbfl("audit", "--run", finished[0])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "2 rounds, 2 final, 8 updates" in done.stdout
+
+
+@pytest.mark.parametrize("damage", ["flip a byte", "remove"])
+def test_the_audit_names_round_and_server_of_a_damaged_payload(run, damage):
+    update = json.loads(fbfl("round", 2, "--run", run, "--json").stdout)["updates"][1]
+    (path,) = (run / "payloads").rglob(update["cid"] + "*")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    if damage == "remove":
+        path.unlink()
+    else:
+        path.chmod(0o644)
+        path.write_bytes(data)
+    done = fbfl("audit", "--run", run)
+    assert done.returncode == 1
+    assert done.stdout.startswith(f"round 2, server {update['server']}: ")
+
+
+def test_a_replaced_aggregate_in_the_chain_export_is_refused(run):
+    digest = json.loads(fbfl("round", 2, "--run", run, "--json").stdout)["model_digest"]
+    chain = run / "chain" / "chain.rlp"
+    data = chain.read_bytes()
+    wanted = bytes.fromhex(digest[2:])
+    assert wanted in data
+    chain.write_bytes(data.replace(wanted, bytes(32)))
+    done = fbfl("audit", "--run", run)
+    assert done.returncode == 1
+    assert "block" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--dataset", "cifar"], ["cifar", "mnist-5k"]),
+        (["--aggregator", "average"], ["average", "fedavg"]),
+        (["--aggregator", "krum", "--aggregator-arg", "num_byzantine=4"], ["n >= 2f+3", "needs 11"]),
+        (["--aggregator-arg", "f=1"], ["'f'", "no settings"]),
+        (["--partition", "random"], ["random", "dirichlet"]),
+        (["--attack", "magic", "--malicious", "1"], ["magic", "label_flipping"]),
+        (["--malicious", "2"], ["malicious is 2"]),
+        (["--network", "solana"], ["solana", "anvil"]),
+        (["--consensus", "poa"], ["poa", "pbft"]),
+        (["--servers", "0"], ["servers is 0", "1 or more"]),
+        (["--servers", "241"], ["servers is 241", "240"]),
+        (["--rounds", "many"], ["--rounds", "many"]),
+        (["--seed", "-1"], ["seed is -1"]),
+    ],
+)
+def test_bad_input_is_named_with_what_is_allowed(tmp_path, arguments, named):
+    done = fbfl("run", *arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert all(word in done.stderr for word in named), done.stderr
+    assert len(done.stderr.splitlines()) <= 2
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir()), "a refused run leaves nothing behind"
+
+
+def test_a_configuration_file_is_read_and_its_mistakes_are_named(tmp_path):
+    config = tmp_path / "run.toml"
+    config.write_text('dataset = "digits"\nclients = 5\n')
+    done = fbfl("run", "--config", config)
+    assert (done.returncode, "clients" in done.stderr, "servers" in done.stderr) == (2, True, True)
+    config.write_text('dataset = "digits"\nservers = "many"\n')
+    done = fbfl("run", "--config", config)
+    assert (done.returncode, "'many'" in done.stderr) == (2, True)
+    config.write_text('dataset = "digits"\nservers = 3\ndevices = 3\nrounds = 5\n')
+    done = fbfl("run", "--config", config, "--rounds", 1, "--quiet", "--output", tmp_path / "out")
+    assert (done.returncode, done.stdout) == (0, "")
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert (summary["servers"], summary["rounds"]) == (3, 1)
+
+
+def test_folders_and_files_that_cannot_be_used_are_refused(finished, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    done = fbfl("run", *SMALL, "--output", tmp_path / "file" / "run")
+    assert (done.returncode, "cannot be written" in done.stderr) == (2, True)
+    done = fbfl("run", *SMALL, "--output", finished[0])
+    assert (done.returncode, "holds a run already" in done.stderr) == (2, True)
+    (tmp_path / "bad.npz").write_bytes(b"not a zip")
+    done = fbfl("run", "--dataset", tmp_path / "bad.npz")
+    assert (done.returncode, "bad.npz" in done.stderr) == (2, True)
+    done = fbfl("audit", "--run", tmp_path)
+    assert (done.returncode, "not the folder of a run" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_run_can_be_read_up_to_its_last_round(tmp_path, ending):
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "fbfl", "run", *SMALL, "--rounds", "200", "--output", str(folder)]
+    process = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 90
+        while time.monotonic() < deadline and len(finished_rounds(folder)) < 2:
+            time.sleep(0.1)
+        process.send_signal(ending)
+        _, complaints = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == (130 if ending == signal.SIGINT else -signal.SIGKILL)
+    assert "Traceback" not in complaints
+    done = finished_rounds(folder)
+    assert len(done) >= 2
+    rounds = json.loads(fbfl("rounds", "--run", folder, "--json").stdout)
+    assert sum(entry["status"] == "final" for entry in rounds) >= len(done)
+    assert fbfl("audit", "--run", folder).returncode == 0
+
+
+def finished_rounds(folder: Path) -> list[str]:
+    metrics = folder / "metrics.jsonl"
+    return metrics.read_text().splitlines() if metrics.exists() else []

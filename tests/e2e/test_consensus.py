@@ -1,0 +1,146 @@
+"""Consensus and incentives in the whole system: liars, signatures, rewards, real proof of work, several tasks."""
+
+import pytest
+
+from fbfl.audit import audit
+from fbfl.chain.embedded import account_keys
+from fbfl.chain.ethash import EthashNetwork
+from fbfl.mec.server import Conduct
+from tests.e2e.federations import federation
+
+
+def credits(fed) -> dict[str, int]:
+    return {s.address: fed.ledger.rewards.functions.creditOf(s.address).call() for s in fed.servers}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signatures", [False, True])
+def test_three_liars_among_ten_change_nothing_but_the_time_it_takes(tmp_path, signatures):
+    settings = {"consensus": "pbft", "servers": 10, "devices": 10, "rounds": 4}
+    liars = range(1, 4)  # the leaders of rounds 1 to 3
+    honest = federation(
+        tmp_path / "honest",
+        simulation={"conducts": {n: Conduct(proposes="never", votes="never") for n in liars}},
+        **settings,
+    )
+    lying = federation(
+        tmp_path / "lying",
+        simulation={"conducts": {n: Conduct(proposes="wrong", votes="inverted") for n in liars}},
+        signatures=signatures,
+        **settings,
+    )
+    for quiet, loud in zip(honest.rounds(), lying.rounds(), strict=True):
+        assert quiet.record.status == loud.record.status == "final"
+        assert quiet.record.model_digest == loud.record.model_digest
+        assert not {lying.servers[n].address for n in liars} & {loud.record.leader}
+    assert honest.weights.tobytes() == lying.weights.tobytes()
+
+
+@pytest.mark.parametrize("consensus", ["pow", "pbft"])
+def test_signatures_record_a_round_in_fewer_transactions(tmp_path, consensus):
+    plain = federation(tmp_path / "plain", consensus=consensus).play_round()
+    fed = federation(tmp_path / "signed", consensus=consensus, signatures=True)
+    signed = fed.play_round()
+    assert signed.record.model_digest == plain.record.model_digest
+    assert {vote.voter for vote in signed.record.votes} == {server.address for server in fed.servers}
+    assert signed.record.transactions < plain.record.transactions
+    assert audit(fed.ledger, fed.store, fed.task).passed
+
+
+def test_a_collector_that_sleeps_costs_only_gas(tmp_path):
+    # Seat 1 collects the updates of round 1, and leads it.
+    asleep = Conduct(submits=False, proposes="never", votes="never")
+    fed = federation(tmp_path, consensus="pbft", signatures=True, simulation={"conducts": {1: asleep}})
+    result = fed.play_round()
+    assert result.record.status == "final"
+    assert len(result.record.updates) == 3
+
+
+def test_an_equivocator_loses_its_whole_stake(tmp_path):
+    fed = federation(
+        tmp_path, consensus="pbft", signatures=True, stake=1000, simulation={"conducts": {3: Conduct(votes="both")}}
+    )
+    result = fed.play_round()
+    assert result.record.status == "final"
+    culprit = fed.servers[3].address
+    assert (culprit, 1000, "equivocation") in result.record.slashes
+    assert not fed.ledger.registry.functions.isActive(culprit).call()
+
+
+def test_a_final_round_pays_its_leader_and_every_update_by_samples(tmp_path):
+    fed = federation(tmp_path, reward=10**9)
+    result = fed.play_round()
+    earned = credits(fed)
+    total = sum(update.samples for update in result.record.updates)
+    for update in result.record.updates:
+        expected = (10**9 * 8 // 10) * update.samples // total
+        expected += 10**9 // 5 if update.server == result.record.leader else 0
+        assert earned[update.server] == expected
+    assert 0 <= 10**9 - sum(earned.values()) < len(earned), "what rounding leaves stays with the task"
+    server = fed.servers[0]
+    before = fed.chain.w3.eth.get_balance(server.address)
+    receipt = server.participant.withdraw_rewards()
+    cost = receipt["gasUsed"] * receipt["effectiveGasPrice"]
+    assert fed.chain.w3.eth.get_balance(server.address) == before - cost + earned[server.address]
+
+
+def test_a_rejected_leader_pays_a_part_of_its_stake_into_the_rewards(tmp_path):
+    liar = Conduct(proposes="wrong")
+    fed = federation(tmp_path, consensus="pbft", stake=10_000, reward=0, simulation={"conducts": {1: liar}})
+    result = fed.play_round()
+    assert result.record.slashes == ((fed.servers[1].address, 1000, "rejected aggregate"),)
+    assert fed.ledger.rewards.functions.balanceOf(fed.task.id).call() == 1000
+
+
+def test_two_tasks_run_on_the_same_contracts_and_servers_without_touching_each_other(tmp_path):
+    first = federation(tmp_path / "first", consensus="pow")
+    settings = {"consensus": "pbft", "aggregator": "median", "model": "2nn", "seed": 9}
+    second = federation(tmp_path / "second", simulation={"beside": first}, **settings)
+    alone = federation(tmp_path / "alone", **settings)
+    assert (first.task.id, second.task.id) == (1, 2)
+    for one, other, expected in zip(first.rounds(), second.rounds(), alone.rounds(), strict=True):
+        assert one.record.status == other.record.status == "final"
+        assert other.record.model_digest == expected.record.model_digest != one.record.model_digest
+        assert (one.record.consensus, other.record.consensus) == ("pow", "pbft")
+    for fed in (first, second):
+        assert audit(fed.ledger, fed.store, fed.task).passed
+
+
+@pytest.mark.slow
+def test_ethash_elects_the_miner_of_the_closing_block(tmp_path):
+    plain = federation(tmp_path / "plain", rounds=1).play_round()
+    fed = federation(tmp_path / "ethash", rounds=1, consensus="ethash")
+    result = fed.play_round()
+    assert result.record.status == "final"
+    assert result.record.consensus == "ethash"
+    assert result.record.model_digest == plain.record.model_digest
+    state = fed.ledger.state(fed.task.id)
+    assert result.record.leader == fed.chain.w3.eth.get_block(state.closing_block)["miner"]
+    heads = {node.w3.eth.get_block("latest")["hash"] for node in fed.nodes}
+    assert len(fed.nodes) == 3
+    assert len(heads) == 1
+    assert audit(fed.ledger, fed.store, fed.task).passed
+
+
+@pytest.mark.slow
+def test_where_the_miner_is_no_member_anyone_may_propose(tmp_path):
+    stranger = account_keys(6)[5].public_key.to_checksum_address()
+    network = EthashNetwork({stranger: 1}, nodes=1, accounts=6, difficulty=4)
+    fed = federation(tmp_path, rounds=1, consensus="ethash", simulation={"nodes": network.nodes})
+    result = fed.play_round()
+    assert result.record.status == "final"
+    assert result.record.leader in {server.address for server in fed.servers}
+
+
+@pytest.mark.slow
+def test_a_silent_miner_loses_its_turn_to_the_next_electing_block(tmp_path):
+    settings = {"rounds": 1, "consensus": "ethash"}
+    fed = federation(tmp_path / "before", **settings)
+    leader = fed.play_round().record.leader
+    number = [server.address for server in fed.servers].index(leader)
+    # The same seed gives the same chain, so the same server is elected.
+    silent = federation(tmp_path / "after", simulation={"conducts": {number: Conduct(proposes="never")}}, **settings)
+    result = silent.play_round()
+    assert result.record.status == "final"
+    assert result.record.views >= 2
+    assert result.record.leader != leader

@@ -1,0 +1,36 @@
+"""The federation on a chain computes what the one without a chain computes, byte for byte."""
+
+import pytest
+
+from fbfl.learning.federation import Federation
+from tests.e2e.federations import federation
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"aggregator": "krum", "aggregator_args": {"num_byzantine": 1}, "attack": "label_flipping", "malicious": 1},
+        {"aggregator": "centered_clipping", "attack": "sign_flipping", "malicious": 1},
+        {"aggregator": "random_selection", "aggregator_args": {"seed": 3}, "partition": "shards"},
+    ],
+    ids=lambda settings: settings.get("aggregator", "fedavg"),
+)
+def test_with_and_without_a_chain(tmp_path, settings):
+    if settings.get("partition") == "shards":
+        settings = {**settings, "partition_args": {"shards_per_client": 2}}
+    servers = 5
+    on_chain = federation(tmp_path, servers=servers, devices=servers, rounds=3, seed=4, **settings)
+    alone = Federation(
+        [server.samples.training_set() for server in on_chain.servers],
+        (on_chain.dataset.x_test, on_chain.dataset.y_test),
+        aggregator=settings.get("aggregator", "fedavg"),
+        aggregator_args=settings.get("aggregator_args"),
+        attack=settings.get("attack"),
+        malicious=range(settings.get("malicious", 0)),
+        seed=4,
+    )
+    for theirs, ours in zip(on_chain.rounds(), alone.rounds(3), strict=True):
+        assert theirs.record.status == "final"
+        assert (theirs.accuracy, theirs.loss) == (ours.accuracy, ours.loss)
+    assert on_chain.weights.tobytes() == on_chain.plan.spec.flatten(alone.weights).tobytes()

@@ -1,0 +1,145 @@
+"""What the servers of a federation do together: honest, broken and malicious ones."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fbfl.audit import audit
+from fbfl.chain.participant import CommitteeRules
+from fbfl.errors import PayloadNotFoundError
+from fbfl.mec.server import Conduct
+from fbfl.storage.local import LocalStore
+from fbfl.storage.store import Reference
+from tests.e2e.federations import federation
+
+
+class SpoiledReads(LocalStore):
+    """A server's view of the store in which every payload but the global models reads as missing."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.readable: set[bytes] = set()
+
+    def get(self, reference: Reference) -> bytes:
+        if reference.digest not in self.readable:
+            raise PayloadNotFoundError(f"payload {reference.cid} cannot be read here")
+        return super().get(reference)
+
+
+def votes(record, accept: bool = True) -> set[str]:
+    return {vote.voter for vote in record.votes if vote.accept == accept}
+
+
+@pytest.mark.parametrize("consensus", ["pow", "pbft"])
+def test_an_honest_round_is_final_with_everybodys_vote(tmp_path, consensus):
+    fed = federation(tmp_path, consensus=consensus)
+    before = fed.weights
+    result = fed.play_round()
+    assert result.record.status == "final"
+    assert result.record.leader in {server.address for server in fed.servers}
+    assert votes(result.record) == {server.address for server in fed.servers}
+    assert len(result.record.updates) == 4
+    assert not np.array_equal(before, fed.weights)
+    assert audit(fed.ledger, fed.store, fed.task).passed
+
+
+def test_spoiled_reads_of_one_server_change_its_vote_alone(tmp_path):
+    whole = federation(tmp_path / "whole")
+    expected = whole.play_round()
+
+    spoiled = SpoiledReads(tmp_path / "spoiled")
+    fed = federation(tmp_path / "spoiled", simulation={"stores": {2: spoiled}})
+    spoiled.readable.add(fed.task.model.digest)
+    result = fed.play_round()
+    assert result.record.status == "final"
+    assert result.record.model_digest == expected.record.model_digest
+    assert votes(result.record) == votes(expected.record) - {fed.servers[2].address}
+    assert not votes(result.record, accept=False)
+
+
+def test_a_server_that_never_submits_does_not_halt_the_round(tmp_path):
+    fed = federation(tmp_path, simulation={"conducts": {1: Conduct(submits=False)}})
+    result = fed.play_round()
+    assert result.record.status == "final"
+    assert fed.servers[1].address not in {update.server for update in result.record.updates}
+    assert len(result.record.updates) == 3
+
+
+@pytest.mark.parametrize("consensus", ["pow", "pbft"])
+def test_silent_leaders_lose_their_turn(tmp_path, consensus):
+    # Round 1 of PBFT belongs to seat 1; under proof of work whoever solves the puzzle next takes over.
+    fed = federation(tmp_path, consensus=consensus, simulation={"conducts": {1: Conduct(proposes="never")}})
+    result = fed.play_round()
+    assert result.record.status == "final"
+    assert result.record.leader != fed.servers[1].address
+    if consensus == "pbft":
+        assert result.record.barred == (fed.servers[1].address,)
+        assert result.record.views == 2
+
+
+@pytest.mark.parametrize("consensus", ["pow", "pbft"])
+def test_a_wrong_aggregate_is_voted_down_and_its_leader_barred(tmp_path, consensus):
+    right = federation(tmp_path / "right", consensus=consensus).play_round()
+    liars = [1] if consensus == "pbft" else [0, 1, 2]  # under proof of work, one of three comes first nearly always
+    fed = federation(
+        tmp_path / "wrong",
+        consensus=consensus,
+        simulation={"conducts": {n: Conduct(proposes="wrong") for n in liars}},
+    )
+    result = fed.play_round()
+    assert result.record.status == "final"
+    assert result.record.barred, "no liar had a turn: the test shows nothing"
+    assert set(result.record.barred) <= {fed.servers[n].address for n in liars}
+    assert result.record.leader not in result.record.barred
+    assert result.record.model_digest == right.record.model_digest
+    assert votes(result.record, accept=False)
+    assert audit(fed.ledger, fed.store, fed.task).passed
+
+
+def test_liars_beyond_the_quorum_stall_the_round_but_nothing_wrong_is_final(tmp_path):
+    liar = Conduct(proposes="wrong", votes="inverted")
+    fed = federation(
+        tmp_path,
+        consensus="pbft",
+        simulation={"conducts": {0: liar, 1: liar}, "rules": CommitteeRules(max_views=3)},
+    )
+    result = fed.play_round()
+    assert result.record.status == "aborted"
+    assert result.record.reason == "too many views"
+    assert fed.ledger.state(fed.task.id).model == fed.task.model
+
+
+def test_a_withheld_payload_is_reported_and_left_out(tmp_path):
+    fed = federation(tmp_path, simulation={"conducts": {3: Conduct(serves=False, proposes="never", votes="never")}})
+    result = fed.play_round()
+    assert result.record.status == "final"
+    assert result.record.missing == (fed.servers[3].address,)
+    assert [update.included for update in result.record.updates].count(False) == 1
+    assert audit(fed.ledger, fed.store, fed.task).passed
+
+
+def test_commit_reveal_records_the_same_updates(tmp_path):
+    plain = federation(tmp_path / "plain").play_round()
+    hidden = federation(tmp_path / "hidden", commit_reveal=True).play_round()
+    assert hidden.record.status == "final"
+    assert hidden.record.model_digest == plain.record.model_digest
+
+
+def test_the_same_seed_gives_the_same_model_with_one_lane_and_with_two(tmp_path):
+    def model(name: str, seed: int, lanes: int) -> str:
+        fed = federation(tmp_path / name, seed=seed, simulation={"lanes": lanes})
+        for _ in fed.rounds():
+            pass
+        return hashlib.sha256(fed.weights.tobytes()).hexdigest()
+
+    assert model("a", seed=5, lanes=1) == model("b", seed=5, lanes=2)
+    assert model("c", seed=6, lanes=2) != model("d", seed=5, lanes=2)
+
+
+def test_a_backdoor_is_planted_by_malicious_servers_and_measured(tmp_path):
+    fed = federation(tmp_path, attack="backdoor", malicious=2, local_epochs=20)
+    result = [*fed.rounds()][-1]
+    assert result.attack_success_rate is not None
+    assert result.attack_success_rate > 0.5

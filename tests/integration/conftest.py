@@ -1,0 +1,99 @@
+"""Real nodes for the tests: every kind started once for the session, on free ports, in a folder of the session."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from web3 import Web3
+from web3.contract import Contract
+
+from fbfl.chain import geth, nodes
+from fbfl.chain.accounts import development_account
+from fbfl.chain.artifacts import Artifact, parse_artifact
+from fbfl.chain.compile import REPOSITORY
+from fbfl.chain.networks import connect
+from fbfl.chain.nodes import NodeStatus
+from fbfl.chain.transactions import Sender
+from fbfl.storage import kubo
+from fbfl.storage.ipfs import IpfsStore
+from tests.integration.machine import deployed, free_ports, require
+
+NETWORKS = ("anvil", "ganache", "geth")
+GETH_NODES = 2
+DAG_MAGIC = bytes.fromhex("fecaddbaaddee1fe")
+
+
+@pytest.fixture(scope="session")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("nodes")
+
+
+@pytest.fixture(scope="session")
+def dag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data set of the first 30,000 blocks, computed once on a machine.
+
+    Nodes would compute the next one in advance, for minutes. No test comes as far, so an empty one will do.
+    """
+    require("geth")
+    geth.prepare_dags(lambda what, share: None, epochs=[0])
+    folder = tmp_path_factory.mktemp("dag")
+    (folder / geth.DAGS[0]).symlink_to(geth.DAG_FOLDER / geth.DAGS[0])
+    (folder / geth.DAGS[1]).write_bytes(DAG_MAGIC)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def start_network(state: Path, request: pytest.FixtureRequest) -> Iterator[Callable[[str], list[NodeStatus]]]:
+    """Starts a network when it is first asked for; all are stopped at the end."""
+    started: dict[str, list[NodeStatus]] = {}
+
+    def start(network: str) -> list[NodeStatus]:
+        if network not in started:
+            require(network)
+            options: dict[str, Any] = {}
+            if network == "geth":
+                options = {"nodes": GETH_NODES, "dag": request.getfixturevalue("dag")}
+            started[network] = nodes.up(network, port=free_ports(), state=state, **options)
+        return started[network]
+
+    yield start
+    for network in started:
+        nodes.down(network, state=state)
+
+
+@pytest.fixture(params=NETWORKS)
+def w3(request: pytest.FixtureRequest, start_network: Callable[[str], list[NodeStatus]]) -> Web3:
+    """Each network in turn."""
+    return connect(start_network(request.param)[0].url)
+
+
+@pytest.fixture
+def geth_nodes(start_network: Callable[[str], list[NodeStatus]]) -> list[NodeStatus]:
+    return start_network("geth")
+
+
+@pytest.fixture(scope="session")
+def ledger_artifact() -> Artifact:
+    text = (REPOSITORY / "tests" / "contracts" / "artifacts" / "Ledger.json").read_text()
+    return parse_artifact("Ledger", json.loads(text))
+
+
+@pytest.fixture
+def sender(w3: Web3) -> Sender:
+    return Sender(w3, development_account(0))
+
+
+@pytest.fixture
+def ledger(sender: Sender, ledger_artifact: Artifact) -> Contract:
+    return deployed(sender, ledger_artifact)
+
+
+@pytest.fixture(scope="session")
+def stores(state: Path) -> Iterator[list[IpfsStore]]:
+    """Stores behind two Kubo daemons that are connected to each other."""
+    require("kubo", "ipfs")
+    daemons = kubo.up(nodes=2, port=free_ports(), state=state)
+    yield [IpfsStore(daemon.address, timeout=20.0) for daemon in daemons]
+    kubo.down(state=state)

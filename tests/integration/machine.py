@@ -1,0 +1,56 @@
+"""What the machine has: nodes that are installed, ports that are free."""
+
+import os
+import random
+import socket
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from web3.contract import Contract
+
+from fbfl.chain.artifacts import Artifact
+from fbfl.chain.transactions import Sender
+from fbfl.errors import ProcessError
+from fbfl.processes import find_program
+
+OFFSETS = [offset + node for offset in (0, 100, 200) for node in range(4)]
+
+
+def free_ports() -> int:
+    """A port P such that all the ports that a few nodes from P on listen on are free."""
+    for _ in range(100):
+        port = random.randrange(20_000, 30_000)
+        if all(is_free(port + offset) for offset in OFFSETS):
+            return port
+    raise AssertionError("no free ports")
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def require(component: str, program: str | None = None) -> None:
+    """Skip the test where this component is not installed; in CI fail it, unless its absence is on the list."""
+    try:
+        find_program(program or component)
+    except ProcessError as error:
+        listed = tomllib.loads((Path(__file__).parent / "unavailable.toml").read_text())
+        reason = f"{component} is not available: {listed.get(component) or error}"
+        if os.environ.get("CI") == "true" and component not in listed:
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+
+def deployed(sender: Sender, artifact: Artifact) -> Contract:
+    factory = sender.w3.eth.contract(abi=artifact.abi, bytecode=artifact.bytecode)
+    receipt = sender.transact(factory.constructor(sender.address, 5), gas=2_000_000)
+    address: Any = receipt["contractAddress"]
+    return sender.w3.eth.contract(address=address, abi=artifact.abi)

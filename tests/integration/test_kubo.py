@@ -1,0 +1,130 @@
+"""Payloads in real Kubo daemons that are connected to each other."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from fbfl.errors import PayloadNotFoundError, PayloadRefusedError
+from fbfl.processes import recorded, running
+from fbfl.storage import kubo
+from fbfl.storage.cid import cid_of
+from fbfl.storage.ipfs import IpfsStore
+from fbfl.storage.store import Reference
+from tests.integration.machine import free_ports, require
+
+pytestmark = pytest.mark.integration
+
+SIZES = [0, 1, 1000, 262_143, 262_144, 262_145, 524_288, 1_000_000, 1_048_576]
+
+
+def some_bytes(size: int) -> bytes:
+    """Bytes that no daemon has seen yet."""
+    return os.urandom(size)
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[list[IpfsStore]]:
+    """Daemons of the test's own, to be killed."""
+    require("kubo", "ipfs")
+    daemons = kubo.up(nodes=2, port=free_ports(), state=tmp_path)
+    yield [IpfsStore(daemon.address, timeout=3.0) for daemon in daemons]
+    kubo.down(state=tmp_path)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_payload_has_our_cid_and_comes_from_the_other_daemon(stores: list[IpfsStore], size: int) -> None:
+    here, there = stores
+    data = some_bytes(size)
+    reference = here.put(data)  # refuses another CID than ours
+    assert reference.cid == cid_of(data)
+    assert not there.has(reference)
+    assert there.get(reference) == data
+    assert there.has(reference) or not size  # the empty one needs no fetching
+
+
+def test_the_largest_update_of_a_cnn_is_fetched_within_seconds(stores: list[IpfsStore]) -> None:
+    here, there = stores
+    data = some_bytes(7_000_000)
+    start = time.monotonic()
+    assert there.get(here.put(data)) == data
+    assert time.monotonic() - start < 15
+
+
+def test_what_nobody_has_is_not_found_in_the_time_given(stores: list[IpfsStore]) -> None:
+    hurried = IpfsStore(stores[0].address, timeout=1.5)
+    absent = Reference.to(some_bytes(1000))
+    assert not hurried.has(absent)
+    for fetch in (hurried.get, hurried.pin):
+        start = time.monotonic()
+        with pytest.raises(PayloadNotFoundError, match=absent.cid):
+            fetch(absent)
+        assert 1.0 < time.monotonic() - start < 6.0
+
+
+def test_a_payload_longer_than_its_record_is_refused(stores: list[IpfsStore]) -> None:
+    here, there = stores
+    reference = here.put(some_bytes(5000))
+    with pytest.raises(PayloadRefusedError):
+        there.get(Reference(reference.digest, 4999))
+
+
+def test_what_is_pinned_survives_the_collection_of_garbage(stores: list[IpfsStore]) -> None:
+    here, there = stores
+    kept, dropped = here.put(some_bytes(400_000)), here.put(some_bytes(400_000))
+    for reference in (kept, dropped):
+        there.get(reference)
+    there.pin(kept)
+    here.unpin(dropped)
+    here.unpin(dropped)  # a second time changes nothing
+    for store in stores:
+        collect_garbage(store)
+    assert (here.has(kept), there.has(kept)) == (True, True)
+    assert (here.has(dropped), there.has(dropped)) == (False, False)
+    here.unpin(kept)
+    collect_garbage(here)
+    assert not here.has(kept)
+    assert len(here.get(kept)) == 400_000  # from the other daemon, which still holds it
+
+
+def test_a_holder_that_is_killed_is_missed_until_it_is_back(pair: list[IpfsStore], tmp_path: Path) -> None:
+    here, there = pair
+    data = some_bytes(300_000)
+    reference = here.put(data)
+    pid = running(tmp_path / "kubo", recorded(tmp_path / "kubo")[0])
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(PayloadNotFoundError):
+        there.get(reference)
+    kubo.up(state=tmp_path)
+    assert there.get(reference) == data
+    assert here.get(reference) == data
+
+
+def test_daemons_know_only_each_other(stores: list[IpfsStore], state: Path) -> None:
+    key = (state / "kubo" / "swarm.key").read_bytes()
+    for daemon, store in zip(kubo.status(state=state), stores, strict=True):
+        assert daemon.peers == 1
+        addresses = ask(store, "id")["Addresses"]
+        assert addresses
+        assert [address for address in addresses if not address.startswith("/ip4/127.0.0.1/tcp/")] == []
+        assert not ask(store, "bootstrap/list")["Peers"]
+        assert (state / "kubo" / daemon.name / "swarm.key").read_bytes() == key
+
+
+def collect_garbage(store: IpfsStore) -> None:
+    ask(store, "repo/gc?quiet=true")
+
+
+def ask(store: IpfsStore, command: str) -> Any:
+    """What the daemon answers to a command that the store has no use for; the last one if it answers in lines."""
+    port = store.address.split("/")[4]
+    answer = requests.post(f"http://127.0.0.1:{port}/api/v0/{command}", timeout=30)
+    answer.raise_for_status()
+    return json.loads((answer.text.splitlines() or ["{}"])[-1])

@@ -1,0 +1,105 @@
+import json
+from pathlib import Path
+
+import pytest
+from eth_hash.auto import keccak
+from web3 import Web3
+from web3.exceptions import MismatchedABI
+
+from fbfl.chain.artifacts import load_artifact
+from fbfl.chain.deploy import deploy, read_addresses
+from fbfl.chain.embedded import EmbeddedChain
+from fbfl.chain.transactions import Sender
+from fbfl.errors import ChainError, ContractRevertError, InvalidInputError, StorageError
+
+NAMES = {"MECRegistry", "FederatedTasks", "RewardPool", "PowPuzzle", "PbftCommittee", "EthashElection"}
+
+
+@pytest.fixture
+def sender(chain: EmbeddedChain) -> Sender:
+    return Sender(chain.w3, chain.accounts[0])
+
+
+def test_the_contracts_are_deployed_and_wired(chain: EmbeddedChain, sender: Sender) -> None:
+    addresses = deploy(chain.w3, sender)
+    assert set(addresses) == NAMES
+    registry = chain.w3.eth.contract(
+        Web3.to_checksum_address(addresses["MECRegistry"]), abi=load_artifact("MECRegistry").abi
+    )
+    for name in NAMES - {"MECRegistry", "RewardPool"}:
+        assert registry.functions.hasRole(keccak(b"SLASHER_ROLE"), addresses[name]).call()
+    assert registry.functions.hasRole(bytes(32), sender.address).call()
+    assert not registry.functions.hasRole(keccak(b"SLASHER_ROLE"), addresses["RewardPool"]).call()
+    (event,) = registry.events.RewardsSet().get_logs(from_block=0)
+    assert list(event["args"].values()) == [addresses["RewardPool"]]
+
+
+def test_deploying_again_does_nothing(chain: EmbeddedChain, sender: Sender, tmp_path: Path) -> None:
+    first = deploy(chain.w3, sender, tmp_path)
+    number = chain.w3.eth.block_number
+    assert deploy(chain.w3, sender, tmp_path) == first == read_addresses(tmp_path, chain.w3.eth.chain_id)
+    assert chain.w3.eth.block_number == number
+    record = json.loads((tmp_path / f"{chain.w3.eth.chain_id}.json").read_text())
+    assert record["contracts"]["MECRegistry"]["block"] <= number
+
+
+def test_an_interrupted_deployment_goes_on(chain: EmbeddedChain, sender: Sender, tmp_path: Path) -> None:
+    steps = tmp_path / "steps"
+    steps.mkdir()
+    (steps / "1_a.py").write_text("def run(d): d.contract('MECRegistry', d.owner, 0, 0)")
+    (steps / "2_b.py").write_text("def run(d): d.call('MECRegistry', 'admit', d.owner, 5)")
+    (steps / "10_c.py").write_text("def run(d): d.contract('FederatedTasks', d.addresses['MECRegistry'])")
+    with pytest.raises(MismatchedABI):
+        deploy(chain.w3, sender, tmp_path, steps)
+    first = read_addresses(tmp_path, chain.w3.eth.chain_id)
+    assert set(first) == {"MECRegistry"}
+    (steps / "2_b.py").write_text("def run(d): pass")
+    assert deploy(chain.w3, sender, tmp_path, steps)["MECRegistry"] == first["MECRegistry"]
+
+
+def test_a_chain_that_was_started_anew_gets_new_contracts(chain: EmbeddedChain, sender: Sender, tmp_path: Path) -> None:
+    before = chain.snapshot()
+    deploy(chain.w3, sender, tmp_path)
+    chain.revert(before)
+    chain.mine()
+    deploy(chain.w3, sender, tmp_path)
+    for address in read_addresses(tmp_path, chain.w3.eth.chain_id).values():
+        assert chain.w3.eth.get_code(Web3.to_checksum_address(address)) != b""
+
+
+def test_other_arguments_give_another_contract(chain: EmbeddedChain, sender: Sender, tmp_path: Path) -> None:
+    step = tmp_path / "1_a.py"
+    step.write_text("def run(d): d.contract('MECRegistry', d.owner, 0, 0)")
+    first = deploy(chain.w3, sender, tmp_path, tmp_path)
+    step.write_text("def run(d): d.contract('MECRegistry', d.owner, 1, 0)")
+    assert deploy(chain.w3, sender, tmp_path, tmp_path) != first
+
+
+def test_a_refused_step_names_the_contracts_error(chain: EmbeddedChain, sender: Sender, tmp_path: Path) -> None:
+    (tmp_path / "1_a.py").write_text(
+        "def run(d):\n"
+        " d.contract('MECRegistry', d.w3.eth.accounts[1], 0, 0)\n"
+        " d.grant('MECRegistry', 'SLASHER_ROLE', d.owner)"
+    )
+    with pytest.raises(ContractRevertError, match="AccessControlUnauthorizedAccount"):
+        deploy(chain.w3, sender, None, tmp_path)
+
+
+def test_a_folder_without_steps_or_records_is_said(chain: EmbeddedChain, sender: Sender, tmp_path: Path) -> None:
+    with pytest.raises(ChainError, match="no deployment steps"):
+        deploy(chain.w3, sender, None, tmp_path)
+    with pytest.raises(InvalidInputError, match="nothing is deployed on chain 5"):
+        read_addresses(tmp_path, 5)
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"contracts": {"A": {"address": "0x"}}}', '{"contracts": 5}'])
+def test_a_damaged_record_is_refused(chain: EmbeddedChain, tmp_path: Path, content: str) -> None:
+    (tmp_path / "5.json").write_text(content)
+    with pytest.raises(InvalidInputError, match=r"5\.json is not a record of a deployment"):
+        read_addresses(tmp_path, 5)
+
+
+def test_a_folder_that_cannot_be_written_is_said(chain: EmbeddedChain, sender: Sender, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match=r"file/.*\.json cannot be (read|written): Not a directory"):
+        deploy(chain.w3, sender, tmp_path / "file")

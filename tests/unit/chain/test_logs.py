@@ -1,0 +1,168 @@
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from web3 import Web3
+from web3.contract import Contract
+
+from fbfl.chain.embedded import EmbeddedChain
+from fbfl.chain.logs import Event, LogScanner
+from fbfl.errors import InvalidInputError
+
+
+def enter(ledger: Contract, *values: int) -> None:
+    for value in values:
+        ledger.functions.enter(value).transact({"gas": 100_000})
+
+
+def scanner_of(chain: EmbeddedChain, ledger: Contract, **options: Any) -> LogScanner:
+    return LogScanner(chain.w3, {ledger.address: ledger.abi}, **options)
+
+
+def values(events: Sequence[Event]) -> list[int]:
+    return [event.args["value"] for event in events if event.name == "Entered"]
+
+
+def test_events_come_once_in_order_with_where_they_are_from(chain: EmbeddedChain, ledger: Contract) -> None:
+    scanner = scanner_of(chain, ledger, start=chain.w3.eth.block_number + 1)
+    assert scanner.scan().events == []
+    enter(ledger, 7, 8)
+    first, second = scanner.scan().events
+    assert (first.name, dict(first.args)) == ("Entered", {"sender": chain.accounts[0], "number": 1, "value": 7})
+    assert (first.block, second.block) == (chain.w3.eth.block_number - 1, chain.w3.eth.block_number)
+    block = chain.w3.eth.get_block("latest")
+    assert (second.block_hash, second.transaction) == (bytes(block["hash"]), bytes(block["transactions"][0]))  # type: ignore[arg-type]
+    assert scanner.scan().events == []
+    enter(ledger, 9)
+    assert values(scanner.scan().events) == [9]
+
+
+def test_small_chunks_give_the_same_events(chain: EmbeddedChain, ledger: Contract) -> None:
+    enter(ledger, *range(5, 12))
+    with chain.one_block():
+        enter(ledger, 20, 21)
+    for chunk in (1, 2, 3, 1000):
+        assert values(scanner_of(chain, ledger, chunk=chunk).scan().events) == [*range(5, 12), 20, 21]
+
+
+def test_the_newest_blocks_wait_for_their_confirmations(chain: EmbeddedChain, ledger: Contract) -> None:
+    scanner = scanner_of(chain, ledger, confirmations=2)
+    enter(ledger, 7, 8, 9)
+    assert values(scanner.scan().events) == [7]
+    chain.mine(2)
+    assert values(scanner.scan().events) == [8, 9]
+
+
+def test_a_scanner_goes_on_where_another_stopped(chain: EmbeddedChain, ledger: Contract) -> None:
+    enter(ledger, 7)
+    scanner = scanner_of(chain, ledger)
+    scanner.scan()
+    enter(ledger, 8)
+    resumed = scanner_of(chain, ledger, state=json.loads(json.dumps(scanner.state)))
+    assert values(resumed.scan().events) == [8]
+
+
+@pytest.mark.parametrize("state", [{"a": 1}, {"checkpoints": [[1]]}, {"checkpoints": [[1, "no hex"]]}])
+def test_a_foreign_state_is_refused(chain: EmbeddedChain, ledger: Contract, state: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInputError, match="no state of a log scanner"):
+        scanner_of(chain, ledger, state=state)
+
+
+def test_a_reorganisation_is_told_and_read_again(chain: EmbeddedChain, ledger: Contract) -> None:
+    scanner = scanner_of(chain, ledger)
+    enter(ledger, 7)
+    fork = chain.w3.eth.block_number
+    assert scanner.scan().rewound_to is None
+    before = chain.snapshot()
+    enter(ledger, 8, 9)
+    assert values(scanner.scan().events) == [8, 9]
+    chain.revert(before)
+    enter(ledger, 10, 11, 12)
+    scan = scanner.scan()
+    assert scan.rewound_to == fork
+    assert values(scan.events) == [10, 11, 12]
+
+
+def test_a_chain_that_became_shorter_is_noticed(chain: EmbeddedChain, ledger: Contract) -> None:
+    scanner = scanner_of(chain, ledger)
+    scanner.scan()
+    before, number = chain.snapshot(), chain.w3.eth.block_number
+    enter(ledger, 7)
+    scanner.scan()
+    chain.revert(before)
+    scan = scanner.scan()
+    assert (scan.rewound_to, scan.events) == (number, [])
+
+
+def test_a_chain_without_any_known_block_is_read_from_the_start(chain: EmbeddedChain, ledger: Contract) -> None:
+    enter(ledger, 7)
+    scanner = scanner_of(chain, ledger, start=1, state={"checkpoints": [[1, "0x" + "11" * 32]]})
+    scan = scanner.scan()
+    assert scan.rewound_to == 0
+    assert values(scan.events) == [7]
+
+
+def test_other_contracts_and_unknown_events_are_passed_over(chain: EmbeddedChain, ledger: Contract) -> None:
+    enter(ledger, 7)
+    stranger = Web3.to_checksum_address("0x" + "ab" * 20)
+    assert LogScanner(chain.w3, {stranger: ledger.abi}).scan().events == []
+    assert LogScanner(chain.w3, {ledger.address: []}).scan().events == []
+
+
+def test_a_node_that_limits_its_answers_gets_smaller_questions(chain: EmbeddedChain, ledger: Contract) -> None:
+    enter(ledger, 7, 8, 9)
+    provider = chain.w3.provider
+    answer = provider.make_request
+
+    def limited(method: Any, params: Any) -> Any:
+        if method == "eth_getLogs" and params[0]["to_block"] - params[0]["from_block"] >= 2:
+            return {"id": 1, "jsonrpc": "2.0", "error": {"code": -32005, "message": "too many blocks"}}
+        return answer(method, params)
+
+    provider.make_request = limited  # type: ignore[method-assign]
+    try:
+        chain.w3.provider._request_func_cache = (None, None)  # type: ignore[assignment]
+        assert values(scanner_of(chain, ledger).scan().events) == [7, 8, 9]
+    finally:
+        del provider.make_request
+        chain.w3.provider._request_func_cache = (None, None)  # type: ignore[assignment]
+
+
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],  # an example takes a second: shrinking would take minutes
+)
+@given(steps=st.lists(st.sampled_from(["enter", "fork", "scan", "resume"]), min_size=4, max_size=14))
+def test_whatever_happens_a_follower_knows_exactly_the_chains_events(
+    chain: EmbeddedChain, ledger: Contract, steps: list[str]
+) -> None:
+    start = chain.snapshot()
+    snapshots = [start]
+    scanner = scanner_of(chain, ledger, chunk=3)
+    known: list[Event] = []
+    for value, step in enumerate([*steps, "scan"], start=5):
+        if step == "enter":
+            enter(ledger, value)
+            snapshots.append(chain.snapshot())
+        elif step == "fork":
+            snapshots = snapshots[: len(snapshots) // 2 + 1]
+            chain.revert(snapshots[-1])
+            chain.travel(value)
+        elif step == "resume":
+            scanner = scanner_of(chain, ledger, chunk=2, state=scanner.state)
+        else:
+            scan = scanner.scan()
+            if scan.rewound_to is not None:
+                known = [event for event in known if event.block <= scan.rewound_to]
+            known += scan.events
+    logs = ledger.events.Entered().get_logs(from_block=0)
+    entered = [event for event in known if event.name == "Entered"]
+    assert [(event.block_hash, event.args["value"]) for event in entered] == [
+        (bytes(log["blockHash"]), log["args"]["value"]) for log in logs
+    ]
+    chain.revert(start)

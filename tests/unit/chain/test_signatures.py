@@ -1,0 +1,58 @@
+"""Signed votes and updates: who signed, what the signature covers, and what contradicts what."""
+
+from dataclasses import replace
+
+from eth_account import Account
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fbfl.chain.digests import Domain
+from fbfl.chain.ledger import Stage
+from fbfl.chain.signatures import SignedVote, sign_update, sign_vote, signer_of_update, signer_of_vote
+from fbfl.storage.store import Reference
+
+ACCOUNT = Account.from_key(b"\7" * 32)
+DOMAIN = Domain(31337, "0x" + "Aa" * 20, 3)
+PAYLOAD = Reference(b"\5" * 32, 1000)
+
+
+def vote(**changes: object) -> SignedVote:
+    values = {"round_number": 2, "view": 1, "stage": Stage.PREPARE, "value_digest": b"\6" * 32, "accept": True}
+    return sign_vote(ACCOUNT, DOMAIN, **{**values, **changes})
+
+
+def test_the_signer_is_recovered():
+    assert signer_of_vote(DOMAIN, vote()) == ACCOUNT.address
+    assert signer_of_update(DOMAIN, sign_update(ACCOUNT, DOMAIN, 2, PAYLOAD, 10)) == ACCOUNT.address
+
+
+def test_a_signature_covers_every_field_and_the_domain():
+    signed = vote()
+    for field, other in (
+        *(("task", 4), ("round", 3), ("view", 0), ("stage", Stage.COMMIT), ("accept", False)),
+        ("value_digest", b"\7" * 32),
+    ):
+        assert signer_of_vote(DOMAIN, replace(signed, **{field: other})) != ACCOUNT.address, field
+    for field, other in (("chain_id", 1), ("ledger", "0x" + "Bb" * 20)):
+        assert signer_of_vote(replace(DOMAIN, **{field: other}), signed) != ACCOUNT.address, field
+    update = sign_update(ACCOUNT, DOMAIN, 2, PAYLOAD, 10)
+    for field, other in (("task", 4), ("round", 3), ("payload", Reference(b"\5" * 32, 999)), ("samples", 11)):
+        assert signer_of_update(DOMAIN, replace(update, **{field: other})) != ACCOUNT.address, field
+
+
+@given(
+    digests=st.tuples(st.sampled_from([b"\1" * 32, b"\2" * 32]), st.sampled_from([b"\1" * 32, b"\2" * 32])),
+    accepts=st.tuples(st.booleans(), st.booleans()),
+    views=st.tuples(st.integers(0, 1), st.integers(0, 1)),
+)
+def test_votes_conflict_when_no_honest_member_could_have_cast_both(digests, accepts, views):
+    first, second = (
+        SignedVote(1, 1, view, Stage.PREPARE, digest, accept, (b"", b""))
+        for digest, accept, view in zip(digests, accepts, views, strict=True)
+    )
+    # An honest member accepts one value in a view at most, and never judges one value both ways.
+    honest = views[0] != views[1] or (
+        accepts[0] == accepts[1] if digests[0] == digests[1] else not (accepts[0] and accepts[1])
+    )
+    assert first.conflicts_with(second) is not honest
+    assert second.conflicts_with(first) is not honest

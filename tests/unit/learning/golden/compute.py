@@ -1,0 +1,79 @@
+"""Print the SHA-256 of every rule's aggregates on fixed inputs as JSON. `aggregates.json` holds what it has to print.
+
+Run as ``python tests/unit/learning/golden/compute.py`` from the top of the repository. The inputs come from the raw
+words of PCG64 by exact arithmetic, so that they are the same with every version of NumPy.
+"""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[4]))
+
+from fbfl.learning.aggregation import resolve
+
+SHAPES = ((11, 1), (13, 5_003), (40, 9_001))
+SETTINGS = {
+    "fedavg": {},
+    "krum": {"num_byzantine": 2},
+    "multi_krum": {"num_byzantine": 2, "num_selected": 5},
+    "bulyan": {"num_byzantine": 2},
+    "trimmed_mean": {"trim": 3},
+    "median": {},
+    "geometric_median": {},
+    "centered_clipping": {},
+    "norm_clipping": {"max_norm": 0.5},
+    "random_selection": {"seed": 7, "num_selected": 4},
+    "fltrust": {},
+    "foolsgold": {},
+    "dnc": {"num_byzantine": 2, "iterations": 2, "coordinates": 1_000},
+    "signguard": {},
+}
+
+
+def words(seed: int, shape: tuple[int, ...]) -> np.ndarray:
+    return np.random.PCG64(seed).random_raw(int(np.prod(shape))).reshape(shape)
+
+
+def updates(n: int, p: int, seed: int) -> np.ndarray:
+    """Sums of two uniform numbers around a common direction; one update 2^40 times larger, two alike."""
+    raw = words(seed, (n, p))
+    common = (words(seed + 1, (1, p)) >> np.uint64(42)).astype(np.float64) * 2.0**-22 - 0.5
+    noise = (raw >> np.uint64(40)).astype(np.float64) * 2.0**-24 - (raw & np.uint64(0xFFFFFF)).astype(
+        np.float64
+    ) * 2.0**-24
+    rows = ((common + noise) * 2.0**-4).astype(np.float32)
+    rows[n // 2] *= np.float32(2.0**40)
+    rows[-1] = rows[1]
+    return rows
+
+
+def hashes() -> dict[str, str]:
+    found = {}
+    for n, p in SHAPES:
+        first, second = updates(n, p, 11), updates(n, p, 23)
+        weights = [1 + int(word) % 600 for word in words(5, (n,))]
+        root = first[0] + second[0]
+        for name, settings in SETTINGS.items():
+            if p == 1 and name == "foolsgold":
+                continue  # on a line every client looks like a Sybil
+            rule = resolve(name, **settings)
+            digest = hashlib.sha256()
+            state = {}
+            for round_number, matrix in enumerate((first, second), start=1):
+                answer = rule(matrix, weights, state=state, round_number=round_number, root_update=root)
+                state = answer.state
+                digest.update(answer.vector.tobytes())
+                digest.update(repr(answer.selected).encode())
+                for key in sorted(state):
+                    digest.update(state[key].tobytes())
+            found[f"{name} {n}x{p}"] = digest.hexdigest()
+    return found
+
+
+if __name__ == "__main__":
+    json.dump(hashes(), sys.stdout, indent=1)
+    print()

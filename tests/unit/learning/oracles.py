@@ -1,0 +1,128 @@
+"""The rules once more, from their formulas: slow, in exact fractions or plain float64, sharing no code with fbfl."""
+
+import math
+import statistics
+from fractions import Fraction
+
+import numpy as np
+
+
+def fractions(updates):
+    return [[Fraction(float(value)) for value in row] for row in updates]
+
+
+def squared_distance(u, v):
+    return sum(((a - b) ** 2 for a, b in zip(u, v, strict=True)), Fraction(0))
+
+
+def float32(column_values):
+    return np.array([float(value) for value in column_values]).astype(np.float32)
+
+
+def mean(rows, weights=None):
+    weights = weights or [1] * len(rows)
+    return [
+        sum(w * v for w, v in zip(weights, column, strict=True)) / sum(weights) for column in zip(*rows, strict=True)
+    ]
+
+
+def krum_scores(rows, f):
+    n = len(rows)
+    scores = []
+    for i in range(n):
+        others = sorted(squared_distance(rows[i], rows[j]) for j in range(n) if j != i)
+        scores.append(sum(others[: max(0, n - f - 2)], Fraction(0)))
+    return scores
+
+
+def krum(rows, f):
+    scores = krum_scores(rows, f)
+    return scores.index(min(scores))
+
+
+def multi_krum(rows, f, m):
+    scores = krum_scores(rows, f)
+    return sorted(sorted(range(len(rows)), key=lambda i: (scores[i], i))[:m])
+
+
+def bulyan(rows, f):
+    left = list(range(len(rows)))
+    picked = []
+    for _ in range(len(rows) - 2 * f):
+        best = left[krum([rows[i] for i in left], f)]
+        picked.append(best)
+        left.remove(best)
+    picked.sort()
+    result = []
+    for column in zip(*(rows[i] for i in picked), strict=True):
+        middle = statistics.median(column)
+        near = sorted(range(len(column)), key=lambda i: (abs(column[i] - middle), i))[: len(picked) - 2 * f]
+        result.append(sum(column[i] for i in near) / len(near))
+    return picked, result
+
+
+def trimmed_mean(rows, trim):
+    kept = [sorted(column)[trim : len(rows) - trim] for column in zip(*rows, strict=True)]
+    return [sum(values) / len(values) for values in kept]
+
+
+def median(rows):
+    return [statistics.median(column) for column in zip(*rows, strict=True)]
+
+
+def geometric_median(updates, weights, steps=20_000):
+    """Plain Weiszfeld iteration on the points, from the mean."""
+    points = updates.astype(np.float64)
+    centre = np.average(points, axis=0, weights=weights)
+    for _ in range(steps):
+        pulls = weights / np.maximum(np.linalg.norm(points - centre, axis=1), 1e-9)
+        centre = pulls @ points / pulls.sum()
+    return centre
+
+
+def centered_clipping(updates, radius, iterations, centre):
+    points = updates.astype(np.float64)
+    for _ in range(iterations):
+        steps = points - centre
+        lengths = np.linalg.norm(steps, axis=1)
+        bound = np.median(lengths) if radius is None else radius
+        centre = centre + np.mean(
+            [s * min(1, bound / d) if d else s for s, d in zip(steps, lengths, strict=True)], axis=0
+        )
+    return centre
+
+
+def norm_clipping(updates, bound, weights):
+    rows = updates.astype(np.float64)
+    short = [row * min(1.0, bound / max(np.linalg.norm(row), 1e-300)) for row in rows]
+    return np.average(short, axis=0, weights=weights)
+
+
+def fltrust(updates, root):
+    rows, root = updates.astype(np.float64), root.astype(np.float64)
+    trust = [max(0.0, row @ root / np.linalg.norm(row) / np.linalg.norm(root)) for row in rows]
+    scaled = [row * np.linalg.norm(root) / np.linalg.norm(row) for row in rows]
+    return sum(t * row for t, row in zip(trust, scaled, strict=True)) / sum(trust)
+
+
+def foolsgold_weights(history):
+    n = len(history)
+    rows = history.astype(np.float64)
+    cs = [[rows[i] @ rows[j] / np.linalg.norm(rows[i]) / np.linalg.norm(rows[j]) for j in range(n)] for i in range(n)]
+    v = [max(cs[i][j] for j in range(n) if j != i) for i in range(n)]
+    for i in range(n):
+        for j in range(n):
+            if i != j and v[j] > v[i]:
+                cs[i][j] *= v[i] / v[j]
+    alpha = [min(1.0, max(0.0, 1 - max(cs[i][j] for j in range(n) if j != i))) for i in range(n)]
+    alpha = [a / max(alpha) for a in alpha]
+    return [a if a in (0.0, 1.0) else min(1.0, max(0.0, math.log(a / (1 - a)) + 0.5)) for a in alpha]
+
+
+def dnc(updates, drop):
+    """Which updates one iteration keeps, on all coordinates."""
+    rows = updates.astype(np.float64)
+    centred = rows - rows.mean(axis=0)
+    _, _, directions = np.linalg.svd(centred, full_matrices=False)
+    scores = (centred @ directions[0]) ** 2
+    return tuple(sorted(np.argsort(scores, kind="stable")[: len(rows) - drop].tolist()))

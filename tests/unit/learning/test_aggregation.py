@@ -1,0 +1,409 @@
+"""Every rule against its formula, in exact fractions where the arithmetic allows it."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from fbfl.errors import AggregationError, FbflError, InvalidInputError, NonFiniteUpdateError
+from fbfl.learning import aggregation
+from fbfl.learning.aggregation import resolve
+from tests.unit.learning import oracles
+
+SETTINGS = {
+    "fedavg": {},
+    "krum": {"num_byzantine": 1},
+    "multi_krum": {"num_byzantine": 1, "num_selected": 4},
+    "bulyan": {"num_byzantine": 1},
+    "trimmed_mean": {"trim": 2},
+    "median": {},
+    "geometric_median": {},
+    "centered_clipping": {},
+    "norm_clipping": {"max_norm": 1.0},
+    "random_selection": {"num_selected": 3},
+    "fltrust": {},
+    "foolsgold": {},
+    "dnc": {"num_byzantine": 2},
+    "signguard": {"fraction": 0.5},
+}
+
+
+def call(name, updates, **context):
+    return resolve(name, **SETTINGS[name])(updates, **{"root_update": updates[0], "seed": 5, **context})
+
+
+def ties(rng, n, p):
+    """Small whole numbers: duplicates and tied scores abound, and float64 holds all sums exactly."""
+    updates = rng.integers(-3, 4, size=(n, p)).astype(np.float32)
+    for _ in range(rng.integers(0, 3)):
+        updates[rng.integers(n)] = updates[rng.integers(n)]
+    return updates
+
+
+def ordinary(rng, n, p):
+    """Real numbers, one update 1e12 times larger in every second case."""
+    updates = rng.normal(size=(n, p)).astype(np.float32)
+    if rng.integers(2):
+        updates[rng.integers(n)] *= np.float32(1e12)
+    return updates
+
+
+def cases(count, bound, *makers):
+    """Random inputs with n from the bound upwards (often at it), f from 0 to 3, and P from 1."""
+    for seed in range(count):
+        rng = np.random.default_rng(seed)
+        f = int(rng.integers(0, 4))
+        n = bound(f) + int(rng.choice([0, 0, 1, 3]))
+        yield makers[seed % len(makers)](rng, n, int(rng.choice([1, 1, 2, 5]))), f
+
+
+def same_bits(vector, truth):
+    assert vector.dtype == np.float32
+    assert vector.tobytes() == (np.asarray(truth, dtype=np.float32) + np.float32(0)).tobytes()
+
+
+def test_krum_and_multi_krum():
+    for updates, f in cases(600, lambda f: 2 * f + 3, ties, ordinary):
+        rows = oracles.fractions(updates)
+        best = oracles.krum(rows, f)
+        answer = aggregation.krum.aggregate(updates, f)
+        assert answer.selected == (best,)
+        same_bits(answer.vector, updates[best])
+        m = 1 + f % len(updates)
+        selected = oracles.multi_krum(rows, f, m)
+        answer = aggregation.multi_krum.aggregate(updates, f, m)
+        assert answer.selected == tuple(selected)
+        same_bits(answer.vector, oracles.float32(oracles.mean([rows[i] for i in selected])))
+
+
+def test_bulyan():
+    for updates, f in cases(150, lambda f: 4 * f + 3, ties, ordinary):
+        picked, truth = oracles.bulyan(oracles.fractions(updates), f)
+        answer = aggregation.bulyan.aggregate(updates, f)
+        assert answer.selected == tuple(picked)
+        if np.abs(updates).max() < 10:
+            same_bits(answer.vector, oracles.float32(truth))
+        else:
+            np.testing.assert_allclose(answer.vector, oracles.float32(truth), rtol=1e-6)
+
+
+def test_bulyan_gives_a_tie_around_the_median_to_the_lowest_client():
+    """Median 0, and -1 and 1 equally far from it: the lower row's value is the one kept."""
+    for order, kept in (([-1, 0, 0, 1, 2, 9, -9], -1), ([1, 0, 0, -1, -2, 9, -9], 1)):
+        updates = np.array(order, np.float32)[:, None]
+        picked, truth = oracles.bulyan(oracles.fractions(updates), 1)
+        assert {0, 3} <= set(picked)
+        assert float(truth[0]) == pytest.approx(kept / 3)
+        same_bits(aggregation.bulyan(updates, 1), oracles.float32(truth))
+
+
+def test_median_and_trimmed_mean():
+    for updates, f in cases(600, lambda f: 2 * f + 1, ties, ordinary):
+        rows = oracles.fractions(updates)
+        same_bits(aggregation.median(updates), oracles.float32(oracles.median(rows)))
+        truth = oracles.float32(oracles.trimmed_mean(rows, f))
+        np.testing.assert_allclose(aggregation.trimmed_mean(updates, f), truth, rtol=2e-7, atol=1e-10)
+        if np.abs(updates).max() < 10:
+            same_bits(aggregation.trimmed_mean(updates, f), truth)
+
+
+def test_fedavg_whole_and_streamed():
+    for updates, f in cases(300, lambda f: f + 1, ties, ordinary):
+        weights = np.random.default_rng(f).integers(1, 600, len(updates))
+        truth = oracles.float32(oracles.mean(oracles.fractions(updates), [int(w) for w in weights]))
+        result = aggregation.fedavg(updates, weights)
+        np.testing.assert_allclose(result, truth, rtol=2e-7, atol=1e-10)
+        same_bits(aggregation.streaming_fedavg(zip(updates, weights, strict=True)), result)
+        same_bits(aggregation.fedavg(updates), aggregation.fedavg(updates, np.ones(len(updates))))
+
+
+def test_streaming_over_several_chunks_gives_the_bytes_of_fedavg():
+    updates = np.random.default_rng(0).normal(size=(7, 50_001)).astype(np.float32)
+    weights = [3, 0, 1, 600, 10**9, 7, 1]
+    same_bits(aggregation.streaming_fedavg(zip(updates, weights, strict=True)), aggregation.fedavg(updates, weights))
+
+
+def test_streaming_goes_on_after_refusing_an_update():
+    average = aggregation.StreamingFedAvg()
+    average.add(np.float32([1, 2]), 2)
+    with pytest.raises(NonFiniteUpdateError) as caught:
+        average.add(np.float32([1, np.nan]), 2)
+    assert caught.value.clients == (1,)
+    average.add(np.float32([4, 8]), 1)
+    assert average.result().tolist() == [2, 4]
+    with pytest.raises(AggregationError, match="3 coordinates"):
+        average.add(np.float32([1, 2, 3]))
+    with pytest.raises(AggregationError, match="no update"):
+        aggregation.StreamingFedAvg().result()
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_geometric_median_is_as_near_as_the_plain_iteration_gets(seed):
+    rng = np.random.default_rng(seed)
+    updates = ordinary(rng, int(rng.integers(3, 9)), int(rng.integers(2, 6)))
+    weights = rng.integers(1, 5, len(updates)).astype(float)
+    weights[np.abs(updates).max(axis=1).argmax()] = 1.0
+
+    def objective(point):
+        return weights @ np.linalg.norm(updates.astype(np.float64) - point, axis=1)
+
+    # Huge entries are no test of the minimum: their own distance hides all others' in float64.
+    rest = np.abs(updates).max(axis=1) < 1e6
+    updates, weights = updates[rest], weights[rest]
+    best = objective(oracles.geometric_median(updates, weights, steps=3_000))
+    assert objective(aggregation.geometric_median(updates, weights, iterations=300)) <= best * (1 + 1e-4)
+    assert objective(aggregation.geometric_median(updates, weights)) <= best * 1.02
+
+
+@pytest.mark.parametrize("scale", [1e3, 1e12, 1e30])
+def test_geometric_median_leaves_a_minority_of_any_size_behind(scale):
+    rng = np.random.default_rng(1)
+    updates = rng.normal(size=(9, 40)).astype(np.float32)
+    honest = aggregation.geometric_median(updates[2:])
+    updates[:2] *= np.float32(scale)
+    assert np.linalg.norm(aggregation.geometric_median(updates) - honest) < 3.0
+    majority = np.tile(updates[3], (5, 1))
+    np.testing.assert_allclose(aggregation.geometric_median(np.vstack([updates[:4], majority])), updates[3], atol=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_centered_clipping_carries_its_centre_along(seed):
+    rng = np.random.default_rng(seed)
+    radius = None if seed % 2 else 0.7
+    state, centre = {}, np.zeros(6)
+    for round_number in range(3):
+        updates = rng.normal(size=(5, 6)).astype(np.float32) + np.float32(round_number)
+        answer = aggregation.centered_clipping.aggregate(updates, radius, 4, state)
+        centre = oracles.centered_clipping(updates, radius, 4, centre)
+        np.testing.assert_allclose(answer.vector, centre, rtol=1e-5, atol=1e-5)
+        state = answer.state
+        same_bits(state["centre"], answer.vector)
+        centre = centre.astype(np.float32).astype(np.float64)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_norm_clipping_and_fltrust(seed):
+    rng = np.random.default_rng(seed)
+    updates = rng.normal(size=(6, 30)).astype(np.float32) * rng.choice([0.01, 1, 100], size=(6, 1)).astype(np.float32)
+    weights = rng.integers(1, 9, 6)
+    np.testing.assert_allclose(
+        aggregation.norm_clipping(updates, 2.5, weights),
+        oracles.norm_clipping(updates, 2.5, weights),
+        rtol=1e-4,
+        atol=1e-6,
+    )
+    root = rng.normal(size=30).astype(np.float32)
+    answer = aggregation.fltrust.aggregate(updates, root)
+    np.testing.assert_allclose(answer.vector, oracles.fltrust(updates, root), rtol=1e-4, atol=1e-5)
+    assert answer.selected == tuple(i for i in range(6) if float(updates[i].astype(float) @ root.astype(float)) > 0)
+
+
+def test_norm_clipping_keeps_short_updates_and_zeros_as_they_are():
+    updates = np.array([[0, 0], [3, 4], [0.5, 0]], np.float32)
+    same_bits(aggregation.norm_clipping(updates, 1.0), [(0.6 + 0.5) / 3, 0.8 / 3])
+
+
+def test_foolsgold_remembers_by_client_and_silences_sybils():
+    rng = np.random.default_rng(4)
+    state, history = {}, np.zeros((8, 200), np.float32)
+    sybil = rng.normal(size=200).astype(np.float32)
+    for round_number in range(4):
+        updates = rng.normal(size=(8, 200)).astype(np.float32)
+        updates[[1, 5]] = sybil + 0.1 * rng.normal(size=(2, 200)).astype(np.float32)
+        here = [c for c in range(8) if c != round_number]  # one client is missing each round
+        history[here] += updates[here]
+        answer = aggregation.foolsgold.aggregate(updates[here], state, here)
+        weights = np.array(oracles.foolsgold_weights(history[here]))
+        np.testing.assert_allclose(answer.vector, weights @ updates[here] / weights.sum(), rtol=1e-4, atol=1e-5)
+        state = answer.state
+        same_bits(state["history"][: len(history)], history)
+        if 1 in here and 5 in here:
+            assert not {1, 5} & {here[i] for i in answer.selected}
+
+
+def test_foolsgold_does_not_change_the_state_it_was_given():
+    updates = np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32)
+    first = aggregation.foolsgold.aggregate(updates)
+    before = first.state["history"].copy()
+    aggregation.foolsgold.aggregate(updates, first.state)
+    assert (first.state["history"] == before).all()
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_dnc_drops_what_the_singular_vector_says(seed):
+    rng = np.random.default_rng(seed)
+    n, f = 12, 3
+    updates = rng.normal(size=(n, 80)).astype(np.float32)
+    updates[rng.permutation(n)[:f]] += rng.choice([0.6, 1.5, 1e9]) * np.float32(1)
+    answer = aggregation.dnc.aggregate(updates, f, seed=seed)
+    assert answer.selected == oracles.dnc(updates, f)
+    same_bits(answer.vector, updates[list(answer.selected)].astype(np.float64).sum(axis=0) / (n - f))
+
+
+def test_dnc_keeps_who_is_never_dropped():
+    updates = np.random.default_rng(0).normal(size=(9, 500)).astype(np.float32)
+    single = [aggregation.dnc.aggregate(updates, 2, coordinates=50, seed=s).selected for s in range(6)]
+    assert len(set(single)) > 1, "other coordinates single out others"
+    assert len(aggregation.dnc.aggregate(updates, 2, coordinates=50, iterations=3).selected) < 7
+    with pytest.raises(AggregationError, match="dropped every update"):
+        aggregation.dnc(updates, 4, coordinates=1, iterations=200)
+
+
+def test_signguard_drops_flipped_signs_and_odd_norms():
+    rng = np.random.default_rng(0)
+    updates = (rng.normal(size=(12, 4_000)) + 0.7).astype(np.float32)
+    updates[[2, 7, 8]] *= np.float32(-1)
+    updates[4] *= np.float32(50)
+    updates[9] *= np.float32(0.01)
+    answer = aggregation.signguard.aggregate(updates, seed=1)
+    assert answer.selected == (0, 1, 3, 5, 6, 10, 11)
+    middle = np.median(np.linalg.norm(updates.astype(np.float64), axis=1))
+    kept = updates[list(answer.selected)].astype(np.float64)
+    factors = np.minimum(1, middle / np.linalg.norm(kept, axis=1))
+    np.testing.assert_allclose(answer.vector, factors @ kept / 7, rtol=1e-5)
+
+
+def test_random_selection_is_uniform_and_a_function_of_seed_and_round():
+    updates = np.arange(5, dtype=np.float32)[:, None]
+    drawn = [aggregation.random_selection(updates, 3, round_number=r)[0] for r in range(1_000)]
+    counts = np.bincount(np.int64(drawn), minlength=5)
+    assert counts.min() > 150
+    assert counts.max() < 250
+    assert drawn == [aggregation.random_selection(updates, 3, round_number=r)[0] for r in range(1_000)]
+    assert aggregation.random_selection.aggregate(updates, 0, num_selected=5).selected == (0, 1, 2, 3, 4)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_nan_and_inf_are_refused_by_client(name):
+    updates = np.random.default_rng(0).normal(size=(11, 30)).astype(np.float32)
+    updates[3, 29], updates[7, 0] = np.nan, -np.inf
+    with pytest.raises(NonFiniteUpdateError, match="client 3, 7") as caught:
+        call(name, updates)
+    assert caught.value.clients == (3, 7)
+    assert isinstance(caught.value, FbflError)
+    assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("rule", "n", "settings", "message"),
+    [
+        ("krum", 5, {"num_byzantine": 2}, r"krum needs n >= 2f\+3 updates; n=5, f=2 needs 7"),
+        ("krum", 5, {"num_byzantine": -1}, "num_byzantine = -1: must be at least 0"),
+        ("multi_krum", 6, {"num_byzantine": 2, "num_selected": 1}, "needs 7"),
+        ("multi_krum", 7, {"num_byzantine": 2, "num_selected": 8}, "at most all n=7"),
+        ("multi_krum", 7, {"num_byzantine": 2, "num_selected": 0}, "at least 1"),
+        ("bulyan", 10, {"num_byzantine": 2}, r"bulyan needs n >= 4f\+3 updates; n=10, f=2 needs 11"),
+        ("trimmed_mean", 4, {"trim": 2}, "n=4, trim=2 needs 5"),
+        ("trimmed_mean", 4, {"trim": -1}, "trim = -1"),
+        ("norm_clipping", 4, {"max_norm": 0.0}, "max_norm = 0.0"),
+        ("centered_clipping", 4, {"radius": -1.0}, "radius"),
+        ("centered_clipping", 4, {"iterations": 0}, "iterations = 0"),
+        ("geometric_median", 4, {"smoothing": 0.0}, "smoothing"),
+        ("random_selection", 4, {"num_selected": 5}, "n=4 updates to choose from"),
+        ("dnc", 4, {"num_byzantine": 2}, "needs 5"),
+        ("signguard", 4, {"fraction": 0.0}, "fraction = 0.0"),
+    ],
+)
+def test_a_broken_bound_is_named(rule, n, settings, message):
+    updates = np.random.default_rng(0).normal(size=(n, 3)).astype(np.float32)
+    with pytest.raises(AggregationError, match=message):
+        resolve(rule, **settings)(updates)
+
+
+def test_updates_and_weights_are_checked():
+    good = np.ones((3, 2), np.float32)
+    for bad in (np.ones(3), np.ones((0, 2)), np.ones((2, 0)), [[1.0, 2.0], [1.0]], np.ones((2, 2), complex)):
+        with pytest.raises(AggregationError, match="updates"):
+            aggregation.fedavg(bad)
+    for weights in ([1, 2], [1, -1, 1], [1, np.nan, 1], [0, 0, 0]):
+        with pytest.raises(AggregationError, match="weights"):
+            aggregation.fedavg(good, weights)
+    with pytest.raises(AggregationError, match="Sybil"):
+        aggregation.foolsgold(good)
+    with pytest.raises(AggregationError, match="trusts nobody"):
+        aggregation.fltrust(good, -good[0])
+    with pytest.raises(AggregationError, match="NaN or Inf"):
+        aggregation.fltrust(good, np.float32([1, np.nan]))
+    with pytest.raises(AggregationError, match="centre"):
+        aggregation.centered_clipping(good, state={"centre": np.zeros(3, np.float32)})
+
+
+def test_a_result_beyond_float32_is_refused():
+    huge = np.finfo(np.float32).max
+    updates = np.array([[huge], [-huge]], np.float32)
+    with pytest.raises(AggregationError, match="not finite"):
+        resolve(lambda updates: updates.astype(np.float64).sum(axis=0) * 0 + 1e39)(updates)
+    assert aggregation.fedavg(updates).tolist() == [0.0]
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_negative_zero_never_reaches_the_bytes(name):
+    updates = np.random.default_rng(0).normal(size=(11, 3)).astype(np.float32)
+    updates[:, 1] = [0.0, -0.0] * 5 + [-0.0]
+    vector = call(name, updates).vector
+    assert vector[1] == 0
+    assert not np.signbit(vector[1])
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("shape", [(11, 1), (11, 3)])
+def test_rules_leave_their_input_alone(name, shape):
+    updates = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    updates.flags.writeable = False
+    before = updates.copy()
+    if name != "foolsgold" or shape[1] > 1:  # on a line all cosines are 1 or -1
+        call(name, updates)
+    assert (updates == before).all()
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_rules_take_lists_and_strided_arrays(name):
+    updates = np.random.default_rng(0).normal(size=(11, 70)).astype(np.float32)
+    before = updates.copy()
+    whole = call(name, updates).vector
+    same_bits(call(name, list(updates)).vector, whole)
+    same_bits(call(name, np.asfortranarray(updates)).vector, whole)
+    same_bits(call(name, np.repeat(updates, 2, axis=1)[:, ::2]).vector, whole)
+    assert (updates == before).all()
+    if name != "fltrust":  # needs root_update, which pickling has nothing to do with
+        rule = pickle.loads(pickle.dumps(aggregation.RULES[name]))
+        assert rule is aggregation.RULES[name]
+
+
+def test_resolve_names_what_is_wrong():
+    with pytest.raises(InvalidInputError, match=r"krum: does not take 'f'; allowed: num_byzantine"):
+        resolve("krum", f=2)
+    with pytest.raises(InvalidInputError, match="krum: needs num_byzantine"):
+        resolve("krum")
+    with pytest.raises(InvalidInputError, match="must be one of fedavg, krum"):
+        resolve("mean")
+    with pytest.raises(InvalidInputError, match="of type int"):
+        resolve("krum", num_byzantine="2")
+    with pytest.raises(InvalidInputError, match="root_update"):
+        resolve("fltrust")(np.ones((3, 2), np.float32))
+
+
+def test_a_users_function_is_a_rule(monkeypatch):
+    def first(updates):
+        return updates[0]
+
+    def last_with_memory(updates, state, round_number, bonus=0.0):
+        total = state.get("total", np.zeros(2, np.float32)) + updates[-1]
+        return aggregation.Aggregate(total + np.float32(bonus), {"total": total}, (len(updates) - 1,))
+
+    updates = np.float32([[1, 2], [3, 4]])
+    assert resolve(first)(updates, weights=[1, 2]).vector.tolist() == [1, 2]
+    rule = resolve(last_with_memory, bonus=1.0)
+    assert rule.stateful
+    answer = rule(updates, state=rule(updates, round_number=1).state, round_number=2)
+    assert answer.vector.tolist() == [7, 9]
+    assert answer.selected == (1,)
+    assert resolve(f"{__name__}:module_level_rule").canonical
+    monkeypatch.setattr(module_level_rule, "canonical", False, raising=False)
+    assert not resolve(module_level_rule).canonical
+    with pytest.raises(AggregationError, match="returned an array of shape"):
+        resolve(lambda updates: updates)(updates)
+
+
+def module_level_rule(updates):
+    return updates[0]

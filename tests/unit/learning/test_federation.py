@@ -1,0 +1,346 @@
+"""A federation: its ten lines, its bookkeeping, its state on disk. What attacks do is in test_attack_effects.py."""
+
+import numpy as np
+import pytest
+
+from fbfl.errors import FbflError, InvalidInputError
+from fbfl.learning import aggregation, attacks, partition, sampling
+from fbfl.learning.datasets import load
+from fbfl.learning.federation import Federation
+from fbfl.learning.training import Trainer, TrainingSettings
+
+keras = pytest.importorskip("keras")
+
+DIGITS = load("digits")
+TEST = (DIGITS.x_test, DIGITS.y_test)
+
+
+def samples(parts):
+    return [(DIGITS.x_train[part], DIGITS.y_train[part]) for part in parts]
+
+
+CLIENTS = samples(partition.iid(DIGITS.y_train, 8, seed=0))
+
+
+def linear():
+    return keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(10)])
+
+
+def federation(**options):
+    return Federation(**({"clients": CLIENTS, "test": TEST, "model": linear, "lanes": 1} | options))
+
+
+def flat(fed):
+    return np.concatenate([array.ravel() for array in fed.weights])
+
+
+def test_ten_lines():
+    fed = Federation(clients=CLIENTS, test=TEST, model="mlp", aggregator="fedavg", learning_rate=0.01, seed=0)
+    results = list(fed.rounds(6))
+    assert [r.round for r in results] == [1, 2, 3, 4, 5, 6]
+    assert results[-1].accuracy > 0.85
+    assert results[-1].loss < 0.6 < results[0].loss
+    assert results[-1].train_seconds > 0
+    assert results[-1].aggregate_seconds > 0
+    assert results[-1].attack_success_rate is None
+    assert results[-1].aborted is None
+    assert results[-1].participants == tuple(range(8))
+    assert [array.shape for array in fed.weights] == [(64, 128), (128,), (128, 10), (10,)]
+    assert all(array.dtype == np.float32 for array in fed.weights)
+    counts = np.bincount(DIGITS.y_test)
+    assert np.dot(results[-1].recall, counts) / counts.sum() == pytest.approx(results[-1].accuracy)
+
+
+def test_a_round_is_the_trainer_and_fedavg_put_together():
+    """By hand: train every client from the global weights, average by sample counts, add."""
+    unequal = samples(partition.quantity_skew(DIGITS.y_train, 5, sigma=1.0, seed=3))
+    fed = federation(clients=unequal, local_epochs=2, optimizer="sgd", learning_rate=0.1, seed=4)
+    trainer = Trainer(linear, TrainingSettings(2, 32, "sgd", 0.1), input_shape=(8, 8), seed=4, lanes=2)
+    weights = trainer.initial_weights()
+    for number in (1, 2):
+        updates = trainer.train(weights, unequal, round_number=number, client_ids=range(5))
+        weights = weights + aggregation.fedavg(list(updates), [len(y) for _, y in unequal])
+    results = list(fed.rounds(2))
+    assert np.array_equal(flat(fed), weights)
+    evaluation = trainer.evaluate(weights, *TEST)
+    assert (results[-1].accuracy, results[-1].loss) == (evaluation.accuracy, evaluation.loss)
+
+
+def test_streaming_changes_no_byte():
+    """The same rule given as a function of the user's holds all updates at once."""
+
+    def mean(updates, weights):
+        return aggregation.fedavg(updates, weights)
+
+    streamed, held = federation(), federation(aggregator=mean)
+    assert [r.loss for r in streamed.rounds(2)] == [r.loss for r in held.rounds(2)]
+    assert np.array_equal(flat(streamed), flat(held))
+
+
+def test_the_seed_decides_and_the_lanes_do_not():
+    options = {"model": "mlp", "participation": 0.5, "dropout": 0.2}
+    runs = [federation(**options, seed=seed, lanes=lanes) for seed, lanes in ((1, 1), (1, 2), (2, 1))]
+    for run in runs:
+        list(run.rounds(2))
+    assert np.array_equal(flat(runs[0]), flat(runs[1]))
+    assert not np.array_equal(flat(runs[0]), flat(runs[2]))
+
+
+SAVED = {
+    "plain": {},
+    "rule with state": {"aggregator": "centered_clipping"},
+    "foolsgold": {"aggregator": "foolsgold", "participation": 0.8},
+    "server with state": {"server_optimizer": "fedadam", "model": "mlp", "dropout": 0.3, "stragglers": 0.5},
+    "attack": {"attack": "gaussian_noise", "malicious": (2,), "aggregator": "median"},
+}
+
+
+@pytest.mark.parametrize("case", SAVED)
+def test_resumed_equals_uninterrupted(case, tmp_path):
+    options = SAVED[case] | {"local_epochs": 2}
+    whole = federation(**options)
+    expected = list(whole.rounds(4))
+    first = federation(**options)
+    list(first.rounds(2))
+    first.save(tmp_path / "state")
+    second = federation(**options)
+    second.load(tmp_path / "state")
+    assert np.array_equal(flat(second), flat(first))
+    rest = list(second.rounds(2))
+    assert [r.round for r in rest] == [3, 4]
+    assert [(r.loss, r.participants, r.selected) for r in rest] == [
+        (r.loss, r.participants, r.selected) for r in expected[2:]
+    ]
+    assert np.array_equal(flat(second), flat(whole))
+
+
+def test_states_of_others_and_spoilt_ones_are_refused(tmp_path):
+    fed = federation()
+    list(fed.rounds(1))
+    path = tmp_path / "state"
+    fed.save(path)
+    assert [file.name for file in tmp_path.iterdir()] == ["state"]
+    for options, word in (
+        ({"seed": 1}, "seed"),
+        ({"aggregator": "median"}, "plugins"),
+        ({"local_epochs": 2}, "training"),
+        ({"participation": 0.5}, "sampling"),
+        ({"clients": CLIENTS[::-1]}, "data"),
+        ({"model": "2nn"}, "model"),
+    ):
+        with pytest.raises(InvalidInputError, match=f"another federation: its {word}"):
+            federation(**options).load(path)
+    content = path.read_bytes()
+    for spoilt in (b"", content[:100], b"\xff" * 200):
+        path.write_bytes(spoilt)
+        with pytest.raises(InvalidInputError, match="not the saved state"):
+            fed.load(path)
+    with pytest.raises(InvalidInputError, match="cannot be read"):
+        fed.load(tmp_path / "absent")
+    with pytest.raises(FbflError, match="cannot be written"):
+        fed.save(tmp_path / "no folder" / "state")
+
+
+def test_sampling_dropouts_and_stragglers():
+    fed = federation(participation=0.5, dropout=0.3, stragglers=0.5, local_epochs=4, seed=6)
+    seen = set()
+    for r in fed.rounds(6):
+        asked = sampling.participants(8, 0.5, 6, r.round)
+        assert r.participants == sampling.without_dropouts(asked, 0.3, 6, r.round)
+        assert len(asked) == 4
+        seen.add(r.participants)
+    assert len(seen) > 3
+    assert min(map(len, seen)) < 4
+
+
+def test_stragglers_train_less():
+    updates = []
+
+    def watch(received):
+        updates.append(np.linalg.norm(received, axis=1))
+        return received.mean(axis=0)
+
+    list(federation(aggregator=watch, local_epochs=8, seed=1).rounds(1))
+    list(federation(aggregator=watch, local_epochs=8, seed=1, stragglers=0.5).rounds(1))
+    late = [client for client, n in sampling.straggler_epochs(range(8), 8, 0.5, 1, 1).items() if n < 8]
+    assert len(late) == 4
+    for client in range(8):
+        assert (updates[1][client] < updates[0][client]) == (client in late)
+
+
+def test_a_round_without_answers_leaves_the_model():
+    fed = federation(dropout=1.0)
+    before = flat(fed)
+    (r,) = fed.rounds(1)
+    assert r.participants == ()
+    assert r.aborted
+    assert np.array_equal(flat(fed), before)
+
+
+def test_clients_without_samples_stay_out():
+    empty = (DIGITS.x_train[:0], DIGITS.y_train[:0])
+    fed = federation(clients=[CLIENTS[0], empty, CLIENTS[2]], aggregator="median")
+    (r,) = fed.rounds(1)
+    assert r.participants == (0, 2)
+
+
+def spoil(honest, own, rng, *, attacker):
+    own = own.copy()
+    own[3] = (np.nan, np.inf)[attacker]
+    return own
+
+
+@pytest.mark.parametrize("aggregator", ["fedavg", "median", "krum"])
+def test_updates_that_are_not_finite_are_left_out(aggregator):
+    args = {"num_byzantine": 1} if aggregator == "krum" else {}
+    fed = federation(attack=spoil, malicious=(1, 5), aggregator=aggregator, aggregator_args=args)
+    honest = [client for client in range(8) if client not in (1, 5)]
+    (r,) = fed.rounds(1)
+    assert r.excluded == (1, 5)
+    assert r.participants == tuple(range(8))
+    assert r.aborted is None
+    assert np.isfinite(flat(fed)).all()
+    if aggregator == "krum":
+        assert r.selected[0] in honest  # numbered as clients, not as rows
+    trainer = Trainer(linear, TrainingSettings(), input_shape=(8, 8), lanes=1)
+    start = trainer.initial_weights()
+    updates = list(trainer.train(start, [CLIENTS[i] for i in honest], round_number=1, client_ids=honest))
+    rule = aggregation.resolve(aggregator, **args)
+    assert np.array_equal(flat(fed), start + rule(updates, [len(CLIENTS[i][1]) for i in honest]).vector)
+
+
+def test_training_that_diverges_is_left_out_while_streaming():
+    wild = [(np.full_like(CLIENTS[0][0], np.nan), CLIENTS[0][1]), *CLIENTS[1:]]
+    fed = federation(clients=wild)
+    (r,) = fed.rounds(1)
+    assert r.excluded == (0,)
+    assert np.isfinite(flat(fed)).all()
+
+
+def test_a_rule_that_cannot_answer_aborts_the_round_and_not_the_run():
+    fed = federation(aggregator="krum", aggregator_args={"num_byzantine": 2}, dropout=0.5, seed=2)
+    before, counts = flat(fed), set()
+    for r in fed.rounds(8):
+        enough = len(r.participants) >= 7
+        assert (r.aborted is None) == enough
+        assert enough != np.array_equal(flat(fed), before)
+        before = flat(fed)
+        counts.add(enough)
+        if not enough:
+            assert "2f+3" in r.aborted or "needs" in r.aborted
+    assert False in counts
+
+
+def test_server_optimizers_apply_to_the_aggregate():
+    plain, fed = federation(), federation(server_optimizer="momentum", server_args={"beta": 0.5, "learning_rate": 2.0})
+    start = flat(plain)
+    list(plain.rounds(1)), list(fed.rounds(1))
+    assert np.allclose(flat(fed) - start, 2 * (flat(plain) - start), atol=1e-6)
+
+
+def test_fltrust_has_its_root_update():
+    root = (DIGITS.x_train[:100], DIGITS.y_train[:100])
+    fed = federation(
+        aggregator="fltrust", root=root, attack="sign_flipping", malicious=(0, 1, 2, 3, 4), learning_rate=0.01
+    )
+    (*_, r) = fed.rounds(5)
+    assert set(r.selected) == {5, 6, 7}
+    assert r.accuracy > 0.7
+    with pytest.raises(InvalidInputError, match="fltrust needs root"):
+        federation(aggregator="fltrust")
+
+
+def test_resolved_plugins_and_functions_are_taken_as_they_are():
+    rule = aggregation.resolve("trimmed_mean", trim=1)
+    attack = attacks.resolve("sign_flipping", scale=2.0)
+    (a,) = federation(aggregator=rule, attack=attack, malicious=[3]).rounds(1)
+    (b,) = federation(
+        aggregator="trimmed_mean",
+        aggregator_args={"trim": 1},
+        attack="sign_flipping",
+        attack_args={"scale": 2.0},
+        malicious=[3],
+    ).rounds(1)
+    assert a.loss == b.loss
+
+
+def test_several_attacks_follow_each_other():
+    boosted = federation(attack=["sign_flipping", attacks.resolve("scaling", factor=3.0)], malicious=(0,))
+    once = federation(attack=attacks.resolve("sign_flipping", scale=3.0), malicious=(0,))
+    list(boosted.rounds(2)), list(once.rounds(2))
+    assert np.array_equal(flat(boosted), flat(once))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"clients": []}, "clients is empty"),
+        ({"aggregator": "medain"}, "'medain'"),
+        ({"aggregator": "krum"}, "num_byzantine"),
+        ({"aggregator": "krum", "aggregator_args": {"num_byzantine": 3}}, "n=8, f=3"),
+        ({"aggregator": "krum", "aggregator_args": {"f": 1}}, "'f'"),
+        ({"attack": "backdor", "malicious": (0,)}, "'backdor'"),
+        ({"attack": "backdoor"}, "belong together"),
+        ({"malicious": (0,)}, "belong together"),
+        ({"attack": "backdoor", "malicious": (8,)}, "clients are 0 to 7"),
+        ({"attack": ["backdoor", "scaling"], "malicious": (0,), "attack_args": {"factor": 2.0}}, "exactly one attack"),
+        ({"participation": 0.0}, "participation"),
+        ({"dropout": 1.5}, "drop-out"),
+        ({"stragglers": -1.0}, "straggler"),
+        ({"server_optimizer": "fedsgd"}, "server optimizer 'fedsgd'"),
+        ({"server_optimizer": "momentum", "server_args": {"gamma": 1}}, "'gamma'"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"model": "mpl"}, "'mpl'"),
+    ],
+)
+def test_wrong_arguments_are_refused_at_once(options, message):
+    with pytest.raises(InvalidInputError, match=message):
+        federation(**options)
+
+
+@pytest.mark.slow
+def test_a_thousand_clients_fit_into_memory():
+    """In a process of its own, since the peak of this one is past."""
+    import subprocess
+    import sys
+
+    program = """
+import resource
+import numpy as np
+from fbfl.learning.federation import Federation
+rng = np.random.default_rng(0)
+clients = [(rng.random((60, 28, 28), np.float32), rng.integers(0, 10, 60)) for _ in range(1000)]
+fed = Federation(clients=clients, test=clients[0], model="mlp", aggregator="{aggregator}", aggregator_args={args})
+(r,) = fed.rounds(1)
+assert r.aborted is None
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+    peaks = {}
+    for aggregator, args in (("fedavg", {}), ("multi_krum", {"num_byzantine": 100, "num_selected": 500})):
+        script = program.format(aggregator=aggregator, args=args)
+        output = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
+        peaks[aggregator] = int(output) / 2**20  # KiB to GiB
+    assert peaks["fedavg"] < 1.6
+    assert max(peaks.values()) < 2.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["iid", "two-class shards"])
+def test_the_fused_kernel_changes_no_accuracy_curve(kind):
+    """Ten seeds with Keras's own Adam and with the fused one: no difference beyond what chance explains."""
+    curves = {}
+    for fused in (False, True):
+        curves[fused] = []
+        for seed in range(10):
+            if kind == "iid":
+                parts = partition.iid(DIGITS.y_train, 10, seed=seed)
+            else:
+                parts = partition.shards(DIGITS.y_train, 10, shards_per_client=2, seed=seed)
+            fed = federation(clients=samples(parts), model="mlp", learning_rate=0.005, fused=fused, seed=seed)
+            curves[fused].append([r.accuracy for r in fed.rounds(8)])
+    exact, fast = np.array(curves[False]), np.array(curves[True])
+    assert exact[:, -1].mean() > (0.85 if kind == "iid" else 0.3)
+    difference = (exact - fast).mean(axis=0)
+    error = np.sqrt((exact.var(axis=0, ddof=1) + fast.var(axis=0, ddof=1)) / 10)
+    assert (np.abs(difference) < 2 * error).all()
+    assert np.abs(difference).max() < 0.01

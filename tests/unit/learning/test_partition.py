@@ -1,0 +1,156 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fbfl.errors import InvalidInputError
+from fbfl.learning import partition
+
+LABELS = np.random.default_rng(0).integers(0, 10, 3_000)
+SETTINGS = {
+    "iid": {},
+    "shards": {"shards_per_client": 2},
+    "dirichlet": {"alpha": 0.3},
+    "label_quantity": {"labels_per_client": 2},
+    "quantity_skew": {"sigma": 1.0},
+}
+
+
+def divide(name, labels, num_clients, seed=0, **more):
+    return partition.resolve(name, **{**SETTINGS[name], **more})(labels, num_clients, seed=seed)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@given(n=st.integers(1, 40), seed=st.integers(0, 1_000), size=st.integers(80, 300))
+@settings(max_examples=25, deadline=None)
+def test_every_sample_is_used_at_most_once_and_the_same_seed_gives_the_same(name, n, seed, size):
+    labels = LABELS[:size]
+    parts = divide(name, labels, n, seed)
+    used = np.concatenate(parts)
+    assert len(parts) == n
+    assert len(np.unique(used)) == used.size
+    assert used.size == 0 or (used.min() >= 0 and used.max() < size)
+    if name != "label_quantity":
+        assert used.size == size
+    for one, other in zip(parts, divide(name, labels, n, seed), strict=True):
+        assert one.dtype == np.int64
+        assert (one == other).all()
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_seeds_matter_and_a_clients_samples_are_shuffled(name):
+    parts, others = divide(name, LABELS, 5), divide(name, LABELS, 5, seed=1)
+    assert any(set(a.tolist()) != set(b.tolist()) for a, b in zip(parts, others, strict=True))
+    assert any((np.diff(part) < 0).any() for part in parts)
+    for part in parts:
+        half = LABELS[part[: part.size // 2]]
+        assert set(np.unique(LABELS[part])) == set(np.unique(half)) or part.size < 60
+
+
+def test_iid_sizes_and_labels_are_even():
+    parts = divide("iid", LABELS, 7)
+    assert {len(part) for part in parts} == {428, 429}
+    counts = np.array([np.bincount(LABELS[part], minlength=10) for part in parts])
+    assert counts.min() > 20
+
+
+def test_mcmahans_shards():
+    """60,000 samples, 100 clients, 2 shards of 300: 600 samples each, at most 4 labels, mostly 2."""
+    labels = np.repeat(np.arange(10), 6_000)
+    parts = partition.shards(labels, 100, 2, seed=3)
+    assert {len(part) for part in parts} == {600}
+    kinds = [len(np.unique(labels[part])) for part in parts]
+    assert max(kinds) == 2
+    assert np.concatenate(parts).size == 60_000
+    pairs = {tuple(np.unique(labels[part])) for part in parts}
+    assert len(pairs) > 20, "shards are dealt out at random"
+
+
+@pytest.mark.parametrize("alpha", [1e-300, 1e-9, 1e-3, 0.1, 1, 1e3, 1e300])
+def test_dirichlet_ends_for_every_alpha_and_leaves_nobody_empty(alpha):
+    parts = partition.dirichlet(LABELS, 50, alpha, seed=1)
+    assert min(len(part) for part in parts) >= 1
+    assert sum(len(part) for part in parts) == LABELS.size
+
+
+def test_dirichlet_follows_alpha():
+    def share_of_largest_label(alpha):
+        parts = partition.dirichlet(LABELS, 10, alpha, seed=2, min_samples=0)
+        return np.mean([np.bincount(LABELS[part]).max() / len(part) for part in parts if len(part)])
+
+    assert share_of_largest_label(1e3) < 0.2
+    assert share_of_largest_label(0.01) > 0.7
+    # Marginals of Dirichlet(a, ..., a) over n clients: variance (n - 1) / (n^2 (n a + 1)).
+    shares = [
+        len(part) / 3_000 for seed in range(60) for part in partition.dirichlet(np.zeros(3_000, int), 5, 0.5, seed)
+    ]
+    assert np.var(shares) == pytest.approx(4 / 25 / 3.5, rel=0.2)
+
+
+def test_min_samples_are_taken_from_the_largest_and_zero_leaves_clients_empty():
+    raw = partition.dirichlet(LABELS, 30, 0.001, seed=0, min_samples=0)
+    assert min(map(len, raw)) == 0
+    filled = partition.dirichlet(LABELS, 30, 0.001, seed=0, min_samples=20)
+    assert min(map(len, filled)) == 20
+    largest = int(np.argmax([len(part) for part in raw]))
+    assert len(filled[largest]) < len(raw[largest])
+    assert set(filled[largest].tolist()) < set(raw[largest].tolist())
+    with pytest.raises(InvalidInputError, match="num_clients = 30"):
+        partition.dirichlet(LABELS[:100], 30, 0.5, seed=0, min_samples=4)
+
+
+def test_label_quantity_gives_each_client_its_number_of_labels():
+    parts = partition.label_quantity(LABELS, 20, 3, seed=0)
+    assert [len(np.unique(LABELS[part])) for part in parts] == [3] * 20
+    assert sum(map(len, parts)) == LABELS.size
+    few = partition.label_quantity(LABELS, 2, 3, seed=0)
+    assert sum(map(len, few)) < LABELS.size, "labels without an owner are left out"
+
+
+def test_quantity_skew_sizes_are_log_normal():
+    assert {len(part) for part in partition.quantity_skew(LABELS, 10, 0.0, seed=0)} == {300}
+    sizes = [len(part) for s in range(30) for part in partition.quantity_skew(np.tile(LABELS, 20), 50, 0.8, seed=s)]
+    assert np.std(np.log(sizes)) == pytest.approx(0.8, rel=0.1)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_feature_noise_grows_with_the_client(dtype):
+    top = 255 if dtype == np.uint8 else 1
+    x = np.full((50, 20, 20), top / 2).astype(dtype)
+    spread = []
+    for client in (0, 4, 9):
+        noisy = partition.feature_noise(x, client, 10, 0.01, seed=0)
+        assert noisy.dtype == dtype
+        assert noisy.min() >= 0
+        assert noisy.max() <= top
+        spread.append(noisy.std() / top)
+    np.testing.assert_allclose(spread, np.sqrt(0.01 * np.array([1, 5, 10]) / 10), rtol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "message"),
+    [
+        ("shards", {"shards_per_client": 0}, "shards_per_client = 0"),
+        ("shards", {"shards_per_client": 1_000}, "10000 shards"),
+        ("dirichlet", {"alpha": 0}, "alpha = 0"),
+        ("dirichlet", {"alpha": float("inf")}, "alpha"),
+        ("dirichlet", {"min_samples": -1}, "min_samples"),
+        ("label_quantity", {"labels_per_client": 11}, "the data have 10"),
+        ("quantity_skew", {"sigma": -1.0}, "sigma"),
+        ("iid", {"alpha": 1.0}, "does not take 'alpha'; allowed: no settings"),
+    ],
+)
+def test_bad_settings_are_named(name, more, message):
+    with pytest.raises(InvalidInputError, match=message):
+        divide(name, LABELS, 10, **more)
+
+
+def test_bad_labels_and_clients_are_named():
+    for labels in (LABELS.astype(float), LABELS[:, None]):
+        with pytest.raises(InvalidInputError, match="labels"):
+            partition.iid(labels, 3, 0)
+    for clients in (0, -1, 3_001):
+        with pytest.raises(InvalidInputError, match=f"num_clients = {clients}"):
+            partition.iid(LABELS, clients, 0)
+    with pytest.raises(InvalidInputError, match="needs alpha"):
+        partition.resolve("dirichlet")

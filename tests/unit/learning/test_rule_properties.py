@@ -1,0 +1,121 @@
+"""What the rules promise for all inputs: order of clients, scale, translation, range."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from fbfl.learning import aggregation
+from fbfl.learning.aggregation import resolve
+
+RULES = {
+    "fedavg": {},
+    "krum": {"num_byzantine": 2},
+    "multi_krum": {"num_byzantine": 2, "num_selected": 3},
+    "bulyan": {"num_byzantine": 1},
+    "trimmed_mean": {"trim": 2},
+    "median": {},
+    "geometric_median": {},
+    "centered_clipping": {},
+    "dnc": {"num_byzantine": 2},
+    "signguard": {"fraction": 1.0},
+    "fltrust": {},
+}
+IN_RANGE = ("fedavg", "krum", "multi_krum", "bulyan", "trimmed_mean", "median", "geometric_median", "dnc")
+
+quick = settings(max_examples=40, deadline=None)
+whole = arrays(np.float32, st.tuples(st.just(9), st.integers(1, 4)), elements=st.integers(-50, 50).map(float))
+real = arrays(
+    np.float32,
+    st.tuples(st.just(9), st.integers(1, 4)),
+    elements=st.floats(-1e6, 1e6, width=32).map(lambda v: v if abs(v) > 1e-6 else 0.0),
+)
+
+
+def aggregate(name, updates, **more):
+    return resolve(name, **{**RULES[name], **more})(updates, root_update=np.ones(updates.shape[1], np.float32))
+
+
+@given(real, st.permutations(range(9)))
+@quick
+def test_median_and_trimmed_mean_do_not_see_the_order_of_clients(updates, order):
+    for name in ("median", "trimmed_mean"):
+        assert aggregate(name, updates).vector.tobytes() == aggregate(name, updates[order]).vector.tobytes()
+
+
+@given(real, st.permutations(range(9)))
+@quick
+def test_krum_finds_the_same_client_in_any_order_unless_scores_tie(updates, order):
+    scores = aggregation.nearest.krum_scores(aggregation.nearest.exact_gram(updates).squared_distances(), 2)
+    assume(np.sort(scores)[1] > np.sort(scores)[0] * (1 + 1e-9))
+    before, after = aggregate("krum", updates), aggregate("krum", updates[order])
+    assert order[after.selected[0]] == before.selected[0]
+    assert before.vector.tobytes() == after.vector.tobytes()
+
+
+@given(whole, st.permutations(range(9)))
+@quick
+def test_averages_change_with_the_order_by_rounding_only(updates, order):
+    for name in ("fedavg", "geometric_median", "centered_clipping"):
+        there, here = aggregate(name, updates[order]).vector, aggregate(name, updates).vector
+        np.testing.assert_allclose(there, here, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", RULES)
+@given(updates=whole, power=st.integers(-20, 20))
+@quick
+def test_scaling_by_a_power_of_two_scales_the_result_exactly(name, updates, power):
+    factor = np.float32(2.0**power)
+    more = {"smoothing": 1e-6} if name == "geometric_median" else {}
+    scaled = {"smoothing": 1e-6 * float(factor)} if name == "geometric_median" else {}
+    try:
+        vector = aggregate(name, updates, **more).vector
+    except aggregation.names.AggregationError:
+        assume(False)  # nobody trusted or kept
+    if name == "fltrust":  # the length is that of the root update, which stays
+        assert aggregate(name, updates * factor).vector.tobytes() == vector.tobytes()
+    else:
+        assert aggregate(name, updates * factor, **scaled).vector.tobytes() == (vector * factor).tobytes()
+
+
+@pytest.mark.parametrize(
+    "name", ["krum", "bulyan", "median", "trimmed_mean", "fedavg", "multi_krum", "geometric_median"]
+)
+@given(updates=whole, shift=st.integers(-10_000, 10_000))
+@quick
+def test_translating_all_updates_translates_the_result(name, updates, shift):
+    before, after = aggregate(name, updates), aggregate(name, updates + np.float32(shift))
+    assert before.selected == after.selected
+    np.testing.assert_allclose(after.vector, before.vector + np.float32(shift), rtol=1e-5, atol=2e-3)
+
+
+@pytest.mark.parametrize("name", IN_RANGE)
+@given(updates=real)
+@quick
+def test_results_stay_inside_the_range_of_each_coordinate(name, updates):
+    vector = aggregate(name, updates).vector
+    slack = 1e-6 * np.abs(updates).max()
+    assert (vector >= updates.min(axis=0) - slack).all()
+    assert (vector <= updates.max(axis=0) + slack).all()
+
+
+@given(real, st.floats(0.001, 1e6))
+@quick
+def test_norm_clipping_is_never_longer_than_its_bound(updates, bound):
+    vector = aggregation.norm_clipping(updates, bound).astype(np.float64)
+    assert np.linalg.norm(vector) <= bound * (1 + 1e-6)
+
+
+@given(real)
+@quick
+def test_robust_rules_do_not_follow_two_of_nine(updates):
+    """Two rows may be anything; the result stays within a distance that the other seven determine."""
+    honest = updates[2:]
+    spread = np.ptp(honest, axis=0)
+    for name in ("median", "trimmed_mean"):
+        vector = aggregate(name, updates).vector
+        assert (vector >= honest.min(axis=0) - 1e-6 * np.abs(honest).max()).all(), (name, spread)
+        assert (vector <= honest.max(axis=0) + 1e-6 * np.abs(honest).max()).all(), (name, spread)
+    for rows in (aggregate("krum", updates).selected, aggregate("bulyan", updates, num_byzantine=1).selected):
+        assert list(rows) == sorted(set(rows))

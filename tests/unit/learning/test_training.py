@@ -1,0 +1,365 @@
+"""The trainer: equal to Keras, and independent of how the work is spread."""
+
+import gc
+import itertools
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fbfl.errors import InvalidInputError
+from fbfl.learning import training
+from fbfl.learning.datasets import load
+from fbfl.learning.training import Trainer, TrainingSettings, draws
+
+keras = pytest.importorskip("keras")
+
+DIGITS = load("digits")
+STATM = Path("/proc/self/statm")
+SHAPE = {"input_shape": (8, 8), "seed": 7}
+
+
+def plain():
+    """No random layer, so that Keras has nothing to draw."""
+    layers = keras.layers
+    return keras.Sequential([layers.Flatten(), layers.Dense(24, activation="relu"), layers.Dense(10)])
+
+
+def with_dropout_and_statistics():
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            layers.Flatten(),
+            layers.Dense(16, activation="relu"),
+            layers.BatchNormalization(),
+            layers.Dropout(0.3),
+            layers.Dropout(0.1),
+            layers.Dense(10),
+        ]
+    )
+
+
+def clients(*sizes):
+    cuts = np.cumsum((0, *sizes))
+    return [(DIGITS.x_train[a:b], DIGITS.y_train[a:b]) for a, b in itertools.pairwise(cuts)]
+
+
+def train(trainer, data, ids=None, weights=None, round_number=1, **options):
+    weights = trainer.initial_weights() if weights is None else weights
+    ids = range(len(data)) if ids is None else ids
+    return np.array(list(trainer.train(weights, data, round_number=round_number, client_ids=ids, **options)))
+
+
+def keras_fit(model, optimizer, samples, orders, batch_size):
+    """What Keras itself makes of the same samples in the same order."""
+    model.compile(
+        optimizer=optimizer,
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile=False,
+    )
+    x, y = samples
+    for order in orders:
+        model.fit(x[order], y[order], batch_size=batch_size, epochs=1, shuffle=False, verbose=0)
+    return model
+
+
+@pytest.fixture(scope="module")
+def adam():
+    return Trainer(with_dropout_and_statistics, TrainingSettings(local_epochs=2), lanes=2, **SHAPE)
+
+
+OPTIMIZERS = {
+    "sgd": lambda: keras.optimizers.SGD(0.1),
+    "momentum": lambda: keras.optimizers.SGD(0.05, momentum=0.9, nesterov=True),
+    "rmsprop": lambda: keras.optimizers.RMSprop(0.002),
+    "adam": lambda: keras.optimizers.Adam(0.002),
+    "adamw": lambda: keras.optimizers.AdamW(0.002, weight_decay=0.01),
+    "clipped": lambda: keras.optimizers.Adam(0.002, global_clipnorm=0.5),
+    "scheduled": lambda: keras.optimizers.Adam(keras.optimizers.schedules.ExponentialDecay(0.01, 5, 0.5)),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_training_equals_keras_fit_bit_for_bit(name):
+    from fbfl.learning import models
+
+    settings = TrainingSettings(local_epochs=3, batch_size=32, optimizer=OPTIMIZERS[name], fused=False)
+    trainer = Trainer(plain, settings, lanes=1, **SHAPE)
+    data = clients(300, 77)
+    updates = train(trainer, data, ids=[4, 9], round_number=2)
+    for samples, client, update in zip(data, (4, 9), updates, strict=True):
+        model = models.build(plain, input_shape=(8, 8), seed=7)
+        keras_fit(model, OPTIMIZERS[name](), samples, draws(7, 2, client, len(samples[1]), 3)[0], 32)
+        assert np.array_equal(update, models.weights_of(model) - trainer.initial_weights())
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+def test_fused_kernels_stay_close(name):
+    exact, fused = (
+        Trainer(plain, TrainingSettings(local_epochs=3, optimizer=OPTIMIZERS[name], fused=flag), lanes=1, **SHAPE)
+        for flag in (False, True)
+    )
+    data = clients(600)
+    a, b = train(exact, data), train(fused, data)
+    assert np.abs(a).max() > 0.05  # it has moved
+    assert np.abs(a - b).max() <= (0 if name == "sgd" else 1e-3)
+
+
+def test_a_batch_norm_model_equals_keras_fit():
+    from fbfl.learning import models
+
+    def model():
+        layers = keras.layers
+        return keras.Sequential(
+            [layers.Flatten(), layers.Dense(16), layers.BatchNormalization(), layers.ReLU(), layers.Dense(10)]
+        )
+
+    trainer = Trainer(model, TrainingSettings(optimizer=OPTIMIZERS["rmsprop"], fused=False), lanes=1, **SHAPE)
+    (samples,) = clients(200)
+    (update,) = train(trainer, [samples])
+    expected = models.build(model, input_shape=(8, 8), seed=7)
+    keras_fit(expected, OPTIMIZERS["rmsprop"](), samples, draws(7, 1, 0, 200, 1)[0], 32)
+    assert np.array_equal(update, models.weights_of(expected) - trainer.initial_weights())
+    moving = [tensor.name.rsplit("/")[-1] for tensor in trainer.spec.tensors]
+    assert "moving_mean" in moving
+    parts = dict(zip(moving, trainer.spec.unflatten(update), strict=True))
+    assert np.abs(parts["moving_mean"]).max() > 0
+
+
+def test_regularisers_and_constraints_count():
+    from fbfl.learning import models
+
+    def model():
+        layers = keras.layers
+        return keras.Sequential(
+            [
+                layers.Flatten(),
+                layers.Dense(16, kernel_regularizer="l2", kernel_constraint=keras.constraints.MaxNorm(0.4)),
+                layers.Dense(10),
+            ]
+        )
+
+    trainer = Trainer(model, TrainingSettings(optimizer=OPTIMIZERS["sgd"]), lanes=1, **SHAPE)
+    (samples,) = clients(200)
+    (update,) = train(trainer, [samples])
+    expected = models.build(model, input_shape=(8, 8), seed=7)
+    keras_fit(expected, OPTIMIZERS["sgd"](), samples, draws(7, 1, 0, 200, 1)[0], 32)
+    assert np.abs(update - (models.weights_of(expected) - trainer.initial_weights())).max() < 1e-6
+
+
+def test_updates_do_not_depend_on_lanes_chunks_or_company(adam, monkeypatch):
+    data = clients(100, 37, 250, 1, 64, 200, 33)
+    reference = train(adam, data)
+    one = Trainer(with_dropout_and_statistics, adam.settings, lanes=1, **SHAPE)
+    three = Trainer(with_dropout_and_statistics, adam.settings, lanes=3, **SHAPE)
+    assert np.array_equal(train(one, data), reference)
+    assert np.array_equal(train(three, data), reference)
+    order = [5, 2, 0, 6, 1, 3, 4]
+    assert np.array_equal(train(adam, [data[i] for i in order], ids=order), reference[order])
+    assert np.array_equal(train(adam, data[4:5], ids=[4]), reference[4:5])
+    for name, value in (("_CHUNK_CLIENTS", 1), ("_CHUNK_CLIENTS", 3), ("_CHUNK_SAMPLES", 120), ("_CHUNK_BYTES", 1)):
+        with monkeypatch.context() as patch:
+            patch.setattr(training, name, value)
+            assert np.array_equal(train(adam, data), reference)
+
+
+def test_updates_depend_on_what_they_should(adam):
+    data = clients(100)
+    first = train(adam, data)
+    assert np.array_equal(train(adam, data), first)
+    assert not np.array_equal(train(adam, data, ids=[1]), first)
+    assert not np.array_equal(train(adam, data, round_number=2), first)
+    other = Trainer(with_dropout_and_statistics, adam.settings, lanes=1, input_shape=(8, 8), seed=8)
+    assert not np.array_equal(train(other, data, weights=adam.initial_weights()), first)
+
+
+def test_dropout_is_drawn_anew_for_each_client_and_round():
+    """With one batch of all samples the order hardly matters: what differs is what dropout left out."""
+    settings = TrainingSettings(batch_size=64, optimizer="sgd", learning_rate=0.1)
+    still = Trainer(plain, settings, lanes=1, **SHAPE)
+    dropping = Trainer("mlp", settings, lanes=1, **SHAPE)
+    data = clients(64) * 2
+    a, b = train(still, data)
+    assert np.abs(a - b).max() < 1e-6
+    a, b = train(dropping, data)
+    assert np.abs(a - b).max() > 1e-4
+
+
+def test_bytes_and_floats_train_alike():
+    x = np.round(DIGITS.x_train[:300] * 255).astype(np.uint8)
+    y = DIGITS.y_train[:300]
+    trainer = Trainer(plain, TrainingSettings(optimizer="sgd"), lanes=2, **SHAPE)
+    as_floats = x.astype(np.float32) / np.float32(255)
+    mixed = train(trainer, [(x, y), (as_floats, y), (x, y), (as_floats.astype(np.float64), y)], ids=[0, 0, 0, 0])
+    assert np.array_equal(mixed, mixed[[0, 0, 0, 0]])
+
+
+def test_changing_data_and_settings_trace_nothing_new(adam):
+    train(adam, clients(200, 200, 200, 200))
+    adam.evaluate(adam.initial_weights(), DIGITS.x_test, DIGITS.y_test)
+    before = adam.num_traces
+    for number in range(1, 6):
+        train(adam, clients(10 * number, 3, 100, number), round_number=number, local_epochs=[1, 2, number, 0])
+        adam.evaluate(adam.initial_weights(), DIGITS.x_test[: 50 * number], DIGITS.y_test[: 50 * number])
+    assert adam.num_traces <= max(before, 4)  # two lanes, training and evaluation
+
+
+def test_no_samples_and_no_epochs_change_nothing(adam):
+    updates = train(adam, [*clients(50), (DIGITS.x_train[:0], DIGITS.y_train[:0])], local_epochs=[0, 1])
+    assert not updates.any()
+
+
+def test_epochs_per_client(adam):
+    data = clients(90, 90)
+    mixed = train(adam, data, local_epochs=[1, 3])
+    assert np.array_equal(mixed[0], train(adam, data, local_epochs=1)[0])
+    assert np.array_equal(mixed[1], train(adam, data, local_epochs=3)[1])
+
+
+def test_learning_rate_as_a_number_and_as_a_function_of_the_round():
+    def trainer(rate, **options):
+        settings = TrainingSettings(optimizer="sgd", learning_rate=rate, **options)
+        return Trainer(plain, settings, lanes=1, **SHAPE)
+
+    data = clients(32)  # one step: the update is the rate times the gradient
+    falling = trainer(lambda number: 0.2 / number)
+    first, second = train(falling, data, round_number=1), train(falling, data, round_number=2)
+    assert np.array_equal(first, train(trainer(0.2), data, round_number=1))
+    assert np.array_equal(second, train(trainer(0.1), data, round_number=2))
+    assert np.array_equal(second, train(trainer(lambda number: 0.2 / number, fused=False), data, round_number=2))
+    with pytest.raises(InvalidInputError, match="schedule of its own"):
+        Trainer(plain, TrainingSettings(optimizer=OPTIMIZERS["scheduled"], learning_rate=0.1), lanes=1, **SHAPE)
+
+
+def test_the_proximal_term_is_fedprox():
+    """Against gradient steps on the loss with the term written out, in NumPy, for a linear model."""
+
+    def linear():
+        return keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(10, use_bias=False)])
+
+    mu, rate = 0.7, 0.5
+    settings = TrainingSettings(local_epochs=4, batch_size=60, optimizer="sgd", learning_rate=rate, proximal=mu)
+    trainer = Trainer(linear, settings, lanes=1, **SHAPE)
+    (x, y), start = clients(60)[0], trainer.initial_weights().astype(np.float64).reshape(64, 10)
+    w, flat = start.copy(), x.reshape(60, 64).astype(np.float64)
+    for _ in range(4):
+        z = flat @ w
+        p = np.exp(z - z.max(1, keepdims=True))
+        p /= p.sum(1, keepdims=True)
+        p[np.arange(60), y] -= 1
+        w -= rate * (flat.T @ p / 60 + mu * (w - start))
+    (update,) = train(trainer, [(x, y)])
+    assert np.abs(update - (w - start).ravel()).max() < 1e-5
+    free = Trainer(linear, TrainingSettings(4, 60, "sgd", rate), lanes=1, **SHAPE)
+    assert np.linalg.norm(update) < 0.8 * np.linalg.norm(train(free, [(x, y)]))
+
+
+def test_evaluation_is_accuracy_and_cross_entropy(adam):
+    weights = adam.initial_weights()
+    logits = adam.logits(weights, DIGITS.x_test)
+    result = adam.evaluate(weights, DIGITS.x_test, DIGITS.y_test)
+    expected = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(DIGITS.y_test, logits)
+    assert result.loss == pytest.approx(float(expected), rel=1e-5)
+    assert result.accuracy == np.mean([row.argmax() == label for row, label in zip(logits, DIGITS.y_test, strict=True)])
+
+
+def test_evaluation_does_not_depend_on_lanes(monkeypatch):
+    monkeypatch.setattr(training, "_BLOCK", 50)
+    results = [
+        Trainer("mlp", lanes=lanes, **SHAPE).logits(np.full(9610, 0.01, np.float32), DIGITS.x_test)
+        for lanes in (1, 2, 3)
+    ]
+    assert results[0].shape == (360, 10)
+    assert np.array_equal(results[0], results[1])
+    assert np.array_equal(results[0], results[2])
+
+
+def test_evaluating_empties_nothing(adam):
+    assert adam.logits(adam.initial_weights(), DIGITS.x_test[:0]).shape == (0, 10)
+
+
+def test_a_subclassed_model_trains():
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.flatten = keras.layers.Flatten()
+            self.dense = keras.layers.Dense(10)
+
+        def call(self, x):
+            return self.dense(self.flatten(x))
+
+    trainer = Trainer(Own, TrainingSettings(optimizer="sgd", learning_rate=0.5, local_epochs=5), lanes=2, **SHAPE)
+    (update,) = train(trainer, clients(600))
+    before, after = (
+        trainer.evaluate(w, DIGITS.x_test, DIGITS.y_test).accuracy
+        for w in (trainer.initial_weights(), trainer.initial_weights() + update)
+    )
+    assert before < 0.3
+    assert after > 0.8
+
+
+def test_updates_are_computed_as_they_are_consumed(adam):
+    started = []
+    original = training._joined
+
+    def counted(chunk, *rest):
+        started.append(len(chunk))
+        return original(chunk, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "_CHUNK_CLIENTS", 1)
+        patch.setattr(training, "_joined", counted)
+        data = [(DIGITS.x_train[:8], DIGITS.y_train[:8])] * 40
+        stream = adam.train(adam.initial_weights(), data, round_number=1, client_ids=range(40))
+        next(stream)
+        stream.close()
+        assert len(started) < 12
+    assert threading.active_count() < 50
+
+
+def test_wrong_use_is_refused(adam):
+    start, data = adam.initial_weights(), clients(20)
+
+    def refused(message, samples, weights=start, **options):
+        with pytest.raises(InvalidInputError, match=message):
+            adam.train(weights, samples, round_number=1, **({"client_ids": range(len(samples))} | options))
+
+    x, y = data[0]
+    refused("client ids", data, client_ids=[1, 2])
+    refused("weights have the shape", data, weights=start[:-1])
+    refused(r"client 0: x \(20, 64\)", [(x.reshape(20, 64), y)])
+    refused("client 0: x", [(x, y[:-1])])
+    refused("x is int64", [(x.astype(np.int64), y)])
+    refused("labels have to be integers from 0 to 9", [(x, y + 5)])
+    refused("labels have to be integers", [(x, y.astype(float))])
+    refused("local_epochs", data, local_epochs=[1, 1])
+    for settings in ({"batch_size": 0}, {"local_epochs": 0}, {"proximal": -1.0}):
+        with pytest.raises(InvalidInputError, match="it has to be at least"):
+            TrainingSettings(**settings)
+    with pytest.raises(InvalidInputError, match="unknown optimizer 'adamm'"):
+        Trainer(plain, TrainingSettings(optimizer="adamm"), lanes=1, **SHAPE)
+    with pytest.raises(InvalidInputError, match="not a Keras optimizer"):
+        Trainer(plain, TrainingSettings(optimizer=dict), lanes=1, **SHAPE)
+    model = plain()
+    with pytest.raises(InvalidInputError, match="same model twice"):
+        Trainer(lambda: model, lanes=2, **SHAPE)
+
+
+def resident_mib():
+    return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not STATM.exists(), reason="reads the memory in use from /proc")
+def test_memory_does_not_grow_over_500_rounds(adam):
+    data, weights = clients(100, 80, 60, 40), adam.initial_weights()
+    sizes = []
+    for number in range(1, 551):
+        weights = weights + train(adam, data, weights=weights, round_number=number).mean(axis=0)
+        adam.evaluate(weights, DIGITS.x_test, DIGITS.y_test)
+        if number in (50, 550):
+            gc.collect()
+            sizes.append(resident_mib())
+    assert sizes[1] - sizes[0] < 30

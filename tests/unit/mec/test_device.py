@@ -1,0 +1,35 @@
+"""What devices upload is what the server trains on, in an order that arrival does not change."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fbfl.mec.device import LocalDevice, SampleStore
+
+
+def device(number: int, count: int) -> LocalDevice:
+    x = np.arange(count * 4, dtype=np.uint8).reshape(count, 2, 2) + number
+    return LocalDevice(number, x, np.full(count, number))
+
+
+@given(
+    counts=st.lists(st.integers(0, 25), min_size=1, max_size=4),
+    batch=st.integers(1, 10),
+    order=st.randoms(use_true_random=False),
+)
+def test_the_training_set_does_not_depend_on_arrival(counts, batch, order):
+    batches = [b for number, count in enumerate(counts) for b in device(number, count).upload(batch)]
+    in_order, shuffled = SampleStore(), SampleStore()
+    for each in batches:
+        in_order.receive(each)
+    for each in order.sample(batches * 2, len(batches) * 2):  # everything arrives twice
+        shuffled.receive(each)
+    for a, b in zip(in_order.training_set(), shuffled.training_set(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert in_order.training_set()[1].tolist() == [n for n, count in enumerate(counts) for _ in range(count)]
+
+
+def test_a_device_uploads_each_sample_once():
+    one = device(3, 25)
+    assert [(b.first, len(b.y)) for b in one.upload(10)] == [(0, 10), (10, 10), (20, 5)]
+    assert list(one.upload(10)) == []

@@ -1,0 +1,106 @@
+"""From one global model to the next: exactly the aggregate, and nothing that is no update gets in."""
+
+import numpy as np
+import pytest
+
+from fbfl.chain.ledger import Task, Update
+from fbfl.errors import AggregationError, InvalidInputError
+from fbfl.learning.aggregation import fedavg
+from fbfl.mec.global_model import initial_model, next_model, weights_of
+from fbfl.mec.plan import TaskPlan, canonical_json
+from fbfl.storage.payload import encode
+from fbfl.storage.store import Reference
+from fbfl.tensors import ModelSpec, TensorSpec
+
+SPEC = ModelSpec((TensorSpec("dense/kernel", (3, 2)), TensorSpec("dense/bias", (2,))))
+
+
+def task(rule: str = "fedavg", **params: object) -> Task:
+    definition = {
+        "model": "mlp",
+        "tensors": [[tensor.name, list(tensor.shape)] for tensor in SPEC.tensors],
+        "input_shape": [3],
+        "num_classes": 2,
+        "training": {},
+        "seed": 1,
+        "max_members": 4,
+    }
+    parameters = canonical_json(params)
+    return Task(1, "0x", "pow", "0x", rule, parameters, definition, Reference(b"", 0), 0)
+
+
+def plan(rule: str = "fedavg", **params: object) -> TaskPlan:
+    return TaskPlan.of(task(rule, **params))
+
+
+def published(*vectors: np.ndarray, samples: tuple[int, ...] = (1, 2, 3, 4)) -> list[tuple[Update, bytes]]:
+    payloads = [encode(SPEC, vector) for vector in vectors]
+    return [
+        (Update(f"0x{seat}", seat, Reference.to(payload), samples[seat], 0, "0x"), payload)
+        for seat, payload in enumerate(payloads)
+    ]
+
+
+RNG = np.random.default_rng(0)
+VECTORS = RNG.normal(size=(4, SPEC.size)).astype(np.float32)
+PARENT = RNG.normal(size=SPEC.size).astype(np.float32)
+
+
+def test_the_definition_says_all_that_the_plan_holds():
+    assert plan().definition() == canonical_json(task().definition)
+
+
+def test_the_new_model_is_the_old_one_plus_the_aggregate():
+    parent = initial_model(plan(), PARENT)
+    model = next_model(plan(), 1, parent.payload, published(*VECTORS))
+    expected = PARENT + fedavg(VECTORS, [1, 2, 3, 4])
+    assert weights_of(plan(), model.payload).tobytes() == expected.tobytes()
+    assert model.reference == Reference.to(model.payload)
+
+
+def test_what_is_no_update_of_the_task_is_left_out():
+    updates = published(*VECTORS)
+    broken = [(updates[1][0], updates[1][1][:-1]), (updates[2][0], b"junk")]
+    model = next_model(plan(), 1, initial_model(plan(), PARENT).payload, [updates[0], *broken, updates[3]])
+    expected = PARENT + fedavg(VECTORS[[0, 3]], [1, 4])
+    assert weights_of(plan(), model.payload).tobytes() == expected.tobytes()
+    assert set(model.refused) == {"0x1", "0x2"}
+    with pytest.raises(AggregationError, match="no update"):
+        next_model(plan(), 1, initial_model(plan(), PARENT).payload, broken)
+
+
+def test_state_travels_in_the_payload():
+    clipping = plan("centered_clipping")
+    first = next_model(clipping, 1, initial_model(clipping, PARENT).payload, published(*VECTORS))
+    second = next_model(clipping, 2, first.payload, published(*VECTORS))
+    forgetful = next_model(clipping, 2, encode(SPEC, weights_of(clipping, first.payload)), published(*VECTORS))
+    assert second.reference != forgetful.reference
+    assert first.reference.size <= clipping.max_payload
+
+
+def test_a_model_that_is_not_finite_is_none():
+    parent = initial_model(plan(), np.full(SPEC.size, 3e38, np.float32))
+    with pytest.raises(AggregationError, match="finite"):
+        next_model(plan(), 1, parent.payload, published(np.full(SPEC.size, 3e38, np.float32)))
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        (task("nonsense"), "nonsense"),
+        (task("krum"), "num_byzantine"),
+        (task("fltrust"), "trusted update"),
+        (task("tests.unit.mec.test_global_model:machine_dependent"), "same bytes"),
+    ],
+)
+def test_rules_that_servers_could_not_vote_on_are_refused(broken, said):
+    with pytest.raises(InvalidInputError, match=said):
+        TaskPlan.of(broken)
+
+
+def machine_dependent(updates):
+    """A rule whose author does not promise the same bytes everywhere."""
+    return updates.mean(axis=0)
+
+
+machine_dependent.canonical = False  # type: ignore[attr-defined]
