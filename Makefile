@@ -35,8 +35,8 @@ lint: .venv/dev.stamp ## style, types, and who may import whom
 contracts: .venv/dev.stamp node_modules/stamp ## compile contracts/ into the package
 	$(BIN)/python -m fbfl.chain.compile
 
-gas: .venv/dev.stamp node_modules/stamp ## what calls cost, beside the floor and a plain way of doing it
-	$(BIN)/python benchmarks/gas.py
+gas: .venv/dev.stamp ## what calls cost, beside the floor and a plain way of doing it
+	$(BIN)/python -m benchmarks.gas
 
 lock: ## pin every package anew; needs uv
 	uv pip compile --universal --python-version 3.11 --quiet --upgrade pyproject.toml -o requirements.txt \

@@ -45,12 +45,19 @@ def findings() -> set[tuple[str, str]]:
     """Detector and function of everything of medium or high impact."""
     # Slither looks for both as `forge` and `crytic-compile` on the path.
     path = os.pathsep.join([str(FORGE), str(HOME / "bin"), os.environ["PATH"]])
+    # It builds without the tests: in the folders of `forge test`, that would then find none.
+    apart = {"FOUNDRY_OUT": str(HOME / "forge" / "out"), "FOUNDRY_CACHE_PATH": str(HOME / "forge" / "cache")}
     quiet = ["--exclude-informational", "--exclude-low", "--exclude-optimization"]
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         command = [HOME / "bin" / "slither", ".", "--filter-paths", "node_modules|tests", *quiet, "--json", report]
         done = subprocess.run(
-            command, cwd=REPOSITORY, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
+            command,
+            cwd=REPOSITORY,
+            env={**os.environ, **apart, "PATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if not report.exists():
             raise SystemExit(f"slither gave no report:\n{done.stderr[-2000:]}")
