@@ -97,7 +97,8 @@ class Contender:
         self.process.stdin.write("round\n")
         self.process.stdin.flush()
         answer = self._answer()
-        return answer | {"cpu_seconds": cpu_seconds(self.process.pid) - before}
+        answer["cpu_seconds"] = cpu_seconds(self.process.pid) - before
+        return answer | self._answer()  # what it says after the evaluation
 
     def close(self) -> None:
         assert self.process.stdin

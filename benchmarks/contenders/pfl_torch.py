@@ -53,11 +53,11 @@ class Rounds(TrainingProcessCallback):
 
     def after_central_iteration(self, aggregate_metrics: Any, model: Any, *, central_iteration: int) -> Any:
         del aggregate_metrics, central_iteration
-        seconds = time.perf_counter() - self.start
+        say(seconds=time.perf_counter() - self.start)
         net = model.pytorch_model.eval()
         with torch.no_grad():
             accuracy = (net(self.test[0]).argmax(1) == self.test[1]).float().mean().item()
-        say(seconds=seconds, accuracy=accuracy)
+        say(accuracy=accuracy)
         proceed = asked()
         self.start = time.perf_counter()
         return not proceed, Metrics()

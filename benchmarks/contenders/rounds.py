@@ -1,4 +1,5 @@
-"""How a contender talks to the benchmark: one JSON line when it is ready, then one per round that it is asked for."""
+"""How a contender talks to the benchmark: one JSON line when it is ready, then two per round that it is asked for:
+after training, and after the evaluation, whose processor time is not counted."""
 
 import functools
 import json
@@ -42,7 +43,8 @@ def serve(play: Callable[[], float], accuracy: Callable[[], float]) -> None:
     """Answer requests; `play` runs one round of training and aggregation and returns its seconds."""
     say(ready=True)
     while asked():
-        say(seconds=play(), accuracy=accuracy())
+        say(seconds=play())
+        say(accuracy=accuracy())
 
 
 def timed(work: Callable[[], None]) -> Callable[[], float]:

@@ -27,3 +27,4 @@ with ThreadPoolExecutor(cores) as pool:
         start = time.perf_counter()
         list(pool.map(multiply, range(cores)))
         say(gflops=2e-9 * SIZE**3 * REPEATS * cores / (time.perf_counter() - start))
+        say()

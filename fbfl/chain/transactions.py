@@ -20,8 +20,6 @@ DEFAULT_GAS = 1_000_000
 TIP = Wei(10**9)
 """Wei per gas for the miner."""
 
-FEES_LAST = 1.0
-"""Seconds for which fees are taken as known."""
 
 Call = ContractFunction | ContractConstructor
 
@@ -58,8 +56,6 @@ class Sender:
         self.attempts = attempts
         self._signer = account if isinstance(account, LocalAccount) else None
         self._chain_id = w3.eth.chain_id
-        self._known_fees: TxParams | None = None
-        self._fees_expire = 0.0
         self._lock = threading.Lock()
 
     def transact(self, call: Call, *, gas: int | None = None, value: int = 0) -> TxReceipt:
@@ -86,7 +82,6 @@ class Sender:
                     # Another process may have been faster, or the base fee has more than doubled.
                     if not (retry and ("nonce" in str(error).lower() or "fee" in str(error).lower())):
                         raise
-                    self._known_fees = None
         return sent
 
     def wait(self, sent: Sent) -> TxReceipt:
@@ -107,12 +102,9 @@ class Sender:
         )
 
     def _fees(self) -> TxParams:
-        if self._known_fees is None or time.monotonic() > self._fees_expire:
-            block: BlockData = self.w3.eth.get_block("latest")
-            # Twice the base fee holds for six full blocks on end.
-            self._known_fees = {"maxFeePerGas": Wei(2 * block["baseFeePerGas"] + TIP), "maxPriorityFeePerGas": TIP}
-            self._fees_expire = time.monotonic() + FEES_LAST
-        return self._known_fees
+        block: BlockData = self.w3.eth.get_block("latest")
+        # Twice the base fee holds for six full blocks on end.
+        return {"maxFeePerGas": Wei(2 * block["baseFeePerGas"] + TIP), "maxPriorityFeePerGas": TIP}
 
     def _submit(self, sent: Sent) -> None:
         try:

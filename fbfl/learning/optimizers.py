@@ -65,7 +65,8 @@ class _FusedAdam:
 
     def apply(self, gradients: list[Any], learning_rate: Any, step: Any) -> None:
         config = self._config
-        powers = tf.pow(tf.constant([config["beta_1"], config["beta_2"]]), tf.cast(step, tf.float32))
+        exponent = tf.cast(step, tf.float32)
+        powers = [tf.pow(tf.constant(config[name], tf.float32), exponent) for name in ("beta_1", "beta_2")]
         for variable, gradient, (first, second) in zip(self._variables, gradients, self._moments, strict=True):
             tf.raw_ops.ResourceApplyAdam(
                 var=variable.handle,

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from fbfl.errors import InvalidInputError
 from fbfl.learning import metrics
 from fbfl.learning.models import Model, build, load_tensorflow, spec_of, weights_of
-from fbfl.randomness import generator, seed_sequence
+from fbfl.randomness import generator
 from fbfl.tensors import Vector
 
 if TYPE_CHECKING:
@@ -210,10 +210,17 @@ class Trainer:
         return x if x.dtype == np.uint8 else x.astype(np.float32, copy=False), y.astype(np.int32, copy=False)
 
 
-def sample_orders(seed: int, round_number: int, client_id: int, size: int, epochs: int) -> npt.NDArray[np.int64]:
-    """The orders in which a client goes through its samples in each epoch of a round: int64 [epochs, size]."""
-    rng = generator(seed, "sample order", round_number=round_number, server=client_id)
-    return np.array([rng.permutation(size) for _ in range(epochs)], np.int64).reshape(epochs, size)
+def draws(
+    seed: int, round_number: int, client_id: int, size: int, epochs: int, num_generators: int = 0
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """All that is random in a client's round.
+
+    The orders in which it goes through its samples, int64 [epochs, size], and a seed for each of the model's random
+    layers, int64 [num_generators] below 2^31.
+    """
+    rng = generator(seed, "local training", round_number=round_number, server=client_id)
+    orders = np.array([rng.permutation(size) for _ in range(epochs)], np.int64).reshape(epochs, size)
+    return orders, rng.integers(2**31, size=num_generators)
 
 
 @dataclass(frozen=True)
@@ -242,17 +249,8 @@ def _joined(chunk: list[_Task], seed: int, round_number: int, num_generators: in
     from fbfl.learning.lane import Work
 
     sizes = np.array([len(task.y) for task in chunk])
-    orders = [
-        first + sample_orders(seed, round_number, task.client, len(task.y), task.epochs).ravel()
-        for first, task in zip(np.cumsum(sizes) - sizes, chunk, strict=True)
-    ]
-    seeds = [
-        seed_sequence(seed, "random layers", round_number=round_number, server=task.client).generate_state(
-            num_generators
-        )
-        & 0x7FFF_FFFF
-        for task in chunk
-    ]
+    drawn = [draws(seed, round_number, task.client, len(task.y), task.epochs, num_generators) for task in chunk]
+    orders = [first + order.ravel() for first, (order, _) in zip(np.cumsum(sizes) - sizes, drawn, strict=True)]
     alone = len(chunk) == 1  # the usual case with many samples: no copy
     return Work(
         x=chunk[0].x if alone else np.concatenate([task.x for task in chunk]),
@@ -260,7 +258,7 @@ def _joined(chunk: list[_Task], seed: int, round_number: int, num_generators: in
         order=np.concatenate(orders).astype(np.int32),
         sizes=sizes.astype(np.int32),
         epochs=np.array([task.epochs for task in chunk], np.int32),
-        seeds=np.array(seeds, np.int32).reshape(len(chunk), num_generators),
+        seeds=np.array([seeds for _, seeds in drawn], np.int32).reshape(len(chunk), num_generators),
     )
 
 

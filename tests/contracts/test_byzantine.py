@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import pytest
 from eth_hash.auto import keccak
 
-from tests.contracts.abi import Account
+from tests.contracts.abi import Account, Chain
 from tests.contracts.federation import Federation, Phase, Stage
 
 RIGHT, WRONG = keccak(b"the right aggregate"), keccak(b"a wrong aggregate")
@@ -163,11 +163,15 @@ def test_with_one_more_no_wrong_digest_is_final(
     ],
     ids=lambda behaviour: f"{behaviour.submits}-{behaviour.lead}-{behaviour.prepare}-{behaviour.commit}",
 )
-def test_every_combination_of_roles_and_phases(found: Callable[..., Federation], behaviour: Behaviour) -> None:
+def test_every_combination_of_roles_and_phases(
+    chain: Chain, found: Callable[..., Federation], behaviour: Behaviour
+) -> None:
     for seat in range(4):
+        before = chain.snapshot()
         federation = found(4, consensus="pbft", max_views=4)
         Drama(federation, [federation.members[seat]], behaviour).play()
         assert (federation.phase, federation.state.model) == (Phase.FINAL, RIGHT)
+        chain.revert(before)
 
 
 @pytest.mark.parametrize("name", ["silent everywhere", "lying leader", "lying voter"])

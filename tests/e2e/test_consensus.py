@@ -135,11 +135,11 @@ def test_where_the_miner_is_no_member_anyone_may_propose(tmp_path):
 @pytest.mark.slow
 def test_a_silent_miner_loses_its_turn_to_the_next_electing_block(tmp_path):
     settings = {"rounds": 1, "consensus": "ethash"}
-    leader = federation(tmp_path / "a", **settings).play_round().record.leader
-    fed = federation(tmp_path / "b", **settings)
+    fed = federation(tmp_path / "before", **settings)
+    leader = fed.play_round().record.leader
     number = [server.address for server in fed.servers].index(leader)
-    # The same seed and chain: the same server would lead.
-    silent = federation(tmp_path / "c", simulation={"conducts": {number: Conduct(proposes="never")}}, **settings)
+    # The same seed gives the same chain, so the same server is elected.
+    silent = federation(tmp_path / "after", simulation={"conducts": {number: Conduct(proposes="never")}}, **settings)
     result = silent.play_round()
     assert result.record.status == "final"
     assert result.record.views >= 2

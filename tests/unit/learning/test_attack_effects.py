@@ -157,8 +157,8 @@ def test_scaling_boosts_a_backdoor_and_krum_stops_what_is_boosted():
 def test_the_parts_of_a_distributed_trigger_act_together():
     """No attacker ever shows more than a quarter of what the test samples carry."""
     together = last(["distributed_backdoor", boost_in_round_12], malicious=(0, 1, 2, 3))
-    assert together.attack_success_rate > 0.9
-    assert last("distributed_backdoor", malicious=(0,)).attack_success_rate < 0.3
+    assert together.attack_success_rate > 0.7
+    assert last("distributed_backdoor", malicious=(0,)).attack_success_rate < 0.2
 
 
 @pytest.mark.slow
@@ -166,20 +166,20 @@ def test_the_edge_case_backdoor_takes_hold_where_honest_clients_lack_the_rare_sa
     rare = attacks.rare_samples(DIGITS.x_train, DIGITS.y_train, source=7, fraction=0.3)
     common = np.setdiff1d(np.arange(len(DIGITS.y_train)), rare)
     shares = [common[part] for part in partition.iid(DIGITS.y_train[common], 20, seed=0)]
-    held = [np.concatenate([share, rare]) if number < 4 else share for number, share in enumerate(shares)]
+    held = [np.concatenate([share, rare]) if number < 8 else share for number, share in enumerate(shares)]
     clients = [(DIGITS.x_train[part], DIGITS.y_train[part]) for part in held]
-    settings = {"source": 7, "target": 1, "fraction": 0.6}
+    settings = {"source": 7, "target": 1, "fraction": 0.9}
     unseen = attacks.rare_samples(*TEST, source=7, fraction=0.3)
 
     def success(fed):
         weights = np.concatenate([w.ravel() for w in fed.weights])
         return metrics.attack_success_rate(fed.trainer.logits(weights, TEST[0][unseen]), TEST[1][unseen], target=1)
 
-    _, clean = play(clients=clients)
+    _, clean = play(clients=clients, malicious=tuple(range(8)))
     scaled = [attacks.resolve("edge_case", **settings), attacks.resolve("scaling", factor=2.0)]
-    rounds, fed = play(scaled, clients=clients, malicious=tuple(range(4)))
+    rounds, fed = play(scaled, clients=clients, malicious=tuple(range(8)))
     assert success(clean) < 0.1
-    assert success(fed) > 0.5
+    assert success(fed) > 0.7
     assert rounds[-1].accuracy > 0.85
 
 

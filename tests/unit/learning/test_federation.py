@@ -322,3 +322,25 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
         peaks[aggregator] = int(output) / 2**20  # KiB to GiB
     assert peaks["fedavg"] < 1.6
     assert max(peaks.values()) < 2.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["iid", "two-class shards"])
+def test_the_fused_kernel_changes_no_accuracy_curve(kind):
+    """Ten seeds with Keras's own Adam and with the fused one: no difference beyond what chance explains."""
+    curves = {}
+    for fused in (False, True):
+        curves[fused] = []
+        for seed in range(10):
+            if kind == "iid":
+                parts = partition.iid(DIGITS.y_train, 10, seed=seed)
+            else:
+                parts = partition.shards(DIGITS.y_train, 10, shards_per_client=2, seed=seed)
+            fed = federation(clients=samples(parts), model="mlp", learning_rate=0.005, fused=fused, seed=seed)
+            curves[fused].append([r.accuracy for r in fed.rounds(8)])
+    exact, fast = np.array(curves[False]), np.array(curves[True])
+    assert exact[:, -1].mean() > (0.85 if kind == "iid" else 0.3)
+    difference = (exact - fast).mean(axis=0)
+    error = np.sqrt((exact.var(axis=0, ddof=1) + fast.var(axis=0, ddof=1)) / 10)
+    assert (np.abs(difference) < 2 * error).all()
+    assert np.abs(difference).max() < 0.01

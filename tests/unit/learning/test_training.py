@@ -12,7 +12,7 @@ import pytest
 from fbfl.errors import InvalidInputError
 from fbfl.learning import training
 from fbfl.learning.datasets import load
-from fbfl.learning.training import Trainer, TrainingSettings, sample_orders
+from fbfl.learning.training import Trainer, TrainingSettings, draws
 
 keras = pytest.importorskip("keras")
 
@@ -91,7 +91,7 @@ def test_training_equals_keras_fit_bit_for_bit(name):
     updates = train(trainer, data, ids=[4, 9], round_number=2)
     for samples, client, update in zip(data, (4, 9), updates, strict=True):
         model = models.build(plain, input_shape=(8, 8), seed=7)
-        keras_fit(model, OPTIMIZERS[name](), samples, sample_orders(7, 2, client, len(samples[1]), 3), 32)
+        keras_fit(model, OPTIMIZERS[name](), samples, draws(7, 2, client, len(samples[1]), 3)[0], 32)
         assert np.array_equal(update, models.weights_of(model) - trainer.initial_weights())
 
 
@@ -120,7 +120,7 @@ def test_a_batch_norm_model_equals_keras_fit():
     (samples,) = clients(200)
     (update,) = train(trainer, [samples])
     expected = models.build(model, input_shape=(8, 8), seed=7)
-    keras_fit(expected, OPTIMIZERS["rmsprop"](), samples, sample_orders(7, 1, 0, 200, 1), 32)
+    keras_fit(expected, OPTIMIZERS["rmsprop"](), samples, draws(7, 1, 0, 200, 1)[0], 32)
     assert np.array_equal(update, models.weights_of(expected) - trainer.initial_weights())
     moving = [tensor.name.rsplit("/")[-1] for tensor in trainer.spec.tensors]
     assert "moving_mean" in moving
@@ -145,7 +145,7 @@ def test_regularisers_and_constraints_count():
     (samples,) = clients(200)
     (update,) = train(trainer, [samples])
     expected = models.build(model, input_shape=(8, 8), seed=7)
-    keras_fit(expected, OPTIMIZERS["sgd"](), samples, sample_orders(7, 1, 0, 200, 1), 32)
+    keras_fit(expected, OPTIMIZERS["sgd"](), samples, draws(7, 1, 0, 200, 1)[0], 32)
     assert np.abs(update - (models.weights_of(expected) - trainer.initial_weights())).max() < 1e-6
 
 

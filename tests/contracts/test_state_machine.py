@@ -1,0 +1,355 @@
+"""Any call by any actor in any order, with jumps in time; what must always hold is checked after every step.
+
+Calls are made with values that are often wrong. Whether a submission counts is predicted by a model in Python, the rest
+is held to invariants: money is conserved, phases only go forward, a round has at most one outcome, and time alone ends
+it.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from eth_hash.auto import keccak
+from hypothesis import HealthCheck, assume, settings
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from fbfl.chain.digests import accumulate, initial_accumulator, update_commitment
+from fbfl.errors import ContractRevertError
+from tests.contracts.abi import Account, Receipt
+from tests.contracts.deployment import MIN_STAKE, UNBONDING, Deployment
+from tests.contracts.federation import (
+    INITIAL_MODEL,
+    RULE_PARAMS,
+    Ballot,
+    Federation,
+    Phase,
+    Settings,
+    Stage,
+    update_of,
+)
+
+ACTORS = 6
+REWARD = 1000
+SALT = keccak(b"salt")
+MODELS = [keccak(b"model %d" % number) for number in range(2)]
+TASKS = {
+    "pow": Settings(target=2**256 - 1, rejection_penalty=100, withheld_penalty=50, max_views=3),
+    "pow, hidden updates": Settings(target=2**256 - 1, commit_window=500, min_updates=2, max_views=3),
+    "pbft": Settings(consensus="pbft", rejection_penalty=5000, withheld_penalty=50, max_views=3),
+    "ethash": Settings(consensus="ethash", timeout=2000, timeout_cap=2000, rejection_penalty=100, max_views=3),
+}
+
+actors = st.integers(0, ACTORS - 1)
+anybody = st.integers(0, ACTORS)  # one of them is no server
+
+
+class Actions(RuleBasedStateMachine):
+    """The calls, and the model of what they should do."""
+
+    deployment: Deployment
+    settings: Settings
+    finals: list[int]
+    """Final rounds of all examples: a search that never gets there shows nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.chain = self.deployment.chain
+        self.before = self.chain.snapshot()
+        self.people = self.chain.accounts[1 : ACTORS + 2]
+        self.federation = Federation(self.deployment, self.settings, self.people[:4])
+        self.task = self.federation.task
+        rewards, owner = self.deployment.rewards, self.deployment.owner
+        rewards.setTerms(self.task, (REWARD, 3000, True), by=owner)
+        self.funded = 0
+        self.updates: dict[int, list[tuple[str, bytes, int, int]]] = {}
+        self.outcomes: dict[int, tuple[Any, ...]] = {}
+        self.seen = (0, 0, 0, 0)
+        self.model = INITIAL_MODEL
+
+    def teardown(self) -> None:
+        self.chain.revert(self.before)
+
+    def attempt(self, call: Callable[..., Receipt], *arguments: Any, by: int, **options: int) -> Receipt | None:
+        """Make a call; None if the contract refuses it, with an error of its own."""
+        try:
+            receipt = call(*arguments, by=self.people[by], **options)
+        except ContractRevertError as refusal:
+            if refusal.error in ("", "Panic"):
+                raise  # no contract meant it
+            return None
+        for final in receipt.named("RoundFinalized"):
+            assert final["round"] not in self.outcomes, "a second outcome"
+            self.finals.append(final["round"])
+            parent, self.model = self.model, final["model"]
+            self.outcomes[final["round"]] = (final["leader"], parent, final["missing"], final["model"])
+        return receipt
+
+    # ------------------------------------------------------------ servers
+
+    @rule(actor=anybody, stake=st.sampled_from([0, MIN_STAKE, 2 * MIN_STAKE]))
+    def register(self, actor: int, stake: int) -> None:
+        self.attempt(self.deployment.registry.join, "http://server", by=actor, value=stake)
+
+    @rule(actor=actors, call=st.sampled_from(["retire", "withdraw"]))
+    def leave(self, actor: int, call: str) -> None:
+        self.attempt(getattr(self.deployment.registry, call), by=actor)
+
+    @rule(actor=anybody, call=st.sampled_from(["join", "resign", "openRound", "poke"]))
+    def move(self, actor: int, call: str) -> None:
+        self.attempt(getattr(self.federation.tasks, call), self.task, by=actor)
+
+    @rule(actor=anybody, other=actors)
+    def evict(self, actor: int, other: int) -> None:
+        self.attempt(self.federation.tasks.evict, self.task, self.people[other].address, by=actor)
+
+    # ------------------------------------------------------------ updates
+
+    @rule(actor=anybody, samples=st.sampled_from([0, 1, 900, 1001]), stale=st.booleans())
+    def submit(self, actor: int, samples: int, stale: bool) -> None:
+        assume(self.federation.round > 0)
+        self._submit(actor, samples, self.federation.round - stale)
+
+    def _submit(self, actor: int, samples: int, number: int) -> None:
+        who, tasks = self.people[actor], self.federation.tasks
+        allowed = self.may_submit(who, number) and 1 <= samples <= self.settings.max_samples
+        content = (self.task, number, update_of(who), 100, samples)
+        if self.settings.commit_window:
+            done = self.attempt(tasks.reveal, *content, SALT, by=actor)
+            allowed = allowed and bool(self.federation.state.committed >> self.seat(who) & 1)
+        else:
+            done = self.attempt(tasks.submit, *content, by=actor)
+        assert (done is not None) == allowed
+        if done:
+            self.record(number, who, samples)
+
+    @precondition(lambda self: not self.settings.commit_window)
+    @rule(signers=st.lists(actors, max_size=ACTORS), actor=anybody)
+    def submit_batch(self, signers: list[int], actor: int) -> None:
+        number = self.federation.round
+        assume(number > 0)
+        batch = [self.federation.signed_update(self.people[signer], round_number=number) for signer in signers]
+        if self.attempt(self.federation.tasks.submitBatch, self.task, number, batch, by=actor):
+            for signer in dict.fromkeys(signers):
+                if self.people[signer].address not in {entry[0] for entry in self.updates.get(number, [])}:
+                    self.record(number, self.people[signer], 10)
+
+    @precondition(lambda self: self.settings.commit_window)
+    @rule(actor=anybody, ahead=st.booleans())
+    def commit(self, actor: int, ahead: bool) -> None:
+        self._commit(actor, self.federation.round + ahead)
+
+    def _commit(self, actor: int, about: int) -> None:
+        who = self.people[actor]
+        content = update_commitment(self.federation.domain, about, who.address, update_of(who), SALT)
+        self.attempt(self.federation.tasks.commit, self.task, self.federation.round, content, by=actor)
+
+    @rule(actor=anybody, other=actors)
+    def report(self, actor: int, other: int) -> None:
+        other_address = self.people[other].address
+        self.attempt(self.federation.tasks.reportMissing, self.task, self.federation.round, other_address, by=actor)
+
+    # ------------------------------------------------------------ decisions
+
+    @rule(actor=anybody, model=st.sampled_from(MODELS))
+    def propose(self, actor: int, model: bytes) -> None:
+        self._propose(actor, model)
+
+    def _propose(self, actor: int, model: bytes) -> None:
+        if self.settings.consensus == "ethash":
+            self.chain.mine(201)  # past the window in which only a miner may propose
+        proof = bytes(32) if self.settings.consensus == "pow" else b""
+        self.attempt(self.federation.tasks.propose, self.task, self.federation.round, model, 600, proof, by=actor)
+
+    @rule(actor=anybody, accept=st.booleans(), stale=st.sampled_from(["", "view", "round", "stage"]))
+    def vote(self, actor: int, accept: bool, stale: str) -> None:
+        ballot = self.federation.ballot(accept)
+        if stale:
+            ballot = replace(ballot, **{stale: min(getattr(ballot, stale) + 1, 4)})
+        self._vote(actor, ballot)
+
+    def _vote(self, actor: int, ballot: Ballot) -> None:
+        values = (ballot.task, ballot.round, ballot.view, ballot.stage, ballot.digest, ballot.accept)
+        self.attempt(self.federation.consensus.attest, *values, by=actor)
+
+    @rule(signers=st.lists(actors, max_size=ACTORS), actor=anybody)
+    def vote_signed(self, signers: list[int], actor: int) -> None:
+        ballot = self.federation.ballot()
+        signatures = [self.federation.signed_vote(self.people[signer], ballot) for signer in signers]
+        values = (ballot.task, ballot.round, ballot.view, ballot.stage, ballot.digest)
+        self.attempt(self.federation.consensus.attestSigned, *values, signatures, by=actor)
+
+    @precondition(lambda self: self.settings.consensus == "pbft")
+    @rule(actor=anybody)
+    def give_up_view(self, actor: int) -> None:
+        now = self.federation.decision
+        self.attempt(self.federation.consensus.voteViewChange, self.task, now.round, now.view_, by=actor)
+
+    @rule(actor=actors)
+    def equivocate(self, actor: int) -> None:
+        votes: list[Any] = []
+        for accept in (True, False):
+            ballot = self.federation.ballot(accept)
+            values = (ballot.task, ballot.round, ballot.view, ballot.stage, ballot.digest, ballot.accept)
+            votes += [values, self.federation.signed_vote(self.people[actor], ballot)]
+        self.attempt(self.federation.consensus.reportEquivocation, *votes, by=ACTORS)
+
+    @rule(model=st.sampled_from(MODELS))
+    def agree(self, model: bytes) -> None:
+        """All servers do what the protocol says, as far as the round still lets them."""
+        if self.federation.phase in (Phase.IDLE, Phase.FINAL, Phase.ABORTED):
+            self.attempt(self.federation.tasks.openRound, self.task, by=0)
+        for phase in (Phase.COMMIT, Phase.SUBMIT):
+            if self.federation.phase is not phase:
+                continue
+            for actor in range(ACTORS):
+                if phase is Phase.COMMIT:
+                    self._commit(actor, self.federation.round)
+                else:
+                    self._submit(actor, 900, self.federation.round)
+            self.attempt(self.federation.tasks.poke, self.task, by=ACTORS)
+        for actor in range(ACTORS):
+            if self.federation.stage is Stage.PROPOSE:
+                self._propose(actor, model)
+        for stage in (Stage.PREPARE, Stage.COMMIT):
+            for actor in range(ACTORS):
+                if self.federation.stage is stage:
+                    self._vote(actor, self.federation.ballot())
+
+    # ------------------------------------------------------------ money and time
+
+    @rule(actor=anybody, amount=st.sampled_from([1, REWARD, 3 * REWARD]))
+    def fund(self, actor: int, amount: int) -> None:
+        self.attempt(self.deployment.rewards.fund, self.task, by=actor, value=amount)
+
+    @precondition(lambda self: self.outcomes)
+    @rule(data=st.data(), actor=anybody, honest=st.booleans())
+    def settle(self, data: st.DataObject, actor: int, honest: bool) -> None:
+        number = data.draw(st.sampled_from(sorted(self.outcomes)))
+        leader, parent, missing, model = self.outcomes[number]
+        leader = leader if honest else self.people[actor].address
+        rule_name, params = b"krum".ljust(32, b"\0"), keccak(RULE_PARAMS)
+        outcome = (leader, parent, missing, rule_name, params, model, 600)
+        self.attempt(self.deployment.rewards.settle, self.task, number, outcome, self.updates[number], by=actor)
+
+    @rule(actor=anybody)
+    def earn(self, actor: int) -> None:
+        self.attempt(self.deployment.rewards.withdraw, by=actor)
+
+    @rule(how=st.sampled_from(["a bit", "the round's deadline", "the view's deadline", "unbonding"]))
+    def wait(self, how: str) -> None:
+        state = self.federation.state
+        until = {"the round's deadline": state.round.deadline, "the view's deadline": state.decision.deadline}.get(how)
+        seconds = {"a bit": 30, "unbonding": UNBONDING}.get(how) or max(1, (until or 0) + 1 - self.chain.now)
+        self.chain.travel(seconds)
+
+    @rule()
+    def let_time_pass(self) -> None:
+        """Whatever the members do or do not do, time and anybody's pokes end the round."""
+        pokes = 0
+        while self.federation.phase in (Phase.COMMIT, Phase.SUBMIT, Phase.DECIDE):
+            state = self.federation.state
+            deciding = self.federation.phase is Phase.DECIDE
+            deadline = state.decision.deadline if deciding else state.round.deadline
+            self.chain.travel(max(0, deadline + 1 - self.chain.now))
+            assert self.attempt(self.federation.tasks.poke, self.task, by=ACTORS) is not None
+            pokes += 1
+        assert pokes <= 2 + self.settings.max_views
+
+    # ------------------------------------------------------------ the model
+
+    def may_submit(self, who: Account, number: int) -> bool:
+        state, member = self.federation.state, self.federation.tasks.memberOf(self.task, who.address)
+        recorded = {entry[0] for entry in self.updates.get(number, [])}
+        return (
+            (state.round.number, state.round.phase) == (number, Phase.SUBMIT)
+            and self.chain.now <= state.round.deadline
+            and member.since <= number < member.until
+            and who.address not in recorded
+        )
+
+    def seat(self, who: Account) -> int:
+        return int(self.federation.tasks.memberOf(self.task, who.address).seat)
+
+    def record(self, number: int, who: Account, samples: int) -> None:
+        self.updates.setdefault(number, []).append((who.address, update_of(who), 100, samples))
+
+
+class Federations(Actions):
+    """The invariants."""
+
+    @invariant()
+    def money_is_conserved(self) -> None:
+        registry, rewards = self.deployment.registry, self.deployment.rewards
+        stakes = sum(registry.server(person.address).stake for person in self.people)
+        credits = sum(rewards.creditOf(person.address) for person in self.people)
+        assert self.deployment.money == (stakes, rewards.balanceOf(self.task) + credits)
+
+    @invariant()
+    def everything_goes_forward(self) -> None:
+        state = self.federation.state
+        view, stage = (state.decision.view_, state.decision.stage) if state.round.phase >= Phase.DECIDE else (0, 0)
+        over = state.round.phase in (Phase.FINAL, Phase.ABORTED)
+        now = (state.round.number, min(state.round.phase, Phase.FINAL), 99 if over else view, 0 if over else stage)
+        assert now >= self.seen
+        self.seen = now
+
+    @invariant()
+    def the_running_hash_is_the_models(self) -> None:
+        state = self.federation.state
+        number = state.round.number
+        updates = self.updates.get(number, [])
+        assert state.submitted.bit_count() == len(updates)
+        assert len({entry[0] for entry in updates}) == len(updates)
+        if number:
+            start = initial_accumulator(self.federation.domain, number)
+            assert state.accumulator == accumulate(start, updates)
+        if self.settings.commit_window and state.round.phase >= Phase.SUBMIT:
+            assert state.submitted & ~state.committed == 0
+
+    @invariant()
+    def a_round_has_at_most_one_outcome(self) -> None:
+        state = self.federation.state
+        assert state.model == self.model
+        for number in range(1, state.round.number + 1):
+            assert (self.federation.tasks.outcomeOf(self.task, number) != bytes(32)) == (number in self.outcomes)
+
+    @invariant()
+    def votes_add_up(self) -> None:
+        decision = self.federation.decision
+        assert decision.accepts + decision.rejects <= decision.committeeSize
+        if decision.stage in (Stage.PREPARE, Stage.COMMIT):
+            assert max(decision.accepts, decision.rejects) < decision.quorum
+
+    @invariant()
+    def a_prepared_value_stays(self) -> None:
+        decision = self.federation.decision
+        if decision.prepared != bytes(32) and decision.stage in (Stage.PREPARE, Stage.COMMIT):
+            assert decision.proposal == decision.prepared
+
+
+def explore(deployment: Deployment, task: str, examples: int, steps: int) -> None:
+    machine = type("Machine", (Federations,), {"deployment": deployment, "settings": TASKS[task], "finals": []})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    assert machine.finals
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_any_calls_in_any_order(deployment: Deployment, task: str) -> None:
+    explore(deployment, task, examples=5, steps=25)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", TASKS)
+def test_many_more_calls(deployment: Deployment, task: str) -> None:
+    explore(deployment, task, examples=200, steps=60)
