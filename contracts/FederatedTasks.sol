@@ -488,7 +488,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
             keccak256(abi.encode(UPDATE_TYPEHASH, task, number, update.digest, update.size, update.samples));
         bytes32 hash = MessageHashUtils.toTypedDataHash(domain, content);
         address server = CompactSignature.signerOf(hash, update.r, update.vs);
-        return RecordedUpdate(server, update.digest, update.size, update.samples);
+        return RecordedUpdate({server: server, digest: update.digest, size: update.size, samples: update.samples});
     }
 
     function _accumulate(bytes32 accumulator, address server, bytes32 digest, uint32 size, uint32 samples)

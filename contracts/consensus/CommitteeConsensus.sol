@@ -185,7 +185,8 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
         bytes32[2][] calldata signatures
     ) public {
         Decision memory decision = _voting(task, round, view_, stage);
-        bytes32 hash = _hashOf(Vote(task, round, view_, stage, digest, true));
+        bytes32 hash =
+            _hashOf(Vote({task: task, round: round, view_: view_, stage: stage, valueDigest: digest, accept: true}));
         (, uint256 before) = _ballotOf(task, digest);
         uint256 votes = _count(task, round, hash, signatures, before);
         _ballots[task][digest].votes = votes;

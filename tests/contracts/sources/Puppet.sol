@@ -32,7 +32,7 @@ contract Puppet {
     }
 
     function whenPaid(address target, bytes calldata data) external {
-        _whenPaid = Call(target, data);
+        _whenPaid = Call({target: target, data: data});
     }
 
     function refuseMoney() external {

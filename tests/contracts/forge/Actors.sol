@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.28;
+
+import {FederatedTasks} from "contracts/FederatedTasks.sol";
+import {MECRegistry} from "contracts/MECRegistry.sol";
+import {RewardPool} from "contracts/RewardPool.sol";
+import {IConsensus} from "contracts/interfaces/IConsensus.sol";
+import {IFederatedTasks} from "contracts/interfaces/IFederatedTasks.sol";
+import {IRewardPool} from "contracts/interfaces/IRewardPool.sol";
+import {PbftCommittee} from "contracts/consensus/PbftCommittee.sol";
+import {VM} from "./ICheats.sol";
+
+/// @notice Does what forge's fuzzer says, in the name of some servers, and remembers what must have come of it.
+contract Actors {
+    uint256 public constant COUNT = 5;
+    uint256 public constant STAKE = 1 ether;
+
+    MECRegistry public immutable registry;
+    FederatedTasks public immutable tasks;
+    RewardPool public immutable rewards;
+    IConsensus public immutable consensus;
+    uint256 public immutable task;
+
+    /// @notice What the running hash of the current round must be, and over how many updates it goes.
+    bytes32 public accumulator;
+    uint256 public updates;
+    /// @notice What the current model must be.
+    bytes32 public model;
+    /// @notice Final rounds.
+    uint256 public finals;
+    /// @notice Something went back, was final twice, or did not end by itself: what it was.
+    string public fault;
+
+    uint256[] private _keys;
+    uint256 private _progress;
+    mapping(uint256 round => IRewardPool.Update[]) private _updates;
+    mapping(uint256 round => IRewardPool.Outcome) private _results;
+
+    /// @dev Checks, after every call, what only a comparison with before can show.
+    modifier watched() {
+        _;
+        IFederatedTasks.State memory state = tasks.stateOf(task);
+        bool over =
+            state.round.phase == IFederatedTasks.Phase.Final || state.round.phase == IFederatedTasks.Phase.Aborted;
+        bool deciding = state.round.phase == IFederatedTasks.Phase.Decide;
+        uint256 progress =
+            uint256(state.round.number) << 64 | uint256(over ? IFederatedTasks.Phase.Final : state.round.phase) << 32;
+        if (deciding) progress |= uint256(state.decision.view_) << 8 | uint256(state.decision.stage);
+        if (progress < _progress) fault = "went back";
+        _progress = progress;
+        if (state.round.phase == IFederatedTasks.Phase.Final && state.model != model) {
+            if (_results[state.round.number].leader != address(0)) fault = "a second outcome";
+            _results[state.round.number] = IRewardPool.Outcome({
+                leader: state.proposal.proposer,
+                parent: model,
+                missing: state.proposal.missing,
+                rule: "rule",
+                ruleParamsHash: keccak256("{}"),
+                model: state.model,
+                modelSize: state.modelSize
+            });
+            model = state.model;
+            ++finals;
+        }
+    }
+
+    constructor(
+        MECRegistry registry_,
+        FederatedTasks tasks_,
+        RewardPool rewards_,
+        IConsensus consensus_,
+        bytes memory params,
+        bytes32 firstModel
+    ) {
+        registry = registry_;
+        tasks = tasks_;
+        rewards = rewards_;
+        consensus = consensus_;
+        model = firstModel;
+        task = tasks_.createTask(
+            IFederatedTasks.TaskSettings({
+                consensus: consensus_,
+                rule: "rule",
+                ruleParams: "{}",
+                definition: "",
+                model: firstModel,
+                modelSize: 1,
+                maxPayload: 1000,
+                maxSamples: 1000,
+                minUpdates: 1,
+                maxRounds: 0,
+                commitWindow: 0,
+                submitWindow: 1000,
+                withheldPenalty: 100,
+                consensusParams: params
+            })
+        );
+        rewards_.setTerms(task, IRewardPool.Terms({perRound: 1000, leaderShare: 2500, bySamples: true}));
+        for (uint256 i = 0; i < COUNT; ++i) {
+            _keys.push(uint256(keccak256(abi.encode("actor", i))));
+            address actor = server(i);
+            VM.deal(actor, 100 ether);
+            VM.prank(actor);
+            registry_.join{value: 2 * STAKE}("");
+            VM.prank(actor);
+            tasks_.join(task);
+        }
+    }
+
+    // ---------------------------------------------------------------- servers
+
+    function register(uint256 who) external watched {
+        VM.prank(server(who));
+        registry.join{value: STAKE}("");
+    }
+
+    function retire(uint256 who) external watched {
+        VM.prank(server(who));
+        registry.retire();
+    }
+
+    function takeStakeBack(uint256 who) external watched {
+        VM.prank(server(who));
+        registry.withdraw();
+    }
+
+    function sit(uint256 who) external watched {
+        VM.prank(server(who));
+        tasks.join(task);
+    }
+
+    function resign(uint256 who) external watched {
+        VM.prank(server(who));
+        tasks.resign(task);
+    }
+
+    function evict(uint256 who) external watched {
+        tasks.evict(task, server(who));
+    }
+
+    // ---------------------------------------------------------------- rounds
+
+    function open() public watched {
+        uint32 number = tasks.openRound(task);
+        accumulator = keccak256(abi.encode(block.chainid, address(tasks), task, number));
+        updates = 0;
+    }
+
+    function submit(uint256 who, bytes32 digest, uint32 samples) public watched {
+        uint32 number = tasks.stateOf(task).round.number;
+        samples = samples % 1002; // sometimes one too few or too many
+        VM.prank(server(who));
+        tasks.submit(task, number, digest, 10, samples);
+        accumulator = keccak256(abi.encode(accumulator, server(who), digest, uint32(10), samples));
+        ++updates;
+        _updates[number].push(IRewardPool.Update({server: server(who), digest: digest, size: 10, samples: samples}));
+    }
+
+    function reportMissing(uint256 who, uint256 whose) external watched {
+        uint32 number = tasks.stateOf(task).round.number;
+        VM.prank(server(who));
+        tasks.reportMissing(task, number, server(whose));
+    }
+
+    function poke() public watched {
+        tasks.poke(task);
+    }
+
+    function propose(uint256 who, bytes32 newModel) public watched {
+        uint32 number = tasks.stateOf(task).round.number;
+        VM.prank(server(who));
+        tasks.propose(task, number, newModel, 1, abi.encode(uint256(0)));
+    }
+
+    function vote(uint256 who, bool accept, uint8 wrong) public watched {
+        IConsensus.Status memory now_ = consensus.status(task);
+        uint16 view_ = wrong % 8 == 1 ? now_.view_ + 1 : now_.view_;
+        uint32 round = wrong % 8 == 2 ? now_.round + 1 : now_.round;
+        bytes32 digest = wrong % 8 == 3 ? bytes32(uint256(wrong)) : now_.proposal;
+        VM.prank(server(who));
+        consensus.attest(task, round, view_, now_.stage, digest, accept);
+    }
+
+    function voteSigned(uint256 first, uint256 count) external watched {
+        IConsensus.Status memory now_ = consensus.status(task);
+        bytes32[2][] memory signatures = new bytes32[2][](count % (COUNT + 1));
+        for (uint256 i = 0; i < signatures.length; ++i) {
+            signatures[i] = _sign(
+                first % COUNT + i, IConsensus.Vote(task, now_.round, now_.view_, now_.stage, now_.proposal, true)
+            );
+        }
+        consensus.attestSigned(task, now_.round, now_.view_, now_.stage, now_.proposal, signatures);
+    }
+
+    function equivocate(uint256 who, bytes32 other) external watched {
+        IConsensus.Status memory now_ = consensus.status(task);
+        IConsensus.Vote memory one = IConsensus.Vote(task, now_.round, now_.view_, now_.stage, now_.proposal, true);
+        IConsensus.Vote memory two = IConsensus.Vote(task, now_.round, now_.view_, now_.stage, other, true);
+        consensus.reportEquivocation(one, _sign(who, one), two, _sign(who, two));
+    }
+
+    function giveUpView(uint256 who) external watched {
+        IConsensus.Status memory now_ = consensus.status(task);
+        VM.prank(server(who));
+        PbftCommittee(address(consensus)).voteViewChange(task, now_.round, now_.view_);
+    }
+
+    /// @notice A round up to the decision, with the updates of all that may.
+    function collect(bytes32 digest) public {
+        open();
+        for (uint256 i = 0; i < COUNT; ++i) {
+            if (_sits(i)) submit(i, digest, 1);
+        }
+        poke();
+        VM.roll(block.number + 202); // past the window in which only a miner may propose
+    }
+
+    /// @notice What the protocol has the committee do next, as far as that lets it.
+    function agree(bytes32 newModel) public {
+        address leader = consensus.status(task).leader;
+        for (uint256 i = 0; i < COUNT; ++i) {
+            bool mayPropose = leader == address(0) ? _sits(i) : leader == server(i);
+            if (mayPropose && consensus.status(task).stage == IConsensus.Stage.Propose) propose(i, newModel);
+        }
+        for (uint256 stage = 0; stage < 2; ++stage) {
+            for (uint256 i = 0; i < COUNT; ++i) {
+                IConsensus.Status memory now_ = consensus.status(task);
+                bool voted = stage == 0 && now_.proposer == server(i);
+                bool open_ = now_.stage == (stage == 0 ? IConsensus.Stage.Prepare : IConsensus.Stage.Commit);
+                if (open_ && !voted && _sits(i)) vote(i, true, 0);
+            }
+        }
+    }
+
+    // ---------------------------------------------------------------- money and time
+
+    function fund(uint96 amount) external watched {
+        VM.deal(address(this), amount);
+        rewards.fund{value: amount}(task);
+    }
+
+    function settle(uint32 round) external watched {
+        round = round % (tasks.stateOf(task).round.number + 1);
+        rewards.settle(task, round, _results[round], _updates[round]);
+    }
+
+    function earn(uint256 who) external watched {
+        VM.prank(server(who));
+        rewards.withdraw();
+    }
+
+    function wait(uint16 seconds_) external watched {
+        VM.warp(block.timestamp + seconds_);
+        VM.roll(block.number + seconds_ / 12);
+    }
+
+    /// @notice Time and anybody's pokes end every round.
+    function expire() external {
+        for (uint256 pokes = 0; pokes < 20; ++pokes) {
+            IFederatedTasks.State memory state = tasks.stateOf(task);
+            bool deciding = state.round.phase == IFederatedTasks.Phase.Decide;
+            if (!deciding && state.round.phase != IFederatedTasks.Phase.Submit) return;
+            VM.warp((deciding ? state.decision.deadline : state.round.deadline) + 1);
+            poke();
+        }
+        fault = "did not end by itself";
+    }
+
+    // ---------------------------------------------------------------- queries
+
+    function server(uint256 who) public view returns (address) {
+        return VM.addr(_keys[who % COUNT]);
+    }
+
+    function _sits(uint256 who) private view returns (bool) {
+        IFederatedTasks.Member memory member = tasks.memberOf(task, server(who));
+        uint32 number = tasks.stateOf(task).round.number;
+        return member.since <= number && number < member.until;
+    }
+
+    function _sign(uint256 who, IConsensus.Vote memory vote_) private view returns (bytes32[2] memory) {
+        bytes32 domain = keccak256(
+            abi.encode(
+                keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"),
+                keccak256("fbfl"),
+                keccak256("1"),
+                block.chainid,
+                address(consensus)
+            )
+        );
+        bytes32 content = keccak256(
+            abi.encode(
+                keccak256("Vote(uint256 task,uint32 round,uint16 view,uint8 stage,bytes32 valueDigest,bool accept)"),
+                vote_.task,
+                vote_.round,
+                vote_.view_,
+                vote_.stage,
+                vote_.valueDigest,
+                vote_.accept
+            )
+        );
+        (uint8 v, bytes32 r, bytes32 s) =
+            VM.sign(_keys[who % COUNT], keccak256(abi.encodePacked(hex"1901", domain, content)));
+        return [r, bytes32(uint256(s) | (uint256(v) - 27) << 255)];
+    }
+}
