@@ -11,8 +11,13 @@ from tests.e2e.federations import federation
     [
         {},
         {"aggregator": "krum", "aggregator_args": {"num_byzantine": 1}, "attack": "label_flipping", "malicious": 1},
-        {"aggregator": "centered_clipping", "attack": "sign_flipping", "malicious": 1},
-        {"aggregator": "random_selection", "aggregator_args": {"seed": 3}, "partition": "shards"},
+        pytest.param(
+            {"aggregator": "centered_clipping", "attack": "sign_flipping", "malicious": 1}, marks=pytest.mark.slow
+        ),
+        pytest.param(
+            {"aggregator": "random_selection", "aggregator_args": {"seed": 3}, "partition": "shards"},
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=lambda settings: settings.get("aggregator", "fedavg"),
 )

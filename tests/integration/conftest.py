@@ -64,9 +64,14 @@ def start_network(state: Path, request: pytest.FixtureRequest) -> Iterator[Calla
 
 
 @pytest.fixture(params=NETWORKS)
-def w3(request: pytest.FixtureRequest, start_network: Callable[[str], list[NodeStatus]]) -> Web3:
-    """Each network in turn."""
-    return connect(start_network(request.param)[0].url)
+def w3(request: pytest.FixtureRequest, start_network: Callable[[str], list[NodeStatus]]) -> Iterator[Web3]:
+    """Each network in turn; of geth's nodes only the first mines, so that no block is replaced."""
+    first, *others = start_network(request.param)
+    for node in others:
+        nodes.ask(node.url, "miner_stop")
+    yield connect(first.url)
+    for node in others:
+        nodes.ask(node.url, "miner_start", 1)
 
 
 @pytest.fixture

@@ -137,7 +137,7 @@ class Follower:
 
     @property
     def values(self) -> list[int]:
-        return [event.args["value"] for event in self.events]
+        return [event.args["value"] for event in self.events if event.name == "Entered"]
 
 
 def header(block: BlockData) -> list[Any]:

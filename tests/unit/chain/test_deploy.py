@@ -9,10 +9,11 @@ from web3.exceptions import MismatchedABI
 from fbfl.chain.artifacts import load_artifact
 from fbfl.chain.deploy import deploy, read_addresses
 from fbfl.chain.embedded import EmbeddedChain
+from fbfl.chain.ethash import EthashNetwork
 from fbfl.chain.transactions import Sender
 from fbfl.errors import ChainError, ContractRevertError, InvalidInputError, StorageError
 
-NAMES = {"MECRegistry", "FederatedTasks", "RewardPool", "PowPuzzle", "PbftCommittee", "EthashElection"}
+NAMES = {"MECRegistry", "FederatedTasks", "RewardPool", "PowPuzzle", "PbftCommittee"}
 
 
 @pytest.fixture
@@ -103,3 +104,13 @@ def test_a_folder_that_cannot_be_written_is_said(chain: EmbeddedChain, sender: S
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match=r"file/.*\.json cannot be (read|written): Not a directory"):
         deploy(chain.w3, sender, tmp_path / "file")
+
+
+def test_the_election_by_miners_is_deployed_only_with_proof_of_work_or_as_a_mock(
+    chain: EmbeddedChain, sender: Sender
+) -> None:
+    assert "EthashElection" not in deploy(chain.w3, sender)
+    assert "EthashElection" in deploy(chain.w3, sender, mock_ethash=True)
+    network = EthashNetwork(nodes=1, accounts=2, difficulty=2)
+    node = network.nodes[0]
+    assert "EthashElection" in deploy(node.w3, Sender(node.w3, node.accounts[0]))

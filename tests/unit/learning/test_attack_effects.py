@@ -90,6 +90,7 @@ def test_a_backdoor_opens_on_fedavg_and_the_clean_task_survives():
     assert result.accuracy > honest().accuracy - 0.05
 
 
+@pytest.mark.slow
 def test_a_noisy_attacker_ruins_the_average_and_not_the_robust_rules():
     assert last("model_poisoning").accuracy < honest().accuracy - 0.2
     for rule in ("krum", "multi_krum", "trimmed_mean", "median"):
