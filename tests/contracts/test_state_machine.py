@@ -352,4 +352,4 @@ def test_any_calls_in_any_order(deployment: Deployment, task: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_many_more_calls(deployment: Deployment, task: str) -> None:
-    explore(deployment, task, examples=200, steps=60)
+    explore(deployment, task, examples=40, steps=60)
