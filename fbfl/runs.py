@@ -24,6 +24,7 @@ from fbfl.atomic import write_atomically
 from fbfl.chain.embedded import EmbeddedChain
 from fbfl.chain.export import ChainHead, ChainWriter, import_chain
 from fbfl.chain.ledger import Ledger, Task
+from fbfl.chain.live import Node
 from fbfl.errors import ChainImportError, InvalidInputError, StorageError
 from fbfl.learning.datasets import Dataset
 from fbfl.mec.plan import TaskPlan
@@ -75,11 +76,12 @@ class RunFolder:
         """The store of the run's payloads: `local` or `ipfs`."""
         return IpfsStore() if kind == "ipfs" else LocalStore(self.path / "payloads")
 
-    def attach(self, chain: EmbeddedChain, addresses: Mapping[str, str], task: int) -> None:
-        """Keep this chain, on which the contracts and the task are, from now on."""
+    def attach(self, node: Node, addresses: Mapping[str, str], task: int) -> None:
+        """Say where the contracts and the task are; a chain of this process is kept from now on."""
         self._write("deployment.json", _pretty({"addresses": dict(addresses), "task": task}))
-        self._writer = ChainWriter(self.path / "chain", chain)
-        self._writer.flush()
+        if isinstance(node, EmbeddedChain):
+            self._writer = ChainWriter(self.path / "chain", node)
+            self._writer.flush()
 
     def add_round(self, result: RoundResult) -> dict[str, Any]:
         """Keep a finished round: first the chain, then its line."""
@@ -98,8 +100,6 @@ class RunFolder:
         self, settings: RunSettings, dataset: Dataset, plan: TaskPlan, weights: Vector, seconds: float
     ) -> dict[str, Any]:
         """Write summary.json; returns its content."""
-        if self._writer is None:
-            raise StorageError(f"{self.path}: no chain was attached")
         last = self._metrics[-1]
         summary = {
             "dataset": dataset.name,
@@ -111,7 +111,7 @@ class RunFolder:
             "final_loss": last["loss"],
             "model_sha256": hashlib.sha256(encode(plan.spec, weights)).hexdigest(),
             "seconds": round(seconds, 3),
-            "chain": self._writer.flush().to_json(),
+            "chain": self._writer.flush().to_json() if self._writer else None,
             "versions": _versions(),
         }
         self._write("summary.json", _pretty(summary))

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from eth_account import Account
-from web3 import Web3
 
 from fbfl.chain.deploy import deploy
-from fbfl.chain.embedded import EmbeddedChain, start_chain
+from fbfl.chain.elections import PuzzleElection, Solver
+from fbfl.chain.embedded import start_chain
 from fbfl.chain.ethash import EthashNetwork
 from fbfl.chain.ledger import Ledger, Phase, Stage, Task
+from fbfl.chain.live import Node, accounts_of
 from fbfl.chain.participant import (
     CommitteeRules,
     Participant,
@@ -68,6 +68,8 @@ class RoundResult:
 class Simulation:
     """A federation that is set up and ready for its rounds.
 
+    `solver` makes what each server solves its puzzles with, where the consensus is `pow` (default: turns in this
+    process).
     `nodes` are the full nodes that the servers use in turn (default: one, or several of an ethash network). `beside` is
     another federation whose nodes, contracts and servers this one uses for a task of its own. `conducts` gives servers
     (by number) another conduct than the honest one; `stores` another store than the common one (a server with a broken
@@ -80,21 +82,23 @@ class Simulation:
         dataset: Dataset,
         store: Store,
         *,
-        nodes: Sequence[EmbeddedChain] | None = None,
+        nodes: Sequence[Node] | None = None,
         beside: "Simulation | None" = None,
         conducts: Mapping[int, Conduct] | None = None,
         stores: Mapping[int, Store] | None = None,
         rules: CommitteeRules | None = None,
+        solver: Callable[[], Solver] | None = None,
         lanes: int | None = None,
     ) -> None:
         self.settings = settings
         self.dataset = dataset
         self.store = store
-        self.nodes: Sequence[EmbeddedChain] = beside.nodes if beside else nodes or _start_nodes(settings)
+        self.nodes: Sequence[Node] = beside.nodes if beside else nodes or _start_nodes(settings)
         self.chain = self.nodes[0]
         self.trainer = _trainer(settings, dataset, lanes)
         self.plan = _plan(settings, self.trainer, dataset)
-        owner = Sender(self.chain.w3, self.chain.accounts[0])
+        accounts = accounts_of(self.nodes, settings.servers + 1)
+        owner = Sender(self.chain.w3, accounts[0])
         self.addresses: Mapping[str, str] = beside.addresses if beside else deploy(self.chain.w3, owner)
         ledgers = [Ledger(node.w3, self.addresses) for node in self.nodes]
         self.ledger = ledgers[0]
@@ -105,7 +109,7 @@ class Simulation:
         self._training = _JointTraining(self.trainer, [each.training_set() for each in samples], self._adversary)
         participants = [
             Participant(ledgers[number % len(ledgers)], Sender(self.nodes[number % len(ledgers)].w3, account))
-            for number, account in enumerate(self.chain.accounts[1 : settings.servers + 1])
+            for number, account in enumerate(accounts[1:])
         ]
         self.task = self._create_task(participants, rules or CommitteeRules(rejection_penalty=_PENALTY))
         liar = Conduct(proposes="wrong", votes="inverted")
@@ -121,10 +125,11 @@ class Simulation:
                 self._training.of(number),
                 samples[number],
                 conduct=conducts.get(number),
-                exchange=self._exchange(board, participant) if settings.signatures else None,
+                exchange=Exchange(board, participant, self.task, account) if settings.signatures else None,
+                election=self._puzzle(participant, solver) if solver else None,
                 salt_secret=number.to_bytes(4, "big"),
             )
-            for number, participant in enumerate(participants)
+            for number, (participant, account) in enumerate(zip(participants, accounts[1:], strict=True))
         ]
 
     @property
@@ -212,11 +217,12 @@ class Simulation:
         if deciding or done.bit_count() < expected.bit_count():
             deadline = state.decision.deadline if deciding else state.deadline
             self.chain.travel(max(1, deadline + 1 - state.now))
+            if self.ledger.state(self.task.id).now <= deadline:
+                return  # on a live network time cannot be made to pass
         self.owner.poke(self.task.id)
 
-    def _exchange(self, board: MemoryBoard, participant: Participant) -> Exchange:
-        key = self.chain.keys[Web3.to_checksum_address(participant.address)]
-        return Exchange(board, participant, self.task, Account.from_key(key.to_bytes()))
+    def _puzzle(self, participant: Participant, solver: Callable[[], Solver]) -> PuzzleElection:
+        return PuzzleElection(participant.ledger, self.task, participant.address, solver())
 
     def _create_task(self, servers: Sequence[Participant], rules: CommitteeRules) -> Task:
         for server in servers:
@@ -364,7 +370,7 @@ def _consensus_parameters(consensus: str, rules: CommitteeRules) -> bytes:
     return ethash_parameters(rules, confirmations=_CONFIRMATIONS, spacing=_SPACING)
 
 
-def _start_nodes(settings: RunSettings) -> Sequence[EmbeddedChain]:
+def _start_nodes(settings: RunSettings) -> Sequence[Node]:
     accounts = settings.servers + 1
     if settings.consensus != "ethash":
         return [start_chain(accounts)]

@@ -1,6 +1,7 @@
 """Real nodes for the tests: every kind started once for the session, on free ports, in a folder of the session."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,19 @@ def w3(request: pytest.FixtureRequest, start_network: Callable[[str], list[NodeS
 @pytest.fixture
 def geth_nodes(start_network: Callable[[str], list[NodeStatus]]) -> list[NodeStatus]:
     return start_network("geth")
+
+
+@pytest.fixture
+def wait_until_mined(geth_nodes: list[NodeStatus]) -> Callable[[int], None]:
+    """Waits until every geth node has this many blocks."""
+
+    def wait(blocks: int) -> None:
+        deadline = time.monotonic() + 120
+        while any(connect(node.url).eth.block_number < blocks for node in geth_nodes):
+            assert time.monotonic() < deadline, "the nodes do not mine"
+            time.sleep(0.5)
+
+    return wait
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,66 @@
+"""A running node as a simulation uses one: the same few operations as an embedded chain, where time is real."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+from web3 import Web3
+
+from fbfl.chain.accounts import development_account
+from fbfl.chain.embedded import EmbeddedChain
+from fbfl.chain.networks import connect
+from fbfl.errors import NodeUnavailableError
+
+_POLL = 0.2  # seconds
+_MOMENT = 1.0  # second
+
+
+class Node(Protocol):
+    """What the servers of a federation need of the network."""
+
+    @property
+    def w3(self) -> Web3:
+        """Speaks to the node."""
+
+    def mine(self) -> None:
+        """Let a block come."""
+
+    def travel(self, seconds: int) -> None:
+        """Let time pass."""
+
+
+@dataclass(frozen=True)
+class LiveNode:
+    """A node of a real network, which mines by itself; `timeout` is the most seconds between two blocks."""
+
+    w3: Web3
+    timeout: float = 120.0
+
+    def mine(self) -> None:
+        """Wait for the next block."""
+        before = self.w3.eth.block_number
+        deadline = time.monotonic() + self.timeout
+        while self.w3.eth.block_number <= before:
+            if time.monotonic() > deadline:
+                raise NodeUnavailableError(f"no block came within {self.timeout:g} s")
+            time.sleep(_POLL)
+
+    def travel(self, seconds: int) -> None:
+        """Wait a moment, not all of the time: it passes by itself, and others may act meanwhile."""
+        time.sleep(min(seconds, _MOMENT))
+
+
+def live_nodes(urls: Sequence[str]) -> list[LiveNode]:
+    """The nodes at these JSON-RPC URLs."""
+    return [LiveNode(connect(url)) for url in urls]
+
+
+def accounts_of(nodes: Sequence[Node], count: int) -> list[LocalAccount]:
+    """The first `count` funded accounts: those of the embedded chain, or those of every local development network."""
+    first = nodes[0]
+    if isinstance(first, EmbeddedChain):
+        return [Account.from_key(key.to_bytes()) for key in list(first.keys.values())[:count]]
+    return [development_account(index) for index in range(count)]
