@@ -188,7 +188,15 @@ def test_folders_and_files_that_cannot_be_used_are_refused(finished, tmp_path):
 def test_an_interrupted_run_can_be_read_up_to_its_last_round(tmp_path, ending):
     folder = tmp_path / "run"
     command = [sys.executable, "-m", "fbfl", "run", *SMALL, "--rounds", "200", "--output", str(folder)]
-    process = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        # What a shell starts in the background ignores Ctrl-C, and so would all that it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     try:
         deadline = time.monotonic() + 90
         while time.monotonic() < deadline and len(finished_rounds(folder)) < 2:

@@ -5,6 +5,7 @@ import pytest
 from fbfl.audit import audit
 from fbfl.chain.embedded import account_keys
 from fbfl.chain.ethash import EthashNetwork
+from fbfl.chain.pow import Miner
 from fbfl.mec.server import Conduct
 from tests.e2e.federations import federation
 
@@ -104,6 +105,20 @@ def test_two_tasks_run_on_the_same_contracts_and_servers_without_touching_each_o
         assert (one.record.consensus, other.record.consensus) == ("pow", "pbft")
     for fed in (first, second):
         assert audit(fed.ledger, fed.store, fed.task).passed
+
+
+@pytest.mark.slow
+def test_servers_that_mine_in_processes_of_their_own_stop_when_another_has_won(tmp_path):
+    miners = [Miner() for _ in range(4)]
+    try:
+        fed = federation(tmp_path, simulation={"solver": iter(miners).__next__})
+        for result in fed.rounds():
+            assert result.record.status == "final"
+        assert sum(miner.hashes for miner in miners) > 0
+        assert all(miner.solution() is None for miner in miners), "a search goes on although the round is over"
+    finally:
+        for miner in miners:
+            miner.close()
 
 
 @pytest.mark.slow
