@@ -43,8 +43,8 @@ class AuditReport:
 def audit(ledger: Ledger, store: Store, task: Task) -> AuditReport:
     """Audit all rounds of a task.
 
-    Of every round: the running hash over its updates, every payload, the digest that was voted on, the outcome that the
-    ledger keeps, and the new global model, recomputed from the payloads.
+    Of every round: the running hash over its updates, every payload, the digest that was voted on, the votes, the
+    outcome that the ledger keeps, the rewards, and the new global model, recomputed from the payloads.
     """
     plan = TaskPlan.of(task)
     findings: list[Finding] = []
@@ -69,6 +69,8 @@ def _audit_round(
     if record.parent_cid != parent.cid:
         yield Finding(number, None, f"starts from {record.parent_cid}, but the model before it is {parent.cid}")
     yield from _audit_digests(ledger, task, record, parent)
+    yield from _audit_votes(ledger, task, record)
+    yield from _audit_rewards(ledger, task, record)
 
     updates = [update for update in ledger.updates(task.id, number) if update.server not in record.missing]
     payloads = []
@@ -123,6 +125,44 @@ def _audit_digests(ledger: Ledger, task: Task, record: RoundRecord, parent: Refe
         kept = ledger.tasks.functions.outcomeOf(task.id, number).call()
         if digest != args["valueDigest"] or digests.outcome(digest, args["leader"]) != kept:
             yield Finding(number, record.leader, "the outcome on the ledger is not what the committee voted on")
+
+
+def _audit_votes(ledger: Ledger, task: Task, record: RoundRecord) -> Iterator[Finding]:
+    """A final round has a quorum of its committee for what became final, in the last stage of the last view."""
+    if record.status != "final":
+        return
+    size = len(ledger.seats(task.id, record.round))
+    quorum = (2 * size - 1) // 3 + 1 if task.consensus == "pbft" else size // 2 + 1
+    stage = "commit" if task.consensus == "pbft" else "prepare"
+    voters = {
+        vote.voter
+        for vote in record.votes
+        if vote.accept and vote.stage == stage and vote.view == record.proposals[-1].view
+    }
+    if len(voters) < quorum:
+        problem = f"{len(voters)} of {size} members accepted it, {quorum} are needed"
+        yield Finding(record.round, record.leader, problem)
+
+
+def _audit_rewards(ledger: Ledger, task: Task, record: RoundRecord) -> Iterator[Finding]:
+    """What was paid for a round is what the task's terms say, to the leader and to every included update."""
+    if not record.rewards:
+        return
+    per_round, leader_share, by_samples = ledger.rewards.functions.termsOf(task.id).call()
+    for_leader = per_round * leader_share // 10_000
+    weights = {u.server: u.samples if by_samples else 1 for u in record.updates if u.included}
+    due = dict.fromkeys(weights, 0)
+    for server, weight in weights.items():
+        due[server] = (per_round - for_leader) * weight // sum(weights.values())
+    if record.leader is not None:
+        due[record.leader] = due.get(record.leader, 0) + for_leader
+    paid: dict[str, int] = {}
+    for server, amount in record.rewards:
+        paid[server] = paid.get(server, 0) + amount
+    for server in sorted(due.keys() | paid.keys()):
+        if due.get(server, 0) != paid.get(server, 0):
+            problem = f"was paid {paid.get(server, 0)} wei, the terms say {due.get(server, 0)}"
+            yield Finding(record.round, server, problem)
 
 
 def _read(store: Store, reference: Reference) -> tuple[bytes | None, str]:

@@ -104,7 +104,9 @@ def _line(record: RoundRecord) -> str:
     else:
         outcome = "open"
     included = sum(update.included for update in record.updates) if record.status == "final" else len(record.updates)
+    paid = sum(wei for _, wei in record.rewards)
+    money = (f"paid {paid} wei  " if paid else "") + (f"{len(record.slashes)} slashed  " if record.slashes else "")
     return (
         f"round {record.round:>3}  {outcome}  {included} updates  {record.views} views  {len(record.votes)} votes  "
-        f"gas {record.gas_used:,}  blocks {record.first_block}-{record.last_block}"
+        f"{money}gas {record.gas_used:,}  blocks {record.first_block}-{record.last_block}"
     )
