@@ -106,6 +106,8 @@ class MECServer:
             self._memory = _RoundMemory(state.round)
         if not self._sits(state):
             return False
+        if state.phase is not Phase.DECIDE or state.decision.stage is not Stage.PROPOSE:
+            self._election.stand_down()
         try:
             if state.phase is Phase.COMMIT:
                 return self._commit(state)
@@ -224,10 +226,7 @@ class MECServer:
     # ------------------------------------------------------------ consensus
 
     def _propose(self, state: TaskState) -> bool:
-        if state.decision.stage is not Stage.PROPOSE:
-            self._election.stand_down()
-            return False
-        if self.conduct.proposes == "never":
+        if state.decision.stage is not Stage.PROPOSE or self.conduct.proposes == "never":
             return False
         model = self._model(state, state.missing)
         if model is None:
