@@ -81,11 +81,13 @@ def test_silent_leaders_lose_their_turn(tmp_path, consensus):
 
 @pytest.mark.parametrize("consensus", ["pow", "pbft"])
 def test_wrong_aggregates_are_voted_down_and_their_leaders_barred(tmp_path, consensus):
-    liars = [1] if consensus == "pbft" else [0, 1, 2]  # seat 1 leads round 1; under proof of work, chance decides
-    right = federation(tmp_path / "right", consensus=consensus)
+    # Seat 1 leads round 1 of PBFT; under proof of work chance decides, the same one for the same seed.
+    liars, rounds = ([1], 1) if consensus == "pbft" else ([0, 1, 2], 5)
+    right = federation(tmp_path / "right", consensus=consensus, rounds=rounds)
     wrong = federation(
         tmp_path / "wrong",
         consensus=consensus,
+        rounds=rounds,
         simulation={"conducts": {n: Conduct(proposes="wrong") for n in liars}},
     )
     barred = set()
