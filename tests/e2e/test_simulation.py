@@ -147,3 +147,15 @@ def test_a_backdoor_is_planted_by_malicious_servers_and_measured(tmp_path):
     result = [*fed.rounds()][-1]
     assert result.attack_success_rate is not None
     assert result.attack_success_rate > 0.5
+
+
+def test_what_a_reorganisation_takes_back_is_forgotten(tmp_path):
+    fed = federation(tmp_path)
+    before = fed.chain.snapshot()
+    state = fed.ledger.state(fed.task.id)
+    fed.owner.open_round(fed.task.id)
+    assert list(fed.ledger.round_events(fed.task.id, 1, "RoundOpened"))
+    fed.chain.revert(before)
+    assert not list(fed.ledger.round_events(fed.task.id, 1))
+    assert fed.ledger.state(fed.task.id).round == state.round == 0
+    assert fed.play_round().record.status == "final"
