@@ -32,10 +32,11 @@ from fbfl.learning.attacks import resolve as resolve_attack
 from fbfl.learning.datasets import Dataset
 from fbfl.learning.partition import resolve as resolve_partition
 from fbfl.learning.training import Samples, Trainer, TrainingSettings
-from fbfl.mec.device import LocalDevice, SampleStore
+from fbfl.mec.device import LocalDevice
 from fbfl.mec.exchange import Exchange, MemoryBoard
 from fbfl.mec.global_model import initial_model, weights_of
 from fbfl.mec.plan import TaskPlan, canonical_json, resolve_rule
+from fbfl.mec.samples import MemorySampleStore
 from fbfl.mec.server import Conduct, MECServer
 from fbfl.randomness import generator, seed_sequence
 from fbfl.settings import RunSettings
@@ -106,7 +107,7 @@ class Simulation:
         samples = _sample_stores(settings, dataset)
         self._adversary = _adversary(settings)
         self._triggered = self._adversary.triggered(dataset.x_test, dataset.y_test)
-        self._training = _JointTraining(self.trainer, [each.training_set() for each in samples], self._adversary)
+        self._training = _JointTraining(self.trainer, [each.training_set(1) for each in samples], self._adversary)
         participants = [
             Participant(ledgers[number % len(ledgers)], Sender(self.nodes[number % len(ledgers)].w3, account))
             for number, account in enumerate(accounts[1:])
@@ -346,14 +347,14 @@ def _plan(settings: RunSettings, trainer: Trainer, dataset: Dataset) -> TaskPlan
     )
 
 
-def _sample_stores(settings: RunSettings, dataset: Dataset) -> list[SampleStore]:
+def _sample_stores(settings: RunSettings, dataset: Dataset) -> list[MemorySampleStore]:
     """What each server holds after its devices have uploaded all their samples."""
     partition = resolve_partition(settings.partition, **settings.partition_args)
     shares = partition(dataset.y_train, settings.servers, seed=settings.seed)
     devices_of = [range(server, settings.devices, settings.servers) for server in range(settings.servers)]
     stores = []
     for share, devices in zip(shares, devices_of, strict=True):
-        store = SampleStore()
+        store = MemorySampleStore()
         for device, part in zip(devices, np.array_split(share, len(devices)), strict=True):
             for batch in LocalDevice(device, dataset.x_train[part], dataset.y_train[part]).upload():
                 store.receive(batch)

@@ -17,10 +17,10 @@ from fbfl.chain.elections import Election, election_of
 from fbfl.chain.ledger import Phase, Stage, Task, TaskState, Update
 from fbfl.chain.participant import Participant
 from fbfl.errors import AggregationError, ContractRevertError, PayloadRefusedError, StorageError
-from fbfl.mec.device import SampleStore
 from fbfl.mec.exchange import Exchange
 from fbfl.mec.global_model import GlobalModel, next_model, weights_of
 from fbfl.mec.plan import TaskPlan
+from fbfl.mec.samples import SampleStore
 from fbfl.storage.payload import decode, encode
 from fbfl.storage.store import Reference, Store
 from fbfl.tensors import Vector
@@ -157,7 +157,7 @@ class MECServer:
 
     def _trained(self, state: TaskState) -> tuple[Reference, int] | None:
         """The published update and its number of samples; None without samples or without the global model."""
-        count = len(self.samples.training_set()[1])
+        count = len(self.samples.training_set(state.round)[1])
         if not count:
             return None
         try:

@@ -27,7 +27,7 @@ def test_with_and_without_a_chain(tmp_path, settings):
     servers = 5
     on_chain = federation(tmp_path, servers=servers, devices=servers, rounds=3, seed=4, **settings)
     alone = Federation(
-        [server.samples.training_set() for server in on_chain.servers],
+        [server.samples.training_set(1) for server in on_chain.servers],
         (on_chain.dataset.x_test, on_chain.dataset.y_test),
         aggregator=settings.get("aggregator", "fedavg"),
         aggregator_args=settings.get("aggregator_args"),

@@ -4,7 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fbfl.mec.device import LocalDevice, SampleStore
+from fbfl.mec.device import LocalDevice
+from fbfl.mec.samples import MemorySampleStore
 
 
 def device(number: int, count: int) -> LocalDevice:
@@ -19,17 +20,27 @@ def device(number: int, count: int) -> LocalDevice:
 )
 def test_the_training_set_does_not_depend_on_arrival(counts, batch, order):
     batches = [b for number, count in enumerate(counts) for b in device(number, count).upload(batch)]
-    in_order, shuffled = SampleStore(), SampleStore()
+    in_order, shuffled = MemorySampleStore(), MemorySampleStore()
     for each in batches:
         in_order.receive(each)
     for each in order.sample(batches * 2, len(batches) * 2):  # everything arrives twice
         shuffled.receive(each)
-    for a, b in zip(in_order.training_set(), shuffled.training_set(), strict=True):
+    for a, b in zip(in_order.training_set(1), shuffled.training_set(1), strict=True):
         np.testing.assert_array_equal(a, b)
-    assert in_order.training_set()[1].tolist() == [n for n, count in enumerate(counts) for _ in range(count)]
+    assert in_order.training_set(1)[1].tolist() == [n for n, count in enumerate(counts) for _ in range(count)]
 
 
 def test_a_device_uploads_each_sample_once():
     one = device(3, 25)
     assert [(b.first, len(b.y)) for b in one.upload(10)] == [(0, 10), (10, 10), (20, 5)]
     assert list(one.upload(10)) == []
+
+
+def test_what_arrives_during_a_round_counts_from_the_next_one():
+    store = MemorySampleStore()
+    first, second = device(0, 20).upload(10)
+    store.receive(first)
+    assert len(store.training_set(1)[1]) == 10
+    store.receive(second)
+    assert len(store.training_set(1)[1]) == 10
+    assert len(store.training_set(2)[1]) == 20
