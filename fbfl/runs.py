@@ -168,7 +168,7 @@ def open_run(path: Path) -> StoredRun:
         expected = ChainHead.from_json(_read_json(path / "summary.json").get("chain", {}))
     chain = import_chain(path / "chain", expected)
     try:
-        ledger = Ledger(chain.w3, deployment["addresses"])
+        ledger = Ledger(chain.w3, deployment["addresses"], head=chain.head)
         task = ledger.task(deployment["task"])
     except (KeyError, TypeError, ValueError) as error:
         raise ChainImportError(f"{path / 'deployment.json'} does not belong to this chain: {error}") from error

@@ -101,7 +101,7 @@ class Simulation:
         accounts = accounts_of(self.nodes, settings.servers + 1)
         owner = Sender(self.chain.w3, accounts[0])
         self.addresses: Mapping[str, str] = beside.addresses if beside else deploy(self.chain.w3, owner)
-        ledgers = [Ledger(node.w3, self.addresses) for node in self.nodes]
+        ledgers = [Ledger(node.w3, self.addresses, head=node.head) for node in self.nodes]
         self.ledger = ledgers[0]
         self.owner = Participant(self.ledger, owner)
         samples = _sample_stores(settings, dataset)

@@ -26,6 +26,7 @@ from eth_utils.exceptions import ValidationError
 from web3 import EthereumTesterProvider, Web3
 from web3.types import RPCEndpoint, RPCError, RPCResponse
 
+from fbfl.chain.heads import Head
 from fbfl.chain.rules import GAS_LIMIT, GENESIS_TIME, Kind, LondonChain, chain_class
 from fbfl.errors import InvalidInputError
 
@@ -231,6 +232,12 @@ class EmbeddedChain:
     def chain(self) -> LondonChain:
         """The py-evm chain."""
         return cast(LondonChain, self.tester.backend.chain)
+
+    def head(self) -> Head:
+        """The newest block, without the way through JSON-RPC: it is asked for before every read."""
+        with self.lock:
+            header = self.chain.get_canonical_head()
+        return Head(header.block_number, bytes(header.hash), header.timestamp)
 
     def mine(self, blocks: int = 1) -> None:
         """Mine this many blocks."""
