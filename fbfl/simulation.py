@@ -144,10 +144,11 @@ class Simulation:
             yield self.play_round()
 
     def play_round(self) -> RoundResult:
-        """Open a round, let every server act until it is over, and evaluate the new global model."""
+        """Open a round, or go on with the open one; let every server act until it is over, and evaluate the model."""
         started = time.perf_counter()
         trained_before = self._training.seconds
-        self.owner.open_round(self.task.id)
+        if self.ledger.state(self.task.id).phase.is_over:
+            self.owner.open_round(self.task.id)
         number = self.ledger.state(self.task.id).round
         self._submit_updates()
         decided_from = time.perf_counter()

@@ -125,7 +125,9 @@ class LondonBackend(PyEVMBackend):  # type: ignore[misc]
 
     def call(self, transaction: dict[str, Any], block_number: int | str = "latest") -> bytes:
         """Execute without keeping anything; a revert raises `RevertedError` with its data, unlike eth-tester's text."""
-        transaction = {"gas": self.chain.header.gas_limit, **transaction}
+        # What still waits to be mined does not count: a call runs on the state after its block.
+        nonce = super().get_nonce(transaction["from"], block_number)
+        transaction = {"gas": self.chain.header.gas_limit, "nonce": nonce, **transaction}
         unsigned = self._get_normalized_and_unsigned_evm_transaction(transaction, block_number)
         # A call costs nothing, so give the caller what py-evm is going to take for it.
         state = _get_vm_for_block_number(self.chain, block_number).state
