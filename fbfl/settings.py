@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fbfl.errors import InvalidInputError
+from fbfl.storage.codecs import check_codec
 
 CONSENSUS = ("pow", "pbft", "ethash")
 STORES = ("local", "ipfs")
@@ -63,6 +64,8 @@ class RunSettings:
     """`eth-tester`, `ganache`, `anvil`, `geth`, or a JSON-RPC URL."""
     store: str = "local"
     """`local` (in the output folder) or `ipfs`."""
+    payload: str = "float32"
+    """How updates are published: `float32`, `float16` or `int8`."""
     local_epochs: int = 1
     """Passes of each server over its samples in a round."""
     batch_size: int = 32
@@ -93,6 +96,7 @@ class RunSettings:
             raise InvalidInputError(f"seed is {self.seed}; allowed: 0 to 2**63 - 1")
         _one_of("consensus", self.consensus, CONSENSUS)
         _one_of("store", self.store, STORES)
+        check_codec(self.payload)
 
     def replace(self, **changes: object) -> "RunSettings":
         """A copy with some fields changed; checked anew."""

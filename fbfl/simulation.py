@@ -345,6 +345,7 @@ def _plan(settings: RunSettings, trainer: Trainer, dataset: Dataset) -> TaskPlan
         rule_params=rule_params,
         seed=settings.seed,
         max_members=settings.servers,
+        payload=settings.payload,
     )
 
 

@@ -162,12 +162,12 @@ def round_record(ledger: Ledger, task: int, number: int) -> RoundRecord:
 
 
 def block_listing(
-    ledger: Ledger, task: int, tensors: Callable[[Reference], dict[str, Any]] | None = None
+    ledger: Ledger, task: int, tensors: Callable[[str, Reference], dict[str, Any]] | None = None
 ) -> dict[str, Any]:
     """The paper's listing of blocks: one entry per finished round, with every update and the new global model.
 
-    `tensors` reads a payload as JSON values; without it, payloads are named by their CID alone. `timestamp`,
-    `previous_hash`, `nonce` and `hash` are those of the block in which the round ended.
+    `tensors` reads a payload of a type (`update` or `global_model`) as JSON values; without it, payloads are named by
+    their CID alone. `timestamp`, `previous_hash`, `nonce` and `hash` are those of the block in which the round ended.
     """
     chain = []
     for record in round_records(ledger, task):
@@ -179,13 +179,15 @@ def block_listing(
                 "type": "update",
                 "sender": update.server,
                 "samples": update.samples,
-                **_payload(Reference(bytes.fromhex(update.digest[2:]), update.size), tensors),
+                **_payload("update", Reference(bytes.fromhex(update.digest[2:]), update.size), tensors),
             }
             for update in record.updates
         ]
         if record.model_digest is not None and record.model_size is not None:
             model = Reference(bytes.fromhex(record.model_digest[2:]), record.model_size)
-            entries.append({"type": "global_model", "sender": record.leader, **_payload(model, tensors)})
+            entries.append(
+                {"type": "global_model", "sender": record.leader, **_payload("global_model", model, tensors)}
+            )
         chain.append(
             {
                 "index": record.round,
@@ -199,9 +201,11 @@ def block_listing(
     return {"length": len(chain), "chain": chain}
 
 
-def _payload(reference: Reference, tensors: Callable[[Reference], dict[str, Any]] | None) -> dict[str, Any]:
+def _payload(
+    kind: str, reference: Reference, tensors: Callable[[str, Reference], dict[str, Any]] | None
+) -> dict[str, Any]:
     named = {"cid": reference.cid, "digest": _hex(reference.digest), "size": reference.size}
-    return {**named, "tensors": tensors(reference)} if tensors else named
+    return {**named, "tensors": tensors(kind, reference)} if tensors else named
 
 
 def _proposals(by_name: dict[str, list[Event]]) -> Iterator[ProposalRecord]:

@@ -83,6 +83,7 @@ def _add_run(commands: "argparse._SubParsersAction[Parser]") -> None:
     add("--nodes", type=int, help="full nodes of the embedded ethash network (default 3)")
     add("--network", help="eth-tester (default), ganache, anvil, geth, or a JSON-RPC URL")
     add("--store", help="local (default) or ipfs")
+    add("--payload", help="how updates are published: float32 (default), float16 or int8")
     add("--local-epochs", type=int, help="passes over a server's samples per round (default 1)")
     add("--batch-size", type=int, help="samples of a training step (default 32)")
     add("--optimizer", help="the Keras optimizer (default adam)")

@@ -10,6 +10,7 @@ from fbfl.chain.queries import RoundRecord, block_listing, round_record, round_r
 from fbfl.errors import InvalidInputError
 from fbfl.mec.plan import TaskPlan
 from fbfl.runs import StoredRun, newest_run, open_run
+from fbfl.storage.codecs import decode_update
 from fbfl.storage.payload import decode
 from fbfl.storage.store import Reference
 
@@ -59,8 +60,12 @@ def blocks(options: argparse.Namespace) -> int:
     run = _open(options)
     plan = TaskPlan.of(run.task)
 
-    def tensors(reference: Reference) -> dict[str, Any]:
-        vector, _ = decode(plan.spec, run.store.get(reference), plan.state_limit)
+    def tensors(kind: str, reference: Reference) -> dict[str, Any]:
+        payload = run.store.get(reference)
+        if kind == "update":
+            vector = decode_update(plan.payload, plan.spec, payload)
+        else:
+            vector, _ = decode(plan.spec, payload, plan.state_limit)
         arrays = plan.spec.unflatten(vector)
         return {tensor.name: array.tolist() for tensor, array in zip(plan.spec.tensors, arrays, strict=True)}
 

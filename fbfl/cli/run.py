@@ -21,7 +21,7 @@ from fbfl.settings import RunSettings
 _PLAIN_OPTIONS = (
     *("rounds", "servers", "devices", "dataset", "partition", "model", "aggregator", "attack", "malicious"),
     *("liars", "signatures", "commit_reveal", "stake", "reward", "nodes"),
-    *("consensus", "network", "store", "local_epochs", "batch_size", "optimizer", "learning_rate", "seed"),
+    *("consensus", "network", "store", "payload", "local_epochs", "batch_size", "optimizer", "learning_rate", "seed"),
 )
 _ARGUMENT_OPTIONS = ("partition_arg", "aggregator_arg", "attack_arg")
 

@@ -8,6 +8,7 @@ import numpy as np
 from fbfl.chain.ledger import Update
 from fbfl.errors import AggregationError, PayloadRefusedError
 from fbfl.mec.plan import TaskPlan
+from fbfl.storage.codecs import decode_update
 from fbfl.storage.payload import decode, encode
 from fbfl.storage.store import Reference
 from fbfl.tensors import Vector
@@ -48,7 +49,7 @@ def next_model(
     kept: list[Update] = []
     for update, payload in updates:
         try:
-            rows.append(decode(plan.spec, payload)[0])
+            rows.append(decode_update(plan.payload, plan.spec, payload))
             kept.append(update)
         except PayloadRefusedError as error:
             refused[update.server] = str(error)

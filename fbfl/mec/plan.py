@@ -8,6 +8,7 @@ from typing import Any, Self
 from fbfl.chain.ledger import Task
 from fbfl.errors import InvalidInputError
 from fbfl.learning.aggregation import AggregationRule, resolve
+from fbfl.storage.codecs import check_codec, max_update_size
 from fbfl.storage.payload import max_size
 from fbfl.tensors import ModelSpec, TensorSpec
 
@@ -33,6 +34,11 @@ class TaskPlan:
     """Public: training and random rules follow from it."""
     max_members: int
     """Most servers; bounds the state that a rule may carry."""
+    payload: str = "float32"
+    """The codec of the updates, one of `fbfl.storage.codecs.CODECS`."""
+
+    def __post_init__(self) -> None:
+        check_codec(self.payload)
 
     @classmethod
     def of(cls, task: Task) -> Self:
@@ -49,6 +55,7 @@ class TaskPlan:
                 rule_params=task.rule_params,
                 seed=definition["seed"],
                 max_members=definition["max_members"],
+                payload=definition.get("payload", "float32"),
             )
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, InvalidInputError):
@@ -66,6 +73,7 @@ class TaskPlan:
                 "training": dict(self.training),
                 "seed": self.seed,
                 "max_members": self.max_members,
+                **({"payload": self.payload} if self.payload != "float32" else {}),
             }
         )
 
@@ -76,8 +84,8 @@ class TaskPlan:
 
     @property
     def max_payload(self) -> int:
-        """Bytes of the largest payload of this task."""
-        return max_size(self.spec, self.state_limit)
+        """Bytes of the largest payload of this task, update or global model."""
+        return max(max_size(self.spec, self.state_limit), max_update_size(self.payload, self.spec))
 
 
 def resolve_rule(name: str, params: bytes) -> AggregationRule:

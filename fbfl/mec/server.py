@@ -16,12 +16,13 @@ from fbfl.chain import digests
 from fbfl.chain.elections import Election, election_of
 from fbfl.chain.ledger import Phase, Stage, Task, TaskState, Update
 from fbfl.chain.participant import Participant
-from fbfl.errors import AggregationError, ContractRevertError, PayloadRefusedError, StorageError
+from fbfl.errors import AggregationError, ContractRevertError, InvalidInputError, PayloadRefusedError, StorageError
 from fbfl.mec.exchange import Exchange
 from fbfl.mec.global_model import GlobalModel, next_model, weights_of
 from fbfl.mec.plan import TaskPlan
 from fbfl.mec.samples import SampleStore
-from fbfl.storage.payload import decode, encode
+from fbfl.storage.codecs import decode_update, encode_update
+from fbfl.storage.payload import encode
 from fbfl.storage.store import Reference, Store
 from fbfl.tensors import Vector
 
@@ -169,7 +170,11 @@ class MECServer:
         if not np.isfinite(update).all():
             log.warning("round %d: the training of %s diverged; it has no update", state.round, self.address)
             return None
-        payload = encode(self.plan.spec, update)
+        try:
+            payload = encode_update(self.plan.payload, self.plan.spec, update)
+        except InvalidInputError as error:
+            log.warning("round %d: %s has no update that can be published: %s", state.round, self.address, error)
+            return None
         reference = self.store.put(payload) if self.conduct.serves else Reference.to(payload)
         self._memory.payloads[self.address] = payload
         return reference, min(count, state.max_samples)
@@ -197,7 +202,7 @@ class MECServer:
             if payload is None:
                 payload = self.store.get(update.payload)
                 self._memory.payloads[update.server] = payload
-                decode(self.plan.spec, payload)
+                decode_update(self.plan.payload, self.plan.spec, payload)
         except StorageError as error:
             return str(error)
         return None

@@ -30,7 +30,7 @@ def encode(spec: ModelSpec, vector: Vector, state: State | None = None) -> bytes
     """
     if vector.dtype != np.float32:
         raise InvalidInputError(f"weights are {vector.dtype}, a payload holds float32")
-    tensors = dict(zip(_names(spec), spec.unflatten(vector), strict=True))
+    tensors = dict(zip(tensor_names(spec), spec.unflatten(vector), strict=True))
     for name, array in (state or {}).items():
         if array.dtype.type not in STATE_DTYPES.values():
             raise InvalidInputError(f"state {name!r} is {array.dtype}, allowed are float32, float64 and int64")
@@ -54,7 +54,7 @@ def decode(spec: ModelSpec, data: bytes, state_limit: int = 0) -> tuple[Vector, 
         raise PayloadRefusedError(f"payload is not in the safetensors format: {error}") from error
 
     parts = []
-    for name, tensor in zip(_names(spec), spec.tensors, strict=True):
+    for name, tensor in zip(tensor_names(spec), spec.tensors, strict=True):
         content = tensors.pop(name, None)
         if content is None:
             raise PayloadRefusedError(f"payload lacks the tensor {name!r}")
@@ -99,7 +99,8 @@ def max_size(spec: ModelSpec, state_limit: int = 0) -> int:
     return len(encode(spec, np.zeros(spec.size, np.float32))) + state_limit
 
 
-def _names(spec: ModelSpec) -> list[str]:
+def tensor_names(spec: ModelSpec) -> list[str]:
+    """The names of the tensors in a payload. Names that collide raise `InvalidInputError`."""
     names = [tensor.name for tensor in spec.tensors]
     if len(set(names)) != len(names) or any(name.startswith(STATE_PREFIX) for name in names):
         raise InvalidInputError(f"tensor names must differ and not start with {STATE_PREFIX!r}: {', '.join(names)}")

@@ -1,5 +1,8 @@
 """From one global model to the next: exactly the aggregate, and nothing that is no update gets in."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,6 +11,7 @@ from fbfl.errors import AggregationError, InvalidInputError
 from fbfl.learning.aggregation import fedavg
 from fbfl.mec.global_model import initial_model, next_model, weights_of
 from fbfl.mec.plan import TaskPlan, canonical_json
+from fbfl.storage.codecs import decode_update, encode_update
 from fbfl.storage.payload import encode
 from fbfl.storage.store import Reference
 from fbfl.tensors import ModelSpec, TensorSpec
@@ -48,6 +52,36 @@ PARENT = RNG.normal(size=SPEC.size).astype(np.float32)
 
 def test_the_definition_says_all_that_the_plan_holds():
     assert plan().definition() == canonical_json(task().definition)
+
+
+def test_the_definition_of_a_float32_task_does_not_name_the_codec():
+    expected = (
+        b'{"input_shape":[3],"max_members":4,"model":"mlp","num_classes":2,"seed":1,'
+        b'"tensors":[["dense/kernel",[3,2]],["dense/bias",[2]]],"training":{}}'
+    )
+    assert plan().payload == "float32"
+    assert plan().definition() == expected
+
+
+@pytest.mark.parametrize("codec", ["float16", "int8"])
+def test_what_is_aggregated_is_what_the_published_bytes_decode_to(codec):
+    small = replace(plan(), payload=codec)
+    published_task = replace(task(), definition=json.loads(small.definition()))
+    assert TaskPlan.of(published_task).payload == codec
+    payloads = [encode_update(codec, SPEC, vector) for vector in VECTORS]
+    updates = [(update, payload) for (update, _), payload in zip(published(*VECTORS), payloads, strict=True)]
+    model = next_model(small, 1, initial_model(small, PARENT).payload, updates)
+    decoded = np.stack([decode_update(codec, SPEC, payload) for payload in payloads])
+    expected = PARENT + fedavg(decoded, [1, 2, 3, 4])
+    assert model.payload == encode(SPEC, expected)
+    assert max(len(payload) for payload in [*payloads, model.payload]) <= small.max_payload
+    with pytest.raises(AggregationError, match="no update"):
+        next_model(small, 1, initial_model(small, PARENT).payload, published(*VECTORS))
+
+
+def test_a_task_with_an_unknown_codec_is_refused():
+    with pytest.raises(InvalidInputError, match="payload is 'int4'"):
+        TaskPlan.of(replace(task(), definition={**task().definition, "payload": "int4"}))
 
 
 def test_the_new_model_is_the_old_one_plus_the_aggregate():
