@@ -55,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
     _add_deploy(commands)
     _add_nodes(commands)
     _add_queries(commands)
+    _add_experiment(commands)
     return root
 
 
@@ -136,6 +137,19 @@ def _add_queries(commands: "argparse._SubParsersAction[Parser]") -> None:
         command.set_defaults(command=function)
 
 
+def _add_experiment(commands: "argparse._SubParsersAction[Parser]") -> None:
+    one = commands.add_parser("experiment", help="reproduce a figure", description="Reproduce figures of the paper.")
+    one.add_argument("name", metavar="NAME|all", help="a file experiments/NAME.toml, or all of them")
+    one.add_argument("--seeds", type=int, help="seeds of each variant (default: as defined, 5)")
+    one.add_argument("--jobs", type=int, default=1, metavar="J", help="runs at a time (default 1)")
+    one.add_argument("--resume", action="store_true", help="keep the runs that are stored already")
+    one.add_argument("--quick", action="store_true", help="small data, few rounds: only shows that it works")
+    one.add_argument("--backend", default="joblib", help="joblib (default), or ray for a cluster at RAY_ADDRESS")
+    one.add_argument("--output", type=Path, metavar="DIR", help="default experiments; with --quick runs/quick")
+    one.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    one.set_defaults(command=_experiment)
+
+
 def _run(options: argparse.Namespace) -> int:
     from fbfl.cli.run import run
 
@@ -176,3 +190,9 @@ def _audit(options: argparse.Namespace) -> int:
     from fbfl.cli.queries import audit
 
     return audit(options)
+
+
+def _experiment(options: argparse.Namespace) -> int:
+    from fbfl.cli.experiment import experiment
+
+    return experiment(options)
