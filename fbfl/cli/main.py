@@ -203,8 +203,11 @@ def _add_queries(commands: "argparse._SubParsersAction[Parser]") -> None:
     audit = commands.add_parser("audit", help="recompute every round from chain and payloads")
     for command, function in ((rounds, _rounds), (one, _round), (blocks, _blocks), (audit, _audit)):
         where = command.add_mutually_exclusive_group()
-        where.add_argument("--network", help="a running network")
+        where.add_argument("--network", help="a running network: anvil, ganache, geth, or a JSON-RPC URL")
         where.add_argument("--run", type=Path, metavar="DIR", help="the folder of a run (default: the newest in runs/)")
+        command.add_argument("--task", type=int, metavar="T", help="the task on the network (default: the newest)")
+        command.add_argument("--store", help="where the network's payloads are: local (default) or ipfs")
+        _add_store(command)
         command.set_defaults(command=function)
 
 

@@ -20,7 +20,9 @@ PAYLOADS = STATE / "payloads"
 def ledger_on(network: str) -> Ledger:
     """The ledger that `fbfl deploy` put on a network."""
     if network == EMBEDDED:
-        raise InvalidInputError(f"--network {EMBEDDED}: its chain lives and ends with a run; see fbfl run")
+        raise InvalidInputError(
+            f"--network {EMBEDDED}: its chain lives as long as a run; name its folder with --run DIR"
+        )
     return open_ledger(connect(network), DEPLOYMENTS)
 
 
