@@ -152,7 +152,7 @@ def metrics_line(result: RoundResult) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run opened again: its chain re-executed, its payloads at hand."""
+    """A task to be read: of a run opened again, its chain re-executed, or on a network. Its payloads are at hand."""
 
     ledger: Ledger
     store: Store
