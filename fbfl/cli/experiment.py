@@ -1,6 +1,7 @@
 """`fbfl experiment`: reproduce figures, with what is needed to judge them."""
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence, Set
@@ -44,7 +45,9 @@ def experiment(options: argparse.Namespace) -> int:
     to_play = {finished.path(settings) for settings in missing}
     with _progress(console, len(missing)) as advance:
         unwritten = _write_complete(chosen, to_play, finished, output, console)
-        for settings in runner.run_all(missing, finished, jobs=options.jobs, backend=options.backend):
+        for settings in runner.run_all(
+            missing, finished, jobs=options.jobs or os.cpu_count() or 1, backend=options.backend
+        ):
             advance()
             to_play.remove(finished.path(settings))
             unwritten = _write_complete(unwritten, to_play, finished, output, console)

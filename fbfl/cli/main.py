@@ -140,7 +140,7 @@ def _add_experiment(commands: "argparse._SubParsersAction[Parser]") -> None:
     one = commands.add_parser("experiment", help="reproduce a figure", description="Reproduce figures of the paper.")
     one.add_argument("name", metavar="NAME|all", help="a file experiments/NAME.toml, or all of them")
     one.add_argument("--seeds", type=int, help="seeds of each variant (default: as defined, 5)")
-    one.add_argument("--jobs", type=int, default=1, metavar="J", help="runs at a time (default 1)")
+    one.add_argument("--jobs", type=int, metavar="J", help="runs at a time, a process each (default: one per core)")
     one.add_argument("--resume", action="store_true", help="keep the runs that are stored already")
     one.add_argument("--quick", action="store_true", help="small data, few rounds: only shows that it works")
     one.add_argument("--backend", default="joblib", help="joblib (default), or ray for a cluster at RAY_ADDRESS")

@@ -42,14 +42,16 @@ def draw(folder: Path, experiment: Experiment, curves: Curves) -> list[Path]:
         if all(series for label in labels for series in curves.measured(label, curve))
     ]
     with mpl.rc_context({"svg.hashsalt": experiment.name, "font.size": 9}):
-        figure = Figure(figsize=(4.4 * len(panels), 3.9), dpi=150, layout="constrained")
+        width = 4.4 * len(panels)
+        figure = Figure(figsize=(width, 3.9), dpi=150)
+        figure.set_layout_engine("constrained", wspace=0.05)
         for place, (curve, title) in enumerate(panels, 1):
             axes = figure.add_subplot(1, len(panels), place)
             _panel(axes, curves, labels, curve)
             axes.set_ylabel(title)
         figure.suptitle(f"{experiment.title} ({_seeds(curves)})", x=0.01, ha="left", fontsize=10)
         handles, names = figure.axes[0].get_legend_handles_labels()
-        columns = min(len(names), 4)
+        columns = max(1, int(width / (0.075 * max(map(len, names)) + 0.8)))  # inches: text, and line with gap
         figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False, handlelength=3.6)
         paths = [folder / f"{experiment.name}.png", folder / f"{experiment.name}.svg"]
         figure.savefig(paths[0])

@@ -10,16 +10,17 @@ from fbfl.experiments.definition import Claim, Experiment
 from fbfl.experiments.results import Curves
 from fbfl.experiments.statistics import LEVEL, Estimate, estimate, p_value
 
-_SIGN = {"higher": ">", "lower": "<", "equal": "≈", "different": "≠"}
+_SIGN = {"higher": ">", "lower": "<", "equal": "within ±", "different": "≠"}
 
 _HEAD = """# Results
 
 Written by `fbfl experiment` from the tables beside the pictures; `fbfl experiment all --resume` writes it again from
 the stored runs. Every run goes through the whole system: contracts, payloads, consensus.
 
-± is half of the 95 % confidence interval of the mean over seeds (Student's t). A claim holds if a paired t-test across
-equal seeds says so at 5 %: one-sided, against the margin if there is one; two one-sided tests for "equal within";
-two-sided for "different". A claim about several pairs holds if it holds for each. Nothing was tuned to make a claim come true.
+± is half of the 95 % confidence interval of the mean over seeds (Student's t). A claim **holds** if a paired t-test
+across equal seeds says so at 5 %: one-sided, against the margin if there is one; two one-sided tests for "within";
+two-sided for "different". It is **not shown** if the means agree with it, but differ too little for the test. Otherwise
+it **does not hold**. A claim about several pairs is judged by the worst. Nothing was tuned to make a claim come true.
 """
 
 
@@ -36,14 +37,28 @@ def write_report(path: Path, experiments: Iterable[tuple[Experiment, Curves]], p
 
 
 def verdict(claim: Claim, curves: Curves) -> str:
-    """`holds`, `does not hold`, or `cannot be tested` where there are fewer than two seeds."""
-    tests = [
-        p_value(curves.measure(claim.variant, claim), curves.measure(other, claim), claim.relation, claim.margin)
-        for other in claim.than
-    ]
-    if any(math.isnan(p) for p in tests):
+    """`holds`, `not shown`, `does not hold`, or `cannot be tested` where there are fewer than two seeds."""
+    if len(curves.seeds) < 2:
         return "cannot be tested"
-    return "holds" if max(tests) < 1 - LEVEL else "does not hold"
+    first = curves.measure(claim.variant, claim)
+    worst = "holds"
+    for label in claim.than:
+        second = curves.measure(label, claim)
+        difference = estimate(first).mean - estimate(second).mean
+        if not _agrees(difference, claim):
+            return "does not hold"
+        if not p_value(first, second, claim.relation, claim.margin) < 1 - LEVEL:
+            worst = "not shown"
+    return worst
+
+
+def _agrees(difference: float, claim: Claim) -> bool:
+    """Whether the means alone agree with a claim."""
+    if claim.relation == "higher":
+        return difference > claim.margin
+    if claim.relation == "lower":
+        return difference < -claim.margin
+    return difference != 0 if claim.relation == "different" else abs(difference) < claim.margin
 
 
 def _overview(found: list[tuple[Experiment, Curves]]) -> str:
@@ -106,16 +121,14 @@ def _judged(claim: Claim, curves: Curves) -> list[str]:
             f"- {what}: {claim.variant} {_text(estimate(first))}, {label} {_text(estimate(second))}; "
             f"difference {_text(difference, sign=True)}, claimed {_claimed(claim)}: {_p(p)}"
         )
-    if outcome == "does not hold" and claim.remark:
-        lines += ["", f"Why not: {claim.remark}"]
+    if outcome != "holds" and claim.remark:
+        lines += ["", f"Why: {claim.remark}"]
     return lines
 
 
 def _claimed(claim: Claim) -> str:
-    bound = {"higher": claim.margin, "lower": -claim.margin}.get(claim.relation, claim.margin)
-    if claim.relation == "equal":
-        return f"within ± {bound:g}"
-    return f"{_SIGN[claim.relation]} {bound:g}"
+    minus = "-" if claim.relation == "lower" and claim.margin else ""
+    return f"{_SIGN[claim.relation]} {minus}{claim.margin:g}"
 
 
 def _text(value: Estimate, *, sign: bool = False) -> str:

@@ -7,8 +7,9 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from fbfl.errors import InvalidInputError
+from fbfl.errors import InvalidInputError, ProcessError
 from fbfl.experiments.definition import Experiment
 from fbfl.experiments.stored import FinishedRun, FinishedRuns
 from fbfl.learning import datasets
@@ -72,9 +73,13 @@ def _on_this_machine(play: "functools.partial[Finished]", runs: Sequence[RunSett
         yield from map(play, runs)
         return
     import joblib
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
 
     parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1, pre_dispatch=jobs)
-    yield from parallel(joblib.delayed(play)(settings) for settings in runs)
+    try:
+        yield from parallel(joblib.delayed(play)(settings) for settings in runs)
+    except TerminatedWorkerError as error:
+        raise ProcessError("a process of --jobs ended by itself (out of memory?); --resume goes on") from error
 
 
 def _on_ray(play: "functools.partial[Finished]", runs: Sequence[RunSettings], jobs: int) -> Iterator[Finished]:
@@ -82,11 +87,14 @@ def _on_ray(play: "functools.partial[Finished]", runs: Sequence[RunSettings], jo
     try:
         import ray
     except ImportError as error:
-        raise InvalidInputError("--backend ray: Ray is not installed; pip install ray") from error
-    ray.init(**({} if os.environ.get("RAY_ADDRESS") else {"num_cpus": jobs, "include_dashboard": False}))
+        raise InvalidInputError("--backend ray: Ray is not installed; allowed: pip install ray, or joblib") from error
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init()
+    else:
+        ray.init(num_cpus=jobs, include_dashboard=False)
     try:
-        remote = ray.remote(num_cpus=1)(lambda settings: play(settings))
-        waiting = [remote.remote(settings) for settings in runs]
+        remote: Any = ray.remote(num_cpus=1)(play.func)
+        waiting = [remote.remote(settings, **play.keywords) for settings in runs]
         while waiting:
             (first, *_), waiting = ray.wait(waiting, num_returns=1)
             yield ray.get(first)
