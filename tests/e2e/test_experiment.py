@@ -58,6 +58,14 @@ def test_only_what_is_not_stored_is_run_and_gives_the_same_bytes(folder, capsys)
     assert (folder / "RESULTS.md").read_bytes() == text
 
 
+@pytest.mark.slow
+def test_ray_gives_the_same_bytes_as_this_process(folder, tmp_path):
+    assert main(["experiment", "small", "--seeds", "1", "--jobs", "1"]) == 0
+    other = tmp_path / "ray"
+    assert main(["experiment", "small", "--seeds", "1", "--jobs", "1", "--backend", "ray", "--output", str(other)]) == 0
+    assert (other / "results" / "small.csv").read_bytes() == (folder / "results" / "small.csv").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
