@@ -1,0 +1,80 @@
+"""`fbfl experiment` as a user types it, on a small experiment of its own."""
+
+import json
+
+import pytest
+
+from fbfl.cli import main
+
+DEFINITION = """
+title = "Small"
+seeds = 2
+[base]
+dataset = "digits"
+rounds = 2
+servers = 3
+devices = 3
+signatures = true
+[[variants]]
+label = "one"
+[[variants]]
+label = "two"
+settings = { local_epochs = 2 }
+[[claims]]
+text = "two is faster"
+measure = "mean_accuracy"
+rounds = 2
+variant = "two"
+relation = "higher"
+than = "one"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "small.toml").write_text(DEFINITION)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "experiments"
+
+
+@pytest.mark.slow
+def test_only_what_is_not_stored_is_run_and_gives_the_same_bytes(folder, capsys):
+    assert main(["experiment", "small", "--jobs", "2"]) == 0
+    table = (folder / "results" / "small.csv").read_bytes()
+    text = (folder / "RESULTS.md").read_bytes()
+    assert (folder / "results" / "small.png").exists()
+    stored = sorted((folder / "results" / "finished").glob("*.json"))
+    times = {path: path.stat().st_mtime_ns for path in stored}
+    assert len(stored) == 4
+    before = json.loads(stored[1].read_text())
+    stored[1].unlink()
+    capsys.readouterr()
+    assert main(["experiment", "all", "--resume", "--jobs", "1"]) == 0
+    assert "3 of 4 runs are stored already" in capsys.readouterr().out
+    assert {path for path in stored if path.stat().st_mtime_ns != times[path]} == {stored[1]}
+    assert json.loads(stored[1].read_text())["model_sha256"] == before["model_sha256"]
+    assert (folder / "results" / "small.csv").read_bytes() == table
+    assert (folder / "RESULTS.md").read_bytes() == text
+
+
+@pytest.mark.slow
+def test_ray_gives_the_same_bytes_as_this_process(folder, tmp_path):
+    assert main(["experiment", "small", "--seeds", "1", "--jobs", "1"]) == 0
+    other = tmp_path / "ray"
+    assert main(["experiment", "small", "--seeds", "1", "--jobs", "1", "--backend", "ray", "--output", str(other)]) == 0
+    assert (other / "results" / "small.csv").read_bytes() == (folder / "results" / "small.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing"], "experiment 'nothing' is unknown; allowed: all, small"),
+        (["small", "--jobs", "0"], "--jobs is 0; allowed: 1 or more"),
+        (["small", "--seeds", "0"], "--seeds is 0; allowed: 1 or more"),
+        (["small", "--backend", "dask"], "--backend is 'dask'; allowed: joblib, ray"),
+    ],
+)
+def test_wrong_use_is_said_in_one_line(folder, capsys, arguments, message):
+    assert main(["experiment", *arguments]) == 2
+    assert capsys.readouterr().err == f"fbfl: {message}\n"
