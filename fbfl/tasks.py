@@ -149,15 +149,18 @@ def drive(
                 continue
         else:
             current = state.round
-            if is_due(state):
+            if is_due(state, time.time()):
                 _try(owner.poke, task)
         time.sleep(poll)
 
 
-def is_due(state: TaskState) -> bool:
-    """Whether a round's phase is complete, or past its deadline, so that a transaction would move it on."""
-    # The newest block may be old where nothing happens; a wrong clock costs a refused call, nothing else.
-    now = max(float(state.now), time.time())
+def is_due(state: TaskState, clock: float) -> bool:
+    """Whether a round's phase is complete, or past its deadline, so that a transaction would move it on.
+
+    `clock` is the time (s) here: the newest block may be old where nothing happens. A clock that is wrong costs a
+    refused call, nothing else.
+    """
+    now = max(float(state.now), clock)
     if state.phase is Phase.DECIDE:
         return now > state.decision.deadline
     expected = state.committed if state.commit_reveal and state.phase is Phase.SUBMIT else state.committee

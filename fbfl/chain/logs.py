@@ -85,7 +85,18 @@ class LogScanner:
         return {"checkpoints": [[number, "0x" + block_hash.hex()] for number, block_hash in self._checkpoints]}
 
     def scan(self) -> Scan:
-        """Read up to the head (less the confirmations)."""
+        """Read up to the head (less the confirmations).
+
+        Where the node fails in between, nothing counts as read: the next scan tells all of it.
+        """
+        before = list(self._checkpoints)
+        try:
+            return self._scan()
+        except BaseException:
+            self._checkpoints = before
+            raise
+
+    def _scan(self) -> Scan:
         events: list[Event] = []
         rewound_to: int | None = None
         for _ in range(MAX_REQUESTS):

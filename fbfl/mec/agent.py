@@ -126,12 +126,14 @@ class Agent:
         while not self._stopping.is_set():
             try:
                 acted = self._step()
-            except (FbflError, Web3Exception) as error:
+            except Exception as error:
+                # Anything: where the chain is reorganised in mid-step, what was read does not fit together.
                 failed += 1
                 self.failures += 1
                 self.last_error = f"{type(error).__name__}: {error}"
                 pause = min(FIRST_PAUSE * 2 ** min(failed - 1, 16), LONGEST_PAUSE)
-                log.warning("failed, tried again in %g s: %s", pause, self.last_error)
+                unexpected = not isinstance(error, FbflError | Web3Exception)
+                log.warning("failed, tried again in %g s: %s", pause, self.last_error, exc_info=unexpected)
                 self._stopping.wait(pause)
                 continue
             failed = 0

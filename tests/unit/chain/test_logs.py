@@ -10,7 +10,7 @@ from web3.contract import Contract
 
 from fbfl.chain.embedded import EmbeddedChain
 from fbfl.chain.logs import Event, LogScanner
-from fbfl.errors import InvalidInputError
+from fbfl.errors import InvalidInputError, NodeUnavailableError
 
 
 def enter(ledger: Contract, *values: int) -> None:
@@ -129,6 +129,36 @@ def test_a_node_that_limits_its_answers_gets_smaller_questions(chain: EmbeddedCh
     finally:
         del provider.make_request
         chain.w3.provider._request_func_cache = (None, None)  # type: ignore[assignment]
+
+
+def test_what_was_read_before_the_node_failed_is_told_by_the_next_scan(chain: EmbeddedChain, ledger: Contract) -> None:
+    scanner = scanner_of(chain, ledger, chunk=1)
+    enter(ledger, 7)
+    before = chain.snapshot()
+    enter(ledger, 8)
+    assert values(scanner.scan().events) == [7, 8]
+    number = chain.w3.eth.block_number - 1
+    chain.revert(before)
+    chain.travel(3)
+    enter(ledger, 9, 10)
+    provider = chain.w3.provider
+    answer = provider.make_request
+
+    def failing(method: Any, params: Any) -> Any:
+        if method == "eth_getLogs" and params[0]["from_block"] == chain.w3.eth.block_number:
+            raise NodeUnavailableError("no node answers")
+        return answer(method, params)
+
+    provider.make_request = failing  # type: ignore[method-assign]
+    chain.w3.provider._request_func_cache = (None, None)  # type: ignore[assignment]
+    try:
+        with pytest.raises(NodeUnavailableError):
+            scanner.scan()
+    finally:
+        del provider.make_request
+        chain.w3.provider._request_func_cache = (None, None)  # type: ignore[assignment]
+    scan = scanner.scan()
+    assert (scan.rewound_to, values(scan.events)) == (number, [9, 10])
 
 
 @settings(

@@ -264,3 +264,16 @@ def test_unknown_names(tmp_path):
         datasets.load("mnits")
     with pytest.raises(InvalidInputError, match=r"absent\.npz: cannot be read"):
         datasets.load(tmp_path / "absent.npz")
+
+
+def test_samples_alone_need_no_test_set(tmp_path: Path) -> None:
+    path = tmp_path / "samples.npz"
+    np.savez(path, x_train=np.full((3, 2, 2), 200, np.uint8), y_train=np.array([0, 1, 1], np.int32))
+    x, y = datasets.load_samples(path)
+    assert (x.dtype, x.shape, y.dtype, y.tolist()) == (np.uint8, (3, 2, 2), np.int64, [0, 1, 1])
+    np.savez(path, x_train=np.zeros((3, 2, 2)), y_train=np.array([0, 1]))
+    with pytest.raises(InvalidInputError, match="do not belong together"):
+        datasets.load_samples(path)
+    np.savez(path, x_train=np.zeros((3, 2, 2)))
+    with pytest.raises(InvalidInputError, match="no array y_train"):
+        datasets.load_samples(path)

@@ -1,0 +1,184 @@
+"""MEC servers as processes of their own on a real node: the result of the simulation, whoever is killed meanwhile."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from eth_utils.abi import function_signature_to_4byte_selector
+
+from fbfl.chain.accounts import development_account
+from fbfl.chain.compile import REPOSITORY
+from fbfl.chain.deploy import open_ledger
+from fbfl.chain.ledger import Ledger, Phase
+from fbfl.chain.networks import connect
+from fbfl.chain.nodes import NodeStatus
+from fbfl.chain.queries import round_records
+from tests.e2e.federations import federation
+from tests.integration.machine import free_ports
+
+pytestmark = pytest.mark.integration
+
+SERVERS = 4
+ROUNDS = 3
+SETTINGS = ("--dataset", "digits", "--servers", SERVERS, "--devices", 2 * SERVERS, "--consensus", "pbft")
+VICTIM = 1
+
+
+class Federation:
+    """The owner and the agents of a task, each by the command that a user would type, in one folder."""
+
+    def __init__(self, folder: Path, network: str, port: int) -> None:
+        self.folder = folder
+        self.network = network
+        self.port = port
+        self.agents: dict[int, subprocess.Popen[bytes]] = {}
+        self.others: list[subprocess.Popen[bytes]] = []
+
+    def command(self, *words: object) -> list[str]:
+        return [sys.executable, "-m", "fbfl", *map(str, words), "--network", self.network]
+
+    def mec(self, number: int, *options: object) -> list[str]:
+        share = ("--dataset", "digits", "--share", f"{number}/{SERVERS}")
+        return self.command("mec", "--account", number + 1, *share, "--poll", 0.2, *options)
+
+    def do(self, *words: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*words), cwd=self.folder, env=environment(), capture_output=True, text=True, timeout=120
+        )
+
+    def start(self, command: list[str], log: str) -> subprocess.Popen[bytes]:
+        with (self.folder / log).open("ab") as file:
+            return subprocess.Popen(command, cwd=self.folder, env=environment(), stdout=file, stderr=file)
+
+    def start_agent(self, number: int) -> None:
+        """Start it, and wait until it answers: it has joined then, or is about to."""
+        command = self.mec(number, "--port", self.port + number)
+        self.agents[number] = self.start(command, f"agent-{number}.log")
+        wait(lambda: self.health(number) is not None, f"agent {number} answers")
+
+    def health(self, number: int) -> dict[str, Any] | None:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port + number}/health", timeout=2) as answer:
+                return dict(json.loads(answer.read()))
+        except OSError:
+            return None
+
+    def kill(self, number: int) -> None:
+        self.agents[number].kill()
+        self.agents[number].wait(10)
+
+    def ledger(self) -> Ledger:
+        return open_ledger(connect(self.network), self.folder / "deployments")
+
+
+@pytest.fixture
+def processes(tmp_path: Path, start_network: Callable[[str], list[NodeStatus]]) -> Iterator[Federation]:
+    (node,) = start_network("anvil")
+    running = Federation(tmp_path, node.url, free_ports())
+    yield running
+    for process in (*running.agents.values(), *running.others):
+        if process.poll() is None:
+            process.kill()
+        process.wait(10)
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(REPOSITORY), "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
+def wait(holds: Callable[[], bool], what: str, seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        time.sleep(0.05)
+
+
+def test_agents_compute_the_model_of_the_simulation_and_live_through_kill_9(processes: Federation) -> None:
+    assert processes.do("deploy", "--account", 0).returncode == 0
+    created = processes.do("task", "create", "--account", 0, *SETTINGS, "--rounds", ROUNDS)
+    assert created.returncode == 0, created.stderr
+    number = int(created.stdout.split()[-1])
+    addresses = [development_account(server + 1).address for server in range(SERVERS)]
+    assert processes.do("task", "admit", *addresses, "--account", 0).returncode == 0
+
+    ledger = processes.ledger()
+    for server in range(SERVERS):  # in turn, so that each has the seat whose share it holds
+        processes.start_agent(server)
+        wait(lambda server=server: addresses[server] in ledger.seats(number, 1), f"agent {server} joins")
+    assert ledger.seats(number, 1) == {address: seat for seat, address in enumerate(addresses)}
+
+    # A second agent of the same key refuses, on this machine and where only the registry leads to the first one.
+    for options in ((), ("--state", processes.folder / "elsewhere")):
+        second = subprocess.run(
+            processes.mec(VICTIM, "--port", processes.port + SERVERS, *options),
+            cwd=processes.folder,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert second.returncode == 2
+        assert f"an agent of {addresses[VICTIM]} runs already" in second.stderr
+
+    drive = processes.command("task", "drive", "--account", 0, "--rounds", ROUNDS, "--servers", SERVERS)
+    processes.others.append(processes.start(drive, "drive.log"))
+
+    def submitted(round_number: int) -> bool:
+        return any(update.server == addresses[VICTIM] for update in ledger.recorded(number, round_number))
+
+    # Killed in its training: the round waits for it.
+    wait(lambda: (processes.health(VICTIM) or {}).get("phase") == "submit", "round 1 is open")
+    processes.kill(VICTIM)
+    assert not submitted(1)
+    processes.start_agent(VICTIM)
+    # Killed when its update is just recorded: it must not send another one.
+    wait(lambda: submitted(2), "the update of round 2")
+    processes.kill(VICTIM)
+    processes.start_agent(VICTIM)
+
+    over = processes.others[0]
+    wait(lambda: over.poll() is not None, "all rounds are over", seconds=180)
+    assert over.returncode == 0
+    state = ledger.state(number)
+    assert (state.round, state.phase) == (ROUNDS, Phase.FINAL)
+
+    records = list(round_records(ledger, number))
+    assert [record.status for record in records] == ["final"] * ROUNDS
+    assert [[update.server for update in record.updates] for record in records] == [addresses] * ROUNDS
+    assert sent_updates(ledger, records[0].first_block, addresses[VICTIM]) == ROUNDS
+
+    rewards = ledger.rewards.functions
+    wait(lambda: all(rewards.isSettled(number, n + 1).call() for n in range(ROUNDS)), "every round is settled")
+    wait(lambda: not any(rewards.creditOf(address).call() for address in addresses), "rewards are withdrawn")
+
+    audit = processes.do("audit")
+    assert audit.returncode == 0, audit.stdout + audit.stderr
+
+    for process in processes.agents.values():
+        process.send_signal(signal.SIGTERM)
+    assert [process.wait(30) for process in processes.agents.values()] == [0] * SERVERS
+    for server in range(SERVERS):
+        lines = (processes.folder / f"agent-{server}.log").read_text().splitlines()
+        assert json.loads(lines[-1])["message"] == "stopped"
+
+    simulated = federation(processes.folder / "simulated", rounds=ROUNDS, consensus="pbft")
+    expected = [result.record.model_digest for result in simulated.rounds()]
+    assert [record.model_digest for record in records] == expected
+
+
+def sent_updates(ledger: Ledger, first_block: int, server: str) -> int:
+    """How many transactions with an update this account sent, refused ones included."""
+    (submit,) = [entry for entry in ledger.tasks.abi if entry.get("name") == "submit"]
+    types = ",".join(parameter["type"] for parameter in submit["inputs"])
+    selector = function_signature_to_4byte_selector(f"submit({types})")
+    blocks = range(first_block, ledger.w3.eth.block_number + 1)
+    transactions = [tx for n in blocks for tx in ledger.w3.eth.get_block(n, full_transactions=True)["transactions"]]
+    return sum(tx["from"] == server and bytes(tx["input"][:4]) == selector for tx in transactions)

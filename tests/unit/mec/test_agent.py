@@ -1,0 +1,98 @@
+import json
+import logging
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from fbfl.errors import InvalidInputError, StorageError
+from fbfl.jsonlog import JsonFormatter
+from fbfl.mec import agent as agents
+from fbfl.mec.agent import Agent, LocalTraining, only_one
+from fbfl.mec.endpoint import application, serving
+from fbfl.simulation import Simulation
+from fbfl.storage.local import LocalStore
+from fbfl.storage.store import Reference
+from fbfl.tasks import is_due
+from tests.e2e.federations import federation
+from tests.integration.machine import free_ports
+
+FAILURES = 2
+
+
+class FlakyStore(LocalStore):
+    """A disk that is full for a while; ends the agent once it has room again."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.agent: Agent | None = None
+        self.attempts = 0
+
+    def put(self, data: bytes) -> Reference:
+        self.attempts += 1
+        if self.attempts <= FAILURES:
+            raise StorageError("the disk is full")
+        assert self.agent is not None
+        self.agent.stop()
+        return super().put(data)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FlakyStore:
+    return FlakyStore(tmp_path / "payloads")
+
+
+@pytest.fixture
+def simulated(tmp_path: Path, store: FlakyStore) -> Simulation:
+    folder = tmp_path / "payloads"
+    return federation(folder, servers=2, devices=2, consensus="pbft", simulation={"stores": {1: store}, "lanes": 1})
+
+
+@pytest.fixture
+def agent(simulated: Simulation, store: FlakyStore) -> Agent:
+    server = simulated.servers[1]
+    training = LocalTraining(server.participant, server.task.id, server.plan, server.samples)
+    store.agent = Agent(server, training, url="http://127.0.0.1:1", stake=1, poll=0.01)
+    return store.agent
+
+
+def test_an_agent_outlasts_a_failing_store_and_trains_as_in_the_simulation(
+    simulated: Simulation, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agents, "FIRST_PAUSE", 0.01)
+    simulated.owner.open_round(simulated.task.id)
+    expected = agent.server.training(simulated.weights, 1)
+    assert agent.training(simulated.weights, 1).tobytes() == expected.tobytes()
+    state = simulated.ledger.state(simulated.task.id)
+    assert not is_due(state, clock=0)
+    assert not is_due(state, clock=state.deadline)
+    assert is_due(state, clock=state.deadline + 1)
+    agent.run()
+    assert (agent.failures, agent.steps, agent.last_error) == (FAILURES, 1, None)
+    (update,) = simulated.ledger.recorded(simulated.task.id, 1)
+    assert update.server == agent.server.address
+    assert simulated.servers[0].step()
+    assert is_due(simulated.ledger.state(simulated.task.id), clock=0)
+
+
+def test_the_endpoint_says_how_the_agent_is_and_a_second_agent_refuses(agent: Agent, tmp_path: Path) -> None:
+    port = free_ports()
+    with only_one(tmp_path / "state", agent), serving(application(agent), port):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
+            assert json.loads(answer.read()) == agent.health()
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            assert b"fbfl_healthy 1.0" in answer.read()
+        with pytest.raises(InvalidInputError, match="runs already: it holds"), only_one(tmp_path / "state", agent):
+            pass
+        with pytest.raises(InvalidInputError, match=f"--port {port}"), serving(application(agent), port):
+            pass
+    with only_one(tmp_path / "state", agent):  # whoever ended leaves nothing in the way
+        pass
+
+
+def test_log_lines_are_json_objects() -> None:
+    record = logging.LogRecord("fbfl.mec", logging.WARNING, __file__, 1, "round %d:\nfailed", (3,), None)
+    line = JsonFormatter(task=7).format(record)
+    assert "\n" not in line
+    said = json.loads(line)
+    assert (said["level"], said["message"], said["task"]) == ("warning", "round 3:\nfailed", 7)
