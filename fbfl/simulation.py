@@ -35,8 +35,9 @@ from fbfl.learning.training import Samples, Trainer, TrainingSettings
 from fbfl.mec.device import LocalDevice
 from fbfl.mec.exchange import Exchange, MemoryBoard
 from fbfl.mec.global_model import initial_model, weights_of
+from fbfl.mec.mobility import resolve as resolve_mobility
 from fbfl.mec.plan import TaskPlan, canonical_json, resolve_rule
-from fbfl.mec.samples import MemorySampleStore
+from fbfl.mec.samples import MemorySampleStore, SampleStore
 from fbfl.mec.server import Conduct, MECServer
 from fbfl.randomness import generator, seed_sequence
 from fbfl.settings import RunSettings
@@ -104,10 +105,16 @@ class Simulation:
         ledgers = [Ledger(node.w3, self.addresses) for node in self.nodes]
         self.ledger = ledgers[0]
         self.owner = Participant(self.ledger, owner)
-        samples = _sample_stores(settings, dataset)
+        self._devices = _devices(settings, dataset)
+        self._mobility = (
+            resolve_mobility(settings.mobility, settings.servers, settings.mobility_args) if settings.mobility else None
+        )
+        self._samples = [MemorySampleStore() for _ in range(settings.servers)]
+        if self._mobility is None:
+            self._upload(0)
         self._adversary = _adversary(settings)
         self._triggered = self._adversary.triggered(dataset.x_test, dataset.y_test)
-        self._training = _JointTraining(self.trainer, [each.training_set(1) for each in samples], self._adversary)
+        self._training = _JointTraining(self.trainer, self._samples, self._adversary)
         participants = [
             Participant(ledgers[number % len(ledgers)], Sender(self.nodes[number % len(ledgers)].w3, account))
             for number, account in enumerate(accounts[1:])
@@ -124,7 +131,7 @@ class Simulation:
                 self.task,
                 self.plan,
                 self._training.of(number),
-                samples[number],
+                self._samples[number],
                 conduct=conducts.get(number),
                 exchange=Exchange(board, participant, self.task, account) if settings.signatures else None,
                 election=self._puzzle(participant, solver) if solver else None,
@@ -149,6 +156,8 @@ class Simulation:
         trained_before = self._training.seconds
         self.owner.open_round(self.task.id)
         number = self.ledger.state(self.task.id).round
+        if self._mobility is not None:
+            self._upload(number)
         self._submit_updates()
         decided_from = time.perf_counter()
         self._decide(number)
@@ -164,6 +173,15 @@ class Simulation:
             seconds=time.perf_counter() - started,
             attack_success_rate=self._attack_success_rate(weights),
         )
+
+    def _upload(self, round_number: int) -> None:
+        """Every device uploads what is new to the server to which it is attached."""
+        seed, mobility = self.settings.seed, self._mobility
+        for device in self._devices:
+            server = mobility.server_of(seed, device.id, round_number) if mobility else device.id % len(self._samples)
+            collected = mobility.collected(len(device), round_number) if mobility else None
+            for batch in device.upload(collected=collected):
+                self._samples[server].receive(batch)
 
     def _attack_success_rate(self, weights: Vector) -> float | None:
         if self._triggered is None:
@@ -263,11 +281,11 @@ class _JointTraining:
     It is also where malicious servers, which see all updates, make theirs.
     """
 
-    def __init__(self, trainer: Trainer, samples: Sequence[Samples], adversary: Adversary) -> None:
+    def __init__(self, trainer: Trainer, stores: Sequence[SampleStore], adversary: Adversary) -> None:
         self._trainer = trainer
-        self._servers = [number for number, (_, y) in enumerate(samples) if len(y)]
-        self._samples = [adversary.poisoned_samples(number, samples[number]) for number in self._servers]
+        self._stores = stores
         self._adversary = adversary
+        self._poisoned: dict[int, tuple[Samples, Samples]] = {}
         self._key: tuple[int, bytes] | None = None
         self._updates: dict[int, Vector] = {}
         self.seconds = 0.0
@@ -281,21 +299,33 @@ class _JointTraining:
         key = (round_number, weights.tobytes())
         if key != self._key:
             started = time.perf_counter()
-            trained = self._trainer.train(weights, self._samples, round_number=round_number, client_ids=self._servers)
-            rows = list(trained)
+            held = {number: store.training_set(round_number) for number, store in enumerate(self._stores)}
+            servers = [number for number, (_, y) in held.items() if len(y)]
+            samples = [self._trained_on(number, held[number]) for number in servers]
+            rows = list(self._trainer.train(weights, samples, round_number=round_number, client_ids=servers))
             if self._adversary.poisons_updates:
                 matrix = np.stack(rows)
-                self._adversary.poison_updates(round_number, self._servers, matrix)
+                self._adversary.poison_updates(round_number, servers, matrix)
                 rows = list(matrix)
-            self._updates = dict(zip(self._servers, rows, strict=True))
+            self._updates = dict(zip(servers, rows, strict=True))
             self._key = key
             self.seconds += time.perf_counter() - started
         return self._updates[server]
+
+    def _trained_on(self, server: int, held: Samples) -> Samples:
+        """What a server trains on; poisoned anew only if it holds other samples than in the round before."""
+        before, poisoned = self._poisoned.get(server, (None, held))
+        if before is not held:
+            poisoned = self._adversary.poisoned_samples(server, held)
+            self._poisoned[server] = held, poisoned
+        return poisoned
 
 
 def check(settings: RunSettings) -> None:
     """Raise `InvalidInputError` for a partition, rule or attack that is unknown or impossible, before any work."""
     resolve_partition(settings.partition, **settings.partition_args)
+    if settings.mobility:
+        resolve_mobility(settings.mobility, settings.servers, settings.mobility_args)
     attack = _adversary(settings)
     rule = resolve_rule(settings.aggregator, canonical_json(dict(settings.aggregator_args)))
     # Made-up updates show now what the rule does not allow with so many servers.
@@ -348,19 +378,16 @@ def _plan(settings: RunSettings, trainer: Trainer, dataset: Dataset) -> TaskPlan
     )
 
 
-def _sample_stores(settings: RunSettings, dataset: Dataset) -> list[MemorySampleStore]:
-    """What each server holds after its devices have uploaded all their samples."""
+def _devices(settings: RunSettings, dataset: Dataset) -> list[LocalDevice]:
+    """The devices with all the samples that they will ever have: equal parts of the shares of the servers."""
     partition = resolve_partition(settings.partition, **settings.partition_args)
     shares = partition(dataset.y_train, settings.servers, seed=settings.seed)
     devices_of = [range(server, settings.devices, settings.servers) for server in range(settings.servers)]
-    stores = []
-    for share, devices in zip(shares, devices_of, strict=True):
-        store = MemorySampleStore()
-        for device, part in zip(devices, np.array_split(share, len(devices)), strict=True):
-            for batch in LocalDevice(device, dataset.x_train[part], dataset.y_train[part]).upload():
-                store.receive(batch)
-        stores.append(store)
-    return stores
+    return [
+        LocalDevice(device, dataset.x_train[part], dataset.y_train[part])
+        for share, devices in zip(shares, devices_of, strict=True)
+        for device, part in zip(devices, np.array_split(share, len(devices)), strict=True)
+    ]
 
 
 def _consensus_parameters(consensus: str, rules: CommitteeRules) -> bytes:
