@@ -37,6 +37,7 @@ from fbfl.mec.exchange import Exchange, MemoryBoard
 from fbfl.mec.global_model import initial_model, weights_of
 from fbfl.mec.mobility import resolve as resolve_mobility
 from fbfl.mec.plan import TaskPlan, canonical_json, resolve_rule
+from fbfl.mec.radio import Processor, Radio, Upload, round_cost
 from fbfl.mec.samples import MemorySampleStore, SampleStore
 from fbfl.mec.server import Conduct, MECServer
 from fbfl.randomness import generator, seed_sequence
@@ -65,6 +66,10 @@ class RoundResult:
     consensus_seconds: float
     seconds: float
     attack_success_rate: float | None = None
+    simulated_seconds: float | None = None
+    """What uploads and training would take; see `fbfl.mec.radio`. Only where devices move."""
+    simulated_energy_joules: float | None = None
+    """What the devices would spend on uploading."""
 
 
 class Simulation:
@@ -156,8 +161,7 @@ class Simulation:
         trained_before = self._training.seconds
         self.owner.open_round(self.task.id)
         number = self.ledger.state(self.task.id).round
-        if self._mobility is not None:
-            self._upload(number)
+        uploads = self._upload(number) if self._mobility is not None else []
         self._submit_updates()
         decided_from = time.perf_counter()
         self._decide(number)
@@ -172,16 +176,30 @@ class Simulation:
             consensus_seconds=over - decided_from,
             seconds=time.perf_counter() - started,
             attack_success_rate=self._attack_success_rate(weights),
+            **self._simulated_cost(number, uploads),
         )
 
-    def _upload(self, round_number: int) -> None:
+    def _simulated_cost(self, number: int, uploads: Sequence[Upload]) -> dict[str, float]:
+        if self._mobility is None:
+            return {}
+        samples = {server: len(store.training_set(number)[1]) for server, store in enumerate(self._samples)}
+        seconds, joules = round_cost(Radio(), Processor(), uploads, samples, self.settings.local_epochs)
+        return {"simulated_seconds": seconds, "simulated_energy_joules": joules}
+
+    def _upload(self, round_number: int) -> list[Upload]:
         """Every device uploads what is new to the server to which it is attached."""
+        uploads = []
         seed, mobility = self.settings.seed, self._mobility
         for device in self._devices:
             server = mobility.server_of(seed, device.id, round_number) if mobility else device.id % len(self._samples)
             collected = mobility.collected(len(device), round_number) if mobility else None
+            size = 0
             for batch in device.upload(collected=collected):
                 self._samples[server].receive(batch)
+                size += batch.x.nbytes + batch.y.nbytes
+            if mobility and size:
+                uploads.append(Upload(server, mobility.distance(seed, device.id, round_number), size))
+        return uploads
 
     def _attack_success_rate(self, weights: Vector) -> float | None:
         if self._triggered is None:

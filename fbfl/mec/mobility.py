@@ -104,6 +104,11 @@ class Mobility:
         """The number of the server to which a device is attached in a round: that of the cell in which it is."""
         return self.grid.cell(self.position(seed, device, round_number))
 
+    def distance(self, seed: int, device: int, round_number: int) -> float:
+        """Metres from a device to the server to which it is attached."""
+        position = self.position(seed, device, round_number)
+        return math.dist(position, self.grid.centre(self.grid.cell(position)))
+
     def collected(self, samples: int, round_number: int) -> int:
         """How many of its samples a device has collected when a round starts."""
         return samples * min(round_number, self.collect_rounds) // self.collect_rounds

@@ -3,11 +3,14 @@
 from collections import Counter
 
 import numpy as np
+import pytest
 
 from fbfl import simulation
 from fbfl.audit import audit
 from fbfl.mec.mobility import random_waypoint
+from fbfl.mec.radio import Processor, Radio, Upload, round_cost
 from fbfl.mec.samples import MemorySampleStore
+from fbfl.runs import metrics_line
 from tests.e2e.federations import federation
 
 ARGUMENTS = {"collect_rounds": 2, "round_seconds": 300.0}
@@ -30,7 +33,8 @@ def test_samples_are_uploaded_once_to_the_server_of_the_cell_and_trained_on(tmp_
     held = Counter()
     for number in range(1, 4):
         received.clear()
-        record = fed.play_round().record
+        result = fed.play_round()
+        record = result.record
         assert record.status == "final"
         for store, batch in received:
             server = stores.index(store)
@@ -38,6 +42,17 @@ def test_samples_are_uploaded_once_to_the_server_of_the_cell_and_trained_on(tmp_
             held.update({server: len(batch.y)})
         sizes = {fed.servers[server].address: count for server, count in held.items() if count}
         assert {update.server: update.samples for update in record.updates} == sizes
+        sizes_of = Counter()
+        for _, batch in received:
+            sizes_of[batch.device] += batch.x.nbytes + batch.y.nbytes
+        uploads = [
+            Upload(mobility.server_of(0, device, number), mobility.distance(0, device, number), size)
+            for device, size in sizes_of.items()
+        ]
+        expected = round_cost(Radio(), Processor(), uploads, held, 1)
+        line = metrics_line(result)
+        assert (line["simulated_seconds"], line["simulated_energy_joules"]) == pytest.approx(expected)
+        assert (line["simulated_energy_joules"] > 0) == (number < 3)
     assert not received  # in round 3 there is nothing new
     samples = np.concatenate([store.training_set(3)[0] for store in stores if len(store.training_set(3)[1])])
     everything = [each.tobytes() for each in fed.dataset.x_train]

@@ -91,6 +91,14 @@ def test_samples_are_collected_in_equal_parts(samples, rounds):
     assert max(parts[:rounds]) - min(parts[:rounds]) <= 1
 
 
+@given(seed=seeds, device=devices)
+def test_no_device_is_further_from_its_server_than_the_corner_of_the_cell(seed, device):
+    mobility = random_waypoint(4)
+    x, y = mobility.position(seed, device, 3)
+    distances = [math.dist((x, y), (a, b)) for a in (250, 750) for b in (250, 750)]
+    assert mobility.distance(seed, device, 3) == pytest.approx(min(distances))  # cells are squares here
+
+
 def test_devices_come_to_other_servers():
     mobility = random_waypoint(4)
     visited = [{mobility.server_of(0, device, number) for number in range(1, 51)} for device in range(10)]
