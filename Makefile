@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 # The components that `make nodes` gets, of anvil, ganache, geth and kubo; all if none is named.
 NODES ?=
 
-.PHONY: run test test-slow test-integration nodes lint contracts gas lock clean
+.PHONY: run test test-slow test-integration nodes lint contracts gas bench lock clean
 
 run: .venv/run.stamp ## one federation end to end
 	$(BIN)/fbfl run
@@ -37,6 +37,10 @@ contracts: .venv/dev.stamp node_modules/stamp ## compile contracts/ into the pac
 
 gas: .venv/dev.stamp ## what calls cost, beside the floor and a plain way of doing it
 	$(BIN)/python -m benchmarks.gas
+
+bench: .venv/dev.stamp ## local training beside the paper's way, Flower and pfl (their own venvs); an hour on idle cores
+	sh benchmarks/peers.sh $(PYTHON)
+	$(BIN)/python benchmarks/training.py
 
 lock: ## pin every package anew; needs uv
 	uv pip compile --universal --python-version 3.11 --quiet --upgrade pyproject.toml -o requirements.txt \

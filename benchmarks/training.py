@@ -1,23 +1,27 @@
 """Local training against the paper's way, Flower and pfl, and against the matrix-product limit, in one run.
 
-    sh benchmarks/peers.sh                       once: the peers, each in a virtual environment of its own
+    make bench                                   the peers, each in a virtual environment of its own, and all of it
     python benchmarks/training.py                about half an hour on two idle cores
     python benchmarks/training.py --quick        once each, at a tenth of the samples
 
 Every contender is a process that stays alive and plays a round when asked; within a case they are asked in turn, so
 that a disturbance of the machine meets all of them. A round is training on all clients and averaging their weights,
 without the evaluation. The first round of each (tracing, imports) is not counted. CPU seconds are those of the
-contender and all its descendants. Linux only. Results go to benchmarks/results/training.{json,md}.
+contender and all its descendants. A contender that takes longer than --limit seconds for a round is stopped and said
+to take more than that. Linux only. Results go to benchmarks/results/training.{json,md}.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import platform
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,16 +82,27 @@ CASES = (
 )
 
 
-class Contender:
-    """A process that plays rounds on request."""
+class TooSlowError(Exception):
+    """A contender that did not answer in time."""
 
-    def __init__(self, name: str, case: Case, data: Path, rounds: int, log: Any) -> None:
+
+class Contender:
+    """A process that plays rounds on request; one takes `limit` seconds at most."""
+
+    def __init__(self, name: str, case: Case, data: Path, rounds: int, limit: float, log: Any) -> None:
+        self.limit = limit
         command = [PYTHONS[name], str(HERE / "contenders" / SCRIPTS[name])]
         command += [case.model, str(case.clients), str(case.samples), str(data), str(rounds)]
         paths = [str(HERE / "contenders")] + ([str(HERE.parent)] if name == "fbfl" else [])
         environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONPATH": os.pathsep.join(paths)}
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env=environment
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env=environment,
+            start_new_session=True,  # so that it ends with its workers
         )
         self._answer()
 
@@ -106,14 +121,26 @@ class Contender:
         try:
             self.process.wait(60)
         except subprocess.TimeoutExpired:
-            self.process.kill()
+            self._kill()
+
+    def _kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
 
     def _answer(self) -> dict[str, float]:
         assert self.process.stdout
-        for line in self.process.stdout:
-            if line.startswith("@"):
-                found: dict[str, float] = json.loads(line[1:])
-                return found
+        started = time.monotonic()
+        timer = threading.Timer(self.limit, self._kill)
+        timer.start()
+        try:
+            for line in self.process.stdout:
+                if line.startswith("@"):
+                    found: dict[str, float] = json.loads(line[1:])
+                    return found
+        finally:
+            timer.cancel()
+        if time.monotonic() - started >= self.limit:
+            raise TooSlowError
         raise SystemExit(f"{' '.join(map(str, self.process.args))} ended: see benchmarks/results/training.log")
 
 
@@ -135,26 +162,37 @@ def cpu_seconds(root: int) -> float:
         family = grown
 
 
-def measure(case: Case, data: Path, repeats: int, log: Any) -> dict[str, Any]:
+def measure(case: Case, data: Path, repeats: int, limit: float, log: Any) -> dict[str, Any]:
     available = [name for name in case.targets if Path(PYTHONS[name]).exists()]
     contenders = {}
     results: dict[str, list[dict[str, float]]] = {}
+    too_slow: set[str] = set()
     try:
         for name in ("fbfl", *available, "sgemm"):
-            contenders[name] = Contender(name, case, data, repeats + 1, log)
-            contenders[name].play()  # not counted
+            contenders[name] = Contender(name, case, data, repeats + 1, limit, log)
             results[name] = []
-        for _ in range(repeats):
+        for repeat in range(repeats + 1):
             for name, contender in contenders.items():
-                results[name].append(contender.play())
+                if name in too_slow:
+                    continue
+                try:
+                    answer = contender.play()
+                except TooSlowError:
+                    too_slow.add(name)
+                    continue
+                if repeat:  # the first is not counted
+                    results[name].append(answer)
     finally:
         for contender in contenders.values():
             contender.close()
     gflops = statistics.median(answer["gflops"] for answer in results.pop("sgemm"))
-    measured = {name: summary(answers) for name, answers in results.items()}
+    measured = {name: summary(answers) for name, answers in results.items() if name not in too_slow}
     own = measured["fbfl"]["seconds"]["median"]
     report: dict[str, Any] = {"case": case.name, "sgemm_gflops": gflops, "contenders": measured, "ratios": {}}
+    report["too_slow"] = {name: {"limit": limit, "rounds": len(results[name])} for name in sorted(too_slow)}
     for name in available:
+        if name in too_slow:
+            continue
         ratio = measured[name]["seconds"]["median"] / own
         report["ratios"][name] = {"faster": ratio, "target": case.targets[name], "met": ratio >= case.targets[name]}
     if case.flops_per_sample:
@@ -190,6 +228,9 @@ def table(report: dict[str, Any]) -> str:
                 f"| {case['case']} | {LABELS[name]} | {wall['median']:.3f} ({wall['min']:.3f} to {wall['max']:.3f}) | "
                 f"{cpu['median']:.2f} | {values['accuracy']:.3f} | {compared} |"
             )
+        for name, slow in case["too_slow"].items():
+            after = f"stopped in a round of over {slow['limit']:g} s, after {slow['rounds']} counted ones"
+            lines.append(f"| {case['case']} | {LABELS[name]} | {after} | | | | |")
         if "limit" in case:
             limit = case["limit"]
             wanted = f"within {limit['target']:g}x" if limit["target"] else ""
@@ -211,6 +252,7 @@ def write_data(path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--limit", type=float, default=300, help="seconds that a round may take")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--output", type=Path, default=HERE / "results")
@@ -234,7 +276,7 @@ def main() -> None:
             if options.only in case.name:
                 if options.quick:
                     case = Case(case.model, case.clients, case.samples // 10, case.targets, case.flops_per_sample)
-                report["cases"].append(measure(case, data, report["repeats"], log))
+                report["cases"].append(measure(case, data, report["repeats"], options.limit, log))
                 print(table(report | {"cases": report["cases"][-1:]}), flush=True)
     (options.output / "training.json").write_text(json.dumps(report, indent=1) + "\n")
     (options.output / "training.md").write_text(table(report))

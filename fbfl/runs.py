@@ -155,7 +155,7 @@ def metrics_line(result: RoundResult) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run opened again: its chain re-executed, its payloads at hand."""
+    """A task to be read: of a run opened again, its chain re-executed, or on a network. Its payloads are at hand."""
 
     ledger: Ledger
     store: Store
@@ -171,7 +171,7 @@ def open_run(path: Path) -> StoredRun:
         expected = ChainHead.from_json(_read_json(path / "summary.json").get("chain", {}))
     chain = import_chain(path / "chain", expected)
     try:
-        ledger = Ledger(chain.w3, deployment["addresses"])
+        ledger = Ledger(chain.w3, deployment["addresses"], head=chain.head)
         task = ledger.task(deployment["task"])
     except (KeyError, TypeError, ValueError) as error:
         raise ChainImportError(f"{path / 'deployment.json'} does not belong to this chain: {error}") from error

@@ -121,13 +121,18 @@ def read(path: Path | None, options: Mapping[str, object]) -> RunSettings:
             raise InvalidInputError(f"--config {path}: {error.strerror}") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise InvalidInputError(f"--config {path}: not TOML: {error}") from error
+        check_names_and_types(values, f"--config {path}")
+    values.update(options)
+    return RunSettings(**values)  # type: ignore[arg-type]  # checked above
+
+
+def check_names_and_types(values: Mapping[str, object], where: str) -> None:
+    """Raise `InvalidInputError`, which begins with `where`, unless these are fields of `RunSettings`, rightly typed."""
     fields = {f.name: f for f in dataclasses.fields(RunSettings)}
     for name, value in values.items():
         if name not in fields:
-            raise InvalidInputError(f"--config {path}: unknown key {name!r}; allowed: {', '.join(fields)}")
-        _check_type(f"--config {path}: {name}", fields[name].type, value)
-    values.update(options)
-    return RunSettings(**values)  # type: ignore[arg-type]  # checked above
+            raise InvalidInputError(f"{where}: unknown key {name!r}; allowed: {', '.join(fields)}")
+        _check_type(f"{where}: {name}", fields[name].type, value)
 
 
 def as_dict(settings: RunSettings) -> dict[str, Any]:

@@ -6,7 +6,7 @@ The servers share a chain node and, for speed, the training engine; each fetches
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,14 +16,7 @@ from fbfl.chain.embedded import start_chain
 from fbfl.chain.ethash import EthashNetwork
 from fbfl.chain.ledger import Ledger, Phase, Stage, Task
 from fbfl.chain.live import Node, accounts_of
-from fbfl.chain.participant import (
-    CommitteeRules,
-    Participant,
-    TaskSettings,
-    ethash_parameters,
-    pbft_parameters,
-    pow_parameters,
-)
+from fbfl.chain.participant import CommitteeRules, Participant
 from fbfl.chain.queries import RoundRecord, round_record
 from fbfl.chain.transactions import Sender
 from fbfl.learning import metrics
@@ -31,28 +24,20 @@ from fbfl.learning.adversary import Adversary
 from fbfl.learning.attacks import resolve as resolve_attack
 from fbfl.learning.datasets import Dataset
 from fbfl.learning.partition import resolve as resolve_partition
-from fbfl.learning.training import Samples, Trainer, TrainingSettings
+from fbfl.learning.training import Samples, Trainer
 from fbfl.mec.device import LocalDevice
 from fbfl.mec.exchange import Exchange, MemoryBoard
-from fbfl.mec.global_model import initial_model, weights_of
+from fbfl.mec.global_model import weights_of
 from fbfl.mec.mobility import resolve as resolve_mobility
-from fbfl.mec.plan import TaskPlan, canonical_json, resolve_rule
+from fbfl.mec.plan import canonical_json, resolve_rule
 from fbfl.mec.radio import Processor, Radio, Upload, round_cost
 from fbfl.mec.samples import MemorySampleStore, SampleStore
 from fbfl.mec.server import Conduct, MECServer
 from fbfl.randomness import generator, seed_sequence
 from fbfl.settings import RunSettings
 from fbfl.storage.store import Store
+from fbfl.tasks import PENALTY, create_task, plan_of, promise_rewards, trainer_of
 from fbfl.tensors import Vector
-
-POW_HASHES = 4096
-"""Hashes that solving the embedded chain's puzzle takes on average: a fraction of a second for all servers together."""
-
-
-_PENALTY = 1_000  # 1/10,000 of the stake: for a proposal that was voted down, and for a withheld payload
-_CONFIRMATIONS = 3  # blocks on an electing block before its miner may propose
-_SPACING = 4  # blocks from one view's electing block to the next one's: beyond its confirmations
-_LEADER_SHARE = 2_000  # 1/10,000 of a round's reward
 
 
 @dataclass(frozen=True)
@@ -102,12 +87,12 @@ class Simulation:
         self.store = store
         self.nodes: Sequence[Node] = beside.nodes if beside else nodes or _start_nodes(settings)
         self.chain = self.nodes[0]
-        self.trainer = _trainer(settings, dataset, lanes)
-        self.plan = _plan(settings, self.trainer, dataset)
+        self.trainer = trainer_of(settings, dataset, lanes)
+        self.plan = plan_of(settings, self.trainer, dataset)
         accounts = accounts_of(self.nodes, settings.servers + 1)
         owner = Sender(self.chain.w3, accounts[0])
         self.addresses: Mapping[str, str] = beside.addresses if beside else deploy(self.chain.w3, owner)
-        ledgers = [Ledger(node.w3, self.addresses) for node in self.nodes]
+        ledgers = [Ledger(node.w3, self.addresses, head=node.head) for node in self.nodes]
         self.ledger = ledgers[0]
         self.owner = Participant(self.ledger, owner)
         self._devices = _devices(settings, dataset)
@@ -124,7 +109,7 @@ class Simulation:
             Participant(ledgers[number % len(ledgers)], Sender(self.nodes[number % len(ledgers)].w3, account))
             for number, account in enumerate(accounts[1:])
         ]
-        self.task = self._create_task(participants, rules or CommitteeRules(rejection_penalty=_PENALTY))
+        self.task = self._create_task(participants, rules or CommitteeRules(rejection_penalty=PENALTY))
         liar = Conduct(proposes="wrong", votes="inverted")
         conducts = {**dict.fromkeys(range(settings.liars), liar), **(conducts or {})}
         stores = stores or {}
@@ -156,10 +141,11 @@ class Simulation:
             yield self.play_round()
 
     def play_round(self) -> RoundResult:
-        """Open a round, let every server act until it is over, and evaluate the new global model."""
+        """Open a round, or go on with the open one; let every server act until it is over, and evaluate the model."""
         started = time.perf_counter()
         trained_before = self._training.seconds
-        self.owner.open_round(self.task.id)
+        if self.ledger.state(self.task.id).phase.is_over:
+            self.owner.open_round(self.task.id)
         number = self.ledger.state(self.task.id).round
         uploads = self._upload(number) if self._mobility is not None else []
         self._submit_updates()
@@ -267,29 +253,10 @@ class Simulation:
                 continue  # it takes part in another task already
             self.owner.admit(server.address)
             server.register(f"mec://{server.address}", self.settings.stake)
-        model = initial_model(self.plan, self.trainer.initial_weights())
-        self.store.put(model.payload)
-        task = self.owner.create_task(
-            TaskSettings(
-                consensus=self.settings.consensus,
-                consensus_params=_consensus_parameters(self.settings.consensus, rules),
-                rule=self.settings.aggregator,
-                rule_params=self.plan.rule_params,
-                definition=self.plan.definition(),
-                model=model.reference,
-                max_payload=self.plan.max_payload,
-                max_samples=max(1, len(self.dataset.y_train)),
-                min_updates=1,
-                max_rounds=0,
-                commit_window=3600 if self.settings.commit_reveal else 0,
-                withheld_penalty=_PENALTY,
-            )
-        )
+        task = create_task(self.owner, self.store, self.settings, self.plan, self.trainer, self.dataset, rules)
         for server in servers:
             server.join(task)
-        if self.settings.reward:
-            self.owner.set_reward_terms(task, self.settings.reward, _LEADER_SHARE, by_samples=True)
-            self.owner.fund_rewards(task, self.settings.reward * self.settings.rounds)
+        promise_rewards(self.owner, task, self.settings)
         return self.ledger.task(task)
 
 
@@ -358,44 +325,6 @@ def _adversary(settings: RunSettings) -> Adversary:
     return Adversary(attacks, tuple(range(settings.malicious)), settings.seed)
 
 
-def _trainer(settings: RunSettings, dataset: Dataset, lanes: int | None) -> Trainer:
-    training = TrainingSettings(
-        local_epochs=settings.local_epochs,
-        batch_size=settings.batch_size,
-        optimizer=settings.optimizer,
-        learning_rate=settings.learning_rate,
-    )
-    return Trainer(
-        settings.model,
-        training,
-        input_shape=dataset.input_shape,
-        num_classes=dataset.num_classes,
-        lanes=lanes,
-        seed=settings.seed,
-    )
-
-
-def _plan(settings: RunSettings, trainer: Trainer, dataset: Dataset) -> TaskPlan:
-    rule_params = canonical_json(dict(settings.aggregator_args))
-    return TaskPlan(
-        spec=trainer.spec,
-        model=settings.model,
-        input_shape=dataset.input_shape,
-        num_classes=dataset.num_classes,
-        training={
-            "local_epochs": settings.local_epochs,
-            "batch_size": settings.batch_size,
-            "optimizer": settings.optimizer,
-            "learning_rate": settings.learning_rate,
-        },
-        rule=resolve_rule(settings.aggregator, rule_params),
-        rule_params=rule_params,
-        seed=settings.seed,
-        max_members=settings.servers,
-        payload=settings.payload,
-    )
-
-
 def _devices(settings: RunSettings, dataset: Dataset) -> list[LocalDevice]:
     """The devices with all the samples that they will ever have: equal parts of the shares of the servers."""
     partition = resolve_partition(settings.partition, **settings.partition_args)
@@ -406,15 +335,6 @@ def _devices(settings: RunSettings, dataset: Dataset) -> list[LocalDevice]:
         for share, devices in zip(shares, devices_of, strict=True)
         for device, part in zip(devices, np.array_split(share, len(devices)), strict=True)
     ]
-
-
-def _consensus_parameters(consensus: str, rules: CommitteeRules) -> bytes:
-    if consensus == "pow":
-        # Time is logical on an embedded chain, so the puzzle cannot be adapted to how long solving takes.
-        return pow_parameters(rules, 2**256 // POW_HASHES, solve_time=0)
-    if consensus == "pbft":
-        return pbft_parameters(replace(rules, byzantine_quorum=True))
-    return ethash_parameters(rules, confirmations=_CONFIRMATIONS, spacing=_SPACING)
 
 
 def _start_nodes(settings: RunSettings) -> Sequence[Node]:

@@ -15,6 +15,7 @@ from web3 import Web3
 
 from fbfl.atomic import write_atomically
 from fbfl.chain.artifacts import load_artifact
+from fbfl.chain.ledger import Ledger
 from fbfl.chain.reverts import decoded_reverts
 from fbfl.chain.transactions import Sender
 from fbfl.errors import ChainError, ContractRevertError, InvalidInputError, StorageError
@@ -130,6 +131,21 @@ def read_addresses(folder: Path, chain_id: int) -> dict[str, str]:
     if not records:
         raise InvalidInputError(f"nothing is deployed on chain {chain_id} according to {folder}; run fbfl deploy")
     return {name: record["address"] for name, record in records.items()}
+
+
+def open_ledger(w3: Web3, folder: Path) -> Ledger:
+    """The ledger that `deploy` recorded for the chain of `w3`, read from its first block on.
+
+    Nothing deployed there, or a chain that began anew since then, raises `InvalidInputError`.
+    """
+    chain_id = w3.eth.chain_id
+    addresses = read_addresses(folder, chain_id)
+    if not w3.eth.get_code(Web3.to_checksum_address(addresses["FederatedTasks"])):
+        raise InvalidInputError(
+            f"{folder / str(chain_id)}.json names contracts that are not on this chain; run fbfl deploy again"
+        )
+    records = _read_records(folder / f"{chain_id}.json")
+    return Ledger(w3, addresses, min(record["block"] for record in records.values()))
 
 
 def _read_records(file: Path) -> dict[str, dict[str, Any]]:

@@ -26,6 +26,7 @@ from eth_utils.exceptions import ValidationError
 from web3 import EthereumTesterProvider, Web3
 from web3.types import RPCEndpoint, RPCError, RPCResponse
 
+from fbfl.chain.heads import Head
 from fbfl.chain.rules import GAS_LIMIT, GENESIS_TIME, Kind, LondonChain, chain_class
 from fbfl.errors import InvalidInputError
 
@@ -124,7 +125,9 @@ class LondonBackend(PyEVMBackend):  # type: ignore[misc]
 
     def call(self, transaction: dict[str, Any], block_number: int | str = "latest") -> bytes:
         """Execute without keeping anything; a revert raises `RevertedError` with its data, unlike eth-tester's text."""
-        transaction = {"gas": self.chain.header.gas_limit, **transaction}
+        # What still waits to be mined does not count: a call runs on the state after its block.
+        nonce = super().get_nonce(transaction["from"], block_number)
+        transaction = {"gas": self.chain.header.gas_limit, "nonce": nonce, **transaction}
         unsigned = self._get_normalized_and_unsigned_evm_transaction(transaction, block_number)
         # A call costs nothing, so give the caller what py-evm is going to take for it.
         state = _get_vm_for_block_number(self.chain, block_number).state
@@ -231,6 +234,12 @@ class EmbeddedChain:
     def chain(self) -> LondonChain:
         """The py-evm chain."""
         return cast(LondonChain, self.tester.backend.chain)
+
+    def head(self) -> Head:
+        """The newest block, without the way through JSON-RPC: it is asked for before every read."""
+        with self.lock:
+            header = self.chain.get_canonical_head()
+        return Head(header.block_number, bytes(header.hash), header.timestamp)
 
     def mine(self, blocks: int = 1) -> None:
         """Mine this many blocks."""

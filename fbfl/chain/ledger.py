@@ -5,18 +5,20 @@ One `Ledger` reads through one node. What it caches is a pure function of the he
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
 from typing import Any
 
+from eth_typing import BlockNumber
 from web3 import Web3
 from web3.contract import Contract
 
 from fbfl.chain.artifacts import load_artifact
 from fbfl.chain.digests import Domain, from_short_text
 from fbfl.chain.headers import proof_of_work
+from fbfl.chain.heads import Head, head_of
 from fbfl.chain.logs import Event, LogScanner
 from fbfl.errors import InvalidInputError
 from fbfl.storage.store import Reference
@@ -141,10 +143,16 @@ class Update:
 
 
 class Ledger:
-    """One deployment, read through one node."""
+    """One deployment, read through one node.
 
-    def __init__(self, w3: Web3, addresses: Mapping[str, str], start_block: int = 0) -> None:
+    `head` tells the node's newest block, which every read asks for (default: by JSON-RPC).
+    """
+
+    def __init__(
+        self, w3: Web3, addresses: Mapping[str, str], start_block: int = 0, *, head: Callable[[], Head] | None = None
+    ) -> None:
         self.w3 = w3
+        self._head = head or (lambda: head_of(w3))
         self.addresses = dict(addresses)
         self.tasks = _contract(w3, "FederatedTasks", addresses)
         self.registry = _contract(w3, "MECRegistry", addresses)
@@ -154,8 +162,9 @@ class Ledger:
         self._scanner = LogScanner(w3, {each.address: each.abi for each in contracts}, start=start_block)
         self._events: list[Event] = []
         self._events_of_round: dict[tuple[int, int], list[Event]] = {}
-        self._scanned: tuple[int, bytes] | None = None
-        self._states: dict[int, tuple[tuple[int, bytes], TaskState]] = {}
+        self._seats: dict[tuple[int, int], Mapping[str, int]] = {}
+        self._scanned: Head | None = None
+        self._states: dict[int, tuple[Head, TaskState]] = {}
 
     @cached_property
     def chain_id(self) -> int:
@@ -192,12 +201,11 @@ class Ledger:
 
     def state(self, task: int) -> TaskState:
         """Where a task stands at the head of the chain."""
-        head = self.w3.eth.get_block("latest")
-        key = (head["number"], bytes(head["hash"]))
+        head = self._head()
         cached = self._states.get(task)
-        if cached is None or cached[0] != key:
-            answer = self.tasks.functions.stateOf(task).call(block_identifier=head["number"])
-            cached = key, _state(answer, head["number"], head["timestamp"])
+        if cached is None or cached[0] != head:
+            answer = self.tasks.functions.stateOf(task).call(block_identifier=BlockNumber(head.number))
+            cached = head, _state(answer, head.number, head.timestamp)
             self._states[task] = cached
         return cached[1]
 
@@ -237,8 +245,14 @@ class Ledger:
         """The updates of a round in the order of seats, in which every server aggregates them."""
         return sorted(self.recorded(task, round_number), key=lambda update: update.seat)
 
-    def seats(self, task: int, round_number: int) -> dict[str, int]:
+    def seats(self, task: int, round_number: int) -> Mapping[str, int]:
         """The seat of every server that sat in the committee of a round."""
+        self._refresh()
+        if (task, round_number) not in self._seats:
+            self._seats[task, round_number] = self._find_seats(task, round_number)
+        return self._seats[task, round_number]
+
+    def _find_seats(self, task: int, round_number: int) -> dict[str, int]:
         seats: dict[str, int] = {}
         for event in self.events("MemberJoined", "MemberLeft", task=task):
             if event.name == "MemberJoined" and event.args["since"] <= round_number:
@@ -248,18 +262,20 @@ class Ledger:
         return seats
 
     def _refresh(self) -> None:
-        head = self.w3.eth.get_block("latest")
-        key = (head["number"], bytes(head["hash"]))
-        if key == self._scanned:
+        head = self._head()
+        if head == self._scanned:
             return
         scan = self._scanner.scan()
         if scan.rewound_to is not None:
             self._forget(scan.rewound_to)
+            self._seats.clear()
         for event in scan.events:
             self._events.append(event)
+            if event.name in ("MemberJoined", "MemberLeft"):
+                self._seats.clear()
             if "task" in event.args and "round" in event.args:
                 self._events_of_round.setdefault((event.args["task"], event.args["round"]), []).append(event)
-        self._scanned = key
+        self._scanned = head
 
     def _forget(self, last_block: int) -> None:
         """Drop what stood in blocks that are not on the chain any more."""

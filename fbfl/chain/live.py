@@ -11,6 +11,7 @@ from web3 import Web3
 
 from fbfl.chain.accounts import development_account
 from fbfl.chain.embedded import EmbeddedChain
+from fbfl.chain.heads import Head, head_of
 from fbfl.chain.networks import connect
 from fbfl.errors import NodeUnavailableError
 
@@ -25,6 +26,9 @@ class Node(Protocol):
     def w3(self) -> Web3:
         """Speaks to the node."""
 
+    def head(self) -> Head:
+        """The newest block."""
+
     def mine(self) -> None:
         """Let a block come."""
 
@@ -38,6 +42,10 @@ class LiveNode:
 
     w3: Web3
     timeout: float = 120.0
+
+    def head(self) -> Head:
+        """The newest block."""
+        return head_of(self.w3)
 
     def mine(self) -> None:
         """Wait for the next block."""

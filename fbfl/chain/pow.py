@@ -140,6 +140,7 @@ class Miner:
             while not self._note(pipe.recv()):
                 pass
         self._puzzle = None
+        self._solution = None  # a process may have found one just before it was told
 
     def close(self) -> None:
         """End the processes."""

@@ -1,10 +1,7 @@
 """`fbfl deploy`: the contracts on a network."""
 
 import argparse
-import os
-from pathlib import Path
 
-from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from eth_typing import ChecksumAddress
 from web3 import Web3
@@ -13,17 +10,16 @@ from fbfl.chain.deploy import deploy as run_steps
 from fbfl.chain.headers import proof_of_work
 from fbfl.chain.networks import EMBEDDED, connect
 from fbfl.chain.transactions import Sender
+from fbfl.cli.keys import KEY_VARIABLE, account_of, account_of_environment
+from fbfl.cli.network import DEPLOYMENTS
 from fbfl.errors import InvalidInputError
-
-FOLDER = Path("deployments")
-KEY_VARIABLE = "FBFL_KEY"
 
 
 def deploy(options: argparse.Namespace) -> int:
     """Deploy what is not deployed yet and print the addresses."""
     w3 = connect(options.network)
-    folder = None if options.network == EMBEDDED else FOLDER
-    addresses = run_steps(w3, Sender(w3, _account(w3)), folder, mock_ethash=options.mock_ethash)
+    folder = None if options.network == EMBEDDED else DEPLOYMENTS
+    addresses = run_steps(w3, Sender(w3, _account(options, w3)), folder, mock_ethash=options.mock_ethash)
     for name, address in addresses.items():
         print(f"{address}  {name}")
     if not proof_of_work(w3):
@@ -32,18 +28,16 @@ def deploy(options: argparse.Namespace) -> int:
     if options.network == EMBEDDED:
         print("eth-tester lives in this process and ends with it; fbfl run deploys on its own chain")
     else:
-        print(f"kept in {FOLDER / str(w3.eth.chain_id)}.json")
+        print(f"kept in {DEPLOYMENTS / str(w3.eth.chain_id)}.json")
     return 0
 
 
-def _account(w3: Web3) -> LocalAccount | ChecksumAddress:
-    """The key in the environment, else the first account that the node itself holds."""
-    key = os.environ.get(KEY_VARIABLE)
-    if key:
-        try:
-            account: LocalAccount = Account.from_key(key)
-        except (ValueError, TypeError) as error:
-            raise InvalidInputError(f"{KEY_VARIABLE} is no private key; allowed: 32 bytes as hex") from error
+def _account(options: argparse.Namespace, w3: Web3) -> LocalAccount | ChecksumAddress:
+    """The account that was named, else the key in the environment, else the first account that the node holds."""
+    if options.account is not None or options.keystore is not None:
+        return account_of(options, w3.eth.chain_id)
+    account = account_of_environment()
+    if account is not None:
         return account
     accounts = w3.eth.accounts
     if not accounts:

@@ -54,13 +54,24 @@ def parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_deploy(commands)
     _add_nodes(commands)
+    _add_task(commands)
+    _add_mec(commands)
     _add_queries(commands)
+    _add_experiment(commands)
     return root
 
 
 def _add_run(commands: "argparse._SubParsersAction[Parser]") -> None:
     run = commands.add_parser("run", help="one federation end to end", description="One federation end to end.")
-    add = run.add_argument
+    _add_settings(run)
+    run.add_argument("--output", type=Path, metavar="DIR", help="new folder for the results (default runs/<time>)")
+    run.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    run.set_defaults(command=_run)
+
+
+def _add_settings(command: Parser) -> None:
+    """The options that name fields of `fbfl.settings.RunSettings`."""
+    add = command.add_argument
     add("--config", type=Path, metavar="FILE", help="settings as TOML; options below take precedence")
     add("--rounds", type=int, help="rounds (default 10)")
     add("--servers", type=int, help="MEC servers (default 10)")
@@ -91,16 +102,79 @@ def _add_run(commands: "argparse._SubParsersAction[Parser]") -> None:
     add("--optimizer", help="the Keras optimizer (default adam)")
     add("--learning-rate", type=float, help="its learning rate (default: the optimizer's own)")
     add("--seed", type=int, help="everything random follows from it (default 0)")
-    add("--output", type=Path, metavar="DIR", help="new folder for the results (default runs/<time>)")
-    add("--quiet", action="store_true", help="print nothing but errors")
-    run.set_defaults(command=_run)
 
 
 def _add_deploy(commands: "argparse._SubParsersAction[Parser]") -> None:
     deploy = commands.add_parser("deploy", help="deploy the contracts", description="Deploy the contracts.")
     deploy.add_argument("--network", default="eth-tester", help="eth-tester, ganache, anvil, geth, or a JSON-RPC URL")
     deploy.add_argument("--mock-ethash", action="store_true", help="deploy EthashElection without proof of work, too")
+    _add_key(deploy)
     deploy.set_defaults(command=_deploy)
+
+
+def _add_key(command: Parser) -> None:
+    """Whose key to sign with; see `fbfl.cli.keys`."""
+    key = command.add_mutually_exclusive_group()
+    key.add_argument("--account", type=int, metavar="K", help="development account K (local networks only)")
+    key.add_argument("--keystore", type=Path, metavar="FILE", help="encrypted key (default: the key in FBFL_KEY)")
+    command.add_argument(
+        "--password-file", type=Path, metavar="FILE", help="the keystore's password (default: FBFL_PASSWORD)"
+    )
+
+
+def _add_store(command: Parser) -> None:
+    command.add_argument("--payloads", type=Path, metavar="DIR", help="the local store (default .fbfl/payloads)")
+
+
+def _add_task(commands: "argparse._SubParsersAction[Parser]") -> None:
+    group = commands.add_parser("task", help="own a task on a network", description="What the owner of a task does.")
+    actions = group.add_subparsers(title="actions", metavar="ACTION", required=True, parser_class=Parser)
+    create = actions.add_parser("create", help="create a task", description="Create a task; prints its number.")
+    _add_settings(create)
+    _add_store(create)
+    create.add_argument("--window", type=int, default=3600, metavar="S", help="seconds to submit in (default 3600)")
+    create.add_argument("--view-timeout", type=int, default=600, metavar="S", help="of the first view (default 600)")
+    create.set_defaults(action="create")
+    admit = actions.add_parser("admit", help="put servers on the allow-list")
+    admit.add_argument("servers", nargs="+", metavar="ADDRESS")
+    admit.set_defaults(action="admit")
+    one = actions.add_parser("open", help="open the next round")
+    one.set_defaults(action="open_round")
+    drive = actions.add_parser("drive", help="open rounds, and move on those that are due, until enough are over")
+    drive.add_argument("--rounds", type=int, required=True, metavar="R", help="until round number R is over")
+    drive.add_argument("--servers", type=int, default=1, metavar="N", help="wait for N members first (default 1)")
+    drive.set_defaults(action="drive")
+    for action in (admit, one, drive):
+        action.add_argument("--network", required=True, help="anvil, ganache, geth, or a JSON-RPC URL")
+    for action in (one, drive):
+        action.add_argument("--task", type=int, metavar="T", help="the task (default: the newest)")
+    for action in (create, admit, one, drive):
+        _add_key(action)
+        action.set_defaults(command=_task)
+
+
+def _add_mec(commands: "argparse._SubParsersAction[Parser]") -> None:
+    mec = commands.add_parser(
+        "mec", help="one MEC server, until it is stopped", description="One MEC server of a task on a network."
+    )
+    add = mec.add_argument
+    add("--network", required=True, help="anvil, ganache, geth, or a JSON-RPC URL")
+    _add_key(mec)
+    add("--task", type=int, metavar="T", help="the task (default: the newest)")
+    data = mec.add_mutually_exclusive_group(required=True)
+    data.add_argument("--data", type=Path, metavar="FILE", help="samples: .npz with x_train and y_train")
+    data.add_argument("--dataset", help="or a share of a data set: mnist, mnist-5k, fashion-mnist, digits, a file")
+    add("--share", metavar="I/N", help="the share: number I, from 0, of N")
+    add("--partition", default="iid", help="how shares are made: iid (default), shards, dirichlet, ...")
+    add("--partition-arg", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the partition")
+    add("--store", help="local (default) or ipfs")
+    _add_store(mec)
+    add("--port", type=int, default=8600, metavar="P", help="of /health and /metrics on the loopback (default 8600)")
+    add("--url", help="where others reach it, for the registry (default http://127.0.0.1:P)")
+    add("--stake", type=int, default=10**18, metavar="WEI", help="stake when it registers (default 1 ether)")
+    add("--poll", type=float, default=0.5, metavar="S", help="seconds between looks at an idle chain (default 0.5)")
+    add("--state", type=Path, metavar="DIR", help="where its lock is (default .fbfl)")
+    mec.set_defaults(command=_mec)
 
 
 def _add_nodes(commands: "argparse._SubParsersAction[Parser]") -> None:
@@ -133,9 +207,25 @@ def _add_queries(commands: "argparse._SubParsersAction[Parser]") -> None:
     audit = commands.add_parser("audit", help="recompute every round from chain and payloads")
     for command, function in ((rounds, _rounds), (one, _round), (blocks, _blocks), (audit, _audit)):
         where = command.add_mutually_exclusive_group()
-        where.add_argument("--network", help="a running network")
+        where.add_argument("--network", help="a running network: anvil, ganache, geth, or a JSON-RPC URL")
         where.add_argument("--run", type=Path, metavar="DIR", help="the folder of a run (default: the newest in runs/)")
+        command.add_argument("--task", type=int, metavar="T", help="the task on the network (default: the newest)")
+        command.add_argument("--store", help="where the network's payloads are: local (default) or ipfs")
+        _add_store(command)
         command.set_defaults(command=function)
+
+
+def _add_experiment(commands: "argparse._SubParsersAction[Parser]") -> None:
+    one = commands.add_parser("experiment", help="reproduce a figure", description="Reproduce figures of the paper.")
+    one.add_argument("name", metavar="NAME|all", help="a file experiments/NAME.toml, or all of them")
+    one.add_argument("--seeds", type=int, help="seeds of each variant (default: as defined, 5)")
+    one.add_argument("--jobs", type=int, metavar="J", help="runs at a time, a process each (default: one per core)")
+    one.add_argument("--resume", action="store_true", help="keep the runs that are stored already")
+    one.add_argument("--quick", action="store_true", help="small data, few rounds: only shows that it works")
+    one.add_argument("--backend", default="joblib", help="joblib (default), or ray for a cluster at RAY_ADDRESS")
+    one.add_argument("--output", type=Path, metavar="DIR", help="default experiments; with --quick runs/quick")
+    one.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    one.set_defaults(command=_experiment)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -148,6 +238,18 @@ def _deploy(options: argparse.Namespace) -> int:
     from fbfl.cli.deploy import deploy
 
     return deploy(options)
+
+
+def _task(options: argparse.Namespace) -> int:
+    from fbfl.cli import task
+
+    return int(getattr(task, options.action)(options))
+
+
+def _mec(options: argparse.Namespace) -> int:
+    from fbfl.cli.mec import mec
+
+    return mec(options)
 
 
 def _nodes(options: argparse.Namespace) -> int:
@@ -178,3 +280,9 @@ def _audit(options: argparse.Namespace) -> int:
     from fbfl.cli.queries import audit
 
     return audit(options)
+
+
+def _experiment(options: argparse.Namespace) -> int:
+    from fbfl.cli.experiment import experiment
+
+    return experiment(options)

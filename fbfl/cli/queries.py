@@ -7,6 +7,7 @@ from typing import Any
 
 from fbfl import audit as auditing
 from fbfl.chain.queries import RoundRecord, block_listing, round_record, round_records
+from fbfl.cli.network import ledger_on, store_of, task_on
 from fbfl.errors import InvalidInputError
 from fbfl.mec.plan import TaskPlan
 from fbfl.runs import StoredRun, newest_run, open_run
@@ -89,15 +90,12 @@ def audit(options: argparse.Namespace) -> int:
 
 
 def _open(options: argparse.Namespace) -> StoredRun:
-    if options.network is not None and options.network != "eth-tester":
-        from fbfl.chain.networks import connect
-
-        connect(options.network)  # names what is wrong with it
-        raise InvalidInputError(f"--network {options.network}: no task of fbfl runs there")
     if options.network is not None:
-        raise InvalidInputError(
-            "--network eth-tester: its chain lives as long as a run; name its folder with --run DIR"
-        )
+        ledger = ledger_on(options.network)
+        return StoredRun(ledger, store_of(options), task_on(ledger, options.task))
+    for name in ("task", "store", "payloads"):
+        if getattr(options, name) is not None:
+            raise InvalidInputError(f"--{name} {getattr(options, name)}: allowed only with --network")
     return open_run(options.run or newest_run())
 
 

@@ -11,7 +11,7 @@ import threading
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -104,6 +104,12 @@ def load(name: str | Path, *, fallback: bool = False) -> Dataset:
         return replace(_mnist_5k(), note=note)
 
 
+def load_samples(path: Path) -> tuple[Array, Array]:
+    """x_train and y_train of an `.npz`, as in `Dataset`; a file that is something else raises `InvalidInputError`."""
+    arrays = _checked(_read_npz(path, parts=_PARTS[:2]), path)
+    return arrays["x_train"], arrays["y_train"]
+
+
 def _mnist() -> Dataset:
     """60,000 + 10,000 handwritten digits, 28 x 28 (LeCun et al. 1998)."""
     cached = _keras_cache() / "mnist.npz"
@@ -165,8 +171,17 @@ def _held_out(name: str, x: Array, y: Array, num_test: int, source: str) -> Data
 
 
 def _from_npz(path: Path) -> Dataset:
-    arrays = _read_npz(path)
-    for part in ("train", "test"):
+    arrays = _checked(_read_npz(path), path)
+    shapes = [arrays[part].shape[1:] for part in ("x_train", "x_test")]
+    if shapes[0] != shapes[1]:
+        raise InvalidInputError(f"{path}: samples of x_train have the shape {shapes[0]}, of x_test {shapes[1]}")
+    x_train, y_train, x_test, y_test = (arrays[part] for part in _PARTS)
+    return Dataset(path.stem, x_train, y_train, x_test, y_test, source=str(path))
+
+
+def _checked(arrays: dict[str, Array], path: Path) -> dict[str, Array]:
+    """Samples and labels as `Dataset` has them, or `InvalidInputError`."""
+    for part in dict.fromkeys(name.removeprefix("x_").removeprefix("y_") for name in arrays):
         x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
         if y.ndim != 1 or y.dtype.kind not in "iu" or x.ndim < 2 or len(x) != len(y) or len(y) == 0:
             raise InvalidInputError(
@@ -176,11 +191,7 @@ def _from_npz(path: Path) -> Dataset:
         if y.min() < 0:
             raise InvalidInputError(f"{path}: y_{part} holds {y.min()}: classes count from 0")
         arrays[f"x_{part}"], arrays[f"y_{part}"] = _pixels(x, f"{path}: x_{part}"), y.astype(np.int64)
-    shapes = [arrays[part].shape[1:] for part in ("x_train", "x_test")]
-    if shapes[0] != shapes[1]:
-        raise InvalidInputError(f"{path}: samples of x_train have the shape {shapes[0]}, of x_test {shapes[1]}")
-    x_train, y_train, x_test, y_test = (arrays[part] for part in _PARTS)
-    return Dataset(path.stem, x_train, y_train, x_test, y_test, source=str(path))
+    return arrays
 
 
 def _pixels(x: Array, where: str) -> Array:
@@ -203,14 +214,14 @@ def _official(name: str, arrays: Mapping[str, Array], digests: Mapping[str, str]
     return Dataset(name, x_train, y_train, x_test, y_test, source)
 
 
-def _read_npz(file: Path | io.BytesIO, source: str | None = None) -> dict[str, Array]:
+def _read_npz(file: Path | io.BytesIO, source: str | None = None, parts: Sequence[str] = _PARTS) -> dict[str, Array]:
     source = source or str(file)
     try:
         with np.load(file, allow_pickle=False) as content:
-            missing = [part for part in _PARTS if part not in content]
+            missing = [part for part in parts if part not in content]
             if missing:
-                raise InvalidInputError(f"{source}: no array {', '.join(missing)}: needed are {', '.join(_PARTS)}")
-            return {part: content[part] for part in _PARTS}
+                raise InvalidInputError(f"{source}: no array {', '.join(missing)}: needed are {', '.join(parts)}")
+            return {part: content[part] for part in parts}
     except InvalidInputError:
         raise
     except OSError as error:

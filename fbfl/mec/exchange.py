@@ -6,7 +6,7 @@ that sleeps or censors costs gas, but nothing else.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from eth_account.signers.local import LocalAccount
@@ -93,7 +93,7 @@ class Exchange:
         update = sign_update(self._account, self._update_domain, round_number, payload, samples)
         self._board.post_update(self._account.address, update)
 
-    def record_updates(self, state: TaskState, seats: dict[str, int]) -> bool:
+    def record_updates(self, state: TaskState, seats: Mapping[str, int]) -> bool:
         """Record what is on the board if that is this server's to do, or its own update if nobody does it.
 
         Returns whether it did, or still waits for somebody.
@@ -128,7 +128,7 @@ class Exchange:
         vote = sign_vote(self._account, self._vote_domain, state.round, decision.view, stage, decision.proposal, accept)
         self._board.post_vote(self._account.address, vote)
 
-    def record_votes(self, state: TaskState, stage: Stage, seats: dict[str, int], voted: int) -> bool:
+    def record_votes(self, state: TaskState, stage: Stage, seats: Mapping[str, int], voted: int) -> bool:
         """Record the votes for the proposal if that is this server's to do, or its own vote if nobody does it.
 
         `voted` is the bitmap of the seats whose votes are recorded. Votes against a proposal are always sent by the
@@ -177,7 +177,7 @@ class Exchange:
                     return True
         return False
 
-    def _collects(self, state: TaskState, seats: dict[str, int]) -> bool:
+    def _collects(self, state: TaskState, seats: Mapping[str, int]) -> bool:
         members = sorted(seats, key=lambda server: seats[server])
         return members[state.round % len(members)] == self._account.address
 

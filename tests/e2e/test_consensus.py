@@ -5,6 +5,7 @@ import pytest
 from fbfl.audit import audit
 from fbfl.chain.embedded import account_keys
 from fbfl.chain.ethash import EthashNetwork
+from fbfl.chain.ledger import Ledger, Phase
 from fbfl.chain.pow import Miner
 from fbfl.mec.server import Conduct
 from tests.e2e.federations import federation
@@ -159,3 +160,45 @@ def test_a_silent_miner_loses_its_turn_to_the_next_electing_block(tmp_path):
     assert result.record.status == "final"
     assert result.record.views >= 2
     assert result.record.leader != leader
+
+
+@pytest.mark.slow
+def test_a_round_whose_closing_block_a_reorganisation_takes_back_is_closed_again(tmp_path):
+    undisturbed = federation(tmp_path / "undisturbed")
+    expected = [result.record.model_digest for result in undisturbed.rounds()]
+    network = EthashNetwork(nodes=3, accounts=5)
+    fed = federation(tmp_path / "cut", consensus="ethash", simulation={"nodes": network.nodes})
+    assert fed.play_round().record.model_digest == expected[0]
+
+    fed.owner.open_round(fed.task.id)
+    for server in fed.servers[:3]:
+        assert server.step()
+    network.split([0], [1, 2])
+    cut_off = fed.servers[0], fed.servers[3]  # their node is node 0
+    while any(server.step() for server in cut_off):
+        pass
+    fed.owner.poke(fed.task.id)
+    fed.nodes[0].mine(5)  # enough to confirm the election
+    while any(server.step() for server in cut_off):
+        pass
+    stale = fed.ledger.state(fed.task.id)
+    assert stale.phase is Phase.DECIDE
+    assert stale.submitted.bit_count() == 4
+    (taken_back,) = fed.ledger.round_events(fed.task.id, 2, "SubmissionsClosed")
+    while fed.nodes[1].head().number <= stale.block:
+        fed.nodes[1].mine()
+    network.heal()
+
+    again = fed.ledger.state(fed.task.id)
+    assert again.phase is Phase.SUBMIT
+    assert again.submitted.bit_count() == 3
+    result = fed.play_round()
+    assert (result.record.round, result.record.status) == (2, "final")
+    assert sorted(update.server for update in result.record.updates) == sorted(s.address for s in fed.servers)
+    (closed,) = fed.ledger.round_events(fed.task.id, 2, "SubmissionsClosed")
+    assert closed.block_hash != taken_back.block_hash
+    assert result.record.model_digest == expected[1]
+    for node in fed.nodes:
+        report = audit(Ledger(node.w3, fed.addresses), fed.store, fed.task)
+        assert report.passed
+        assert report.final == 2

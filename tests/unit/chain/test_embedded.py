@@ -169,3 +169,10 @@ def test_servers_in_threads_do_not_disturb_each_other(chain: EmbeddedChain, ledg
     for thread in threads:
         thread.join(60)
     assert ledger.functions.entries().call() == 24
+
+
+def test_a_call_runs_on_mined_state_while_its_sender_waits(chain: EmbeddedChain, ledger: Contract) -> None:
+    sender = chain.accounts[1]
+    with chain.one_block():
+        ledger.functions.enter(7).transact({"from": sender, "gas": 100_000})
+        assert ledger.functions.coinbase().call({"from": sender}) is not None

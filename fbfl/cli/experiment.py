@@ -1,0 +1,94 @@
+"""`fbfl experiment`: reproduce figures, with what is needed to judge them."""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence, Set
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from fbfl import simulation
+from fbfl.errors import InvalidInputError
+from fbfl.experiments import definition, figures, report, results, runner
+from fbfl.experiments.definition import Experiment
+from fbfl.experiments.stored import FinishedRuns
+
+QUICK_OUTPUT = Path("runs") / "quick"
+"""Where `--quick` writes by default: never over the results."""
+
+
+def experiment(options: argparse.Namespace) -> int:
+    """Run an experiment, or all of them, and write tables, pictures and the report."""
+    for name in ("jobs", "seeds"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise InvalidInputError(f"--{name} is {value}; allowed: 1 or more")
+    if options.backend not in runner.BACKENDS:
+        raise InvalidInputError(f"--backend is {options.backend!r}; allowed: {', '.join(runner.BACKENDS)}")
+    chosen = definition.load_named(options.name, quick=options.quick, seeds=options.seeds)
+    runs = runner.runs_of(chosen)
+    for settings in runs:
+        simulation.check(settings)
+    output: Path = options.output or (QUICK_OUTPUT if options.quick else definition.FOLDER)
+    finished = FinishedRuns(output / "results" / "finished")
+    console = Console(quiet=options.quiet, highlight=False, soft_wrap=True)
+    if options.resume:
+        missing = [settings for settings in runs if finished.load(settings) is None]
+        console.print(f"{len(runs) - len(missing)} of {len(runs)} runs are stored already")
+    else:
+        missing = runs
+        finished.forget(runs)  # so that this start, if it is interrupted, can be resumed
+    to_play = {finished.path(settings) for settings in missing}
+    with _progress(console, len(missing)) as advance:
+        unwritten = _write_complete(chosen, to_play, finished, output, console)
+        for settings in runner.run_all(
+            missing, finished, jobs=options.jobs or os.cpu_count() or 1, backend=options.backend
+        ):
+            advance()
+            to_play.remove(finished.path(settings))
+            unwritten = _write_complete(unwritten, to_play, finished, output, console)
+    everything = definition.load_named("all", quick=options.quick)
+    found = [(one, curves) for one in everything if (curves := results.read_curves(output / "results", one))]
+    report.write_report(output / "RESULTS.md", found, "results/")
+    console.print(f"report: {output / 'RESULTS.md'}")
+    return 0
+
+
+def _write_complete(
+    experiments: Sequence[Experiment], to_play: Set[Path], finished: FinishedRuns, output: Path, console: Console
+) -> list[Experiment]:
+    """Write tables and pictures of those that wait for no run; returns the others."""
+    folder, unwritten = output / "results", []
+    for one in experiments:
+        if to_play & {finished.path(settings) for settings in runner.runs_of([one])}:
+            unwritten.append(one)
+            continue
+        results.write_tables(folder, one, finished.get)
+        curves = results.read_curves(folder, one)
+        pictures = figures.draw(folder, one, curves) if curves else []
+        console.print(f"{one.name}: {', '.join(str(path) for path in (folder / f'{one.name}.csv', *pictures))}")
+    return unwritten
+
+
+@contextmanager
+def _progress(console: Console, total: int) -> Iterator[Callable[[], None]]:
+    """A bar with the time left on a terminal, a line per run elsewhere. Yields what says that a run has finished."""
+    if console.quiet or not sys.stdout.isatty():
+        started, done = time.monotonic(), 0
+
+        def say() -> None:
+            nonlocal done
+            done += 1
+            left = (time.monotonic() - started) / done * (total - done)
+            console.print(f"run {done} of {total}; about {left / 60:.1f} min left")
+
+        yield say
+        return
+    columns = TextColumn("runs"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True, speed_estimate_period=3600) as bar:
+        job = bar.add_task("runs", total=total)
+        yield lambda: bar.advance(job)

@@ -1,0 +1,72 @@
+"""Whose key a command signs with. Keys and passwords are in files or the environment, not on the command line."""
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+
+from fbfl.chain.accounts import FUNDED, development_account
+from fbfl.errors import InvalidInputError
+
+KEY_VARIABLE = "FBFL_KEY"
+PASSWORD_VARIABLE = "FBFL_PASSWORD"
+LOCAL_CHAINS = (31337, 1337, 1338)
+"""Chain ids of the local development networks."""
+
+
+def account_of(options: argparse.Namespace, chain_id: int) -> LocalAccount:
+    """The account that the options name, else that of the key in the environment.
+
+    Development accounts, whose keys everybody knows, are for local networks only.
+    """
+    if options.account is not None:
+        if not 0 <= options.account < FUNDED:
+            raise InvalidInputError(f"--account {options.account}: allowed are 0 to {FUNDED - 1}")
+        if chain_id not in LOCAL_CHAINS:
+            raise InvalidInputError(
+                f"--account {options.account}: chain {chain_id} is no local network, and everybody knows the keys of "
+                f"development accounts; allowed: --keystore FILE or {KEY_VARIABLE}"
+            )
+        return development_account(options.account)
+    if options.keystore is not None:
+        return _unlock(options.keystore, options.password_file)
+    account = account_of_environment()
+    if account is None:
+        raise InvalidInputError(f"no key to sign with; allowed: --account K, --keystore FILE, or {KEY_VARIABLE}")
+    return account
+
+
+def account_of_environment() -> LocalAccount | None:
+    """The account of the key in the environment, if there is one."""
+    key = os.environ.get(KEY_VARIABLE)
+    if not key:
+        return None
+    try:
+        account: LocalAccount = Account.from_key(key)
+    except (ValueError, TypeError) as error:
+        raise InvalidInputError(f"{KEY_VARIABLE} is no private key; allowed: 32 bytes as hex") from error
+    return account
+
+
+def _unlock(keystore: Path, password_file: Path | None) -> LocalAccount:
+    password = _read(password_file, "--password-file").rstrip("\r\n") if password_file else None
+    if password is None:
+        password = os.environ.get(PASSWORD_VARIABLE)
+    if password is None:
+        raise InvalidInputError(f"--keystore {keystore}: no password; set {PASSWORD_VARIABLE} or --password-file FILE")
+    text = _read(keystore, "--keystore")
+    try:
+        account: LocalAccount = Account.from_key(Account.decrypt(json.loads(text), password))
+    except (ValueError, TypeError, KeyError) as error:
+        raise InvalidInputError(f"--keystore {keystore}: not a keystore, or not its password ({error})") from error
+    return account
+
+
+def _read(path: Path, option: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"{option} {path}: cannot be read ({error})") from error

@@ -1,0 +1,44 @@
+"""What the commands on a running network share: its ledger, a task on it, the payloads beside it."""
+
+import argparse
+from pathlib import Path
+
+from fbfl.chain.deploy import open_ledger
+from fbfl.chain.ledger import Ledger, Task
+from fbfl.chain.networks import EMBEDDED, connect
+from fbfl.errors import InvalidInputError
+from fbfl.processes import STATE
+from fbfl.settings import STORES
+from fbfl.storage.ipfs import IpfsStore
+from fbfl.storage.local import LocalStore
+from fbfl.storage.store import Store
+
+DEPLOYMENTS = Path("deployments")
+PAYLOADS = STATE / "payloads"
+
+
+def ledger_on(network: str) -> Ledger:
+    """The ledger that `fbfl deploy` put on a network."""
+    if network == EMBEDDED:
+        raise InvalidInputError(
+            f"--network {EMBEDDED}: its chain lives as long as a run; name its folder with --run DIR"
+        )
+    return open_ledger(connect(network), DEPLOYMENTS)
+
+
+def task_on(ledger: Ledger, number: int | None) -> Task:
+    """A task by its number; the newest one if none is given."""
+    if number is not None:
+        return ledger.task(number)
+    created = [event.args["task"] for event in ledger.events("TaskCreated")]
+    if not created:
+        raise InvalidInputError("there is no task on this network; create one with fbfl task create")
+    return ledger.task(created[-1])
+
+
+def store_of(options: argparse.Namespace) -> Store:
+    """The store that `--store` and `--payloads` name."""
+    kind = options.store or "local"
+    if kind not in STORES:
+        raise InvalidInputError(f"--store {kind}: allowed are {', '.join(STORES)}")
+    return IpfsStore() if kind == "ipfs" else LocalStore(options.payloads or PAYLOADS)

@@ -1,0 +1,93 @@
+"""`fbfl task`: what the owner of a task does on a running network."""
+
+import argparse
+
+from eth_utils.address import is_address
+from web3 import Web3
+
+from fbfl.chain.ledger import Ledger, TaskState
+from fbfl.chain.participant import CommitteeRules, Participant
+from fbfl.chain.transactions import Sender
+from fbfl.cli.keys import account_of
+from fbfl.cli.network import ledger_on, store_of, task_on
+from fbfl.cli.run import settings_of
+from fbfl.errors import InvalidInputError
+from fbfl.settings import RunSettings
+
+
+def create(options: argparse.Namespace) -> int:
+    """Create a task from the settings of a run; prints its number."""
+    settings = settings_of(options)
+    _refuse_what_is_simulated(settings)
+    for name in ("window", "view_timeout"):
+        if getattr(options, name) < 1:
+            raise InvalidInputError(
+                f"--{name.replace('_', '-')} {getattr(options, name)}: allowed are 1 or more seconds"
+            )
+    owner = _owner(options, ledger_on(settings.network))
+    options.store = settings.store
+    store = store_of(options)
+
+    from fbfl import simulation, tasks
+    from fbfl.learning import datasets
+
+    simulation.check(settings)
+    dataset = datasets.load(settings.dataset or "mnist", fallback=settings.dataset is None)
+    trainer = tasks.trainer_of(settings, dataset, lanes=1)
+    plan = tasks.plan_of(settings, trainer, dataset)
+    rules = CommitteeRules(
+        timeout=options.view_timeout, timeout_cap=8 * options.view_timeout, rejection_penalty=tasks.PENALTY
+    )
+    task = tasks.create_task(owner, store, settings, plan, trainer, dataset, rules, window=options.window)
+    tasks.promise_rewards(owner, task, settings)
+    print(f"task {task}")
+    return 0
+
+
+def admit(options: argparse.Namespace) -> int:
+    """Put servers on the registry's allow-list; those that are active already stay as they are."""
+    for server in options.servers:
+        if not is_address(server):
+            raise InvalidInputError(f"{server!r} is no address; allowed: 20 bytes as hex")
+    owner = _owner(options, ledger_on(options.network))
+    for server in map(Web3.to_checksum_address, options.servers):
+        if not owner.ledger.registry.functions.isActive(server).call():
+            owner.admit(server)
+        print(f"admitted {server}")
+    return 0
+
+
+def open_round(options: argparse.Namespace) -> int:
+    """Open one round."""
+    owner = _owner(options, ledger_on(options.network))
+    task = task_on(owner.ledger, options.task)
+    owner.open_round(task.id)
+    print(f"task {task.id}: round {owner.ledger.state(task.id).round} is open")
+    return 0
+
+
+def drive(options: argparse.Namespace) -> int:
+    """Open rounds and move overdue ones on until enough are over."""
+    for name in ("rounds", "servers"):
+        if getattr(options, name) < 1:
+            raise InvalidInputError(f"--{name} {getattr(options, name)}: allowed are 1 or more")
+    owner = _owner(options, ledger_on(options.network))
+    task = task_on(owner.ledger, options.task)
+
+    from fbfl import tasks
+
+    def say(state: TaskState) -> None:
+        print(f"task {task.id}: round {state.round} is {state.phase.name.lower()}", flush=True)
+
+    tasks.drive(owner, task.id, rounds=options.rounds, servers=options.servers, over=say)
+    return 0
+
+
+def _owner(options: argparse.Namespace, ledger: Ledger) -> Participant:
+    return Participant(ledger, Sender(ledger.w3, account_of(options, ledger.chain_id)))
+
+
+def _refuse_what_is_simulated(settings: RunSettings) -> None:
+    for name in ("attack", "malicious", "liars", "signatures"):
+        if getattr(settings, name):
+            raise InvalidInputError(f"{name} is {getattr(settings, name)!r}; allowed on a network: only with fbfl run")

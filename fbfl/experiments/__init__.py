@@ -1,0 +1,1 @@
+"""Experiments: declared in TOML, run through the whole system with several seeds, kept, drawn and judged."""

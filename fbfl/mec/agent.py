@@ -1,0 +1,244 @@
+"""A MEC server as a process of its own: it joins its task, follows the chain, and lives through what fails around it.
+
+What it has to do it reads from the chain each time. Killed anywhere and started again, it goes on where the chain says
+it was.
+"""
+
+import contextlib
+import fcntl
+import json
+import logging
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from web3 import Web3
+from web3.exceptions import Web3Exception
+
+from fbfl.chain.ledger import TaskState
+from fbfl.chain.participant import Participant
+from fbfl.errors import FbflError, InvalidInputError, StorageError
+from fbfl.learning.training import Trainer, TrainingSettings
+from fbfl.mec.plan import TaskPlan
+from fbfl.mec.samples import SampleStore
+from fbfl.mec.server import MECServer
+from fbfl.tensors import Vector
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE = 0.5
+"""Seconds after a first failure; each further one in a row doubles them."""
+
+LONGEST_PAUSE = 30.0
+"""Most seconds between two attempts."""
+
+UNMINED = 120.0
+"""Most seconds that a new process waits for transactions that an earlier one sent."""
+
+
+class LocalTraining:
+    """One server's local training: the same bytes as in a simulation where it has the same seat and samples.
+
+    TensorFlow is imported when it first trains.
+    """
+
+    def __init__(self, participant: Participant, task: int, plan: TaskPlan, samples: SampleStore) -> None:
+        self._participant = participant
+        self._task = task
+        self._plan = plan
+        self._samples = samples
+        self._trainer: Trainer | None = None
+        self.seconds = 0.0
+        """Spent in training so far."""
+
+    def __call__(self, weights: Vector, round_number: int) -> Vector:
+        """Train from the global weights [P]; returns the update [P]."""
+        started = time.perf_counter()
+        seat = self._participant.ledger.seats(self._task, round_number)[self._participant.address]
+        samples = self._samples.training_set(round_number)
+        (update,) = self._trained_by().train(weights, [samples], round_number=round_number, client_ids=[seat])
+        self.seconds += time.perf_counter() - started
+        return update
+
+    def _trained_by(self) -> Trainer:
+        if self._trainer is None:
+            plan = self._plan
+            trainer = Trainer(
+                plan.model,
+                TrainingSettings(**plan.training),
+                input_shape=plan.input_shape,
+                num_classes=plan.num_classes,
+                lanes=1,  # one client at a time
+                seed=plan.seed,
+            )
+            if trainer.spec != plan.spec:
+                raise InvalidInputError(f"the model {plan.model!r} has other tensors here than task {self._task} says")
+            self._trainer = trainer
+        return self._trainer
+
+
+class Agent:
+    """Runs one `MECServer` until it is stopped; `url` and `stake` (wei) are for the registry.
+
+    `poll` is how many seconds it waits before it looks again where there was nothing to do.
+    """
+
+    def __init__(self, server: MECServer, training: LocalTraining, *, url: str, stake: int, poll: float = 0.5) -> None:
+        self.server = server
+        self.training = training
+        self._url = url
+        self._stake = stake
+        self._poll = poll
+        self._stopping = threading.Event()
+        self._state: TaskState | None = None
+        self._looked_at: int | None = None
+        self._settled: set[int] = set()
+        self._waits_for_unmined = True
+        self._patience_ends = time.monotonic() + UNMINED
+        self.last_error: str | None = None
+        self.steps = 0
+        """Things done so far."""
+        self.failures = 0
+        """Attempts that failed so far."""
+
+    def stop(self) -> None:
+        """Ask it to end after the step that it is in; safe from signal handlers and other threads."""
+        self._stopping.set()
+
+    def health(self) -> dict[str, Any]:
+        """Who it is and where it stands, for JSON; asks nobody."""
+        state = self._state
+        return {
+            "address": self.server.address,
+            "chain_id": self.server.ledger.chain_id,
+            "task": self.server.task.id,
+            "round": state.round if state else None,
+            "phase": state.phase.name.lower() if state else "starting",
+            "last_error": self.last_error,
+        }
+
+    def run(self) -> None:
+        """Act until `stop` is called. What fails is logged and tried again, after longer and longer pauses."""
+        failed = 0
+        while not self._stopping.is_set():
+            try:
+                acted = self._step()
+            except (FbflError, Web3Exception) as error:
+                failed += 1
+                self.failures += 1
+                self.last_error = f"{type(error).__name__}: {error}"
+                pause = min(FIRST_PAUSE * 2 ** min(failed - 1, 16), LONGEST_PAUSE)
+                log.warning("failed, tried again in %g s: %s", pause, self.last_error)
+                self._stopping.wait(pause)
+                continue
+            failed = 0
+            self.last_error = None
+            if acted:
+                self.steps += 1
+            else:
+                self._stopping.wait(self._poll)
+        log.info("stopped")
+
+    def _step(self) -> bool:
+        if self._waits_for_unmined and self._has_unmined():
+            return False  # what an earlier process sent is still on its way: look again when it has arrived
+        self._waits_for_unmined = False
+        if self._enrol():
+            return True
+        server = self.server
+        state = server.ledger.state(server.task.id)
+        if self._state is None or (self._state.round, self._state.phase) != (state.round, state.phase):
+            log.info("round %d: %s", state.round, state.phase.name.lower())
+        self._state = state
+        return server.step() or self._collect(state)
+
+    def _has_unmined(self) -> bool:
+        eth = self.server.ledger.w3.eth
+        address = Web3.to_checksum_address(self.server.address)
+        if time.monotonic() > self._patience_ends:
+            return False
+        return eth.get_transaction_count(address, "pending") > eth.get_transaction_count(address, "latest")
+
+    def _enrol(self) -> bool:
+        """Register and join unless the chain says that it was done; whether something was."""
+        server = self.server
+        ledger = server.ledger
+        if not ledger.registry.functions.isActive(server.address).call():
+            server.participant.register(self._url, self._stake)
+            log.info("registered %s at %s", server.address, self._url)
+            return True
+        if server.address not in ledger.seats(server.task.id, ledger.state(server.task.id).round + 1):
+            server.participant.join(server.task.id)
+            log.info("joined task %d", server.task.id)
+            return True
+        return False
+
+    def _collect(self, state: TaskState) -> bool:
+        """Have the rounds that this server led settled, even after the next one opened, and withdraw what it earned."""
+        if state.block == self._looked_at:
+            return False
+        server = self.server
+        ledger = server.ledger
+        rewards = ledger.rewards.functions
+        per_round = rewards.termsOf(server.task.id).call()[0]
+        for event in ledger.events("RoundFinalized", task=server.task.id):
+            number = event.args["round"]
+            if not per_round or event.args["leader"] != server.address or number in self._settled:
+                continue
+            if not rewards.isSettled(server.task.id, number).call():
+                if rewards.balanceOf(server.task.id).call() < per_round:
+                    break
+                server.participant.settle(server.task.id, number)
+                log.info("round %d: settled", number)
+                return True
+            self._settled.add(number)
+        if rewards.creditOf(server.address).call():
+            server.participant.withdraw_rewards()
+            log.info("withdrew rewards")
+            return True
+        self._looked_at = state.block
+        return False
+
+
+@contextlib.contextmanager
+def only_one(folder: Path, agent: Agent) -> Iterator[None]:
+    """Inside, no other agent of this account runs; one that does already raises `InvalidInputError`.
+
+    One on this machine holds a lock in `folder`, which a crash releases; one elsewhere answers at the URL that the
+    account is registered under.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("w")
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be written: {error.strerror}") from error
+    address = agent.server.address
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InvalidInputError(f"an agent of {address} runs already: it holds {folder / 'lock'}") from error
+        url = registered_url(agent)
+        if url is not None and _answers_as(url, agent.health()):
+            raise InvalidInputError(f"an agent of {address} runs already: it answers at {url}")
+        yield
+
+
+def registered_url(agent: Agent) -> str | None:
+    """Where the registry says that this server can be reached; None before it registered."""
+    joined = [e for e in agent.server.ledger.events("ServerJoined") if e.args["server"] == agent.server.address]
+    return str(joined[-1].args["url"]) if joined else None
+
+
+def _answers_as(url: str, expected: dict[str, Any]) -> bool:
+    if not url.startswith(("http://", "https://")):
+        return False
+    try:
+        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=2.0) as answer:
+            said = json.loads(answer.read(65_536))
+    except (OSError, ValueError):
+        return False
+    return isinstance(said, dict) and all(said.get(key) == expected[key] for key in ("address", "chain_id"))

@@ -1,0 +1,74 @@
+"""The HTTP endpoint of an agent: how it is, for people and for Prometheus, and whatever routes else are given."""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+
+import uvicorn
+from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from fbfl.errors import InvalidInputError, ProcessError
+from fbfl.mec.agent import Agent
+
+LOOPBACK = "127.0.0.1"
+_START_SECONDS = 10.0
+
+
+def application(agent: Agent, routes: Sequence[BaseRoute] = ()) -> Starlette:
+    """`/health` and `/metrics` of an agent, and further routes, such as those where devices upload samples."""
+    registry = CollectorRegistry()
+    registry.register(_Collector(agent))
+
+    async def health(_: Request) -> Response:
+        return JSONResponse(agent.health())
+
+    async def metrics(_: Request) -> Response:
+        return Response(generate_latest(registry), media_type="text/plain; version=0.0.4")
+
+    return Starlette(routes=[Route("/health", health), Route("/metrics", metrics), *routes])
+
+
+@contextlib.contextmanager
+def serving(app: Starlette, port: int) -> Iterator[None]:
+    """Inside, the application answers on this port of the loopback; a port in use raises `InvalidInputError`."""
+    with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((LOOPBACK, port))
+        except (OSError, OverflowError) as error:
+            raise InvalidInputError(f"--port {port}: cannot be listened on ({error})") from error
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2))
+        thread = threading.Thread(target=server.run, args=([listening],), name="endpoint", daemon=True)
+        thread.start()
+        deadline = time.monotonic() + _START_SECONDS
+        while not server.started:
+            if not thread.is_alive() or time.monotonic() > deadline:
+                raise ProcessError(f"the endpoint on port {port} does not start")
+            time.sleep(0.01)
+        try:
+            yield
+        finally:
+            server.should_exit = True
+            thread.join(5.0)
+
+
+class _Collector:
+    """The agent's figures when they are asked for."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+
+    def collect(self) -> Iterable[Metric]:
+        agent = self._agent
+        yield GaugeMetricFamily("fbfl_round", "The task's current round", agent.health()["round"] or 0)
+        yield CounterMetricFamily("fbfl_steps", "Things that the agent did", agent.steps)
+        yield CounterMetricFamily("fbfl_failures", "Attempts that failed, by node, store or contract", agent.failures)
+        yield CounterMetricFamily("fbfl_training_seconds", "Time spent in local training", agent.training.seconds)
+        yield GaugeMetricFamily("fbfl_healthy", "1 unless the last attempt failed", float(agent.last_error is None))

@@ -1,0 +1,181 @@
+"""The owner's side of a task: creating it from the settings of a run, paying for it, and driving its rounds."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from fbfl.chain.ledger import Phase, TaskState
+from fbfl.chain.participant import (
+    CommitteeRules,
+    Participant,
+    TaskSettings,
+    ethash_parameters,
+    pbft_parameters,
+    pow_parameters,
+)
+from fbfl.errors import ContractRevertError
+from fbfl.learning.datasets import Dataset
+from fbfl.learning.training import Trainer, TrainingSettings
+from fbfl.mec.global_model import initial_model
+from fbfl.mec.plan import TaskPlan, canonical_json, resolve_rule
+from fbfl.settings import RunSettings
+from fbfl.storage.store import Store
+
+log = logging.getLogger(__name__)
+
+POW_HASHES = 4096
+"""Hashes that solving the embedded chain's puzzle takes on average: a fraction of a second for all servers together."""
+
+PENALTY = 1_000
+"""1/10,000 of the stake: for a proposal that was voted down, and for a withheld payload."""
+
+_CONFIRMATIONS = 3  # blocks on an electing block before its miner may propose
+_SPACING = 4  # blocks from one view's electing block to the next one's: beyond its confirmations
+_LEADER_SHARE = 2_000  # 1/10,000 of a round's reward
+
+
+def trainer_of(settings: RunSettings, dataset: Dataset, lanes: int | None = None) -> Trainer:
+    """What trains and evaluates the model of these settings; imports TensorFlow."""
+    training = TrainingSettings(
+        local_epochs=settings.local_epochs,
+        batch_size=settings.batch_size,
+        optimizer=settings.optimizer,
+        learning_rate=settings.learning_rate,
+    )
+    return Trainer(
+        settings.model,
+        training,
+        input_shape=dataset.input_shape,
+        num_classes=dataset.num_classes,
+        lanes=lanes,
+        seed=settings.seed,
+    )
+
+
+def plan_of(settings: RunSettings, trainer: Trainer, dataset: Dataset) -> TaskPlan:
+    """What the task publishes to its servers."""
+    rule_params = canonical_json(dict(settings.aggregator_args))
+    return TaskPlan(
+        spec=trainer.spec,
+        model=settings.model,
+        input_shape=dataset.input_shape,
+        num_classes=dataset.num_classes,
+        training={
+            "local_epochs": settings.local_epochs,
+            "batch_size": settings.batch_size,
+            "optimizer": settings.optimizer,
+            "learning_rate": settings.learning_rate,
+        },
+        rule=resolve_rule(settings.aggregator, rule_params),
+        rule_params=rule_params,
+        seed=settings.seed,
+        max_members=settings.servers,
+        payload=settings.payload,
+    )
+
+
+def create_task(
+    owner: Participant,
+    store: Store,
+    settings: RunSettings,
+    plan: TaskPlan,
+    trainer: Trainer,
+    dataset: Dataset,
+    rules: CommitteeRules,
+    *,
+    window: int = 3600,
+) -> int:
+    """Publish the initial model and create the task; `window` (s) is how long servers may commit, and submit."""
+    model = initial_model(plan, trainer.initial_weights())
+    store.put(model.payload)
+    return owner.create_task(
+        TaskSettings(
+            consensus=settings.consensus,
+            consensus_params=_consensus_parameters(settings.consensus, rules),
+            rule=settings.aggregator,
+            rule_params=plan.rule_params,
+            definition=plan.definition(),
+            model=model.reference,
+            max_payload=plan.max_payload,
+            max_samples=max(1, len(dataset.y_train)),
+            min_updates=1,
+            max_rounds=0,
+            submit_window=window,
+            commit_window=window if settings.commit_reveal else 0,
+            withheld_penalty=PENALTY,
+        )
+    )
+
+
+def promise_rewards(owner: Participant, task: int, settings: RunSettings) -> None:
+    """Say what a final round pays, and pay in for as many rounds as the settings name."""
+    if settings.reward:
+        owner.set_reward_terms(task, settings.reward, _LEADER_SHARE, by_samples=True)
+        owner.fund_rewards(task, settings.reward * settings.rounds)
+
+
+def drive(
+    owner: Participant,
+    task: int,
+    *,
+    rounds: int,
+    servers: int = 1,
+    poll: float = 0.5,
+    pause: float = 1.0,
+    over: Callable[[TaskState], None] | None = None,
+) -> None:
+    """Open rounds, and move on those that are due, until round number `rounds` is over.
+
+    The first round opened here waits for `servers` members. `poll` and `pause` are seconds between two looks at the
+    chain and between two rounds. `over` is told of every round that ends while this runs. It keeps nothing: called
+    again, it goes on where the chain is.
+    """
+    ledger = owner.ledger
+    current: int | None = None
+    while True:
+        state = ledger.state(task)
+        if state.phase.is_over:
+            if current == state.round:
+                current = None
+                if over:
+                    over(state)
+                time.sleep(pause)
+            if state.round >= rounds:
+                return
+            if len(ledger.seats(task, state.round + 1)) >= servers:
+                _try(owner.open_round, task)
+                current = ledger.state(task).round
+                continue
+        else:
+            current = state.round
+            if is_due(state):
+                _try(owner.poke, task)
+        time.sleep(poll)
+
+
+def is_due(state: TaskState) -> bool:
+    """Whether a round's phase is complete, or past its deadline, so that a transaction would move it on."""
+    # The newest block may be old where nothing happens; a wrong clock costs a refused call, nothing else.
+    now = max(float(state.now), time.time())
+    if state.phase is Phase.DECIDE:
+        return now > state.decision.deadline
+    expected = state.committed if state.commit_reveal and state.phase is Phase.SUBMIT else state.committee
+    done = state.committed if state.phase is Phase.COMMIT else state.submitted
+    return done.bit_count() >= expected.bit_count() or now > state.deadline
+
+
+def _try(action: Callable[[int], object], task: int) -> None:
+    try:
+        action(task)
+    except ContractRevertError as error:
+        log.info("task %d: %s", task, error)  # somebody was faster, or the clock here is ahead
+
+
+def _consensus_parameters(consensus: str, rules: CommitteeRules) -> bytes:
+    if consensus == "pow":
+        # Time is logical on an embedded chain, so the puzzle cannot be adapted to how long solving takes.
+        return pow_parameters(rules, 2**256 // POW_HASHES, solve_time=0)
+    if consensus == "pbft":
+        return pbft_parameters(replace(rules, byzantine_quorum=True))
+    return ethash_parameters(rules, confirmations=_CONFIRMATIONS, spacing=_SPACING)

@@ -1,0 +1,66 @@
+"""The audit against a node that tells other events than those that happened."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from eth_utils.abi import event_abi_to_log_topic
+from hexbytes import HexBytes
+from web3 import Web3
+from web3.types import RPCEndpoint, RPCResponse
+
+from fbfl.audit import audit
+from fbfl.chain.embedded import LockedProvider
+from fbfl.chain.ledger import Ledger
+from tests.e2e.federations import federation
+
+Forgery = Callable[[dict[str, Any]], dict[str, Any] | None]
+
+
+class LyingProvider(LockedProvider):
+    """A node that changes or hides the logs of one event."""
+
+    def __init__(self, honest: LockedProvider, topic: bytes, forge: Forgery) -> None:
+        super().__init__(honest.ethereum_tester, honest.lock)
+        self._topic = topic
+        self._forge = forge
+
+    def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
+        answer = super().make_request(method, params)
+        if method == "eth_getLogs":
+            told = (self._forge(log) if HexBytes(log["topics"][0]) == self._topic else log for log in answer["result"])
+            answer["result"] = [log for log in told if log is not None]
+        return answer
+
+
+@pytest.fixture(scope="module")
+def fed(tmp_path_factory):
+    fed = federation(tmp_path_factory.mktemp("payloads"))
+    assert fed.play_round().record.status == "final"
+    assert audit(fed.ledger, fed.store, fed.task).passed
+    return fed
+
+
+def findings(fed, contract: str, event: str, forge: Forgery) -> list[str]:
+    abi = {"rewards": fed.ledger.rewards, "pow": fed.ledger.consensus["pow"]}[contract].abi
+    (found,) = (entry for entry in abi if entry["type"] == "event" and entry["name"] == event)
+    provider = LyingProvider(fed.chain.w3.provider, event_abi_to_log_topic(found), forge)
+    report = audit(Ledger(Web3(provider), fed.addresses), fed.store, fed.task)
+    return [str(finding) for finding in report.findings]
+
+
+def test_a_final_round_without_its_votes_is_found(fed):
+    (finding,) = findings(fed, "pow", "Voted", lambda log: None)
+    leader = fed.ledger.state(fed.task.id).proposal.proposer
+    assert finding == f"round 1, server {leader}: 1 of 4 members accepted it, 3 are needed"
+
+
+def test_a_reward_that_is_not_what_the_terms_say_is_found(fed):
+    def one_wei_more(log: dict[str, Any]) -> dict[str, Any]:
+        data = bytearray(HexBytes(log["data"]))
+        data[-1] ^= 1
+        return log | {"data": "0x" + data.hex()}
+
+    told = findings(fed, "rewards", "Credited", one_wei_more)
+    assert len(told) == 4
+    assert all("wei, the terms say" in finding for finding in told)
