@@ -147,6 +147,9 @@ def metrics_line(result: RoundResult) -> dict[str, Any]:
     }
     if result.attack_success_rate is not None:
         line["attack_success_rate"] = result.attack_success_rate
+    if result.simulated_seconds is not None:
+        line["simulated_seconds"] = result.simulated_seconds
+        line["simulated_energy_joules"] = result.simulated_energy_joules
     return line
 
 

@@ -26,7 +26,12 @@ class RunSettings:
     servers: int = 10
     """MEC servers: the FL clients and the members of the committee."""
     devices: int = 20
-    """Local devices of all servers together; device d is attached to server d mod `servers`."""
+    """Local devices of all servers together; device d has samples of server d mod `servers`' share."""
+    mobility: str | None = None
+    """How devices move between the servers' cells and collect samples: `random_waypoint`, or
+    `package.module:function`; by default they stay, and have uploaded all their samples before the first round."""
+    mobility_args: Arguments = field(default_factory=dict)
+    """Parameters of the mobility."""
     dataset: str | None = None
     """`mnist`, `mnist-5k`, `fashion-mnist`, `digits`, or the path of an .npz file; by default `mnist`, or `mnist-5k`
     where that can be had neither from disk nor from the network."""

@@ -28,8 +28,10 @@ from fbfl.learning.training import Samples, Trainer
 from fbfl.mec.device import LocalDevice
 from fbfl.mec.exchange import Exchange, MemoryBoard
 from fbfl.mec.global_model import weights_of
+from fbfl.mec.mobility import resolve as resolve_mobility
 from fbfl.mec.plan import canonical_json, resolve_rule
-from fbfl.mec.samples import MemorySampleStore
+from fbfl.mec.radio import Processor, Radio, Upload, round_cost
+from fbfl.mec.samples import MemorySampleStore, SampleStore
 from fbfl.mec.server import Conduct, MECServer
 from fbfl.randomness import generator, seed_sequence
 from fbfl.settings import RunSettings
@@ -49,6 +51,10 @@ class RoundResult:
     consensus_seconds: float
     seconds: float
     attack_success_rate: float | None = None
+    simulated_seconds: float | None = None
+    """What uploads and training would take; see `fbfl.mec.radio`. Only where devices move."""
+    simulated_energy_joules: float | None = None
+    """What the devices would spend on uploading."""
 
 
 class Simulation:
@@ -89,10 +95,16 @@ class Simulation:
         ledgers = [Ledger(node.w3, self.addresses, head=node.head) for node in self.nodes]
         self.ledger = ledgers[0]
         self.owner = Participant(self.ledger, owner)
-        samples = _sample_stores(settings, dataset)
+        self._devices = _devices(settings, dataset)
+        self._mobility = (
+            resolve_mobility(settings.mobility, settings.servers, settings.mobility_args) if settings.mobility else None
+        )
+        self._samples = [MemorySampleStore() for _ in range(settings.servers)]
+        if self._mobility is None:
+            self._upload(0)
         self._adversary = _adversary(settings)
         self._triggered = self._adversary.triggered(dataset.x_test, dataset.y_test)
-        self._training = _JointTraining(self.trainer, [each.training_set(1) for each in samples], self._adversary)
+        self._training = _JointTraining(self.trainer, self._samples, self._adversary)
         participants = [
             Participant(ledgers[number % len(ledgers)], Sender(self.nodes[number % len(ledgers)].w3, account))
             for number, account in enumerate(accounts[1:])
@@ -109,7 +121,7 @@ class Simulation:
                 self.task,
                 self.plan,
                 self._training.of(number),
-                samples[number],
+                self._samples[number],
                 conduct=conducts.get(number),
                 exchange=Exchange(board, participant, self.task, account) if settings.signatures else None,
                 election=self._puzzle(participant, solver) if solver else None,
@@ -135,6 +147,7 @@ class Simulation:
         if self.ledger.state(self.task.id).phase.is_over:
             self.owner.open_round(self.task.id)
         number = self.ledger.state(self.task.id).round
+        uploads = self._upload(number) if self._mobility is not None else []
         self._submit_updates()
         decided_from = time.perf_counter()
         self._decide(number)
@@ -149,7 +162,30 @@ class Simulation:
             consensus_seconds=over - decided_from,
             seconds=time.perf_counter() - started,
             attack_success_rate=self._attack_success_rate(weights),
+            **self._simulated_cost(number, uploads),
         )
+
+    def _simulated_cost(self, number: int, uploads: Sequence[Upload]) -> dict[str, float]:
+        if self._mobility is None:
+            return {}
+        samples = {server: len(store.training_set(number)[1]) for server, store in enumerate(self._samples)}
+        seconds, joules = round_cost(Radio(), Processor(), uploads, samples, self.settings.local_epochs)
+        return {"simulated_seconds": seconds, "simulated_energy_joules": joules}
+
+    def _upload(self, round_number: int) -> list[Upload]:
+        """Every device uploads what is new to the server to which it is attached."""
+        uploads = []
+        seed, mobility = self.settings.seed, self._mobility
+        for device in self._devices:
+            server = mobility.server_of(seed, device.id, round_number) if mobility else device.id % len(self._samples)
+            collected = mobility.collected(len(device), round_number) if mobility else None
+            size = 0
+            for batch in device.upload(collected=collected):
+                self._samples[server].receive(batch)
+                size += batch.x.nbytes + batch.y.nbytes
+            if mobility and size:
+                uploads.append(Upload(server, mobility.distance(seed, device.id, round_number), size))
+        return uploads
 
     def _attack_success_rate(self, weights: Vector) -> float | None:
         if self._triggered is None:
@@ -230,11 +266,11 @@ class _JointTraining:
     It is also where malicious servers, which see all updates, make theirs.
     """
 
-    def __init__(self, trainer: Trainer, samples: Sequence[Samples], adversary: Adversary) -> None:
+    def __init__(self, trainer: Trainer, stores: Sequence[SampleStore], adversary: Adversary) -> None:
         self._trainer = trainer
-        self._servers = [number for number, (_, y) in enumerate(samples) if len(y)]
-        self._samples = [adversary.poisoned_samples(number, samples[number]) for number in self._servers]
+        self._stores = stores
         self._adversary = adversary
+        self._poisoned: dict[int, tuple[Samples, Samples]] = {}
         self._key: tuple[int, bytes] | None = None
         self._updates: dict[int, Vector] = {}
         self.seconds = 0.0
@@ -248,21 +284,33 @@ class _JointTraining:
         key = (round_number, weights.tobytes())
         if key != self._key:
             started = time.perf_counter()
-            trained = self._trainer.train(weights, self._samples, round_number=round_number, client_ids=self._servers)
-            rows = list(trained)
+            held = {number: store.training_set(round_number) for number, store in enumerate(self._stores)}
+            servers = [number for number, (_, y) in held.items() if len(y)]
+            samples = [self._trained_on(number, held[number]) for number in servers]
+            rows = list(self._trainer.train(weights, samples, round_number=round_number, client_ids=servers))
             if self._adversary.poisons_updates:
                 matrix = np.stack(rows)
-                self._adversary.poison_updates(round_number, self._servers, matrix)
+                self._adversary.poison_updates(round_number, servers, matrix)
                 rows = list(matrix)
-            self._updates = dict(zip(self._servers, rows, strict=True))
+            self._updates = dict(zip(servers, rows, strict=True))
             self._key = key
             self.seconds += time.perf_counter() - started
         return self._updates[server]
+
+    def _trained_on(self, server: int, held: Samples) -> Samples:
+        """What a server trains on; poisoned anew only if it holds other samples than in the round before."""
+        before, poisoned = self._poisoned.get(server, (None, held))
+        if before is not held:
+            poisoned = self._adversary.poisoned_samples(server, held)
+            self._poisoned[server] = held, poisoned
+        return poisoned
 
 
 def check(settings: RunSettings) -> None:
     """Raise `InvalidInputError` for a partition, rule or attack that is unknown or impossible, before any work."""
     resolve_partition(settings.partition, **settings.partition_args)
+    if settings.mobility:
+        resolve_mobility(settings.mobility, settings.servers, settings.mobility_args)
     attack = _adversary(settings)
     rule = resolve_rule(settings.aggregator, canonical_json(dict(settings.aggregator_args)))
     # Made-up updates show now what the rule does not allow with so many servers.
@@ -277,19 +325,16 @@ def _adversary(settings: RunSettings) -> Adversary:
     return Adversary(attacks, tuple(range(settings.malicious)), settings.seed)
 
 
-def _sample_stores(settings: RunSettings, dataset: Dataset) -> list[MemorySampleStore]:
-    """What each server holds after its devices have uploaded all their samples."""
+def _devices(settings: RunSettings, dataset: Dataset) -> list[LocalDevice]:
+    """The devices with all the samples that they will ever have: equal parts of the shares of the servers."""
     partition = resolve_partition(settings.partition, **settings.partition_args)
     shares = partition(dataset.y_train, settings.servers, seed=settings.seed)
     devices_of = [range(server, settings.devices, settings.servers) for server in range(settings.servers)]
-    stores = []
-    for share, devices in zip(shares, devices_of, strict=True):
-        store = MemorySampleStore()
-        for device, part in zip(devices, np.array_split(share, len(devices)), strict=True):
-            for batch in LocalDevice(device, dataset.x_train[part], dataset.y_train[part]).upload():
-                store.receive(batch)
-        stores.append(store)
-    return stores
+    return [
+        LocalDevice(device, dataset.x_train[part], dataset.y_train[part])
+        for share, devices in zip(shares, devices_of, strict=True)
+        for device, part in zip(devices, np.array_split(share, len(devices)), strict=True)
+    ]
 
 
 def _start_nodes(settings: RunSettings) -> Sequence[Node]:

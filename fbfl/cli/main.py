@@ -76,6 +76,8 @@ def _add_settings(command: Parser) -> None:
     add("--rounds", type=int, help="rounds (default 10)")
     add("--servers", type=int, help="MEC servers (default 10)")
     add("--devices", type=int, help="local devices of all servers together (default two per server)")
+    add("--mobility", help="how devices move: random_waypoint, or package.module:function (default: not)")
+    add("--mobility-arg", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the mobility")
     add("--dataset", help="mnist, mnist-5k, fashion-mnist, digits, or an .npz file")
     add("--partition", help="how samples are split among servers: iid, shards, dirichlet, ...")
     add("--partition-arg", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the partition")

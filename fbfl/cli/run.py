@@ -19,11 +19,11 @@ from fbfl.runs import RunFolder
 from fbfl.settings import RunSettings
 
 _PLAIN_OPTIONS = (
-    *("rounds", "servers", "devices", "dataset", "partition", "model", "aggregator", "attack", "malicious"),
+    *("rounds", "servers", "devices", "mobility", "dataset", "partition", "model", "aggregator", "attack", "malicious"),
     *("liars", "signatures", "commit_reveal", "stake", "reward", "nodes"),
     *("consensus", "network", "store", "payload", "local_epochs", "batch_size", "optimizer", "learning_rate", "seed"),
 )
-_ARGUMENT_OPTIONS = ("partition_arg", "aggregator_arg", "attack_arg")
+_ARGUMENT_OPTIONS = ("mobility_arg", "partition_arg", "aggregator_arg", "attack_arg")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -14,10 +14,15 @@ class LocalDevice:
         self._y = y
         self._uploaded = 0
 
-    def upload(self, batch_size: int = 1000) -> Iterator[Batch]:
-        """The samples that are not uploaded yet, batch by batch."""
-        while self._uploaded < len(self._y):
+    def __len__(self) -> int:
+        """How many samples there are."""
+        return len(self._y)
+
+    def upload(self, batch_size: int = 1000, *, collected: int | None = None) -> Iterator[Batch]:
+        """The samples that are not uploaded yet, batch by batch; of the first `collected` only, if that is given."""
+        end = len(self._y) if collected is None else min(collected, len(self._y))
+        while self._uploaded < end:
             first = self._uploaded
-            last = min(first + batch_size, len(self._y))
+            last = min(first + batch_size, end)
             yield Batch(self.id, first, self._x[first:last], self._y[first:last])
             self._uploaded = last

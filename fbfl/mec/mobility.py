@@ -1,0 +1,154 @@
+"""Devices that move: random waypoint over a grid of cells, one MEC server in each.
+
+Johnson & Maltz 1996, "Dynamic Source Routing in Ad Hoc Wireless Networks": a device stands still for a while, then goes
+in a straight line and at a random speed to a random place, and so on. The least speed is above 0, as devices would come
+to rest otherwise (Yoon, Liu & Noble 2003, "Random Waypoint Considered Harmful"). Metres and seconds throughout.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from fbfl.errors import InvalidInputError
+from fbfl.learning import plugins
+from fbfl.randomness import generator
+
+Position = tuple[float, float]
+"""Metres from the south-west corner of the area: to the east, to the north."""
+
+
+@dataclass(frozen=True)
+class RandomWaypoint:
+    """Where devices are: a pure function of seed, device and time."""
+
+    width: float
+    """Of the area, in metres."""
+    height: float
+    """Of the area, in metres."""
+    min_speed: float
+    """Metres per second; the speed of a leg is uniform between the two."""
+    max_speed: float
+    pause: float
+    """Seconds at every waypoint, the first included."""
+
+    def __post_init__(self) -> None:
+        for name in ("width", "height", "min_speed", "max_speed"):
+            _positive(name, getattr(self, name))
+        if not 0 <= self.pause < math.inf:
+            raise InvalidInputError(f"mobility: pause is {self.pause}; allowed: 0 seconds or more")
+        if self.max_speed < self.min_speed:
+            raise InvalidInputError(
+                f"mobility: max_speed is {self.max_speed}; allowed: min_speed ({self.min_speed}) on"
+            )
+
+    def position(self, seed: int, device: int, time: float) -> Position:
+        """Where a device is `time` seconds (at least 0) after the start."""
+        rng = generator(seed, "random waypoint", server=device)
+        here = rng.uniform(0, self.width), rng.uniform(0, self.height)
+        while True:
+            time -= self.pause
+            if time <= 0:
+                return here
+            there = rng.uniform(0, self.width), rng.uniform(0, self.height)
+            journey = math.dist(here, there) / rng.uniform(self.min_speed, self.max_speed)
+            if time < journey:
+                share = time / journey
+                return here[0] + share * (there[0] - here[0]), here[1] + share * (there[1] - here[1])
+            time -= journey
+            here = there
+
+
+@dataclass(frozen=True)
+class Grid:
+    """An area in equal cells; cell number row * columns + column has its server in the middle."""
+
+    width: float
+    height: float
+    columns: int
+    rows: int
+
+    def cell(self, position: Position) -> int:
+        """The cell in which a position of the area lies."""
+        column = min(int(position[0] / self.width * self.columns), self.columns - 1)
+        row = min(int(position[1] / self.height * self.rows), self.rows - 1)
+        return row * self.columns + column
+
+    def centre(self, cell: int) -> Position:
+        """Where the server of a cell stands."""
+        row, column = divmod(cell, self.columns)
+        return (column + 0.5) * self.width / self.columns, (row + 0.5) * self.height / self.rows
+
+
+@dataclass(frozen=True)
+class Mobility:
+    """How the devices of a federation move, and how they collect their samples meanwhile."""
+
+    where: Callable[[int, int, float], Position]
+    """Where a device is: (seed, device, seconds from the start) -> position, in the area of the grid."""
+    grid: Grid
+    round_seconds: float
+    """From the start of one round to that of the next; round r starts at r * round_seconds."""
+    collect_rounds: int
+    """A device has its last sample in this round; an equal part is new in each round until then."""
+
+    def __post_init__(self) -> None:
+        _positive("round_seconds", self.round_seconds)
+        if self.collect_rounds < 1:
+            raise InvalidInputError(f"mobility: collect_rounds is {self.collect_rounds}; allowed: 1 or more")
+
+    def position(self, seed: int, device: int, round_number: int) -> Position:
+        """Where a device is when a round starts."""
+        return self.where(seed, device, round_number * self.round_seconds)
+
+    def server_of(self, seed: int, device: int, round_number: int) -> int:
+        """The number of the server to which a device is attached in a round: that of the cell in which it is."""
+        return self.grid.cell(self.position(seed, device, round_number))
+
+    def distance(self, seed: int, device: int, round_number: int) -> float:
+        """Metres from a device to the server to which it is attached."""
+        position = self.position(seed, device, round_number)
+        return math.dist(position, self.grid.centre(self.grid.cell(position)))
+
+    def collected(self, samples: int, round_number: int) -> int:
+        """How many of its samples a device has collected when a round starts."""
+        return samples * min(round_number, self.collect_rounds) // self.collect_rounds
+
+
+def random_waypoint(
+    servers: int,
+    *,
+    width: float = 1000.0,
+    height: float = 1000.0,
+    min_speed: float = 0.5,
+    max_speed: float = 2.0,
+    pause: float = 60.0,
+    columns: int | None = None,
+    round_seconds: float = 60.0,
+    collect_rounds: int = 10,
+) -> Mobility:
+    """Pedestrians in a square kilometre, unless told otherwise; see the classes above for units.
+
+    `columns` of cells must divide the number of servers; by default the grid is as near to a square as that allows.
+    """
+    if columns is None:
+        columns = next(number for number in range(math.isqrt(servers), 0, -1) if servers % number == 0)
+    if columns < 1 or servers % columns:
+        raise InvalidInputError(f"mobility: columns is {columns}; allowed: a divisor of the {servers} servers")
+    model = RandomWaypoint(width, height, min_speed, max_speed, pause)
+    return Mobility(model.position, Grid(width, height, columns, servers // columns), round_seconds, collect_rounds)
+
+
+_MODELS: Mapping[str, Callable[..., Mobility]] = {"random_waypoint": random_waypoint}
+
+
+def resolve(name: str, servers: int, settings: Mapping[str, object]) -> Mobility:
+    """The mobility of a name (or `package.module:function`) with its settings; bad ones raise `InvalidInputError`."""
+    mobility = plugins.resolve("mobility", name, _MODELS, settings, data=1)(servers)
+    if not isinstance(mobility, Mobility):
+        raise InvalidInputError(f"mobility {name}: has to return a Mobility, not a {type(mobility).__name__}")
+    return mobility
+
+
+def _positive(name: str, value: float) -> None:
+    if not 0 < value < math.inf:
+        raise InvalidInputError(f"mobility: {name} is {value}; allowed: more than 0")
