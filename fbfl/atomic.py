@@ -1,22 +1,27 @@
 """Files that are either whole or not there, whatever interrupts the writing."""
 
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
+PRIVATE = 0o600
+"""The mode of a file that only its owner may read: a key."""
 
-def write_atomically(path: Path, data: bytes) -> None:
+
+def write_atomically(path: Path, data: bytes, mode: int = 0o666) -> None:
     """Write `data` to `path` so that a reader, or a crash, sees the old content or all of the new one.
 
-    Raises `OSError` (disk full, read-only, missing folder) and then leaves nothing behind.
+    `mode` is narrowed by the umask, as for any new file. Raises `OSError` (disk full, read-only, missing folder) and
+    then leaves nothing behind.
     """
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from eth_keys.datatypes import PrivateKey
 
-from fbfl.atomic import write_atomically
+from fbfl.atomic import PRIVATE, write_atomically
 from fbfl.chain.accounts import BALANCE_ETHER, FUNDED, development_account
 from fbfl.errors import ChainError, InvalidInputError, ProcessError
 from fbfl.processes import LOOPBACK, Program, find_program
@@ -122,7 +122,7 @@ def _enode(data: Path, p2p_port: int) -> str:
     key_file = data / "geth" / "nodekey"
     if not key_file.exists():
         key_file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(key_file, secrets.token_hex(32).encode())
+        write_atomically(key_file, secrets.token_hex(32).encode(), PRIVATE)
     public = PrivateKey(bytes.fromhex(key_file.read_text().strip())).public_key
     return f"enode://{public.to_hex()[2:]}@{LOOPBACK}:{p2p_port}?discport=0"
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from fbfl.atomic import write_atomically
+from fbfl.atomic import PRIVATE, write_atomically
 from fbfl.errors import InvalidInputError, StorageError
 from fbfl.nodeset import Layout, agree, layout_of, remember, remove, stop_all
 from fbfl.processes import LOOPBACK, STATE, Program, exclusive, find_program, log_of, running, start
@@ -89,7 +89,7 @@ def _programs(folder: Path, layout: Layout) -> list[Program]:
     ipfs = find_program("ipfs")
     key = folder / "swarm.key"
     if not key.exists():
-        write_atomically(key, f"/key/swarm/psk/1.0.0/\n/base16/\n{secrets.token_hex(32)}\n".encode())
+        write_atomically(key, f"/key/swarm/psk/1.0.0/\n/base16/\n{secrets.token_hex(32)}\n".encode(), PRIVATE)
     repositories = [folder / name for name in layout.names]
     configs = [_made(ipfs, repository, key) for repository in repositories]
     peers = [
@@ -99,7 +99,7 @@ def _programs(folder: Path, layout: Layout) -> list[Program]:
     for node, (repository, config) in enumerate(zip(repositories, configs, strict=True)):
         others = [peer for number, peer in enumerate(peers) if number != node]
         config.update(_settings(layout.port + node, others))
-        write_atomically(repository / "config", json.dumps(config, indent=1).encode())
+        write_atomically(repository / "config", json.dumps(config, indent=1).encode(), PRIVATE)
     return [
         Program(
             name,
@@ -124,7 +124,7 @@ def _made(ipfs: str, repository: Path, key: Path) -> dict[str, Any]:
         )
         if made.returncode:
             raise StorageError(f"ipfs cannot make a repository in {repository}: {made.stderr.strip().splitlines()[-1]}")
-    write_atomically(repository / "swarm.key", key.read_bytes())
+    write_atomically(repository / "swarm.key", key.read_bytes(), PRIVATE)
     config: dict[str, Any] = json.loads((repository / "config").read_text())
     return config
 

@@ -1,107 +1,38 @@
 """MEC servers as processes of their own on a real node: the result of the simulation, whoever is killed meanwhile."""
 
 import json
-import os
 import signal
 import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from eth_utils.abi import function_signature_to_4byte_selector
 
 from fbfl.chain.accounts import development_account
-from fbfl.chain.compile import REPOSITORY
-from fbfl.chain.deploy import open_ledger
 from fbfl.chain.ledger import Ledger, Phase
-from fbfl.chain.networks import connect
 from fbfl.chain.nodes import NodeStatus
 from fbfl.chain.queries import round_records
 from tests.e2e.federations import federation
+from tests.integration.agents import SERVERS, Agents, environment, wait
 from tests.integration.machine import free_ports
 
 pytestmark = pytest.mark.integration
 
-SERVERS = 4
 ROUNDS = 3
 SETTINGS = ("--dataset", "digits", "--servers", SERVERS, "--devices", 2 * SERVERS, "--consensus", "pbft")
 VICTIM = 1
 
 
-class Federation:
-    """The owner and the agents of a task, each by the command that a user would type, in one folder."""
-
-    def __init__(self, folder: Path, network: str, port: int) -> None:
-        self.folder = folder
-        self.network = network
-        self.port = port
-        self.agents: dict[int, subprocess.Popen[bytes]] = {}
-        self.others: list[subprocess.Popen[bytes]] = []
-
-    def command(self, *words: object) -> list[str]:
-        return [sys.executable, "-m", "fbfl", *map(str, words), "--network", self.network]
-
-    def mec(self, number: int, *options: object) -> list[str]:
-        share = ("--dataset", "digits", "--share", f"{number}/{SERVERS}")
-        return self.command("mec", "--account", number + 1, *share, "--poll", 0.2, *options)
-
-    def do(self, *words: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command(*words), cwd=self.folder, env=environment(), capture_output=True, text=True, timeout=120
-        )
-
-    def start(self, command: list[str], log: str) -> subprocess.Popen[bytes]:
-        with (self.folder / log).open("ab") as file:
-            return subprocess.Popen(command, cwd=self.folder, env=environment(), stdout=file, stderr=file)
-
-    def start_agent(self, number: int) -> None:
-        """Start it, and wait until it answers: it has joined then, or is about to."""
-        command = self.mec(number, "--port", self.port + number)
-        self.agents[number] = self.start(command, f"agent-{number}.log")
-        wait(lambda: self.health(number) is not None, f"agent {number} answers")
-
-    def health(self, number: int) -> dict[str, Any] | None:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port + number}/health", timeout=2) as answer:
-                return dict(json.loads(answer.read()))
-        except OSError:
-            return None
-
-    def kill(self, number: int) -> None:
-        self.agents[number].kill()
-        self.agents[number].wait(10)
-
-    def ledger(self) -> Ledger:
-        return open_ledger(connect(self.network), self.folder / "deployments")
-
-
 @pytest.fixture
-def processes(tmp_path: Path, start_network: Callable[[str], list[NodeStatus]]) -> Iterator[Federation]:
+def processes(tmp_path: Path, start_network: Callable[[str], list[NodeStatus]]) -> Iterator[Agents]:
     (node,) = start_network("anvil")
-    running = Federation(tmp_path, node.url, free_ports())
+    running = Agents(tmp_path, node.url, free_ports())
     yield running
-    for process in (*running.agents.values(), *running.others):
-        if process.poll() is None:
-            process.kill()
-        process.wait(10)
+    running.end()
 
 
-def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(REPOSITORY), "TF_CPP_MIN_LOG_LEVEL": "3"}
-
-
-def wait(holds: Callable[[], bool], what: str, seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.05)
-
-
-def test_agents_compute_the_model_of_the_simulation_and_live_through_kill_9(processes: Federation) -> None:
+def test_agents_compute_the_model_of_the_simulation_and_live_through_kill_9(processes: Agents) -> None:
     assert processes.do("deploy", "--account", 0).returncode == 0
     created = processes.do("task", "create", "--account", 0, *SETTINGS, "--rounds", ROUNDS)
     assert created.returncode == 0, created.stderr
