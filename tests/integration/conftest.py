@@ -22,8 +22,18 @@ from fbfl.storage.ipfs import IpfsStore
 from tests.integration.machine import deployed, free_ports, require
 
 NETWORKS = ("anvil", "ganache", "geth")
+GETH_FIXTURES = {"geth_nodes", "four_miners"}
 GETH_NODES = 2
 DAG_MAGIC = bytes.fromhex("fecaddbaaddee1fe")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run in several processes: all on geth in one of them, since miners take what they get."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+            mines = "geth" in parameters or GETH_FIXTURES & set(getattr(item, "fixturenames", ()))
+            item.add_marker(pytest.mark.xdist_group("geth" if mines else item.path.stem))
 
 
 @pytest.fixture(scope="session")

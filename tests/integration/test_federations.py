@@ -1,65 +1,23 @@
-"""Federations of agents as processes on every kind of node: the model of the simulation, byte for byte."""
+"""Federations of agents as processes: the model of the simulation, byte for byte, with all that tasks may ask for."""
 
-import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import requests
-from eth_typing import BlockNumber
 
-from fbfl.chain.headers import proof_of_work
-from fbfl.chain.ledger import Ledger
 from fbfl.chain.nodes import NodeStatus
-from fbfl.chain.queries import RoundRecord, round_records
+from fbfl.chain.queries import RoundRecord
 from fbfl.storage.ipfs import IpfsStore
 from fbfl.storage.local import LocalStore
-from fbfl.storage.payload import encode
-from fbfl.storage.store import Reference, Store
-from tests.e2e.federations import federation
+from fbfl.storage.store import Reference
 from tests.integration.agents import SERVERS, Agents, wait
+from tests.integration.federations import assert_audited, play, running
 from tests.integration.machine import free_ports
-from tests.integration.seals import has_valid_seal
 
 pytestmark = pytest.mark.integration
 
-SETTINGS = ("--dataset", "digits", "--servers", SERVERS, "--devices", 2 * SERVERS)
 RETENTION = 2
-
-
-@contextmanager
-def running(agents: Agents) -> Iterator[Agents]:
-    try:
-        yield agents
-    finally:
-        agents.end()
-
-
-def play(agents: Agents, store: Store, rounds: int, *settings: object) -> tuple[Ledger, int, list[RoundRecord]]:
-    """All rounds by agents; the final model is that of the simulation, and an audit by command finds nothing."""
-    task = agents.create_task(*SETTINGS, *settings, "--rounds", rounds)
-    agents.enrol(task)
-    for number in range(SERVERS):
-        agents.begin_agent(number, "--patience", 60)
-    agents.drive(rounds)
-    ledger = agents.ledger()
-    records = list(round_records(ledger, task))
-    assert [record.status for record in records] == ["final"] * rounds
-    assert [[update.server for update in record.updates] for record in records] == [agents.addresses] * rounds
-
-    simulated = federation(agents.folder / "simulated", rounds=rounds, consensus="pbft")
-    for _ in simulated.rounds():
-        pass
-    expected = hashlib.sha256(encode(simulated.plan.spec, simulated.weights)).hexdigest()
-    assert hashlib.sha256(store.get(ledger.state(task).model)).hexdigest() == expected
-    return ledger, task, records
-
-
-def assert_audited(agents: Agents, *options: object) -> str:
-    audit = agents.do("audit", *options)
-    assert audit.returncode == 0, audit.stdout + audit.stderr
-    return audit.stdout
 
 
 def test_signatures_on_anvil_and_payloads_in_ipfs_for_as_long_as_the_task_says(
@@ -112,28 +70,6 @@ def test_puzzles_and_commitments_on_ganache(tmp_path: Path, start_network: Calla
             committed = [event.block for event in ledger.round_events(task, record.round, "UpdateCommitted")]
             assert len(committed) == SERVERS
             assert max(committed) < min(update.block for update in record.updates)
-        assert_audited(agents)
-
-
-def test_miners_of_four_geth_nodes_lead(tmp_path: Path, four_miners: Callable[[], Sequence[NodeStatus]]) -> None:
-    nodes = four_miners()
-    urls = [node.url for node in nodes]
-    # Node i mines for account i, which is server i.
-    owner = len(urls) + 1
-    running_on = Agents(tmp_path, urls[0], free_ports(), networks=urls, accounts=range(SERVERS), owner=owner)
-    with running(running_on) as agents:
-        store = LocalStore(tmp_path / ".fbfl" / "payloads")
-        ledger, task, records = play(agents, store, 2, "--consensus", "ethash")
-        assert proof_of_work(ledger.w3)
-        for record in records:
-            assert record.consensus == "ethash"
-            (closed,) = ledger.round_events(task, record.round, "SubmissionsClosed")
-            if record.views == 1:
-                assert record.leader == ledger.w3.eth.get_block(BlockNumber(closed.block))["miner"]
-        for number in range(1, records[-1].last_block + 1):
-            block = ledger.w3.eth.get_block(BlockNumber(number))
-            assert has_valid_seal(block)
-            assert block["miner"] in agents.addresses
         assert_audited(agents)
 
 
