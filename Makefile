@@ -24,7 +24,8 @@ test-slow: .venv/dev.stamp node_modules/stamp ## model checking, Foundry, artifa
 	$(PYTEST) -m "slow and not integration"
 
 test-integration: nodes ## tests on real nodes
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup -m integration --durations 10
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "integration and not geth"
+	$(BIN)/python -m pytest -m "integration and geth"
 
 demo-network: .venv/run.stamp ## four MEC servers as processes on real nodes, shown as they go; NETWORK=geth for proof of work
 	$(BIN)/python tools/install_nodes.py $(NETWORK) kubo

@@ -27,13 +27,14 @@ GETH_NODES = 2
 DAG_MAGIC = bytes.fromhex("fecaddbaaddee1fe")
 
 
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run in several processes: all on geth in one of them, since miners take what they get."""
+    """Mark what needs geth, so that it can run apart: miners take what they get of the machine."""
     for item in items:
         if item.path.parent == Path(__file__).parent:
             parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
-            mines = "geth" in parameters or GETH_FIXTURES & set(getattr(item, "fixturenames", ()))
-            item.add_marker(pytest.mark.xdist_group("geth" if mines else item.path.stem))
+            if "geth" in parameters or GETH_FIXTURES & set(getattr(item, "fixturenames", ())):
+                item.add_marker(pytest.mark.geth)
 
 
 @pytest.fixture(scope="session")

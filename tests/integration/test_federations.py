@@ -6,11 +6,14 @@ from pathlib import Path
 import pytest
 import requests
 
+from fbfl.audit import audit
+from fbfl.chain.live import live_nodes
 from fbfl.chain.nodes import NodeStatus
 from fbfl.chain.queries import RoundRecord
 from fbfl.storage.ipfs import IpfsStore
 from fbfl.storage.local import LocalStore
 from fbfl.storage.store import Reference
+from tests.e2e.federations import federation
 from tests.integration.agents import SERVERS, Agents, wait
 from tests.integration.federations import assert_audited, play, running
 from tests.integration.machine import free_ports
@@ -71,6 +74,18 @@ def test_puzzles_and_commitments_on_ganache(tmp_path: Path, start_network: Calla
             assert len(committed) == SERVERS
             assert max(committed) < min(update.block for update in record.updates)
         assert_audited(agents)
+
+
+def test_a_simulation_plays_its_rounds_on_a_running_node(
+    tmp_path: Path, start_network: Callable[[str], list[NodeStatus]]
+) -> None:
+    (node,) = start_network("anvil")
+    simulated = federation(tmp_path / "simulated", rounds=1, consensus="pbft")
+    live = federation(tmp_path / "live", rounds=1, consensus="pbft", simulation={"nodes": live_nodes([node.url])})
+    for expected, result in zip(simulated.rounds(), live.rounds(), strict=True):
+        assert result.record.status == "final"
+        assert result.record.model_digest == expected.record.model_digest
+    assert audit(live.ledger, live.store, live.task).passed
 
 
 def reference(record: RoundRecord) -> Reference:
