@@ -47,7 +47,9 @@ def mec(options: argparse.Namespace) -> int:
     participant = Participant(ledger, Sender(ledger.w3, account))
     samples = _samples(options, plan)
     training = LocalTraining(participant, task.id, plan, samples)
-    board = HttpBoard(ledger_on(options.network), task, account.address, peers=options.peer)
+    board = (
+        HttpBoard(ledger_on(options.network), task, account.address, peers=options.peer) if plan.signatures else None
+    )
     patience = PatienceInSeconds(options.patience)
     store = store_of(options)
     # Nobody without the key can know the salts; a restarted agent has the same.
@@ -58,20 +60,21 @@ def mec(options: argparse.Namespace) -> int:
         plan,
         training,
         samples,
-        exchange=Exchange(board, participant, task, account, patience) if plan.signatures else None,
+        exchange=Exchange(board, participant, task, account, patience) if board else None,
         salt_secret=keccak(b"fbfl salts" + bytes(account.key)),
     )
     url = options.url or f"http://{LOOPBACK}:{options.port}"
     retention = Retention(ledger, store, task, plan.retention)
     agent = Agent(server, training, url=url, stake=options.stake, poll=options.poll, retention=retention)
-    routes = board_routes(board) if plan.signatures else []
+    routes = board_routes(board) if board else []
+    sending = contextlib.closing(board) if board else contextlib.nullcontext()
 
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter(address=account.address, task=task.id))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("fbfl").setLevel(logging.INFO)
     folder = (options.state or STATE) / "mec" / f"{ledger.chain_id}-{account.address}"
-    with only_one(folder, agent), contextlib.closing(board), serving(application(agent, routes), options.port):
+    with only_one(folder, agent), sending, serving(application(agent, routes), options.port):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: agent.stop())
         agent.run()
