@@ -6,10 +6,13 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
+# What `make demo-network` runs on: anvil, ganache or geth.
+NETWORK ?= anvil
+
 # The components that `make nodes` gets, of anvil, ganache, geth and kubo; all if none is named.
 NODES ?=
 
-.PHONY: run test test-slow test-integration nodes lint contracts gas bench lock clean
+.PHONY: run test test-slow test-integration demo-network nodes lint contracts gas bench lock clean
 
 run: .venv/run.stamp ## one federation end to end
 	$(BIN)/fbfl run
@@ -21,7 +24,12 @@ test-slow: .venv/dev.stamp node_modules/stamp ## model checking, Foundry, artifa
 	$(PYTEST) -m "slow and not integration"
 
 test-integration: nodes ## tests on real nodes
-	$(BIN)/python -m pytest -m integration
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "integration and not geth"
+	$(BIN)/python -m pytest -m "integration and geth"
+
+demo-network: .venv/run.stamp ## four MEC servers as processes on real nodes, shown as they go; NETWORK=geth for proof of work
+	$(BIN)/python tools/install_nodes.py $(NETWORK) kubo
+	$(BIN)/python tools/demo_network.py --network $(NETWORK)
 
 nodes: .venv/dev.stamp ## Anvil, Ganache, geth and Kubo into .tools/bin, each as far as it can be had
 	$(BIN)/python tools/install_nodes.py $(NODES)

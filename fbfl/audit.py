@@ -19,6 +19,8 @@ class Finding:
     round: int
     server: str | None
     problem: str
+    absent: Reference | None = None
+    """The payload that nobody has, if that is the problem."""
 
     def __str__(self) -> str:
         who = f", server {self.server}" if self.server else ""
@@ -33,6 +35,8 @@ class AuditReport:
     final: int
     updates: int
     findings: tuple[Finding, ...]
+    expired: int = 0
+    """Payloads that are gone because the task's retention is over."""
 
     @property
     def passed(self) -> bool:
@@ -50,8 +54,14 @@ def audit(ledger: Ledger, store: Store, task: Task) -> AuditReport:
     findings: list[Finding] = []
     records = list(round_records(ledger, task.id))
     parent = task.model
+    expired: set[Reference] = set()
     for record in records:
-        findings.extend(_audit_round(ledger, store, task, plan, record, parent))
+        due = plan.retention is not None and record.round <= len(records) - plan.retention
+        for finding in _audit_round(ledger, store, task, plan, record, parent, due):
+            if due and finding.absent is not None:
+                expired.add(finding.absent)
+            else:
+                findings.append(finding)
         if record.model_digest is not None and record.model_size is not None:
             parent = Reference(bytes.fromhex(record.model_digest[2:]), record.model_size)
     return AuditReport(
@@ -59,12 +69,14 @@ def audit(ledger: Ledger, store: Store, task: Task) -> AuditReport:
         final=sum(record.status == "final" for record in records),
         updates=sum(len(record.updates) for record in records),
         findings=tuple(findings),
+        expired=len(expired),
     )
 
 
 def _audit_round(
-    ledger: Ledger, store: Store, task: Task, plan: TaskPlan, record: RoundRecord, parent: Reference
+    ledger: Ledger, store: Store, task: Task, plan: TaskPlan, record: RoundRecord, parent: Reference, due: bool
 ) -> Iterator[Finding]:
+    """What is wrong with one round; `due` says that its payloads may be gone."""
     number = record.round
     if record.parent_cid != parent.cid:
         yield Finding(number, None, f"starts from {record.parent_cid}, but the model before it is {parent.cid}")
@@ -75,20 +87,20 @@ def _audit_round(
     updates = [update for update in ledger.updates(task.id, number) if update.server not in record.missing]
     payloads = []
     for update in updates:
-        payload, problem = _read(store, update.payload)
+        payload, problem, absent = _read(store, update.payload, due)
         if payload is None:
-            yield Finding(number, update.server, f"update {update.payload.cid}: {problem}")
+            yield Finding(number, update.server, f"update {update.payload.cid}: {problem}", absent)
         else:
             payloads.append((update, payload))
-    before, problem = _read(store, parent)
+    before, problem, absent = _read(store, parent, due)
     if before is None:
-        yield Finding(number, None, f"parent model {parent.cid}: {problem}")
+        yield Finding(number, None, f"parent model {parent.cid}: {problem}", absent)
     if record.status != "final" or record.model_cid is None:
         return
     model = Reference(bytes.fromhex(str(record.model_digest)[2:]), int(record.model_size or 0))
-    after, problem = _read(store, model)
+    after, problem, absent = _read(store, model, due)
     if after is None:
-        yield Finding(number, record.leader, f"global model {model.cid}: {problem}")
+        yield Finding(number, record.leader, f"global model {model.cid}: {problem}", absent)
     if before is None or len(payloads) < len(updates):
         return  # said already why it cannot be recomputed
     try:
@@ -165,10 +177,16 @@ def _audit_rewards(ledger: Ledger, task: Task, record: RoundRecord) -> Iterator[
             yield Finding(record.round, server, problem)
 
 
-def _read(store: Store, reference: Reference) -> tuple[bytes | None, str]:
+def _read(store: Store, reference: Reference, due: bool) -> tuple[bytes | None, str, Reference | None]:
+    """The payload, or what is wrong with it, and its reference if nobody has it.
+
+    One that may be gone is looked for here alone: to search among all peers for each takes a time-out.
+    """
     try:
-        return store.get(reference), ""
-    except PayloadNotFoundError:
-        return None, "the payload is missing"
+        if not due or store.has(reference):
+            return store.get(reference), "", None
     except PayloadRefusedError as error:
-        return None, f"the payload is damaged: {error}"
+        return None, f"the payload is damaged: {error}", None
+    except PayloadNotFoundError:
+        pass
+    return None, "the payload is missing", reference

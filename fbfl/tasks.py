@@ -53,8 +53,8 @@ def trainer_of(settings: RunSettings, dataset: Dataset, lanes: int | None = None
     )
 
 
-def plan_of(settings: RunSettings, trainer: Trainer, dataset: Dataset) -> TaskPlan:
-    """What the task publishes to its servers."""
+def plan_of(settings: RunSettings, trainer: Trainer, dataset: Dataset, retention: int | None = None) -> TaskPlan:
+    """What the task publishes to its servers; `retention` is for how many rounds they keep payloads (None: all)."""
     rule_params = canonical_json(dict(settings.aggregator_args))
     return TaskPlan(
         spec=trainer.spec,
@@ -72,6 +72,8 @@ def plan_of(settings: RunSettings, trainer: Trainer, dataset: Dataset) -> TaskPl
         seed=settings.seed,
         max_members=settings.servers,
         payload=settings.payload,
+        signatures=settings.signatures,
+        retention=retention,
     )
 
 

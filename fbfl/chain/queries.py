@@ -100,6 +100,12 @@ def round_records(ledger: Ledger, task: int) -> Iterator[RoundRecord]:
         yield round_record(ledger, task, number)
 
 
+def registered_url(ledger: Ledger, server: str) -> str | None:
+    """Where the registry says that a server can be reached; None before it registered."""
+    joined = [event for event in ledger.events("ServerJoined") if event.args["server"] == server]
+    return str(joined[-1].args["url"]) if joined else None
+
+
 def consensus_of(ledger: Ledger, task: int) -> str:
     """The name of a task's consensus; an ethash election on a chain without proof of work is called a mock."""
     name = ledger.task(task).consensus

@@ -1,6 +1,7 @@
 """`fbfl mec`: one MEC server as a process of its own."""
 
 import argparse
+import contextlib
 import logging
 import signal
 
@@ -17,8 +18,12 @@ from fbfl.learning import datasets
 from fbfl.learning.partition import resolve as resolve_partition
 from fbfl.learning.plugins import parse_settings
 from fbfl.mec.agent import Agent, LocalTraining, only_one
+from fbfl.mec.board import HttpBoard, board_routes
+from fbfl.mec.courier import check_url
 from fbfl.mec.endpoint import LOOPBACK, application, serving
+from fbfl.mec.exchange import Exchange, PatienceInSeconds
 from fbfl.mec.plan import TaskPlan
+from fbfl.mec.retention import Retention
 from fbfl.mec.samples import Array, Batch, MemorySampleStore, SampleStore
 from fbfl.mec.server import MECServer
 from fbfl.processes import STATE
@@ -30,8 +35,11 @@ def mec(options: argparse.Namespace) -> int:
         raise InvalidInputError(f"--port {options.port}: allowed are 1 to 65535")
     if options.stake < 0:
         raise InvalidInputError(f"--stake {options.stake}: allowed are 0 or more wei")
-    if not options.poll > 0:
-        raise InvalidInputError(f"--poll {options.poll:g}: allowed are more than 0 seconds")
+    for name in ("poll", "patience"):
+        if not getattr(options, name) > 0:
+            raise InvalidInputError(f"--{name} {getattr(options, name):g}: allowed are more than 0 seconds")
+    for peer in options.peer:
+        check_url(peer)
     ledger = ledger_on(options.network)
     account = account_of(options, ledger.chain_id)
     task = task_on(ledger, options.task)
@@ -39,25 +47,34 @@ def mec(options: argparse.Namespace) -> int:
     participant = Participant(ledger, Sender(ledger.w3, account))
     samples = _samples(options, plan)
     training = LocalTraining(participant, task.id, plan, samples)
+    board = (
+        HttpBoard(ledger_on(options.network), task, account.address, peers=options.peer) if plan.signatures else None
+    )
+    patience = PatienceInSeconds(options.patience)
+    store = store_of(options)
     # Nobody without the key can know the salts; a restarted agent has the same.
     server = MECServer(
         participant,
-        store_of(options),
+        store,
         task,
         plan,
         training,
         samples,
+        exchange=Exchange(board, participant, task, account, patience) if board else None,
         salt_secret=keccak(b"fbfl salts" + bytes(account.key)),
     )
     url = options.url or f"http://{LOOPBACK}:{options.port}"
-    agent = Agent(server, training, url=url, stake=options.stake, poll=options.poll)
+    retention = Retention(ledger, store, task, plan.retention)
+    agent = Agent(server, training, url=url, stake=options.stake, poll=options.poll, retention=retention)
+    routes = board_routes(board) if board else []
+    sending = contextlib.closing(board) if board else contextlib.nullcontext()
 
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter(address=account.address, task=task.id))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("fbfl").setLevel(logging.INFO)
     folder = (options.state or STATE) / "mec" / f"{ledger.chain_id}-{account.address}"
-    with only_one(folder, agent), serving(application(agent), options.port):
+    with only_one(folder, agent), sending, serving(application(agent, routes), options.port):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: agent.stop())
         agent.run()

@@ -82,6 +82,8 @@ def audit(options: argparse.Namespace) -> int:
     report = auditing.audit(run.ledger, run.store, run.task)
     for finding in report.findings:
         print(finding)
+    if report.expired:
+        print(f"{report.expired} payloads are past the task's retention and gone: their rounds were not recomputed")
     print(
         f"{report.rounds} rounds, {report.final} final, {report.updates} updates: "
         + ("everything recomputed is as recorded" if report.passed else f"{len(report.findings)} findings")

@@ -19,11 +19,10 @@ def create(options: argparse.Namespace) -> int:
     """Create a task from the settings of a run; prints its number."""
     settings = settings_of(options)
     _refuse_what_is_simulated(settings)
-    for name in ("window", "view_timeout"):
-        if getattr(options, name) < 1:
-            raise InvalidInputError(
-                f"--{name.replace('_', '-')} {getattr(options, name)}: allowed are 1 or more seconds"
-            )
+    for name, unit in (("window", "seconds"), ("view_timeout", "seconds"), ("retention", "rounds")):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise InvalidInputError(f"--{name.replace('_', '-')} {value}: allowed are 1 or more {unit}")
     owner = _owner(options, ledger_on(settings.network))
     options.store = settings.store
     store = store_of(options)
@@ -34,7 +33,7 @@ def create(options: argparse.Namespace) -> int:
     simulation.check(settings)
     dataset = datasets.load(settings.dataset or "mnist", fallback=settings.dataset is None)
     trainer = tasks.trainer_of(settings, dataset, lanes=1)
-    plan = tasks.plan_of(settings, trainer, dataset)
+    plan = tasks.plan_of(settings, trainer, dataset, options.retention)
     rules = CommitteeRules(
         timeout=options.view_timeout, timeout_cap=8 * options.view_timeout, rejection_penalty=tasks.PENALTY
     )
@@ -88,6 +87,6 @@ def _owner(options: argparse.Namespace, ledger: Ledger) -> Participant:
 
 
 def _refuse_what_is_simulated(settings: RunSettings) -> None:
-    for name in ("attack", "malicious", "liars", "signatures", "mobility"):
+    for name in ("attack", "malicious", "liars", "mobility"):
         if getattr(settings, name):
             raise InvalidInputError(f"{name} is {getattr(settings, name)!r}; allowed on a network: only with fbfl run")

@@ -20,9 +20,11 @@ from web3.exceptions import Web3Exception
 
 from fbfl.chain.ledger import TaskState
 from fbfl.chain.participant import Participant
+from fbfl.chain.queries import registered_url
 from fbfl.errors import FbflError, InvalidInputError, StorageError
 from fbfl.learning.training import Trainer, TrainingSettings
 from fbfl.mec.plan import TaskPlan
+from fbfl.mec.retention import Retention
 from fbfl.mec.samples import SampleStore
 from fbfl.mec.server import MECServer
 from fbfl.tensors import Vector
@@ -83,15 +85,26 @@ class LocalTraining:
 class Agent:
     """Runs one `MECServer` until it is stopped; `url` and `stake` (wei) are for the registry.
 
-    `poll` is how many seconds it waits before it looks again where there was nothing to do.
+    `poll` is how many seconds it waits before it looks again where there was nothing to do. `retention` says which
+    payloads may go (default: none).
     """
 
-    def __init__(self, server: MECServer, training: LocalTraining, *, url: str, stake: int, poll: float = 0.5) -> None:
+    def __init__(
+        self,
+        server: MECServer,
+        training: LocalTraining,
+        *,
+        url: str,
+        stake: int,
+        poll: float = 0.5,
+        retention: Retention | None = None,
+    ) -> None:
         self.server = server
         self.training = training
         self._url = url
         self._stake = stake
         self._poll = poll
+        self._retention = retention
         self._stopping = threading.Event()
         self._state: TaskState | None = None
         self._looked_at: int | None = None
@@ -155,7 +168,7 @@ class Agent:
         if self._state is None or (self._state.round, self._state.phase) != (state.round, state.phase):
             log.info("round %d: %s", state.round, state.phase.name.lower())
         self._state = state
-        return server.step() or self._collect(state)
+        return server.step() or self._release(state) or self._collect(state)
 
     def _has_unmined(self) -> bool:
         eth = self.server.ledger.w3.eth
@@ -177,6 +190,9 @@ class Agent:
             log.info("joined task %d", server.task.id)
             return True
         return False
+
+    def _release(self, state: TaskState) -> bool:
+        return self._retention is not None and self._retention.release(state)
 
     def _collect(self, state: TaskState) -> bool:
         """Have the rounds that this server led settled, even after the next one opened, and withdraw what it earned."""
@@ -223,16 +239,10 @@ def only_one(folder: Path, agent: Agent) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InvalidInputError(f"an agent of {address} runs already: it holds {folder / 'lock'}") from error
-        url = registered_url(agent)
+        url = registered_url(agent.server.ledger, address)
         if url is not None and _answers_as(url, agent.health()):
             raise InvalidInputError(f"an agent of {address} runs already: it answers at {url}")
         yield
-
-
-def registered_url(agent: Agent) -> str | None:
-    """Where the registry says that this server can be reached; None before it registered."""
-    joined = [e for e in agent.server.ledger.events("ServerJoined") if e.args["server"] == agent.server.address]
-    return str(joined[-1].args["url"]) if joined else None
 
 
 def _answers_as(url: str, expected: dict[str, Any]) -> bool:

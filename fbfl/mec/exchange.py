@@ -6,7 +6,8 @@ that sleeps or censors costs gas, but nothing else.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Protocol
 
 from eth_account.signers.local import LocalAccount
@@ -29,13 +30,13 @@ log = logging.getLogger(__name__)
 
 
 class Board(Protocol):
-    """Where signed messages are left and looked up."""
+    """Where signed messages are left and looked up. Who posts finds its own messages there; its collector, too."""
 
-    def post_update(self, server: str, update: SignedUpdate) -> None:
-        """Leave an update for its collector."""
+    def post_update(self, server: str, update: SignedUpdate, collector: str) -> None:
+        """Leave an update for its collector, an address."""
 
-    def post_vote(self, server: str, vote: SignedVote) -> None:
-        """Leave a vote for its collector."""
+    def post_vote(self, server: str, vote: SignedVote, collector: str) -> None:
+        """Leave a vote for its collector, an address."""
 
     def updates(self, task: int, round_number: int) -> Sequence[tuple[str, SignedUpdate]]:
         """Updates left for a round, with who left them."""
@@ -51,12 +52,12 @@ class MemoryBoard:
         self._updates: dict[tuple[int, int], list[tuple[str, SignedUpdate]]] = {}
         self._votes: dict[tuple[int, int], list[tuple[str, SignedVote]]] = {}
 
-    def post_update(self, server: str, update: SignedUpdate) -> None:
-        """Leave an update for its collector."""
+    def post_update(self, server: str, update: SignedUpdate, collector: str) -> None:  # noqa: ARG002
+        """Leave an update where all find it."""
         self._updates.setdefault((update.task, update.round), []).append((server, update))
 
-    def post_vote(self, server: str, vote: SignedVote) -> None:
-        """Leave a vote for its collector."""
+    def post_vote(self, server: str, vote: SignedVote, collector: str) -> None:  # noqa: ARG002
+        """Leave a vote where all find it."""
         self._votes.setdefault((vote.task, vote.round), []).append((server, vote))
 
     def updates(self, task: int, round_number: int) -> Sequence[tuple[str, SignedUpdate]]:
@@ -68,18 +69,64 @@ class MemoryBoard:
         return tuple(self._votes.get((task, round_number), ()))
 
 
+class Patience(Protocol):
+    """How long a server waits for a collector."""
+
+    @property
+    def waiting_is_a_step(self) -> bool:
+        """Whether a server that waits has done something: where time passes by steps, it must go on."""
+
+    def is_over(self, wait: Hashable) -> bool:
+        """Whether this wait, which begins when it is first asked about, has lasted too long."""
+
+
+class PatienceInSteps:
+    """So many steps of the server, for simulations."""
+
+    waiting_is_a_step = True
+
+    def __init__(self, steps: int = 3) -> None:
+        self._steps = steps
+        self._waited: dict[Hashable, int] = {}
+
+    def is_over(self, wait: Hashable) -> bool:
+        """Whether this was asked more often than it has patience."""
+        self._waited[wait] = self._waited.get(wait, 0) + 1
+        return self._waited[wait] > self._steps
+
+
+class PatienceInSeconds:
+    """So many seconds, for agents."""
+
+    waiting_is_a_step = False
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._began: dict[Hashable, float] = {}
+
+    def is_over(self, wait: Hashable) -> bool:
+        """Whether the time is over."""
+        now = self._clock()
+        return now - self._began.setdefault(wait, now) > self._seconds
+
+
 class Exchange:
-    """One server's side of the board; `patience` is how many steps it waits for the collector."""
+    """One server's side of the board."""
 
     def __init__(
-        self, board: Board, participant: Participant, task: Task, account: LocalAccount, patience: int = 3
+        self,
+        board: Board,
+        participant: Participant,
+        task: Task,
+        account: LocalAccount,
+        patience: Patience | None = None,
     ) -> None:
         self._board = board
         self._participant = participant
         self._task = task
         self._account = account
-        self._patience = patience
-        self._waited: dict[tuple[object, ...], int] = {}
+        self._patience = patience or PatienceInSteps()
         ledger = participant.ledger
         self._update_domain = ledger.domain(task.id)
         self._vote_domain = Domain(ledger.chain_id, task.consensus_address, task.id)
@@ -91,12 +138,13 @@ class Exchange:
     def post_update(self, round_number: int, payload: Reference, samples: int) -> None:
         """Sign an update and leave it on the board."""
         update = sign_update(self._account, self._update_domain, round_number, payload, samples)
-        self._board.post_update(self._account.address, update)
+        seats = self._participant.ledger.seats(self._task.id, round_number)
+        self._board.post_update(self._account.address, update, _collector_of_updates(round_number, seats))
 
     def record_updates(self, state: TaskState, seats: Mapping[str, int]) -> bool:
         """Record what is on the board if that is this server's to do, or its own update if nobody does it.
 
-        Returns whether it did, or still waits for somebody.
+        Returns whether it did something; waiting for somebody counts where patience is measured in steps.
         """
         posted = dict(self._board.updates(self._task.id, state.round))
         waiting = {
@@ -106,8 +154,10 @@ class Exchange:
         }
         if not waiting:
             return False
-        impatient = self._is_impatient(("updates", state.round))
-        if self._collects(state, seats) and (len(waiting) == len(seats) or impatient):
+        impatient = self._patience.is_over(("updates", state.round))
+        if self._account.address == _collector_of_updates(state.round, seats) and (
+            len(waiting) == len(seats) or impatient
+        ):
             valid = [u for server, u in waiting.items() if signer_of_update(self._update_domain, u) == server]
             self._participant.submit_batch(self._task.id, state.round, valid)
             return True
@@ -116,7 +166,7 @@ class Exchange:
             return False
         if impatient:
             self._participant.submit(self._task.id, state.round, own.payload, own.samples)
-        return True
+        return impatient or self._patience.waiting_is_a_step
 
     def has_signed_vote(self, state: TaskState, stage: Stage) -> bool:
         """Whether this server's vote in this stage of the current view is on the board."""
@@ -126,14 +176,14 @@ class Exchange:
         """Sign a vote on the current proposal and leave it on the board."""
         decision = state.decision
         vote = sign_vote(self._account, self._vote_domain, state.round, decision.view, stage, decision.proposal, accept)
-        self._board.post_vote(self._account.address, vote)
+        self._board.post_vote(self._account.address, vote, decision.proposer)
 
     def record_votes(self, state: TaskState, stage: Stage, seats: Mapping[str, int], voted: int) -> bool:
         """Record the votes for the proposal if that is this server's to do, or its own vote if nobody does it.
 
         `voted` is the bitmap of the seats whose votes are recorded. Votes against a proposal are always sent by the
-        voter itself, at once: whoever proposed has no reason to record them. Returns whether it did something, or
-        still waits for somebody.
+        voter itself, at once: whoever proposed has no reason to record them. Returns whether it did something;
+        waiting for somebody counts where patience is measured in steps.
         """
         waiting = {
             server: vote
@@ -147,7 +197,7 @@ class Exchange:
         accepting = {server: vote for server, vote in waiting.items() if vote.accept}
         if not accepting:
             return False
-        impatient = self._is_impatient(("votes", state.round, state.decision.view, stage))
+        impatient = self._patience.is_over(("votes", state.round, state.decision.view, stage))
         complete = voted.bit_count() + len(accepting) == len(seats)
         if state.decision.proposer == self._account.address and (complete or impatient):
             valid = [v for server, v in accepting.items() if signer_of_vote(self._vote_domain, v) == server]
@@ -157,7 +207,7 @@ class Exchange:
             return False
         if impatient:
             self._participant.vote(self._task.id, state, stage, accept=True)
-        return True
+        return impatient or self._patience.waiting_is_a_step
 
     def report_equivocation(self, round_number: int) -> bool:
         """Show the chain two votes of one member that exclude each other, if the board has such."""
@@ -177,10 +227,6 @@ class Exchange:
                     return True
         return False
 
-    def _collects(self, state: TaskState, seats: Mapping[str, int]) -> bool:
-        members = sorted(seats, key=lambda server: seats[server])
-        return members[state.round % len(members)] == self._account.address
-
     def _current_votes(self, state: TaskState, stage: Stage) -> list[tuple[str, SignedVote]]:
         decision = state.decision
         return [
@@ -189,6 +235,7 @@ class Exchange:
             if (vote.view, vote.stage, vote.value_digest) == (decision.view, stage, decision.proposal)
         ]
 
-    def _is_impatient(self, wait: tuple[object, ...]) -> bool:
-        self._waited[wait] = self._waited.get(wait, 0) + 1
-        return self._waited[wait] > self._patience
+
+def _collector_of_updates(round_number: int, seats: Mapping[str, int]) -> str:
+    members = sorted(seats, key=lambda server: seats[server])
+    return members[round_number % len(members)]

@@ -36,9 +36,15 @@ class TaskPlan:
     """Most servers; bounds the state that a rule may carry."""
     payload: str = "float32"
     """The codec of the updates, one of `fbfl.storage.codecs.CODECS`."""
+    signatures: bool = False
+    """Whether servers sign updates and votes, and one transaction records many of them."""
+    retention: int | None = None
+    """For how many rounds servers keep payloads, so that these can be recomputed; None for all."""
 
     def __post_init__(self) -> None:
         check_codec(self.payload)
+        if self.retention is not None and self.retention < 1:
+            raise InvalidInputError(f"retention is {self.retention}; allowed: 1 or more rounds")
 
     @classmethod
     def of(cls, task: Task) -> Self:
@@ -56,6 +62,8 @@ class TaskPlan:
                 seed=definition["seed"],
                 max_members=definition["max_members"],
                 payload=definition.get("payload", "float32"),
+                signatures=definition.get("signatures", False),
+                retention=definition.get("retention"),
             )
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, InvalidInputError):
@@ -74,6 +82,8 @@ class TaskPlan:
                 "seed": self.seed,
                 "max_members": self.max_members,
                 **({"payload": self.payload} if self.payload != "float32" else {}),
+                **({"signatures": True} if self.signatures else {}),
+                **({"retention": self.retention} if self.retention is not None else {}),
             }
         )
 

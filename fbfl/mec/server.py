@@ -201,6 +201,7 @@ class MECServer:
         try:
             if payload is None:
                 payload = self.store.get(update.payload)
+                self.store.pin(update.payload)  # who has fetched a payload goes on serving it
                 self._memory.payloads[update.server] = payload
                 decode_update(self.plan.payload, self.plan.spec, payload)
         except StorageError as error:
@@ -267,6 +268,8 @@ class MECServer:
         if model is None:
             return False  # accept only what was recomputed; reject only what was found to differ
         right = self._digest(state, model.reference) == decision.proposal
+        if right and self.conduct.serves:
+            self.store.put(model.payload)  # so that it can be had from every voter, not only from its proposer
         accept = not right if self.conduct.votes == "inverted" else right
         if self._exchange is not None and decision.stage is not Stage.DECIDED:
             self._exchange.post_vote(state, stage, accept)

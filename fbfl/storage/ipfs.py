@@ -2,6 +2,7 @@
 
 import os
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,9 @@ from fbfl.storage.store import Reference
 ENVIRONMENT_VARIABLE = "FBFL_IPFS"
 DEFAULT_ADDRESS = "/ip4/127.0.0.1/tcp/5001/http"
 PROFILE = {"cid-version": "1", "raw-leaves": "true", "chunker": "size-262144", "pin": "true"}
+
+# Of its own use of urllib3, which pyproject.toml pins; in an agent's log it would be no JSON.
+warnings.filterwarnings("ignore", "The 'strict' parameter is no longer needed", FutureWarning)
 
 
 class IpfsStore:

@@ -6,49 +6,117 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from fbfl.chain.accounts import development_account
 from fbfl.chain.compile import REPOSITORY
 from fbfl.chain.deploy import open_ledger
 from fbfl.chain.ledger import Ledger
 from fbfl.chain.networks import connect
+from fbfl.chain.participant import Participant
+from fbfl.chain.transactions import Sender
 
 SERVERS = 4
 
 
 class Agents:
-    """The owner and the agents of a task, each by the command that a user would type, in one folder."""
+    """The owner and the agents of a task, each by the command that a user would type, in one folder.
 
-    def __init__(self, folder: Path, network: str, port: int) -> None:
+    Agent i uses development account `accounts[i]`, and one of `networks` and of the IPFS daemons `ipfs` in turn (by
+    default `network`, as the owner, and a local store).
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        network: str,
+        port: int,
+        *,
+        networks: Sequence[str] = (),
+        accounts: Sequence[int] = range(1, SERVERS + 1),
+        owner: int = 0,
+        ipfs: Sequence[str] = (),
+    ) -> None:
         self.folder = folder
         self.network = network
         self.port = port
+        self.accounts = accounts
+        self.addresses = [development_account(account).address for account in accounts]
+        self._networks = networks or [network]
+        self._owner = owner
+        self._ipfs = ipfs
         self.agents: dict[int, subprocess.Popen[bytes]] = {}
         self.others: list[subprocess.Popen[bytes]] = []
 
-    def command(self, *words: object) -> list[str]:
-        return [sys.executable, "-m", "fbfl", *map(str, words), "--network", self.network]
+    def command(self, *words: object, network: str | None = None) -> list[str]:
+        return [sys.executable, "-m", "fbfl", *map(str, words), "--network", network or self.network]
 
     def mec(self, number: int, *options: object) -> list[str]:
         share = ("--dataset", "digits", "--share", f"{number}/{SERVERS}")
-        return self.command("mec", "--account", number + 1, *share, "--poll", 0.2, *options)
+        store = ("--store", "ipfs") if self._ipfs else ()
+        network = self._networks[number % len(self._networks)]
+        words = ("mec", "--account", self.accounts[number], *share, *store, "--poll", 0.2, *options)
+        return self.command(*words, network=network)
 
     def do(self, *words: object) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            self.command(*words), cwd=self.folder, env=environment(), capture_output=True, text=True, timeout=120
+            self.command(*words), cwd=self.folder, env=self._environment(0), capture_output=True, text=True, timeout=180
         )
 
-    def start(self, command: list[str], log: str) -> subprocess.Popen[bytes]:
+    def start(self, command: list[str], log: str, number: int = 0) -> subprocess.Popen[bytes]:
         with (self.folder / log).open("ab") as file:
-            return subprocess.Popen(command, cwd=self.folder, env=environment(), stdout=file, stderr=file)
+            return subprocess.Popen(command, cwd=self.folder, env=self._environment(number), stdout=file, stderr=file)
 
-    def start_agent(self, number: int) -> None:
+    def start_agent(self, number: int, *options: object) -> None:
         """Start it, and wait until it answers: it has joined then, or is about to."""
-        command = self.mec(number, "--port", self.port + number)
-        self.agents[number] = self.start(command, f"agent-{number}.log")
+        self.begin_agent(number, *options)
         wait(lambda: self.health(number) is not None, f"agent {number} answers")
+
+    def begin_agent(self, number: int, *options: object) -> None:
+        """Start it."""
+        command = self.mec(number, "--port", self.port + number, *options)
+        self.agents[number] = self.start(command, f"agent-{number}.log", number)
+
+    def create_task(self, *settings: object) -> int:
+        """Deploy, create a task and admit the servers, as its owner does; returns its number."""
+        store = ("--store", "ipfs") if self._ipfs else ()
+        for words in (("deploy",), ("task", "create", *settings, *store), ("task", "admit", *self.addresses)):
+            done = self.do(*words, "--account", self._owner)
+            assert done.returncode == 0, f"{words}: {done.stdout} {done.stderr}"
+            if "create" in words:
+                number = int(done.stdout.split()[-1])
+        return number
+
+    def enrol(self, task: int) -> None:
+        """Give the servers their seats in the order of their numbers, before the agents start and would take them.
+
+        Agents that start one after the other take longer; that they enrol by themselves is tested once.
+        """
+
+        def register(number: int) -> Participant:
+            ledger = open_ledger(connect(self.network), self.folder / "deployments")
+            server = Participant(ledger, Sender(ledger.w3, development_account(self.accounts[number])))
+            server.register(f"http://127.0.0.1:{self.port + number}", 10**18)
+            return server
+
+        with ThreadPoolExecutor() as pool:
+            for server in list(pool.map(register, range(len(self.accounts)))):
+                server.join(task)
+
+    def drive(self, rounds: int, seconds: float = 180) -> None:
+        """Have the owner open and close rounds until so many are over."""
+        words = ("task", "drive", "--account", self._owner, "--rounds", rounds, "--servers", SERVERS)
+        owner = self.start(self.command(*words), "drive.log")
+        self.others.append(owner)
+        wait(lambda: owner.poll() is not None, f"{rounds} rounds are over", seconds)
+        assert owner.returncode == 0, (self.folder / "drive.log").read_text()
+
+    def _environment(self, number: int) -> dict[str, str]:
+        ipfs = {"FBFL_IPFS": self._ipfs[number % len(self._ipfs)]} if self._ipfs else {}
+        return {**environment(), **ipfs}
 
     def health(self, number: int) -> dict[str, Any] | None:
         try:

@@ -22,8 +22,19 @@ from fbfl.storage.ipfs import IpfsStore
 from tests.integration.machine import deployed, free_ports, require
 
 NETWORKS = ("anvil", "ganache", "geth")
+GETH_FIXTURES = {"geth_nodes", "four_miners"}
 GETH_NODES = 2
 DAG_MAGIC = bytes.fromhex("fecaddbaaddee1fe")
+
+
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs geth, so that it can run apart: miners take what they get of the machine."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+            if "geth" in parameters or GETH_FIXTURES & set(getattr(item, "fixturenames", ())):
+                item.add_marker(pytest.mark.geth)
 
 
 @pytest.fixture(scope="session")
@@ -46,9 +57,16 @@ def dag(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def start_network(state: Path, request: pytest.FixtureRequest) -> Iterator[Callable[[str], list[NodeStatus]]]:
+def started() -> dict[str, list[NodeStatus]]:
+    """The networks of the session that run."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def start_network(
+    state: Path, started: dict[str, list[NodeStatus]], request: pytest.FixtureRequest
+) -> Iterator[Callable[[str], list[NodeStatus]]]:
     """Starts a network when it is first asked for; all are stopped at the end."""
-    started: dict[str, list[NodeStatus]] = {}
 
     def start(network: str) -> list[NodeStatus]:
         if network not in started:
@@ -78,6 +96,20 @@ def w3(request: pytest.FixtureRequest, start_network: Callable[[str], list[NodeS
 @pytest.fixture
 def geth_nodes(start_network: Callable[[str], list[NodeStatus]]) -> list[NodeStatus]:
     return start_network("geth")
+
+
+@pytest.fixture
+def four_miners(
+    tmp_path: Path, dag: Path, started: dict[str, list[NodeStatus]]
+) -> Iterator[Callable[[], list[NodeStatus]]]:
+    """Starts a geth network with a node for each of four servers, which has the machine for itself."""
+    idle = started.get("geth", [])
+    for node in idle:
+        nodes.ask(node.url, "miner_stop")
+    yield lambda: nodes.up("geth", nodes=4, port=free_ports(), state=tmp_path, dag=dag)
+    nodes.down("geth", state=tmp_path)
+    for node in idle:
+        nodes.ask(node.url, "miner_start", 1)
 
 
 @pytest.fixture

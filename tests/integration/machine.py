@@ -15,7 +15,7 @@ from fbfl.chain.transactions import Sender
 from fbfl.errors import ProcessError
 from fbfl.processes import find_program
 
-OFFSETS = [offset + node for offset in (0, 100, 200) for node in range(4)]
+OFFSETS = [offset + node for offset in (0, 100, 200, 300, 400, 500) for node in range(4)]
 
 
 def free_ports() -> int:

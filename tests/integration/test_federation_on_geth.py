@@ -1,38 +1,46 @@
-"""The same servers as in the embedded simulation, on a real proof-of-work network of geth nodes."""
+"""Agents on a real proof-of-work network, where every server has a node of its own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from eth_typing import BlockNumber
 
-from fbfl.audit import audit
-from fbfl.chain.accounts import development_account
 from fbfl.chain.headers import proof_of_work
-from fbfl.chain.live import live_nodes
-from fbfl.chain.nodes import NodeStatus
-from tests.e2e.federations import federation
+from fbfl.chain.nodes import NodeStatus, ask
+from fbfl.storage.local import LocalStore
+from tests.integration.agents import SERVERS, Agents
+from tests.integration.federations import assert_audited, play, running
+from tests.integration.machine import free_ports
+from tests.integration.seals import has_valid_seal
 
 pytestmark = pytest.mark.integration
 
+ROUNDS = 2
+
 
 def test_miners_of_closing_blocks_lead_and_the_model_is_that_of_the_simulation(
-    geth_nodes: list[NodeStatus], tmp_path: Path, wait_until_mined: Callable[[int], None]
+    tmp_path: Path, four_miners: Callable[[], Sequence[NodeStatus]]
 ) -> None:
-    wait_until_mined(3)
-    nodes = live_nodes([node.url for node in geth_nodes])
-    assert proof_of_work(nodes[0].w3)
-    simulated = federation(tmp_path / "simulated", rounds=2)
-    live = federation(tmp_path / "live", rounds=2, consensus="ethash", simulation={"nodes": nodes})
-    servers = {server.address for server in live.servers}
-    for expected, result in zip(simulated.rounds(), live.rounds(), strict=True):
-        assert result.record.status == "final"
-        assert result.record.consensus == "ethash"
-        assert result.record.model_digest == expected.record.model_digest
-        (closed,) = live.ledger.round_events(live.task.id, result.record.round, "SubmissionsClosed")
-        miner = nodes[0].w3.eth.get_block(closed.block)["miner"]
-        # Node 0 mines for the owner, who is no member: then anyone may lead.
-        assert miner in {development_account(node).address for node in range(len(nodes))}
-        if result.record.views == 1 and miner in servers:
-            assert result.record.leader == miner
-    assert live.weights.tobytes() == simulated.weights.tobytes()
-    assert audit(live.ledger, live.store, live.task).passed
+    urls = [node.url for node in four_miners()]
+
+    def rest() -> None:
+        for url in urls:
+            ask(url, "miner_stop")
+
+    # Node i mines for account i, which is server i's; the owner mines nothing.
+    agents = Agents(tmp_path, urls[0], free_ports(), networks=urls, accounts=range(SERVERS), owner=SERVERS + 1)
+    with running(agents):
+        store = LocalStore(tmp_path / ".fbfl" / "payloads")
+        ledger, task, records = play(agents, store, ROUNDS, "--consensus", "ethash", then=rest)
+        assert proof_of_work(ledger.w3)
+        for record in records:
+            assert record.consensus == "ethash"
+            (closed,) = ledger.round_events(task, record.round, "SubmissionsClosed")
+            if record.views == 1:
+                assert record.leader == ledger.w3.eth.get_block(BlockNumber(closed.block))["miner"]
+        for number in range(1, records[-1].last_block + 1):
+            block = ledger.w3.eth.get_block(BlockNumber(number))
+            assert has_valid_seal(block)
+            assert block["miner"] in agents.addresses
+        assert_audited(agents)

@@ -3,15 +3,13 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import ethash
 import pytest
 import rlp
 from eth_hash.auto import keccak
 from web3 import Web3
 from web3.contract import Contract
-from web3.types import BlockData
 
 from fbfl.chain import geth
 from fbfl.chain.accounts import development_account
@@ -19,9 +17,9 @@ from fbfl.chain.artifacts import Artifact
 from fbfl.chain.logs import Event, LogScanner
 from fbfl.chain.networks import connect
 from fbfl.chain.nodes import NodeStatus, ask
-from fbfl.chain.seals import boundary
 from fbfl.chain.transactions import Sender
 from tests.integration.machine import deployed
+from tests.integration.seals import has_valid_seal, header
 
 pytestmark = pytest.mark.integration
 T = TypeVar("T")
@@ -86,9 +84,13 @@ def test_a_reorganisation_is_noticed_and_loses_nothing(
     follower.read()
     wait_for(lambda: second.eth.get_transaction_count(sender.address), lambda count: count == 2)
 
-    for url, other in zip(urls, reversed(enodes), strict=True):
-        ask(url, "admin_removePeer", other)
-    wait_for(lambda: [int(ask(url, "net_peerCount"), 16) for url in urls], lambda peers: peers == [0, 0])
+    def part() -> list[int]:
+        for url, other in zip(urls, reversed(enodes), strict=True):
+            ask(url, "admin_removePeer", other)
+        return [int(ask(url, "net_peerCount"), 16) for url in urls]
+
+    # Again and again: a connection that was being made meanwhile outlives the request.
+    wait_for(part, lambda peers: peers == [0, 0])
     try:
         lost = sender.transact(ledger.functions.enter(7))
         follower.read()
@@ -138,43 +140,6 @@ class Follower:
     @property
     def values(self) -> list[int]:
         return [event.args["value"] for event in self.events if event.name == "Entered"]
-
-
-def header(block: BlockData) -> list[Any]:
-    fields = sealed_fields(block)
-    return [*fields[:13], bytes(block["mixHash"]), bytes(block["nonce"]), *fields[13:]]
-
-
-def sealed_fields(block: BlockData) -> list[Any]:
-    """The header without its seal, as the yellow paper orders it."""
-    return [
-        bytes(block["parentHash"]),
-        bytes(block["sha3Uncles"]),
-        bytes.fromhex(block["miner"][2:]),
-        bytes(block["stateRoot"]),
-        bytes(block["transactionsRoot"]),
-        bytes(block["receiptsRoot"]),
-        bytes(block["logsBloom"]),
-        block["difficulty"],
-        block["number"],
-        block["gasLimit"],
-        block["gasUsed"],
-        block["timestamp"],
-        bytes(block["extraData"]),
-        block["baseFeePerGas"],
-    ]
-
-
-def has_valid_seal(block: BlockData, nonce: int | None = None) -> bool:
-    """Whether the nonce proves the work, by a library that shares no code with geth."""
-    verified: bool = ethash.verify(
-        block["number"] // geth.EPOCH,
-        keccak(rlp.encode(sealed_fields(block))),
-        bytes(block["mixHash"]),
-        int.from_bytes(block["nonce"], "big") if nonce is None else nonce,
-        boundary(block["difficulty"]).to_bytes(32, "big"),
-    )
-    return verified
 
 
 def wait_for(ask: Callable[[], T], is_there: Callable[[T], bool], timeout: float = 90.0) -> T:

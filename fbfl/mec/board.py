@@ -1,0 +1,291 @@
+"""The board of signed messages between agents: what this server signed, and what others sent it over HTTP to collect.
+
+A message is its own proof of who sent it: it is kept only if the account that signed it has a seat in the committee of
+the current round, and if the contracts would take it, since one message that they refuse spoils a whole batch.
+"""
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from eth_keys.constants import SECPK1_N
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from fbfl.chain.digests import Domain
+from fbfl.chain.ledger import Ledger, Stage, Task
+from fbfl.chain.queries import registered_url
+from fbfl.chain.signatures import Compact, SignedUpdate, SignedVote, signer_of_update, signer_of_vote
+from fbfl.errors import FbflError
+from fbfl.mec.courier import Courier, Directory
+from fbfl.storage.store import Reference
+
+MAX_BODY = 2_048
+"""Bytes of the largest message."""
+
+BODY_SECONDS = 5.0
+"""How long a message may take to arrive."""
+
+MAX_VOTES = 64
+"""Of one server in one round: two of each stage in more views than a round has."""
+
+UPDATES = "/board/updates"
+VOTES = "/board/votes"
+
+_Message = TypeVar("_Message", SignedUpdate, SignedVote)
+
+
+class MessageRefusedError(FbflError):
+    """A message is not kept; `status` says it in HTTP."""
+
+    def __init__(self, status: int, problem: str) -> None:
+        super().__init__(problem)
+        self.status = status
+
+
+class HttpBoard:
+    """The board of one server; safe to use from several threads.
+
+    `ledger` is its own: a ledger is read by one thread at a time. `peers` are URLs of endpoints that differ from the
+    registered ones. `timeout` and `patience` (s) are for sending; see `fbfl.mec.courier`.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        task: Task,
+        server: str,
+        *,
+        peers: Sequence[str] = (),
+        timeout: float = 3.0,
+        patience: float = 30.0,
+    ) -> None:
+        self._ledger = ledger
+        self._task = task
+        self._server = server
+        self._update_domain = ledger.domain(task.id)
+        self._vote_domain = Domain(ledger.chain_id, task.consensus_address, task.id)
+        self._reading = threading.Lock()
+        self._keeping = threading.Lock()
+        self._updates: dict[int, dict[str, SignedUpdate]] = {}
+        self._votes: dict[int, dict[str, list[SignedVote]]] = {}
+        directory = Directory(ledger.chain_id, peers, self._registered, timeout=timeout)
+        self._courier = Courier(directory.url_of, timeout=timeout, patience=patience)
+
+    def post_update(self, server: str, update: SignedUpdate, collector: str) -> None:
+        """Keep an update of this server, and send it to its collector."""
+        self._keep_update(server, update)
+        if collector != self._server:
+            self._courier.send(collector, UPDATES, update_to_json(server, update))
+
+    def post_vote(self, server: str, vote: SignedVote, collector: str) -> None:
+        """Keep a vote of this server, and send it to its collector."""
+        self._keep_vote(server, vote)
+        if collector != self._server:
+            self._courier.send(collector, VOTES, vote_to_json(server, vote))
+
+    def updates(self, task: int, round_number: int) -> Sequence[tuple[str, SignedUpdate]]:
+        """The updates of a round that are here."""
+        with self._keeping:
+            return tuple(self._updates.get(round_number, {}).items()) if task == self._task.id else ()
+
+    def votes(self, task: int, round_number: int) -> Sequence[tuple[str, SignedVote]]:
+        """The votes of a round that are here."""
+        with self._keeping:
+            kept = self._votes.get(round_number, {}) if task == self._task.id else {}
+            return tuple((server, vote) for server, votes in kept.items() for vote in votes)
+
+    def take_update(self, body: bytes) -> None:
+        """Keep an update that somebody sent; `MessageRefusedError` if it is not what it should be."""
+        server, update = _parsed(body, update_from_json)
+        self._check(server, update, lambda: signer_of_update(self._update_domain, update))
+        self._keep_update(server, update)
+
+    def take_vote(self, body: bytes) -> None:
+        """Keep a vote that somebody sent; `MessageRefusedError` if it is not what it should be."""
+        server, vote = _parsed(body, vote_from_json)
+        self._check(server, vote, lambda: signer_of_vote(self._vote_domain, vote))
+        self._keep_vote(server, vote)
+
+    def close(self) -> None:
+        """Send nothing any more."""
+        self._courier.close()
+
+    def _check(self, server: str, message: SignedUpdate | SignedVote, signer: Callable[[], str]) -> None:
+        if message.task != self._task.id:
+            raise MessageRefusedError(400, f"task {message.task} is not this server's, {self._task.id}")
+        if not _is_canonical(message.signature):
+            raise MessageRefusedError(403, "the signature is not in the form that contracts take")
+        try:
+            found = signer()
+        except Exception as error:  # the library has a type for every way in which it can be wrong
+            raise MessageRefusedError(403, f"the signature is none: {type(error).__name__}") from error
+        if found != server:
+            raise MessageRefusedError(403, f"{server} did not sign this")
+        with self._reading:
+            state = self._ledger.state(self._task.id)
+            if message.round != state.round:
+                # The node of who sent it may be ahead of this one.
+                raise MessageRefusedError(409, f"round {message.round} is not the current one, {state.round}")
+            if server not in self._ledger.seats(self._task.id, state.round):
+                raise MessageRefusedError(403, f"{server} has no seat in round {state.round}")
+        if isinstance(message, SignedUpdate) and not (
+            1 <= message.payload.size <= state.max_payload and 1 <= message.samples <= state.max_samples
+        ):
+            raise MessageRefusedError(
+                400,
+                f"size is {message.payload.size} and samples are {message.samples}; allowed in this task: "
+                f"1 to {state.max_payload} and 1 to {state.max_samples}",
+            )
+
+    def _keep_update(self, server: str, update: SignedUpdate) -> None:
+        with self._keeping:
+            _forget_before(self._updates, update.round)
+            self._updates.setdefault(update.round, {})[server] = update
+
+    def _keep_vote(self, server: str, vote: SignedVote) -> None:
+        with self._keeping:
+            _forget_before(self._votes, vote.round)
+            kept = self._votes.setdefault(vote.round, {}).setdefault(server, [])
+            # A voter may sign the same vote anew with other bytes.
+            if any(other.as_tuple() == vote.as_tuple() for other in kept):
+                return
+            if len(kept) >= MAX_VOTES:
+                raise MessageRefusedError(429, f"{server} has sent {MAX_VOTES} votes in round {vote.round} already")
+            kept.append(vote)
+
+    def _registered(self, server: str) -> str | None:
+        with self._reading:
+            return registered_url(self._ledger, server)
+
+
+def board_routes(board: HttpBoard) -> list[BaseRoute]:
+    """`POST /board/updates` and `POST /board/votes`: 202 if the message is kept, else why not."""
+
+    def route(path: str, take: Callable[[bytes], None]) -> Route:
+        async def post(request: Request) -> Response:
+            try:
+                async with asyncio.timeout(BODY_SECONDS):
+                    body = await _body(request)
+                await run_in_threadpool(take, body)
+            except MessageRefusedError as refusal:
+                return JSONResponse({"error": str(refusal)}, refusal.status)
+            except TimeoutError:
+                return JSONResponse({"error": f"the message took longer than {BODY_SECONDS:g} s"}, 408)
+            except FbflError as error:
+                return JSONResponse({"error": str(error)}, 503)  # this server's own node fails
+            return JSONResponse({}, 202)
+
+        return Route(path, post, methods=["POST"])
+
+    return [route(UPDATES, board.take_update), route(VOTES, board.take_vote)]
+
+
+async def _body(request: Request) -> bytes:
+    body = b""
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_BODY:
+                raise MessageRefusedError(413, f"a message has at most {MAX_BODY} bytes")
+    except ClientDisconnect as error:
+        raise MessageRefusedError(400, "the message is not complete") from error
+    return body
+
+
+# ---------------------------------------------------------------- messages as JSON
+
+
+def update_to_json(server: str, update: SignedUpdate) -> dict[str, Any]:
+    """A signed update as JSON values; bytes are hex."""
+    return {
+        "server": server,
+        "task": update.task,
+        "round": update.round,
+        "digest": update.payload.digest.hex(),
+        "size": update.payload.size,
+        "samples": update.samples,
+        "signature": [word.hex() for word in update.signature],
+    }
+
+
+def update_from_json(message: Mapping[str, Any]) -> tuple[str, SignedUpdate]:
+    """Who says to have signed it, and what; `KeyError`, `TypeError` or `ValueError` if it is none."""
+    payload = Reference(_word(message["digest"]), _number(message["size"], 32))
+    number, samples = _number(message["round"], 32), _number(message["samples"], 32)
+    signed = SignedUpdate(_number(message["task"], 256), number, payload, samples, _signature(message["signature"]))
+    return str(message["server"]), signed
+
+
+def vote_to_json(server: str, vote: SignedVote) -> dict[str, Any]:
+    """A signed vote as JSON values; bytes are hex."""
+    return {
+        "server": server,
+        "task": vote.task,
+        "round": vote.round,
+        "view": vote.view,
+        "stage": int(vote.stage),
+        "value_digest": vote.value_digest.hex(),
+        "accept": vote.accept,
+        "signature": [word.hex() for word in vote.signature],
+    }
+
+
+def vote_from_json(message: Mapping[str, Any]) -> tuple[str, SignedVote]:
+    """Who says to have signed it, and what; `KeyError`, `TypeError` or `ValueError` if it is none."""
+    if not isinstance(message["accept"], bool):
+        raise TypeError("accept")
+    stage = Stage(_number(message["stage"], 8))
+    if stage not in (Stage.PREPARE, Stage.COMMIT):
+        raise ValueError("stage")
+    return str(message["server"]), SignedVote(
+        task=_number(message["task"], 256),
+        round=_number(message["round"], 32),
+        view=_number(message["view"], 16),
+        stage=stage,
+        value_digest=_word(message["value_digest"]),
+        accept=message["accept"],
+        signature=_signature(message["signature"]),
+    )
+
+
+def _parsed(body: bytes, read: Callable[[Mapping[str, Any]], tuple[str, _Message]]) -> tuple[str, _Message]:
+    try:
+        return read(json.loads(body))
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise MessageRefusedError(400, f"this is no such message: {type(error).__name__} {error}") from error
+
+
+def _number(value: object, bits: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << bits:
+        raise ValueError(f"a number of {bits} bits is expected")
+    return value
+
+
+def _word(value: object) -> bytes:
+    word = bytes.fromhex(str(value))
+    if len(word) != 32:
+        raise ValueError("32 bytes are expected")
+    return word
+
+
+def _signature(value: object) -> Compact:
+    if not isinstance(value, list):
+        raise TypeError("signature")
+    r, vs = value
+    return _word(r), _word(vs)
+
+
+def _is_canonical(signature: Compact) -> bool:
+    """Whether s is the lower one of the two that are valid, as contracts demand."""
+    r, vs = (int.from_bytes(word, "big") for word in signature)
+    return 0 < r < SECPK1_N and 0 < vs & (1 << 255) - 1 <= SECPK1_N // 2
+
+
+def _forget_before(kept: dict[int, Any], round_number: int) -> None:
+    for old in [number for number in kept if number < round_number]:
+        del kept[old]

@@ -1,0 +1,137 @@
+"""Takes messages to other agents' endpoints in the background: who is slow or dead holds nobody up."""
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+
+from fbfl.errors import FbflError, InvalidInputError
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE = 0.25
+"""Seconds after a first failed attempt; each further one doubles them."""
+
+_WORKERS = 4
+_MAX_ANSWER = 65_536  # bytes
+_TRY_AGAIN = (408, 409, 429)
+
+
+class Courier:
+    """Posts JSON to servers, each found by `url_of` its address.
+
+    One request takes at most `timeout` seconds to connect and to answer; what was refused for the moment, or did not
+    arrive, is tried again until `patience` seconds have passed. Then it is dropped: who waits for it does not need it.
+    """
+
+    def __init__(self, url_of: Callable[[str], str | None], *, timeout: float = 3.0, patience: float = 30.0) -> None:
+        self._url_of = url_of
+        self._timeout = timeout
+        self._patience = patience
+        self._closed = threading.Event()
+        self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="courier")
+
+    def send(self, server: str, path: str, message: Mapping[str, Any]) -> None:
+        """Take a message to a server's endpoint; returns at once."""
+        self._pool.submit(self._deliver, server, path, json.dumps(message).encode())
+
+    def close(self) -> None:
+        """Drop what is still on its way."""
+        self._closed.set()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _deliver(self, server: str, path: str, body: bytes) -> None:
+        waited, pause = 0.0, FIRST_PAUSE
+        while True:
+            problem, is_final = self._attempt(server, path, body)
+            if problem is None:
+                return
+            if is_final or waited >= self._patience or self._closed.is_set():
+                log.warning("a message to %s%s was not delivered: %s", server, path, problem)
+                return
+            self._closed.wait(pause)
+            waited, pause = waited + pause, 2 * pause
+
+    def _attempt(self, server: str, path: str, body: bytes) -> tuple[str | None, bool]:
+        """What went wrong, if anything, and whether it will not go better another time."""
+        try:
+            url = self._url_of(server)
+            if url is None:
+                return "where it is, nobody says", True
+            with _session() as session:
+                answer = session.post(
+                    url.rstrip("/") + path,
+                    data=body,
+                    headers={"Content-Type": "application/json"},
+                    timeout=self._timeout,
+                    allow_redirects=False,
+                    stream=True,  # of the answer nothing but the status is read
+                )
+        except (requests.RequestException, ValueError, FbflError) as error:
+            return f"{type(error).__name__}: {error}", False
+        except Exception as error:
+            # The chain may be reorganised while the registry is read; a lost message must not be a lost thread.
+            return f"{type(error).__name__}: {error}", False
+        status = answer.status_code
+        return (None, True) if status < 300 else (f"it answered {status}", status < 500 and status not in _TRY_AGAIN)
+
+
+class Directory:
+    """Where servers are: the `peers` say by themselves who they are, of all others `registered` knows the URL."""
+
+    def __init__(
+        self, chain_id: int, peers: Sequence[str], registered: Callable[[str], str | None], *, timeout: float = 3.0
+    ) -> None:
+        self._chain_id = chain_id
+        self._unknown = list(peers)
+        self._registered = registered
+        self._timeout = timeout
+        self._found: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def url_of(self, server: str) -> str | None:
+        """Where a server is, if it can be told. Safe to use from several threads."""
+        with self._lock:
+            if server not in self._found:
+                for peer in list(self._unknown):
+                    self._ask(peer)
+            if server in self._found:
+                return self._found[server]
+        url = self._registered(server)
+        return url if url is not None and url.startswith(("http://", "https://")) else None
+
+    def _ask(self, peer: str) -> None:
+        health = health_of(peer, self._timeout)
+        if health is not None and health.get("chain_id") == self._chain_id:
+            self._found[str(health.get("address"))] = peer
+            self._unknown.remove(peer)
+
+
+def health_of(url: str, timeout: float = 3.0) -> dict[str, Any] | None:
+    """What the agent at a URL says of itself; None if no agent answers there in time."""
+    try:
+        with _session() as session:
+            answer = session.get(f"{url.rstrip('/')}/health", timeout=timeout, allow_redirects=False, stream=True)
+            said = json.loads(answer.raw.read(_MAX_ANSWER, decode_content=True))
+    except (requests.RequestException, OSError, ValueError):
+        return None
+    return said if answer.ok and isinstance(said, dict) else None
+
+
+def check_url(url: str) -> str:
+    """The URL itself, if it is one of an endpoint; else `InvalidInputError`."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise InvalidInputError(f"--peer {url}: allowed are http(s) URLs of other servers' endpoints")
+    return url
+
+
+def _session() -> requests.Session:
+    session = requests.Session()
+    session.trust_env = False  # proxies are for other machines
+    return session

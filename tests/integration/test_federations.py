@@ -1,0 +1,108 @@
+"""Federations of agents as processes: the model of the simulation, byte for byte, with all that tasks may ask for."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import requests
+
+from fbfl.audit import audit
+from fbfl.chain.live import live_nodes
+from fbfl.chain.nodes import NodeStatus
+from fbfl.chain.queries import RoundRecord
+from fbfl.storage.ipfs import IpfsStore
+from fbfl.storage.local import LocalStore
+from fbfl.storage.store import Reference
+from tests.e2e.federations import federation
+from tests.integration.agents import SERVERS, Agents, wait
+from tests.integration.federations import assert_audited, play, running
+from tests.integration.machine import free_ports
+
+pytestmark = pytest.mark.integration
+
+RETENTION = 2
+
+
+def test_signatures_on_anvil_and_payloads_in_ipfs_for_as_long_as_the_task_says(
+    tmp_path: Path, start_network: Callable[[str], list[NodeStatus]], stores: list[IpfsStore]
+) -> None:
+    (node,) = start_network("anvil")
+    rounds = 5
+    addresses = [store.address for store in stores]
+    with running(Agents(tmp_path, node.url, free_ports(), ipfs=addresses)) as agents:
+        settings = ("--consensus", "pbft", "--signatures", "--retention", RETENTION)
+        ledger, task, records = play(agents, stores[0], rounds, *settings)
+
+        # One transaction for all updates, and one for the votes of each stage.
+        for record in records:
+            events = [event.name for event in ledger.round_events(task, record.round)]
+            assert "UpdateSubmitted" not in events
+            assert "Voted" not in events
+            assert (events.count("UpdatesSubmitted"), events.count("VotesRecorded")) == (1, 2)
+
+        # What a server added to its daemon, the voters with the other one have fetched and pinned.
+        newest = ledger.updates(task, rounds)
+        for update in newest:
+            here, there = stores[update.seat % 2], stores[1 - update.seat % 2]
+            assert here.has(update.payload)
+            assert there.get(update.payload) == here.get(update.payload)
+        held = [u.payload for number in range(rounds - RETENTION + 1, rounds + 1) for u in ledger.updates(task, number)]
+        models = [ledger.task(task).model, *(reference(record) for record in records)]
+        past = [u.payload for number in range(1, rounds - RETENTION + 1) for u in ledger.updates(task, number)]
+
+        def settled() -> bool:
+            return all(pinned(store).isdisjoint({payload.cid for payload in past}) for store in stores)
+
+        wait(settled, "the payloads of old rounds are unpinned")
+        for store in stores:
+            assert pinned(store) >= {payload.cid for payload in [*held, *models[-RETENTION - 1 :]]}
+            assert pinned(store).isdisjoint({model.cid for model in models[: -RETENTION - 1]})
+            collect_garbage(store)
+        for store in stores:
+            assert all(store.has(payload) for payload in held)
+            assert not any(store.has(payload) for payload in past)
+        assert "past the task's retention" in assert_audited(agents, "--store", "ipfs")
+
+
+def test_puzzles_and_commitments_on_ganache(tmp_path: Path, start_network: Callable[[str], list[NodeStatus]]) -> None:
+    (node,) = start_network("ganache")
+    with running(Agents(tmp_path, node.url, free_ports())) as agents:
+        store = LocalStore(tmp_path / ".fbfl" / "payloads")
+        ledger, task, records = play(agents, store, 2, "--consensus", "pow", "--commit-reveal")
+        for record in records:
+            committed = [event.block for event in ledger.round_events(task, record.round, "UpdateCommitted")]
+            assert len(committed) == SERVERS
+            assert max(committed) < min(update.block for update in record.updates)
+        assert_audited(agents)
+
+
+def test_a_simulation_plays_its_rounds_on_a_running_node(
+    tmp_path: Path, start_network: Callable[[str], list[NodeStatus]]
+) -> None:
+    (node,) = start_network("anvil")
+    simulated = federation(tmp_path / "simulated", rounds=1, consensus="pbft")
+    live = federation(tmp_path / "live", rounds=1, consensus="pbft", simulation={"nodes": live_nodes([node.url])})
+    for expected, result in zip(simulated.rounds(), live.rounds(), strict=True):
+        assert result.record.status == "final"
+        assert result.record.model_digest == expected.record.model_digest
+    assert audit(live.ledger, live.store, live.task).passed
+
+
+def reference(record: RoundRecord) -> Reference:
+    assert record.model_digest is not None
+    assert record.model_size is not None
+    return Reference(bytes.fromhex(record.model_digest[2:]), record.model_size)
+
+
+def pinned(store: IpfsStore) -> set[str]:
+    return set(ask(store, "pin/ls?type=recursive").json()["Keys"])
+
+
+def collect_garbage(store: IpfsStore) -> None:
+    ask(store, "repo/gc?quiet=true")
+
+
+def ask(store: IpfsStore, command: str) -> requests.Response:
+    answer = requests.post(f"http://127.0.0.1:{store.address.split('/')[4]}/api/v0/{command}", timeout=30)
+    answer.raise_for_status()
+    return answer

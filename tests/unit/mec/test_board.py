@@ -1,0 +1,209 @@
+"""The agents' board of signed messages, over real HTTP on the loopback."""
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+import requests
+from eth_account.signers.local import LocalAccount
+from eth_keys.constants import SECPK1_N
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.applications import Starlette
+
+from fbfl.chain.accounts import development_account
+from fbfl.chain.digests import Domain
+from fbfl.chain.ledger import Stage
+from fbfl.chain.live import accounts_of
+from fbfl.chain.signatures import SignedUpdate, SignedVote, sign_update, sign_vote
+from fbfl.mec import board as boards
+from fbfl.mec.agent import Agent, LocalTraining
+from fbfl.mec.board import (
+    UPDATES,
+    VOTES,
+    HttpBoard,
+    MessageRefusedError,
+    board_routes,
+    update_from_json,
+    update_to_json,
+    vote_from_json,
+    vote_to_json,
+)
+from fbfl.mec.endpoint import application, serving
+from fbfl.mec.exchange import PatienceInSeconds
+from fbfl.simulation import Simulation
+from fbfl.storage.store import Reference
+from tests.e2e.federations import federation
+from tests.integration.machine import free_ports
+
+VALUE = bytes(range(32))
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Simulation:
+    """Four servers, of which the last has left again, in an open round."""
+    found = federation(tmp_path_factory.mktemp("payloads"), consensus="pbft", simulation={"lanes": 1})
+    found.servers[3].participant.resign(found.task.id)
+    found.owner.open_round(found.task.id)
+    return found
+
+
+@pytest.fixture(scope="module")
+def accounts(simulated: Simulation) -> list[LocalAccount]:
+    return [*accounts_of(simulated.nodes, 5)[1:], development_account(9)]  # the last one is a stranger
+
+
+@pytest.fixture
+def board(simulated: Simulation) -> Iterator[HttpBoard]:
+    with closing(HttpBoard(simulated.ledger, simulated.task, simulated.servers[0].address)) as found:
+        yield found
+
+
+@pytest.fixture
+def url(board: HttpBoard) -> Iterator[str]:
+    port = free_ports()
+    with serving(Starlette(routes=board_routes(board)), port):
+        yield f"http://127.0.0.1:{port}"
+
+
+def update_of(simulated: Simulation, account: LocalAccount, **changes: int) -> SignedUpdate:
+    domain = simulated.ledger.domain(simulated.task.id)
+    fields = {"round_number": 1, "size": 100, "samples": 7, **changes}
+    return sign_update(
+        account,
+        replace(domain, task=changes.get("task", domain.task)),
+        fields["round_number"],
+        Reference(VALUE, fields["size"]),
+        fields["samples"],
+    )
+
+
+def vote_of(simulated: Simulation, account: LocalAccount, view: int = 0, value: bytes = VALUE) -> SignedVote:
+    domain = Domain(simulated.ledger.chain_id, simulated.task.consensus_address, simulated.task.id)
+    return sign_vote(account, domain, 1, view, Stage.PREPARE, value, accept=True)
+
+
+def test_messages_reach_the_collector_and_stay_with_who_signed_them(
+    simulated: Simulation, accounts: list[LocalAccount], board: HttpBoard
+) -> None:
+    server = simulated.servers[0]
+    agent = Agent(server, LocalTraining(server.participant, 1, server.plan, server.samples), url="", stake=0)
+    port = free_ports()
+    own = accounts[1].address
+    peers = [f"http://127.0.0.1:{port + 1}", f"http://127.0.0.1:{port}/"]  # nobody is at the first
+    with (
+        serving(application(agent, board_routes(board)), port),
+        closing(HttpBoard(simulated.ledger, simulated.task, own, peers=peers)) as sending,
+    ):
+        update, vote = update_of(simulated, accounts[1]), vote_of(simulated, accounts[1])
+        for _ in range(2):  # as after a restart
+            sending.post_update(own, update, server.address)
+            sending.post_vote(own, vote, server.address)
+        assert sending.updates(1, 1) == ((own, update),)
+        deadline = time.monotonic() + 10
+        while not (board.updates(1, 1) and board.votes(1, 1)):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert board.updates(1, 1) == ((own, update),)
+        assert board.votes(1, 1) == ((own, vote),)
+        assert not board.updates(2, 1)
+        assert not board.votes(1, 2)
+
+
+def test_a_collector_that_is_dead_or_silent_holds_nobody_up(
+    simulated: Simulation, accounts: list[LocalAccount]
+) -> None:
+    own = accounts[1].address
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        peer = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        started = time.monotonic()
+        with closing(HttpBoard(simulated.ledger, simulated.task, own, peers=[peer], timeout=0.3)) as sending:
+            for collector in (simulated.servers[0].address, accounts[4].address):
+                sending.post_update(own, update_of(simulated, accounts[1]), collector)
+        assert time.monotonic() - started < 0.3
+
+
+def test_only_what_a_member_signed_for_this_round_is_kept(
+    simulated: Simulation, accounts: list[LocalAccount], board: HttpBoard, url: str
+) -> None:
+    member, other, _, resigned, stranger = accounts
+    good = update_to_json(member.address, update_of(simulated, member))
+    r, vs = good["signature"]
+    parity_and_s = int(vs, 16)
+    high = (parity_and_s ^ 1 << 255) >> 255 << 255 | SECPK1_N - (parity_and_s & (1 << 255) - 1) & (1 << 255) - 1
+    too_many = simulated.ledger.state(1).max_samples + 1
+    refused = [
+        (403, {**good, "server": other.address}),
+        (403, {**good, "samples": 8}),
+        (403, {**good, "signature": [r, f"{high:064x}"]}),
+        (403, {**good, "signature": ["0" * 64, vs]}),
+        (403, update_to_json(stranger.address, update_of(simulated, stranger))),
+        (403, update_to_json(resigned.address, update_of(simulated, resigned))),
+        (409, update_to_json(member.address, update_of(simulated, member, round_number=2))),
+        (400, update_to_json(member.address, update_of(simulated, member, task=2))),
+        (400, update_to_json(member.address, update_of(simulated, member, samples=too_many))),
+        (400, update_to_json(member.address, update_of(simulated, member, size=0))),
+        (400, {**good, "size": -1}),
+        (400, {**good, "signature": [r]}),
+        (400, [good]),
+        (413, {**good, "more": "x" * 3000}),
+    ]
+    for status, message in refused:
+        answer = requests.post(url + UPDATES, json=message, timeout=5)
+        assert answer.status_code == status, (message, answer.text)
+        assert answer.json()["error"]
+    assert requests.post(url + VOTES, json=good, timeout=5).status_code == 400
+    assert requests.get(url + VOTES, timeout=5).status_code == 405
+    assert not board.updates(1, 1)
+    assert requests.post(url + UPDATES, json=good, timeout=5).status_code == 202
+    assert len(board.updates(1, 1)) == 1
+
+
+def test_a_member_cannot_fill_the_memory_and_equivocation_is_kept(
+    simulated: Simulation, accounts: list[LocalAccount], board: HttpBoard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boards, "MAX_VOTES", 3)
+    votes = [vote_of(simulated, accounts[1], value=bytes([number] * 32)) for number in range(4)]
+    bodies = [json.dumps(vote_to_json(accounts[1].address, vote)).encode() for vote in votes]
+    for body in (*bodies[:3], bodies[0]):
+        board.take_vote(body)
+    with pytest.raises(MessageRefusedError, match="3 votes"):
+        board.take_vote(bodies[3])
+    kept = [vote for _, vote in board.votes(1, 1)]
+    assert kept == votes[:3]
+    assert kept[0].conflicts_with(kept[1])
+
+
+def test_who_sends_slowly_is_not_waited_for(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boards, "BODY_SECONDS", 0.2)
+    port = int(url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(b"POST /board/votes HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+        assert b" 408 " in connection.recv(1000).splitlines()[0]
+
+
+@given(body=st.binary(max_size=100) | st.recursive(st.none() | st.integers(), st.lists, max_leaves=9).map(json.dumps))
+def test_whatever_arrives_is_refused_in_words(body: bytes | str) -> None:
+    raw = body if isinstance(body, bytes) else body.encode()
+    for read in (update_from_json, vote_from_json):
+        with pytest.raises(MessageRefusedError, match="no such message"):
+            boards._parsed(raw, read)
+
+
+def test_patience_ends_by_the_clock() -> None:
+    now = [0.0]
+    patience = PatienceInSeconds(10, clock=lambda: now[0])
+    assert not patience.waiting_is_a_step
+    assert not patience.is_over("first")
+    now[0] = 10.0
+    assert not patience.is_over("first")
+    assert not patience.is_over("second")
+    now[0] = 10.1
+    assert patience.is_over("first")
+    assert not patience.is_over("second")
