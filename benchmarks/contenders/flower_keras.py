@@ -1,5 +1,9 @@
-"""Flower's simulation on Ray with Keras clients, after its own TensorFlow quickstart."""
+"""Flower's simulation on Ray with Keras clients, after its own TensorFlow quickstart, but every worker keeps its model.
 
+With a new one per client, as there, a round of 1,000 clients takes a quarter of an hour.
+"""
+
+import functools
 import sys
 import time
 from pathlib import Path
@@ -17,12 +21,14 @@ from rounds import asked, load, say
 MODEL, CLIENTS, SAMPLES, DATA = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
 
 
-def build() -> Any:
-    import keras
+@functools.cache  # once per worker
+def build() -> tuple[Any, list[Any]]:
+    """A compiled model, and the optimizer's first state."""
     from keras_models import compiled
 
-    keras.backend.clear_session()
-    return compiled(MODEL)
+    model = compiled(MODEL)
+    model.optimizer.build(model.trainable_variables)
+    return model, [variable.numpy() for variable in model.optimizer.variables]
 
 
 client = ClientApp()
@@ -30,7 +36,9 @@ client = ClientApp()
 
 @client.train()
 def train(message: Message, context: Context) -> Message:
-    model = build()
+    model, optimizer_state = build()
+    for variable, value in zip(model.optimizer.variables, optimizer_state, strict=True):
+        variable.assign(value)
     model.set_weights(message.content["arrays"].to_numpy_ndarrays())
     x, y = load(CLIENTS, SAMPLES, DATA)[0][context.node_config["partition-id"]]
     model.fit(x, y, batch_size=32, epochs=1, verbose=0)
@@ -52,7 +60,7 @@ class Timed(FedAvg):
     def aggregate_train(self, *args: Any) -> Any:
         arrays, metrics = super().aggregate_train(*args)
         say(seconds=time.perf_counter() - self.start)
-        model = build()
+        model, _ = build()
         model.set_weights(arrays.to_numpy_ndarrays())
         x, y = load(CLIENTS, SAMPLES, DATA)[1]
         say(accuracy=float((model.predict(x, batch_size=1000, verbose=0).argmax(axis=1) == y).mean()))
@@ -66,7 +74,7 @@ server = ServerApp()
 def main(grid: Grid, _: Context) -> None:
     strategy = Timed(fraction_train=1.0, fraction_evaluate=0.0, min_train_nodes=CLIENTS, min_available_nodes=CLIENTS)
     say(ready=True)
-    strategy.start(grid=grid, initial_arrays=ArrayRecord(build().get_weights()), num_rounds=int(sys.argv[5]))
+    strategy.start(grid=grid, initial_arrays=ArrayRecord(build()[0].get_weights()), num_rounds=int(sys.argv[5]))
 
 
 run_simulation(server, client, CLIENTS, backend_config={"client_resources": {"num_cpus": 1, "num_gpus": 0}})
