@@ -3,7 +3,6 @@
 With a new one per client, as there, a round of 1,000 clients takes a quarter of an hour.
 """
 
-import functools
 import sys
 import time
 from pathlib import Path
@@ -16,19 +15,10 @@ from flwr.serverapp.strategy import FedAvg
 from flwr.simulation import run_simulation
 
 sys.path.insert(0, str(Path(__file__).parent))
+from keras_models import reusable
 from rounds import asked, load, say
 
 MODEL, CLIENTS, SAMPLES, DATA = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
-
-
-@functools.cache  # once per worker
-def build() -> tuple[Any, list[Any]]:
-    """A compiled model, and the optimizer's first state."""
-    from keras_models import compiled
-
-    model = compiled(MODEL)
-    model.optimizer.build(model.trainable_variables)
-    return model, [variable.numpy() for variable in model.optimizer.variables]
 
 
 client = ClientApp()
@@ -36,7 +26,7 @@ client = ClientApp()
 
 @client.train()
 def train(message: Message, context: Context) -> Message:
-    model, optimizer_state = build()
+    model, optimizer_state = reusable(MODEL)
     for variable, value in zip(model.optimizer.variables, optimizer_state, strict=True):
         variable.assign(value)
     model.set_weights(message.content["arrays"].to_numpy_ndarrays())
@@ -60,7 +50,7 @@ class Timed(FedAvg):
     def aggregate_train(self, *args: Any) -> Any:
         arrays, metrics = super().aggregate_train(*args)
         say(seconds=time.perf_counter() - self.start)
-        model, _ = build()
+        model, _ = reusable(MODEL)
         model.set_weights(arrays.to_numpy_ndarrays())
         x, y = load(CLIENTS, SAMPLES, DATA)[1]
         say(accuracy=float((model.predict(x, batch_size=1000, verbose=0).argmax(axis=1) == y).mean()))
@@ -74,7 +64,7 @@ server = ServerApp()
 def main(grid: Grid, _: Context) -> None:
     strategy = Timed(fraction_train=1.0, fraction_evaluate=0.0, min_train_nodes=CLIENTS, min_available_nodes=CLIENTS)
     say(ready=True)
-    strategy.start(grid=grid, initial_arrays=ArrayRecord(build()[0].get_weights()), num_rounds=int(sys.argv[5]))
+    strategy.start(grid=grid, initial_arrays=ArrayRecord(reusable(MODEL)[0].get_weights()), num_rounds=int(sys.argv[5]))
 
 
 run_simulation(server, client, CLIENTS, backend_config={"client_resources": {"num_cpus": 1, "num_gpus": 0}})

@@ -1,5 +1,6 @@
 """The benchmark's models in plain Keras, as the peers' users would write them."""
 
+import functools
 from typing import Any
 
 import keras
@@ -24,3 +25,11 @@ def compiled(name: str) -> Any:
         metrics=["accuracy"],
     )
     return model
+
+
+@functools.cache  # once per process
+def reusable(name: str) -> tuple[Any, list[Any]]:
+    """A compiled model that its caller shares, and the first values of its optimizer's variables."""
+    model = compiled(name)
+    model.optimizer.build(model.trainable_variables)
+    return model, [variable.numpy() for variable in model.optimizer.variables]
