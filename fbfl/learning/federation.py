@@ -24,6 +24,7 @@ from fbfl.learning.aggregation import Aggregate, AggregationRule, StreamingFedAv
 from fbfl.learning.aggregation.rulefunction import RuleFunction, State
 from fbfl.learning.attacks import Attack
 from fbfl.learning.models import Model
+from fbfl.learning.pixels import compact
 from fbfl.learning.training import Samples, Trainer, TrainingSettings
 from fbfl.randomness import generator
 from fbfl.tensors import Vector
@@ -117,9 +118,10 @@ class Federation:
         self._adversary = Adversary(_resolved_attacks(attack, attack_args), attackers, seed)
         self._rule = _resolved_rule(aggregator, aggregator_args)
         self._server = server_optimizers.resolve(server_optimizer, **(server_args or {})) if server_optimizer else None
-        self._root, self._test = root, test
+        self._root, self._test = root, (compact(test[0]), test[1])
         self._check(len(clients))
-        self._clients = [self._adversary.poisoned_samples(client, samples) for client, samples in enumerate(clients)]
+        poisoned = (self._adversary.poisoned_samples(client, samples) for client, samples in enumerate(clients))
+        self._clients = [(compact(x), y) for x, y in poisoned]
         settings = TrainingSettings(local_epochs, batch_size, optimizer, learning_rate, proximal, fused)
         self._num_classes = 1 + max(int(np.max(y, initial=0)) for _, y in (*self._clients, test))
         shape = test[0].shape[1:]
