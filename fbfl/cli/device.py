@@ -42,11 +42,16 @@ def device(options: argparse.Namespace) -> int:
     journey = _journey(options, number)
     uploads = Uploads(number, _token(options))
     folder = options.state or STATE / "devices" / str(number)
-    with (
-        only_process(folder, f"a device of {folder}"),
-        closing(DeviceDatabase(folder / "samples.sqlite")) as database,
-    ):
-        _fill(options, number, database)
+    file = folder / "samples.sqlite"
+    samples = None if file.exists() else _samples(options)  # before anything is made
+    with only_process(folder, f"a device of {folder}"), closing(DeviceDatabase(file)) as database:
+        source = _source(options, number)
+        if database.source is None:
+            database.fill(*(samples or _samples(options)), source, started=time.time())
+        elif database.source != source:
+            raise InvalidInputError(
+                f"{file} holds those of {database.source}, not of {source}; allowed: the same, or another --state"
+            )
         agent = DeviceAgent(database, journey, uploads, batch=options.batch, once=options.once, poll=options.poll)
         handler = logging.StreamHandler()
         handler.setFormatter(JsonFormatter(device=number))
@@ -119,21 +124,14 @@ def _token(options: argparse.Namespace) -> str:
     return str(found)
 
 
-def _fill(options: argparse.Namespace, number: int, database: DeviceDatabase) -> None:
-    """Take the samples from where the options say, unless that was done before."""
-    source = _source(options, number)
-    if database.source is None:
-        x, y = own_samples(options, functools.partial(_part, options))
-        problem = problem_of_values(x)
-        if problem is not None:
-            raise InvalidInputError(f"{source}: {problem}")
-        if not most_samples(MAX_BODY, x[:1].nbytes):
-            raise InvalidInputError(f"{source}: a sample has {x[:1].nbytes} bytes; allowed: less than {MAX_BODY}")
-        database.fill(x, y, source, started=time.time())
-    elif database.source != source:
-        raise InvalidInputError(
-            f"{database.path} holds those of {database.source}, not of {source}; allowed: the same, or another --state"
-        )
+def _samples(options: argparse.Namespace) -> tuple[Array, Array]:
+    x, y = own_samples(options, functools.partial(_part, options))
+    problem = problem_of_values(x)
+    if problem is None and not most_samples(MAX_BODY, x[:1].nbytes):
+        problem = f"a sample has {x[:1].nbytes} bytes; allowed: less than {MAX_BODY}"
+    if problem is not None:
+        raise InvalidInputError(f"{options.data or options.dataset}: {problem}")
+    return x, y
 
 
 def _source(options: argparse.Namespace, number: int) -> str:

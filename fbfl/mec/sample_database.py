@@ -1,5 +1,6 @@
 """The samples of one MEC server on its disk: what its devices uploaded, and what it trained on in which round."""
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,6 +38,7 @@ class SampleDatabase:
         self._database = Database(path, _SCHEMA)
         self._shape = shape
         self._most = most
+        self._counting = threading.Lock()
         self._count = 0
         with self._database.transaction() as connection:
             (self._count,) = connection.execute("select count(*) from samples").fetchone()
@@ -72,6 +74,7 @@ class SampleDatabase:
                 "insert into samples (device, sequence, dtype, x, y) values (?, ?, ?, ?, ?)",
                 [(batch.device, sequence, *content) for sequence, content in rows.items()],
             )
+        with self._counting:
             self._count += len(rows)
         return len(rows)
 

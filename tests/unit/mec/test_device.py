@@ -4,7 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fbfl.mec.device import LocalDevice
+from fbfl.learning import partition
+from fbfl.mec.device import LocalDevice, device_shares
 from fbfl.mec.samples import MemorySampleStore
 
 
@@ -44,3 +45,15 @@ def test_what_arrives_during_a_round_counts_from_the_next_one():
     store.receive(second)
     assert len(store.training_set(1)[1]) == 10
     assert len(store.training_set(2)[1]) == 20
+
+
+@given(servers=st.integers(1, 4), more=st.integers(0, 6), seed=st.integers(0, 9))
+def test_devices_share_what_their_server_has(servers, more, seed):
+    labels = np.arange(60) % 10
+    devices = servers + more
+    shares = device_shares(labels, partition.iid, servers, devices, seed)
+    assert len(shares) == devices
+    for server, whole in enumerate(partition.iid(labels, servers, seed)):
+        own = shares[server::servers]
+        assert np.concatenate(own).tolist() == whole.tolist()
+        assert max(map(len, own)) - min(map(len, own)) <= 1
