@@ -104,9 +104,12 @@ def _uploaded(options: argparse.Namespace, plan: TaskPlan, file: Path) -> tuple[
 
 
 def _samples_file(ledger: Ledger, task: Task) -> str:
-    """A chain that was forgotten and made anew has the same id, and tasks of the same numbers: the block tells them."""
-    created = bytes(ledger.w3.eth.get_block(BlockNumber(task.block))["hash"])
-    return f"samples-{task.id}-{created.hex()[:16]}.sqlite"
+    """A file of its own for each task of each chain: one that was made anew has the same id, but another block 1.
+
+    That block is older than any task, and so out of reach of reorganisations.
+    """
+    first = bytes(ledger.w3.eth.get_block(BlockNumber(1))["hash"])
+    return f"samples-{task.id}-{first.hex()[:16]}.sqlite"
 
 
 def _own(options: argparse.Namespace, plan: TaskPlan) -> SampleStore:

@@ -24,7 +24,8 @@ create table if not exists samples (
     server text,
     confirmed integer not null default 0
 );
-create index if not exists samples_of_server on samples (server, confirmed, sequence);
+create index if not exists samples_of_server on samples (server, sequence);
+create index if not exists unanswered on samples (server) where server is not null and confirmed = 0;
 """
 
 
@@ -104,7 +105,7 @@ class DeviceDatabase:
         """The servers that samples were sent to without an answer."""
         with self._database.transaction() as connection:
             found = connection.execute(
-                "select distinct server from samples where server is not null and not confirmed order by server"
+                "select distinct server from samples where server is not null and confirmed = 0 order by server"
             )
             return [server for (server,) in found]
 

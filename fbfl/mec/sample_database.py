@@ -110,7 +110,7 @@ class SampleDatabase:
                     "select dtype, x, y from samples where arrival <= ? order by device, sequence", (last,)
                 ).fetchall()
                 self._read = last, self._arrays(rows)
-        return self._read[1]
+            return self._read[1]
 
     def close(self) -> None:
         """Use it no more."""

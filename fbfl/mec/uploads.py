@@ -60,7 +60,7 @@ class Uploads:
                 )
                 text = answer.raw.read(_MAX_ANSWER, decode_content=True)
         except (requests.RequestException, OSError, ValueError) as error:
-            raise UploadError(f"{server} does not answer: {type(error).__name__}: {error}", final=False) from error
+            raise UploadError(f"{server} does not answer: {type(error).__name__}", final=False) from error
         said = _object(text)
         if answer.status_code != 200:
             problem = said.get("error", "no reason given")
