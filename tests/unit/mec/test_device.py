@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fbfl.learning import partition
-from fbfl.mec.device import LocalDevice, device_shares
+from fbfl.mec.device import Journey, LocalDevice, device_shares
+from fbfl.mec.mobility import random_waypoint
 from fbfl.mec.samples import MemorySampleStore
 
 
@@ -57,3 +58,15 @@ def test_devices_share_what_their_server_has(servers, more, seed):
         own = shares[server::servers]
         assert np.concatenate(own).tolist() == whole.tolist()
         assert max(map(len, own)) - min(map(len, own)) <= 1
+
+
+@given(seed=st.integers(0, 99), number=st.integers(0, 99), rounds=st.integers(1, 30), samples=st.integers(0, 99))
+def test_a_device_of_its_own_is_where_the_simulation_has_it_when_rounds_start(seed, number, rounds, samples):
+    mobility = random_waypoint(4, max_speed=20.0, collect_rounds=7)
+    servers = [f"http://{cell}" for cell in range(4)]
+    journey = Journey(number, servers, mobility, seed)
+    for round_number in range(1, rounds + 1):
+        seconds = (round_number - 1) * mobility.round_seconds
+        assert journey.server(seconds) == servers[mobility.server_of(seed, number, round_number)]
+        assert journey.collected(samples, seconds) == mobility.collected(samples, round_number)
+        assert journey.collected(samples, seconds + 59) == mobility.collected(samples, round_number)

@@ -1,5 +1,6 @@
 """A device as it runs: it uploads each sample to one server, whatever fails, and goes on where it was."""
 
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -237,6 +238,22 @@ def test_a_refusal_for_good_ends_a_device_that_runs_once_and_no_other(
         agent.stop()
         running.join(10)
     assert servers.held() == [[], []]
+
+
+def test_a_disk_that_fails_for_a_while_costs_nothing_but_time(
+    servers: Servers, database: DeviceDatabase, caplog: pytest.LogCaptureFixture
+) -> None:
+    database._database._connection.execute("pragma busy_timeout = 20")
+    agent = agent_of(servers, database)
+    running = threading.Thread(target=agent.run)
+    with servers.running(0):
+        with closing(sqlite3.connect(database.path, isolation_level=None)) as other:
+            other.execute("begin immediate")
+            running.start()
+            until(lambda: f"{database.path} cannot be used: database is locked" in caplog.text)
+        running.join(10)
+    assert not running.is_alive()
+    assert servers.held()[0] == [(0, 25)]
 
 
 def test_batches_are_not_larger_than_servers_take(
