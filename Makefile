@@ -27,7 +27,7 @@ test-integration: nodes ## tests on real nodes
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "integration and not geth"
 	$(BIN)/python -m pytest -m "integration and geth"
 
-demo-network: .venv/run.stamp ## four MEC servers as processes on real nodes, shown as they go; NETWORK=geth for proof of work
+demo-network: .venv/run.stamp ## MEC servers and devices as processes on real nodes, shown as they go; NETWORK=geth for proof of work
 	$(BIN)/python tools/install_nodes.py $(NETWORK) kubo
 	$(BIN)/python tools/demo_network.py --network $(NETWORK)
 

@@ -28,7 +28,7 @@ class RunSettings:
     devices: int = 20
     """Local devices of all servers together; device d has samples of server d mod `servers`' share."""
     mobility: str | None = None
-    """How devices move between the servers' cells and collect samples: `random_waypoint`, or
+    """How devices move between the servers' cells and collect samples: `random_waypoint`, `trace`, or
     `package.module:function`; by default they stay, and have uploaded all their samples before the first round."""
     mobility_args: Arguments = field(default_factory=dict)
     """Parameters of the mobility."""

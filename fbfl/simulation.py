@@ -25,7 +25,7 @@ from fbfl.learning.attacks import resolve as resolve_attack
 from fbfl.learning.datasets import Dataset
 from fbfl.learning.partition import resolve as resolve_partition
 from fbfl.learning.training import Samples, Trainer
-from fbfl.mec.device import LocalDevice
+from fbfl.mec.device import LocalDevice, device_shares
 from fbfl.mec.exchange import Exchange, MemoryBoard
 from fbfl.mec.global_model import weights_of
 from fbfl.mec.mobility import resolve as resolve_mobility
@@ -328,13 +328,8 @@ def _adversary(settings: RunSettings) -> Adversary:
 def _devices(settings: RunSettings, dataset: Dataset) -> list[LocalDevice]:
     """The devices with all the samples that they will ever have: equal parts of the shares of the servers."""
     partition = resolve_partition(settings.partition, **settings.partition_args)
-    shares = partition(dataset.y_train, settings.servers, seed=settings.seed)
-    devices_of = [range(server, settings.devices, settings.servers) for server in range(settings.servers)]
-    return [
-        LocalDevice(device, dataset.x_train[part], dataset.y_train[part])
-        for share, devices in zip(shares, devices_of, strict=True)
-        for device, part in zip(devices, np.array_split(share, len(devices)), strict=True)
-    ]
+    shares = device_shares(dataset.y_train, partition, settings.servers, settings.devices, settings.seed)
+    return [LocalDevice(device, dataset.x_train[share], dataset.y_train[share]) for device, share in enumerate(shares)]
 
 
 def _start_nodes(settings: RunSettings) -> Sequence[Node]:

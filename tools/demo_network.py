@@ -2,13 +2,15 @@
 
     python tools/demo_network.py [--network anvil|ganache|geth] [--rounds R] [--dataset D] [--port P] [--output DIR]
 
-Starts the Ethereum nodes, two connected Kubo daemons, four MEC servers and the owner of their task, each by the command
-that a user would type. Shows every round, audits all of them, and leaves no process behind, however it ends. Exit
-status: 0; 1 if the audit finds something; 2 wrong use; 3 something failed; 130 on Ctrl-C.
+Starts the Ethereum nodes, two connected Kubo daemons, four MEC servers, eight local devices and the owner of the task,
+each by the command that a user would type. The devices collect samples, move from server to server and upload on their
+way. Shows every round, audits all of them, and leaves no process behind, however it ends. Exit status: 0; 1 if the
+audit finds something; 2 wrong use; 3 something failed; 130 on Ctrl-C.
 """
 
 import argparse
 import contextlib
+import json
 import os
 import shlex
 import signal
@@ -38,6 +40,12 @@ from fbfl.storage import kubo
 from fbfl.storage.ipfs import IpfsStore
 
 SERVERS = 4
+DEVICES = 8
+STAY = 10
+"""Seconds that a device stays with a server; it then has new samples, and is in the next server's cell."""
+STAYS = 5
+"""When it has been with so many servers, a device has all its samples."""
+
 OWNER = 10
 """The owner's development account; server i has account i, for which node i of a geth network mines."""
 
@@ -49,6 +57,9 @@ MEC_PORT = 500
 
 START_SECONDS = 180.0
 INTERRUPTED = 130
+
+_TOKENS = "devices"
+_TRACE = "trace.csv"
 
 
 @dataclass(frozen=True)
@@ -94,8 +105,7 @@ def run(demo: Demo, console: Console) -> int:
         urls, daemons = _start_nodes(demo, console)
         _own(demo, console, urls[0], daemons[0])
         start(demo.folder, _servers(demo, urls, daemons), lambda p: _answers(p.ports[0]), timeout=START_SECONDS)
-        # Local devices (`fbfl device --mec URL`) belong here: programs of their own, started like the servers above,
-        # which then start without a share of the data set.
+        start(demo.folder, _devices(demo), lambda _: _all_servers_have_samples(demo), timeout=START_SECONDS)
         start(demo.folder, [_owner(demo, urls[0])], lambda _: True, timeout=START_SECONDS)
         console.print("while it runs, ask in another terminal:")
         console.print(f"  cd {shlex.quote(str(demo.folder))}; export FBFL_IPFS={daemons[0]}")
@@ -137,14 +147,16 @@ def _start_nodes(demo: Demo, console: Console) -> tuple[list[str], list[str]]:
 def _own(demo: Demo, console: Console, url: str, daemon: str) -> None:
     """What the owner does before the servers come."""
     consensus, *options = CONSENSUS[demo.network]
-    settings = ["--dataset", demo.dataset, "--servers", SERVERS, "--devices", SERVERS, "--rounds", demo.rounds]
+    settings = ["--dataset", demo.dataset, "--servers", SERVERS, "--devices", DEVICES, "--rounds", demo.rounds]
     addresses = [development_account(server).address for server in range(SERVERS)]
+    own = ["--network", url, "--account", OWNER]
     for words in (
-        ["deploy"],
-        ["task", "create", "--consensus", consensus, *options, *settings, "--store", "ipfs"],
-        ["task", "admit", *addresses],
+        ["deploy", *own],
+        ["task", "create", "--consensus", consensus, *options, *settings, "--store", "ipfs", *own],
+        ["task", "admit", *addresses, *own],
+        ["token", "--devices", _TOKENS, *range(DEVICES)],
     ):
-        command = [*map(str, words), "--network", url, "--account", str(OWNER)]
+        command = list(map(str, words))
         console.print(f"$ fbfl {shlex.join(command)}")
         done = subprocess.run(
             [sys.executable, "-m", "fbfl", *command],
@@ -166,7 +178,7 @@ def _servers(demo: Demo, urls: Sequence[str], daemons: Sequence[str]) -> list[Pr
             f"mec-{server}",
             [
                 *(sys.executable, "-m", "fbfl", "mec", "--network", urls[server % len(urls)], "--account", str(server)),
-                *("--dataset", demo.dataset, "--share", f"{server}/{SERVERS}", "--store", "ipfs"),
+                *("--devices", _TOKENS, "--store", "ipfs"),
                 *("--port", str(demo.port + MEC_PORT + server)),
             ],
             (demo.port + MEC_PORT + server,),
@@ -174,6 +186,34 @@ def _servers(demo: Demo, urls: Sequence[str], daemons: Sequence[str]) -> list[Pr
         )
         for server in range(SERVERS)
     ]
+
+
+def _devices(demo: Demo) -> list[Program]:
+    """The local devices: each begins with a server of its own, and comes to the next one again and again."""
+    moves = [f"{d},{stay * STAY},{(d + stay) % SERVERS}" for d in range(DEVICES) for stay in range(100)]
+    (demo.folder / _TRACE).write_text("\n".join(["device,seconds,cell", *moves, ""]))
+    servers = [word for server in range(SERVERS) for word in ("--mec", demo.mec_url(server))]
+    return [
+        Program(
+            _device(number),
+            [
+                *(sys.executable, "-m", "fbfl", "device", *servers, "--token-file", f"device-{number}.token"),
+                *("--dataset", demo.dataset, "--share", f"{number}/{DEVICES}", "--trace", _TRACE),
+                *("--mobility-arg", f"round_seconds={STAY}", "--mobility-arg", f"collect_rounds={STAYS}"),
+            ],
+            (),
+        )
+        for number in range(DEVICES)
+    ]
+
+
+def _device(number: int) -> str:
+    return f"device-{number}"
+
+
+def _all_servers_have_samples(demo: Demo) -> bool:
+    """Rounds wait for a server that has none until their window is over."""
+    return all((health_of(demo.mec_url(server)) or {}).get("samples") for server in range(SERVERS))
 
 
 def _owner(demo: Demo, url: str) -> Program:
@@ -197,7 +237,9 @@ def _watch(demo: Demo, console: Console, ledger: Ledger, store: IpfsStore) -> in
             records = [round_record(ledger, task.id, number + 1) for number in range(num_rounds(ledger, task.id))]
             quality.look(records)
             if console.is_terminal:
-                live.update(Group(_rounds_table(demo, records, state, quality), _servers_table(demo)))
+                live.update(
+                    Group(_rounds_table(demo, records, state, quality), _servers_table(demo), _devices_table(demo))
+                )
             else:
                 quality.print_new(console, records)
             if state.round >= demo.rounds and state.phase.is_over:
@@ -275,12 +317,27 @@ def _rounds_table(demo: Demo, records: Sequence[RoundRecord], state: TaskState, 
 
 def _servers_table(demo: Demo) -> Table:
     table = Table(title="MEC servers")
-    for name in ("server", "endpoint", "round", "phase", "last error"):
-        table.add_column(name)
+    for name in ("server", "endpoint", "samples", "round", "phase", "last error"):
+        table.add_column(name, justify="right" if name == "samples" else "left")
     for server in range(SERVERS):
         said = health_of(demo.mec_url(server), timeout=0.5) or {"phase": "does not answer"}
-        words = (said.get("round"), said.get("phase"), said.get("last_error"))
+        words = (said.get("samples"), said.get("round"), said.get("phase"), said.get("last_error"))
         table.add_row(str(server), demo.mec_url(server), *("" if word is None else str(word) for word in words))
+    return table
+
+
+def _devices_table(demo: Demo) -> Table:
+    """What devices said last."""
+    table = Table(title="local devices")
+    for name in ("device", "what it said last"):
+        table.add_column(name)
+    for number in range(DEVICES):
+        try:
+            last = log_of(demo.folder, _device(number)).read_text().splitlines()[-1]
+            said = str(json.loads(last)["message"])
+        except (OSError, ValueError, LookupError):
+            said = ""
+        table.add_row(str(number), said)
     return table
 
 

@@ -56,6 +56,8 @@ def parser() -> argparse.ArgumentParser:
     _add_nodes(commands)
     _add_task(commands)
     _add_mec(commands)
+    _add_device(commands)
+    _add_token(commands)
     _add_queries(commands)
     _add_experiment(commands)
     return root
@@ -76,7 +78,7 @@ def _add_settings(command: Parser) -> None:
     add("--rounds", type=int, help="rounds (default 10)")
     add("--servers", type=int, help="MEC servers (default 10)")
     add("--devices", type=int, help="local devices of all servers together (default two per server)")
-    add("--mobility", help="how devices move: random_waypoint, or package.module:function (default: not)")
+    add("--mobility", help="how devices move: random_waypoint, trace, or package.module:function (default: not)")
     add("--mobility-arg", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the mobility")
     add("--dataset", help="mnist, mnist-5k, fashion-mnist, digits, or an .npz file")
     add("--partition", help="how samples are split among servers: iid, shards, dirichlet, ...")
@@ -165,6 +167,7 @@ def _add_mec(commands: "argparse._SubParsersAction[Parser]") -> None:
     data = mec.add_mutually_exclusive_group(required=True)
     data.add_argument("--data", type=Path, metavar="FILE", help="samples: .npz with x_train and y_train")
     data.add_argument("--dataset", help="or a share of a data set: mnist, mnist-5k, fashion-mnist, digits, a file")
+    data.add_argument("--devices", type=Path, metavar="FILE", help="or what devices upload; FILE as of fbfl token")
     add("--share", metavar="I/N", help="the share: number I, from 0, of N")
     add("--partition", default="iid", help="how shares are made: iid (default), shards, dirichlet, ...")
     add("--partition-arg", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the partition")
@@ -176,8 +179,58 @@ def _add_mec(commands: "argparse._SubParsersAction[Parser]") -> None:
     add("--patience", type=float, default=30.0, metavar="S", help="seconds to wait for a collector (default 30)")
     add("--stake", type=int, default=10**18, metavar="WEI", help="stake when it registers (default 1 ether)")
     add("--poll", type=float, default=0.5, metavar="S", help="seconds between looks at an idle chain (default 0.5)")
-    add("--state", type=Path, metavar="DIR", help="where its lock is (default .fbfl)")
+    add("--device-samples", type=int, default=100_000, metavar="N", help="most samples of a device (default 100000)")
+    add("--state", type=Path, metavar="DIR", help="where its lock and what devices upload are (default .fbfl)")
     mec.set_defaults(command=_mec)
+
+
+def _add_device(commands: "argparse._SubParsersAction[Parser]") -> None:
+    device = commands.add_parser(
+        "device",
+        help="one local device, until it is stopped",
+        description="One local device: it collects samples, moves, and uploads to the MEC server it is attached to.",
+    )
+    add = device.add_argument
+    add(
+        "--mec",
+        action="append",
+        required=True,
+        metavar="URL",
+        help="a server's endpoint; again for each cell, in order",
+    )
+    add("--device", type=int, metavar="D", help="its number (default: I of --share)")
+    add("--token-file", type=Path, metavar="FILE", help="its token (default: the one in FBFL_DEVICE_TOKEN)")
+    data = device.add_mutually_exclusive_group(required=True)
+    data.add_argument("--data", type=Path, metavar="FILE", help="samples: .npz with x_train and y_train")
+    data.add_argument("--dataset", help="or a share of a data set: mnist, mnist-5k, fashion-mnist, digits, a file")
+    add("--share", metavar="I/N", help="the share: that of device I, from 0, of N")
+    add("--servers", type=int, metavar="S", help="servers that the data set is split among first (default: the --mec)")
+    add("--partition", default="iid", help="how it is split: iid (default), shards, dirichlet, ...")
+    add("--partition-arg", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the partition")
+    way = device.add_mutually_exclusive_group()
+    way.add_argument("--trace", type=Path, metavar="FILE", help="where it goes: CSV with the columns seconds, cell")
+    way.add_argument("--mobility", help="or a model: random_waypoint, or package.module:function (default: it stays)")
+    add("--mobility-arg", action="append", default=[], metavar="KEY=VALUE", help="a parameter of trace or model")
+    add("--seed", type=int, default=0, help="of partition and mobility (default 0)")
+    add("--batch", type=int, default=1000, metavar="N", help="most samples of an upload (default 1000)")
+    add("--once", action="store_true", help="end when servers have all its samples")
+    add("--poll", type=float, default=0.5, metavar="S", help="seconds between looks where it is idle (default 0.5)")
+    add("--state", type=Path, metavar="DIR", help="where it keeps its samples (default .fbfl/devices/D)")
+    device.set_defaults(command=_device)
+
+
+def _add_token(commands: "argparse._SubParsersAction[Parser]") -> None:
+    token = commands.add_parser(
+        "token", help="give devices tokens", description="Make tokens, with which devices may upload to servers."
+    )
+    token.add_argument("numbers", nargs="+", type=int, metavar="D", help="the number of a device, from 0")
+    token.add_argument(
+        "--devices", type=Path, required=True, metavar="FILE", help="the servers' file of devices, with hashes only"
+    )
+    token.add_argument(
+        "--folder", type=Path, metavar="DIR", help="where device-D.token files go (default: beside FILE)"
+    )
+    token.set_defaults(command=_token)
 
 
 def _add_nodes(commands: "argparse._SubParsersAction[Parser]") -> None:
@@ -253,6 +306,18 @@ def _mec(options: argparse.Namespace) -> int:
     from fbfl.cli.mec import mec
 
     return mec(options)
+
+
+def _device(options: argparse.Namespace) -> int:
+    from fbfl.cli.device import device
+
+    return device(options)
+
+
+def _token(options: argparse.Namespace) -> int:
+    from fbfl.cli.device import token
+
+    return token(options)
 
 
 def _nodes(options: argparse.Namespace) -> int:

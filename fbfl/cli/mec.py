@@ -4,28 +4,35 @@ import argparse
 import contextlib
 import logging
 import signal
+from pathlib import Path
 
-import numpy as np
 from eth_hash.auto import keccak
+from eth_typing import BlockNumber
+from starlette.routing import BaseRoute
 
+from fbfl.chain.ledger import Ledger, Task
 from fbfl.chain.participant import Participant
 from fbfl.chain.transactions import Sender
 from fbfl.cli.keys import account_of
 from fbfl.cli.network import ledger_on, store_of, task_on
+from fbfl.cli.samples import own_samples, refuse_share
 from fbfl.errors import InvalidInputError
 from fbfl.jsonlog import JsonFormatter
-from fbfl.learning import datasets
 from fbfl.learning.partition import resolve as resolve_partition
 from fbfl.learning.plugins import parse_settings
 from fbfl.mec.agent import Agent, LocalTraining, only_one
+from fbfl.mec.batches import SampleForm
 from fbfl.mec.board import HttpBoard, board_routes
 from fbfl.mec.courier import check_url
 from fbfl.mec.endpoint import LOOPBACK, application, serving
 from fbfl.mec.exchange import Exchange, PatienceInSeconds
+from fbfl.mec.ingest import ingest_routes
 from fbfl.mec.plan import TaskPlan
 from fbfl.mec.retention import Retention
-from fbfl.mec.samples import Array, Batch, MemorySampleStore, SampleStore
+from fbfl.mec.sample_database import SampleDatabase
+from fbfl.mec.samples import Batch, MemorySampleStore, SampleStore
 from fbfl.mec.server import MECServer
+from fbfl.mec.tokens import DeviceTokens
 from fbfl.processes import STATE
 
 
@@ -45,7 +52,13 @@ def mec(options: argparse.Namespace) -> int:
     task = task_on(ledger, options.task)
     plan = TaskPlan.of(task)
     participant = Participant(ledger, Sender(ledger.w3, account))
-    samples = _samples(options, plan)
+    folder = (options.state or STATE) / "mec" / f"{ledger.chain_id}-{account.address}"
+    samples: SampleStore
+    uploads: list[BaseRoute] = []
+    if options.devices is not None:
+        samples, uploads = _uploaded(options, plan, folder / _samples_file(ledger, task))
+    else:
+        samples = _own(options, plan)
     training = LocalTraining(participant, task.id, plan, samples)
     board = (
         HttpBoard(ledger_on(options.network), task, account.address, peers=options.peer) if plan.signatures else None
@@ -66,14 +79,13 @@ def mec(options: argparse.Namespace) -> int:
     url = options.url or f"http://{LOOPBACK}:{options.port}"
     retention = Retention(ledger, store, task, plan.retention)
     agent = Agent(server, training, url=url, stake=options.stake, poll=options.poll, retention=retention)
-    routes = board_routes(board) if board else []
+    routes = [*uploads, *(board_routes(board) if board else [])]
     sending = contextlib.closing(board) if board else contextlib.nullcontext()
 
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter(address=account.address, task=task.id))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("fbfl").setLevel(logging.INFO)
-    folder = (options.state or STATE) / "mec" / f"{ledger.chain_id}-{account.address}"
     with only_one(folder, agent), sending, serving(application(agent, routes), options.port):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: agent.stop())
@@ -81,8 +93,28 @@ def mec(options: argparse.Namespace) -> int:
     return 0
 
 
-def _samples(options: argparse.Namespace, plan: TaskPlan) -> SampleStore:
-    x, y = _arrays(options, plan)
+def _uploaded(options: argparse.Namespace, plan: TaskPlan, file: Path) -> tuple[SampleStore, list[BaseRoute]]:
+    """What devices upload, and where they do it."""
+    refuse_share(options)
+    if options.device_samples < 1:
+        raise InvalidInputError(f"--device-samples {options.device_samples}: allowed are 1 or more")
+    tokens = DeviceTokens(options.devices)
+    samples = SampleDatabase(file, plan.input_shape, options.device_samples)
+    return samples, ingest_routes(samples, tokens, SampleForm(plan.input_shape, plan.num_classes))
+
+
+def _samples_file(ledger: Ledger, task: Task) -> str:
+    """A file of its own for each task of each chain: one that was made anew has the same id, but another block 1.
+
+    That block is older than any task, and so out of reach of reorganisations.
+    """
+    first = bytes(ledger.w3.eth.get_block(BlockNumber(1))["hash"])
+    return f"samples-{task.id}-{first.hex()[:16]}.sqlite"
+
+
+def _own(options: argparse.Namespace, plan: TaskPlan) -> SampleStore:
+    partition = resolve_partition(options.partition, **parse_settings(options.partition_arg))
+    x, y = own_samples(options, lambda labels, number, count: partition(labels, count, seed=plan.seed)[number])
     if x.shape[1:] != plan.input_shape:
         raise InvalidInputError(f"samples have the shape {x.shape[1:]}; allowed in this task: {plan.input_shape}")
     if len(y) and not 0 <= y.min() <= y.max() < plan.num_classes:
@@ -91,19 +123,3 @@ def _samples(options: argparse.Namespace, plan: TaskPlan) -> SampleStore:
     if len(y):
         store.receive(Batch(device=0, first=0, x=x, y=y))
     return store
-
-
-def _arrays(options: argparse.Namespace, plan: TaskPlan) -> tuple[Array, Array]:
-    if options.data is not None:
-        if options.share is not None:
-            raise InvalidInputError(f"--share {options.share}: allowed only with --dataset")
-        return datasets.load_samples(options.data)
-    if options.share is None:
-        raise InvalidInputError(f"--dataset {options.dataset}: needs --share I/N, the part that is this server's")
-    number, _, count = options.share.partition("/")
-    if not (number.isdecimal() and count.isdecimal() and int(number) < int(count)):
-        raise InvalidInputError(f"--share {options.share}: allowed are I/N with I from 0 to N-1")
-    dataset = datasets.load(options.dataset)
-    partition = resolve_partition(options.partition, **parse_settings(options.partition_arg))
-    share = partition(dataset.y_train, int(count), seed=plan.seed)[int(number)]
-    return dataset.x_train[share], np.asarray(dataset.y_train[share])

@@ -8,6 +8,7 @@ gives by name.
 import ast
 import importlib
 import inspect
+import types
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -108,8 +109,10 @@ def _find(kind: str, name: str, table: Mapping[str, Callable[..., Any]]) -> Call
 
 def _check_type(label: str, key: str, value: Any, annotation: Any) -> None:
     """Refuse a value of another type than a plain number, flag or text that the function asks for."""
-    kinds = [kind for kind in typing.get_args(annotation) or (annotation,) if kind is not type(None)]
-    if value is None and len(kinds) < len(typing.get_args(annotation)):
+    is_union = typing.get_origin(annotation) in (types.UnionType, typing.Union)
+    options = typing.get_args(annotation) if is_union else (annotation,)
+    kinds = [kind for kind in options if kind is not type(None)]
+    if value is None and len(kinds) < len(options):
         return
     if len(kinds) != 1 or kinds[0] not in PLAIN:
         return

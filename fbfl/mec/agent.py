@@ -5,7 +5,6 @@ it was.
 """
 
 import contextlib
-import fcntl
 import json
 import logging
 import threading
@@ -21,8 +20,9 @@ from web3.exceptions import Web3Exception
 from fbfl.chain.ledger import TaskState
 from fbfl.chain.participant import Participant
 from fbfl.chain.queries import registered_url
-from fbfl.errors import FbflError, InvalidInputError, StorageError
+from fbfl.errors import FbflError, InvalidInputError
 from fbfl.learning.training import Trainer, TrainingSettings
+from fbfl.locks import only_process
 from fbfl.mec.plan import TaskPlan
 from fbfl.mec.retention import Retention
 from fbfl.mec.samples import SampleStore
@@ -130,6 +130,7 @@ class Agent:
             "task": self.server.task.id,
             "round": state.round if state else None,
             "phase": state.phase.name.lower() if state else "starting",
+            "samples": self.server.samples.count,
             "last_error": self.last_error,
         }
 
@@ -228,17 +229,8 @@ def only_one(folder: Path, agent: Agent) -> Iterator[None]:
     One on this machine holds a lock in `folder`, which a crash releases; one elsewhere answers at the URL that the
     account is registered under.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "lock").open("w")
-    except OSError as error:
-        raise StorageError(f"{folder} cannot be written: {error.strerror}") from error
     address = agent.server.address
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InvalidInputError(f"an agent of {address} runs already: it holds {folder / 'lock'}") from error
+    with only_process(folder, f"an agent of {address}"):
         url = registered_url(agent.server.ledger, address)
         if url is not None and _answers_as(url, agent.health()):
             raise InvalidInputError(f"an agent of {address} runs already: it answers at {url}")

@@ -4,7 +4,6 @@ A message is its own proof of who sent it: it is kept only if the account that s
 the current round, and if the contracts would take it, since one message that they refuse spoils a whole batch.
 """
 
-import asyncio
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import Any, TypeVar
 
 from eth_keys.constants import SECPK1_N
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
@@ -21,6 +20,7 @@ from fbfl.chain.ledger import Ledger, Stage, Task
 from fbfl.chain.queries import registered_url
 from fbfl.chain.signatures import Compact, SignedUpdate, SignedVote, signer_of_update, signer_of_vote
 from fbfl.errors import FbflError
+from fbfl.mec.bodies import RequestRefusedError, read_body
 from fbfl.mec.courier import Courier, Directory
 from fbfl.storage.store import Reference
 
@@ -39,12 +39,8 @@ VOTES = "/board/votes"
 _Message = TypeVar("_Message", SignedUpdate, SignedVote)
 
 
-class MessageRefusedError(FbflError):
-    """A message is not kept; `status` says it in HTTP."""
-
-    def __init__(self, status: int, problem: str) -> None:
-        super().__init__(problem)
-        self.status = status
+class MessageRefusedError(RequestRefusedError):
+    """A message is not kept."""
 
 
 class HttpBoard:
@@ -169,13 +165,9 @@ def board_routes(board: HttpBoard) -> list[BaseRoute]:
     def route(path: str, take: Callable[[bytes], None]) -> Route:
         async def post(request: Request) -> Response:
             try:
-                async with asyncio.timeout(BODY_SECONDS):
-                    body = await _body(request)
-                await run_in_threadpool(take, body)
-            except MessageRefusedError as refusal:
+                await run_in_threadpool(take, await read_body(request, most=MAX_BODY, seconds=BODY_SECONDS))
+            except RequestRefusedError as refusal:
                 return JSONResponse({"error": str(refusal)}, refusal.status)
-            except TimeoutError:
-                return JSONResponse({"error": f"the message took longer than {BODY_SECONDS:g} s"}, 408)
             except FbflError as error:
                 return JSONResponse({"error": str(error)}, 503)  # this server's own node fails
             return JSONResponse({}, 202)
@@ -183,18 +175,6 @@ def board_routes(board: HttpBoard) -> list[BaseRoute]:
         return Route(path, post, methods=["POST"])
 
     return [route(UPDATES, board.take_update), route(VOTES, board.take_vote)]
-
-
-async def _body(request: Request) -> bytes:
-    body = b""
-    try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BODY:
-                raise MessageRefusedError(413, f"a message has at most {MAX_BODY} bytes")
-    except ClientDisconnect as error:
-        raise MessageRefusedError(400, "the message is not complete") from error
-    return body
 
 
 # ---------------------------------------------------------------- messages as JSON

@@ -123,11 +123,11 @@ def health_of(url: str, timeout: float = 3.0) -> dict[str, Any] | None:
     return said if answer.ok and isinstance(said, dict) else None
 
 
-def check_url(url: str) -> str:
+def check_url(url: str, option: str = "--peer") -> str:
     """The URL itself, if it is one of an endpoint; else `InvalidInputError`."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise InvalidInputError(f"--peer {url}: allowed are http(s) URLs of other servers' endpoints")
+        raise InvalidInputError(f"{option} {url}: allowed are http(s) URLs of servers' endpoints")
     return url
 
 

@@ -1,7 +1,12 @@
 """Local devices: they collect samples, are attached to one MEC server at a time, and upload to it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
+import numpy as np
+
+from fbfl.learning.partition import Indices
+from fbfl.mec.mobility import Mobility
 from fbfl.mec.samples import Array, Batch
 
 
@@ -26,3 +31,42 @@ class LocalDevice:
             last = min(first + batch_size, end)
             yield Batch(self.id, first, self._x[first:last], self._y[first:last])
             self._uploaded = last
+
+
+@dataclass(frozen=True)
+class Journey:
+    """Where one device is, and what it has collected, by the seconds since it started: at the start of round 1."""
+
+    device: int
+    servers: Sequence[str]
+    """The URL of the server of each cell."""
+    mobility: Mobility | None = None
+    """None: it stays with the first server, and has all its samples from the start."""
+    seed: int = 0
+
+    def server(self, seconds: float) -> str:
+        """The server to which the device is attached."""
+        if self.mobility is None:
+            return self.servers[0]
+        return self.servers[self.mobility.server_of(self.seed, self.device, self._round(self.mobility, seconds))]
+
+    def collected(self, samples: int, seconds: float) -> int:
+        """How many of its samples the device has."""
+        if self.mobility is None:
+            return samples
+        return self.mobility.collected(samples, int(self._round(self.mobility, seconds)))
+
+    def _round(self, mobility: Mobility, seconds: float) -> float:
+        return 1 + max(0.0, seconds) / mobility.round_seconds
+
+
+def device_shares(
+    labels: Array, partition: Callable[..., list[Indices]], servers: int, devices: int, seed: int
+) -> list[Indices]:
+    """The places of each device's samples in a data set with these labels [n].
+
+    The partition gives each server a share; device d has a part of that of server d mod `servers`, all parts equal.
+    """
+    shares = partition(labels, servers, seed=seed)
+    parts = [np.array_split(share, len(range(server, devices, servers))) for server, share in enumerate(shares)]
+    return [parts[device % servers][device // servers] for device in range(devices)]

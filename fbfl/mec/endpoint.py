@@ -68,6 +68,7 @@ class _Collector:
     def collect(self) -> Iterable[Metric]:
         agent = self._agent
         yield GaugeMetricFamily("fbfl_round", "The task's current round", agent.health()["round"] or 0)
+        yield GaugeMetricFamily("fbfl_samples", "Samples that the server holds", agent.server.samples.count)
         yield CounterMetricFamily("fbfl_steps", "Things that the agent did", agent.steps)
         yield CounterMetricFamily("fbfl_failures", "Attempts that failed, by node, store or contract", agent.failures)
         yield CounterMetricFamily("fbfl_training_seconds", "Time spent in local training", agent.training.seconds)

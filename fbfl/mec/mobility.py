@@ -1,16 +1,19 @@
-"""Devices that move: random waypoint over a grid of cells, one MEC server in each.
+"""Devices that move over a grid of cells, one MEC server in each: by a trace, or at random.
 
-Johnson & Maltz 1996, "Dynamic Source Routing in Ad Hoc Wireless Networks": a device stands still for a while, then goes
-in a straight line and at a random speed to a random place, and so on. The least speed is above 0, as devices would come
-to rest otherwise (Yoon, Liu & Noble 2003, "Random Waypoint Considered Harmful"). Metres and seconds throughout.
+Random waypoint (Johnson & Maltz 1996, "Dynamic Source Routing in Ad Hoc Wireless Networks"): a device stands still for
+a while, then goes in a straight line and at a random speed to a random place, and so on. The least speed is above 0, as
+devices would come to rest otherwise (Yoon, Liu & Noble 2003, "Random Waypoint Considered Harmful"). Metres and seconds
+throughout.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from fbfl.errors import InvalidInputError
 from fbfl.learning import plugins
+from fbfl.mec.trace import read_trace
 from fbfl.randomness import generator
 
 Position = tuple[float, float]
@@ -96,11 +99,11 @@ class Mobility:
         if self.collect_rounds < 1:
             raise InvalidInputError(f"mobility: collect_rounds is {self.collect_rounds}; allowed: 1 or more")
 
-    def position(self, seed: int, device: int, round_number: int) -> Position:
-        """Where a device is when a round starts."""
+    def position(self, seed: int, device: int, round_number: float) -> Position:
+        """Where a device is when a round starts; 1.5 is half-way from the start of round 1 to that of round 2."""
         return self.where(seed, device, round_number * self.round_seconds)
 
-    def server_of(self, seed: int, device: int, round_number: int) -> int:
+    def server_of(self, seed: int, device: int, round_number: float) -> int:
         """The number of the server to which a device is attached in a round: that of the cell in which it is."""
         return self.grid.cell(self.position(seed, device, round_number))
 
@@ -138,7 +141,28 @@ def random_waypoint(
     return Mobility(model.position, Grid(width, height, columns, servers // columns), round_seconds, collect_rounds)
 
 
-_MODELS: Mapping[str, Callable[..., Mobility]] = {"random_waypoint": random_waypoint}
+def trace(
+    servers: int,
+    *,
+    file: str,
+    names: Sequence[str] = (),
+    round_seconds: float = 60.0,
+    collect_rounds: int = 1,
+) -> Mobility:
+    """Devices go where a file says, see `fbfl.mec.trace`; its time starts with round 1.
+
+    `names` are what the file may call the servers, beside their numbers. Devices stand where their server does.
+    """
+    recorded = read_trace(Path(file), servers, names)
+    grid = Grid(servers, 1, servers, 1)
+
+    def where(_: int, device: int, time: float) -> Position:
+        return grid.centre(recorded.cell(device, time - round_seconds))
+
+    return Mobility(where, grid, round_seconds, collect_rounds)
+
+
+_MODELS: Mapping[str, Callable[..., Mobility]] = {"random_waypoint": random_waypoint, "trace": trace}
 
 
 def resolve(name: str, servers: int, settings: Mapping[str, object]) -> Mobility:

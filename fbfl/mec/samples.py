@@ -22,6 +22,10 @@ class Batch:
 class SampleStore(Protocol):
     """The samples that one MEC server holds."""
 
+    @property
+    def count(self) -> int:
+        """How many there are."""
+
     def training_set(self, round_number: int) -> tuple[Array, Array]:
         """What to train on in a round: x [n, ...] and y [n], ordered by (device, sequence number).
 
@@ -37,6 +41,11 @@ class MemorySampleStore:
         self._batches: dict[tuple[int, int], Batch] = {}
         self._ordered: tuple[Array, Array] | None = None
         self._frozen: tuple[int, tuple[Array, Array]] | None = None
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return sum(len(batch.y) for batch in self._batches.values())
 
     def receive(self, batch: Batch) -> None:
         """Keep a batch."""

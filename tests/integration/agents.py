@@ -26,7 +26,8 @@ class Agents:
     """The owner and the agents of a task, each by the command that a user would type, in one folder.
 
     Agent i uses development account `accounts[i]`, and one of `networks` and of the IPFS daemons `ipfs` in turn (by
-    default `network`, as the owner, and a local store).
+    default `network`, as the owner, and a local store). It trains on a share of the digits, or with a file of `devices`
+    on what these upload.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Agents:
         accounts: Sequence[int] = range(1, SERVERS + 1),
         owner: int = 0,
         ipfs: Sequence[str] = (),
+        devices: Path | None = None,
     ) -> None:
         self.folder = folder
         self.network = network
@@ -48,6 +50,7 @@ class Agents:
         self._networks = networks or [network]
         self._owner = owner
         self._ipfs = ipfs
+        self._devices = devices
         self.agents: dict[int, subprocess.Popen[bytes]] = {}
         self.others: list[subprocess.Popen[bytes]] = []
 
@@ -55,11 +58,16 @@ class Agents:
         return [sys.executable, "-m", "fbfl", *map(str, words), "--network", network or self.network]
 
     def mec(self, number: int, *options: object) -> list[str]:
-        share = ("--dataset", "digits", "--share", f"{number}/{SERVERS}")
+        share: tuple[object, ...] = ("--dataset", "digits", "--share", f"{number}/{SERVERS}")
+        if self._devices is not None:
+            share = ("--devices", self._devices)
         store = ("--store", "ipfs") if self._ipfs else ()
         network = self._networks[number % len(self._networks)]
         words = ("mec", "--account", self.accounts[number], *share, *store, "--poll", 0.2, *options)
         return self.command(*words, network=network)
+
+    def url(self, number: int) -> str:
+        return f"http://127.0.0.1:{self.port + number}"
 
     def do(self, *words: object) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -99,7 +107,7 @@ class Agents:
         def register(number: int) -> Participant:
             ledger = open_ledger(connect(self.network), self.folder / "deployments")
             server = Participant(ledger, Sender(ledger.w3, development_account(self.accounts[number])))
-            server.register(f"http://127.0.0.1:{self.port + number}", 10**18)
+            server.register(self.url(number), 10**18)
             return server
 
         with ThreadPoolExecutor() as pool:
@@ -120,7 +128,7 @@ class Agents:
 
     def health(self, number: int) -> dict[str, Any] | None:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port + number}/health", timeout=2) as answer:
+            with urllib.request.urlopen(f"{self.url(number)}/health", timeout=2) as answer:
                 return dict(json.loads(answer.read()))
         except OSError:
             return None

@@ -18,6 +18,7 @@ from tests.integration.machine import free_ports, require
 pytestmark = pytest.mark.integration
 
 SERVERS = 4
+DEVICES = 8
 
 
 class Demo:
@@ -66,7 +67,7 @@ def test_it_shows_every_round_and_can_be_asked_while_it_runs(parent: Path) -> No
     demo = Demo(parent, rounds)
     demo.wait_for_words("\nround   1  final")
     demo.note_processes()
-    assert len(demo.pids) == SERVERS + 4  # its owner, Anvil, two Kubo daemons
+    assert len(demo.pids) == SERVERS + DEVICES + 4  # its owner, Anvil, two Kubo daemons
     (daemon,) = [line.partition("FBFL_IPFS=")[2] for line in demo.said().splitlines() if "FBFL_IPFS=" in line]
     network = ("--network", f"http://127.0.0.1:{demo.port}")
     questions = [("rounds", "--json"), ("round", "1", "--json"), ("audit", "--store", "ipfs")]
@@ -98,7 +99,7 @@ def test_nothing_is_left_when_it_is_interrupted(parent: Path) -> None:
     demo = Demo(parent, rounds=100)
     demo.wait_for_words("while it runs")
     demo.note_processes()
-    assert len(demo.pids) == SERVERS + 4
+    assert len(demo.pids) == SERVERS + DEVICES + 4
     demo.process.send_signal(signal.SIGINT)
     assert demo.process.wait(60) == 130
     assert "interrupted" in demo.said()

@@ -4,7 +4,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fbfl.mec.device import LocalDevice
+from fbfl.learning import partition
+from fbfl.mec.device import Journey, LocalDevice, device_shares
+from fbfl.mec.mobility import random_waypoint
 from fbfl.mec.samples import MemorySampleStore
 
 
@@ -44,3 +46,27 @@ def test_what_arrives_during_a_round_counts_from_the_next_one():
     store.receive(second)
     assert len(store.training_set(1)[1]) == 10
     assert len(store.training_set(2)[1]) == 20
+
+
+@given(servers=st.integers(1, 4), more=st.integers(0, 6), seed=st.integers(0, 9))
+def test_devices_share_what_their_server_has(servers, more, seed):
+    labels = np.arange(60) % 10
+    devices = servers + more
+    shares = device_shares(labels, partition.iid, servers, devices, seed)
+    assert len(shares) == devices
+    for server, whole in enumerate(partition.iid(labels, servers, seed)):
+        own = shares[server::servers]
+        assert np.concatenate(own).tolist() == whole.tolist()
+        assert max(map(len, own)) - min(map(len, own)) <= 1
+
+
+@given(seed=st.integers(0, 99), number=st.integers(0, 99), rounds=st.integers(1, 30), samples=st.integers(0, 99))
+def test_a_device_of_its_own_is_where_the_simulation_has_it_when_rounds_start(seed, number, rounds, samples):
+    mobility = random_waypoint(4, max_speed=20.0, collect_rounds=7)
+    servers = [f"http://{cell}" for cell in range(4)]
+    journey = Journey(number, servers, mobility, seed)
+    for round_number in range(1, rounds + 1):
+        seconds = (round_number - 1) * mobility.round_seconds
+        assert journey.server(seconds) == servers[mobility.server_of(seed, number, round_number)]
+        assert journey.collected(samples, seconds) == mobility.collected(samples, round_number)
+        assert journey.collected(samples, seconds + 59) == mobility.collected(samples, round_number)

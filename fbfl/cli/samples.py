@@ -1,0 +1,38 @@
+"""The samples that `--data`, or `--dataset` and `--share`, name."""
+
+import argparse
+from collections.abc import Callable
+
+import numpy as np
+
+from fbfl.errors import InvalidInputError
+from fbfl.learning import datasets
+from fbfl.learning.partition import Indices
+from fbfl.mec.samples import Array
+
+
+def own_samples(options: argparse.Namespace, part: Callable[[Array, int, int], Indices]) -> tuple[Array, Array]:
+    """Samples x [n, ...] and labels y [n]; `part` finds from (labels, I, N) what the share I/N of a data set is."""
+    if options.data is not None:
+        refuse_share(options)
+        return datasets.load_samples(options.data)
+    if options.share is None:
+        raise InvalidInputError(f"--dataset {options.dataset}: needs --share I/N, one of N parts, from 0")
+    number, count = share_of(options.share)
+    dataset = datasets.load(options.dataset)
+    share = part(dataset.y_train, number, count)
+    return dataset.x_train[share], np.asarray(dataset.y_train[share])
+
+
+def share_of(word: str) -> tuple[int, int]:
+    """I and N of a share I/N."""
+    number, _, count = word.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and int(number) < int(count)):
+        raise InvalidInputError(f"--share {word}: allowed are I/N with I from 0 to N-1")
+    return int(number), int(count)
+
+
+def refuse_share(options: argparse.Namespace) -> None:
+    """Where the samples are no data set's."""
+    if options.share is not None:
+        raise InvalidInputError(f"--share {options.share}: allowed only with --dataset")

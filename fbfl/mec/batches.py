@@ -1,0 +1,85 @@
+"""Batches of samples as bytes: a safetensors file of `x` and `y`, and what a server checks of it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, deserialize
+from safetensors.numpy import save
+
+from fbfl.mec.bodies import RequestRefusedError
+from fbfl.mec.samples import Array, Batch
+
+X_DTYPES = {"U8": np.uint8, "F32": np.float32}
+"""Samples are bytes 0..255, or float32 in [0, 1]."""
+
+MAX_BODY = 8 * 2**20
+"""Bytes of the largest batch."""
+
+HEADER = 1_024
+"""Bytes that a batch has at most beside its samples."""
+
+
+@dataclass(frozen=True)
+class SampleForm:
+    """What samples of one task look like."""
+
+    shape: tuple[int, ...]
+    """Of one sample."""
+    classes: int
+    """Labels are below."""
+
+    def problem(self, x: Array, y: Array) -> str | None:
+        """What is wrong with samples x [n, ...], y [n] of an allowed dtype, if anything."""
+        if x.shape[1:] != self.shape:
+            return f"samples have the shape {list(x.shape[1:])}; allowed in this task: {list(self.shape)}"
+        if len(y) and not 0 <= y.min() <= y.max() < self.classes:
+            return f"labels are {y.min()} to {y.max()}; allowed in this task: 0 to {self.classes - 1}"
+        return problem_of_values(x)
+
+
+def problem_of_values(x: Array) -> str | None:
+    """What is wrong with the values of samples, if anything."""
+    if x.dtype == np.uint8 or not x.size:
+        return None
+    if not np.isfinite(x).all():
+        return "samples hold NaN or Inf; allowed: 0 to 1, or bytes"
+    if not 0 <= x.min() <= x.max() <= 1:
+        return f"samples are {x.min():g} to {x.max():g}; allowed: 0 to 1, or bytes"
+    return None
+
+
+def encode_batch(batch: Batch) -> bytes:
+    """The bytes of a batch, x uint8 or float32 [n, ...], y int64 [n]; which device and place, they do not say."""
+    return save({"x": np.ascontiguousarray(batch.x), "y": np.ascontiguousarray(batch.y)})
+
+
+def decode_batch(data: bytes, device: int, first: int, form: SampleForm) -> Batch:
+    """The batch in these bytes; `RequestRefusedError` if they are none (400), or none of this task (422)."""
+    try:
+        tensors = dict(deserialize(data))  # type: ignore[no-untyped-call]
+    except SafetensorError as error:
+        raise RequestRefusedError(400, f"the batch is not in the safetensors format: {error}") from error
+    if tensors.keys() != {"x", "y"}:
+        raise RequestRefusedError(400, f"the batch holds {sorted(tensors)}; allowed: ['x', 'y']")
+    x, y = (_array(name, tensors[name], dtypes) for name, dtypes in (("x", X_DTYPES), ("y", {"I64": np.int64})))
+    if y.ndim != 1 or x.ndim < 1 or len(x) != len(y) or not len(y):
+        shapes = f"x {list(x.shape)}, y {list(y.shape)}"
+        raise RequestRefusedError(400, f"the batch holds {shapes}; allowed: x [n, ...], y [n], n at least 1")
+    problem = form.problem(x, y)
+    if problem is not None:
+        raise RequestRefusedError(422, problem)
+    return Batch(device, first, x, y)
+
+
+def most_samples(size: int, sample: int) -> int:
+    """How many samples, of so many bytes each without its label, a batch of `size` bytes can hold; 0 if not one."""
+    return max(0, size - HEADER) // (sample + np.dtype(np.int64).itemsize)
+
+
+def _array(name: str, content: Any, dtypes: dict[str, Any]) -> Array:
+    if content["dtype"] not in dtypes:
+        raise RequestRefusedError(400, f"{name} is {content['dtype']}; allowed: {', '.join(dtypes)}")
+    dtype = np.dtype(dtypes[content["dtype"]])
+    array = np.frombuffer(content["data"], dtype=dtype.newbyteorder("<")).astype(dtype, copy=False)
+    return array.reshape(content["shape"])

@@ -1,0 +1,150 @@
+"""The samples of one device on its disk, and which server has each of them."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fbfl.database import Database
+from fbfl.mec.samples import Array, Batch
+
+_SCHEMA = """
+create table if not exists device (
+    only integer primary key check (only = 1),
+    started real not null,
+    source text not null,
+    dtype text not null,
+    shape text not null
+);
+create table if not exists samples (
+    sequence integer primary key,
+    x blob not null,
+    y integer not null,
+    server text,
+    confirmed integer not null default 0
+);
+create index if not exists samples_of_server on samples (server, sequence);
+create index if not exists unanswered on samples (server) where server is not null and confirmed = 0;
+"""
+
+
+class DeviceDatabase:
+    """An SQLite file; a sample's place in it is its sequence number.
+
+    A sample is here only, or sent to a server that has not answered (it may have it or not), or confirmed by a server
+    as there. It is sent to no other server unless the one before is known not to have it: so it counts once.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._database = Database(path, _SCHEMA)
+        self.path = path
+
+    @property
+    def source(self) -> str | None:
+        """Where the samples came from; None as long as there are none."""
+        found = self._device("source")
+        return None if found is None else str(found)
+
+    @property
+    def started(self) -> float:
+        """When the device started first: Unix time (s)."""
+        return float(self._device("started"))  # type: ignore[arg-type]  # once it is filled
+
+    def fill(self, x: Array, y: Array, source: str, started: float) -> None:
+        """Take the samples x [n, ...], y [n] that the device will ever have, all or none. Once."""
+        with self._database.transaction() as connection:
+            shape = json.dumps(x.shape[1:])
+            connection.execute("insert into device values (1, ?, ?, ?, ?)", (started, source, x.dtype.name, shape))
+            connection.executemany(
+                "insert into samples (sequence, x, y) values (?, ?, ?)",
+                (
+                    (place, sample.tobytes(), label)
+                    for place, (sample, label) in enumerate(zip(x, y.tolist(), strict=True))
+                ),
+            )
+
+    def __len__(self) -> int:
+        """How many samples there are."""
+        return self._number("select count(*) from samples")
+
+    @property
+    def sample_size(self) -> int:
+        """Bytes of one sample without its label."""
+        return self._number("select length(x) from samples limit 1")
+
+    @property
+    def confirmed(self) -> int:
+        """How many of them servers have."""
+        return self._number("select count(*) from samples where confirmed")
+
+    def unsent(self, device: int, *, end: int, most: int) -> Batch | None:
+        """The first samples with sequence numbers below `end` that are nowhere else, at most so many, and in a row."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                "select sequence, x, y from samples where server is null and sequence < ? order by sequence limit ?",
+                (end, most),
+            ).fetchall()
+            if not rows:
+                return None
+            dtype, shape = connection.execute("select dtype, shape from device").fetchone()
+        first = rows[0][0]
+        row = [(x, y) for place, (sequence, x, y) in enumerate(rows) if sequence == first + place]
+        x = np.frombuffer(b"".join(content for content, _ in row), dtype).reshape(len(row), *json.loads(shape))
+        return Batch(device, first, x, np.array([label for _, label in row], np.int64))
+
+    def sending(self, server: str, batch: Batch) -> None:
+        """The samples of a batch may be at this server from now on."""
+        self._mark(batch, server, confirmed=False)
+
+    def sent(self, server: str, batch: Batch) -> None:
+        """The samples of a batch are at this server."""
+        self._mark(batch, server, confirmed=True)
+
+    def unanswered(self) -> list[str]:
+        """The servers that samples were sent to without an answer."""
+        with self._database.transaction() as connection:
+            found = connection.execute(
+                "select distinct server from samples where server is not null and confirmed = 0 order by server"
+            )
+            return [server for (server,) in found]
+
+    def agree(self, server: str, held: Sequence[tuple[int, int]]) -> int:
+        """Take over what a server says that it holds: ranges of sequence numbers, from, up to but without.
+
+        What it should hold and does not is here only, from now on. Returns how many samples that are.
+        """
+        with self._database.transaction() as connection:
+            connection.execute("create temporary table if not exists held (first integer, stop integer)")
+            connection.execute("delete from held")
+            connection.executemany("insert into held values (?, ?)", held)
+            inside = "exists (select 1 from held where samples.sequence >= first and samples.sequence < stop)"
+            connection.execute(
+                f"update samples set server = ?, confirmed = 1 where (server is null or server = ?) and {inside}",
+                (server, server),
+            )
+            lost = connection.execute(
+                f"update samples set server = null, confirmed = 0 where server = ? and not {inside}", (server,)
+            )
+            return lost.rowcount
+
+    def close(self) -> None:
+        """Use it no more."""
+        self._database.close()
+
+    def _mark(self, batch: Batch, server: str, *, confirmed: bool) -> None:
+        with self._database.transaction() as connection:
+            connection.execute(
+                "update samples set server = ?, confirmed = ? where sequence >= ? and sequence < ?",
+                (server, confirmed, batch.first, batch.first + len(batch.y)),
+            )
+
+    def _number(self, query: str) -> int:
+        with self._database.transaction() as connection:
+            (number,) = connection.execute(query).fetchone()
+        return int(number)
+
+    def _device(self, column: str) -> object:
+        with self._database.transaction() as connection:
+            found = connection.execute(f"select {column} from device").fetchone()
+        return None if found is None else found[0]

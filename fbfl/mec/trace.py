@@ -1,0 +1,75 @@
+"""Traces of devices, from a CSV file: a line for each time at which one comes into the cell of another server.
+
+Its first line is `seconds,cell`, or `device,seconds,cell` where it is about several devices. Seconds are those since
+the start, for each device 0 first and then rising. A cell is a server's number, from 0, or its name.
+"""
+
+import bisect
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fbfl.errors import InvalidInputError
+
+COLUMNS = (["seconds", "cell"], ["device", "seconds", "cell"])
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Where devices are; read from `file`."""
+
+    file: Path
+    moves: Mapping[int | None, Sequence[tuple[float, int]]]
+    """For each device, or None for all: (seconds, cell), in order."""
+
+    def cell(self, device: int, seconds: float) -> int:
+        """The cell in which a device is; one that is not in the file raises `InvalidInputError`."""
+        moves = self.moves.get(None) or self.moves.get(device)
+        if moves is None:
+            raise InvalidInputError(f"the trace {self.file} has no device {device}")
+        return moves[max(0, bisect.bisect_right(moves, seconds, key=lambda move: move[0]) - 1)][1]
+
+
+def read_trace(file: Path, servers: int, names: Sequence[str] = ()) -> Trace:
+    """The trace in a file, with so many servers, which have these names; another file raises `InvalidInputError`."""
+    cells = {**{name: cell for cell, name in enumerate(names)}, **{str(cell): cell for cell in range(servers)}}
+    try:
+        with file.open(encoding="utf-8", newline="") as lines:
+            reader = csv.DictReader(lines, strict=True, skipinitialspace=True)
+            if reader.fieldnames not in COLUMNS:
+                raise InvalidInputError(f"the trace {file} starts with {reader.fieldnames}; allowed: {_allowed()}")
+            moves: dict[int | None, list[tuple[float, int]]] = {}
+            for line in reader:
+                where = f"the trace {file}, line {reader.line_num}"
+                device, seconds, cell = _move(line, where, cells)
+                before = moves.setdefault(device, [])
+                if not (seconds == 0 if not before else seconds > before[-1][0]):
+                    raise InvalidInputError(f"{where}: seconds are {seconds:g}; allowed: 0 first, and then rising")
+                before.append((seconds, cell))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InvalidInputError(f"the trace {file} cannot be read: {error}") from error
+    if not moves:
+        raise InvalidInputError(f"the trace {file} has no line")
+    return Trace(file, moves)
+
+
+def _move(line: Mapping[str, str], where: str, cells: Mapping[str, int]) -> tuple[int | None, float, int]:
+    if None in line or None in line.values():
+        raise InvalidInputError(f"{where}: has not as many values as the first line")
+    try:
+        device = int(line["device"]) if "device" in line else None
+        seconds = float(line["seconds"])
+    except ValueError as error:
+        raise InvalidInputError(f"{where}: {error}") from error
+    if not math.isfinite(seconds):
+        raise InvalidInputError(f"{where}: seconds are {seconds}; allowed: a number")
+    cell = line["cell"].strip().rstrip("/")
+    if cell not in cells:
+        raise InvalidInputError(f"{where}: cell is {cell!r}; allowed: {', '.join(cells)}")
+    return device, seconds, cells[cell]
+
+
+def _allowed() -> str:
+    return " or ".join(",".join(columns) for columns in COLUMNS)

@@ -1,0 +1,77 @@
+"""A device's side of `fbfl.mec.ingest`: asking a server what it has, and sending it a batch."""
+
+import json
+from typing import Any
+
+import requests
+
+from fbfl.errors import FbflError
+from fbfl.mec.batches import encode_batch
+from fbfl.mec.samples import Batch
+
+_MAX_ANSWER = 4 * 2**20  # bytes
+_LATER = (408, 429)
+
+
+class UploadError(FbflError):
+    """A server does not answer, or refuses; `final` if that will not change by itself."""
+
+    def __init__(self, problem: str, *, final: bool) -> None:
+        super().__init__(problem)
+        self.final = final
+
+
+class Uploads:
+    """The requests of one device. Each waits at most `timeout` seconds to connect and for any part of an answer."""
+
+    def __init__(self, device: int, token: str, *, timeout: float = 10.0) -> None:
+        self.device = device
+        self._token = token
+        self._timeout = timeout
+
+    def held(self, server: str) -> list[tuple[int, int]]:
+        """The sequence numbers of the device's samples at the server with this URL, as ranges: from, up to but without.
+
+        Raises `UploadError`, as `send` does.
+        """
+        said = self._ask("GET", server, f"/devices/{self.device}/samples")
+        try:
+            return [(int(first), int(end)) for first, end in said["held"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise UploadError(f"{server} answers, but not as a MEC server does", final=True) from error
+
+    def send(self, server: str, batch: Batch) -> None:
+        """Send a batch; returns when the server has it for good."""
+        self._ask("PUT", server, f"/devices/{self.device}/samples/{batch.first}", encode_batch(batch))
+
+    def _ask(self, method: str, server: str, path: str, body: bytes | None = None) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/octet-stream"}
+        try:
+            with requests.Session() as session:
+                session.trust_env = False  # no other authorisation than ours
+                answer = session.request(
+                    method,
+                    server + path,
+                    data=body,
+                    headers=headers,
+                    timeout=self._timeout,
+                    allow_redirects=False,  # they would show the token to somebody else
+                    stream=True,
+                )
+                text = answer.raw.read(_MAX_ANSWER, decode_content=True)
+        except (requests.RequestException, OSError, ValueError) as error:
+            raise UploadError(f"{server} does not answer: {type(error).__name__}", final=False) from error
+        said = _object(text)
+        if answer.status_code != 200:
+            problem = said.get("error", "no reason given")
+            final = answer.status_code not in _LATER and (answer.status_code < 500 or answer.status_code == 507)
+            raise UploadError(f"{server} answers {answer.status_code}: {problem}", final=final)
+        return said
+
+
+def _object(text: bytes) -> dict[str, Any]:
+    try:
+        said = json.loads(text)
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
