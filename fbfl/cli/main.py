@@ -78,6 +78,8 @@ def _add_settings(command: Parser) -> None:
     add("--devices", type=int, help="local devices of all servers together (default two per server)")
     add("--mobility", help="how devices move: random_waypoint, or package.module:function (default: not)")
     add("--mobility-arg", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the mobility")
+    add("--radio", help="what uploads and training cost, and who is late: shannon, or package.module:function")
+    add("--radio-arg", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the radio")
     add("--dataset", help="mnist, mnist-5k, fashion-mnist, digits, or an .npz file")
     add("--partition", help="how samples are split among servers: iid, shards, dirichlet, ...")
     add("--partition-arg", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the partition")
