@@ -74,7 +74,7 @@ def mec(options: argparse.Namespace) -> int:
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("fbfl").setLevel(logging.INFO)
     folder = (options.state or STATE) / "mec" / f"{ledger.chain_id}-{account.address}"
-    with only_one(folder, agent), sending, serving(application(agent, routes), options.port):
+    with only_one(folder, agent), sending, serving(application(agent, routes), options.port, options.host):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: agent.stop())
         agent.run()
