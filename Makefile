@@ -9,10 +9,10 @@ PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 # What `make demo-network` runs on: anvil, ganache or geth.
 NETWORK ?= anvil
 
-# The components that `make nodes` gets, of anvil, ganache, geth and kubo; all if none is named.
+# The components that `make nodes` gets, of anvil, ganache, geth, kubo and brownie; all if none is named.
 NODES ?=
 
-.PHONY: run test test-slow test-integration demo-network nodes lint contracts gas bench lock clean
+.PHONY: run test test-slow test-integration demo-network brownie nodes lint contracts gas bench lock clean
 
 run: .venv/run.stamp ## one federation end to end
 	$(BIN)/fbfl run
@@ -31,7 +31,11 @@ demo-network: .venv/run.stamp ## MEC servers and devices as processes on real no
 	$(BIN)/python tools/install_nodes.py $(NETWORK) kubo
 	$(BIN)/python tools/demo_network.py --network $(NETWORK)
 
-nodes: .venv/dev.stamp ## Anvil, Ganache, geth and Kubo into .tools/bin, each as far as it can be had
+brownie: .venv/dev.stamp ## Brownie in its own environment (.tools/bin/brownie), and the deployment steps under it
+	$(BIN)/python tools/install_nodes.py anvil brownie
+	$(BIN)/python -m pytest tests/integration/test_brownie.py
+
+nodes: .venv/dev.stamp ## Anvil, Ganache, geth, Kubo and Brownie into .tools/bin, each as far as it can be had
 	$(BIN)/python tools/install_nodes.py $(NODES)
 
 lint: .venv/dev.stamp ## style, types, and who may import whom

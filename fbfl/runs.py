@@ -147,9 +147,11 @@ def metrics_line(result: RoundResult) -> dict[str, Any]:
     }
     if result.attack_success_rate is not None:
         line["attack_success_rate"] = result.attack_success_rate
-    if result.simulated_seconds is not None:
-        line["simulated_seconds"] = result.simulated_seconds
-        line["simulated_energy_joules"] = result.simulated_energy_joules
+    if result.cost is not None:
+        line["simulated_seconds"] = result.cost.seconds
+        line["simulated_energy_joules"] = result.cost.joules
+        line["late_devices"] = result.cost.late_devices
+        line["late_servers"] = len(result.cost.late_servers)
     return line
 
 

@@ -32,6 +32,11 @@ class RunSettings:
     `package.module:function`; by default they stay, and have uploaded all their samples before the first round."""
     mobility_args: Arguments = field(default_factory=dict)
     """Parameters of the mobility."""
+    radio: str | None = None
+    """What uploads and training cost, and who is too late for a round: `shannon`, or `package.module:function`; by
+    default `shannon` where devices move, and nothing elsewhere."""
+    radio_args: Arguments = field(default_factory=dict)
+    """Parameters of the radio."""
     dataset: str | None = None
     """`mnist`, `mnist-5k`, `fashion-mnist`, `digits`, or the path of an .npz file; by default `mnist`, or `mnist-5k`
     where that can be had neither from disk nor from the network."""
@@ -97,6 +102,10 @@ class RunSettings:
             raise InvalidInputError(f"liars is {self.liars}; allowed: 0 to {self.servers} (servers)")
         if self.malicious and self.attack is None:
             raise InvalidInputError(f"malicious is {self.malicious} but no attack is named; allowed: attack = NAME")
+        if self.radio_args and self.radio is None and self.mobility is None:
+            raise InvalidInputError(
+                f"radio_args is {dict(self.radio_args)} but no radio is named; allowed: radio = NAME"
+            )
         if self.seed >= 2**63:
             raise InvalidInputError(f"seed is {self.seed}; allowed: 0 to 2**63 - 1")
         _one_of("consensus", self.consensus, CONSENSUS)

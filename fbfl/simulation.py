@@ -30,7 +30,8 @@ from fbfl.mec.exchange import Exchange, MemoryBoard
 from fbfl.mec.global_model import weights_of
 from fbfl.mec.mobility import resolve as resolve_mobility
 from fbfl.mec.plan import canonical_json, resolve_rule
-from fbfl.mec.radio import Processor, Radio, Upload, round_cost
+from fbfl.mec.radio import CostModel, RoundCost, Upload
+from fbfl.mec.radio import resolve as resolve_radio
 from fbfl.mec.samples import MemorySampleStore, SampleStore
 from fbfl.mec.server import Conduct, MECServer
 from fbfl.randomness import generator, seed_sequence
@@ -38,6 +39,9 @@ from fbfl.settings import RunSettings
 from fbfl.storage.store import Store
 from fbfl.tasks import PENALTY, create_task, plan_of, promise_rewards, trainer_of
 from fbfl.tensors import Vector
+
+UPLOAD_BATCH = 100
+"""Samples that a device sends at a time. A batch that a deadline cuts off is sent again in the next round."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +55,8 @@ class RoundResult:
     consensus_seconds: float
     seconds: float
     attack_success_rate: float | None = None
-    simulated_seconds: float | None = None
-    """What uploads and training would take; see `fbfl.mec.radio`. Only where devices move."""
-    simulated_energy_joules: float | None = None
-    """What the devices would spend on uploading."""
+    cost: RoundCost | None = None
+    """What uploads and training would take, where that is simulated."""
 
 
 class Simulation:
@@ -99,8 +101,9 @@ class Simulation:
         self._mobility = (
             resolve_mobility(settings.mobility, settings.servers, settings.mobility_args) if settings.mobility else None
         )
+        self._costs = _cost_model(settings)
         self._samples = [MemorySampleStore() for _ in range(settings.servers)]
-        if self._mobility is None:
+        if self._costs is None:
             self._upload(0)
         self._adversary = _adversary(settings)
         self._triggered = self._adversary.triggered(dataset.x_test, dataset.y_test)
@@ -147,8 +150,10 @@ class Simulation:
         if self.ledger.state(self.task.id).phase.is_over:
             self.owner.open_round(self.task.id)
         number = self.ledger.state(self.task.id).round
-        uploads = self._upload(number) if self._mobility is not None else []
-        self._submit_updates()
+        cost = self._collect(number)
+        late = cost.late_servers if cost else frozenset()
+        self._training.absent = late
+        self._submit_updates([server for place, server in enumerate(self.servers) if place not in late])
         decided_from = time.perf_counter()
         self._decide(number)
         over = time.perf_counter()
@@ -162,29 +167,39 @@ class Simulation:
             consensus_seconds=over - decided_from,
             seconds=time.perf_counter() - started,
             attack_success_rate=self._attack_success_rate(weights),
-            **self._simulated_cost(number, uploads),
+            cost=cost,
         )
 
-    def _simulated_cost(self, number: int, uploads: Sequence[Upload]) -> dict[str, float]:
-        if self._mobility is None:
-            return {}
-        samples = {server: len(store.training_set(number)[1]) for server, store in enumerate(self._samples)}
-        seconds, joules = round_cost(Radio(), Processor(), uploads, samples, self.settings.local_epochs)
-        return {"simulated_seconds": seconds, "simulated_energy_joules": joules}
+    def _collect(self, round_number: int) -> RoundCost | None:
+        """Have the devices upload for a round, if they have not uploaded everything before the first; what it costs."""
+        if self._costs is None:
+            return None
+        uploads = self._upload(round_number)
+        samples = {server: len(store.training_set(round_number)[1]) for server, store in enumerate(self._samples)}
+        return self._costs.round_cost(self.settings.seed, uploads, samples, self.settings.local_epochs)
 
     def _upload(self, round_number: int) -> list[Upload]:
-        """Every device uploads what is new to the server to which it is attached."""
+        """Every device uploads what is new to the server to which it is attached, as far as it gets."""
         uploads = []
-        seed, mobility = self.settings.seed, self._mobility
+        seed, mobility, costs = self.settings.seed, self._mobility, self._costs
         for device in self._devices:
             server = mobility.server_of(seed, device.id, round_number) if mobility else device.id % len(self._samples)
             collected = mobility.collected(len(device), round_number) if mobility else None
-            size = 0
-            for batch in device.upload(collected=collected):
+            distance = 0.0
+            if costs:
+                distance = (
+                    mobility.distance(seed, device.id, round_number) if mobility else costs.distance(seed, device.id)
+                )
+            size, late = 0, False
+            for batch in device.upload(UPLOAD_BATCH, collected=collected):
+                more = batch.x.nbytes + batch.y.nbytes
+                if costs and not costs.in_time(distance, size + more):
+                    late = True
+                    break
                 self._samples[server].receive(batch)
-                size += batch.x.nbytes + batch.y.nbytes
-            if mobility and size:
-                uploads.append(Upload(server, mobility.distance(seed, device.id, round_number), size))
+                size += more
+            if size or late:
+                uploads.append(Upload(server, distance, size, late))
         return uploads
 
     def _attack_success_rate(self, weights: Vector) -> float | None:
@@ -193,9 +208,9 @@ class Simulation:
         x, y, target = self._triggered
         return metrics.attack_success_rate(self.trainer.logits(weights, x), y, target)
 
-    def _submit_updates(self) -> None:
+    def _submit_updates(self, servers: Sequence[MECServer]) -> None:
         while not self._has_closed():
-            if not self._sweep(self.servers):
+            if not self._sweep(servers):
                 self._end_phase()
 
     def _has_closed(self) -> bool:
@@ -273,6 +288,8 @@ class _JointTraining:
         self._poisoned: dict[int, tuple[Samples, Samples]] = {}
         self._key: tuple[int, bytes] | None = None
         self._updates: dict[int, Vector] = {}
+        self.absent: frozenset[int] = frozenset()
+        """Servers that do not train in this round."""
         self.seconds = 0.0
         """Spent in training so far."""
 
@@ -285,7 +302,7 @@ class _JointTraining:
         if key != self._key:
             started = time.perf_counter()
             held = {number: store.training_set(round_number) for number, store in enumerate(self._stores)}
-            servers = [number for number, (_, y) in held.items() if len(y)]
+            servers = [number for number, (_, y) in held.items() if len(y) and number not in self.absent]
             samples = [self._trained_on(number, held[number]) for number in servers]
             rows = list(self._trainer.train(weights, samples, round_number=round_number, client_ids=servers))
             if self._adversary.poisons_updates:
@@ -311,6 +328,7 @@ def check(settings: RunSettings) -> None:
     resolve_partition(settings.partition, **settings.partition_args)
     if settings.mobility:
         resolve_mobility(settings.mobility, settings.servers, settings.mobility_args)
+    _cost_model(settings)
     attack = _adversary(settings)
     rule = resolve_rule(settings.aggregator, canonical_json(dict(settings.aggregator_args)))
     # Made-up updates show now what the rule does not allow with so many servers.
@@ -323,6 +341,13 @@ def check(settings: RunSettings) -> None:
 def _adversary(settings: RunSettings) -> Adversary:
     attacks = (resolve_attack(settings.attack, **settings.attack_args),) if settings.attack else ()
     return Adversary(attacks, tuple(range(settings.malicious)), settings.seed)
+
+
+def _cost_model(settings: RunSettings) -> CostModel | None:
+    """None where all devices have uploaded everything before the first round, and nobody asks what that costs."""
+    if settings.radio is None and not settings.mobility:
+        return None
+    return resolve_radio(settings.radio or "shannon", settings.radio_args)
 
 
 def _devices(settings: RunSettings, dataset: Dataset) -> list[LocalDevice]:

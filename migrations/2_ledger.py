@@ -1,9 +1,16 @@
 """Step 2: the round ledger on the registry."""
 
-from fbfl.chain.deploy import Deployment
+from fbfl.chain.steps import Deployment
 
 
 def run(deployment: Deployment) -> None:
     """Deploy the ledger, and let it slash."""
     tasks = deployment.contract("FederatedTasks", deployment.addresses["MECRegistry"])
     deployment.grant("MECRegistry", "SLASHER_ROLE", tasks)
+
+
+def main() -> None:
+    """With Brownie: the steps up to this one."""
+    from migrations.with_brownie import run_up_to
+
+    run_up_to(__file__)

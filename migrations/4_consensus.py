@@ -1,7 +1,6 @@
 """Step 4: the ways to consensus, which each task chooses from."""
 
-from fbfl.chain.deploy import Deployment
-from fbfl.chain.headers import proof_of_work
+from fbfl.chain.steps import Deployment
 
 
 def run(deployment: Deployment) -> None:
@@ -11,8 +10,15 @@ def run(deployment: Deployment) -> None:
     carry valid seals, or where somebody wants a mock of it.
     """
     names = ["PowPuzzle", "PbftCommittee"]
-    if deployment.mock_ethash or proof_of_work(deployment.w3):
+    if deployment.elects_miners():
         names.append("EthashElection")
     for name in names:
         consensus = deployment.contract(name, deployment.addresses["FederatedTasks"])
         deployment.grant("MECRegistry", "SLASHER_ROLE", consensus)
+
+
+def main() -> None:
+    """With Brownie: the steps up to this one."""
+    from migrations.with_brownie import run_up_to
+
+    run_up_to(__file__)

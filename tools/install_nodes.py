@@ -2,9 +2,10 @@
 
     python tools/install_nodes.py [NAME...]
 
-Anvil and Ganache come from npm, geth and Kubo are built with Go. Names every component as available or not, and why.
-What is there in its version already is left alone. With CI=true in the environment a component that cannot be had
-fails the run, unless tests/integration/unavailable.toml names it with the reason.
+Anvil and Ganache come from npm, geth and Kubo are built with Go. Brownie, under which the deployment steps are tested
+too, gets a virtual environment of its own. Names every component as available or not, and why. What is there in its
+version already is left alone. With CI=true in the environment a component that cannot be had fails the run, unless
+tests/integration/unavailable.toml names it with the reason.
 """
 
 import os
@@ -31,7 +32,7 @@ class UnavailableError(Exception):
 
 @dataclass(frozen=True)
 class Component:
-    """A program, the version wanted, how it tells its version, and how to get it."""
+    """A program in `BIN`, the version wanted, the command that tells it, and how to get it."""
 
     program: str
     version: str
@@ -74,7 +75,7 @@ def _ensure(name: str, component: Component) -> None:
 
 def _version_of(component: Component) -> str | None:
     try:
-        answer = _run([str(BIN / component.program), *component.asked], timeout=60)
+        answer = _run(component.asked, timeout=60)
     except UnavailableError:
         return None
     version = re.search(r"\d+\.\d+\.\d+", answer)
@@ -86,24 +87,55 @@ def _install_from_npm() -> None:
     folder.mkdir(exist_ok=True)
     for file in ("package.json", "package-lock.json"):
         shutil.copy(SOURCES / file, folder)
-    # The interpreter's own folder comes last: a package may have put a Node there.
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)])
-    npm, node = (shutil.which(program, path=path) for program in ("npm", "node"))
-    if npm is None or node is None:
-        raise UnavailableError("it comes from npm, and there is no Node on PATH")
-    environment = {"PATH": os.pathsep.join([str(Path(node).parent), path])}
+    _npm_ci(folder)
+    modules = folder / "node_modules"
+    _script(BIN / "anvil", [modules / "@foundry-rs" / "anvil-linux-amd64" / "bin" / "anvil"])
+    _script(BIN / "ganache", [_node(), modules / "ganache" / "dist" / "node" / "cli.js"])
+
+
+def _install_brownie() -> None:
+    if not (CHECKOUT / "node_modules" / "solc").exists():
+        _npm_ci(CHECKOUT)  # the compiler, and what the contracts import
+    environment = TOOLS / "brownie"
+    _run([sys.executable, "-m", "venv", "--clear", str(environment)], timeout=120)
+    options = ["--quiet", "--disable-pip-version-check"]
+    pip = [str(environment / "bin" / "python"), "-m", "pip", "install", *options]
+    _run([*pip, "-r", str(SOURCES / "brownie.txt")], timeout=1200)
+    compilers = environment / "solc"
+    compilers.mkdir()
+    _script(compilers / "solc-v0.8.37", [_node(), CHECKOUT / "tools" / "solc.js"])
+    settings = f"PATH='{BIN}':\"$PATH\" SOLCX_BINARY_PATH='{compilers}' "
+    _script(BIN / "brownie", [environment / "bin" / "brownie"], settings)
+
+
+def _npm_ci(folder: Path) -> None:
+    """Install what the folder's lock file names."""
+    node = _node()
+    npm = shutil.which("npm", path=f"{node.parent}{os.pathsep}{_path()}")
+    if npm is None:
+        raise UnavailableError("it comes from npm, and there is none on PATH")
+    environment = {"PATH": f"{node.parent}{os.pathsep}{_path()}"}
     options = ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
     _run([npm, "ci", *options], folder=folder, environment=environment, timeout=600)
-    modules = folder / "node_modules"
-    _script("anvil", [modules / "@foundry-rs" / "anvil-linux-amd64" / "bin" / "anvil"])
-    _script("ganache", [Path(node), modules / "ganache" / "dist" / "node" / "cli.js"])
 
 
-def _script(name: str, command: Sequence[Path]) -> None:
-    """A program in `BIN` that becomes another one: a link would leave Ganache to look for a Node on PATH."""
+def _node() -> Path:
+    node = shutil.which("node", path=_path())
+    if node is None:
+        raise UnavailableError("it comes from npm, and there is no Node on PATH")
+    return Path(node)
+
+
+def _path() -> str:
+    # The interpreter's own folder comes last: a package may have put a Node there.
+    return os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)])
+
+
+def _script(file: Path, command: Sequence[Path], settings: str = "") -> None:
+    """A program that becomes another one: a link would leave Ganache to look for a Node on PATH."""
     quoted = " ".join(f"'{part}'" for part in command)
-    (BIN / name).write_text(f'#!/bin/sh\nexec {quoted} "$@"\n')
-    (BIN / name).chmod(0o755)
+    file.write_text(f'#!/bin/sh\n{settings}exec {quoted} "$@"\n')
+    file.chmod(0o755)
 
 
 def _build_geth() -> None:
@@ -158,10 +190,14 @@ def _run(
 
 
 COMPONENTS = {
-    "anvil": Component("anvil", "1.7.1", ["--version"], _install_from_npm),
-    "ganache": Component("ganache", "7.9.2", ["--version"], _install_from_npm),
-    "geth": Component("geth", GETH, ["version"], _build_geth),
-    "kubo": Component("ipfs", "0.41.0", ["--version"], _build_kubo),
+    "anvil": Component("anvil", "1.7.1", [f"{BIN}/anvil", "--version"], _install_from_npm),
+    "ganache": Component("ganache", "7.9.2", [f"{BIN}/ganache", "--version"], _install_from_npm),
+    "geth": Component("geth", GETH, [f"{BIN}/geth", "version"], _build_geth),
+    "kubo": Component("ipfs", "0.41.0", [f"{BIN}/ipfs", "--version"], _build_kubo),
+    # What it says of itself is another version than that of the package.
+    "brownie": Component(
+        "brownie", "1.22.2", [f"{TOOLS}/brownie/bin/python", "-m", "pip", "show", "eth-brownie"], _install_brownie
+    ),
 }
 
 

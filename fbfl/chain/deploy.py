@@ -1,10 +1,10 @@
 """Deploying the contracts: the numbered steps in migrations/, in order.
 
 Running them again does only what is missing. What was deployed is kept in `<folder>/<chain id>.json`, written after
-every contract, so an interrupted deployment goes on where it stopped.
+every contract, so an interrupted deployment goes on where it stopped. Contracts are linked for good: where one of them
+has changed, or the chain began anew, all are deployed anew.
 """
 
-import importlib.util
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,17 +15,23 @@ from web3 import Web3
 
 from fbfl.atomic import write_atomically
 from fbfl.chain.artifacts import load_artifact
+from fbfl.chain.headers import proof_of_work
 from fbfl.chain.ledger import Ledger
 from fbfl.chain.reverts import decoded_reverts
+from fbfl.chain.steps import run_steps
 from fbfl.chain.transactions import Sender
-from fbfl.errors import ChainError, ContractRevertError, InvalidInputError, StorageError
+from fbfl.errors import ContractRevertError, InvalidInputError, StorageError
 
 MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
 
 
+class _OutdatedError(Exception):
+    """A contract that is on record is not what would be deployed now, or is gone."""
+
+
 @dataclass
-class Deployment:
-    """What the steps work with. `records` is what is known of each contract, by its name."""
+class NetworkDeployment:
+    """A deployment that is remembered. `records` is what is known of each contract, by its name."""
 
     w3: Web3
     sender: Sender
@@ -51,11 +57,9 @@ class Deployment:
         creation = factory.constructor(*arguments)
         creation_hash = "0x" + keccak(bytes.fromhex(creation.data_in_transaction.removeprefix("0x"))).hex()
         known = self.records.get(name)
-        if (
-            known
-            and known["creation_hash"] == creation_hash
-            and known["code_hash"] == self._code_hash(known["address"])
-        ):
+        if known:
+            if (known["creation_hash"], known["code_hash"]) != (creation_hash, self._code_hash(known["address"])):
+                raise _OutdatedError
             return str(known["address"])
         # 200 gas for a byte of code and 16 for sending it, and what a constructor may do.
         receipt = self.sender.transact(creation, gas=1_000_000 + 220 * len(artifact.bytecode))
@@ -95,6 +99,10 @@ class Deployment:
         if not self.read(name, "hasRole", role_hash, account):
             self.call(name, "grantRole", role_hash, account)
 
+    def elects_miners(self) -> bool:
+        """Whether the blocks so far carry valid seals of proof of work, or a mock of an election is wanted."""
+        return self.mock_ethash or proof_of_work(self.w3)
+
     def _code_hash(self, address: str) -> str:
         return "0x" + keccak(bytes(self.w3.eth.get_code(Web3.to_checksum_address(address)))).hex()
 
@@ -119,9 +127,12 @@ def deploy(
     a disk that fails `StorageError`.
     """
     file = None if folder is None else folder / f"{w3.eth.chain_id}.json"
-    deployment = Deployment(w3, sender, _read_records(file) if file else {}, file, mock_ethash)
-    for step in _steps(steps):
-        _load(step).run(deployment)
+    deployment = NetworkDeployment(w3, sender, _read_records(file) if file else {}, file, mock_ethash)
+    try:
+        run_steps(deployment, steps)
+    except _OutdatedError:
+        deployment.records.clear()
+        run_steps(deployment, steps)
     return deployment.addresses
 
 
@@ -161,19 +172,3 @@ def _read_records(file: Path) -> dict[str, dict[str, Any]]:
     except (ValueError, KeyError, TypeError, AttributeError):
         pass
     raise InvalidInputError(f"{file} is not a record of a deployment; remove it to deploy anew")
-
-
-def _steps(folder: Path) -> list[Path]:
-    steps = sorted(folder.glob("[0-9]*_*.py"), key=lambda step: int(step.name.partition("_")[0]))
-    if not steps:
-        raise ChainError(f"no deployment steps in {folder}")
-    return steps
-
-
-def _load(step: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(f"fbfl_migration_{step.stem}", step)
-    if spec is None or spec.loader is None:
-        raise ChainError(f"{step} is not a Python module")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

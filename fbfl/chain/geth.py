@@ -10,7 +10,7 @@ import os
 import re
 import secrets
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from eth_keys.datatypes import PrivateKey
@@ -52,8 +52,9 @@ def programs(folder: Path, nodes: int, port: int, *, dag: Path = DAG_FOLDER) -> 
         raise InvalidInputError(f"--nodes {nodes}: geth networks have 1 to {MAX_NODES} nodes")
     geth = _checked(find_program("geth"))
     genesis = folder / "genesis.json"
-    write_atomically(genesis, json.dumps(_genesis(), indent=1).encode())
-    peers = [_enode(folder / f"node-{node}", port + P2P_OFFSET + node) for node in range(nodes)]
+    accounts = [development_account(index).address for index in range(FUNDED)]
+    write_atomically(genesis, render_genesis(accounts))
+    peers = enodes(folder, nodes, port)
     return [_program(geth, folder / f"node-{node}", node, port + node, peers, genesis, dag) for node in range(nodes)]
 
 
@@ -70,15 +71,73 @@ def prepare_dags(progress: Progress, *, dag: Path = DAG_FOLDER, epochs: Sequence
 
 def enodes(folder: Path, nodes: int, port: int) -> list[str]:
     """How the nodes name each other, for `admin_addPeer` and `admin_removePeer`."""
-    return [_enode(folder / f"node-{node}", port + P2P_OFFSET + node) for node in range(nodes)]
+    return [enode(folder / f"node-{node}", LOOPBACK, port + P2P_OFFSET + node) for node in range(nodes)]
+
+
+def render_genesis(accounts: Iterable[str]) -> bytes:
+    """The file that a network begins from, with these accounts funded."""
+    forks = ["homestead", "eip150", "eip155", "eip158", "byzantium", "constantinople", "petersburg", "istanbul"]
+    forks += ["berlin", "london"]
+    balance = hex(BALANCE_ETHER * 10**18)
+    genesis = {
+        "config": {"chainId": CHAIN_ID, "ethash": {}, **{f"{fork}Block": 0 for fork in forks}},
+        "difficulty": hex(DIFFICULTY),
+        "gasLimit": hex(GAS_LIMIT),
+        "alloc": {account: {"balance": balance} for account in accounts},
+    }
+    return json.dumps(genesis, indent=1).encode()
+
+
+def enode(data: Path, host: str, port: int) -> str:
+    """How the node with this data folder is named to its peers, for whom it listens there; makes its key."""
+    key_file = data / "geth" / "nodekey"
+    if not key_file.exists():
+        key_file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(key_file, secrets.token_hex(32).encode(), PRIVATE)
+    public = PrivateKey(bytes.fromhex(key_file.read_text().strip())).public_key
+    return f"enode://{public.to_hex()[2:]}@{host}:{port}?discport=0"
+
+
+def configure(data: Path, host: str, port: int, peers: Sequence[str], miner: str) -> None:
+    """Write what a node does not take from its command line: where it listens for peers, who they are, whom it pays."""
+    # The command line has only the port of the first, and is the same for all where containers run from it.
+    config = f'[Eth.Miner]\nEtherbase = "{miner}"\n\n'
+    config += f'[Node.P2P]\nListenAddr = "{host}:{port}"\nStaticNodes = {json.dumps(list(peers))}\n'
+    write_atomically(data / "config.toml", config.encode())
+
+
+def options(data: Path, *, dag: Path, rpc_port: int, auth_port: int, peers_in: str = "127.0.0.0/8") -> list[str]:
+    """The command line of a configured node. It hears peers in `peers_in`, and anybody else on the loopback only."""
+    named = {
+        "config": data / "config.toml",
+        "datadir": data,
+        "networkid": CHAIN_ID,
+        "netrestrict": peers_in,
+        "nat": "none",
+        "maxpeers": 2 * MAX_NODES,
+        "http.addr": LOOPBACK,
+        "http.port": rpc_port,
+        "http.api": "eth,net,web3,txpool,miner,admin",
+        "authrpc.addr": LOOPBACK,
+        "authrpc.port": auth_port,
+        "syncmode": "full",
+        "gcmode": "archive",  # calls on the state of old blocks say why a transaction failed
+        "txlookuplimit": 0,
+        "cache": 64,
+        "miner.threads": 1,
+        "miner.gaslimit": GAS_LIMIT,
+        "miner.recommit": "1s",
+        "ethash.dagdir": dag,
+        "ethash.cachedir": dag,
+    }
+    switches = ["--http", "--mine", "--nodiscover", "--ipcdisable", "--snapshot=false"]
+    return [*switches, *(f"--{name}={value}" for name, value in named.items())]
 
 
 def _program(geth: str, data: Path, node: int, port: int, peers: Sequence[str], genesis: Path, dag: Path) -> Program:
     p2p, auth = port + P2P_OFFSET, port + 2 * P2P_OFFSET
-    # The only way to have geth listen for peers on one address; on the command line there is only the port.
-    others = json.dumps([peer for number, peer in enumerate(peers) if number != node])
-    config = f'[Node.P2P]\nListenAddr = "{LOOPBACK}:{p2p}"\nStaticNodes = {others}\n'
-    write_atomically(data / "config.toml", config.encode())
+    others = [peer for number, peer in enumerate(peers) if number != node]
+    configure(data, LOOPBACK, p2p, others, development_account(node).address)
     if not (data / "geth" / "chaindata").exists():
         made = subprocess.run(
             [geth, "--datadir", str(data), "init", str(genesis)],
@@ -89,54 +148,9 @@ def _program(geth: str, data: Path, node: int, port: int, peers: Sequence[str], 
         )
         if made.returncode:
             raise ChainError(f"geth cannot begin a chain in {data}: {made.stderr.strip().splitlines()[-1]}")
-    options = {
-        "config": data / "config.toml",
-        "datadir": data,
-        "networkid": CHAIN_ID,
-        "netrestrict": "127.0.0.0/8",
-        "nat": "none",
-        "maxpeers": 2 * MAX_NODES,
-        "http.addr": LOOPBACK,
-        "http.port": port,
-        "http.api": "eth,net,web3,txpool,miner,admin",
-        "authrpc.addr": LOOPBACK,
-        "authrpc.port": auth,
-        "syncmode": "full",
-        "gcmode": "archive",  # calls on the state of old blocks say why a transaction failed
-        "txlookuplimit": 0,
-        "cache": 64,
-        "miner.threads": 1,
-        "miner.etherbase": development_account(node).address,
-        "miner.gaslimit": GAS_LIMIT,
-        "miner.recommit": "1s",
-        "ethash.dagdir": dag,
-        "ethash.cachedir": dag,
-    }
-    switches = ["--http", "--mine", "--nodiscover", "--ipcdisable", "--snapshot=false"]
-    command = [geth, *switches, *(f"--{name}={value}" for name, value in options.items())]
+    command = [geth, *options(data, dag=dag, rpc_port=port, auth_port=auth)]
     # Mining takes whatever it gets: the agents that share the machine come first.
     return Program(f"node-{node}", command, (port, p2p, auth), niceness=10)
-
-
-def _enode(data: Path, p2p_port: int) -> str:
-    key_file = data / "geth" / "nodekey"
-    if not key_file.exists():
-        key_file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(key_file, secrets.token_hex(32).encode(), PRIVATE)
-    public = PrivateKey(bytes.fromhex(key_file.read_text().strip())).public_key
-    return f"enode://{public.to_hex()[2:]}@{LOOPBACK}:{p2p_port}?discport=0"
-
-
-def _genesis() -> dict[str, object]:
-    forks = ["homestead", "eip150", "eip155", "eip158", "byzantium", "constantinople", "petersburg", "istanbul"]
-    forks += ["berlin", "london"]
-    balance = hex(BALANCE_ETHER * 10**18)
-    return {
-        "config": {"chainId": CHAIN_ID, "ethash": {}, **{f"{fork}Block": 0 for fork in forks}},
-        "difficulty": hex(DIFFICULTY),
-        "gasLimit": hex(GAS_LIMIT),
-        "alloc": {development_account(index).address: {"balance": balance} for index in range(FUNDED)},
-    }
 
 
 def _checked(geth: str) -> str:

@@ -86,7 +86,7 @@ def mec(options: argparse.Namespace) -> int:
     handler.setFormatter(JsonFormatter(address=account.address, task=task.id))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("fbfl").setLevel(logging.INFO)
-    with only_one(folder, agent), sending, serving(application(agent, routes), options.port):
+    with only_one(folder, agent), sending, serving(application(agent, routes), options.port, options.host):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: agent.stop())
         agent.run()

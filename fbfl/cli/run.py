@@ -19,11 +19,11 @@ from fbfl.runs import RunFolder
 from fbfl.settings import RunSettings
 
 _PLAIN_OPTIONS = (
-    *("rounds", "servers", "devices", "mobility", "dataset", "partition", "model", "aggregator", "attack", "malicious"),
-    *("liars", "signatures", "commit_reveal", "stake", "reward", "nodes"),
+    *("rounds", "servers", "devices", "mobility", "radio", "dataset", "partition", "model", "aggregator", "attack"),
+    *("malicious", "liars", "signatures", "commit_reveal", "stake", "reward", "nodes"),
     *("consensus", "network", "store", "payload", "local_epochs", "batch_size", "optimizer", "learning_rate", "seed"),
 )
-_ARGUMENT_OPTIONS = ("mobility_arg", "partition_arg", "aggregator_arg", "attack_arg")
+_ARGUMENT_OPTIONS = ("mobility_arg", "radio_arg", "partition_arg", "aggregator_arg", "attack_arg")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -83,9 +83,14 @@ def settings_of(options: argparse.Namespace) -> RunSettings:
 
 def _round_text(line: dict[str, Any]) -> str:
     outcome = f"leader {line['leader'][:10]}" if line["leader"] else "aborted: the parent model stays"
+    simulated = ""
+    if "simulated_seconds" in line:
+        simulated = f"  simulated {line['simulated_seconds']:.1f} s, {line['simulated_energy_joules']:.1f} J"
+        late = [f"{line[f'late_{kind}']} {kind}" for kind in ("devices", "servers") if line[f"late_{kind}"]]
+        simulated += f", late: {', '.join(late)}" if late else ""
     return (
         f"round {line['round']:>3}  accuracy {line['accuracy']:.4f}  loss {line['loss']:.4f}  {outcome}  "
-        f"{line['updates']} updates  gas {line['gas_used']:,}  {line['seconds']:.2f} s"
+        f"{line['updates']} updates  gas {line['gas_used']:,}  {line['seconds']:.2f} s{simulated}"
     )
 
 

@@ -87,6 +87,6 @@ def _owner(options: argparse.Namespace, ledger: Ledger) -> Participant:
 
 
 def _refuse_what_is_simulated(settings: RunSettings) -> None:
-    for name in ("attack", "malicious", "liars", "mobility"):
+    for name in ("attack", "malicious", "liars", "mobility", "radio"):
         if getattr(settings, name):
             raise InvalidInputError(f"{name} is {getattr(settings, name)!r}; allowed on a network: only with fbfl run")

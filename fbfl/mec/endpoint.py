@@ -36,14 +36,18 @@ def application(agent: Agent, routes: Sequence[BaseRoute] = ()) -> Starlette:
 
 
 @contextlib.contextmanager
-def serving(app: Starlette, port: int) -> Iterator[None]:
-    """Inside, the application answers on this port of the loopback; a port in use raises `InvalidInputError`."""
+def serving(app: Starlette, port: int, host: str = LOOPBACK) -> Iterator[None]:
+    """Inside, the application answers on this port of this IPv4 address or name of the machine.
+
+    One that cannot be had raises `InvalidInputError`.
+    """
     with socket.socket() as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listening.bind((LOOPBACK, port))
+            listening.bind((host, port))
         except (OSError, OverflowError) as error:
-            raise InvalidInputError(f"--port {port}: cannot be listened on ({error})") from error
+            where = f"--port {port}" if host == LOOPBACK else f"--host {host} --port {port}"
+            raise InvalidInputError(f"{where}: cannot be listened on ({error})") from error
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2))
         thread = threading.Thread(target=server.run, args=([listening],), name="endpoint", daemon=True)
         thread.start()

@@ -1,13 +1,18 @@
-"""What a round would cost on the air and in the servers: seconds and joules, from physical quantities in SI units.
+"""What a round would cost on the air and in the servers, and who would come too late for it. SI units throughout.
 
 Path loss: log-distance, Rappaport 2002, "Wireless Communications", section 4.9.1. Rate: Shannon 1949, "Communication in
 the Presence of Noise". Energy of an upload, and computing time from cycles per sample: Tran et al. 2019, "Federated
-Learning over Wireless Networks: Optimization Model Design and Analysis".
+Learning over Wireless Networks: Optimization Model Design and Analysis". Deadlines, and leaving out who does not meet
+them: Nishio & Yonetani 2019, "Client Selection for Federated Learning with Heterogeneous Resources in Mobile Edge".
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+
+from fbfl.errors import InvalidInputError
+from fbfl.learning import plugins
+from fbfl.randomness import generator
 
 
 @dataclass(frozen=True)
@@ -18,7 +23,23 @@ class Upload:
     distance: float
     """Metres to the server."""
     size: int
-    """Bytes."""
+    """Bytes that arrived."""
+    late: bool = False
+    """Whether the deadline cut it off: the device was sending until then."""
+
+
+@dataclass(frozen=True)
+class RoundCost:
+    """What a round took."""
+
+    seconds: float
+    """Until the last server had trained, or until the deadline."""
+    joules: float
+    """Spent by all devices on uploading."""
+    late_devices: int
+    """Whose upload the deadline cut off."""
+    late_servers: frozenset[int]
+    """Which would have trained until after the deadline."""
 
 
 @dataclass(frozen=True)
@@ -36,19 +57,28 @@ class Radio:
     exponent: float = 3.0
     """Of the path loss: 2 in free space, 2.7 to 3.5 in a town."""
 
+    def __post_init__(self) -> None:
+        for name in ("bandwidth", "power", "noise", "exponent"):
+            _positive(name, getattr(self, name))
+        if not math.isfinite(self.loss_at_reference):
+            raise InvalidInputError(f"radio: loss_at_reference is {self.loss_at_reference}; allowed: decibels")
+
     def rate(self, distance: float) -> float:
-        """Bits per second over `distance` metres; nearer than the reference, 1 m, counts as 1 m."""
+        """Bits per second over `distance` metres; nearer than the reference, 1 m, counts as 1 m.
+
+        Where nothing arrives at all it raises `InvalidInputError`.
+        """
         loss = self.loss_at_reference + 10 * self.exponent * math.log10(max(distance, 1.0))
         received = self.power * 10 ** (-loss / 10)
-        return self.bandwidth * math.log2(1 + received / (self.noise * self.bandwidth))
+        # log1p: far away, the ratio of signal to noise is lost in 1 + ratio.
+        rate = self.bandwidth * math.log1p(received / (self.noise * self.bandwidth)) / math.log(2)
+        if rate <= 0:
+            raise InvalidInputError(f"radio: nothing arrives over {distance:g} m with this power and path loss")
+        return rate
 
-    def seconds(self, upload: Upload) -> float:
-        """How long an upload takes."""
-        return 8 * upload.size / self.rate(upload.distance)
-
-    def joules(self, upload: Upload) -> float:
-        """What an upload costs the device: its transmission power over that time."""
-        return self.power * self.seconds(upload)
+    def seconds(self, distance: float, size: int) -> float:
+        """How long `size` bytes take over `distance` metres."""
+        return 8 * size / self.rate(distance)
 
 
 @dataclass(frozen=True)
@@ -60,24 +90,111 @@ class Processor:
     frequency: float = 2e9
     """Cycles per second."""
 
+    def __post_init__(self) -> None:
+        for name in ("cycles_per_sample", "frequency"):
+            _positive(name, getattr(self, name))
+
     def seconds(self, samples: int, epochs: int) -> float:
         """How long local training takes."""
         return self.cycles_per_sample * samples * epochs / self.frequency
 
 
-def round_cost(
-    radio: Radio, processor: Processor, uploads: Iterable[Upload], samples: Mapping[int, int], epochs: int
-) -> tuple[float, float]:
-    """Seconds until the last server has trained, and joules that all devices spend on uploading.
+@dataclass(frozen=True)
+class CostModel:
+    """The links, the processors, and how long a round waits for them."""
 
-    A server starts to train on its `samples` when the last of its devices has uploaded. The consensus and the traffic
-    between servers, which are wired, are not counted.
+    radio: Radio
+    processor: Callable[[int, int], Processor]
+    """What a server computes with: (seed, server) -> processor."""
+    distance: Callable[[int, int], float]
+    """Metres to its server from a device that does not move: (seed, device) -> distance."""
+    upload_deadline: float = math.inf
+    """Seconds from the start of a round after which devices stop to upload; what is missing they send in the next."""
+    round_deadline: float = math.inf
+    """Seconds from the start of a round after which no server's update is waited for."""
+
+    def __post_init__(self) -> None:
+        for name in ("upload_deadline", "round_deadline"):
+            if not getattr(self, name) > 0:
+                raise InvalidInputError(f"radio: {name} is {getattr(self, name)}; allowed: more than 0 seconds")
+
+    def in_time(self, distance: float, size: int) -> bool:
+        """Whether a device can upload so many bytes in a round."""
+        return self.radio.seconds(distance, size) <= self.upload_deadline
+
+    def round_cost(self, seed: int, uploads: Iterable[Upload], samples: Mapping[int, int], epochs: int) -> RoundCost:
+        """What a round costs in which every server trains for `epochs` on its `samples`.
+
+        A server starts when the last of its devices has uploaded, or was cut off. The consensus and the traffic between
+        servers, which are wired, are not counted.
+        """
+        waits: dict[int, float] = {}
+        joules = 0.0
+        late_devices = 0
+        for upload in uploads:
+            sending = self.upload_deadline if upload.late else self.radio.seconds(upload.distance, upload.size)
+            waits[upload.server] = max(waits.get(upload.server, 0.0), sending)
+            joules += self.radio.power * sending
+            late_devices += upload.late
+        training = {server: self.processor(seed, server).seconds(count, epochs) for server, count in samples.items()}
+        ends = {server: waits.get(server, 0.0) + training.get(server, 0.0) for server in waits.keys() | training.keys()}
+        late = frozenset(server for server, end in ends.items() if samples.get(server) and end > self.round_deadline)
+        return RoundCost(min(max(ends.values(), default=0.0), self.round_deadline), joules, late_devices, late)
+
+
+def shannon(
+    *,
+    bandwidth: float = 1e6,
+    power: float = 0.1,
+    noise: float = 10 ** (-204 / 10),
+    loss_at_reference: float = 40.0,
+    exponent: float = 3.0,
+    radius: float = 300.0,
+    cycles_per_sample: float = 1e7,
+    min_frequency: float = 2e9,
+    max_frequency: float = 2e9,
+    upload_deadline: float | None = None,
+    round_deadline: float | None = None,
+) -> CostModel:
+    """Links at Shannon's capacity, and processors whose frequency is uniform between two; see the classes above.
+
+    Devices that do not move stand anywhere within `radius` metres of their server. Without a deadline, all is waited
+    for.
     """
-    waits: dict[int, float] = {}
-    joules = 0.0
-    for upload in uploads:
-        waits[upload.server] = max(waits.get(upload.server, 0.0), radio.seconds(upload))
-        joules += radio.joules(upload)
-    servers = waits.keys() | samples.keys()
-    over = (waits.get(server, 0.0) + processor.seconds(samples.get(server, 0), epochs) for server in servers)
-    return max(over, default=0.0), joules
+    _positive("radius", radius)
+    _positive("min_frequency", min_frequency)
+    if not min_frequency <= max_frequency < math.inf:
+        raise InvalidInputError(f"radio: max_frequency is {max_frequency}; allowed: min_frequency ({min_frequency}) on")
+
+    def processor(seed: int, server: int) -> Processor:
+        rng = generator(seed, "processor", server=server)
+        return Processor(cycles_per_sample, rng.uniform(min_frequency, max_frequency))
+
+    def distance(seed: int, device: int) -> float:
+        # Uniform in the disc: as many devices in every square metre.
+        return radius * math.sqrt(generator(seed, "distance", server=device).uniform())
+
+    processor(0, 0)  # refuses now what it would refuse later
+    return CostModel(
+        Radio(bandwidth, power, noise, loss_at_reference, exponent),
+        processor,
+        distance,
+        math.inf if upload_deadline is None else upload_deadline,
+        math.inf if round_deadline is None else round_deadline,
+    )
+
+
+_MODELS: Mapping[str, Callable[..., CostModel]] = {"shannon": shannon}
+
+
+def resolve(name: str, settings: Mapping[str, object]) -> CostModel:
+    """The cost model of a name (or `package.module:function`) with its settings; bad ones raise `InvalidInputError`."""
+    model = plugins.resolve("radio", name, _MODELS, settings, data=0)()
+    if not isinstance(model, CostModel):
+        raise InvalidInputError(f"radio {name}: has to return a CostModel, not a {type(model).__name__}")
+    return model
+
+
+def _positive(name: str, value: float) -> None:
+    if not 0 < value < math.inf:
+        raise InvalidInputError(f"radio: {name} is {value}; allowed: more than 0")

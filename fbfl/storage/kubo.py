@@ -28,7 +28,24 @@ SWARM_OFFSET = 100
 ENVIRONMENT = {"IPFS_TELEMETRY": "off", "LIBP2P_FORCE_PNET": "1"}
 """No reports about its use, and no connection without the swarm key."""
 
+DAEMON = ("daemon", "--migrate=false", "--enable-gc")
+"""How a daemon is started."""
+
 OTHER_TRANSPORTS = ("QUIC", "WebTransport", "WebRTCDirect", "Websocket", "Relay")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a daemon listens: for its peers on `host`, for its RPC on the loopback."""
+
+    host: str
+    port: int
+    swarm_port: int
+
+    @property
+    def swarm_address(self) -> str:
+        """Where its peers find it."""
+        return f"/ip4/{self.host}/tcp/{self.swarm_port}"
 
 
 @dataclass(frozen=True)
@@ -86,29 +103,36 @@ def status(*, state: Path = STATE, timeout: float = 3.0) -> list[KuboStatus]:
 
 
 def _programs(folder: Path, layout: Layout) -> list[Program]:
+    places = [Place(LOOPBACK, layout.port + node, layout.port + SWARM_OFFSET + node) for node in range(layout.nodes)]
+    repositories = make_repositories(folder, places)
+    return [
+        Program(
+            name,
+            [find_program("ipfs"), *DAEMON],
+            (place.port, place.swarm_port),
+            {**ENVIRONMENT, "IPFS_PATH": str(repository)},
+        )
+        for name, place, repository in zip(layout.names, places, repositories, strict=True)
+    ]
+
+
+def make_repositories(folder: Path, places: Sequence[Place]) -> list[Path]:
+    """The repositories `node-0`, ... of a network of daemons that know each other; those that are there are kept."""
     ipfs = find_program("ipfs")
     key = folder / "swarm.key"
     if not key.exists():
         write_atomically(key, f"/key/swarm/psk/1.0.0/\n/base16/\n{secrets.token_hex(32)}\n".encode(), PRIVATE)
-    repositories = [folder / name for name in layout.names]
+    repositories = [folder / f"node-{node}" for node in range(len(places))]
     configs = [_made(ipfs, repository, key) for repository in repositories]
     peers = [
-        {"ID": config["Identity"]["PeerID"], "Addrs": [_swarm_address(layout.port + node)]}
-        for node, config in enumerate(configs)
+        {"ID": config["Identity"]["PeerID"], "Addrs": [place.swarm_address]}
+        for config, place in zip(configs, places, strict=True)
     ]
     for node, (repository, config) in enumerate(zip(repositories, configs, strict=True)):
         others = [peer for number, peer in enumerate(peers) if number != node]
-        config.update(_settings(layout.port + node, others))
+        config.update(_settings(places[node], others))
         write_atomically(repository / "config", json.dumps(config, indent=1).encode(), PRIVATE)
-    return [
-        Program(
-            name,
-            [ipfs, "daemon", "--migrate=false", "--enable-gc"],
-            (layout.port + node, layout.port + SWARM_OFFSET + node),
-            {**ENVIRONMENT, "IPFS_PATH": str(folder / name)},
-        )
-        for node, name in enumerate(layout.names)
-    ]
+    return repositories
 
 
 def _made(ipfs: str, repository: Path, key: Path) -> dict[str, Any]:
@@ -129,14 +153,14 @@ def _made(ipfs: str, repository: Path, key: Path) -> dict[str, Any]:
     return config
 
 
-def _settings(port: int, peers: Sequence[dict[str, object]]) -> dict[str, object]:
+def _settings(place: Place, peers: Sequence[dict[str, object]]) -> dict[str, object]:
     """What every one of our daemons has otherwise than a public one, whole sections at a time."""
     off = {"Enabled": False}
     return {
         "Addresses": {
-            "API": f"/ip4/{LOOPBACK}/tcp/{port}",
+            "API": f"/ip4/{LOOPBACK}/tcp/{place.port}",
             "Gateway": [],
-            "Swarm": [_swarm_address(port)],
+            "Swarm": [place.swarm_address],
             "Announce": [],
             "AppendAnnounce": [],
             "NoAnnounce": [],
@@ -162,10 +186,6 @@ def _settings(port: int, peers: Sequence[dict[str, object]]) -> dict[str, object
             "Transports": {"Network": {"TCP": True, **dict.fromkeys(OTHER_TRANSPORTS, False)}},
         },
     }
-
-
-def _swarm_address(port: int) -> str:
-    return f"/ip4/{LOOPBACK}/tcp/{port + SWARM_OFFSET}"
 
 
 def _status(folder: Path, name: str, port: int, timeout: float) -> KuboStatus:

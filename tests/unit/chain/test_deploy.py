@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,31 @@ def test_a_chain_that_was_started_anew_gets_new_contracts(chain: EmbeddedChain, 
     deploy(chain.w3, sender, tmp_path)
     for address in read_addresses(tmp_path, chain.w3.eth.chain_id).values():
         assert chain.w3.eth.get_code(Web3.to_checksum_address(address)) != b""
+
+
+def test_a_contract_that_has_changed_gets_all_others_anew(
+    chain: EmbeddedChain, sender: Sender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = deploy(chain.w3, sender, tmp_path)
+    original = load_artifact("RewardPool")
+    # The compiler's version in the metadata: nothing else changes.
+    changed = replace(original, bytecode=original.bytecode.replace(b"solcC\x00\x08\x25", b"solcC\x00\x08\x26"))
+    assert changed != original
+    monkeypatch.setattr(
+        "fbfl.chain.deploy.load_artifact", lambda name: changed if name == "RewardPool" else load_artifact(name)
+    )
+    second = deploy(chain.w3, sender, tmp_path)
+    assert set(second) == NAMES
+    assert set(first.values()).isdisjoint(second.values())
+    # Slashed stakes go to the pool of the same deployment: a registry takes one pool, once.
+    registry = chain.w3.eth.contract(
+        Web3.to_checksum_address(second["MECRegistry"]), abi=load_artifact("MECRegistry").abi
+    )
+    (event,) = registry.events.RewardsSet().get_logs(from_block=0)
+    assert event["args"]["rewards"] == second["RewardPool"]
+    number = chain.w3.eth.block_number
+    assert deploy(chain.w3, sender, tmp_path) == second == read_addresses(tmp_path, chain.w3.eth.chain_id)
+    assert chain.w3.eth.block_number == number
 
 
 def test_other_arguments_give_another_contract(chain: EmbeddedChain, sender: Sender, tmp_path: Path) -> None:

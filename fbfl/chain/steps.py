@@ -1,0 +1,58 @@
+"""The numbered steps of a deployment, and what they work with, whoever runs them: `fbfl deploy`, or Brownie.
+
+It imports no package: Brownie's environment has other versions of them, and lacks most.
+"""
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from fbfl.errors import ChainError
+
+
+class Deployment(Protocol):
+    """Contracts by name on one network, deployed and called by one account."""
+
+    @property
+    def owner(self) -> str:
+        """Who deploys."""
+
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        """The contracts so far, by name."""
+
+    def contract(self, name: str, *arguments: Any) -> str:
+        """The address of this contract with these constructor arguments, deployed now if it is not there yet."""
+
+    def call(self, name: str, function: str, *arguments: Any, unless: str | None = None) -> None:
+        """Send a transaction to a contract that is deployed; the error `unless` says that it was done before."""
+
+    def grant(self, name: str, role: str, account: str) -> None:
+        """Give an account a role (`SLASHER_ROLE`) of a contract, if it has not got it."""
+
+    def elects_miners(self) -> bool:
+        """Whether the blocks so far carry valid seals of proof of work, or somebody wants a mock of an election."""
+
+
+def run_steps(deployment: Deployment, folder: Path, last: Path | None = None) -> None:
+    """Run the files NUMBER_NAME.py of a folder in the order of their numbers, up to the file `last` if one is given.
+
+    A folder without any raises `ChainError`, what a step raises comes through.
+    """
+    steps = sorted(folder.glob("[0-9]*_*.py"), key=lambda step: int(step.name.partition("_")[0]))
+    if not steps:
+        raise ChainError(f"no deployment steps in {folder}")
+    for step in steps:
+        _load(step).run(deployment)
+        if step == last:
+            return
+
+
+def _load(step: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(f"fbfl_migration_{step.stem}", step)
+    if spec is None or spec.loader is None:
+        raise ChainError(f"{step} is not a Python module")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

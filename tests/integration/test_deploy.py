@@ -1,0 +1,56 @@
+"""`fbfl deploy` on a real node: again, and on a chain that was forgotten meanwhile."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from web3 import Web3
+
+from fbfl.chain import nodes
+from fbfl.chain.compile import REPOSITORY
+from fbfl.chain.deploy import open_ledger, read_addresses
+from fbfl.chain.networks import connect
+from tests.integration.machine import free_ports, require
+
+pytestmark = pytest.mark.integration
+
+
+def test_deploying_again_does_what_is_missing_and_nothing_else(tmp_path: Path) -> None:
+    require("anvil")
+    state = tmp_path / "nodes"
+    (node,) = nodes.up("anvil", port=free_ports(), state=state)
+    try:
+        w3 = connect(node.url)
+        first = deploy(tmp_path, node.url)
+        number = w3.eth.block_number
+        assert deploy(tmp_path, node.url) == first
+        assert w3.eth.block_number == number
+        with_mock = deploy(tmp_path, node.url, "--mock-ethash")
+        assert set(with_mock) - set(first) == {"EthashElection"}
+        assert with_mock.items() > first.items()
+        assert w3.eth.block_number == number + 2  # the contract, and its role
+
+        nodes.ask(node.url, "anvil_reset")
+        # New contracts then get other addresses, and the old ones stay empty.
+        nodes.ask(node.url, "anvil_setNonce", w3.eth.accounts[0], hex(1000))
+        anew = deploy(tmp_path, node.url)
+        assert set(anew) == set(first)
+        assert set(anew.values()).isdisjoint(with_mock.values())
+        assert all(w3.eth.get_code(Web3.to_checksum_address(address)) for address in anew.values())
+        ledger = open_ledger(w3, tmp_path / "deployments")
+        assert {event.args["rewards"] for event in ledger.events("RewardsSet")} == {anew["RewardPool"]}
+    finally:
+        nodes.down("anvil", state=state)
+
+
+def deploy(folder: Path, url: str, *options: str) -> dict[str, str]:
+    """What the command leaves on record, which is what it says."""
+    command = [sys.executable, "-m", "fbfl", "deploy", "--network", url, "--account", "0", *options]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    addresses = read_addresses(folder / "deployments", 31337)
+    assert all(f"{address}  {name}" in done.stdout for name, address in addresses.items())
+    return addresses
