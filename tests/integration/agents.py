@@ -63,7 +63,7 @@ class Agents:
         share = ("--dataset", "digits", "--share", f"{number}/{SERVERS}")
         store = ("--store", "ipfs") if self._ipfs else ()
         network = self._networks[number % len(self._networks)]
-        words = ("mec", "--account", self.accounts[number], *share, *store, "--poll", 0.2, *options)
+        words = ("mec", "--account", self.accounts[number], *share, *store, *options)
         return self.command(*words, network=network)
 
     def do(self, *words: object) -> subprocess.CompletedProcess[str]:
@@ -117,7 +117,7 @@ class Agents:
             pass
 
     @contextmanager
-    def driven(self, rounds: int, seconds: float = 180) -> Iterator[None]:
+    def driven(self, rounds: int, seconds: float = 300) -> Iterator[None]:
         """Inside, the owner opens and closes rounds, until so many are over."""
         words = ("task", "drive", "--account", self._owner, "--rounds", rounds, "--servers", SERVERS)
         owner = self.start(self.command(*words), "drive.log")

@@ -17,9 +17,9 @@ Calls = tuple[str, dict[str, Any]]
 
 
 class Moment:
-    """For `Proxy.spoiling`: holds the first transaction that calls `function` (in `stage`, if it is a vote).
+    """For `Proxy.spoiling`: holds what calls `function` (in `stage`, if it is a vote), until it is released.
 
-    With `arrives`, the node gets it, and only its answer is held; without, it is lost.
+    With `arrives`, the node gets the first such transaction, and only its answer is held; without, it is lost.
     """
 
     def __init__(self, ledger: Ledger, function: str, stage: Stage | None = None, *, arrives: bool) -> None:
@@ -31,21 +31,21 @@ class Moment:
 
     def __call__(self, request: Request, body: bytes) -> Answer | None:
         """How to answer a request."""
-        return self._hold if not self._reached.is_set() and self._called(body) == self._wanted else None
+        return self._hold if not self._over.is_set() and self._called(body) == self._wanted else None
 
-    def wait(self, seconds: float = 90) -> None:
+    def wait(self, seconds: float = 240) -> None:
         """Until the transaction is held."""
         assert self._reached.wait(seconds), f"nobody sent {self._wanted[0]} within {seconds:g} s"
 
     def release(self) -> None:
-        """Let go of it; by now its sender should be dead."""
+        """Let its sender, if it still lives, try again."""
         self._over.set()
 
     def _hold(self, ask: Callable[[], Response]) -> Response:
-        if self._arrives:
+        if self._arrives and not self._reached.is_set():
             ask()
         self._reached.set()
-        self._over.wait(120)
+        self._over.wait(600)
         return Response(status_code=503)
 
     def _called(self, body: bytes) -> tuple[str, Stage | None] | None:
