@@ -33,9 +33,9 @@ def connect(network: str, *, timeout: float = 10.0) -> Web3:
     except NodeUnavailableError:
         raise
     except Exception as error:
-        raise NodeUnavailableError(f"what answers at {url} is no Ethereum node ({type(error).__name__})") from error
+        raise _no_node(url, type(error).__name__) from error
     if chain_id < 1:
-        raise NodeUnavailableError(f"what answers at {url} is no Ethereum node (chain id {chain_id})")
+        raise _no_node(url, f"chain id {chain_id}")
     return w3
 
 
@@ -56,6 +56,15 @@ class NodeProvider(HTTPProvider):
     def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
         """Send a request and wait for the answer."""
         try:
-            return super().make_request(method, params)
+            answer = super().make_request(method, params)
         except requests.RequestException as error:
             raise NodeUnavailableError(f"no node answers at {self.endpoint_uri} ({type(error).__name__})") from error
+        except ValueError as error:
+            raise _no_node(self.endpoint_uri, f"its answer is no JSON: {type(error).__name__}") from error
+        if not isinstance(answer, dict):
+            raise _no_node(self.endpoint_uri, f"its answer is a {type(answer).__name__}")
+        return answer
+
+
+def _no_node(url: object, reason: str) -> NodeUnavailableError:
+    return NodeUnavailableError(f"what answers at {url} is no Ethereum node ({reason})")

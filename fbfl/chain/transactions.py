@@ -111,12 +111,28 @@ class Sender:
             with decoded_reverts(sent.abi):
                 if self._signer:
                     signed = self._signer.sign_transaction(cast(Any, sent.transaction))
-                    sent.hashes.append(self.w3.eth.send_raw_transaction(signed.raw_transaction))
+                    self._submit_once(signed.raw_transaction, signed.hash)
+                    sent.hashes.append(signed.hash)
                 else:
                     sent.hashes.append(self.w3.eth.send_transaction(sent.transaction))
         except Web3RPCError as error:
             message = (error.rpc_response or {}).get("error", {}).get("message") or str(error)
             raise ChainError(f"the node refused a transaction of {self.address}: {message}") from error
+
+    def _submit_once(self, raw: HexBytes, transaction_hash: HexBytes) -> None:
+        try:
+            self.w3.eth.send_raw_transaction(raw)
+        except Web3RPCError:
+            # web3 repeats a request whose answer was lost; a node that took the transaction refuses the second one.
+            if not self._is_known(transaction_hash):
+                raise
+
+    def _is_known(self, transaction_hash: HexBytes) -> bool:
+        try:
+            self.w3.eth.get_transaction(transaction_hash)
+        except TransactionNotFound:
+            return False
+        return True
 
     def _raise_fees(self, sent: Sent) -> None:
         fees = self._fees()

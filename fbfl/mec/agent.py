@@ -38,7 +38,7 @@ LONGEST_PAUSE = 30.0
 """Most seconds between two attempts."""
 
 UNMINED = 120.0
-"""Most seconds that a new process waits for transactions that an earlier one sent."""
+"""Most seconds that a new process, or one whose last attempt failed, waits for transactions that were sent before."""
 
 
 class LocalTraining:
@@ -145,6 +145,9 @@ class Agent:
                 failed += 1
                 self.failures += 1
                 self.last_error = f"{type(error).__name__}: {error}"
+                # A transaction may have arrived, though the answer did not.
+                self._waits_for_unmined = True
+                self._patience_ends = time.monotonic() + UNMINED
                 pause = min(FIRST_PAUSE * 2 ** min(failed - 1, 16), LONGEST_PAUSE)
                 unexpected = not isinstance(error, FbflError | Web3Exception)
                 log.warning("failed, tried again in %g s: %s", pause, self.last_error, exc_info=unexpected)
@@ -160,7 +163,7 @@ class Agent:
 
     def _step(self) -> bool:
         if self._waits_for_unmined and self._has_unmined():
-            return False  # what an earlier process sent is still on its way: look again when it has arrived
+            return False  # what was sent before is still on its way: look again when it has arrived
         self._waits_for_unmined = False
         if self._enrol():
             return True

@@ -16,7 +16,13 @@ from fbfl.chain import digests
 from fbfl.chain.elections import Election, election_of
 from fbfl.chain.ledger import Phase, Stage, Task, TaskState, Update
 from fbfl.chain.participant import Participant
-from fbfl.errors import AggregationError, ContractRevertError, InvalidInputError, PayloadRefusedError, StorageError
+from fbfl.errors import (
+    AggregationError,
+    ContractRevertError,
+    InvalidInputError,
+    PayloadNotFoundError,
+    PayloadRefusedError,
+)
 from fbfl.mec.exchange import Exchange
 from fbfl.mec.global_model import GlobalModel, next_model, weights_of
 from fbfl.mec.plan import TaskPlan
@@ -185,8 +191,10 @@ class MECServer:
         """Fetch what was recorded; report one payload that cannot be had or is no update."""
         acted = False
         for update in self.ledger.updates(self.task.id, state.round):
+            if update.server in self._memory.reported or state.missing >> update.seat & 1:
+                continue  # to look for it again would take as long as the first time
             problem = self._fetch(update)
-            if problem is None or update.server in self._memory.reported:
+            if problem is None:
                 continue
             log.warning("round %d: %s misses the update of %s: %s", state.round, self.address, update.server, problem)
             self._memory.reported.add(update.server)
@@ -196,7 +204,10 @@ class MECServer:
         return acted
 
     def _fetch(self, update: Update) -> str | None:
-        """Fetch and check an update; what is wrong with it, if anything."""
+        """Fetch and check an update; what is wrong with it, if anything.
+
+        That this server's own store fails is no fault of the update, and raises.
+        """
         payload = self._memory.payloads.get(update.server)
         try:
             if payload is None:
@@ -204,7 +215,7 @@ class MECServer:
                 self.store.pin(update.payload)  # who has fetched a payload goes on serving it
                 self._memory.payloads[update.server] = payload
                 decode_update(self.plan.payload, self.plan.spec, payload)
-        except StorageError as error:
+        except (PayloadNotFoundError, PayloadRefusedError) as error:
             return str(error)
         return None
 
@@ -220,7 +231,7 @@ class MECServer:
             try:
                 parent = self.store.get(self._parent(state))
                 self._memory.models[missing] = next_model(self.plan, state.round, parent, payloads)
-            except (AggregationError, StorageError) as error:
+            except (AggregationError, PayloadNotFoundError, PayloadRefusedError) as error:
                 log.warning("round %d: %s cannot aggregate: %s", state.round, self.address, error)
                 return None
         return self._memory.models[missing]

@@ -8,7 +8,7 @@ import pytest
 
 from fbfl.audit import audit
 from fbfl.chain.participant import CommitteeRules
-from fbfl.errors import PayloadNotFoundError
+from fbfl.errors import PayloadNotFoundError, StorageError
 from fbfl.mec.server import Conduct
 from fbfl.storage.local import LocalStore
 from fbfl.storage.store import Reference
@@ -43,6 +43,29 @@ def test_an_honest_round_is_final_with_everybodys_vote(tmp_path, consensus):
     assert len(result.record.updates) == 4
     assert not np.array_equal(before, fed.weights)
     assert audit(fed.ledger, fed.store, fed.task).passed
+
+
+class FailingReads(SpoiledReads):
+    """A store that is out of order, but for the global models."""
+
+    def get(self, reference: Reference) -> bytes:
+        try:
+            return super().get(reference)
+        except PayloadNotFoundError as error:
+            raise StorageError("no daemon answers") from error
+
+
+def test_a_server_whose_own_store_fails_accuses_nobody(tmp_path):
+    failing = FailingReads(tmp_path)
+    fed = federation(tmp_path, consensus="pbft", simulation={"stores": {2: failing}})
+    failing.readable.add(fed.task.model.digest)
+    fed.owner.open_round(fed.task.id)
+    for server in fed.servers:
+        server.step()
+    fed.owner.poke(fed.task.id)
+    with pytest.raises(StorageError, match="no daemon answers"):
+        fed.servers[2].step()
+    assert not list(fed.ledger.round_events(fed.task.id, 1, "PayloadReported"))
 
 
 def test_spoiled_reads_of_one_server_change_its_vote_alone(tmp_path):

@@ -6,8 +6,9 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from fbfl.chain.participant import Participant
 from fbfl.chain.transactions import Sender
 
 SERVERS = 4
+CLOCK = Path(__file__).parent / "clock"
+"""Has what Python imports when it starts."""
 
 
 class Agents:
@@ -27,7 +30,7 @@ class Agents:
 
     Agent i uses development account `accounts[i]`, and one of `networks` and of the IPFS daemons `ipfs` in turn (by
     default `network`, as the owner, and a local store). It trains on a share of the digits, or with a file of `devices`
-    on what these upload.
+    on what these upload. The clock of agent i is wrong by `clocks[i]` seconds.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class Agents:
         owner: int = 0,
         ipfs: Sequence[str] = (),
         devices: Path | None = None,
+        clocks: Mapping[int, float] | None = None,
     ) -> None:
         self.folder = folder
         self.network = network
@@ -51,6 +55,7 @@ class Agents:
         self._owner = owner
         self._ipfs = ipfs
         self._devices = devices
+        self._clocks = clocks or {}
         self.agents: dict[int, subprocess.Popen[bytes]] = {}
         self.others: list[subprocess.Popen[bytes]] = []
 
@@ -63,7 +68,7 @@ class Agents:
             share = ("--devices", self._devices)
         store = ("--store", "ipfs") if self._ipfs else ()
         network = self._networks[number % len(self._networks)]
-        words = ("mec", "--account", self.accounts[number], *share, *store, "--poll", 0.2, *options)
+        words = ("mec", "--account", self.accounts[number], *share, *store, *options)
         return self.command(*words, network=network)
 
     def url(self, number: int) -> str:
@@ -116,15 +121,23 @@ class Agents:
 
     def drive(self, rounds: int, seconds: float = 180) -> None:
         """Have the owner open and close rounds until so many are over."""
+        with self.driven(rounds, seconds):
+            pass
+
+    @contextmanager
+    def driven(self, rounds: int, seconds: float = 300) -> Iterator[None]:
+        """Inside, the owner opens and closes rounds, until so many are over."""
         words = ("task", "drive", "--account", self._owner, "--rounds", rounds, "--servers", SERVERS)
         owner = self.start(self.command(*words), "drive.log")
         self.others.append(owner)
+        yield
         wait(lambda: owner.poll() is not None, f"{rounds} rounds are over", seconds)
         assert owner.returncode == 0, (self.folder / "drive.log").read_text()
 
     def _environment(self, number: int) -> dict[str, str]:
         ipfs = {"FBFL_IPFS": self._ipfs[number % len(self._ipfs)]} if self._ipfs else {}
-        return {**environment(), **ipfs}
+        clock = {"CLOCK_OFFSET": str(self._clocks[number])} if number in self._clocks else {}
+        return {**environment(), **ipfs, **clock}
 
     def health(self, number: int) -> dict[str, Any] | None:
         try:
@@ -136,6 +149,11 @@ class Agents:
     def kill(self, number: int) -> None:
         self.agents[number].kill()
         self.agents[number].wait(10)
+
+    def log(self, number: int) -> list[dict[str, str]]:
+        """What an agent has said so far; TensorFlow's own words, which are no JSON, aside."""
+        lines = (self.folder / f"agent-{number}.log").read_text().splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
 
     def ledger(self) -> Ledger:
         return open_ledger(connect(self.network), self.folder / "deployments")
@@ -149,7 +167,8 @@ class Agents:
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(REPOSITORY), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    path = os.pathsep.join([str(REPOSITORY), str(CLOCK)])
+    return {**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
 def wait(holds: Callable[[], bool], what: str, seconds: float = 90) -> None:

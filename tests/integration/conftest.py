@@ -93,7 +93,7 @@ def w3(request: pytest.FixtureRequest, start_network: Callable[[str], list[NodeS
         nodes.ask(node.url, "miner_start", 1)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def geth_nodes(start_network: Callable[[str], list[NodeStatus]]) -> list[NodeStatus]:
     return start_network("geth")
 

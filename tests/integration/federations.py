@@ -1,15 +1,18 @@
 """Whole federations of agents, whose result is that of the simulation."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
-from fbfl.chain.ledger import Ledger
-from fbfl.chain.queries import RoundRecord, round_records
+from fbfl.chain.ledger import Ledger, Stage
+from fbfl.chain.queries import RoundRecord, round_record, round_records
 from fbfl.storage.payload import encode
 from fbfl.storage.store import Store
 from tests.e2e.federations import federation
 from tests.integration.agents import SERVERS, Agents
+from tests.integration.moments import Moment
+from tests.integration.proxy import Proxy
 
 SETTINGS = ("--dataset", "digits", "--servers", SERVERS, "--devices", 2 * SERVERS)
 
@@ -20,6 +23,72 @@ def running(agents: Agents) -> Iterator[Agents]:
         yield agents
     finally:
         agents.end()
+
+
+class RoundByRound:
+    """A federation that plays a round at a time, while something around it fails.
+
+    Agent i reaches its node through `proxies[i]`, where it has one.
+    """
+
+    def __init__(self, agents: Agents, task: int, proxies: Mapping[int, Proxy]) -> None:
+        self.agents = agents
+        self.ledger = agents.ledger()
+        self.task = task
+        self.proxies = proxies
+
+    @property
+    def next_round(self) -> int:
+        return self.ledger.state(self.task).round + 1
+
+    @contextmanager
+    def round(self, missing: Sequence[int] = ()) -> Iterator[int]:
+        """Inside, the next round begins; after it, it is final, with every update once, but for those of `missing`."""
+        number = self.next_round
+        with self.agents.driven(number):
+            yield number
+        self.assert_final(number, missing)
+
+    def assert_final(self, number: int, missing: Sequence[int] = ()) -> RoundRecord:
+        """The round is final and has every update once; those of the agents in `missing` are left out."""
+        record = round_record(self.ledger, self.task, number)
+        assert record.status == "final"
+        assert [update.server for update in record.updates] == self.agents.addresses
+        assert [place for place, update in enumerate(record.updates) if not update.included] == list(missing)
+        return record
+
+    @contextmanager
+    def held(self, number: int, function: str, stage: Stage | None = None, *, arrives: bool = False) -> Iterator[None]:
+        """Inside, what agent `number` calls with its next transaction of this kind is held back."""
+        moment = Moment(self.ledger, function, stage, arrives=arrives)
+        with self.proxies[number].spoiling(moment):
+            moment.wait()
+            try:
+                yield
+            finally:
+                moment.release()
+
+    @contextmanager
+    def killed(
+        self, number: int, function: str, stage: Stage | None = None, *, arrives: bool, again: bool = True
+    ) -> Iterator[None]:
+        """After it, agent `number` was killed when it sent such a transaction, and started again unless not wished."""
+        moment = Moment(self.ledger, function, stage, arrives=arrives)
+        with self.proxies[number].spoiling(moment):
+            yield
+            moment.wait()
+            self.agents.kill(number)
+            moment.release()
+        if again:
+            self.agents.begin_agent(number)
+
+    def assert_as_simulated(self, folder: Path) -> None:
+        """The global model of every round is that of the simulation, and an audit finds nothing."""
+        records = list(round_records(self.ledger, self.task))
+        simulated = federation(folder, rounds=len(records), consensus="pbft")
+        expected = [result.record.model_digest for result in simulated.rounds()]
+        assert [record.model_digest for record in records] == expected
+        assert_audited(self.agents)
 
 
 def play(

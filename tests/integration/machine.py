@@ -3,9 +3,12 @@
 import os
 import random
 import socket
+import subprocess
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from web3.contract import Contract
@@ -42,11 +45,16 @@ def require(component: str, program: str | None = None) -> None:
     try:
         find_program(program or component)
     except ProcessError as error:
-        listed = tomllib.loads((Path(__file__).parent / "unavailable.toml").read_text())
-        reason = f"{component} is not available: {listed.get(component) or error}"
-        if os.environ.get("CI") == "true" and component not in listed:
-            pytest.fail(reason)
-        pytest.skip(reason)
+        do_without(component, str(error))
+
+
+def do_without(component: str, problem: str) -> NoReturn:
+    """Skip the test, as `require` does."""
+    listed = tomllib.loads((Path(__file__).parent / "unavailable.toml").read_text())
+    reason = f"{component} is not available: {listed.get(component) or problem}"
+    if os.environ.get("CI") == "true" and component not in listed:
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def deployed(sender: Sender, artifact: Artifact) -> Contract:
@@ -54,3 +62,17 @@ def deployed(sender: Sender, artifact: Artifact) -> Contract:
     receipt = sender.transact(factory.constructor(sender.address, 5), gas=2_000_000)
     address: Any = receipt["contractAddress"]
     return sender.w3.eth.contract(address=address, abi=artifact.abi)
+
+
+@contextmanager
+def small_disk(folder: Path, megabytes: int) -> Iterator[None]:
+    """Inside, `folder` is a disk of this size, in memory; where that may not be, an ordinary folder."""
+    folder.mkdir(parents=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "fbfl-test", str(folder)], capture_output=True, check=False
+    )
+    try:
+        yield
+    finally:
+        if mounted.returncode == 0:
+            subprocess.run(["umount", "--lazy", str(folder)], check=True)

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -19,6 +18,7 @@ from fbfl.chain.networks import connect
 from fbfl.chain.nodes import NodeStatus, ask
 from fbfl.chain.transactions import Sender
 from tests.integration.machine import deployed
+from tests.integration.partition import parted
 from tests.integration.seals import has_valid_seal, header
 
 pytestmark = pytest.mark.integration
@@ -71,11 +71,10 @@ def test_what_is_sent_to_one_node_is_read_from_another(nodes: list[Web3], ledger
 
 
 def test_a_reorganisation_is_noticed_and_loses_nothing(
-    geth_nodes: list[NodeStatus], nodes: list[Web3], state: Path, ledger_artifact: Artifact
+    geth_nodes: list[NodeStatus], nodes: list[Web3], ledger_artifact: Artifact
 ) -> None:
     first, second = nodes
-    urls = [node.url for node in geth_nodes]
-    enodes = geth.enodes(state / "geth", len(urls), int(urls[0].rpartition(":")[2]))
+    url = geth_nodes[0].url
     sender = Sender(first, development_account(22))
     ledger = deployed(sender, ledger_artifact)
     wait_for(lambda: second.eth.get_code(ledger.address), lambda code: code != b"")
@@ -84,30 +83,25 @@ def test_a_reorganisation_is_noticed_and_loses_nothing(
     follower.read()
     wait_for(lambda: second.eth.get_transaction_count(sender.address), lambda count: count == 2)
 
-    def part() -> list[int]:
-        for url, other in zip(urls, reversed(enodes), strict=True):
-            ask(url, "admin_removePeer", other)
-        return [int(ask(url, "net_peerCount"), 16) for url in urls]
-
-    # Again and again: a connection that was being made meanwhile outlives the request.
-    wait_for(part, lambda peers: peers == [0, 0])
     try:
-        lost = sender.transact(ledger.functions.enter(7))
-        follower.read()
-        assert follower.values == [6, 7]
-        ask(urls[0], "miner_stop")
-        alone = first.eth.block_number
-        # Until the other branch is the heavier one beyond doubt, and no longer has the transaction's block.
-        wait_for(lambda: second.eth.get_block("latest")["number"], lambda number: number >= alone + 4, timeout=240)
-        assert second.eth.get_block(lost["blockNumber"])["hash"] != lost["blockHash"]
-        assert follower.rewinds == []
+        with parted(geth_nodes):
+            lost = sender.transact(ledger.functions.enter(7))
+            follower.read()
+            assert follower.values == [6, 7]
+            ask(url, "miner_stop")
+            alone = first.eth.block_number
+            # Until the other branch is the heavier one beyond doubt, and no longer has the transaction's block.
+            wait_for(lambda: second.eth.get_block("latest")["number"], lambda number: number >= alone + 4, timeout=240)
+            assert second.eth.get_block(lost["blockNumber"])["hash"] != lost["blockHash"]
+            assert follower.rewinds == []
+        # It does not mine until it has taken the other branch, or its own might be the heavier one by then.
+        wait_for(
+            lambda: first.eth.get_block(lost["blockNumber"])["hash"],
+            lambda found: found != lost["blockHash"],
+            timeout=120,
+        )
     finally:
-        for url, other in zip(urls, reversed(enodes), strict=True):
-            ask(url, "admin_addPeer", other)
-        ask(urls[0], "miner_start", 1)
-    wait_for(
-        lambda: first.eth.get_block(lost["blockNumber"])["hash"], lambda found: found != lost["blockHash"], timeout=120
-    )
+        ask(url, "miner_start", 1)
     follower.read()
     assert follower.rewinds
     assert max(follower.rewinds) < lost["blockNumber"]

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from web3.types import RPCEndpoint
 
-from fbfl.chain.networks import connect, network_url
+from fbfl.chain.networks import NodeProvider, connect, network_url
 from fbfl.chain.rules import CHAIN_ID
 from fbfl.errors import InvalidInputError, NodeUnavailableError
 
@@ -71,3 +72,9 @@ def test_a_node_is_asked_for_its_chain(server: str) -> None:
 def test_something_else_than_a_node_is_noticed(server: str) -> None:
     with pytest.raises(NodeUnavailableError, match="is no Ethereum node"):
         connect(server)
+
+
+@pytest.mark.parametrize("server", [b"<html>", b"", b"\xff", b"[]", b"null"], indirect=True)
+def test_what_is_no_answer_of_a_node_is_noticed_at_any_time(server: str) -> None:
+    with pytest.raises(NodeUnavailableError, match=f"what answers at {server} is no Ethereum node"):
+        NodeProvider(server).make_request(RPCEndpoint("eth_blockNumber"), [])

@@ -94,6 +94,23 @@ def test_a_nonce_used_elsewhere_is_noticed(chain: EmbeddedChain, sender: Sender,
     assert ledger.functions.entries().call() == 4
 
 
+def test_a_transaction_whose_answer_was_lost_is_not_sent_anew(
+    chain: EmbeddedChain, ledger: Contract, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send_once = chain.w3.eth.send_raw_transaction
+
+    def send_twice(raw: bytes) -> bytes:
+        send_once(raw)
+        return send_once(raw)
+
+    monkeypatch.setattr(chain.w3.eth, "send_raw_transaction", send_twice)
+    sender = Sender(chain.w3, Account.from_key(chain.keys[chain.accounts[2]].to_bytes()))
+    before = chain.w3.eth.get_transaction_count(sender.address)
+    sender.transact(ledger.functions.enter(7))
+    assert ledger.functions.entries().call() == 1
+    assert chain.w3.eth.get_transaction_count(sender.address) == before + 1
+
+
 def test_an_account_without_money_is_refused_in_one_line(chain: EmbeddedChain, ledger: Contract) -> None:
     poor = Account.from_key(b"\x77" * 32)
     with pytest.raises(
