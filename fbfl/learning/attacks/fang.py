@@ -98,7 +98,8 @@ def fang_gaussian(everybody: Matrix, own: Vector, rng: np.random.Generator) -> V
     look like anybody's, so that robust rules hardly suffer.
     """
     mean, std = everybody.mean(axis=0, dtype=np.float64), everybody.std(axis=0, dtype=np.float64)
-    return (mean + std * rng.standard_normal(own.size)).astype(np.float32)
+    drawn: Floats = mean + std * rng.standard_normal(own.size)
+    return drawn.astype(np.float32)
 
 
 def _between(
