@@ -218,8 +218,8 @@ at a time, each with a learning rate of its own from the same grid:
   ones slow training, but not to the published rounds with their best learning rate.
 - **Averaging** does not. Early versions of the paper summed over all clients, also those that take no part (corrected
   in its footnote 4). At C = 1 that makes no difference, yet `ours` is as far off there as at C = 0.1.
-- **Counting** does not: monotone curve, linear interpolation and the grid's resolution are the paper's. A lower learning
-  rate comes to the published rounds (η = 0.0464 nearly does), but the paper reports the best one.
+- **Counting** does not: monotone curve, linear interpolation and the grid's resolution are the paper's. A lower
+  learning rate comes to the published rounds (η = 0.0464 nearly does), but the paper reports the best one.
 
 The non-IID cell depends on which digits meet in a client, and has one seed and two learning rates each so far. The
 paper's own two values for the CNN with E = 5 (18 in Table 1, 20 in Table 2) differ by a tenth.

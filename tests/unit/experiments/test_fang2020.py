@@ -51,4 +51,7 @@ def test_the_section_sets_ours_beside_theirs():
     ]
     lines = fang2020.section(rows).splitlines()
     assert "| krum | none | 0.14 | 2 | 0.140 ± 0.127 | 1.00 |" in lines
+    assert "More than a fifth apart: none." in lines
+    far = {"aggregator": "median", "attack": "fang_gaussian", "seed": "0", "test_error": "0.1600", "seconds": "1"}
+    assert "More than a fifth apart: median with fang_gaussian." in fang2020.section([*rows, far]).splitlines()
     assert "| median | label_flipping | 0.15 | 0 | not run | |" in lines
