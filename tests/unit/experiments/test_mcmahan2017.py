@@ -85,6 +85,7 @@ def test_the_section_has_a_line_per_cell_run_or_not():
     text = mcmahan2017.section(rows)
     (line,) = [line for line in text.splitlines() if "| 664 | ours" in line]
     assert "| 332.0 ± 406.6 | 0.50 |" in line
-    assert text.count("| not run |") == sum(1 for _ in text.splitlines() if "not run" in _) >= 10
+    cells = {tuple(cell[key] for key in (*mcmahan2017.SETTINGS, "variant")) for cell in mcmahan2017.CELLS}
+    assert text.count("| not run |") == len(cells) - 1
     rows[1]["rounds_to_target"] = ""
     assert "| 300.00, > 9 |" in mcmahan2017.section([rows[0] | {"rounds_to_target": "300.00"}, rows[1]])
