@@ -49,7 +49,7 @@ class Adversary:
         for attack in self.attacks:
             if attack.kind != "update":
                 continue
-            known = honest if attack.knowledge == "honest" else rows[attackers]
+            known = {"honest": honest, "compromised": rows[attackers], "everybody": rows}[attack.knowledge]
             rows[attackers] = [
                 attack.poison_update(
                     known,

@@ -71,10 +71,11 @@ class Federation:
         attack: likewise a name of `attacks.ATTACKS`, a function, what `attacks.resolve` returns, or several of them
             (a backdoor and `scaling`, say); settings of a single one in `attack_args`.
         malicious: numbers of the clients that attack.
-        local_epochs, batch_size, optimizer, learning_rate, proximal, fused: see `training.TrainingSettings`.
+        local_epochs, batch_size, optimizer, learning_rate, proximal, fused, local_steps: see
+            `training.TrainingSettings`.
         participation: share of the clients that is sampled for a round.
         dropout: probability that a sampled client does not answer.
-        stragglers: share of the sampled clients that manage only some of their local epochs.
+        stragglers: share of the sampled clients that manage only some of their local epochs (or steps).
         server_optimizer: None (add the aggregate), or a name of `server_optimizers.SERVER_OPTIMIZERS` or a
             function; its settings in `server_args`.
         root: trusted samples (x, y), for rules that compare with a trusted update (`fltrust`).
@@ -103,6 +104,7 @@ class Federation:
         attack_args: Settings | None = None,
         proximal: float = 0.0,
         fused: bool = True,
+        local_steps: int | None = None,
         dropout: float = 0.0,
         stragglers: float = 0.0,
         server_optimizer: str | Callable[..., server_optimizers.Step] | None = None,
@@ -122,7 +124,7 @@ class Federation:
         self._check(len(clients))
         poisoned = (self._adversary.poisoned_samples(client, samples) for client, samples in enumerate(clients))
         self._clients = [(compact(x), y) for x, y in poisoned]
-        settings = TrainingSettings(local_epochs, batch_size, optimizer, learning_rate, proximal, fused)
+        settings = TrainingSettings(local_epochs, batch_size, optimizer, learning_rate, proximal, fused, local_steps)
         self._num_classes = 1 + max(int(np.max(y, initial=0)) for _, y in (*self._clients, test))
         shape = test[0].shape[1:]
         self.trainer = Trainer(
@@ -202,12 +204,12 @@ class Federation:
         )
 
     def _present(self, number: int) -> dict[int, int]:
-        """Who takes part in a round, with how many local epochs. Clients without samples have nothing to send."""
+        """Who takes part in a round, with how much local work. Clients without samples have nothing to send."""
         seed = self._seed
         asked = sampling.participants(len(self._clients), self._participation, seed, number)
         answering = sampling.without_dropouts(asked, self._dropout, seed, number)
         able = [client for client in answering if len(self._clients[client][1])]
-        return sampling.straggler_epochs(able, self.trainer.settings.local_epochs, self._stragglers, seed, number)
+        return sampling.straggler_epochs(able, self.trainer.settings.local_work, self._stragglers, seed, number)
 
     @property
     def _streams(self) -> bool:

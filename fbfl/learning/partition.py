@@ -3,9 +3,9 @@
 Each returns one array of sample numbers per client; every sample is used at most once, and the numbers of a client are
 in random order, so that a prefix of them is a fair sample of what the client has.
 
-Partitions that leave sizes to chance (`dirichlet`, `quantity_skew`) take `min_samples`: clients that would get fewer
-are filled up, in ascending order, each sample being the last of the client that has the most at that moment (the
-lowest of several). 0 leaves clients empty as the draw has them.
+Partitions that leave sizes to chance (`dirichlet`, `label_bias`, `quantity_skew`) take `min_samples`: clients that
+would get fewer are filled up, in ascending order, each sample being the last of the client that has the most at that
+moment (the lowest of several). 0 leaves clients empty as the draw has them.
 """
 
 from collections.abc import Callable, Sequence
@@ -96,6 +96,33 @@ def label_quantity(labels: npt.ArrayLike, num_clients: int, labels_per_client: i
     return [rng.permutation(np.concatenate(part)) for part in parts]
 
 
+def label_bias(labels: npt.ArrayLike, num_clients: int, bias: float, seed: int, min_samples: int = 1) -> list[Indices]:
+    """Divide the clients into one group per label; a sample goes to its label's group with probability `bias`.
+
+    Else it goes to another group, and within the group to a client, each as likely as the next. Which clients make up
+    a group is drawn, and groups differ in size by one at most. Fang et al. 2020, "Local Model Poisoning Attacks to
+    Byzantine-Robust Federated Learning", section 4.1 (p, the degree of non-IID). With L labels, bias = 1/L is IID and
+    1 leaves each client a single label. With n < L clients each is a group of its own, for the labels i, i + n, ...
+    Clients that come out short are filled up to `min_samples` (see the module). All samples are used.
+    """
+    array = _checked(labels, num_clients, _at_least("min_samples", min_samples, 0))
+    if not 0 <= bias <= 1:
+        raise InvalidInputError(f"bias = {bias}: must be from 0 to 1")
+    kinds, place = np.unique(array, return_inverse=True)
+    count = min(kinds.size, num_clients)
+    rng = generator(seed, "partition label bias")
+    groups = np.array_split(rng.permutation(num_clients), count)
+    own = place % count
+    others = (own + rng.integers(1, max(2, count), size=array.size)) % count
+    group = np.where(rng.random(array.size) < bias, own, others)
+    sizes = np.array([members.size for members in groups])
+    client = np.concatenate(groups)[(np.cumsum(sizes) - sizes)[group] + rng.integers(sizes[group])]
+    shuffled = rng.permutation(array.size)
+    counts = np.bincount(client, minlength=num_clients)
+    parts = np.split(shuffled[np.argsort(client[shuffled], kind="stable")], np.cumsum(counts)[:-1])
+    return _filled_up(parts, min_samples)
+
+
 def quantity_skew(
     labels: npt.ArrayLike, num_clients: int, sigma: float, seed: int, min_samples: int = 1
 ) -> list[Indices]:
@@ -133,6 +160,7 @@ PARTITIONS: dict[str, Callable[..., list[Indices]]] = {
     "shards": shards,
     "dirichlet": dirichlet,
     "label_quantity": label_quantity,
+    "label_bias": label_bias,
     "quantity_skew": quantity_skew,
 }
 

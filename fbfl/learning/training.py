@@ -50,6 +50,8 @@ class TrainingSettings:
     """FedProx: mu in the term mu/2 |w - global|^2 of the loss (Li et al. 2020)."""
     fused: bool = True
     """Use TensorFlow's fused kernels for plain SGD and Adam; without them training equals Keras bit for bit."""
+    local_steps: int | None = None
+    """Instead of epochs: steps per round, each on a batch drawn afresh from all of the client's own samples."""
 
     def __post_init__(self) -> None:
         for name in ("local_epochs", "batch_size"):
@@ -57,6 +59,16 @@ class TrainingSettings:
                 raise InvalidInputError(f"{name} is {getattr(self, name)}: it has to be at least 1")
         if not self.proximal >= 0:
             raise InvalidInputError(f"proximal is {self.proximal}: it has to be at least 0")
+        if self.local_steps is not None and (self.local_steps < 1 or self.local_epochs != 1):
+            raise InvalidInputError(
+                f"local_steps is {self.local_steps}, local_epochs is {self.local_epochs}: steps have to be at least 1,"
+                " and take the place of epochs, which then stay 1"
+            )
+
+    @property
+    def local_work(self) -> int:
+        """What a client does in a round: a number of epochs, or of steps where they are set."""
+        return self.local_steps or self.local_epochs
 
 
 @dataclass(frozen=True)
@@ -127,20 +139,21 @@ class Trainer:
 
         Updates are computed while the caller consumes them, a few chunks ahead, so that thousands of clients need no
         more memory than a few. `client_ids` are what the randomness hangs on (at least 0). `local_epochs` overrides
-        the settings, for all clients or for each (a straggler's may be 0). A client without samples has an update
-        of zeros. Raises `InvalidInputError` for samples that the model cannot take.
+        the settings' `local_work`, for all clients or for each (a straggler's may be 0). A client without samples has
+        an update of zeros. Raises `InvalidInputError` for samples that the model cannot take.
         """
         if len(client_ids) != len(clients):
             raise InvalidInputError(f"{len(clients)} clients, but {len(client_ids)} client ids")
         if weights.shape != (self.spec.size,):
             raise InvalidInputError(f"weights have the shape {weights.shape}, the model has ({self.spec.size},)")
         if local_epochs is None:
-            local_epochs = self.settings.local_epochs
+            local_epochs = self.settings.local_work
         epochs = [local_epochs] * len(clients) if isinstance(local_epochs, int) else list(local_epochs)
         if len(epochs) != len(clients) or any(number < 0 for number in epochs):
             raise InvalidInputError(f"local_epochs is {epochs}: one number of at least 0 per client is needed")
+        drawn = None if self.settings.local_steps is None else self.settings.batch_size
         tasks = [
-            _Task(client_id, *self._accepted(samples, client_id), number)
+            _Task(client_id, *self._accepted(samples, client_id), number, drawn)
             for client_id, samples, number in zip(client_ids, clients, epochs, strict=True)
         ]
         rate = self._learning_rate(round_number)
@@ -211,15 +224,23 @@ class Trainer:
 
 
 def draws(
-    seed: int, round_number: int, client_id: int, size: int, epochs: int, num_generators: int = 0
+    seed: int,
+    round_number: int,
+    client_id: int,
+    size: int,
+    epochs: int,
+    num_generators: int = 0,
+    batch_size: int | None = None,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """All that is random in a client's round.
 
     The orders in which it goes through its samples, int64 [epochs, size], and a seed for each of the model's random
-    layers, int64 [num_generators] below 2^31.
+    layers, int64 [num_generators] below 2^31. With a batch size there is a batch for each step instead of an order for
+    each epoch: int64 [steps, min(batch_size, size)].
     """
     rng = generator(seed, "local training", round_number=round_number, server=client_id)
-    orders = np.array([rng.permutation(size) for _ in range(epochs)], np.int64).reshape(epochs, size)
+    length = size if batch_size is None else min(batch_size, size)
+    orders = np.array([rng.permutation(size)[:length] for _ in range(epochs)], np.int64).reshape(epochs, length)
     return orders, rng.integers(2**31, size=num_generators)
 
 
@@ -229,6 +250,14 @@ class _Task:
     x: npt.NDArray[Any]
     y: npt.NDArray[np.int32]
     epochs: int
+    """Or steps, where batches are drawn."""
+    batch_size: int | None
+    """Of the batches that are drawn; None: epochs."""
+
+    @property
+    def num_samples(self) -> int:
+        """How many samples the graph is given."""
+        return len(self.y) if self.batch_size is None else self.epochs * min(self.batch_size, len(self.y))
 
 
 def _chunks(tasks: list[_Task], most_clients: int) -> list[list[_Task]]:
@@ -236,11 +265,11 @@ def _chunks(tasks: list[_Task], most_clients: int) -> list[list[_Task]]:
     chunks: list[list[_Task]] = []
     samples = 0
     for task in tasks:
-        samples += len(task.y)
+        samples += task.num_samples
         full = not chunks or len(chunks[-1]) >= min(most_clients, _CHUNK_CLIENTS) or samples > _CHUNK_SAMPLES
         if full or chunks[-1][0].x.dtype != task.x.dtype:
             chunks.append([])
-            samples = len(task.y)
+            samples = task.num_samples
         chunks[-1].append(task)
     return chunks
 
@@ -248,15 +277,22 @@ def _chunks(tasks: list[_Task], most_clients: int) -> list[list[_Task]]:
 def _joined(chunk: list[_Task], seed: int, round_number: int, num_generators: int) -> "Work":
     from fbfl.learning.lane import Work
 
-    sizes = np.array([len(task.y) for task in chunk])
-    drawn = [draws(seed, round_number, task.client, len(task.y), task.epochs, num_generators) for task in chunk]
-    orders = [first + order.ravel() for first, (order, _) in zip(np.cumsum(sizes) - sizes, drawn, strict=True)]
+    drawn = [
+        draws(seed, round_number, task.client, len(task.y), task.epochs, num_generators, task.batch_size)
+        for task in chunk
+    ]
+    xs, ys, orders = [task.x for task in chunk], [task.y for task in chunk], [order.ravel() for order, _ in drawn]
+    if chunk[0].batch_size is not None:  # the graph needs no more than what was drawn
+        xs, ys = ([part[order] for part, order in zip(parts, orders, strict=True)] for parts in (xs, ys))
+        orders = [np.arange(order.size) for order in orders]
+    lengths = np.array([len(y) for y in ys])
+    placed = [first + order for first, order in zip(np.cumsum(lengths) - lengths, orders, strict=True)]
     alone = len(chunk) == 1  # the usual case with many samples: no copy
     return Work(
-        x=chunk[0].x if alone else np.concatenate([task.x for task in chunk]),
-        y=chunk[0].y if alone else np.concatenate([task.y for task in chunk]),
-        order=np.concatenate(orders).astype(np.int32),
-        sizes=sizes.astype(np.int32),
+        x=xs[0] if alone else np.concatenate(xs),
+        y=ys[0] if alone else np.concatenate(ys),
+        order=np.concatenate(placed).astype(np.int32),
+        sizes=np.array([order.shape[1] for order, _ in drawn], np.int32),
         epochs=np.array([task.epochs for task in chunk], np.int32),
         seeds=np.array([seeds for _, seeds in drawn], np.int32).reshape(len(chunk), num_generators),
     )

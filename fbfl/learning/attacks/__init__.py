@@ -18,7 +18,7 @@ from fbfl.learning.attacks.data import (
     random_label_flipping,
     targeted_label_flipping,
 )
-from fbfl.learning.attacks.fang import fang_krum, fang_krum_partial, fang_trim, fang_trim_partial
+from fbfl.learning.attacks.fang import fang_gaussian, fang_krum, fang_krum_partial, fang_trim, fang_trim_partial
 from fbfl.learning.attacks.names import ATTACKS, Attack, resolve
 from fbfl.learning.attacks.updates import (
     a_little_is_enough,
@@ -43,6 +43,7 @@ __all__ = [
     "data_poisoning",
     "distributed_backdoor",
     "edge_case",
+    "fang_gaussian",
     "fang_krum",
     "fang_krum_partial",
     "fang_trim",

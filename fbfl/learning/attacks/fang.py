@@ -1,9 +1,9 @@
 """The attacks of Fang, Cao, Jia and Gong 2020, "Local Model Poisoning Attacks to Byzantine-Robust Federated Learning".
 
-All push the aggregate against s, the sign of the direction in which it would move without attack, estimated from the
-updates that the attackers know: those of all honest clients (`honest`, full knowledge), or those that the attackers
+Theirs push the aggregate against s, the sign of the direction in which it would move without attack, estimated from
+the updates that the attackers know: those of all honest clients (`honest`, full knowledge), or those that the attackers
 themselves trained honestly (`compromised`, partial knowledge). The paper writes global models; here updates, so the
-received model w_Re is 0.
+received model w_Re is 0. `fang_gaussian` is what they compare with.
 """
 
 # ruff: noqa: ARG001 - all attacks have one signature, whatever they use of it
@@ -89,6 +89,17 @@ def fang_trim_partial(compromised: Matrix, own: Vector, rng: np.random.Generator
     direction, _ = _direction(compromised)
     mean, std = compromised.mean(axis=0, dtype=np.float64), compromised.std(axis=0, dtype=np.float64)
     return _between(direction, (mean + 3 * std, mean + 4 * std), (mean - 4 * std, mean - 3 * std), rng)
+
+
+def fang_gaussian(everybody: Matrix, own: Vector, rng: np.random.Generator) -> Vector:
+    """Draw each coordinate from the Gaussian with the mean and standard deviation of all updates as trained.
+
+    Section 4.1 of the USENIX version (Gaussian attack). Each attacker draws its own values. In each coordinate they
+    look like anybody's, so that robust rules hardly suffer.
+    """
+    mean, std = everybody.mean(axis=0, dtype=np.float64), everybody.std(axis=0, dtype=np.float64)
+    drawn: Floats = mean + std * rng.standard_normal(own.size)
+    return drawn.astype(np.float32)
 
 
 def _between(

@@ -2,7 +2,7 @@
 
 ``x, y``: the training data of an attacker (a data attack). ``honest, own``: the updates of all honest clients and the
 attacker's own (an update attack with full knowledge). ``compromised, own``: the updates that the attackers trained
-honestly, instead (partial knowledge). The third parameter is a NumPy generator.
+honestly, instead (partial knowledge). ``everybody, own``: both. The third parameter is a NumPy generator.
 """
 
 import inspect
@@ -24,7 +24,7 @@ from fbfl.learning.attacks.data import (
     random_label_flipping,
     targeted_label_flipping,
 )
-from fbfl.learning.attacks.fang import fang_krum, fang_krum_partial, fang_trim, fang_trim_partial
+from fbfl.learning.attacks.fang import fang_gaussian, fang_krum, fang_krum_partial, fang_trim, fang_trim_partial
 from fbfl.learning.attacks.updates import (
     a_little_is_enough,
     gaussian_noise,
@@ -60,6 +60,7 @@ ATTACKS: dict[str, Callable[..., Any]] = {
     "min_max": min_max,
     "min_sum": min_sum,
     "mimic": mimic,
+    "fang_gaussian": fang_gaussian,
     "fang_krum": fang_krum,
     "fang_krum_partial": fang_krum_partial,
     "fang_trim": fang_trim,
@@ -67,11 +68,12 @@ ATTACKS: dict[str, Callable[..., Any]] = {
 }
 
 Kind = Literal["data", "update"]
-Knowledge = Literal["honest", "compromised"]
+Knowledge = Literal["honest", "compromised", "everybody"]
 FIRST_PARAMETERS: dict[tuple[str, ...], tuple[Kind, Knowledge]] = {
     ("x", "y"): ("data", "honest"),
     ("honest", "own"): ("update", "honest"),
     ("compromised", "own"): ("update", "compromised"),
+    ("everybody", "own"): ("update", "everybody"),
 }
 CONTEXT = {
     "num_clients": "n, the number of updates of the round",
@@ -88,7 +90,7 @@ class Attack:
     plugin: plugins.Plugin
     kind: Kind
     knowledge: Knowledge
-    """Of an update attack: whether it wants the updates of the honest clients or of the compromised ones."""
+    """Of an update attack: whose updates it wants, as trained, before any attack."""
 
     @property
     def name(self) -> str:
@@ -158,6 +160,7 @@ def resolve(name: str | Callable[..., Any], **settings: Any) -> Attack:
     if first not in FIRST_PARAMETERS:
         raise InvalidInputError(
             f"attack {plugin.name}: its first parameters must be x, y, rng or honest, own, rng or compromised, own, rng"
+            " or everybody, own, rng"
         )
     kind, knowledge = FIRST_PARAMETERS[first]
     return Attack(plugin, kind, knowledge)

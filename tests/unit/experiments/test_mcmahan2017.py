@@ -1,10 +1,14 @@
-"""The settings of McMahan et al. 2017 and the rule by which they count rounds."""
+"""The settings of McMahan et al. 2017 and the rules by which they count rounds and choose the learning rate."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from experiments.external import mcmahan2017
 from fbfl.learning import partition
+from fbfl.learning.datasets import load
+from fbfl.learning.models import build
 
 
 @pytest.mark.parametrize(
@@ -30,3 +34,58 @@ def test_each_of_100_clients_has_600_samples_and_two_shards_hold_few_digits(name
     assert [part.size for part in parts] == [600] * 100
     digits = max(np.unique(labels[part]).size for part in parts)
     assert digits == 10 if name == "iid" else digits <= 2
+
+
+def line(rate, seed, rounds):
+    return {"learning_rate": rate, "seed": str(seed), "rounds_to_target": rounds}
+
+
+def test_the_learning_rate_with_the_fewest_rounds_is_chosen_on_the_seeds_that_all_have():
+    slow, fast = [line("0.1", 0, "50.0"), line("0.1", 1, "20.0")], [line("0.2", 0, "40.0"), line("0.2", 1, "90.0")]
+    assert mcmahan2017.fewest_rounds([*slow, *fast]) == slow
+    assert mcmahan2017.fewest_rounds([*slow[:1], *fast]) == fast
+    missed = [line("0.4", 0, ""), line("0.4", 1, "1.0")]
+    assert mcmahan2017.fewest_rounds([*slow, *missed]) == slow
+    assert mcmahan2017.fewest_rounds(missed[:1]) == []
+    assert mcmahan2017.fewest_rounds([]) == []
+
+
+def test_models_have_the_published_numbers_of_parameters_and_the_weights_of_their_variant():
+    sizes = {name: build(name, input_shape=(28, 28)).count_params() for name in mcmahan2017.TARGETS}
+    assert sizes == {"2nn": 199_210, "cnn": 1_663_370}
+    for variant in ("weights 0.1", "weights 0.01", "weights 1/sqrt(n)"):
+        deviation = mcmahan2017.VARIANTS[variant].initial_std
+        model = build(mcmahan2017.model_of("2nn", deviation), input_shape=(28, 28))
+        assert model.count_params() == 199_210
+        for kernel, inputs in zip(model.weights[::2], (784, 200, 200), strict=True):
+            assert np.std(kernel.numpy()) == pytest.approx(0.88 * deviation(inputs), rel=0.1)  # of the cut normal law
+
+
+@pytest.mark.parametrize("variant", ["ours", "pixels -0.5 to 0.5"])
+def test_a_run_ends_at_the_target(variant, monkeypatch):
+    monkeypatch.setattr(mcmahan2017.datasets, "load", lambda name: bytes_of(load("digits")))
+    monkeypatch.setattr(mcmahan2017, "TARGETS", {"2nn": 0.8})
+    cell = {"model": "2nn", "partition": "iid", "fraction": "0.1", "epochs": "1", "batch_size": "10"}
+    outcome = mcmahan2017.run(cell | {"variant": variant, "learning_rate": "0.464"}, 0)
+    assert set(outcome) == set(mcmahan2017.STUDY.outcomes)
+    assert float(outcome["best_accuracy"]) >= 0.8
+    assert int(outcome["rounds_run"]) - 1 < float(outcome["rounds_to_target"]) <= int(outcome["rounds_run"]) < 174
+
+
+def bytes_of(digits):
+    return replace(digits, **{name: (getattr(digits, name) * 255).astype(np.uint8) for name in ("x_train", "x_test")})
+
+
+def test_the_section_has_a_line_per_cell_run_or_not():
+    cell = next(cell for cell in mcmahan2017.CELLS if cell["partition"] == "shards")
+    rows = [
+        cell | {"seed": str(seed), "rounds_to_target": rounds, "rounds_run": "9", "best_accuracy": "", "seconds": "5"}
+        for seed, rounds in enumerate(("300.0", "364.0"))
+    ]
+    text = mcmahan2017.section(rows)
+    (line,) = [line for line in text.splitlines() if "| 664 | ours" in line]
+    assert "| 332.0 ± 406.6 | 0.50 |" in line
+    cells = {tuple(cell[key] for key in (*mcmahan2017.SETTINGS, "variant")) for cell in mcmahan2017.CELLS}
+    assert text.count("| not run |") == len(cells) - 1
+    rows[1]["rounds_to_target"] = ""
+    assert "| 300.00, > 9 |" in mcmahan2017.section([rows[0] | {"rounds_to_target": "300.00"}, rows[1]])

@@ -43,7 +43,7 @@ def kinds(kind):
 
 @pytest.mark.parametrize("name", kinds("update"))
 def test_update_attacks_keep_form_and_input_and_follow_their_rng(name):
-    known = honest_updates() if attacks.resolve(name).knowledge == "honest" else honest_updates(m=F)
+    known = honest_updates(m={"honest": N - F, "compromised": F, "everybody": N}[attacks.resolve(name).knowledge])
     own = honest_updates(9, 1)[0]
     known.flags.writeable = own.flags.writeable = False
     update = send(name, known, own)
@@ -52,7 +52,7 @@ def test_update_attacks_keep_form_and_input_and_follow_their_rng(name):
     assert np.isfinite(update).all()
     assert (update == send(name, known, own)).all()
     same = (update == send(name, known, own, seed=1)).all()
-    assert same != (name in ("model_poisoning", "gaussian_noise", "fang_trim", "fang_trim_partial"))
+    assert same != (name in ("model_poisoning", "gaussian_noise", "fang_gaussian", "fang_trim", "fang_trim_partial"))
     with pytest.raises(InvalidInputError, match="poisons updates"):
         attacks.resolve(name).poison_data(*samples(), np.random.default_rng(0))
 
@@ -205,6 +205,16 @@ def test_fangs_partial_trim_attack_is_three_to_four_deviations_off():
     assert deviations.max() <= 4 + 1e-4
     with pytest.raises(InvalidInputError, match="at least 2 attackers"):
         send("fang_trim_partial", compromised[:1], num_byzantine=1)
+
+
+def test_fang_gaussian_has_the_moments_of_all_updates():
+    everybody = honest_updates(6, N)
+    sent = np.array([send("fang_gaussian", everybody, seed=seed) for seed in range(2_000)], np.float64)
+    mean, std = everybody.astype(float).mean(axis=0), everybody.astype(float).std(axis=0)
+    scores = (sent - mean) / std
+    assert stats.kstest(scores.ravel(), "norm").statistic < 0.005
+    assert np.abs(scores.mean(axis=0)).max() < 5 / np.sqrt(2_000), "each coordinate has its own mean"
+    assert scores.std(axis=0) == pytest.approx(np.ones(SIZE), rel=0.1)
 
 
 def test_label_attacks_change_the_labels_they_say():

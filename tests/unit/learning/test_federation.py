@@ -7,7 +7,7 @@ from fbfl.errors import FbflError, InvalidInputError
 from fbfl.learning import aggregation, attacks, partition, sampling
 from fbfl.learning.datasets import load
 from fbfl.learning.federation import Federation
-from fbfl.learning.training import Trainer, TrainingSettings
+from fbfl.learning.training import Trainer, TrainingSettings, draws
 
 keras = pytest.importorskip("keras")
 
@@ -168,6 +168,30 @@ def test_stragglers_train_less():
         assert (updates[1][client] < updates[0][client]) == (client in late)
 
 
+def test_a_single_step_a_round_is_sgd_on_a_batch_of_each_client():
+    """By hand, for a linear model: the mean over clients of the gradient on their batches, weighted by samples."""
+    unequal = samples(partition.quantity_skew(DIGITS.y_train, 5, sigma=1.0, seed=3))
+    fed = federation(clients=unequal, optimizer="sgd", learning_rate=0.5, local_steps=1, batch_size=20, seed=4)
+    (kernel, bias), step = fed.weights, 0.0
+    for client, (x, y) in enumerate(unequal):
+        batch = draws(4, 1, client, len(y), 1, batch_size=20)[0][0]
+        inputs, truth = x[batch].reshape(len(batch), -1).astype(np.float64), np.eye(10)[y[batch]]
+        odds = np.exp(inputs @ kernel + bias)
+        error = (odds / odds.sum(axis=1, keepdims=True) - truth) / len(batch)
+        step -= 0.5 * len(y) * np.concatenate([(inputs.T @ error).ravel(), error.sum(axis=0)])
+    list(fed.rounds(1))
+    expected = step / len(DIGITS.y_train)
+    moved = flat(fed) - np.concatenate([kernel.ravel(), bias])
+    assert np.abs(expected).max() > 0.01
+    np.testing.assert_allclose(moved, expected, atol=1e-6)
+
+
+def test_stragglers_take_fewer_steps():
+    whole, late = (federation(local_steps=8, stragglers=share, seed=1) for share in (0.0, 0.5))
+    list(whole.rounds(1)), list(late.rounds(1))
+    assert not np.array_equal(flat(whole), flat(late))
+
+
 def test_a_round_without_answers_leaves_the_model():
     fed = federation(dropout=1.0)
     before = flat(fed)
@@ -290,6 +314,7 @@ def test_several_attacks_follow_each_other():
         ({"server_optimizer": "fedsgd"}, "server optimizer 'fedsgd'"),
         ({"server_optimizer": "momentum", "server_args": {"gamma": 1}}, "'gamma'"),
         ({"batch_size": 0}, "batch_size"),
+        ({"local_steps": 0}, "local_steps"),
         ({"model": "mpl"}, "'mpl'"),
     ],
 )

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from fbfl.errors import InvalidInputError
 from fbfl.learning import partition
@@ -12,6 +13,7 @@ SETTINGS = {
     "shards": {"shards_per_client": 2},
     "dirichlet": {"alpha": 0.3},
     "label_quantity": {"labels_per_client": 2},
+    "label_bias": {"bias": 0.5},
     "quantity_skew": {"sigma": 1.0},
 }
 
@@ -107,6 +109,36 @@ def test_label_quantity_gives_each_client_its_number_of_labels():
     assert sum(map(len, few)) < LABELS.size, "labels without an owner are left out"
 
 
+def test_label_bias_gives_a_label_to_its_own_group_so_often_and_to_the_others_evenly():
+    """Fang et al.'s setting: 100 clients in ten groups of ten, recognised by the label they have most of."""
+    labels = np.tile(np.arange(10), 6_000)
+    parts = partition.label_bias(labels, 100, 0.5, seed=4)
+    counts = np.array([np.bincount(labels[part], minlength=10) for part in parts])
+    assert counts.sum() == labels.size
+    group = counts.argmax(axis=1)
+    assert (np.bincount(group) == 10).all()
+    assert (group[:20] != np.sort(group)[:20]).any(), "who belongs to a group is drawn"
+    shares = np.array([counts[group == label].sum(axis=0) / 6_000 for label in range(10)])
+    expected = np.full((10, 10), 0.5 / 9)
+    np.fill_diagonal(expected, 0.5)
+    assert np.abs(shares - expected).max() < 5 * np.sqrt(0.25 / 6_000)
+    own = counts[np.arange(100), group]  # within a group: each sample to anybody, so binomial and not even
+    assert own.std() == pytest.approx(np.sqrt(3_000 * 0.1 * 0.9), rel=0.3)
+
+
+def test_label_bias_between_iid_and_a_single_label():
+    labels = np.tile(np.arange(10), 6_000)
+    even = partition.label_bias(labels, 20, 0.1, seed=0)
+    counts = np.array([np.bincount(labels[part], minlength=10) for part in even])
+    assert stats.chi2_contingency(counts).pvalue > 1e-3
+    alone = partition.label_bias(labels, 20, 1.0, seed=0)
+    assert {len(np.unique(labels[part])) for part in alone} == {1}
+    never = partition.label_bias(labels, 10, 0.0, seed=0)
+    assert {len(np.unique(labels[part])) for part in never} == {9}
+    few = partition.label_bias(labels, 3, 1.0, seed=0)
+    assert sorted(np.unique(labels[part]).tolist() for part in few) == [[0, 3, 6, 9], [1, 4, 7], [2, 5, 8]]
+
+
 def test_quantity_skew_sizes_are_log_normal():
     assert {len(part) for part in partition.quantity_skew(LABELS, 10, 0.0, seed=0)} == {300}
     sizes = [len(part) for s in range(30) for part in partition.quantity_skew(np.tile(LABELS, 20), 50, 0.8, seed=s)]
@@ -136,6 +168,8 @@ def test_feature_noise_grows_with_the_client(dtype):
         ("dirichlet", {"alpha": float("inf")}, "alpha"),
         ("dirichlet", {"min_samples": -1}, "min_samples"),
         ("label_quantity", {"labels_per_client": 11}, "the data have 10"),
+        ("label_bias", {"bias": 1.1}, "bias = 1.1"),
+        ("label_bias", {"bias": float("nan")}, "bias = nan"),
         ("quantity_skew", {"sigma": -1.0}, "sigma"),
         ("iid", {"alpha": 1.0}, "does not take 'alpha'; allowed: no settings"),
     ],

@@ -206,6 +206,52 @@ def test_changing_data_and_settings_trace_nothing_new(adam):
     assert adam.num_traces <= max(before, 4)  # two lanes, training and evaluation
 
 
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+def test_steps_take_the_place_of_epochs(name):
+    """Each on a batch drawn afresh from all samples, as Keras has it when fed those batches."""
+    from fbfl.learning import models
+
+    settings = TrainingSettings(batch_size=32, optimizer=OPTIMIZERS[name], fused=False, local_steps=5)
+    trainer = Trainer(plain, settings, lanes=1, **SHAPE)
+    data = clients(300, 77, 20)
+    updates = train(trainer, data, round_number=2)
+    for client, (samples, update) in enumerate(zip(data, updates, strict=True)):
+        batches, _ = draws(7, 2, client, len(samples[1]), 5, batch_size=32)
+        assert batches.shape == (5, min(32, len(samples[1])))
+        assert all(np.unique(batch).size == batch.size for batch in batches)
+        model = models.build(plain, input_shape=(8, 8), seed=7)
+        keras_fit(model, OPTIMIZERS[name](), samples, batches, 32)
+        assert np.array_equal(update, models.weights_of(model) - trainer.initial_weights())
+
+
+def test_steps_do_not_depend_on_lanes_chunks_or_company(monkeypatch):
+    settings = TrainingSettings(batch_size=16, local_steps=3)
+    trainer = Trainer(with_dropout_and_statistics, settings, lanes=1, **SHAPE)
+    data = [*clients(100, 37, 250), (DIGITS.x_train[:0], DIGITS.y_train[:0]), *clients(64, 9)]
+    reference = train(trainer, data)
+    assert not reference[3].any()
+    two = Trainer(with_dropout_and_statistics, settings, lanes=2, **SHAPE)
+    assert np.array_equal(train(two, data), reference)
+    assert np.array_equal(train(trainer, data[2:3], ids=[2]), reference[2:3])
+    fewer = train(trainer, data, local_epochs=[3, 1, 3, 3, 0, 3])
+    assert [np.array_equal(a, b) for a, b in zip(fewer, reference, strict=True)] == [
+        True,
+        False,
+        True,
+        True,
+        False,
+        True,
+    ]
+    monkeypatch.setattr(training, "_CHUNK_SAMPLES", 40)
+    assert np.array_equal(train(trainer, data), reference)
+
+
+def test_batches_reach_all_samples():
+    """60 rounds of one step of 8 out of 100 samples: a prefix or a fixed batch would leave most of them out."""
+    seen = {int(i) for number in range(60) for i in draws(0, number, 0, 100, 1, batch_size=8)[0].ravel()}
+    assert len(seen) > 90
+
+
 def test_no_samples_and_no_epochs_change_nothing(adam):
     updates = train(adam, [*clients(50), (DIGITS.x_train[:0], DIGITS.y_train[:0])], local_epochs=[0, 1])
     assert not updates.any()
@@ -335,9 +381,11 @@ def test_wrong_use_is_refused(adam):
     refused("labels have to be integers from 0 to 9", [(x, y + 5)])
     refused("labels have to be integers", [(x, y.astype(float))])
     refused("local_epochs", data, local_epochs=[1, 1])
-    for settings in ({"batch_size": 0}, {"local_epochs": 0}, {"proximal": -1.0}):
-        with pytest.raises(InvalidInputError, match="it has to be at least"):
+    for settings in ({"batch_size": 0}, {"local_epochs": 0}, {"proximal": -1.0}, {"local_steps": 0}):
+        with pytest.raises(InvalidInputError, match="to be at least"):
             TrainingSettings(**settings)
+    with pytest.raises(InvalidInputError, match="local_steps is 2, local_epochs is 3"):
+        TrainingSettings(local_epochs=3, local_steps=2)
     with pytest.raises(InvalidInputError, match="unknown optimizer 'adamm'"):
         Trainer(plain, TrainingSettings(optimizer="adamm"), lanes=1, **SHAPE)
     with pytest.raises(InvalidInputError, match="not a Keras optimizer"):

@@ -1,0 +1,48 @@
+"""Run published tables again and set ours beside them.
+
+    python -m experiments.external mcmahan2017 --only partition=iid --only model=2nn --seeds 5
+    python -m experiments.external                       # only writes RESULTS.md
+
+Finished runs stay in NAME.csv and are not played again; RESULTS.md is written from these files alone. FBFL_DATA names
+the folder of mnist.npz.
+"""
+
+import argparse
+
+from experiments.external import fang2020, mcmahan2017
+from experiments.external.study import FOLDER, finished, play
+from fbfl.atomic import write_atomically
+
+STUDIES = {study.name: study for study in (mcmahan2017.STUDY, fang2020.STUDY)}
+HEAD = """# Published results, and ours
+
+Written by `python -m experiments.external` from the CSV files beside it. Nothing was tuned beyond what the papers did.
+"""
+
+
+def report() -> str:
+    """Return RESULTS.md, made of the lines of all CSVs."""
+    return "\n".join([HEAD, *(study.section(finished(study)) for study in STUDIES.values())])
+
+
+def main() -> None:
+    """Play what is asked for and write RESULTS.md."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.external", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("study", nargs="?", choices=STUDIES, help="the table to run (default: none)")
+    parser.add_argument("--only", action="append", default=[], metavar="KEY=VALUE", help="cells with this value only")
+    parser.add_argument("--seeds", type=int, default=5, help="number of seeds, counted from 0 (default: 5)")
+    args = parser.parse_args()
+    if args.study:
+        study = STUDIES[args.study]
+        for word in args.only:
+            key, separator, _ = word.partition("=")
+            if not separator or key not in study.cells[0]:
+                parser.error(f"--only {word}: must be KEY=VALUE, with a KEY of {', '.join(study.cells[0])}")
+        play(study, args.seeds, dict(word.split("=", 1) for word in args.only))
+    write_atomically(FOLDER / "RESULTS.md", report().encode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""Studies: what is played, what is kept, and the report made of it."""
+
+import sys
+from importlib import import_module
+
+import pytest
+
+from experiments.external.study import Study, finished, play
+
+CELLS = [{"letter": letter, "number": number} for letter in "ab" for number in "12"]
+
+
+@pytest.fixture
+def study():
+    played = []
+
+    def run(cell, seed):
+        played.append((cell["letter"] + cell["number"], seed))
+        if played[-1] == ("b2", 1):
+            raise KeyboardInterrupt
+        return {"outcome": f"{cell['letter']}{seed}"}
+
+    return Study("trial", CELLS, ("outcome",), run, lambda rows: f"{len(rows)} runs"), played
+
+
+def test_a_run_that_is_kept_is_not_played_again(study, tmp_path):
+    trial, played = study
+    assert finished(trial, tmp_path) == []
+    play(trial, 1, {"letter": "b"}, tmp_path)
+    assert played == [("b1", 0), ("b2", 0)]
+    with pytest.raises(KeyboardInterrupt):
+        play(trial, 2, {}, tmp_path)
+    assert played[2:] == [("a1", 0), ("a2", 0), ("a1", 1), ("a2", 1), ("b1", 1), ("b2", 1)]
+    assert len(finished(trial, tmp_path)) == 7
+    assert finished(trial, tmp_path)[0] == {"letter": "b", "number": "1", "seed": "0", "outcome": "b0"}
+    play(trial, 1, {}, tmp_path)
+    assert len(played) == 8
+
+
+@pytest.mark.parametrize("word", ["letter", "colour=red"])
+def test_cells_are_chosen_by_their_columns(word, monkeypatch, capsys):
+    main = import_module("experiments.external.__main__").main
+    monkeypatch.setattr(sys, "argv", ["external", "fang2020", "--only", word])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert f"--only {word}: must be KEY=VALUE, with a KEY of aggregator, attack" in capsys.readouterr().err
+
+
+def test_the_report_is_what_the_repository_has():
+    module = import_module("experiments.external.__main__")
+    assert (module.FOLDER / "RESULTS.md").read_text() == module.report()
