@@ -21,6 +21,7 @@ from fbfl.chain.queries import RoundRecord, round_record
 from fbfl.chain.transactions import Sender
 from fbfl.learning import metrics
 from fbfl.learning.adversary import Adversary
+from fbfl.learning.aggregation import resolve as resolve_aggregator
 from fbfl.learning.attacks import resolve as resolve_attack
 from fbfl.learning.datasets import Dataset
 from fbfl.learning.partition import resolve as resolve_partition
@@ -306,16 +307,22 @@ class _JointTraining:
         return poisoned
 
 
-def check(settings: RunSettings) -> None:
-    """Raise `InvalidInputError` for a partition, rule or attack that is unknown or impossible, before any work."""
+def check(settings: RunSettings, *, chain: bool = True) -> None:
+    """Raise `InvalidInputError` for a partition, rule or attack that is unknown or impossible, before any work.
+
+    Without `chain`, as in `fbfl.learning.federation`, rules are allowed that need a trusted update.
+    """
     resolve_partition(settings.partition, **settings.partition_args)
     if settings.mobility:
         resolve_mobility(settings.mobility, settings.servers, settings.mobility_args)
     attack = _adversary(settings)
-    rule = resolve_rule(settings.aggregator, canonical_json(dict(settings.aggregator_args)))
+    if chain:
+        rule = resolve_rule(settings.aggregator, canonical_json(dict(settings.aggregator_args)))
+    else:
+        rule = resolve_aggregator(settings.aggregator, **settings.aggregator_args)
     # Made-up updates show now what the rule does not allow with so many servers.
     made_up = generator(0, "made-up updates").standard_normal((settings.servers, 8)).astype(np.float32)
-    rule(made_up, [1] * settings.servers, clients=range(settings.servers), round_number=1)
+    rule(made_up, [1] * settings.servers, clients=range(settings.servers), round_number=1, root_update=made_up[0])
     if attack.poisons_updates:
         attack.poison_updates(1, range(settings.servers), made_up)
 

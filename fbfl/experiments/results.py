@@ -10,8 +10,7 @@ from pathlib import Path
 from fbfl.atomic import write_atomically
 from fbfl.errors import InvalidInputError, StorageError
 from fbfl.experiments.definition import Claim, Experiment
-from fbfl.experiments.stored import FinishedRun
-from fbfl.settings import RunSettings
+from fbfl.experiments.stored import FinishedRun, Run
 
 LEARNING_COLUMNS = ("experiment", "variant", "seed", "round", "accuracy", "loss", "attack_success_rate")
 COST_COLUMNS = (
@@ -45,15 +44,18 @@ class Curves:
         ]
 
 
-def write_tables(folder: Path, experiment: Experiment, run_of: Callable[[RunSettings], FinishedRun]) -> None:
-    """Write NAME.csv and NAME-costs.csv. The same seeds give the same bytes of the first."""
-    for name, columns in ((experiment.name, LEARNING_COLUMNS), (f"{experiment.name}-costs", COST_COLUMNS)):
+def write_tables(folder: Path, experiment: Experiment, run_of: Callable[[Run], FinishedRun]) -> None:
+    """Write NAME.csv and NAME-costs.csv, the latter only with the chain. The same seeds give the same bytes of NAME.csv."""
+    tables: list[tuple[str, tuple[str, ...]]] = [(experiment.name, LEARNING_COLUMNS)]
+    if experiment.chain:
+        tables.append((f"{experiment.name}-costs", COST_COLUMNS))
+    for name, columns in tables:
         text = io.StringIO()
         table = csv.DictWriter(text, columns, extrasaction="ignore", restval="", lineterminator="\n")
         table.writeheader()
         for variant in experiment.variants:
             for seed in experiment.seeds:
-                for line in run_of(experiment.settings(variant, seed)).rounds:
+                for line in run_of(experiment.run(variant, seed)).rounds:
                     row = {**line, "experiment": experiment.name, "variant": variant.label, "seed": seed}
                     table.writerow(row)
         try:
