@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fbfl.errors import InvalidInputError
+from fbfl.experiments.stored import Run
 from fbfl.experiments.toml_table import TomlTable, at_least, one_of
 from fbfl.experiments.variants import Grid, Variant, read_grid, read_settings, read_variant
-from fbfl.experiments.stored import Run
 from fbfl.settings import RunSettings
 
 FOLDER = Path("experiments")

@@ -45,7 +45,7 @@ class Curves:
 
 
 def write_tables(folder: Path, experiment: Experiment, run_of: Callable[[Run], FinishedRun]) -> None:
-    """Write NAME.csv and NAME-costs.csv, the latter only with the chain. The same seeds give the same bytes of NAME.csv."""
+    """Write NAME.csv, where the same seeds give the same bytes; with the chain also NAME-costs.csv."""
     tables: list[tuple[str, tuple[str, ...]]] = [(experiment.name, LEARNING_COLUMNS)]
     if experiment.chain:
         tables.append((f"{experiment.name}-costs", COST_COLUMNS))
