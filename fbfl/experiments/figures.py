@@ -1,6 +1,7 @@
 """The picture of an experiment: accuracy left, loss right, means of the seeds with bands of their 95 % intervals.
 
-Variants differ in line style and marker as well as in lightness, so that the picture can be read in grey.
+Variants differ in line style and marker as well as in lightness, so that the picture can be read in grey. Of a grid,
+a heat map.
 """
 
 from collections.abc import Sequence
@@ -8,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fbfl.experiments.definition import Experiment
+from fbfl.experiments.heatmap import draw_grid
 from fbfl.experiments.results import Curves
 from fbfl.experiments.statistics import estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _STYLES = (
     *(("#1b3a57", "-", "o"), ("#c0562b", "--", "s"), ("#4f9a6b", "-.", "^"), ("#8a63a8", ":", "D")),
@@ -35,28 +38,33 @@ def draw(folder: Path, experiment: Experiment, curves: Curves) -> list[Path]:
     mpl.use("Agg")
     from matplotlib.figure import Figure
 
+    with mpl.rc_context({"svg.hashsalt": experiment.name, "font.size": 9}):
+        figure = Figure(dpi=150)
+        figure.set_layout_engine("constrained", wspace=0.05)
+        (draw_grid if experiment.grid else _draw_curves)(figure, experiment, curves)
+        figure.suptitle(f"{experiment.title} ({_seeds(experiment, curves)})", x=0.01, ha="left", fontsize=10)
+        paths = [folder / f"{experiment.name}.png", folder / f"{experiment.name}.svg"]
+        figure.savefig(paths[0])
+        figure.savefig(paths[1], metadata={"Date": None})
+    return paths
+
+
+def _draw_curves(figure: "Figure", experiment: Experiment, curves: Curves) -> None:
     labels = [variant.label for variant in experiment.variants]
     panels = [
         (curve, title)
         for curve, title in _PANELS
         if all(series for label in labels for series in curves.measured(label, curve))
     ]
-    with mpl.rc_context({"svg.hashsalt": experiment.name, "font.size": 9}):
-        width = 4.4 * len(panels)
-        figure = Figure(figsize=(width, 3.9), dpi=150)
-        figure.set_layout_engine("constrained", wspace=0.05)
-        for place, (curve, title) in enumerate(panels, 1):
-            axes = figure.add_subplot(1, len(panels), place)
-            _panel(axes, curves, labels, curve)
-            axes.set_ylabel(title)
-        figure.suptitle(f"{experiment.title} ({_seeds(curves)})", x=0.01, ha="left", fontsize=10)
-        handles, names = figure.axes[0].get_legend_handles_labels()
-        columns = max(1, int(width / (0.075 * max(map(len, names)) + 0.8)))  # inches: text, and line with gap
-        figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False, handlelength=3.6)
-        paths = [folder / f"{experiment.name}.png", folder / f"{experiment.name}.svg"]
-        figure.savefig(paths[0])
-        figure.savefig(paths[1], metadata={"Date": None})
-    return paths
+    width = 4.4 * len(panels)
+    figure.set_size_inches(width, 3.9, forward=True)
+    for place, (curve, title) in enumerate(panels, 1):
+        axes = figure.add_subplot(1, len(panels), place)
+        _panel(axes, curves, labels, curve)
+        axes.set_ylabel(title)
+    handles, names = figure.axes[0].get_legend_handles_labels()
+    columns = max(1, int(width / (0.075 * max(map(len, names)) + 0.8)))  # inches: text, and line with gap
+    figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False, handlelength=3.6)
 
 
 def _panel(axes: "Axes", curves: Curves, labels: Sequence[str], curve: str) -> None:
@@ -93,6 +101,10 @@ def _panel(axes: "Axes", curves: Curves, labels: Sequence[str], curve: str) -> N
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _seeds(curves: Curves) -> str:
+def _seeds(experiment: Experiment, curves: Curves) -> str:
     number = len(curves.seeds)
-    return "one seed" if number == 1 else f"mean of {number} seeds, band: 95 % confidence interval"
+    if number == 1:
+        return "one seed"
+    if experiment.grid:
+        return f"means of {number} seeds; hatched: more attackers than the rule can be set to"
+    return f"mean of {number} seeds, band: 95 % confidence interval"
