@@ -51,6 +51,8 @@ class RoundResult:
     train_seconds: float
     consensus_seconds: float
     seconds: float
+    cpu_seconds: float
+    """Processor time of this process: what other processes on the machine do not change."""
     attack_success_rate: float | None = None
     simulated_seconds: float | None = None
     """What uploads and training would take; see `fbfl.mec.radio`. Only where devices move."""
@@ -143,7 +145,7 @@ class Simulation:
 
     def play_round(self) -> RoundResult:
         """Open a round, or go on with the open one; let every server act until it is over, and evaluate the model."""
-        started = time.perf_counter()
+        started, cpu_started = time.perf_counter(), time.process_time()
         trained_before = self._training.seconds
         if self.ledger.state(self.task.id).phase.is_over:
             self.owner.open_round(self.task.id)
@@ -162,6 +164,7 @@ class Simulation:
             train_seconds=self._training.seconds - trained_before,
             consensus_seconds=over - decided_from,
             seconds=time.perf_counter() - started,
+            cpu_seconds=time.process_time() - cpu_started,
             attack_success_rate=self._attack_success_rate(weights),
             **self._simulated_cost(number, uploads),
         )

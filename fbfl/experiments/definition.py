@@ -7,7 +7,9 @@ seeds              how many; seed s of one variant is compared with seed s of an
 chain              false: runs go through `Federation` without the chain instead of through the whole system
 [base]             fields of `fbfl.settings.RunSettings` that all variants share
 [quick]            fields, and `seeds`, of the small version that only shows that everything works
-[[variants]]       label, settings (the changed fields)
+listing            true: keep the blocks of the first run as NAME.json
+against            the horizontal axis of the picture: see `AGAINST`
+[[variants]]       label, settings (the changed fields), series (the line on which it is a point, against a setting)
 [grid]             instead of variants: see `fbfl.experiments.variants.Grid`
 [[claims]]         see `Claim`
 """
@@ -26,11 +28,20 @@ from fbfl.settings import RunSettings
 FOLDER = Path("experiments")
 """Where the definitions are looked for, under the current folder."""
 
-MEASURES = (
-    *("final_accuracy", "final_loss", "final_attack_success_rate"),
-    *("mean_accuracy", "mean_loss", "mean_attack_success_rate"),
+CURVES = ("accuracy", "loss", "attack_success_rate")
+"""What is measured of the global model after every round."""
+
+COSTS = (
+    *("seconds", "train_seconds", "consensus_seconds", "cpu_seconds", "views", "updates", "gas_used", "transactions"),
+    *("calldata_bytes", "payload_bytes", "simulated_seconds", "simulated_energy_joules"),
 )
-"""After the last round, or the mean of the first `rounds` rounds: how fast it converges."""
+"""What is measured of every round itself; only with the chain."""
+
+MEASURES = tuple(f"{kind}_{curve}" for kind in ("final", "mean") for curve in (*CURVES, *COSTS))
+"""After (or of) the last round, or the mean of the first `rounds` rounds."""
+
+AGAINST = ("round", "payload_bytes", "gas_used", "cpu_seconds", "servers")
+"""What the horizontal axis of the picture can be: rounds, what they took so far, or a setting of the variants."""
 
 RELATIONS = ("higher", "lower", "equal", "different")
 
@@ -78,6 +89,10 @@ class Experiment:
     """Whether runs go through the whole system: contracts, payloads, consensus."""
     grid: Grid | None = None
     """What the variants are the cells of."""
+    against: str = "round"
+    """The horizontal axis of the picture, one of `AGAINST`."""
+    listing: bool = False
+    """Whether the blocks of the first run are kept, in the form of the paper's listing."""
 
     def settings(self, variant: Variant, seed: int) -> RunSettings:
         """The settings of one run."""
@@ -85,7 +100,12 @@ class Experiment:
 
     def run(self, variant: Variant, seed: int) -> Run:
         """One run."""
-        return Run(self.settings(variant, seed), self.chain)
+        return Run(self.settings(variant, seed), self.chain, self.listing)
+
+    @property
+    def against_setting(self) -> bool:
+        """Whether the picture shows what rounds cost against a setting of the variants."""
+        return self.against == "servers"
 
     @property
     def rounds(self) -> int:
@@ -137,6 +157,8 @@ def load(path: Path, *, quick: bool = False, seeds: int | None = None) -> Experi
         claims=tuple(_claim(table) for table in top.take_tables("claims", "claim")),
         chain=top.take("chain", bool, True),
         grid=grid,
+        against=one_of(f"{path}: against", top.take("against", str, "round"), AGAINST),
+        listing=top.take("listing", bool, False),
     )
     top.end()
     read_settings(small.rest, f"{path}: quick")
@@ -173,6 +195,8 @@ def _claim(table: TomlTable) -> Claim:
 
 def _check(experiment: Experiment, path: Path, quick: bool) -> None:
     labels = [variant.label for variant in experiment.variants]
+    if experiment.listing and not experiment.chain:
+        raise InvalidInputError(f"{path}: listing is true: without chain there are no blocks")
     if not labels:
         raise InvalidInputError(f"{path}: no [[variants]]")
     if repeated := {label for label in labels if labels.count(label) > 1}:
@@ -181,6 +205,11 @@ def _check(experiment: Experiment, path: Path, quick: bool) -> None:
         for field in ("rounds", "seed"):
             if field in variant.settings:
                 raise InvalidInputError(f"{path}: variant {variant.label!r} sets {field}: all variants share it")
+        if experiment.against_setting != (variant.series is not None):
+            raise InvalidInputError(
+                f"{path}: variant {variant.label!r}: series belongs to a picture against a setting; against is "
+                f"{experiment.against!r}"
+            )
         for field in () if experiment.chain else ONLY_ON_CHAIN:
             if field in {**experiment.base, **variant.settings}:
                 raise InvalidInputError(f"{path}: variant {variant.label!r} sets {field}: there is none without chain")
@@ -191,6 +220,8 @@ def _check(experiment: Experiment, path: Path, quick: bool) -> None:
     for number, claim in enumerate(experiment.claims, 1):
         for label in (claim.variant, *claim.than):
             one_of(f"{path}: claim {number}: variant", label, labels)
+        if not experiment.chain and claim.measure.partition("_")[2] in COSTS:
+            raise InvalidInputError(f"{path}: claim {number}: measure is {claim.measure!r}: not known without chain")
         if not claim.than or claim.variant in claim.than:
             raise InvalidInputError(f"{path}: claim {number}: than is {list(claim.than)}; allowed: other variants")
         if claim.rounds is not None and claim.rounds > experiment.rounds and not quick:

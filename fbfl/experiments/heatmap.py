@@ -38,7 +38,7 @@ def draw_grid(figure: "Figure", experiment: Experiment, curves: Curves) -> None:
     panels = list(figure.axes)
     for measure, image in images.items():
         bar = figure.colorbar(image, ax=panels, shrink=0.6, aspect=40, pad=0.01, label=_SCALES[measure][1])
-        bar.outline.set_visible(False)  # type: ignore[operator]  # its stub takes it for a function
+        bar.outline.set_visible(False)
 
 
 def _panel(axes: "Axes", grid: Grid, curves: Curves, malicious: int) -> dict[str, Any]:
@@ -62,21 +62,18 @@ def _panel(axes: "Axes", grid: Grid, curves: Curves, malicious: int) -> dict[str
             value = estimate([series[-1] for series in curves.measured(label, measure)]).mean
             beyond = attack is not None and rule.at_most is not None and malicious > rule.at_most
             dark = (value if measure == "accuracy" else 1 - value) < _DARK
-            axes.add_patch(
-                Rectangle(
-                    (column - 0.5, row - 0.5),
-                    *(1, 1),
-                    facecolor=images[measure].to_rgba(value),
-                    edgecolor="#999999" if dark else "#666666",
-                    hatch="///" if beyond else None,
-                    linewidth=0,
-                )
-            )
-            box = {"facecolor": images[measure].to_rgba(value), "edgecolor": "none", "pad": 0.8}
+            colour = colormaps[_SCALES[measure][0]](value)
+            look: dict[str, Any] = {"facecolor": colour, "edgecolor": "#999999" if dark else "#666666", "linewidth": 0}
+            axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, hatch="///" if beyond else None, **look))
             axes.text(
-                *(column, row, f"{value:.2f}".removeprefix("0")),
-                **{"ha": "center", "va": "center", "fontsize": 8, "color": "white" if dark else "black"},
-                bbox=box if beyond else None,
+                column,
+                row,
+                f"{value:.2f}".removeprefix("0"),
+                ha="center",
+                va="center",
+                fontsize=8,
+                color="white" if dark else "black",
+                bbox={"facecolor": colour, "edgecolor": "none", "pad": 0.8} if beyond else None,
             )
     axes.set_xlim(-0.5, len(columns) - 0.5)
     axes.set_ylim(len(grid.rules) - 0.5, -0.5)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fbfl import simulation
+from fbfl.chain.queries import block_listing
 from fbfl.experiments.stored import FinishedRun, Run
 from fbfl.learning import aggregation, datasets
 from fbfl.learning.datasets import Dataset
@@ -15,7 +16,9 @@ from fbfl.learning.federation import Federation
 from fbfl.learning.partition import resolve as resolve_partition
 from fbfl.learning.training import Trainer
 from fbfl.randomness import generator
+from fbfl.runs import metrics_line
 from fbfl.settings import RunSettings
+from fbfl.storage.local import LocalStore
 from fbfl.storage.payload import encode
 from fbfl.tasks import trainer_of
 
@@ -30,20 +33,19 @@ def check(run: Run) -> None:
 
 def play(run: Run, lanes: int | None = None) -> FinishedRun:
     """Play a federation to its end; `lanes` are the processor cores to train on."""
-    return (_with_chain if run.chain else _without_chain)(run.settings, lanes)
+    return _with_chain(run, lanes) if run.chain else _without_chain(run.settings, lanes)
 
 
-def _with_chain(settings: RunSettings, lanes: int | None) -> FinishedRun:
-    from fbfl.runs import metrics_line
-    from fbfl.storage.local import LocalStore
-
+def _with_chain(run: Run, lanes: int | None) -> FinishedRun:
+    settings = run.settings
     with tempfile.TemporaryDirectory(prefix="fbfl-") as folder:
         federation = simulation.Simulation(settings, _dataset(settings.dataset), LocalStore(Path(folder)), lanes=lanes)
         lines = tuple(metrics_line(result) for result in federation.rounds())
         model = hashlib.sha256(encode(federation.plan.spec, federation.weights)).hexdigest()
+        listing = block_listing(federation.ledger, federation.task.id) if run.listing else None
     del federation
     gc.collect()  # the process goes on to the next run: servers, chain and training engine refer to each other
-    return FinishedRun(lines, model)
+    return FinishedRun(lines, model, listing)
 
 
 def _without_chain(settings: RunSettings, lanes: int | None) -> FinishedRun:

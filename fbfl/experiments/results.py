@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,20 +10,16 @@ from pathlib import Path
 
 from fbfl.atomic import write_atomically
 from fbfl.errors import InvalidInputError, StorageError
-from fbfl.experiments.definition import Claim, Experiment
+from fbfl.experiments.definition import COSTS, CURVES, Claim, Experiment
 from fbfl.experiments.stored import FinishedRun, Run
 
 LEARNING_COLUMNS = ("experiment", "variant", "seed", "round", "accuracy", "loss", "attack_success_rate")
-COST_COLUMNS = (
-    *("experiment", "variant", "seed", "round", "seconds", "train_seconds", "consensus_seconds"),
-    *("leader", "views", "updates", "gas_used"),
-)
-CURVES = ("accuracy", "loss", "attack_success_rate")
+COST_COLUMNS = ("experiment", "variant", "seed", "round", "leader", *COSTS)
 
 
 @dataclass(frozen=True)
 class Curves:
-    """The learning curves of an experiment: `values[variant][seed][measure]` is a list, a value per round."""
+    """What was measured: `values[variant][seed][measure]` is a list with a value per round, of `CURVES` or `COSTS`."""
 
     values: Mapping[str, Mapping[int, Mapping[str, Sequence[float]]]]
 
@@ -35,6 +32,10 @@ class Curves:
         """One curve of a variant, for each seed; empty lists where it was not measured."""
         return [self.values[variant][seed][curve] for seed in self.seeds]
 
+    def means(self, variant: str, curve: str) -> list[float]:
+        """The means of all rounds, for each seed."""
+        return [sum(series) / len(series) for series in self.measured(variant, curve)]
+
     def measure(self, variant: str, claim: Claim) -> list[float]:
         """What a claim is about, for each seed."""
         kind, _, curve = claim.measure.partition("_")
@@ -45,7 +46,10 @@ class Curves:
 
 
 def write_tables(folder: Path, experiment: Experiment, run_of: Callable[[Run], FinishedRun]) -> None:
-    """Write NAME.csv, where the same seeds give the same bytes; with the chain also NAME-costs.csv."""
+    """Write NAME.csv, where the same seeds give the same bytes; with the chain also NAME-costs.csv.
+
+    If the experiment keeps the listing of blocks, that of the first run goes into NAME.json.
+    """
     tables: list[tuple[str, tuple[str, ...]]] = [(experiment.name, LEARNING_COLUMNS)]
     if experiment.chain:
         tables.append((f"{experiment.name}-costs", COST_COLUMNS))
@@ -58,34 +62,46 @@ def write_tables(folder: Path, experiment: Experiment, run_of: Callable[[Run], F
                 for line in run_of(experiment.run(variant, seed)).rounds:
                     row = {**line, "experiment": experiment.name, "variant": variant.label, "seed": seed}
                     table.writerow(row)
-        try:
-            write_atomically(folder / f"{name}.csv", text.getvalue().encode())
-        except OSError as error:
-            raise StorageError(f"{folder / name}.csv: cannot be written: {error.strerror}") from error
+        _write(folder / f"{name}.csv", text.getvalue())
+    if experiment.listing:
+        first = run_of(experiment.run(experiment.variants[0], experiment.seeds[0]))
+        _write(folder / f"{experiment.name}.json", json.dumps(first.listing, indent=1) + "\n")
 
 
 def read_curves(folder: Path, experiment: Experiment) -> Curves | None:
-    """The learning curves in NAME.csv; None if there is no such file.
+    """What is in NAME.csv, and with the chain in NAME-costs.csv; None if the former is not there.
 
-    One that does not hold the same seeds and rounds of every variant of the definition raises `InvalidInputError`.
+    A table that does not hold the same seeds of every variant of the definition raises `InvalidInputError`.
     """
     path = folder / f"{experiment.name}.csv"
     if not path.exists():
         return None
     values: dict[str, dict[int, dict[str, list[float]]]] = {variant.label: {} for variant in experiment.variants}
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                runs = values[row["variant"]]
-                curves: dict[str, list[float]] = runs.setdefault(int(row["seed"]), defaultdict(list))
-                for curve in CURVES:
-                    curves[curve] += [float(row[curve])] if row[curve] else []
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be read: {error.strerror}") from error
-    except (KeyError, ValueError, TypeError) as error:
-        raise InvalidInputError(f"{path} does not belong to the definition of {experiment.name}: {error!r}") from error
+    _read(path, CURVES, values)
+    if experiment.chain:
+        _read(folder / f"{experiment.name}-costs.csv", COSTS, values)
     found = Curves(values)
     for label, runs in values.items():
         if tuple(runs) != found.seeds or not runs:
             raise InvalidInputError(f"{path}: variant {label!r} has the seeds {list(runs)}, others {list(found.seeds)}")
     return found
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        write_atomically(path, text.encode())
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _read(path: Path, measures: Sequence[str], values: Mapping[str, dict[int, dict[str, list[float]]]]) -> None:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                curves = values[row["variant"]].setdefault(int(row["seed"]), defaultdict(list))
+                for measure in measures:
+                    curves[measure] += [float(row[measure])] if row[measure] else []
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read: {error.strerror}") from error
+    except (KeyError, ValueError, TypeError) as error:
+        raise InvalidInputError(f"{path} does not belong to its definition: {error!r}") from error

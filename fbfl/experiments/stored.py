@@ -26,6 +26,8 @@ class Run:
 
     settings: RunSettings
     chain: bool = True
+    listing: bool = False
+    """Whether the paper's listing of its blocks is kept with it."""
 
     @cached_property
     def name(self) -> str:
@@ -33,6 +35,8 @@ class Run:
         changed = _changed(self.settings)
         if not self.chain:
             changed["chain"] = False
+        if self.listing:
+            changed["listing"] = True
         return hashlib.sha256(canonical_json(changed)).hexdigest()[:32]
 
 
@@ -44,6 +48,8 @@ class FinishedRun:
     """The lines of metrics.jsonl (docs/formats.md); without the chain, what they say of the model."""
     model_sha256: str
     """Of the final global model as safetensors bytes."""
+    listing: Mapping[str, Any] | None = None
+    """Its blocks, as `fbfl blocks` prints them."""
 
 
 class FinishedRuns:
@@ -103,7 +109,7 @@ class FinishedRuns:
                 return None
             if len(content["rounds"]) != run.settings.rounds:
                 return None
-            return FinishedRun(tuple(content["rounds"]), content["model_sha256"])
+            return FinishedRun(tuple(content["rounds"]), content["model_sha256"], content.get("listing"))
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -197,6 +203,8 @@ class _LineFile:
 def _as_file(settings: RunSettings, finished: FinishedRun) -> bytes:
     lines = ",\n".join(json.dumps(line) for line in finished.rounds)
     head = f'{{"settings": {json.dumps(as_dict(settings))},\n"model_sha256": {json.dumps(finished.model_sha256)},\n'
+    if finished.listing:
+        head += f'"listing": {json.dumps(finished.listing)},\n'
     return f'{head}"rounds": [\n{lines}\n]}}\n'.encode()
 
 

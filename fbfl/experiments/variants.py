@@ -32,6 +32,8 @@ class Variant:
     settings: Mapping[str, object]
     """The fields of `RunSettings` that differ from the base."""
     cell: Cell | None = None
+    series: str | None = None
+    """The line of the picture on which it is a point, if that is drawn against a setting."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,11 @@ class Grid:
 
 def read_variant(table: TomlTable) -> Variant:
     """One that is listed."""
-    variant = Variant(table.take("label", str), read_settings(table.take("settings", dict, {}), table.where))
+    variant = Variant(
+        table.take("label", str),
+        read_settings(table.take("settings", dict, {}), table.where),
+        series=table.take("series", str, None),
+    )
     table.end()
     return variant
 
