@@ -121,10 +121,10 @@ def _places(curves: Curves, label: str, against: str, rounds: int) -> list[float
 
 def _seeds(experiment: Experiment, curves: Curves) -> str:
     number = len(curves.seeds)
+    if experiment.grid:
+        hatched = "hatched: more attackers than the rule can be set to"
+        return f"means of {number} seeds; {hatched}" if number > 1 else f"one seed; {hatched}"
     if number == 1:
         return "one seed"
-    if experiment.against_setting:
-        return f"means of {number} seeds with 95 % confidence intervals"
-    if experiment.grid:
-        return f"means of {number} seeds; hatched: more attackers than the rule can be set to"
-    return f"mean of {number} seeds, band: 95 % confidence interval"
+    shape = "bars" if experiment.against_setting else "band"
+    return f"mean of {number} seeds, {shape}: 95 % confidence interval"

@@ -14,9 +14,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_SCALES = {"accuracy": ("cividis", "final test accuracy"), "attack_success_rate": ("cividis_r", "attack success rate")}
+_SCALES = {
+    "accuracy": ("cividis", 2.0, "final test accuracy"),
+    "attack_success_rate": ("cividis_r", 0.5, "attack success rate"),
+}
+"""Colours, the exponent of their scale (more room where values crowd), and what they stand for."""
 _CELL = 0.62, 0.3  # inches
-_DARK = 0.5  # numbers are white on cells whose place on a scale is below
+_DARK = 0.45  # numbers are white on cells whose mean of red, green and blue is below
 
 
 def draw_grid(figure: "Figure", experiment: Experiment, curves: Curves) -> None:
@@ -33,11 +37,11 @@ def draw_grid(figure: "Figure", experiment: Experiment, curves: Curves) -> None:
     images: dict[str, Any] = {}
     for place, malicious in enumerate(grid.malicious):
         axes = figure.add_subplot(down, across, place + 1)
-        axes.set_title(f"{malicious} of {servers} attack ({malicious / servers:.0%})", fontsize=10)
+        axes.set_title(f"{malicious} of {servers} attack ({100 * malicious / servers:g} %)", fontsize=10)
         images.update(_panel(axes, grid, curves, malicious))
     panels = list(figure.axes)
     for measure, image in images.items():
-        bar = figure.colorbar(image, ax=panels, shrink=0.6, aspect=40, pad=0.01, label=_SCALES[measure][1])
+        bar = figure.colorbar(image, ax=panels, shrink=0.6, aspect=40, pad=0.01, label=_SCALES[measure][2])
         bar.outline.set_visible(False)
 
 
@@ -45,10 +49,13 @@ def _panel(axes: "Axes", grid: Grid, curves: Curves, malicious: int) -> dict[str
     """Draw a panel; returns for each measure what its colours come from."""
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
+    from matplotlib.colors import PowerNorm
     from matplotlib.patches import Rectangle
 
-    images = {measure: ScalarMappable(Normalize(0, 1), colormaps[name]) for measure, (name, _) in _SCALES.items()}
+    images = {
+        measure: ScalarMappable(PowerNorm(exponent, 0, 1), colormaps[name])
+        for measure, (name, exponent, _) in _SCALES.items()
+    }
     columns: list[AttackColumn | None] = [None, *grid.attacks]
     shown = {"accuracy"}
     for row, rule in enumerate(grid.rules):
@@ -61,8 +68,9 @@ def _panel(axes: "Axes", grid: Grid, curves: Curves, malicious: int) -> dict[str
             label = grid.label(rule, attack, malicious)
             value = estimate([series[-1] for series in curves.measured(label, measure)]).mean
             beyond = attack is not None and rule.at_most is not None and malicious > rule.at_most
-            dark = (value if measure == "accuracy" else 1 - value) < _DARK
-            colour = colormaps[_SCALES[measure][0]](value)
+            name, exponent, _ = _SCALES[measure]
+            colour = colormaps[name](value**exponent)
+            dark = sum(colour[:3]) / 3 < _DARK
             look: dict[str, Any] = {"facecolor": colour, "edgecolor": "#999999" if dark else "#666666", "linewidth": 0}
             axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, hatch="///" if beyond else None, **look))
             axes.text(

@@ -80,11 +80,7 @@ def read_curves(folder: Path, experiment: Experiment) -> Curves | None:
     _read(path, CURVES, values)
     if experiment.chain:
         _read(folder / f"{experiment.name}-costs.csv", COSTS, values)
-    found = Curves(values)
-    for label, runs in values.items():
-        if tuple(runs) != found.seeds or not runs:
-            raise InvalidInputError(f"{path}: variant {label!r} has the seeds {list(runs)}, others {list(found.seeds)}")
-    return found
+    return Curves(values)
 
 
 def _write(path: Path, text: str) -> None:
@@ -105,3 +101,7 @@ def _read(path: Path, measures: Sequence[str], values: Mapping[str, dict[int, di
         raise StorageError(f"{path}: cannot be read: {error.strerror}") from error
     except (KeyError, ValueError, TypeError) as error:
         raise InvalidInputError(f"{path} does not belong to its definition: {error!r}") from error
+    seeds = list(next(iter(values.values())))
+    for label, runs in values.items():
+        if list(runs) != seeds or not runs:
+            raise InvalidInputError(f"{path}: variant {label!r} has the seeds {list(runs)}, others {seeds}")
