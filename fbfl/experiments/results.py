@@ -96,7 +96,8 @@ def _read(path: Path, measures: Sequence[str], values: Mapping[str, dict[int, di
             for row in csv.DictReader(file):
                 curves = values[row["variant"]].setdefault(int(row["seed"]), defaultdict(list))
                 for measure in measures:
-                    curves[measure] += [float(row[measure])] if row[measure] else []
+                    cell = row[measure] if measure in CURVES else row.get(measure)  # costs have been added over time
+                    curves[measure] += [float(cell)] if cell else []
     except OSError as error:
         raise StorageError(f"{path}: cannot be read: {error.strerror}") from error
     except (KeyError, ValueError, TypeError) as error:
