@@ -2,11 +2,11 @@
 
 from fbfl.experiments.definition import Experiment
 from fbfl.experiments.results import Curves
-from fbfl.experiments.statistics import LEVEL, p_value
+from fbfl.experiments.statistics import LEVEL, estimate, p_value
 from fbfl.experiments.variants import AttackColumn, Grid, Rule
 
 TOLERANCE = 0.05
-"""An attack is withstood that costs less accuracy than this, against the grid's first rule without attack."""
+"""An attack is withstood that costs the rule less accuracy than this."""
 
 SUCCESS = 0.1
 """A backdoor is withstood whose success rate is below this."""
@@ -30,18 +30,18 @@ def table(experiment: Experiment, curves: Curves) -> list[str]:
     grid = experiment.grid
     assert grid is not None  # by the caller
     servers = experiment.settings(experiment.variants[0], 0).servers
-    reference = grid.rules[0].label
     lines = [
         f"How many of {servers} attackers each rule withstands, all smaller numbers included (of those tried: "
-        f"{', '.join(map(str, grid.malicious))}): the final accuracy is less than {TOLERANCE:g} below that of "
-        f"{reference} without attack, for a backdoor its success rate is below {SUCCESS:g} (one-sided t-tests across "
-        f"seeds at 5 %). – means not even the least; † more than the rule can be set to.",
+        f"{', '.join(map(str, grid.malicious))}): the final accuracy is less than {TOLERANCE:g} below that "
+        f"of the same rule without attack, which stands in the first column; for a backdoor, its success rate is below "
+        f"{SUCCESS:g} (one-sided t-tests across seeds at 5 %). – means not even the least; † more than the rule can be "
+        "set to.",
         "",
-        "| rule | " + " | ".join(attack.label for attack in grid.attacks) + " |",
-        "|---|" + "---|" * len(grid.attacks),
+        "| rule | no attack | " + " | ".join(attack.label for attack in grid.attacks) + " |",
+        "|---|---|" + "---|" * len(grid.attacks),
     ]
     for rule in grid.rules:
-        cells = []
+        cells = [f"{estimate(_final(grid, curves, rule)).mean:.3f}"]
         for attack in grid.attacks:
             most = most_withstood(grid, curves, rule, attack)
             beyond = most is not None and rule.at_most is not None and most > rule.at_most
@@ -53,10 +53,15 @@ def table(experiment: Experiment, curves: Curves) -> list[str]:
 def _withstands(grid: Grid, curves: Curves, rule: Rule, attack: AttackColumn, malicious: int) -> bool:
     values = [series[-1] for series in curves.measured(grid.label(rule, attack, malicious), attack.measure)]
     if attack.measure == "accuracy":
-        allowed = [series[-1] - TOLERANCE for series in curves.measured(grid.label(grid.rules[0]), "accuracy")]
+        allowed = [value - TOLERANCE for value in _final(grid, curves, rule)]
         relation = "higher"
     else:
         allowed, relation = [SUCCESS] * len(values), "lower"
     if len(values) == 1:
         return values[0] > allowed[0] if relation == "higher" else values[0] < allowed[0]
     return p_value(values, allowed, relation) < 1 - LEVEL
+
+
+def _final(grid: Grid, curves: Curves, rule: Rule) -> list[float]:
+    """The final accuracy of a rule without attack, for each seed."""
+    return [series[-1] for series in curves.measured(grid.label(rule), "accuracy")]

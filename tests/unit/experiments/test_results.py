@@ -234,9 +234,9 @@ def test_a_grid_says_what_each_rule_withstands(tmp_path):
     curves = results.read_curves(tmp_path, experiment)
     report.write_report(tmp_path / "RESULTS.md", [(experiment, curves)], "results/")
     text = (tmp_path / "RESULTS.md").read_text()
-    assert "| rule | flip | late | trigger |" in text
-    assert "| mean | 2 | – | 2 |" in text
-    assert "| Krum | 4† | 4† | 2 |" in text
+    assert "| rule | no attack | flip | late | trigger |" in text
+    assert "| mean | 0.901 | 2 | – | 2 |" in text
+    assert "| Krum | 0.901 | 4† | 4† | 2 |" in text
     assert "1 rounds, 3 seeds, without the chain;" in text
     assert all(path.stat().st_size > 10_000 for path in figures.draw(tmp_path, experiment, curves))
 
