@@ -30,16 +30,15 @@ def experiment(options: argparse.Namespace) -> int:
         raise InvalidInputError(f"--backend is {options.backend!r}; allowed: {', '.join(runner.BACKENDS)}")
     chosen = definition.load_named(options.name, quick=options.quick, seeds=options.seeds)
     runs = runner.runs_of(chosen)
-    for run in runs:
-        playing.check(run)
     output: Path = options.output or (QUICK_OUTPUT if options.quick else definition.FOLDER)
     finished = FinishedRuns(output / "results" / "finished")
     console = Console(quiet=options.quiet, highlight=False, soft_wrap=True)
+    missing = [run for run in runs if finished.load(run) is None] if options.resume else runs
+    for run in missing:
+        playing.check(run)
     if options.resume:
-        missing = [run for run in runs if finished.load(run) is None]
         console.print(f"{len(runs) - len(missing)} of {len(runs)} runs are stored already")
     else:
-        missing = runs
         finished.forget(runs)  # so that this start, if it is interrupted, can be resumed
     waiting = {one.name: {run.name for run in missing} & {run.name for run in runner.runs_of([one])} for one in chosen}
     with _progress(console, len(missing)) as advance:

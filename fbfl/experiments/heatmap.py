@@ -67,7 +67,7 @@ def _panel(axes: "Axes", grid: Grid, curves: Curves, malicious: int) -> dict[str
             shown.add(measure)
             label = grid.label(rule, attack, malicious)
             value = estimate([series[-1] for series in curves.measured(label, measure)]).mean
-            beyond = attack is not None and rule.at_most is not None and malicious > rule.at_most
+            beyond = attack is not None and rule.is_exceeded_by(malicious)
             name, exponent, _ = _SCALES[measure]
             colour = colormaps[name](value**exponent)
             dark = sum(colour[:3]) / 3 < _DARK

@@ -75,14 +75,14 @@ def _overview(found: list[tuple[Experiment, Curves]]) -> str:
 def _section(experiment: Experiment, curves: Curves, pictures: str) -> str:
     name = experiment.name
     rounds = len(curves.measured(experiment.variants[0].label, "accuracy")[0])
-    seeds = f"{len(curves.seeds)} seed{'s' if len(curves.seeds) > 1 else ''}"
     changed = ", ".join(f"`{key} = {_toml(value)}`" for key, value in experiment.base.items())
     lines = [
         f"## {name}",
         "",
         f"**{experiment.title}.** {experiment.about}".rstrip(),
         "",
-        f"{rounds} rounds, {seeds}{', without the chain' if not experiment.chain else ''}; all variants: {changed}.",
+        f"{_count(rounds, 'round')}, {_count(len(curves.seeds), 'seed')}"
+        f"{'' if experiment.chain else ', without the chain'}; all variants: {changed}.",
         "",
         f"![{experiment.title}]({pictures}{name}.png)",
         "",
@@ -162,6 +162,10 @@ def _p(p: float) -> str:
     if math.isnan(p):
         return "one seed, no test"
     return "p < 0.0001" if p < 0.0001 else f"p = {p:.4f}"
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _toml(value: object) -> str:

@@ -12,26 +12,12 @@ CELL_MEASURES = ("accuracy", "attack_success_rate")
 
 
 @dataclass(frozen=True)
-class Cell:
-    """Where a variant stands in a grid."""
-
-    rule: str
-    attack: str | None
-    """None: nobody attacks."""
-    malicious: int
-    """Servers that attack."""
-    beyond: bool
-    """Whether these are more than the rule can be set to; it is set to the most it allows then."""
-
-
-@dataclass(frozen=True)
 class Variant:
     """What is run with every seed: one curve, or one cell, of the figure."""
 
     label: str
     settings: Mapping[str, object]
     """The fields of `RunSettings` that differ from the base."""
-    cell: Cell | None = None
     series: str | None = None
     """The line of the picture on which it is a point, if that is drawn against a setting."""
 
@@ -47,8 +33,12 @@ class Rule:
     at_most: int | None
     """The largest number that the rule allows there with so many servers."""
 
+    def is_exceeded_by(self, malicious: int) -> bool:
+        """Whether so many attackers are more than the rule can be set to."""
+        return self.at_most is not None and malicious > self.at_most
+
     def settings_against(self, malicious: int) -> dict[str, object]:
-        """The settings of the rule where so many servers attack."""
+        """The settings of the rule where so many servers attack, or as many as it can be set to."""
         if self.byzantine is None or self.at_most is None:
             return dict(self.settings)
         given: Any = self.settings.get("aggregator_args", {})
@@ -78,15 +68,11 @@ class Grid:
     def variants(self) -> Iterator[Variant]:
         """Its cells: for each rule the one without attack first."""
         for rule in self.rules:
-            yield Variant(self.label(rule), rule.settings_against(0), Cell(rule.label, None, 0, False))
+            yield Variant(self.label(rule), rule.settings_against(0))
             for attack in self.attacks:
                 for number in attack.malicious:
-                    beyond = rule.at_most is not None and number > rule.at_most
-                    yield Variant(
-                        self.label(rule, attack, number),
-                        {**rule.settings_against(number), **attack.settings, "malicious": number},
-                        Cell(rule.label, attack.label, number, beyond),
-                    )
+                    settings = {**rule.settings_against(number), **attack.settings, "malicious": number}
+                    yield Variant(self.label(rule, attack, number), settings)
 
     def label(self, rule: Rule, attack: AttackColumn | None = None, malicious: int = 0) -> str:
         """How the variant of a cell is called."""

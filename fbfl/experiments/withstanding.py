@@ -44,8 +44,7 @@ def table(experiment: Experiment, curves: Curves) -> list[str]:
         cells = [f"{estimate(_final(grid, curves, rule)).mean:.3f}"]
         for attack in grid.attacks:
             most = most_withstood(grid, curves, rule, attack)
-            beyond = most is not None and rule.at_most is not None and most > rule.at_most
-            cells.append("–" if most is None else f"{most}†" if beyond else str(most))
+            cells.append("–" if most is None else f"{most}†" if rule.is_exceeded_by(most) else str(most))
         lines.append(f"| {rule.label} | " + " | ".join(cells) + " |")
     return lines
 

@@ -105,7 +105,8 @@ def test_a_grid_is_every_rule_without_and_with_every_attack(tmp_path):
     ]
     told = [experiment.settings(variant, 0).aggregator_args.get("num_byzantine") for variant in experiment.variants[4:]]
     assert told == [0, 2, 3, 3]
-    assert [variant.cell.beyond for variant in experiment.variants] == [False] * 6 + [True] * 2
+    mean, krum = experiment.grid.rules
+    assert [rule.is_exceeded_by(number) for rule in (mean, krum) for number in (2, 4)] == [False, False, False, True]
     assert not any(run.chain for run in runner.runs_of([experiment]))
 
 

@@ -237,7 +237,7 @@ def test_a_grid_says_what_each_rule_withstands(tmp_path):
     assert "| rule | no attack | flip | late | trigger |" in text
     assert "| mean | 0.901 | 2 | – | 2 |" in text
     assert "| Krum | 0.901 | 4† | 4† | 2 |" in text
-    assert "1 rounds, 3 seeds, without the chain;" in text
+    assert "1 round, 3 seeds, without the chain;" in text
     assert all(path.stat().st_size > 10_000 for path in figures.draw(tmp_path, experiment, curves))
 
 
