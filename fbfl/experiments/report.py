@@ -98,8 +98,8 @@ def _numbers(experiment: Experiment, curves: Curves) -> list[str]:
     if experiment.grid:
         return withstanding.table(experiment, curves)
     labels = [variant.label for variant in experiment.variants]
-    final = [] if experiment.against_setting else [curve for curve in CURVES if _known(curves, labels, curve)]
-    means = [curve for curve in _costs(experiment) if _known(curves, labels, curve)]
+    final = [] if experiment.against_setting else [curve for curve in CURVES if curves.has(curve)]
+    means = _costs(experiment)
     titles = [f"final {_words(curve)}" for curve in final] + [f"{_words(curve)} per round" for curve in means]
     lines = ["| variant | " + " | ".join(titles) + " |", "|---|" + "---|" * len(titles)]
     for label in labels:
@@ -114,10 +114,6 @@ def _costs(experiment: Experiment) -> tuple[str, ...]:
     if experiment.against_setting:
         return "cpu_seconds", "transactions", "gas_used", "calldata_bytes", "payload_bytes"
     return () if experiment.against == "round" else (experiment.against,)
-
-
-def _known(curves: Curves, labels: list[str], curve: str) -> bool:
-    return all(series for label in labels for series in curves.measured(label, curve))
 
 
 def _words(curve: str) -> str:

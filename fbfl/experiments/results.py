@@ -28,9 +28,19 @@ class Curves:
         """The seeds of every variant."""
         return tuple(next(iter(self.values.values())))
 
+    def has(self, curve: str) -> bool:
+        """Whether it was measured in all runs."""
+        return all(measures[curve] for runs in self.values.values() for measures in runs.values())
+
     def measured(self, variant: str, curve: str) -> list[Sequence[float]]:
-        """One curve of a variant, for each seed; empty lists where it was not measured."""
-        return [self.values[variant][seed][curve] for seed in self.seeds]
+        """One curve of a variant, for each seed. One that was not measured raises `InvalidInputError`."""
+        found = [self.values[variant][seed][curve] for seed in self.seeds]
+        if not all(found):
+            raise InvalidInputError(
+                f"variant {variant!r}: {curve} was not measured; if its runs were stored by an earlier version, play "
+                "them again without --resume"
+            )
+        return found
 
     def means(self, variant: str, curve: str) -> list[float]:
         """The means of all rounds, for each seed."""

@@ -274,6 +274,24 @@ def a_costly_run(run):
     return FinishedRun((line(1), line(2)), "00")
 
 
+def test_costs_that_an_earlier_version_did_not_measure_are_asked_for(tmp_path):
+    (tmp_path / "c.toml").write_text(COSTLY)
+    experiment = definition.load(tmp_path / "c.toml")
+
+    def earlier(run):
+        lines = (
+            {key: value for key, value in line.items() if key != "transactions"} for line in a_costly_run(run).rounds
+        )
+        return FinishedRun(tuple(lines), "00")
+
+    results.write_tables(tmp_path, experiment, earlier)
+    curves = results.read_curves(tmp_path, experiment)
+    assert curves.has("gas_used")
+    assert not curves.has("transactions")
+    with pytest.raises(InvalidInputError, match="variant '4': transactions was not measured"):
+        figures.draw(tmp_path, experiment, curves)
+
+
 def test_costs_are_tabulated_as_means_of_rounds_and_can_be_claimed(tmp_path):
     (tmp_path / "c.toml").write_text(COSTLY)
     experiment = definition.load(tmp_path / "c.toml")
