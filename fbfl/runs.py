@@ -139,9 +139,13 @@ def metrics_line(result: RoundResult) -> dict[str, Any]:
         "consensus": record.consensus,
         "updates": sum(update.included for update in record.updates),
         "gas_used": record.gas_used,
+        "transactions": record.transactions,
+        "calldata_bytes": record.calldata_bytes,
+        "payload_bytes": record.payload_bytes,
         "seconds": round(result.seconds, 4),
         "train_seconds": round(result.train_seconds, 4),
         "consensus_seconds": round(result.consensus_seconds, 4),
+        "cpu_seconds": round(result.cpu_seconds, 4),
         "status": record.status,
         "views": record.views,
     }

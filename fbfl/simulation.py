@@ -21,6 +21,7 @@ from fbfl.chain.queries import RoundRecord, round_record
 from fbfl.chain.transactions import Sender
 from fbfl.learning import metrics
 from fbfl.learning.adversary import Adversary
+from fbfl.learning.aggregation import resolve as resolve_aggregator
 from fbfl.learning.attacks import resolve as resolve_attack
 from fbfl.learning.datasets import Dataset
 from fbfl.learning.partition import resolve as resolve_partition
@@ -54,6 +55,8 @@ class RoundResult:
     train_seconds: float
     consensus_seconds: float
     seconds: float
+    cpu_seconds: float
+    """Processor time of this process: what other processes on the machine do not change."""
     attack_success_rate: float | None = None
     cost: RoundCost | None = None
     """What uploads and training would take, where that is simulated."""
@@ -145,7 +148,7 @@ class Simulation:
 
     def play_round(self) -> RoundResult:
         """Open a round, or go on with the open one; let every server act until it is over, and evaluate the model."""
-        started = time.perf_counter()
+        started, cpu_started = time.perf_counter(), time.process_time()
         trained_before = self._training.seconds
         if self.ledger.state(self.task.id).phase.is_over:
             self.owner.open_round(self.task.id)
@@ -166,6 +169,7 @@ class Simulation:
             train_seconds=self._training.seconds - trained_before,
             consensus_seconds=over - decided_from,
             seconds=time.perf_counter() - started,
+            cpu_seconds=time.process_time() - cpu_started,
             attack_success_rate=self._attack_success_rate(weights),
             cost=cost,
         )
@@ -323,17 +327,23 @@ class _JointTraining:
         return poisoned
 
 
-def check(settings: RunSettings) -> None:
-    """Raise `InvalidInputError` for a partition, rule or attack that is unknown or impossible, before any work."""
+def check(settings: RunSettings, *, chain: bool = True) -> None:
+    """Raise `InvalidInputError` for a partition, rule or attack that is unknown or impossible, before any work.
+
+    Without `chain`, as in `fbfl.learning.federation`, rules are allowed that need a trusted update.
+    """
     resolve_partition(settings.partition, **settings.partition_args)
     if settings.mobility:
         resolve_mobility(settings.mobility, settings.servers, settings.mobility_args)
     _cost_model(settings)
     attack = _adversary(settings)
-    rule = resolve_rule(settings.aggregator, canonical_json(dict(settings.aggregator_args)))
+    if chain:
+        rule = resolve_rule(settings.aggregator, canonical_json(dict(settings.aggregator_args)))
+    else:
+        rule = resolve_aggregator(settings.aggregator, **settings.aggregator_args)
     # Made-up updates show now what the rule does not allow with so many servers.
     made_up = generator(0, "made-up updates").standard_normal((settings.servers, 8)).astype(np.float32)
-    rule(made_up, [1] * settings.servers, clients=range(settings.servers), round_number=1)
+    rule(made_up, [1] * settings.servers, clients=range(settings.servers), round_number=1, root_update=made_up[0])
     if attack.poisons_updates:
         attack.poison_updates(1, range(settings.servers), made_up)
 

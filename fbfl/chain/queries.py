@@ -78,8 +78,15 @@ class RoundRecord:
     slashes: tuple[tuple[str, int, str], ...]
     gas_used: int
     transactions: int
+    calldata_bytes: int
     first_block: int
     last_block: int
+
+    @property
+    def payload_bytes(self) -> int:
+        """What was published off the chain: the updates, and every model that was proposed."""
+        models = {proposal.digest: proposal.size for proposal in self.proposals}
+        return sum(update.size for update in self.updates) + sum(models.values())
 
     def as_json(self) -> dict[str, Any]:
         """The record as JSON values, with the field names as keys."""
@@ -162,6 +169,7 @@ def round_record(ledger: Ledger, task: int, number: int) -> RoundRecord:
         slashes=tuple(_slashes(ledger, task, set(transactions))),
         gas_used=sum(_gas(ledger, transaction) for transaction in transactions),
         transactions=len(transactions),
+        calldata_bytes=sum(_calldata(ledger, transaction) for transaction in transactions),
         first_block=min(transactions.values()),
         last_block=max(transactions.values()),
     )
@@ -256,6 +264,10 @@ def _slashes(ledger: Ledger, task: int, transactions: set[bytes]) -> Iterator[tu
 
 def _gas(ledger: Ledger, transaction: bytes) -> int:
     return int(ledger.w3.eth.get_transaction_receipt(HexBytes(transaction))["gasUsed"])
+
+
+def _calldata(ledger: Ledger, transaction: bytes) -> int:
+    return len(HexBytes(ledger.w3.eth.get_transaction(HexBytes(transaction))["input"]))
 
 
 def _hex(value: bytes) -> str:

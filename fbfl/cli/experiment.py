@@ -4,16 +4,15 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from fbfl import simulation
 from fbfl.errors import InvalidInputError
-from fbfl.experiments import definition, figures, report, results, runner
+from fbfl.experiments import definition, figures, playing, report, results, runner
 from fbfl.experiments.definition import Experiment
 from fbfl.experiments.stored import FinishedRuns
 
@@ -31,26 +30,24 @@ def experiment(options: argparse.Namespace) -> int:
         raise InvalidInputError(f"--backend is {options.backend!r}; allowed: {', '.join(runner.BACKENDS)}")
     chosen = definition.load_named(options.name, quick=options.quick, seeds=options.seeds)
     runs = runner.runs_of(chosen)
-    for settings in runs:
-        simulation.check(settings)
     output: Path = options.output or (QUICK_OUTPUT if options.quick else definition.FOLDER)
     finished = FinishedRuns(output / "results" / "finished")
     console = Console(quiet=options.quiet, highlight=False, soft_wrap=True)
+    missing = [run for run in runs if finished.load(run) is None] if options.resume else runs
+    for run in missing:
+        playing.check(run)
     if options.resume:
-        missing = [settings for settings in runs if finished.load(settings) is None]
         console.print(f"{len(runs) - len(missing)} of {len(runs)} runs are stored already")
     else:
-        missing = runs
         finished.forget(runs)  # so that this start, if it is interrupted, can be resumed
-    to_play = {finished.path(settings) for settings in missing}
+    waiting = {one.name: {run.name for run in missing} & {run.name for run in runner.runs_of([one])} for one in chosen}
     with _progress(console, len(missing)) as advance:
-        unwritten = _write_complete(chosen, to_play, finished, output, console)
-        for settings in runner.run_all(
-            missing, finished, jobs=options.jobs or os.cpu_count() or 1, backend=options.backend
-        ):
+        unwritten = _write_complete(chosen, waiting, finished, output, console)
+        for run in runner.run_all(missing, finished, jobs=options.jobs or os.cpu_count() or 1, backend=options.backend):
             advance()
-            to_play.remove(finished.path(settings))
-            unwritten = _write_complete(unwritten, to_play, finished, output, console)
+            for names in waiting.values():
+                names.discard(run.name)
+            unwritten = _write_complete(unwritten, waiting, finished, output, console)
     everything = definition.load_named("all", quick=options.quick)
     found = [(one, curves) for one in everything if (curves := results.read_curves(output / "results", one))]
     report.write_report(output / "RESULTS.md", found, "results/")
@@ -59,12 +56,16 @@ def experiment(options: argparse.Namespace) -> int:
 
 
 def _write_complete(
-    experiments: Sequence[Experiment], to_play: Set[Path], finished: FinishedRuns, output: Path, console: Console
+    experiments: Sequence[Experiment],
+    waiting: Mapping[str, Set[str]],
+    finished: FinishedRuns,
+    output: Path,
+    console: Console,
 ) -> list[Experiment]:
     """Write tables and pictures of those that wait for no run; returns the others."""
     folder, unwritten = output / "results", []
     for one in experiments:
-        if to_play & {finished.path(settings) for settings in runner.runs_of([one])}:
+        if waiting[one.name]:
             unwritten.append(one)
             continue
         results.write_tables(folder, one, finished.get)

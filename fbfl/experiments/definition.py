@@ -4,51 +4,52 @@ Declared in a TOML file, `experiments/NAME.toml`:
 
 title, about       a line for headings; a few sentences for the report
 seeds              how many; seed s of one variant is compared with seed s of another
+chain              false: runs go through `Federation` without the chain instead of through the whole system
 [base]             fields of `fbfl.settings.RunSettings` that all variants share
 [quick]            fields, and `seeds`, of the small version that only shows that everything works
-[[variants]]       label, settings (the changed fields)
+listing            true: keep the blocks of the first run as NAME.json
+against            the horizontal axis of the picture: see `AGAINST`
+[[variants]]       label, settings (the changed fields), series (the line on which it is a point, against a setting)
+[grid]             instead of variants: see `fbfl.experiments.variants.Grid`
 [[claims]]         see `Claim`
 """
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from fbfl import settings as run_settings
 from fbfl.errors import InvalidInputError
+from fbfl.experiments.stored import Run
+from fbfl.experiments.toml_table import TomlTable, at_least, one_of
+from fbfl.experiments.variants import Grid, Variant, read_grid, read_settings, read_variant
 from fbfl.settings import RunSettings
 
 FOLDER = Path("experiments")
 """Where the definitions are looked for, under the current folder."""
 
-MEASURES = (
-    *("final_accuracy", "final_loss", "final_attack_success_rate"),
-    *("mean_accuracy", "mean_loss", "mean_attack_success_rate"),
+CURVES = ("accuracy", "loss", "attack_success_rate")
+"""What is measured of the global model after every round."""
+
+COSTS = (
+    *("seconds", "train_seconds", "consensus_seconds", "cpu_seconds", "views", "updates", "gas_used", "transactions"),
+    *("calldata_bytes", "payload_bytes", "simulated_seconds", "simulated_energy_joules"),
 )
-"""After the last round, or the mean of the first `rounds` rounds: how fast it converges."""
+"""What is measured of every round itself; only with the chain."""
+
+MEASURES = tuple(f"{kind}_{curve}" for kind in ("final", "mean") for curve in (*CURVES, *COSTS))
+"""After (or of) the last round, or the mean of the first `rounds` rounds."""
+
+AGAINST = ("round", "payload_bytes", "gas_used", "cpu_seconds", "servers")
+"""What the horizontal axis of the picture can be: rounds, what they took so far, or a setting of the variants."""
 
 RELATIONS = ("higher", "lower", "equal", "different")
 
-_REQUIRED = object()
-_KINDS: dict[object, str] = {
-    dict: "a table",
-    list: "a list",
-    str: "a text",
-    int: "a whole number",
-    (int, float): "a number",
-    (str, list): "a text or a list of texts",
-}
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One curve of the figure."""
-
-    label: str
-    settings: Mapping[str, object]
-    """The fields of `RunSettings` that differ from the base."""
+ONLY_ON_CHAIN = (
+    *("mobility", "mobility_args", "consensus", "liars", "signatures", "commit_reveal", "stake", "reward", "nodes"),
+    *("network", "store", "payload"),
+)
+"""Settings that mean nothing in a federation without the chain."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +85,27 @@ class Experiment:
     variants: tuple[Variant, ...]
     seeds: tuple[int, ...]
     claims: tuple[Claim, ...]
+    chain: bool = True
+    """Whether runs go through the whole system: contracts, payloads, consensus."""
+    grid: Grid | None = None
+    """What the variants are the cells of."""
+    against: str = "round"
+    """The horizontal axis of the picture, one of `AGAINST`."""
+    listing: bool = False
+    """Whether the blocks of the first run are kept, in the form of the paper's listing."""
 
     def settings(self, variant: Variant, seed: int) -> RunSettings:
         """The settings of one run."""
         return RunSettings(**{**self.base, **variant.settings, "seed": seed})  # type: ignore[arg-type]  # by `load`
+
+    def run(self, variant: Variant, seed: int) -> Run:
+        """One run."""
+        return Run(self.settings(variant, seed), self.chain, self.listing)
+
+    @property
+    def against_setting(self) -> bool:
+        """Whether the picture shows what rounds cost against a setting of the variants."""
+        return self.against == "servers"
 
     @property
     def rounds(self) -> int:
@@ -117,38 +135,39 @@ def load(path: Path, *, quick: bool = False, seeds: int | None = None) -> Experi
         raise InvalidInputError(f"{path}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidInputError(f"{path}: not TOML: {error}") from error
-    top = _Table(content, str(path))
-    small = _Table(top.take("quick", dict, {}), f"{path}: quick")
+    top = TomlTable(content, str(path))
+    small = TomlTable(top.take("quick", dict, {}), f"{path}: quick")
     base = top.take("base", dict, {})
     number = top.take("seeds", int, 5)
     quick_seeds = small.take("seeds", int, 2)
+    grid = top.take("grid", dict, None)
+    grid = read_grid(TomlTable(grid, f"{path}: grid")) if grid is not None else None
+    listed = tuple(read_variant(table) for table in top.take_tables("variants", "variant"))
+    if grid and listed:
+        raise InvalidInputError(f"{path}: has [grid] and [[variants]]; allowed: one of them")
     experiment = Experiment(
         name=path.stem,
         title=top.take("title", str),
         about=top.take("about", str, ""),
-        base=_settings({**base, **small.rest} if quick else base, f"{path}: {'quick' if quick else 'base'}"),
-        variants=tuple(_variant(each, f"{path}: variant {n}") for n, each in enumerate(top.tables("variants"), 1)),
+        base=read_settings({**base, **small.rest} if quick else base, f"{path}: {'quick' if quick else 'base'}"),
+        variants=tuple(grid.variants()) if grid else listed,
         seeds=tuple(
-            range(_positive(f"{path}: seeds", seeds if seeds is not None else quick_seeds if quick else number))
+            range(at_least(f"{path}: seeds", seeds if seeds is not None else quick_seeds if quick else number, 1))
         ),
-        claims=tuple(_claim(each, f"{path}: claim {n}") for n, each in enumerate(top.tables("claims"), 1)),
+        claims=tuple(_claim(table) for table in top.take_tables("claims", "claim")),
+        chain=top.take("chain", bool, True),
+        grid=grid,
+        against=one_of(f"{path}: against", top.take("against", str, "round"), AGAINST),
+        listing=top.take("listing", bool, False),
     )
     top.end()
-    _settings(small.rest, f"{path}: quick")
+    read_settings(small.rest, f"{path}: quick")
     _check(experiment, path, quick)
     return experiment
 
 
-def _variant(content: object, where: str) -> Variant:
-    table = _Table(content, where)
-    label = table.take("label", str)
-    variant = Variant(label, _settings(table.take("settings", dict, {}), f"{where} ({label})"))
-    table.end()
-    return variant
-
-
-def _claim(content: object, where: str) -> Claim:
-    table = _Table(content, where)
+def _claim(table: TomlTable) -> Claim:
+    where = table.where
     than = table.take("than", (str, list))
     claim = Claim(
         text=table.take("text", str),
@@ -161,12 +180,12 @@ def _claim(content: object, where: str) -> Claim:
         remark=table.take("remark", str, ""),
     )
     table.end()
-    _one_of(f"{where}: measure", claim.measure, MEASURES)
-    _one_of(f"{where}: relation", claim.relation, RELATIONS)
+    one_of(f"{where}: measure", claim.measure, MEASURES)
+    one_of(f"{where}: relation", claim.relation, RELATIONS)
     if claim.measure.startswith("mean_") != (claim.rounds is not None):
         raise InvalidInputError(f"{where}: rounds belongs to a mean, and only to one; measure is {claim.measure!r}")
     if claim.rounds is not None:
-        _positive(f"{where}: rounds", claim.rounds)
+        at_least(f"{where}: rounds", claim.rounds, 1)
     if claim.margin < 0 or (claim.relation == "equal" and claim.margin == 0):
         raise InvalidInputError(f"{where}: margin is {claim.margin}; allowed: not negative, and above 0 for equal")
     if claim.relation == "different" and claim.margin:
@@ -176,6 +195,8 @@ def _claim(content: object, where: str) -> Claim:
 
 def _check(experiment: Experiment, path: Path, quick: bool) -> None:
     labels = [variant.label for variant in experiment.variants]
+    if experiment.listing and not experiment.chain:
+        raise InvalidInputError(f"{path}: listing is true: without chain there are no blocks")
     if not labels:
         raise InvalidInputError(f"{path}: no [[variants]]")
     if repeated := {label for label in labels if labels.count(label) > 1}:
@@ -184,65 +205,26 @@ def _check(experiment: Experiment, path: Path, quick: bool) -> None:
         for field in ("rounds", "seed"):
             if field in variant.settings:
                 raise InvalidInputError(f"{path}: variant {variant.label!r} sets {field}: all variants share it")
+        if experiment.against_setting != (variant.series is not None):
+            raise InvalidInputError(
+                f"{path}: variant {variant.label!r}: series belongs to a picture against a setting; against is "
+                f"{experiment.against!r}"
+            )
+        for field in () if experiment.chain else ONLY_ON_CHAIN:
+            if field in {**experiment.base, **variant.settings}:
+                raise InvalidInputError(f"{path}: variant {variant.label!r} sets {field}: there is none without chain")
         try:
             experiment.settings(variant, 0)
         except InvalidInputError as error:
             raise InvalidInputError(f"{path}: variant {variant.label!r}: {error}") from error
     for number, claim in enumerate(experiment.claims, 1):
         for label in (claim.variant, *claim.than):
-            _one_of(f"{path}: claim {number}: variant", label, labels)
+            one_of(f"{path}: claim {number}: variant", label, labels)
+        if not experiment.chain and claim.measure.partition("_")[2] in COSTS:
+            raise InvalidInputError(f"{path}: claim {number}: measure is {claim.measure!r}: not known without chain")
         if not claim.than or claim.variant in claim.than:
             raise InvalidInputError(f"{path}: claim {number}: than is {list(claim.than)}; allowed: other variants")
         if claim.rounds is not None and claim.rounds > experiment.rounds and not quick:
             raise InvalidInputError(
                 f"{path}: claim {number}: rounds is {claim.rounds}; allowed: 1 to {experiment.rounds}"
             )
-
-
-class _Table:
-    """A TOML table from which the known keys are taken one by one, so that those left over are unknown."""
-
-    def __init__(self, content: object, where: str) -> None:
-        if not isinstance(content, dict):
-            raise InvalidInputError(f"{where} is {content!r}; allowed: a table")
-        self.rest = dict(content)
-        self._where = where
-        self._known: list[str] = []
-
-    def take(self, key: str, kind: Any, default: Any = _REQUIRED) -> Any:
-        self._known.append(key)
-        if key not in self.rest:
-            if default is _REQUIRED:
-                raise InvalidInputError(f"{self._where}: {key} is missing")
-            return default
-        value = self.rest.pop(key)
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise InvalidInputError(f"{self._where}: {key} is {value!r}; allowed: {_KINDS[kind]}")
-        return value
-
-    def tables(self, key: str) -> list[Any]:
-        """The tables of an array, none if it is absent."""
-        found: list[Any] = self.take(key, list, [])
-        return found
-
-    def end(self) -> None:
-        """Refuse what nobody took."""
-        if self.rest:
-            unknown = next(iter(self.rest))
-            raise InvalidInputError(f"{self._where}: unknown key {unknown!r}; allowed: {', '.join(self._known)}")
-
-
-def _settings(values: Mapping[str, object], where: str) -> dict[str, object]:
-    run_settings.check_names_and_types(values, where)
-    return dict(values)
-
-
-def _positive(name: str, value: int) -> int:
-    if value < 1:
-        raise InvalidInputError(f"{name} is {value}; allowed: 1 or more")
-    return value
-
-
-def _one_of(name: str, value: str, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        raise InvalidInputError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")

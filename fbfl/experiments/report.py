@@ -6,7 +6,8 @@ from pathlib import Path
 
 from fbfl.atomic import write_atomically
 from fbfl.errors import StorageError
-from fbfl.experiments.definition import Claim, Experiment
+from fbfl.experiments import withstanding
+from fbfl.experiments.definition import CURVES, Claim, Experiment
 from fbfl.experiments.results import Curves
 from fbfl.experiments.statistics import LEVEL, Estimate, estimate, p_value
 
@@ -15,7 +16,8 @@ _SIGN = {"higher": ">", "lower": "<", "equal": "within ±", "different": "≠"}
 _HEAD = """# Results
 
 Written by `fbfl experiment` from the tables beside the pictures; `fbfl experiment all --resume` writes it again from
-the stored runs. Every run goes through the whole system: contracts, payloads, consensus.
+the stored runs. Every run goes through the whole system (contracts, payloads, consensus), unless its section says that
+it goes through `Federation` without the chain, which computes the same bytes (`tests/e2e/test_equivalence.py`).
 
 ± is half of the 95 % confidence interval of the mean over seeds (Student's t). A claim **holds** if a paired t-test
 across equal seeds says so at 5 %: one-sided, against the margin if there is one; two one-sided tests for "within";
@@ -79,7 +81,8 @@ def _section(experiment: Experiment, curves: Curves, pictures: str) -> str:
         "",
         f"**{experiment.title}.** {experiment.about}".rstrip(),
         "",
-        f"{rounds} rounds, {len(curves.seeds)} seeds; all variants: {changed}.",
+        f"{_count(rounds, 'round')}, {_count(len(curves.seeds), 'seed')}"
+        f"{'' if experiment.chain else ', without the chain'}; all variants: {changed}.",
         "",
         f"![{experiment.title}]({pictures}{name}.png)",
         "",
@@ -92,23 +95,35 @@ def _section(experiment: Experiment, curves: Curves, pictures: str) -> str:
 
 
 def _numbers(experiment: Experiment, curves: Curves) -> list[str]:
+    if experiment.grid:
+        return withstanding.table(experiment, curves)
     labels = [variant.label for variant in experiment.variants]
-    shown = [
-        (curve, title)
-        for curve, title in (("accuracy", "accuracy"), ("loss", "loss"), ("attack_success_rate", "attack success rate"))
-        if all(series for label in labels for series in curves.measured(label, curve))
-    ]
-    lines = ["| variant | " + " | ".join(f"final {title}" for _, title in shown) + " |"]
-    lines.append("|---|" + "---|" * len(shown))
+    final = [] if experiment.against_setting else [curve for curve in CURVES if curves.has(curve)]
+    means = _costs(experiment)
+    titles = [f"final {_words(curve)}" for curve in final] + [f"{_words(curve)} per round" for curve in means]
+    lines = ["| variant | " + " | ".join(titles) + " |", "|---|" + "---|" * len(titles)]
     for label in labels:
-        cells = [_text(estimate([series[-1] for series in curves.measured(label, curve)])) for curve, _ in shown]
-        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+        values = [[series[-1] for series in curves.measured(label, curve)] for curve in final]
+        values += [curves.means(label, curve) for curve in means]
+        lines.append(f"| {label} | " + " | ".join(_text(estimate(each)) for each in values) + " |")
     return lines
+
+
+def _costs(experiment: Experiment) -> tuple[str, ...]:
+    """The costs that a table shows."""
+    if experiment.against_setting:
+        return "cpu_seconds", "transactions", "gas_used", "calldata_bytes", "payload_bytes"
+    return () if experiment.against == "round" else (experiment.against,)
+
+
+def _words(curve: str) -> str:
+    return {"cpu_seconds": "processor seconds", "gas_used": "gas"}.get(curve, curve.replace("_", " "))
 
 
 def _judged(claim: Claim, curves: Curves) -> list[str]:
     first = curves.measure(claim.variant, claim)
-    what = claim.measure.replace("_", " ")
+    kind, _, curve = claim.measure.partition("_")
+    what = f"{kind} {_words(curve)}"
     if claim.rounds is not None:
         what += f" of the first {claim.rounds} rounds"
     outcome = verdict(claim, curves)
@@ -132,9 +147,8 @@ def _claimed(claim: Claim) -> str:
 
 
 def _text(value: Estimate, *, sign: bool = False) -> str:
-    form = "+.4f" if sign else ".4f"
-    if max(abs(value.mean), value.half_width if not math.isnan(value.half_width) else 0) >= 1000:
-        form = "+.3g" if sign else ".3g"
+    size = max(abs(value.mean), value.half_width if not math.isnan(value.half_width) else 0)
+    form = ("+" if sign else "") + (".4f" if size < 10 else ".1f" if size < 1000 else ",.0f" if size < 1e9 else ".3g")
     if math.isnan(value.half_width):
         return format(value.mean, form)
     return f"{value.mean:{form}} ± {value.half_width:{form.lstrip('+')}}"
@@ -144,6 +158,10 @@ def _p(p: float) -> str:
     if math.isnan(p):
         return "one seed, no test"
     return "p < 0.0001" if p < 0.0001 else f"p = {p:.4f}"
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _toml(value: object) -> str:

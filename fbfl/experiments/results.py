@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,21 +10,16 @@ from pathlib import Path
 
 from fbfl.atomic import write_atomically
 from fbfl.errors import InvalidInputError, StorageError
-from fbfl.experiments.definition import Claim, Experiment
-from fbfl.experiments.stored import FinishedRun
-from fbfl.settings import RunSettings
+from fbfl.experiments.definition import COSTS, CURVES, Claim, Experiment
+from fbfl.experiments.stored import FinishedRun, Run
 
 LEARNING_COLUMNS = ("experiment", "variant", "seed", "round", "accuracy", "loss", "attack_success_rate")
-COST_COLUMNS = (
-    *("experiment", "variant", "seed", "round", "seconds", "train_seconds", "consensus_seconds"),
-    *("leader", "views", "updates", "gas_used"),
-)
-CURVES = ("accuracy", "loss", "attack_success_rate")
+COST_COLUMNS = ("experiment", "variant", "seed", "round", "leader", *COSTS)
 
 
 @dataclass(frozen=True)
 class Curves:
-    """The learning curves of an experiment: `values[variant][seed][measure]` is a list, a value per round."""
+    """What was measured: `values[variant][seed][measure]` is a list with a value per round, of `CURVES` or `COSTS`."""
 
     values: Mapping[str, Mapping[int, Mapping[str, Sequence[float]]]]
 
@@ -32,9 +28,23 @@ class Curves:
         """The seeds of every variant."""
         return tuple(next(iter(self.values.values())))
 
+    def has(self, curve: str) -> bool:
+        """Whether it was measured in all runs."""
+        return all(measures[curve] for runs in self.values.values() for measures in runs.values())
+
     def measured(self, variant: str, curve: str) -> list[Sequence[float]]:
-        """One curve of a variant, for each seed; empty lists where it was not measured."""
-        return [self.values[variant][seed][curve] for seed in self.seeds]
+        """One curve of a variant, for each seed. One that was not measured raises `InvalidInputError`."""
+        found = [self.values[variant][seed][curve] for seed in self.seeds]
+        if not all(found):
+            raise InvalidInputError(
+                f"variant {variant!r}: {curve} was not measured; if its runs were stored by an earlier version, play "
+                "them again without --resume"
+            )
+        return found
+
+    def means(self, variant: str, curve: str) -> list[float]:
+        """The means of all rounds, for each seed."""
+        return [sum(series) / len(series) for series in self.measured(variant, curve)]
 
     def measure(self, variant: str, claim: Claim) -> list[float]:
         """What a claim is about, for each seed."""
@@ -45,45 +55,64 @@ class Curves:
         ]
 
 
-def write_tables(folder: Path, experiment: Experiment, run_of: Callable[[RunSettings], FinishedRun]) -> None:
-    """Write NAME.csv and NAME-costs.csv. The same seeds give the same bytes of the first."""
-    for name, columns in ((experiment.name, LEARNING_COLUMNS), (f"{experiment.name}-costs", COST_COLUMNS)):
+def write_tables(folder: Path, experiment: Experiment, run_of: Callable[[Run], FinishedRun]) -> None:
+    """Write NAME.csv, where the same seeds give the same bytes; with the chain also NAME-costs.csv.
+
+    If the experiment keeps the listing of blocks, that of the first run goes into NAME.json.
+    """
+    tables: list[tuple[str, tuple[str, ...]]] = [(experiment.name, LEARNING_COLUMNS)]
+    if experiment.chain:
+        tables.append((f"{experiment.name}-costs", COST_COLUMNS))
+    for name, columns in tables:
         text = io.StringIO()
         table = csv.DictWriter(text, columns, extrasaction="ignore", restval="", lineterminator="\n")
         table.writeheader()
         for variant in experiment.variants:
             for seed in experiment.seeds:
-                for line in run_of(experiment.settings(variant, seed)).rounds:
+                for line in run_of(experiment.run(variant, seed)).rounds:
                     row = {**line, "experiment": experiment.name, "variant": variant.label, "seed": seed}
                     table.writerow(row)
-        try:
-            write_atomically(folder / f"{name}.csv", text.getvalue().encode())
-        except OSError as error:
-            raise StorageError(f"{folder / name}.csv: cannot be written: {error.strerror}") from error
+        _write(folder / f"{name}.csv", text.getvalue())
+    if experiment.listing:
+        first = run_of(experiment.run(experiment.variants[0], experiment.seeds[0]))
+        _write(folder / f"{experiment.name}.json", json.dumps(first.listing, indent=1) + "\n")
 
 
 def read_curves(folder: Path, experiment: Experiment) -> Curves | None:
-    """The learning curves in NAME.csv; None if there is no such file.
+    """What is in NAME.csv, and with the chain in NAME-costs.csv; None if the former is not there.
 
-    One that does not hold the same seeds and rounds of every variant of the definition raises `InvalidInputError`.
+    A table that does not hold the same seeds of every variant of the definition raises `InvalidInputError`.
     """
     path = folder / f"{experiment.name}.csv"
     if not path.exists():
         return None
     values: dict[str, dict[int, dict[str, list[float]]]] = {variant.label: {} for variant in experiment.variants}
+    _read(path, CURVES, values)
+    if experiment.chain:
+        _read(folder / f"{experiment.name}-costs.csv", COSTS, values)
+    return Curves(values)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        write_atomically(path, text.encode())
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _read(path: Path, measures: Sequence[str], values: Mapping[str, dict[int, dict[str, list[float]]]]) -> None:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
-                runs = values[row["variant"]]
-                curves: dict[str, list[float]] = runs.setdefault(int(row["seed"]), defaultdict(list))
-                for curve in CURVES:
-                    curves[curve] += [float(row[curve])] if row[curve] else []
+                curves = values[row["variant"]].setdefault(int(row["seed"]), defaultdict(list))
+                for measure in measures:
+                    cell = row[measure] if measure in CURVES else row.get(measure)  # costs have been added over time
+                    curves[measure] += [float(cell)] if cell else []
     except OSError as error:
         raise StorageError(f"{path}: cannot be read: {error.strerror}") from error
     except (KeyError, ValueError, TypeError) as error:
-        raise InvalidInputError(f"{path} does not belong to the definition of {experiment.name}: {error!r}") from error
-    found = Curves(values)
+        raise InvalidInputError(f"{path} does not belong to its definition: {error!r}") from error
+    seeds = list(next(iter(values.values())))
     for label, runs in values.items():
-        if tuple(runs) != found.seeds or not runs:
-            raise InvalidInputError(f"{path}: variant {label!r} has the seeds {list(runs)}, others {list(found.seeds)}")
-    return found
+        if list(runs) != seeds or not runs:
+            raise InvalidInputError(f"{path}: variant {label!r} has the seeds {list(runs)}, others {seeds}")

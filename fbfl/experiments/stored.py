@@ -1,9 +1,13 @@
-"""Finished runs on disk: a JSON file each, named by the hash of the run's settings."""
+"""Finished runs on disk, found by the hash of their settings.
+
+Runs through the whole system are a JSON file each; the many small ones without the chain are lines of one file.
+"""
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +16,40 @@ from fbfl.errors import StorageError
 from fbfl.mec.plan import canonical_json
 from fbfl.settings import RunSettings, as_dict
 
+LINES = "without-chain.jsonl"
+"""The file of the runs without the chain."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is played once: a federation, through the whole system or without the chain."""
+
+    settings: RunSettings
+    chain: bool = True
+    listing: bool = False
+    """Whether the paper's listing of its blocks is kept with it."""
+
+    @cached_property
+    def name(self) -> str:
+        """The hash of what differs from the defaults: a setting that is added later leaves names of old runs alone."""
+        changed = _changed(self.settings)
+        if not self.chain:
+            changed["chain"] = False
+        if self.listing:
+            changed["listing"] = True
+        return hashlib.sha256(canonical_json(changed)).hexdigest()[:32]
+
 
 @dataclass(frozen=True)
 class FinishedRun:
     """What is kept of a run."""
 
     rounds: tuple[Mapping[str, Any], ...]
-    """The lines of metrics.jsonl (docs/formats.md)."""
+    """The lines of metrics.jsonl (docs/formats.md); without the chain, what they say of the model."""
     model_sha256: str
     """Of the final global model as safetensors bytes."""
-
-
-def name_of(settings: RunSettings) -> str:
-    """The hash of what differs from the defaults: a setting that is added later leaves the names of old runs alone."""
-    defaults = as_dict(RunSettings())
-    changed = {name: value for name, value in as_dict(settings).items() if value != defaults[name]}
-    return hashlib.sha256(canonical_json(changed)).hexdigest()[:32]
+    listing: Mapping[str, Any] | None = None
+    """Its blocks, as `fbfl blocks` prints them."""
 
 
 class FinishedRuns:
@@ -39,48 +61,153 @@ class FinishedRuns:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError(f"{folder}: cannot be made: {error.strerror}") from error
+        self._lines = _LineFile(folder / LINES)
 
-    def path(self, settings: RunSettings) -> Path:
-        """Where that run is kept."""
-        return self._folder / f"{name_of(settings)}.json"
+    def path(self, run: Run) -> Path:
+        """The file in which that run is kept."""
+        return self._folder / (f"{run.name}.json" if run.chain else LINES)
 
-    def save(self, settings: RunSettings, run: FinishedRun) -> None:
+    def save(self, run: Run, finished: FinishedRun) -> None:
         """Keep a run, whole or not at all."""
-        lines = ",\n".join(json.dumps(line) for line in run.rounds)
-        head = f'{{"settings": {json.dumps(as_dict(settings))},\n"model_sha256": {json.dumps(run.model_sha256)},\n'
         try:
-            write_atomically(self.path(settings), f'{head}"rounds": [\n{lines}\n]}}\n'.encode())
+            if run.chain:
+                write_atomically(self.path(run), _as_file(run.settings, finished))
+            else:
+                self._lines.append(run, finished)
         except OSError as error:
-            raise StorageError(f"{self.path(settings)}: cannot be written: {error.strerror}") from error
+            raise StorageError(f"{self.path(run)}: cannot be written: {error.strerror}") from error
 
-    def forget(self, runs: Iterable[RunSettings]) -> None:
+    def forget(self, runs: Iterable[Run]) -> None:
         """Remove these runs where they are kept."""
-        for settings in runs:
+        lines = []
+        for run in runs:
             try:
-                self.path(settings).unlink(missing_ok=True)
+                if run.chain:
+                    self.path(run).unlink(missing_ok=True)
+                else:
+                    lines.append(run.name)
             except OSError as error:
-                raise StorageError(f"{self.path(settings)}: cannot be removed: {error.strerror}") from error
+                raise StorageError(f"{self.path(run)}: cannot be removed: {error.strerror}") from error
+        if lines:
+            self._lines.remove(set(lines))
 
-    def get(self, settings: RunSettings) -> FinishedRun:
-        """The run with these settings. One that is not there raises `StorageError`."""
-        run = self.load(settings)
-        if run is None:
-            raise StorageError(f"{self.path(settings)}: no such run is stored any more")
-        return run
+    def get(self, run: Run) -> FinishedRun:
+        """That run. One that is not there raises `StorageError`."""
+        finished = self.load(run)
+        if finished is None:
+            raise StorageError(f"{self.path(run)}: run {run.name} is not stored any more")
+        return finished
 
-    def load(self, settings: RunSettings) -> FinishedRun | None:
-        """The run with these settings; None if it is not there, damaged, or was run with another default."""
+    def load(self, run: Run) -> FinishedRun | None:
+        """That run; None if it is not there, damaged, or was run with another default."""
         try:
-            content = json.loads(self.path(settings).read_bytes())
-            now = as_dict(settings)
+            content = json.loads(self.path(run).read_bytes()) if run.chain else self._lines.content.get(run.name)
+            if content is None:
+                return None
+            now = as_dict(run.settings)
             if any(now.get(name) != value for name, value in content["settings"].items()):
                 return None
-            if len(content["rounds"]) != settings.rounds:
+            if len(content["rounds"]) != run.settings.rounds:
                 return None
-            return FinishedRun(tuple(content["rounds"]), content["model_sha256"])
+            return FinishedRun(tuple(content["rounds"]), content["model_sha256"], content.get("listing"))
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise StorageError(f"{self.path(settings)}: cannot be read: {error.strerror}") from error
+            raise StorageError(f"{self.path(run)}: cannot be read: {error.strerror}") from error
         except (ValueError, KeyError, TypeError, AttributeError):
             return None
+
+
+class _LineFile:
+    """A JSON object per run: `run` (its name), `settings` (those that differ from the defaults), `model_sha256`, and a
+    list per measure with a value per round. A line with `defaults` says what they were for the lines behind it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._defaults: dict[str, Any] = {}
+
+    @cached_property
+    def content(self) -> dict[str, dict[str, Any]]:
+        """The runs by name, with all their settings, and `rounds` as in the files of other runs."""
+        found: dict[str, dict[str, Any]] = {}
+        for line in self._read():
+            try:
+                values = json.loads(line)
+                if "defaults" in values:
+                    self._defaults = values["defaults"]
+                    continue
+                name, settings = values.pop("run"), values.pop("settings")
+                model = values.pop("model_sha256")
+                rounds = [
+                    {"round": number, **dict(zip(values, row, strict=True))}
+                    for number, row in enumerate(zip(*values.values(), strict=True), 1)
+                ]
+                found[name] = {"settings": {**self._defaults, **settings}, "model_sha256": model, "rounds": rounds}
+            except (ValueError, KeyError, TypeError, AttributeError):
+                continue  # cut off when the process was killed
+        return found
+
+    def append(self, run: Run, finished: FinishedRun) -> None:
+        known, defaults = self.content, as_dict(RunSettings())
+        measures = [name for name in finished.rounds[0] if name != "round"]
+        line = {
+            "run": run.name,
+            "settings": _changed(run.settings),
+            "model_sha256": finished.model_sha256,
+            **{name: [values[name] for values in finished.rounds] for name in measures},
+        }
+        text = json.dumps(line) + "\n"
+        if defaults != self._defaults:
+            text = json.dumps({"defaults": defaults}) + "\n" + text
+            self._defaults = defaults
+        if not self._ends_a_line():
+            text = "\n" + text
+        with self._path.open("ab") as file:
+            file.write(text.encode())
+        known[run.name] = {
+            "settings": as_dict(run.settings),
+            "model_sha256": finished.model_sha256,
+            "rounds": list(finished.rounds),
+        }
+
+    def remove(self, names: set[str]) -> None:
+        kept = []
+        for line in self._read():
+            try:
+                gone = json.loads(line).get("run") in names
+            except (ValueError, AttributeError):
+                gone = True
+            kept += [] if gone else [line]
+        try:
+            write_atomically(self._path, b"".join(line + b"\n" for line in kept))
+        except OSError as error:
+            raise StorageError(f"{self._path}: cannot be written: {error.strerror}") from error
+        self.__dict__.pop("content", None)
+
+    def _read(self) -> list[bytes]:
+        try:
+            return self._path.read_bytes().splitlines()
+        except FileNotFoundError:
+            return []
+
+    def _ends_a_line(self) -> bool:
+        try:
+            with self._path.open("rb") as file:
+                file.seek(-1, 2)
+                return file.read(1) == b"\n"
+        except OSError:  # no such file, or an empty one
+            return True
+
+
+def _as_file(settings: RunSettings, finished: FinishedRun) -> bytes:
+    lines = ",\n".join(json.dumps(line) for line in finished.rounds)
+    head = f'{{"settings": {json.dumps(as_dict(settings))},\n"model_sha256": {json.dumps(finished.model_sha256)},\n'
+    if finished.listing:
+        head += f'"listing": {json.dumps(finished.listing)},\n'
+    return f'{head}"rounds": [\n{lines}\n]}}\n'.encode()
+
+
+def _changed(settings: RunSettings) -> dict[str, Any]:
+    defaults = as_dict(RunSettings())
+    return {name: value for name, value in as_dict(settings).items() if value != defaults[name]}

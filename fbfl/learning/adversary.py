@@ -60,7 +60,7 @@ class Adversary:
                     attacker=place,
                     round_number=round_number,
                 )
-                for place, row in enumerate(attackers)
+                for place, row in enumerate(attackers[:1] if attack.colluding else attackers)
             ]
 
     def triggered(self, x: Images, y: npt.NDArray[np.integer]) -> tuple[Images, npt.NDArray[np.integer], int] | None:

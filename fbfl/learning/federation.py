@@ -81,6 +81,8 @@ class Federation:
         root: trusted samples (x, y), for rules that compare with a trusted update (`fltrust`).
         seed: all randomness is a function of it.
         lanes: processor cores to train on; results do not depend on it.
+        trainer: one of another federation with the same model, data shape, training settings and seed, so that
+            nothing is compiled again; results do not depend on it.
 
     Wrong values raise `InvalidInputError`.
     """
@@ -111,6 +113,7 @@ class Federation:
         server_args: Settings | None = None,
         root: Samples | None = None,
         lanes: int | None = None,
+        trainer: Trainer | None = None,
     ) -> None:
         if not clients:
             raise InvalidInputError("clients is empty: a federation needs at least one")
@@ -127,9 +130,13 @@ class Federation:
         settings = TrainingSettings(local_epochs, batch_size, optimizer, learning_rate, proximal, fused, local_steps)
         self._num_classes = 1 + max(int(np.max(y, initial=0)) for _, y in (*self._clients, test))
         shape = test[0].shape[1:]
-        self.trainer = Trainer(
-            model, settings, input_shape=shape, num_classes=self._num_classes, lanes=lanes, seed=seed
-        )
+        if trainer is None:
+            trainer = Trainer(model, settings, input_shape=shape, num_classes=self._num_classes, lanes=lanes, seed=seed)
+        elif not trainer.is_for(model, settings, input_shape=shape, num_classes=self._num_classes, seed=seed):
+            raise InvalidInputError(
+                "trainer was made for another model, data shape, number of classes, seed or training"
+            )
+        self.trainer = trainer
         self._triggered = self._adversary.triggered(*test)
         self._round = 0
         self._weights = self.trainer.initial_weights()

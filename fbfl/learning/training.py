@@ -102,9 +102,10 @@ class Trainer:
         if lanes is not None and lanes < 1:
             raise InvalidInputError(f"lanes is {lanes}: it has to be at least 1")
         self.settings = settings or TrainingSettings()
+        self._model = model
+        self._seed = seed
         self._input_shape = input_shape
         self._num_classes = num_classes
-        self._seed = seed
         self._num_lanes = lanes or _num_cores()
 
         def lane() -> tuple[Any, Lane]:
@@ -121,6 +122,19 @@ class Trainer:
         for each in self._lanes:
             self._idle.put(each)
         self._pool = ThreadPoolExecutor(self._num_lanes, thread_name_prefix="lane")
+
+    def is_for(
+        self,
+        model: Model,
+        settings: TrainingSettings,
+        *,
+        input_shape: tuple[int, ...],
+        num_classes: int,
+        seed: int,
+    ) -> bool:
+        """Whether a trainer made with these arguments would compute the same bytes."""
+        mine = (self._model, self.settings, self._input_shape, self._num_classes, self._seed)
+        return mine == (model, settings, tuple(input_shape), num_classes, seed)
 
     def initial_weights(self) -> Vector:
         """The weights [P] that the seed gives to a new model."""

@@ -2,7 +2,10 @@
 
 import pytest
 
+from fbfl.experiments import playing
+from fbfl.experiments.stored import Run
 from fbfl.learning.federation import Federation
+from fbfl.settings import RunSettings
 from tests.e2e.federations import federation
 
 
@@ -39,3 +42,24 @@ def test_with_and_without_a_chain(tmp_path, settings):
         assert theirs.record.status == "final"
         assert (theirs.accuracy, theirs.loss) == (ours.accuracy, ours.loss)
     assert on_chain.weights.tobytes() == on_chain.plan.spec.flatten(alone.weights).tobytes()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"aggregator": "bulyan", "aggregator_args": {"num_byzantine": 1}, "attack": "min_max", "malicious": 2},
+        {"attack": "backdoor", "malicious": 2, "partition": "dirichlet", "partition_args": {"alpha": 0.5}},
+        pytest.param(
+            {"aggregator": "foolsgold", "attack": "ipm", "malicious": 3, "learning_rate": 0.003}, marks=pytest.mark.slow
+        ),
+    ],
+    ids=lambda settings: settings.get("aggregator", "fedavg"),
+)
+def test_experiments_with_and_without_the_chain(settings):
+    """What `chain = false` leaves out of an experiment does not change its learning curve or its model."""
+    chosen = RunSettings(dataset="digits", servers=8, devices=11, rounds=2, seed=5, **settings)
+    whole, alone = (playing.play(Run(chosen, chain), lanes=1) for chain in (True, False))
+    assert whole.model_sha256 == alone.model_sha256
+    for ours, theirs in zip(alone.rounds, whole.rounds, strict=True):
+        assert ours == {name: theirs[name] for name in ours}
+    assert ("attack_success_rate" in alone.rounds[0]) == (settings["attack"] == "backdoor")

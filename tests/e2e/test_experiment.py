@@ -58,6 +58,44 @@ def test_only_what_is_not_stored_is_run_and_gives_the_same_bytes(folder, capsys)
     assert (folder / "RESULTS.md").read_bytes() == text
 
 
+GRID = """
+title = "Grid"
+seeds = 2
+chain = false
+[base]
+dataset = "digits"
+rounds = 2
+servers = 7
+[grid]
+malicious = [2]
+[[grid.rules]]
+label = "mean"
+settings = { aggregator = "fedavg" }
+[[grid.rules]]
+label = "trust"
+settings = { aggregator = "fltrust" }
+[[grid.attacks]]
+label = "flip"
+settings = { attack = "sign_flipping" }
+"""
+
+
+def test_a_line_that_is_deleted_is_run_again_and_gives_the_same_bytes(folder, capsys):
+    (folder / "grid.toml").write_text(GRID)
+    assert main(["experiment", "grid", "--jobs", "1"]) == 0
+    table = (folder / "results" / "grid.csv").read_bytes()
+    stored = folder / "results" / "finished" / "without-chain.jsonl"
+    lines = stored.read_text().splitlines(keepends=True)
+    assert len(lines) == 1 + 2 * 4
+    stored.write_text("".join(lines[:3] + lines[4:-1]) + lines[-1][:40])  # one is gone, another was cut off
+    capsys.readouterr()
+    assert main(["experiment", "grid", "--jobs", "1", "--resume"]) == 0
+    assert "6 of 8 runs are stored already" in capsys.readouterr().out
+    assert set(stored.read_text().splitlines(keepends=True)) >= set(lines)
+    assert (folder / "results" / "grid.csv").read_bytes() == table
+    assert (folder / "results" / "grid.png").exists()
+
+
 @pytest.mark.slow
 def test_ray_gives_the_same_bytes_as_this_process(folder, tmp_path):
     assert main(["experiment", "small", "--seeds", "1", "--jobs", "1"]) == 0

@@ -33,8 +33,9 @@ def fang_krum(
     if f < 1 or n < 2 * f + 3:
         raise InvalidInputError(f"fang_krum needs f >= 1 and n >= 2f+3 clients, as Krum does; n={n}, f={f}")
     direction, products = _direction(honest)
+    along = honest @ direction
     for size in _halved(_upper_bound(products, n - f - 2, n - 2 * f - 1, own.size), threshold):
-        if _krum_picks_crafted(honest, products, direction, size, copies=f, f=f):
+        if _krum_picks_crafted(products, direction, along, size, copies=f, f=f):
             break
     return (-size * direction).astype(np.float32)
 
@@ -53,11 +54,12 @@ def fang_krum_partial(
             f"fang_krum_partial needs one update of each of f={f} attackers, not {len(compromised)}"
         )
     direction, products = _direction(compromised)
+    along = compromised @ direction
     bound = _upper_bound(products, max(1, f - 2), 1, own.size)
     for copies in range(1, f + 1):
         for size in _halved(bound, threshold):
             # f + copies updates and a Krum that tolerates `copies`: f - 2 neighbours, or 1 if that is more.
-            if _krum_picks_crafted(compromised, products, direction, size, copies, min(copies, f + copies - 3)):
+            if _krum_picks_crafted(products, direction, along, size, copies, min(copies, f + copies - 3)):
                 return (-size * direction).astype(np.float32)
     return (-size * direction).astype(np.float32)
 
@@ -140,10 +142,13 @@ def _halved(size: float, threshold: float) -> Iterator[float]:
         yield size
 
 
-def _krum_picks_crafted(known: Matrix, products: Floats, direction: Floats, size: float, copies: int, f: int) -> bool:
-    """Tell whether Krum on `copies` of -size * direction and the known updates picks one of the copies."""
-    crafted = size * size * (direction @ direction) + 2 * size * (known @ direction) + np.diagonal(products)
-    n = copies + len(known)
+def _krum_picks_crafted(products: Floats, direction: Floats, along: Floats, size: float, copies: int, f: int) -> bool:
+    """Tell whether Krum on `copies` of -size * direction and the known updates picks one of the copies.
+
+    Of the known updates it takes their inner products with each other, and `along` the direction.
+    """
+    crafted = size * size * (direction @ direction) + 2 * size * along + np.diagonal(products)
+    n = copies + len(products)
     distances = np.zeros((n, n))
     distances[:copies, copies:] = crafted
     distances[copies:, :copies] = crafted[:, np.newaxis]

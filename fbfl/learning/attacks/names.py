@@ -67,6 +67,9 @@ ATTACKS: dict[str, Callable[..., Any]] = {
     "fang_trim_partial": fang_trim_partial,
 }
 
+COLLUDING = frozenset({"same_value", "ipm", "alie", "min_max", "min_sum", "mimic", "fang_krum", "fang_krum_partial"})
+"""Update attacks that look neither at the attacker's own update nor at its generator: all attackers send the same."""
+
 Kind = Literal["data", "update"]
 Knowledge = Literal["honest", "compromised", "everybody"]
 FIRST_PARAMETERS: dict[tuple[str, ...], tuple[Kind, Knowledge]] = {
@@ -96,6 +99,11 @@ class Attack:
     def name(self) -> str:
         """The name it was resolved from."""
         return self.plugin.name
+
+    @property
+    def colluding(self) -> bool:
+        """Whether all attackers of a round send the same update, so that it is enough to make it once."""
+        return self.name in COLLUDING
 
     def poison_data(
         self, x: Images, y: Labels, rng: np.random.Generator, *, num_byzantine: int = 1, attacker: int = 0

@@ -1,15 +1,18 @@
 """Definitions of experiments: what is read, and what is refused."""
 
+import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from fbfl import simulation
-from fbfl.errors import InvalidInputError
-from fbfl.experiments import definition, runner
+from fbfl.errors import AggregationError, InvalidInputError
+from fbfl.experiments import definition, playing, runner
+from fbfl.learning import aggregation
 
 FOLDER = Path(__file__).resolve().parents[3] / "experiments"
-NAMES = ("backdoor", "fig2", "fig3", "fig4", "fig5", "fig6", "fig7", "fig8")
+FIGURES = ("backdoor", "fig2", "fig3", "fig4", "fig5", "fig6", "fig7", "fig8")
+BEYOND = ("consensus", "defences", "listing1", "mobility", "payloads")
 
 GOOD = """
 title = "T"
@@ -34,16 +37,77 @@ than = "a"
 """
 
 
+GRID = """
+title = "G"
+chain = false
+[base]
+rounds = 1
+[grid]
+malicious = [2, 4]
+[[grid.rules]]
+label = "mean"
+settings = { aggregator = "fedavg" }
+[[grid.rules]]
+label = "Krum"
+settings = { aggregator = "krum" }
+byzantine = "num_byzantine"
+at_most = 3
+[[grid.attacks]]
+label = "flip"
+settings = { attack = "label_flipping" }
+[[grid.attacks]]
+label = "late"
+settings = { attack = "alie" }
+malicious = [4]
+"""
+
+
 @pytest.mark.parametrize("quick", [False, True])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FIGURES + BEYOND)
 def test_every_experiment_of_the_repository_can_be_run(name, quick):
     experiment = definition.load(FOLDER / f"{name}.toml", quick=quick)
-    assert experiment.claims
-    for settings in runner.runs_of([experiment]):
-        simulation.check(settings)
-        assert settings.dataset == ("digits" if quick else "mnist")
-        assert settings.signatures
-    assert len(experiment.seeds) == (3 if quick else 5)
+    for run in runner.runs_of([experiment]):
+        playing.check(run)
+        assert not quick or run.settings.dataset == "digits"
+        if name in FIGURES:
+            assert run.chain
+            assert run.settings.dataset == ("digits" if quick else "mnist")
+            assert run.settings.signatures
+    assert quick or len(experiment.seeds) == (1 if name == "listing1" else 5)
+    assert experiment.claims or name == "listing1"
+
+
+def test_all_experiments_are_tested():
+    assert {path.stem for path in FOLDER.glob("*.toml")} == {*FIGURES, *BEYOND}
+
+
+def test_rules_of_the_grid_are_told_no_more_attackers_than_they_allow():
+    experiment = definition.load(FOLDER / "defences.toml")
+    servers = experiment.settings(experiment.variants[0], 0).servers
+    updates = np.random.default_rng(0).normal(size=(servers, 5))
+    bounded = [rule for rule in experiment.grid.rules if rule.byzantine]
+    assert {rule.label for rule in bounded} == {"Krum", "Multi-Krum", "Bulyan", "DnC", "trimmed mean"}
+    for rule in bounded:
+        settings = rule.settings_against(servers)
+        name, args = settings["aggregator"], settings["aggregator_args"]
+        aggregation.resolve(name, **args)(updates)
+        with pytest.raises(AggregationError, match="needs"):
+            aggregation.resolve(name, **{**args, rule.byzantine: rule.at_most + 1})(updates)
+
+
+def test_a_grid_is_every_rule_without_and_with_every_attack(tmp_path):
+    path = tmp_path / "g.toml"
+    path.write_text(GRID)
+    experiment = definition.load(path)
+    assert [variant.label for variant in experiment.variants] == [
+        *("mean, no attack", "mean, flip, 2 malicious", "mean, flip, 4 malicious", "mean, late, 4 malicious"),
+        *("Krum, no attack", "Krum, flip, 2 malicious", "Krum, flip, 4 malicious", "Krum, late, 4 malicious"),
+    ]
+    told = [experiment.settings(variant, 0).aggregator_args.get("num_byzantine") for variant in experiment.variants[4:]]
+    assert told == [0, 2, 3, 3]
+    mean, krum = experiment.grid.rules
+    assert [rule.is_exceeded_by(number) for rule in (mean, krum) for number in (2, 4)] == [False, False, False, True]
+    assert not any(run.chain for run in runner.runs_of([experiment]))
 
 
 def test_variants_change_the_base_and_the_small_version_changes_both(tmp_path):
@@ -62,6 +126,7 @@ def test_runs_that_experiments_share_are_run_once(tmp_path):
     path.write_text(GOOD)
     experiment = definition.load(path)
     assert len(runner.runs_of([experiment, experiment])) == 6
+    assert len(runner.runs_of([experiment, dataclasses.replace(experiment, chain=False)])) == 12
 
 
 @pytest.mark.parametrize(
@@ -85,6 +150,13 @@ def test_runs_that_experiments_share_are_run_once(tmp_path):
         ('than = "a"', 'than = "c"', "variant is 'c'; allowed: a, b"),
         ('than = "a"', 'than = "b"', "allowed: other variants"),
         ('than = "a"', 'than = "a"\nmargin = -1', "margin is -1.0"),
+        ("seeds = 3", "chain = 1", "chain is 1; allowed: true or false"),
+        ("seeds = 3", 'against = "time"', "against is 'time'; allowed: round"),
+        ("seeds = 3", 'against = "servers"', "variant 'a': series belongs to a picture against a setting"),
+        ('label = "a"', 'label = "a"\nseries = "s"', "variant 'a': series belongs"),
+        ("seeds = 3", "chain = false\nlisting = true", "without chain there are no blocks"),
+        ("[base]", 'chain = false\n[base]\npayload = "int8"', "variant 'a' sets payload: there is none without chain"),
+        ("[quick]", "[grid]\nmalicious = [1]\n[quick]", "needed are [[grid.rules]] and [[grid.attacks]]"),
     ],
 )
 def test_what_is_not_allowed_is_named_with_its_file(tmp_path, old, new, message):
@@ -97,9 +169,38 @@ def test_what_is_not_allowed_is_named_with_its_file(tmp_path, old, new, message)
     assert str(path) in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("malicious = [2, 4]", "malicious = [2, 0]", "grid: malicious is 0; allowed: 1 or more"),
+        ("malicious = [2, 4]", 'malicious = ["2"]', "grid: malicious has '2'; allowed: whole numbers"),
+        ("malicious = [4]", "malicious = [3]", "attack 2: malicious is [3]; allowed: some of [2, 4]"),
+        ("at_most = 3\n", "", "rule 2: byzantine and at_most belong together"),
+        ('label = "flip"', 'label = "flip"\nmeasure = "loss"', "attack 1: measure is 'loss'; allowed: accuracy"),
+        ("[[grid.rules]]", '[[variants]]\nlabel = "a"\n[[grid.rules]]', "has [grid] and [[variants]]"),
+        ("attack = ", "atack = ", "unknown key 'atack'"),
+    ],
+)
+def test_what_a_grid_does_not_allow_is_named_with_its_file(tmp_path, old, new, message):
+    path = tmp_path / "g.toml"
+    assert old in GRID
+    path.write_text(GRID.replace(old, new, 1))
+    with pytest.raises(InvalidInputError) as raised:
+        definition.load(path)
+    assert message in str(raised.value)
+    assert str(path) in str(raised.value)
+
+
+def test_costs_cannot_be_claimed_without_the_chain(tmp_path):
+    path = tmp_path / "x.toml"
+    path.write_text(GOOD.replace("seeds = 3", "chain = false").replace("final_accuracy", "final_gas_used"))
+    with pytest.raises(InvalidInputError, match="measure is 'final_gas_used': not known without chain"):
+        definition.load(path)
+
+
 def test_an_unknown_name_lists_those_that_there_are(tmp_path, monkeypatch):
     monkeypatch.chdir(FOLDER.parent)
-    with pytest.raises(InvalidInputError, match="allowed: all, backdoor, fig2"):
+    with pytest.raises(InvalidInputError, match="allowed: all, backdoor, consensus, defences, fig2"):
         definition.load_named("fig9")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InvalidInputError, match="no definitions"):

@@ -1,10 +1,12 @@
 """Stored runs, tables, pictures and the report of an experiment whose numbers are given."""
 
+import json
+
 import pytest
 
 from fbfl.errors import InvalidInputError
 from fbfl.experiments import definition, figures, report, results
-from fbfl.experiments.stored import FinishedRun, FinishedRuns, name_of
+from fbfl.experiments.stored import LINES, FinishedRun, FinishedRuns, Run
 from fbfl.settings import RunSettings
 
 DEFINITION = """
@@ -41,7 +43,8 @@ remark = "Because of this test."
 """
 
 
-def a_run(settings):
+def a_run(run):
+    settings = run.settings
     gain = 0.1 * (settings.local_epochs - 1) + 0.01 * settings.seed
     noise = 0.25 * (settings.seed - 1) * settings.local_epochs
     first = {"round": 1, "accuracy": 0.5, "loss": 2 + noise - 0.125 * settings.local_epochs, "leader": "0xA"}
@@ -67,14 +70,16 @@ def test_tables_have_a_line_per_run_and_round_and_equal_bytes(experiment, tmp_pa
     ]
     assert len(lines) == 1 + 2 * 3 * 2 + 1
     costs = (tmp_path / "x-costs.csv").read_text().split("\n")
-    assert costs[1] == 'x,"a, plain",0,1,1.5,,,0xA,1,2,9'
+    assert costs[0] == "experiment,variant,seed,round,leader," + ",".join(definition.COSTS)
+    assert costs[1] == 'x,"a, plain",0,1,0xA,1.5,,,,1,2,9,,,,,'
     results.write_tables(tmp_path, experiment, a_run)
     assert (tmp_path / "x.csv").read_bytes() == learning
     curves = results.read_curves(tmp_path, experiment)
     assert curves.seeds == (0, 1, 2)
     assert curves.measured("b", "accuracy")[0] == [
-        line["accuracy"] for line in a_run(RunSettings(local_epochs=2)).rounds
+        line["accuracy"] for line in a_run(Run(RunSettings(local_epochs=2))).rounds
     ]
+    assert curves.means("b", "gas_used") == [9, 9, 9]
 
 
 def test_a_table_of_another_definition_is_refused(experiment, tmp_path):
@@ -111,19 +116,190 @@ def test_the_picture_is_the_same_for_the_same_curves(experiment, tmp_path):
     assert svg.read_bytes() == first
 
 
-def test_a_stored_run_is_found_by_its_settings_alone(tmp_path):
+@pytest.mark.parametrize("chain", [True, False])
+def test_a_stored_run_is_found_by_its_settings_alone(tmp_path, chain):
     stored = FinishedRuns(tmp_path / "finished")
-    settings = RunSettings(rounds=2, aggregator_args={"trim": 3})
-    run = a_run(settings)
-    assert stored.load(settings) is None
-    stored.save(settings, run)
-    assert stored.load(settings) == run
-    assert name_of(settings) == name_of(settings.replace(seed=0)) != name_of(settings.replace(seed=1))
-    assert stored.load(settings.replace(seed=1)) is None
-    path = stored.path(settings)
-    path.write_text(path.read_text().replace('"servers": 10', '"servers": 11'))  # a default that has changed since
-    assert stored.load(settings) is None
-    path.write_text(path.read_text()[:50])
-    assert stored.load(settings) is None
-    stored.forget([settings])
-    assert not path.exists()
+    run = Run(RunSettings(rounds=2, aggregator_args={"trim": 3}), chain)
+    other = Run(run.settings.replace(seed=1), chain)
+    assert run.name == Run(run.settings.replace(seed=0), chain).name
+    assert len({run.name, other.name, Run(run.settings, not chain).name}) == 3
+    assert stored.load(run) is None
+    stored.save(run, a_run(run))
+    stored.save(other, a_run(other))
+    for store in (stored, FinishedRuns(tmp_path / "finished")):
+        assert kept(store.load(run)) == kept(a_run(run))
+        assert kept(store.load(other)) == kept(a_run(other))
+        assert store.load(Run(run.settings, not chain)) is None
+    stored.forget([run])
+    assert stored.load(run) is None
+    assert FinishedRuns(tmp_path / "finished").load(run) is None
+    assert kept(FinishedRuns(tmp_path / "finished").load(other)) == kept(a_run(other))
+
+
+def kept(finished):
+    return [dict(line) for line in finished.rounds], finished.model_sha256
+
+
+@pytest.mark.parametrize("chain", [True, False])
+def test_a_run_that_is_cut_off_or_of_other_defaults_counts_as_none(tmp_path, chain):
+    run, later = Run(RunSettings(rounds=2), chain), Run(RunSettings(rounds=2, seed=1), chain)
+    stored = FinishedRuns(tmp_path)
+    stored.save(run, a_run(run))
+    path = stored.path(run)
+    whole = path.read_text()
+    path.write_text(whole.replace('"servers": 10', '"servers": 11'))  # a default that has changed since
+    assert FinishedRuns(tmp_path).load(run) is None
+    path.write_text(whole[:-50])
+    assert FinishedRuns(tmp_path).load(run) is None
+    stored = FinishedRuns(tmp_path)
+    stored.save(later, a_run(later))  # a line that follows a damaged one stands for itself
+    stored.save(run, a_run(run))
+    for each in (run, later):
+        assert kept(FinishedRuns(tmp_path).load(each)) == kept(a_run(each))
+
+
+def test_runs_without_the_chain_are_lines_of_one_file(tmp_path):
+    stored = FinishedRuns(tmp_path)
+    for seed in range(3):
+        run = Run(RunSettings(rounds=2, seed=seed), chain=False)
+        stored.save(run, a_run(run))
+    assert [path.name for path in tmp_path.iterdir()] == [LINES]
+    lines = (tmp_path / LINES).read_text().splitlines()
+    assert len(lines) == 1 + 3
+    (tmp_path / LINES).write_text("\n".join(lines[:2] + lines[3:]) + "\n")  # the user deletes one
+    left = [FinishedRuns(tmp_path).load(Run(RunSettings(rounds=2, seed=seed), chain=False)) for seed in range(3)]
+    assert [run is None for run in left] == [False, True, False]
+
+
+def test_the_listing_of_blocks_is_kept_and_written(tmp_path):
+    (tmp_path / "x.toml").write_text(DEFINITION.replace("seeds = 3", "seeds = 1\nlisting = true"))
+    experiment = definition.load(tmp_path / "x.toml")
+    listing = {"length": 1, "chain": [{"index": 1}]}
+    stored = FinishedRuns(tmp_path / "finished")
+    for variant in experiment.variants:
+        run = experiment.run(variant, 0)
+        stored.save(
+            run, FinishedRun(a_run(run).rounds, "00", listing if variant.label == "a, plain" else {"length": 0})
+        )
+    results.write_tables(tmp_path, experiment, FinishedRuns(tmp_path / "finished").get)
+    assert json.loads((tmp_path / "x.json").read_text()) == listing
+
+
+GRID = """
+title = "G"
+seeds = 3
+chain = false
+[base]
+rounds = 1
+servers = 20
+[grid]
+malicious = [2, 4]
+[[grid.rules]]
+label = "mean"
+settings = { aggregator = "fedavg" }
+[[grid.rules]]
+label = "Krum"
+settings = { aggregator = "krum" }
+byzantine = "num_byzantine"
+at_most = 3
+[[grid.attacks]]
+label = "flip"
+settings = { attack = "label_flipping" }
+[[grid.attacks]]
+label = "late"
+settings = { attack = "alie" }
+malicious = [4]
+[[grid.attacks]]
+label = "trigger"
+settings = { attack = "backdoor" }
+measure = "attack_success_rate"
+"""
+
+
+def a_cell(run):
+    """Without attack 0.9; flipping costs the mean 0.02 per attacker, Krum half of that; 4 triggers get through."""
+    settings, noise = run.settings, 0.001 * run.settings.seed
+    cost = 0.02 if settings.aggregator == "fedavg" else 0.01
+    line = {"round": 1, "accuracy": 0.9 - cost * settings.malicious + noise, "loss": 1.0}
+    if settings.attack == "backdoor":
+        line["attack_success_rate"] = 0.05 * settings.malicious + noise - 0.03
+    return FinishedRun((line,), "00")
+
+
+def test_a_grid_says_what_each_rule_withstands(tmp_path):
+    (tmp_path / "g.toml").write_text(GRID)
+    experiment = definition.load(tmp_path / "g.toml")
+    results.write_tables(tmp_path, experiment, a_cell)
+    assert not (tmp_path / "g-costs.csv").exists()
+    curves = results.read_curves(tmp_path, experiment)
+    report.write_report(tmp_path / "RESULTS.md", [(experiment, curves)], "results/")
+    text = (tmp_path / "RESULTS.md").read_text()
+    assert "| rule | no attack | flip | late | trigger |" in text
+    assert "| mean | 0.901 | 2 | – | 2 |" in text
+    assert "| Krum | 0.901 | 4† | 4† | 2 |" in text
+    assert "1 round, 3 seeds, without the chain;" in text
+    assert all(path.stat().st_size > 10_000 for path in figures.draw(tmp_path, experiment, curves))
+
+
+COSTLY = """
+title = "C"
+seeds = 2
+against = "servers"
+[base]
+rounds = 2
+[[variants]]
+label = "4"
+series = "s"
+settings = { servers = 4 }
+[[variants]]
+label = "8"
+series = "s"
+settings = { servers = 8 }
+[[claims]]
+text = "more servers, more transactions"
+measure = "mean_transactions"
+rounds = 2
+variant = "8"
+relation = "higher"
+than = "4"
+margin = 5
+"""
+
+
+def a_costly_run(run):
+    def line(number):
+        costs = dict.fromkeys(definition.COSTS, (run.settings.servers + run.settings.seed) * 2**number)
+        return {"round": number, "accuracy": 0.5, "loss": 1.0, "leader": "0xA", **costs}
+
+    return FinishedRun((line(1), line(2)), "00")
+
+
+def test_costs_that_an_earlier_version_did_not_measure_are_asked_for(tmp_path):
+    (tmp_path / "c.toml").write_text(COSTLY)
+    experiment = definition.load(tmp_path / "c.toml")
+
+    def earlier(run):
+        lines = (
+            {key: value for key, value in line.items() if key != "transactions"} for line in a_costly_run(run).rounds
+        )
+        return FinishedRun(tuple(lines), "00")
+
+    results.write_tables(tmp_path, experiment, earlier)
+    curves = results.read_curves(tmp_path, experiment)
+    assert curves.has("gas_used")
+    assert not curves.has("transactions")
+    with pytest.raises(InvalidInputError, match="variant '4': transactions was not measured"):
+        figures.draw(tmp_path, experiment, curves)
+
+
+def test_costs_are_tabulated_as_means_of_rounds_and_can_be_claimed(tmp_path):
+    (tmp_path / "c.toml").write_text(COSTLY)
+    experiment = definition.load(tmp_path / "c.toml")
+    results.write_tables(tmp_path, experiment, a_costly_run)
+    curves = results.read_curves(tmp_path, experiment)
+    assert curves.means("4", "transactions") == [12, 15]
+    assert report.verdict(experiment.claims[0], curves) == "holds"
+    report.write_report(tmp_path / "RESULTS.md", [(experiment, curves)], "results/")
+    row = next(line for line in (tmp_path / "RESULTS.md").read_text().split("\n") if line.startswith("| 8 |"))
+    assert row == "| 8 |" + " 25.5 ± 19.1 |" * 5
+    assert all(path.stat().st_size > 10_000 for path in figures.draw(tmp_path, experiment, curves))

@@ -57,6 +57,20 @@ def test_update_attacks_keep_form_and_input_and_follow_their_rng(name):
         attacks.resolve(name).poison_data(*samples(), np.random.default_rng(0))
 
 
+@pytest.mark.parametrize("name", kinds("update"))
+def test_colluding_attackers_all_send_the_same(name):
+    """What the marks of attacks promise, so that one update stands for those of all attackers."""
+    attack = attacks.resolve(name)
+    known = honest_updates() if attack.knowledge == "honest" else honest_updates(m=F)
+    sent = [
+        attack.poison_update(
+            known, own, np.random.default_rng(place), num_clients=N, num_byzantine=F, attacker=place, round_number=1
+        )
+        for place, own in enumerate(honest_updates(9, F))
+    ]
+    assert attack.colluding == all((update == sent[0]).all() for update in sent)
+
+
 @pytest.mark.parametrize("name", kinds("data"))
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_data_attacks_keep_type_range_and_input(name, dtype):

@@ -77,6 +77,20 @@ def test_streaming_changes_no_byte():
     assert np.array_equal(flat(streamed), flat(held))
 
 
+def test_a_trainer_of_another_federation_changes_no_byte_and_compiles_nothing():
+    first = federation(attack="label_flipping", malicious=(0,))
+    list(first.rounds(2))
+    traces = first.trainer.num_traces
+    settings = {"aggregator": "krum", "aggregator_args": {"num_byzantine": 2}}
+    again, alone = federation(trainer=first.trainer, **settings), federation(**settings)
+    assert [r.loss for r in again.rounds(2)] == [r.loss for r in alone.rounds(2)]
+    assert np.array_equal(flat(again), flat(alone))
+    assert first.trainer.num_traces == traces
+    for other in ({"seed": 1}, {"local_epochs": 2}, {"model": "mlp"}, {"optimizer": "sgd"}, {"batch_size": 16}):
+        with pytest.raises(InvalidInputError, match="trainer was made for another"):
+            federation(trainer=first.trainer, **other)
+
+
 def test_the_seed_decides_and_the_lanes_do_not():
     options = {"model": "mlp", "participation": 0.5, "dropout": 0.2}
     runs = [federation(**options, seed=seed, lanes=lanes) for seed, lanes in ((1, 1), (1, 2), (2, 1))]

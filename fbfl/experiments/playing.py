@@ -1,0 +1,105 @@
+"""Plays one federation of an experiment to its end, through the whole system or without the chain."""
+
+import functools
+import gc
+import hashlib
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from fbfl import simulation
+from fbfl.chain.queries import block_listing
+from fbfl.experiments.stored import FinishedRun, Run
+from fbfl.learning import aggregation, datasets
+from fbfl.learning.datasets import Dataset
+from fbfl.learning.federation import Federation
+from fbfl.learning.partition import resolve as resolve_partition
+from fbfl.learning.training import Trainer
+from fbfl.randomness import generator
+from fbfl.runs import metrics_line
+from fbfl.settings import RunSettings
+from fbfl.storage.local import LocalStore
+from fbfl.storage.payload import encode
+from fbfl.tasks import trainer_of
+
+ROOT_SAMPLES = 100
+"""Of the training set, drawn at random, for rules that need a trusted update: as Cao et al. 2021 (FLTrust), VI-A."""
+
+
+def check(run: Run) -> None:
+    """Raise `InvalidInputError` for a partition, rule or attack that is unknown or impossible, before any work."""
+    simulation.check(run.settings, chain=run.chain)
+
+
+def play(run: Run, lanes: int | None = None) -> FinishedRun:
+    """Play a federation to its end; `lanes` are the processor cores to train on."""
+    return _with_chain(run, lanes) if run.chain else _without_chain(run.settings, lanes)
+
+
+def _with_chain(run: Run, lanes: int | None) -> FinishedRun:
+    settings = run.settings
+    with tempfile.TemporaryDirectory(prefix="fbfl-") as folder:
+        federation = simulation.Simulation(settings, _dataset(settings.dataset), LocalStore(Path(folder)), lanes=lanes)
+        lines = tuple(metrics_line(result) for result in federation.rounds())
+        model = hashlib.sha256(encode(federation.plan.spec, federation.weights)).hexdigest()
+        listing = block_listing(federation.ledger, federation.task.id) if run.listing else None
+    del federation
+    gc.collect()  # the process goes on to the next run: servers, chain and training engine refer to each other
+    return FinishedRun(lines, model, listing)
+
+
+def _without_chain(settings: RunSettings, lanes: int | None) -> FinishedRun:
+    data = _dataset(settings.dataset)
+    shares = resolve_partition(settings.partition, **settings.partition_args)(
+        data.y_train, settings.servers, seed=settings.seed
+    )
+    rule = aggregation.resolve(settings.aggregator, **settings.aggregator_args)
+    federation = Federation(
+        [(data.x_train[share], data.y_train[share]) for share in shares],
+        (data.x_test, data.y_test),
+        settings.model,
+        rule,
+        settings.attack if settings.malicious else None,
+        range(settings.malicious),
+        settings.local_epochs,
+        settings.batch_size,
+        settings.optimizer,
+        settings.learning_rate,
+        seed=settings.seed,
+        attack_args=settings.attack_args if settings.malicious else None,
+        root=_root(data, settings.seed) if rule.needs_root_update else None,
+        trainer=_trainer(
+            settings.dataset,
+            lanes,
+            model=settings.model,
+            local_epochs=settings.local_epochs,
+            batch_size=settings.batch_size,
+            optimizer=settings.optimizer,
+            learning_rate=settings.learning_rate,
+            seed=settings.seed,
+        ),
+    )
+    lines = []
+    for result in federation.rounds(settings.rounds):
+        line: dict[str, Any] = {"round": result.round, "accuracy": result.accuracy, "loss": result.loss}
+        if result.attack_success_rate is not None:
+            line["attack_success_rate"] = result.attack_success_rate
+        lines.append(line)
+    spec = federation.trainer.spec
+    return FinishedRun(tuple(lines), hashlib.sha256(encode(spec, spec.flatten(federation.weights))).hexdigest())
+
+
+def _root(data: Dataset, seed: int) -> tuple[Any, Any]:
+    chosen = generator(seed, "root samples").permutation(len(data.y_train))[:ROOT_SAMPLES]
+    return data.x_train[chosen], data.y_train[chosen]
+
+
+@functools.lru_cache(maxsize=1)
+def _trainer(dataset: str | None, lanes: int | None, **settings: Any) -> Trainer:
+    """One after the other, since compiling takes longer than many a run. Runs come seed by seed."""
+    return trainer_of(RunSettings(**settings), _dataset(dataset), lanes)
+
+
+@functools.lru_cache(maxsize=2)
+def _dataset(name: str | None) -> Dataset:
+    return datasets.load(name or "mnist")

@@ -1,0 +1,68 @@
+"""Reading TOML tables strictly: every key is known, of the right kind, and within bounds."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fbfl.errors import InvalidInputError
+
+_REQUIRED = object()
+_KINDS: dict[object, str] = {
+    dict: "a table",
+    list: "a list",
+    str: "a text",
+    int: "a whole number",
+    bool: "true or false",
+    (int, float): "a number",
+    (str, list): "a text or a list of texts",
+}
+
+
+class TomlTable:
+    """A table from which the known keys are taken one by one, so that those left over are unknown.
+
+    What is not allowed raises `InvalidInputError`, whose text begins with `where`.
+    """
+
+    def __init__(self, content: object, where: str) -> None:
+        if not isinstance(content, dict):
+            raise InvalidInputError(f"{where} is {content!r}; allowed: a table")
+        self.rest = dict(content)
+        self.where = where
+        self._known: list[str] = []
+
+    def take(self, key: str, kind: Any, default: Any = _REQUIRED) -> Any:
+        """The value of a key, which has to be of a kind; without a default it has to be there."""
+        self._known.append(key)
+        if key not in self.rest:
+            if default is _REQUIRED:
+                raise InvalidInputError(f"{self.where}: {key} is missing")
+            return default
+        value = self.rest.pop(key)
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise InvalidInputError(f"{self.where}: {key} is {value!r}; allowed: {_KINDS[kind]}")
+        return value
+
+    def take_tables(self, key: str, name: str) -> "list[TomlTable]":
+        """The tables of an array, none if it is absent; in messages they are called by a name and a number."""
+        found = self.take(key, list, [])
+        return [TomlTable(content, f"{self.where}: {name} {number}") for number, content in enumerate(found, 1)]
+
+    def end(self) -> None:
+        """Refuse what nobody took."""
+        if self.rest:
+            unknown = next(iter(self.rest))
+            raise InvalidInputError(f"{self.where}: unknown key {unknown!r}; allowed: {', '.join(self._known)}")
+
+
+def at_least(name: str, value: int, minimum: int) -> int:
+    """The value, unless it is smaller."""
+    if value < minimum:
+        raise InvalidInputError(f"{name} is {value}; allowed: {minimum} or more")
+    return value
+
+
+def one_of(name: str, value: str, allowed: Sequence[str]) -> str:
+    """The value, unless it is another than those allowed."""
+    if value not in allowed:
+        raise InvalidInputError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
+    return value

@@ -1,0 +1,146 @@
+"""The variants of an experiment: listed one by one, or as a grid of rules, attacks and numbers of malicious servers."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fbfl import settings as run_settings
+from fbfl.errors import InvalidInputError
+from fbfl.experiments.toml_table import TomlTable, at_least, one_of
+
+CELL_MEASURES = ("accuracy", "attack_success_rate")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is run with every seed: one curve, or one cell, of the figure."""
+
+    label: str
+    settings: Mapping[str, object]
+    """The fields of `RunSettings` that differ from the base."""
+    series: str | None = None
+    """The line of the picture on which it is a point, if that is drawn against a setting."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A row of a grid."""
+
+    label: str
+    settings: Mapping[str, object]
+    byzantine: str | None
+    """The argument of the rule that is the number of malicious servers, if it has one."""
+    at_most: int | None
+    """The largest number that the rule allows there with so many servers."""
+
+    def is_exceeded_by(self, malicious: int) -> bool:
+        """Whether so many attackers are more than the rule can be set to."""
+        return self.at_most is not None and malicious > self.at_most
+
+    def settings_against(self, malicious: int) -> dict[str, object]:
+        """The settings of the rule where so many servers attack, or as many as it can be set to."""
+        if self.byzantine is None or self.at_most is None:
+            return dict(self.settings)
+        given: Any = self.settings.get("aggregator_args", {})
+        return {**self.settings, "aggregator_args": {**given, self.byzantine: min(malicious, self.at_most)}}
+
+
+@dataclass(frozen=True)
+class AttackColumn:
+    """A column of a grid."""
+
+    label: str
+    settings: Mapping[str, object]
+    measure: str
+    """What shows that it harms: one of `CELL_MEASURES`."""
+    malicious: tuple[int, ...]
+    """The numbers of malicious servers that it is tried with: those of the grid, or fewer where it is vacuous."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Every rule against every attack, and without one, for several numbers of malicious servers."""
+
+    malicious: tuple[int, ...]
+    rules: tuple[Rule, ...]
+    attacks: tuple[AttackColumn, ...]
+
+    def variants(self) -> Iterator[Variant]:
+        """Its cells: for each rule the one without attack first."""
+        for rule in self.rules:
+            yield Variant(self.label(rule), rule.settings_against(0))
+            for attack in self.attacks:
+                for number in attack.malicious:
+                    settings = {**rule.settings_against(number), **attack.settings, "malicious": number}
+                    yield Variant(self.label(rule, attack, number), settings)
+
+    def label(self, rule: Rule, attack: AttackColumn | None = None, malicious: int = 0) -> str:
+        """How the variant of a cell is called."""
+        return f"{rule.label}, {attack.label}, {malicious} malicious" if attack else f"{rule.label}, no attack"
+
+
+def read_variant(table: TomlTable) -> Variant:
+    """One that is listed."""
+    variant = Variant(
+        table.take("label", str),
+        read_settings(table.take("settings", dict, {}), table.where),
+        series=table.take("series", str, None),
+    )
+    table.end()
+    return variant
+
+
+def read_grid(table: TomlTable) -> Grid:
+    """A grid; what it lacks or has too much raises `InvalidInputError`."""
+    numbers = _numbers(table, table.take("malicious", list))
+    grid = Grid(
+        numbers,
+        rules=tuple(_rule(each) for each in table.take_tables("rules", "rule")),
+        attacks=tuple(_attack(each, numbers) for each in table.take_tables("attacks", "attack")),
+    )
+    table.end()
+    if not grid.rules or not grid.attacks:
+        raise InvalidInputError(f"{table.where}: needed are [[grid.rules]] and [[grid.attacks]]")
+    return grid
+
+
+def read_settings(values: Mapping[str, object], where: str) -> dict[str, object]:
+    """Fields of `RunSettings`, checked by name and type."""
+    run_settings.check_names_and_types(values, where)
+    return dict(values)
+
+
+def _rule(table: TomlTable) -> Rule:
+    rule = Rule(
+        label=table.take("label", str),
+        settings=read_settings(table.take("settings", dict), table.where),
+        byzantine=table.take("byzantine", str, None),
+        at_most=table.take("at_most", int, None),
+    )
+    table.end()
+    if (rule.byzantine is None) != (rule.at_most is None):
+        raise InvalidInputError(f"{table.where}: byzantine and at_most belong together")
+    return rule
+
+
+def _attack(table: TomlTable, numbers: tuple[int, ...]) -> AttackColumn:
+    attack = AttackColumn(
+        label=table.take("label", str),
+        settings=read_settings(table.take("settings", dict), table.where),
+        measure=one_of(f"{table.where}: measure", table.take("measure", str, "accuracy"), CELL_MEASURES),
+        malicious=_numbers(table, table.take("malicious", list, list(numbers))),
+    )
+    table.end()
+    if not set(attack.malicious) <= set(numbers):
+        raise InvalidInputError(
+            f"{table.where}: malicious is {list(attack.malicious)}; allowed: some of {list(numbers)}"
+        )
+    return attack
+
+
+def _numbers(table: TomlTable, values: list[Any]) -> tuple[int, ...]:
+    for value in values:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise InvalidInputError(f"{table.where}: malicious has {value!r}; allowed: whole numbers")
+        at_least(f"{table.where}: malicious", value, 1)
+    return tuple(values)
