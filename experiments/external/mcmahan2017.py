@@ -199,8 +199,9 @@ def _grid(rows: Sequence[Row]) -> list[str]:
 _ABOUT = """## McMahan et al. 2017: rounds to 97 % (2NN) and 99 % (CNN) on MNIST
 
 Tables 1 and 2 of "Communication-Efficient Learning of Deep Networks from Decentralized Data". C is the fraction of the
-100 clients in a round (0.01 is their C = 0, one client), E local epochs, B the batch size, η the learning rate of the
-grid with the fewest rounds. ± is half of the 95 % confidence interval over seeds.
+100 clients in a round (0.01 is their C = 0, one client), E local epochs, B the batch size, η the learning rate with the
+fewest rounds of those that were run: where the last table lacks some of the grid, more of it could only lower the
+rounds. ± is half of the 95 % confidence interval over seeds.
 """
 
 _WHY = """### Why "ours" needs fewer rounds
