@@ -9,6 +9,7 @@ summary.json      what came out, and the hashes that pin the chain; written when
 accuracy.png, loss.png
 """
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -68,9 +69,22 @@ class RunFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is None:
+            return
+        if not (self.path / "deployment.json").exists():
+            self._forget()
         # What is on the chain when a run is interrupted is kept; up to the last finished round it is there anyway.
-        if kind is not None and self._writer is not None and issubclass(kind, KeyboardInterrupt):
+        elif self._writer is not None and issubclass(kind, KeyboardInterrupt):
             self._writer.flush()
+
+    def _forget(self) -> None:
+        """Remove the traces of a run that did not begin: the corrected one may have the folder."""
+        with contextlib.suppress(OSError):  # somebody else's files stay, and the folder with them
+            for name in ("settings.json", "metrics.jsonl"):
+                (self.path / name).unlink()
+            (self.path / "payloads").rmdir()
+        with contextlib.suppress(OSError):
+            self.path.rmdir()
 
     def payloads(self, kind: str) -> Store:
         """The store of the run's payloads: `local` or `ipfs`."""
