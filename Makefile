@@ -12,7 +12,7 @@ NETWORK ?= anvil
 # The components that `make nodes` gets, of anvil, ganache, geth, kubo and brownie; all if none is named.
 NODES ?=
 
-.PHONY: run test test-slow test-integration demo-network brownie nodes lint contracts gas bench lock clean
+.PHONY: run test test-slow test-integration test-faults demo-network brownie nodes lint contracts gas bench lock clean
 
 run: .venv/run.stamp ## one federation end to end
 	$(BIN)/fbfl run
@@ -25,7 +25,10 @@ test-slow: .venv/dev.stamp node_modules/stamp ## model checking, Foundry, artifa
 
 test-integration: nodes ## tests on real nodes
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "integration and not geth"
-	$(BIN)/python -m pytest -m "integration and geth"
+	$(BIN)/python -m pytest -m "integration and geth and not slow"
+
+test-faults: nodes ## a geth network that falls apart, and one that loses a node: a quarter of an hour
+	$(BIN)/python -m pytest -m "integration and slow"
 
 demo-network: .venv/run.stamp ## MEC servers and devices as processes on real nodes, shown as they go; NETWORK=geth for proof of work
 	$(BIN)/python tools/install_nodes.py $(NETWORK) kubo

@@ -21,7 +21,7 @@ from tests.integration.machine import free_ports
 from tests.integration.partition import parted
 from tests.integration.proxy import proxy
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 AWAY = 1
 """The agent that uses the second node; the others, enough to decide, use the first one."""
