@@ -76,7 +76,7 @@ class Agents:
 
     def do(self, *words: object) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            self.command(*words), cwd=self.folder, env=self._environment(0), capture_output=True, text=True, timeout=180
+            self.command(*words), cwd=self.folder, env=self._environment(0), capture_output=True, text=True, timeout=300
         )
 
     def start(self, command: list[str], log: str, number: int = 0) -> subprocess.Popen[bytes]:
@@ -119,13 +119,13 @@ class Agents:
             for server in list(pool.map(register, range(len(self.accounts)))):
                 server.join(task)
 
-    def drive(self, rounds: int, seconds: float = 180) -> None:
+    def drive(self, rounds: int, seconds: float = 420) -> None:
         """Have the owner open and close rounds until so many are over."""
         with self.driven(rounds, seconds):
             pass
 
     @contextmanager
-    def driven(self, rounds: int, seconds: float = 300) -> Iterator[None]:
+    def driven(self, rounds: int, seconds: float = 420) -> Iterator[None]:
         """Inside, the owner opens and closes rounds, until so many are over."""
         words = ("task", "drive", "--account", self._owner, "--rounds", rounds, "--servers", SERVERS)
         owner = self.start(self.command(*words), "drive.log")
@@ -171,7 +171,7 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
-def wait(holds: Callable[[], bool], what: str, seconds: float = 90) -> None:
+def wait(holds: Callable[[], bool], what: str, seconds: float = 180) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
