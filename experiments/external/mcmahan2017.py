@@ -47,6 +47,8 @@ class Variant:
 
     offset: float = 0.0
     """Taken off the pixels, which are from 0 to 1."""
+    shuffle: bool = True
+    """Whether clients go through their samples in a new order in every epoch, or always digit by digit."""
     initial_std: Callable[[int], float] | None = None
     """The standard deviation of initial weights, normal and cut at two deviations, of a layer with so many inputs.
     None: Keras's own (Glorot uniform)."""
@@ -55,6 +57,7 @@ class Variant:
 VARIANTS = {
     "ours": Variant(),
     "pixels -0.5 to 0.5": Variant(offset=0.5),  # as in the MNIST example that came with TensorFlow in 2015 and 2016
+    "pixels -0.5 to 0.5, digit by digit": Variant(offset=0.5, shuffle=False),
     "weights 0.1": Variant(initial_std=lambda _: 0.1),  # as in that example
     "weights 0.01": Variant(initial_std=lambda _: 0.01),
     "weights 1/sqrt(n)": Variant(initial_std=lambda inputs: inputs**-0.5),  # as in the MNIST tutorial of that time
@@ -79,8 +82,11 @@ def run(cell: Mapping[str, str], seed: int) -> Row:
     data, target, variant = datasets.load("mnist"), TARGETS[cell["model"]], VARIANTS[cell["variant"]]
     split = partition.resolve(cell["partition"], **PARTITION_SETTINGS[cell["partition"]])
     x_train, x_test = (_pixels(x, variant.offset) for x in (data.x_train, data.x_test))
+    shares = split(data.y_train, NUM_CLIENTS, seed=seed)
+    if not variant.shuffle:
+        shares = [own[np.argsort(data.y_train[own], kind="stable")] for own in shares]
     federation = Federation(
-        [(x_train[own], data.y_train[own]) for own in split(data.y_train, NUM_CLIENTS, seed=seed)],
+        [(x_train[own], data.y_train[own]) for own in shares],
         (x_test, data.y_test),
         model=model_of(cell["model"], variant.initial_std),
         local_epochs=int(cell["epochs"]),
@@ -88,6 +94,7 @@ def run(cell: Mapping[str, str], seed: int) -> Row:
         optimizer="sgd",
         learning_rate=float(cell["learning_rate"]),
         participation=float(cell["fraction"]),
+        shuffle=variant.shuffle,
         seed=seed,
         lanes=1,
     )
@@ -154,8 +161,13 @@ def _settings(row: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _variants(settings: tuple[str, ...]) -> list[str]:
-    """Weights are varied in the first cell only."""
-    return [name for name, variant in VARIANTS.items() if not variant.initial_std or settings == next(iter(PUBLISHED))]
+    """Weights are varied in the first cell only, the order of samples where they are dealt by digit."""
+    first, shards = settings == next(iter(PUBLISHED)), settings[1] == "shards"
+    return [
+        name
+        for name, variant in VARIANTS.items()
+        if (variant.initial_std is None or first) and (variant.shuffle or shards)
+    ]
 
 
 def _compared(rows: Sequence[Row]) -> list[str]:

@@ -71,7 +71,7 @@ class Federation:
         attack: likewise a name of `attacks.ATTACKS`, a function, what `attacks.resolve` returns, or several of them
             (a backdoor and `scaling`, say); settings of a single one in `attack_args`.
         malicious: numbers of the clients that attack.
-        local_epochs, batch_size, optimizer, learning_rate, proximal, fused, local_steps: see
+        local_epochs, batch_size, optimizer, learning_rate, proximal, fused, local_steps, shuffle: see
             `training.TrainingSettings`.
         participation: share of the clients that is sampled for a round.
         dropout: probability that a sampled client does not answer.
@@ -107,6 +107,7 @@ class Federation:
         proximal: float = 0.0,
         fused: bool = True,
         local_steps: int | None = None,
+        shuffle: bool = True,
         dropout: float = 0.0,
         stragglers: float = 0.0,
         server_optimizer: str | Callable[..., server_optimizers.Step] | None = None,
@@ -127,7 +128,9 @@ class Federation:
         self._check(len(clients))
         poisoned = (self._adversary.poisoned_samples(client, samples) for client, samples in enumerate(clients))
         self._clients = [(compact(x), y) for x, y in poisoned]
-        settings = TrainingSettings(local_epochs, batch_size, optimizer, learning_rate, proximal, fused, local_steps)
+        settings = TrainingSettings(
+            local_epochs, batch_size, optimizer, learning_rate, proximal, fused, local_steps, shuffle
+        )
         self._num_classes = 1 + max(int(np.max(y, initial=0)) for _, y in (*self._clients, test))
         shape = test[0].shape[1:]
         if trainer is None:

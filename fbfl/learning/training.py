@@ -52,6 +52,8 @@ class TrainingSettings:
     """Use TensorFlow's fused kernels for plain SGD and Adam; without them training equals Keras bit for bit."""
     local_steps: int | None = None
     """Instead of epochs: steps per round, each on a batch drawn afresh from all of the client's own samples."""
+    shuffle: bool = True
+    """Go through the samples in a new random order in every epoch; else always in the order in which they are given."""
 
     def __post_init__(self) -> None:
         for name in ("local_epochs", "batch_size"):
@@ -64,6 +66,8 @@ class TrainingSettings:
                 f"local_steps is {self.local_steps}, local_epochs is {self.local_epochs}: steps have to be at least 1,"
                 " and take the place of epochs, which then stay 1"
             )
+        if self.local_steps is not None and not self.shuffle:
+            raise InvalidInputError("shuffle is False, but local_steps draws batches at random; allowed is one of them")
 
     @property
     def local_work(self) -> int:
@@ -166,6 +170,7 @@ class Trainer:
         if len(epochs) != len(clients) or any(number < 0 for number in epochs):
             raise InvalidInputError(f"local_epochs is {epochs}: one number of at least 0 per client is needed")
         drawn = None if self.settings.local_steps is None else self.settings.batch_size
+        shuffle = self.settings.shuffle
         tasks = [
             _Task(client_id, *self._accepted(samples, client_id), number, drawn)
             for client_id, samples, number in zip(client_ids, clients, epochs, strict=True)
@@ -176,7 +181,8 @@ class Trainer:
         def run(chunk: list[_Task]) -> Vector:
             lane = self._idle.get()
             try:
-                return lane.train(start, _joined(chunk, self._seed, round_number, lane.num_generators), rate)
+                work = _joined(chunk, self._seed, round_number, lane.num_generators, shuffle=shuffle)
+                return lane.train(start, work, rate)
             finally:
                 self._idle.put(lane)
 
@@ -245,16 +251,19 @@ def draws(
     epochs: int,
     num_generators: int = 0,
     batch_size: int | None = None,
+    *,
+    shuffle: bool = True,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """All that is random in a client's round.
 
     The orders in which it goes through its samples, int64 [epochs, size], and a seed for each of the model's random
     layers, int64 [num_generators] below 2^31. With a batch size there is a batch for each step instead of an order for
-    each epoch: int64 [steps, min(batch_size, size)].
+    each epoch: int64 [steps, min(batch_size, size)]. Without `shuffle` every order is that of the samples.
     """
     rng = generator(seed, "local training", round_number=round_number, server=client_id)
     length = size if batch_size is None else min(batch_size, size)
-    orders = np.array([rng.permutation(size)[:length] for _ in range(epochs)], np.int64).reshape(epochs, length)
+    order = rng.permutation if shuffle else np.arange
+    orders = np.array([order(size)[:length] for _ in range(epochs)], np.int64).reshape(epochs, length)
     return orders, rng.integers(2**31, size=num_generators)
 
 
@@ -288,11 +297,20 @@ def _chunks(tasks: list[_Task], most_clients: int) -> list[list[_Task]]:
     return chunks
 
 
-def _joined(chunk: list[_Task], seed: int, round_number: int, num_generators: int) -> "Work":
+def _joined(chunk: list[_Task], seed: int, round_number: int, num_generators: int, *, shuffle: bool) -> "Work":
     from fbfl.learning.lane import Work
 
     drawn = [
-        draws(seed, round_number, task.client, len(task.y), task.epochs, num_generators, task.batch_size)
+        draws(
+            seed,
+            round_number,
+            task.client,
+            len(task.y),
+            task.epochs,
+            num_generators,
+            task.batch_size,
+            shuffle=shuffle,
+        )
         for task in chunk
     ]
     xs, ys, orders = [task.x for task in chunk], [task.y for task in chunk], [order.ravel() for order, _ in drawn]

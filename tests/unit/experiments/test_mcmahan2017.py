@@ -36,6 +36,24 @@ def test_each_of_100_clients_has_600_samples_and_two_shards_hold_few_digits(name
     assert digits == 10 if name == "iid" else digits <= 2
 
 
+def test_digit_by_digit_is_for_clients_with_few_digits_and_takes_no_new_order(monkeypatch):
+    seen = {}
+
+    def federation(clients, test, **settings):
+        seen.update(settings, labels=clients[0][1])
+        return type("Idle", (), {"rounds": lambda self, n: iter([type("Round", (), {"accuracy": 1.0})])})()
+
+    monkeypatch.setattr(mcmahan2017.datasets, "load", lambda name: bytes_of(load("digits")))
+    monkeypatch.setattr(mcmahan2017, "Federation", federation)
+    cells = [cell for cell in mcmahan2017.CELLS if cell["variant"].endswith("digit by digit")]
+    assert {cell["partition"] for cell in cells} == {"shards"}
+    mcmahan2017.run(cells[0], 0)
+    assert seen["shuffle"] is False
+    assert (np.diff(seen["labels"].astype(int)) >= 0).all()
+    mcmahan2017.run(cells[0] | {"variant": "ours"}, 0)
+    assert seen["shuffle"] is True
+
+
 def line(rate, seed, rounds):
     return {"learning_rate": rate, "seed": str(seed), "rounds_to_target": rounds}
 

@@ -95,6 +95,18 @@ def test_training_equals_keras_fit_bit_for_bit(name):
         assert np.array_equal(update, models.weights_of(model) - trainer.initial_weights())
 
 
+def test_without_shuffling_every_epoch_goes_through_the_samples_as_they_lie():
+    from fbfl.learning import models
+
+    settings = TrainingSettings(local_epochs=2, optimizer=OPTIMIZERS["sgd"], fused=False, shuffle=False)
+    trainer = Trainer(plain, settings, lanes=1, **SHAPE)
+    (samples,) = clients(77)
+    (update,) = train(trainer, [samples])
+    model = models.build(plain, input_shape=(8, 8), seed=7)
+    keras_fit(model, OPTIMIZERS["sgd"](), samples, [np.arange(77)] * 2, 32)
+    assert np.array_equal(update, models.weights_of(model) - trainer.initial_weights())
+
+
 @pytest.mark.parametrize("name", ["sgd", "adam"])
 def test_fused_kernels_stay_close(name):
     exact, fused = (
@@ -386,6 +398,8 @@ def test_wrong_use_is_refused(adam):
             TrainingSettings(**settings)
     with pytest.raises(InvalidInputError, match="local_steps is 2, local_epochs is 3"):
         TrainingSettings(local_epochs=3, local_steps=2)
+    with pytest.raises(InvalidInputError, match="shuffle is False"):
+        TrainingSettings(local_steps=2, shuffle=False)
     with pytest.raises(InvalidInputError, match="unknown optimizer 'adamm'"):
         Trainer(plain, TrainingSettings(optimizer="adamm"), lanes=1, **SHAPE)
     with pytest.raises(InvalidInputError, match="not a Keras optimizer"):
