@@ -3,23 +3,31 @@
 import contextlib
 import fcntl
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from fbfl.errors import InvalidInputError, StorageError
+from fbfl.errors import FbflError, InvalidInputError, StorageError
+
+LOCK = "lock"
+"""The file in the folder."""
 
 
 @contextlib.contextmanager
-def only_process(folder: Path, who: str) -> Iterator[None]:
-    """Inside, no other process is in here for this folder; if one is, `InvalidInputError`: `who` runs already."""
-    path = folder / "lock"
+def alone_in(folder: Path, otherwise: FbflError) -> Iterator[None]:
+    """Inside, no other process is in here for this folder, which is made; if one is, `otherwise` is raised."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = path.open("w")
+        file = (folder / LOCK).open("w")
     except OSError as error:
         raise StorageError(f"{folder} cannot be written: {error.strerror}") from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise InvalidInputError(f"{who} runs already: it holds {path}") from error
+            raise otherwise from error
         yield
+
+
+def only_process(folder: Path, who: str) -> AbstractContextManager[None]:
+    """Inside, no other process is in here for this folder; if one is, `InvalidInputError`: `who` runs already."""
+    return alone_in(folder, InvalidInputError(f"{who} runs already: it holds {folder / LOCK}"))

@@ -5,7 +5,6 @@ got the same number later is ever taken for it) and `NAME.log` (what it printed 
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -14,12 +13,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fbfl import launcher
 from fbfl.errors import InvalidInputError, ProcessError
+from fbfl.locks import alone_in
 
 LOOPBACK = "127.0.0.1"
 STATE = Path(".fbfl")
@@ -118,20 +119,9 @@ def log_of(folder: Path, name: str) -> Path:
     return folder / f"{name}.log"
 
 
-@contextlib.contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """Inside, no other command starts or stops programs in this folder; released even by a crash."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "lock").open("w")
-    except OSError as error:
-        raise ProcessError(f"{folder} cannot be written: {error.strerror}") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ProcessError(f"another command is starting or stopping what is in {folder}") from error
-        yield
+def exclusive(folder: Path) -> AbstractContextManager[None]:
+    """Inside, no other command starts or stops programs in this folder; if one does, `ProcessError`."""
+    return alone_in(folder, ProcessError(f"another command is starting or stopping what is in {folder}"))
 
 
 def _launch(folder: Path, program: Program) -> None:

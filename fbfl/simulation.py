@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from fbfl.chain.live import Node, accounts_of
 from fbfl.chain.participant import CommitteeRules, Participant
 from fbfl.chain.queries import RoundRecord, round_record
 from fbfl.chain.transactions import Sender
+from fbfl.errors import InvalidInputError
 from fbfl.learning import metrics
 from fbfl.learning.adversary import Adversary
 from fbfl.learning.aggregation import resolve as resolve_aggregator
@@ -30,7 +32,7 @@ from fbfl.mec.device import LocalDevice, device_shares
 from fbfl.mec.exchange import Exchange, MemoryBoard
 from fbfl.mec.global_model import weights_of
 from fbfl.mec.mobility import resolve as resolve_mobility
-from fbfl.mec.plan import canonical_json, resolve_rule
+from fbfl.mec.plan import ROOT, canonical_json, resolve_rule
 from fbfl.mec.radio import CostModel, RoundCost, Upload
 from fbfl.mec.radio import resolve as resolve_radio
 from fbfl.mec.samples import MemorySampleStore, SampleStore
@@ -330,22 +332,35 @@ class _JointTraining:
 def check(settings: RunSettings, *, chain: bool = True) -> None:
     """Raise `InvalidInputError` for a partition, rule or attack that is unknown or impossible, before any work.
 
-    Without `chain`, as in `fbfl.learning.federation`, rules are allowed that need a trusted update.
+    Rules that need a trusted update take it on a chain from a server, and without `chain`, as in
+    `fbfl.learning.federation`, from samples of its own.
     """
     resolve_partition(settings.partition, **settings.partition_args)
     if settings.mobility:
         resolve_mobility(settings.mobility, settings.servers, settings.mobility_args)
     _cost_model(settings)
     attack = _adversary(settings)
+    averaged = settings.servers
     if chain:
         rule = resolve_rule(settings.aggregator, canonical_json(dict(settings.aggregator_args)))
+        if rule.needs_root_update:
+            _check_root(settings, settings.aggregator_args[ROOT])
+            averaged -= 1
     else:
         rule = resolve_aggregator(settings.aggregator, **settings.aggregator_args)
     # Made-up updates show now what the rule does not allow with so many servers.
     made_up = generator(0, "made-up updates").standard_normal((settings.servers, 8)).astype(np.float32)
-    rule(made_up, [1] * settings.servers, clients=range(settings.servers), round_number=1, root_update=made_up[0])
+    rule(made_up[:averaged], [1] * averaged, clients=range(averaged), round_number=1, root_update=made_up[0])
     if attack.poisons_updates:
         attack.poison_updates(1, range(settings.servers), made_up)
+
+
+def _check_root(settings: RunSettings, root: Any) -> None:
+    if not settings.malicious <= root < settings.servers or settings.servers < 2:
+        raise InvalidInputError(
+            f"{ROOT} is {root}, with {settings.servers} servers of which the first {settings.malicious} are malicious; "
+            "allowed: an honest server, and at least one other"
+        )
 
 
 def _adversary(settings: RunSettings) -> Adversary:

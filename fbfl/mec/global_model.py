@@ -42,6 +42,7 @@ def next_model(
 
     A pure function of bytes that anyone can fetch. `updates` come in the order of seats. Those that are no update of
     this task are left out. If the rest cannot be aggregated, or the result is not finite, `AggregationError` is raised.
+    So it is where the rule compares with the update of a trusted server, and that is missing.
     """
     weights, state = decode(plan.spec, parent, plan.state_limit)
     refused: dict[str, str] = {}
@@ -53,6 +54,7 @@ def next_model(
             kept.append(update)
         except PayloadRefusedError as error:
             refused[update.server] = str(error)
+    root = _taken_out(plan, round_number, rows, kept)
     if not rows:
         raise AggregationError(f"round {round_number} has no update that could be aggregated")
     aggregate = plan.rule(
@@ -62,6 +64,7 @@ def next_model(
         clients=[update.seat for update in kept],
         seed=plan.seed,
         round_number=round_number,
+        root_update=root,
     )
     with np.errstate(over="ignore"):
         model = weights + aggregate.vector
@@ -69,3 +72,14 @@ def next_model(
         raise AggregationError(f"the global model of round {round_number} would not be finite")
     payload = encode(plan.spec, model, aggregate.state)
     return GlobalModel(payload, Reference.to(payload), refused)
+
+
+def _taken_out(plan: TaskPlan, round_number: int, rows: list[Vector], kept: list[Update]) -> Vector | None:
+    """The trusted update, which is then no longer among the others; None if the rule needs none."""
+    if plan.root_seat is None:
+        return None
+    for place, update in enumerate(kept):
+        if update.seat == plan.root_seat:
+            kept.pop(place)
+            return rows.pop(place)
+    raise AggregationError(f"round {round_number} has no update of the trusted server, which has seat {plan.root_seat}")

@@ -12,6 +12,9 @@ from fbfl.storage.codecs import check_codec, max_update_size
 from fbfl.storage.payload import max_size
 from fbfl.tensors import ModelSpec, TensorSpec
 
+ROOT = "root_server"
+"""The parameter, besides its own, of a rule that compares with a trusted update: the seat of who publishes that."""
+
 _STATE_SLACK = 65_536  # names and shapes of state tensors in a payload's header
 
 
@@ -45,6 +48,8 @@ class TaskPlan:
         check_codec(self.payload)
         if self.retention is not None and self.retention < 1:
             raise InvalidInputError(f"retention is {self.retention}; allowed: 1 or more rounds")
+        if self.root_seat is not None and self.root_seat >= self.max_members:
+            raise InvalidInputError(f"{ROOT} is {self.root_seat}; allowed: 0 to {self.max_members - 1} (servers)")
 
     @classmethod
     def of(cls, task: Task) -> Self:
@@ -88,6 +93,12 @@ class TaskPlan:
         )
 
     @property
+    def root_seat(self) -> int | None:
+        """The seat of the server whose update is the trusted one, and is not averaged itself; None if none is."""
+        found: int | None = json.loads(self.rule_params).get(ROOT)
+        return found
+
+    @property
     def state_limit(self) -> int:
         """Bytes that the rule's state may add to a global model: at most one float32 [P] per member and one more."""
         return _STATE_SLACK + 4 * self.spec.size * (self.max_members + 1) if self.rule.stateful else 0
@@ -99,17 +110,24 @@ class TaskPlan:
 
 
 def resolve_rule(name: str, params: bytes) -> AggregationRule:
-    """The rule of a task. One whose bytes could differ between machines raises `InvalidInputError`."""
-    rule = resolve(name, **json.loads(params))
+    """The rule of a task. One whose bytes could differ between machines raises `InvalidInputError`.
+
+    A rule that compares with a trusted update has one parameter more, `ROOT`.
+    """
+    settings = json.loads(params)
+    root = settings.get(ROOT)
+    rule = resolve(name, **{key: value for key, value in settings.items() if key != ROOT})
+    if root is not None and not rule.needs_root_update:
+        resolve(name, **settings)  # refuses it as any unknown setting
     if not rule.canonical:
         raise InvalidInputError(
             f"aggregator {name!r} does not give the same bytes on every machine, so servers could not vote on it; "
             "it is allowed in fbfl.learning.federation.Federation"
         )
-    if rule.needs_root_update:
+    if rule.needs_root_update and (not isinstance(root, int) or isinstance(root, bool) or root < 0):
         raise InvalidInputError(
-            f"aggregator {name!r} needs a trusted update in every round, which tasks on a chain do not have yet; "
-            "it is allowed in fbfl.learning.federation.Federation"
+            f"aggregator {name!r} compares with the update of a trusted server, and {ROOT} is {root!r}; "
+            "allowed: the seat of that server, from 0"
         )
     return rule
 

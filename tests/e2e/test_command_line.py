@@ -131,6 +131,8 @@ def test_a_replaced_aggregate_in_the_chain_export_is_refused(run):
         (["--dataset", "cifar"], ["cifar", "mnist-5k"]),
         (["--aggregator", "average"], ["average", "fedavg"]),
         (["--aggregator", "krum", "--aggregator-arg", "num_byzantine=4"], ["n >= 2f+3", "needs 11"]),
+        (["--aggregator", "fltrust"], ["root_server is None", "the seat of that server"]),
+        (["--aggregator", "fltrust", "--aggregator-arg", "root_server=10"], ["root_server is 10", "10 servers"]),
         (["--aggregator-arg", "f=1"], ["'f'", "no settings"]),
         (["--partition", "random"], ["random", "dirichlet"]),
         (["--attack", "magic", "--malicious", "1"], ["magic", "label_flipping"]),

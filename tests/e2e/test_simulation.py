@@ -172,6 +172,21 @@ def test_a_backdoor_is_planted_by_malicious_servers_and_measured(tmp_path):
     assert result.attack_success_rate > 0.5
 
 
+def test_fltrust_follows_the_update_that_a_trusted_server_publishes(tmp_path):
+    attacked = {"attack": "sign_flipping", "malicious": 2, "consensus": "pbft", "local_epochs": 5}
+    trusting = {"aggregator": "fltrust", "aggregator_args": {"root_server": 3}}
+    averaged = [*federation(tmp_path / "averaged", **attacked).rounds()][-1]
+    fed = federation(tmp_path / "trusting", **attacked, **trusting)
+    trusted = [*fed.rounds()][-1]
+    assert trusted.record.status == "final"
+    assert trusted.accuracy > averaged.accuracy + 0.2
+    assert audit(fed.ledger, fed.store, fed.task).passed
+
+    silent = {"conducts": {3: Conduct(submits=False)}, "rules": CommitteeRules(max_views=2)}
+    alone = federation(tmp_path / "alone", **trusting, simulation=silent)
+    assert alone.play_round().record.status == "aborted"
+
+
 def test_what_a_reorganisation_takes_back_is_forgotten(tmp_path):
     fed = federation(tmp_path)
     before = fed.chain.snapshot()

@@ -54,7 +54,7 @@ class Agents:
         self._networks = networks or [network]
         self._owner = owner
         self._ipfs = ipfs
-        self._devices = devices
+        self.devices = devices
         self._clocks = clocks or {}
         self.agents: dict[int, subprocess.Popen[bytes]] = {}
         self.others: list[subprocess.Popen[bytes]] = []
@@ -64,8 +64,8 @@ class Agents:
 
     def mec(self, number: int, *options: object) -> list[str]:
         share: tuple[object, ...] = ("--dataset", "digits", "--share", f"{number}/{SERVERS}")
-        if self._devices is not None:
-            share = ("--devices", self._devices)
+        if self.devices is not None:
+            share = ("--devices", self.devices)
         store = ("--store", "ipfs") if self._ipfs else ()
         network = self._networks[number % len(self._networks)]
         words = ("mec", "--account", self.accounts[number], *share, *store, *options)

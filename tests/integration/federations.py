@@ -11,14 +11,16 @@ from fbfl.storage.payload import encode
 from fbfl.storage.store import Store
 from tests.e2e.federations import federation
 from tests.integration.agents import SERVERS, Agents
+from tests.integration.devices import DEVICES, Devices
 from tests.integration.moments import Moment
 from tests.integration.proxy import Proxy
 
-SETTINGS = ("--dataset", "digits", "--servers", SERVERS, "--devices", 2 * SERVERS)
+SETTINGS = ("--dataset", "digits", "--servers", SERVERS, "--devices", DEVICES)
 
 
 @contextmanager
 def running(agents: Agents) -> Iterator[Agents]:
+    """Inside, agents may run."""
     try:
         yield agents
     finally:
@@ -94,11 +96,15 @@ class RoundByRound:
 def play(
     agents: Agents, store: Store, rounds: int, *settings: object, then: Callable[[], None] = lambda: None
 ) -> tuple[Ledger, int, list[RoundRecord]]:
-    """All rounds by agents, and then `then`; the final model is that of the simulation."""
+    """All rounds by agents and their devices, and then `then`; the final model is that of the simulation."""
     task = agents.create_task(*SETTINGS, *settings, "--rounds", rounds)
     agents.enrol(task)
+    devices = Devices(agents)  # before the agents, which have to know their tokens
     for number in range(SERVERS):
         agents.begin_agent(number, "--patience", 60)
+    for number in range(DEVICES):
+        devices.start(number, "--once")
+    devices.finish()
     agents.drive(rounds)
     then()
     ledger = agents.ledger()

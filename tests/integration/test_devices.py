@@ -1,8 +1,6 @@
 """Servers and their devices as processes: devices move, processes are killed, and the model is the simulation's."""
 
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -11,15 +9,14 @@ import pytest
 
 from fbfl.chain.nodes import NodeStatus
 from fbfl.chain.queries import round_records
-from fbfl.mec.tokens import give_tokens
 from tests.e2e.federations import federation
 from tests.integration.agents import SERVERS, Agents, wait
+from tests.integration.devices import DEVICES, Devices
 from tests.integration.machine import free_ports
 
 pytestmark = pytest.mark.integration
 
 ROUNDS = 3
-DEVICES = 8
 MOVER = 7
 HOUR = 3600.0
 """After an hour devices have the second half of their samples, and one has moved."""
@@ -27,42 +24,9 @@ VICTIM = 0
 """The server that is killed, to which the device moves."""
 
 
-class Devices:
-    """The devices as processes, each with a state of its own."""
-
-    def __init__(self, agents: Agents, trace: Path) -> None:
-        self._agents = agents
-        self._trace = trace
-        self.running: dict[int, subprocess.Popen[bytes]] = {}
-
-    def start(self, number: int, *options: object) -> None:
-        servers = [word for server in range(SERVERS) for word in ("--mec", self._agents.url(server))]
-        samples = ("--dataset", "digits", "--share", f"{number}/{DEVICES}", "--token-file", f"device-{number}.token")
-        collects = ("--mobility-arg", f"round_seconds={HOUR}", "--mobility-arg", "collect_rounds=2")
-        words = (*servers, *samples, "--trace", self._trace, *collects, "--batch", 10, "--poll", 0.1, *options)
-        command = [sys.executable, "-m", "fbfl", "device", *map(str, words)]
-        self.running[number] = self._agents.start(command, f"device-{number}.log")
-
-    def kill(self, number: int) -> None:
-        self.running[number].kill()
-        self.running[number].wait(10)
-
-    def an_hour_later(self, number: int) -> None:
-        with closing(sqlite3.connect(self.database(number))) as connection, connection:
-            connection.execute("update device set started = started - ?", (HOUR,))
-
-    def confirmed(self, number: int) -> int:
-        with closing(sqlite3.connect(self.database(number))) as connection:
-            return int(connection.execute("select sum(confirmed) from samples").fetchone()[0])
-
-    def database(self, number: int) -> Path:
-        return self._agents.folder / ".fbfl" / "devices" / str(number) / "samples.sqlite"
-
-
 @pytest.fixture
 def agents(tmp_path: Path, start_network: Callable[[str], list[NodeStatus]]) -> Iterator[Agents]:
     (node,) = start_network("anvil")
-    give_tokens(tmp_path / "devices", range(DEVICES), tmp_path)
     found = Agents(tmp_path, node.url, free_ports(), devices=tmp_path / "devices")
     yield found
     found.end()
@@ -73,10 +37,10 @@ def devices(agents: Agents) -> Iterator[Devices]:
     trace = agents.folder / "trace.csv"
     ways = [f"{device},0,{device % SERVERS}" for device in range(DEVICES)] + [f"{MOVER},{HOUR},{VICTIM}"]
     trace.write_text("\n".join(["device,seconds,cell", *ways]))
-    found = Devices(agents, trace)
+    collects = ("--mobility-arg", f"round_seconds={HOUR}", "--mobility-arg", "collect_rounds=2")
+    found = Devices(agents, "--trace", trace, *collects, "--batch", 10)
     yield found
-    for number in found.running:
-        found.kill(number)
+    found.end()
 
 
 def test_whoever_moves_or_is_killed_the_model_is_that_of_the_simulation(agents: Agents, devices: Devices) -> None:
@@ -123,12 +87,11 @@ def test_whoever_moves_or_is_killed_the_model_is_that_of_the_simulation(agents: 
     assert agents.addresses[VICTIM] not in submitted()
     wait(lambda: len(submitted()) == SERVERS - 1, "the updates of the others")
     for number in range(DEVICES):
-        devices.an_hour_later(number)
+        devices.later(number, HOUR)
         devices.start(number, "--once")
     wait(lambda: held()[1:] == counts[1][1:], "the second half is where it should be")
     agents.begin_agent(VICTIM)
-    wait(lambda: all(device.poll() is not None for device in devices.running.values()), "the devices are done")
-    assert [device.returncode for device in devices.running.values()] == [0] * DEVICES
+    devices.finish()
     assert held() == counts[1]
     assert sum(devices.confirmed(number) for number in range(DEVICES)) == sum(counts[1])
 

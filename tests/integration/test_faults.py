@@ -85,6 +85,21 @@ def test_the_leader_killed_when_it_has_proposed_and_a_voter_when_it_votes(playin
         pass
 
 
+def test_three_of_four_killed_when_they_commit_to_a_model(playing: RoundByRound) -> None:
+    """Without two of them there is no quorum, so that each has to vote at last, and each does once in a view."""
+    with (
+        playing.round() as number,
+        playing.killed(0, "attest", Stage.COMMIT, arrives=False),
+        playing.killed(1, "attest", Stage.COMMIT, arrives=False),
+        playing.killed(2, "attest", Stage.COMMIT, arrives=True),
+    ):
+        pass
+    votes = [event.args for event in playing.ledger.round_events(playing.task, number, "Voted")]
+    assert {vote["stage"] for vote in votes} == {Stage.PREPARE, Stage.COMMIT}
+    assert len({(vote["voter"], vote["view_"], vote["stage"]) for vote in votes}) == len(votes)
+    assert len({vote["valueDigest"] for vote in votes}) == 1
+
+
 def test_the_leader_killed_when_the_round_is_final(playing: RoundByRound) -> None:
     leader = playing.next_round % SERVERS
     rewards = playing.ledger.rewards.functions

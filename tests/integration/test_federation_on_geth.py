@@ -16,7 +16,7 @@ from tests.integration.seals import has_valid_seal
 
 pytestmark = pytest.mark.integration
 
-ROUNDS = 2
+ROUNDS = 5
 
 
 def test_miners_of_closing_blocks_lead_and_the_model_is_that_of_the_simulation(
@@ -29,7 +29,15 @@ def test_miners_of_closing_blocks_lead_and_the_model_is_that_of_the_simulation(
             ask(url, "miner_stop")
 
     # Node i mines for account i, which is server i's; the owner mines nothing.
-    agents = Agents(tmp_path, urls[0], free_ports(), networks=urls, accounts=range(SERVERS), owner=SERVERS + 1)
+    agents = Agents(
+        tmp_path,
+        urls[0],
+        free_ports(),
+        networks=urls,
+        accounts=range(SERVERS),
+        owner=SERVERS + 1,
+        devices=tmp_path / "devices",
+    )
     with running(agents):
         store = LocalStore(tmp_path / ".fbfl" / "payloads")
         ledger, task, records = play(agents, store, ROUNDS, "--consensus", "ethash", then=rest)

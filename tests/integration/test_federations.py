@@ -20,6 +20,7 @@ from tests.integration.machine import free_ports
 
 pytestmark = pytest.mark.integration
 
+ROUNDS = 5
 RETENTION = 2
 
 
@@ -27,11 +28,10 @@ def test_signatures_on_anvil_and_payloads_in_ipfs_for_as_long_as_the_task_says(
     tmp_path: Path, start_network: Callable[[str], list[NodeStatus]], stores: list[IpfsStore]
 ) -> None:
     (node,) = start_network("anvil")
-    rounds = 5
     addresses = [store.address for store in stores]
-    with running(Agents(tmp_path, node.url, free_ports(), ipfs=addresses)) as agents:
+    with running(Agents(tmp_path, node.url, free_ports(), ipfs=addresses, devices=tmp_path / "devices")) as agents:
         settings = ("--consensus", "pbft", "--signatures", "--retention", RETENTION)
-        ledger, task, records = play(agents, stores[0], rounds, *settings)
+        ledger, task, records = play(agents, stores[0], ROUNDS, *settings)
 
         # One transaction for all updates, and one for the votes of each stage.
         for record in records:
@@ -41,14 +41,14 @@ def test_signatures_on_anvil_and_payloads_in_ipfs_for_as_long_as_the_task_says(
             assert (events.count("UpdatesSubmitted"), events.count("VotesRecorded")) == (1, 2)
 
         # What a server added to its daemon, the voters with the other one have fetched and pinned.
-        newest = ledger.updates(task, rounds)
+        newest = ledger.updates(task, ROUNDS)
         for update in newest:
             here, there = stores[update.seat % 2], stores[1 - update.seat % 2]
             assert here.has(update.payload)
             assert there.get(update.payload) == here.get(update.payload)
-        held = [u.payload for number in range(rounds - RETENTION + 1, rounds + 1) for u in ledger.updates(task, number)]
+        held = [u.payload for number in range(ROUNDS - RETENTION + 1, ROUNDS + 1) for u in ledger.updates(task, number)]
         models = [ledger.task(task).model, *(reference(record) for record in records)]
-        past = [u.payload for number in range(1, rounds - RETENTION + 1) for u in ledger.updates(task, number)]
+        past = [u.payload for number in range(1, ROUNDS - RETENTION + 1) for u in ledger.updates(task, number)]
 
         def settled() -> bool:
             return all(pinned(store).isdisjoint({payload.cid for payload in past}) for store in stores)
@@ -66,9 +66,9 @@ def test_signatures_on_anvil_and_payloads_in_ipfs_for_as_long_as_the_task_says(
 
 def test_puzzles_and_commitments_on_ganache(tmp_path: Path, start_network: Callable[[str], list[NodeStatus]]) -> None:
     (node,) = start_network("ganache")
-    with running(Agents(tmp_path, node.url, free_ports())) as agents:
+    with running(Agents(tmp_path, node.url, free_ports(), devices=tmp_path / "devices")) as agents:
         store = LocalStore(tmp_path / ".fbfl" / "payloads")
-        ledger, task, records = play(agents, store, 2, "--consensus", "pow", "--commit-reveal")
+        ledger, task, records = play(agents, store, ROUNDS, "--consensus", "pow", "--commit-reveal")
         for record in records:
             committed = [event.block for event in ledger.round_events(task, record.round, "UpdateCommitted")]
             assert len(committed) == SERVERS

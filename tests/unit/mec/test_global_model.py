@@ -8,7 +8,7 @@ import pytest
 
 from fbfl.chain.ledger import Task, Update
 from fbfl.errors import AggregationError, InvalidInputError
-from fbfl.learning.aggregation import fedavg
+from fbfl.learning.aggregation import fedavg, fltrust
 from fbfl.mec.global_model import initial_model, next_model, weights_of
 from fbfl.mec.plan import TaskPlan, canonical_json
 from fbfl.storage.codecs import decode_update, encode_update
@@ -112,6 +112,19 @@ def test_state_travels_in_the_payload():
     assert first.reference.size <= clipping.max_payload
 
 
+def test_the_trusted_update_is_what_the_others_are_compared_with_and_is_not_averaged():
+    trusting = plan("fltrust", root_server=2)
+    parent = initial_model(trusting, PARENT)
+    updates = published(*VECTORS)
+    model = next_model(trusting, 1, parent.payload, updates)
+    expected = PARENT + fltrust(VECTORS[[0, 1, 3]], VECTORS[2])
+    assert weights_of(trusting, model.payload).tobytes() == expected.tobytes()
+    with pytest.raises(AggregationError, match="round 1 has no update of the trusted server, which has seat 2"):
+        next_model(trusting, 1, parent.payload, [updates[0], updates[1], updates[3]])
+    with pytest.raises(AggregationError, match="no update that could"):
+        next_model(trusting, 1, parent.payload, [updates[2]])
+
+
 def test_a_model_that_is_not_finite_is_none():
     parent = initial_model(plan(), np.full(SPEC.size, 3e38, np.float32))
     with pytest.raises(AggregationError, match="finite"):
@@ -123,7 +136,10 @@ def test_a_model_that_is_not_finite_is_none():
     [
         (task("nonsense"), "nonsense"),
         (task("krum"), "num_byzantine"),
-        (task("fltrust"), "trusted update"),
+        (task("fltrust"), "root_server is None; allowed: the seat"),
+        (task("fltrust", root_server=True), "root_server is True; allowed: the seat"),
+        (task("fltrust", root_server=4), "root_server is 4; allowed: 0 to 3"),
+        (task("median", root_server=0), "root_server"),
         (task("tests.unit.mec.test_global_model:machine_dependent"), "same bytes"),
     ],
 )
