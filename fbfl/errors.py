@@ -22,6 +22,10 @@ class AggregationError(InvalidInputError):
     """The updates cannot be aggregated: an invalid (n, f), a wrong shape, or a result that is not finite."""
 
 
+class VacuousAttackError(InvalidInputError):
+    """An attack makes no sense with so many clients and attackers, or with the updates that it sees."""
+
+
 class NonFiniteUpdateError(AggregationError):
     """Some updates hold NaN or Inf.
 

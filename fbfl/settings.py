@@ -1,6 +1,7 @@
 """The settings of one run: a typed record, read from TOML and from command-line options."""
 
 import dataclasses
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -106,6 +107,8 @@ class RunSettings:
             raise InvalidInputError(
                 f"radio_args is {dict(self.radio_args)} but no radio is named; allowed: radio = NAME"
             )
+        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
+            raise InvalidInputError(f"learning_rate is {self.learning_rate}; allowed: more than 0")
         if self.seed >= 2**63:
             raise InvalidInputError(f"seed is {self.seed}; allowed: 0 to 2**63 - 1")
         _one_of("consensus", self.consensus, CONSENSUS)

@@ -351,8 +351,7 @@ def check(settings: RunSettings, *, chain: bool = True) -> None:
     # Made-up updates show now what the rule does not allow with so many servers.
     made_up = generator(0, "made-up updates").standard_normal((settings.servers, 8)).astype(np.float32)
     rule(made_up[:averaged], [1] * averaged, clients=range(averaged), round_number=1, root_update=made_up[0])
-    if attack.poisons_updates:
-        attack.poison_updates(1, range(settings.servers), made_up)
+    attack.check(settings.servers)
 
 
 def _check_root(settings: RunSettings, root: Any) -> None:

@@ -65,40 +65,40 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_run(commands: "argparse._SubParsersAction[Parser]") -> None:
     run = commands.add_parser("run", help="one federation end to end", description="One federation end to end.")
-    _add_settings(run)
+    _add_settings(run, network="eth-tester only: the chain is in the same process (fbfl mec is for others)")
     run.add_argument("--output", type=Path, metavar="DIR", help="new folder for the results (default runs/<time>)")
     run.add_argument("--quiet", action="store_true", help="print nothing but errors")
     run.set_defaults(command=_run)
 
 
-def _add_settings(command: Parser) -> None:
-    """The options that name fields of `fbfl.settings.RunSettings`."""
+def _add_settings(command: Parser, *, network: str) -> None:
+    """The options that name fields of `fbfl.settings.RunSettings`; `network` says what is allowed there."""
     add = command.add_argument
     add("--config", type=Path, metavar="FILE", help="settings as TOML; options below take precedence")
     add("--rounds", type=int, help="rounds (default 10)")
     add("--servers", type=int, help="MEC servers (default 10)")
-    add("--devices", type=int, help="local devices of all servers together (default two per server)")
+    add("--devices", type=int, help="local devices of all servers together, at least one each (default 20)")
     add("--mobility", help="how devices move: random_waypoint, trace, or package.module:function (default: not)")
     add("--mobility-arg", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the mobility")
     add("--radio", help="what uploads and training cost, and who is late: shannon, or package.module:function")
     add("--radio-arg", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the radio")
-    add("--dataset", help="mnist, mnist-5k, fashion-mnist, digits, or an .npz file")
-    add("--partition", help="how samples are split among servers: iid, shards, dirichlet, ...")
+    add("--dataset", help="mnist, mnist-5k, fashion-mnist, digits, or an .npz file (default mnist if it can be had)")
+    add("--partition", help="how samples are split among servers: iid (default), shards, dirichlet, ...")
     add("--partition-arg", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the partition")
-    add("--model", help="mlp, 2nn, cnn, or package.module:function")
-    add("--aggregator", help="fedavg, krum, trimmed_mean, ..., or package.module:function")
+    add("--model", help="mlp (default), 2nn, cnn, or package.module:function")
+    add("--aggregator", help="fedavg (default), krum, trimmed_mean, ..., or package.module:function")
     add("--aggregator-arg", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the rule")
-    add("--attack", help="what malicious servers do: label_flipping, model_poisoning, backdoor, ...")
+    add("--attack", help="what --malicious servers do: label_flipping, model_poisoning, backdoor, ...")
     add("--attack-arg", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the attack")
-    add("--malicious", type=int, help="the first so many servers are malicious")
+    add("--malicious", type=int, help="the first so many servers are malicious (default 0)")
     add("--consensus", help="pow, pbft or ethash (default pow)")
-    add("--liars", type=int, help="the first so many servers lie in every phase of the consensus")
+    add("--liars", type=int, help="the first so many servers lie in every phase of the consensus (default 0)")
     add("--signatures", action="store_const", const=True, help="sign updates and votes; record many at once")
     add("--commit-reveal", action="store_const", const=True, help="commit to updates before they are shown")
     add("--stake", type=int, metavar="WEI", help="stake of each server (default 1 ether)")
     add("--reward", type=int, metavar="WEI", help="reward of a final round (default 0.01 ether)")
     add("--nodes", type=int, help="full nodes of the embedded ethash network (default 3)")
-    add("--network", help="eth-tester (default), ganache, anvil, geth, or a JSON-RPC URL")
+    add("--network", help=network)
     add("--store", help="local (default) or ipfs")
     add("--payload", help="how updates are published: float32 (default), float16 or int8")
     add("--local-epochs", type=int, help="passes over a server's samples per round (default 1)")
@@ -134,14 +134,18 @@ def _add_task(commands: "argparse._SubParsersAction[Parser]") -> None:
     group = commands.add_parser("task", help="own a task on a network", description="What the owner of a task does.")
     actions = group.add_subparsers(title="actions", metavar="ACTION", required=True, parser_class=Parser)
     create = actions.add_parser("create", help="create a task", description="Create a task; prints its number.")
-    _add_settings(create)
+    _add_settings(create, network="anvil, ganache, geth, or a JSON-RPC URL; has to be given")
     _add_store(create)
-    create.add_argument("--window", type=int, default=3600, metavar="S", help="seconds to submit in (default 3600)")
-    create.add_argument("--view-timeout", type=int, default=600, metavar="S", help="of the first view (default 600)")
+    create.add_argument(
+        "--window", type=int, default=3600, metavar="S", help="seconds to submit in, and to commit in (default 3600)"
+    )
+    create.add_argument(
+        "--view-timeout", type=int, default=600, metavar="S", help="seconds of the first view (default 600)"
+    )
     create.add_argument("--retention", type=int, metavar="R", help="rounds to keep payloads for (default: all)")
     create.set_defaults(action="create")
     admit = actions.add_parser("admit", help="put servers on the allow-list")
-    admit.add_argument("servers", nargs="+", metavar="ADDRESS")
+    admit.add_argument("servers", nargs="+", metavar="ADDRESS", help="the account of a server")
     admit.set_defaults(action="admit")
     one = actions.add_parser("open", help="open the next round")
     one.set_defaults(action="open_round")
@@ -175,7 +179,7 @@ def _add_mec(commands: "argparse._SubParsersAction[Parser]") -> None:
     add("--partition-arg", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the partition")
     add("--store", help="local (default) or ipfs")
     _add_store(mec)
-    add("--port", type=int, default=8600, metavar="P", help="of its endpoint (default 8600)")
+    add("--port", type=int, default=8600, metavar="P", help="port of its endpoint (default 8600)")
     add("--host", default="127.0.0.1", metavar="ADDRESS", help="where that listens (default 127.0.0.1, the loopback)")
     add("--url", help="where others reach it, for the registry (default http://127.0.0.1:P)")
     add("--peer", action="append", default=[], metavar="URL", help="where another server is, if not as registered")
@@ -247,9 +251,9 @@ def _add_nodes(commands: "argparse._SubParsersAction[Parser]") -> None:
                 one.add_argument("--network", required=True, help="anvil, ganache, or geth (mines with ethash)")
             one.add_argument("--state", type=Path, metavar="DIR", help="where they keep their data (default .fbfl)")
             if action == "up":
-                one.add_argument("--nodes", type=int, help="how many (default: as last time)")
+                one.add_argument("--nodes", type=int, help="how many (default: as last time, or 1; geth and Kubo 2)")
                 one.add_argument("--port", type=int, help="of the first; the others follow (default: as last time)")
-                one.add_argument("--timeout", type=float, help="seconds until all must be ready")
+                one.add_argument("--timeout", type=float, help="seconds until all must be ready (default 120; Kubo 60)")
             if action == "down":
                 one.add_argument("--forget", action="store_true", help="remove what they keep, too")
             one.set_defaults(command=_nodes, kind=name, action=action)

@@ -21,7 +21,8 @@ def ledger_on(network: str) -> Ledger:
     """The ledger that `fbfl deploy` put on a network."""
     if network == EMBEDDED:
         raise InvalidInputError(
-            f"--network {EMBEDDED}: its chain lives as long as a run; name its folder with --run DIR"
+            f"--network {EMBEDDED}: its chain lives as long as a run, whose folder queries take as --run DIR; "
+            "allowed: anvil, ganache, geth, or a JSON-RPC URL"
         )
     return open_ledger(connect(network), DEPLOYMENTS)
 

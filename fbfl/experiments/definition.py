@@ -9,6 +9,7 @@ chain              false: runs go through `Federation` without the chain instead
 [quick]            fields, and `seeds`, of the small version that only shows that everything works
 listing            true: keep the blocks of the first run as NAME.json
 against            the horizontal axis of the picture: see `AGAINST`
+drawn              labels of the variants in the picture, if it would be too full with all; tables have them all
 [[variants]]       label, settings (the changed fields), series (the line on which it is a point, against a setting)
 [grid]             instead of variants: see `fbfl.experiments.variants.Grid`
 [[claims]]         see `Claim`
@@ -47,7 +48,7 @@ RELATIONS = ("higher", "lower", "equal", "different")
 
 ONLY_ON_CHAIN = (
     *("mobility", "mobility_args", "consensus", "liars", "signatures", "commit_reveal", "stake", "reward", "nodes"),
-    *("network", "store", "payload"),
+    *("network", "store", "payload", "radio", "radio_args"),
 )
 """Settings that mean nothing in a federation without the chain."""
 
@@ -91,6 +92,8 @@ class Experiment:
     """What the variants are the cells of."""
     against: str = "round"
     """The horizontal axis of the picture, one of `AGAINST`."""
+    drawn: tuple[str, ...] = ()
+    """The labels of the variants in the picture; all if none is named."""
     listing: bool = False
     """Whether the blocks of the first run are kept, in the form of the paper's listing."""
 
@@ -158,6 +161,7 @@ def load(path: Path, *, quick: bool = False, seeds: int | None = None) -> Experi
         chain=top.take("chain", bool, True),
         grid=grid,
         against=one_of(f"{path}: against", top.take("against", str, "round"), AGAINST),
+        drawn=tuple(top.take("drawn", list, [])),
         listing=top.take("listing", bool, False),
     )
     top.end()
@@ -201,6 +205,10 @@ def _check(experiment: Experiment, path: Path, quick: bool) -> None:
         raise InvalidInputError(f"{path}: no [[variants]]")
     if repeated := {label for label in labels if labels.count(label) > 1}:
         raise InvalidInputError(f"{path}: variant label {min(repeated)!r} is used twice")
+    for label in experiment.drawn:
+        one_of(f"{path}: drawn", label, labels)
+    if experiment.drawn and (experiment.grid or experiment.against_setting):
+        raise InvalidInputError(f"{path}: drawn is {list(experiment.drawn)}; allowed: in pictures of curves only")
     for variant in experiment.variants:
         for field in ("rounds", "seed"):
             if field in variant.settings:

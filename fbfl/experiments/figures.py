@@ -59,7 +59,7 @@ def _drawing(experiment: Experiment) -> Callable[["Figure", Experiment, Curves],
 
 
 def _draw_curves(figure: "Figure", experiment: Experiment, curves: Curves) -> None:
-    labels = [variant.label for variant in experiment.variants]
+    labels = experiment.drawn or [variant.label for variant in experiment.variants]
     panels = [(curve, title) for curve, title in _PANELS if curves.has(curve)]
     width = 4.4 * len(panels)
     figure.set_size_inches(width, 3.9, forward=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from fbfl import simulation
 from fbfl.chain.queries import block_listing
+from fbfl.errors import InvalidInputError
 from fbfl.experiments.stored import FinishedRun, Run
 from fbfl.learning import aggregation, datasets
 from fbfl.learning.datasets import Dataset
@@ -28,6 +29,9 @@ ROOT_SAMPLES = 100
 
 def check(run: Run) -> None:
     """Raise `InvalidInputError` for a partition, rule or attack that is unknown or impossible, before any work."""
+    for name, only in (("network", "eth-tester"), ("store", "local")):
+        if getattr(run.settings, name) != only:
+            raise InvalidInputError(f"{name} is {getattr(run.settings, name)!r}; allowed in experiments: {only}")
     simulation.check(run.settings, chain=run.chain)
 
 

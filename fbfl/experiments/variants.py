@@ -143,4 +143,6 @@ def _numbers(table: TomlTable, values: list[Any]) -> tuple[int, ...]:
         if not isinstance(value, int) or isinstance(value, bool):
             raise InvalidInputError(f"{table.where}: malicious has {value!r}; allowed: whole numbers")
         at_least(f"{table.where}: malicious", value, 1)
+    if values != sorted(set(values)):
+        raise InvalidInputError(f"{table.where}: malicious is {values}; allowed: rising numbers, each once")
     return tuple(values)

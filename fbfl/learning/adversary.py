@@ -1,11 +1,13 @@
 """The attackers of a federation: which clients they are, and what they do to their samples and their updates."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from fbfl.errors import VacuousAttackError
 from fbfl.learning.attacks import Attack
 from fbfl.learning.noise import Images
 from fbfl.learning.training import Samples
@@ -37,31 +39,56 @@ class Adversary:
                 samples = attack.poison_data(*samples, rng, num_byzantine=len(self.malicious), attacker=place)
         return samples
 
+    def check(self, num_clients: int) -> None:
+        """Raise `VacuousAttackError` if an attack of ours is impossible when all of so many clients take part."""
+        made_up = generator(0, "made-up updates").standard_normal((num_clients, 8)).astype(np.float32)
+        clients, attackers = range(num_clients), list(self.malicious)
+        for attack in self.attacks:
+            if attack.kind == "update" and attack.is_ours and attackers:
+                self._sent(attack, 1, clients, attackers, made_up, made_up)
+
     def poison_updates(self, round_number: int, clients: Sequence[int], rows: npt.NDArray[np.float32]) -> None:
         """Replace the attackers' rows of float32 [n, P] by what they send, one attack after the other.
 
-        `clients` has the client number of each row.
+        `clients` has the client number of each row. An attack that is impossible with those who take part in this
+        round is left out: there the attackers send what they have.
         """
         attackers = [row for row, client in enumerate(clients) if client in self.malicious]
-        if not attackers or not self.attacks:
+        if not attackers or not self.poisons_updates:
             return
-        honest = np.delete(rows, attackers, axis=0)
+        trained = rows.copy() if len(self.attacks) > 1 else rows
         for attack in self.attacks:
-            if attack.kind != "update":
-                continue
-            known = {"honest": honest, "compromised": rows[attackers], "everybody": rows}[attack.knowledge]
-            rows[attackers] = [
-                attack.poison_update(
-                    known,
-                    rows[row],
-                    generator(self.seed, f"attack {attack.name}", round_number=round_number, server=clients[row]),
-                    num_clients=len(clients),
-                    num_byzantine=len(attackers),
-                    attacker=place,
-                    round_number=round_number,
-                )
-                for place, row in enumerate(attackers[:1] if attack.colluding else attackers)
-            ]
+            if attack.kind == "update":
+                with contextlib.suppress(VacuousAttackError):
+                    rows[attackers] = self._sent(attack, round_number, clients, attackers, trained, rows)
+
+    def _sent(
+        self,
+        attack: Attack,
+        round_number: int,
+        clients: Sequence[int],
+        attackers: Sequence[int],
+        trained: npt.NDArray[np.float32],
+        rows: npt.NDArray[np.float32],
+    ) -> list[npt.NDArray[np.float32]]:
+        """What an attack makes of the attackers' `rows`, of whatever it may know of the updates as `trained`."""
+        known = trained
+        if attack.knowledge == "honest":
+            known = np.delete(trained, attackers, axis=0)
+        elif attack.knowledge == "compromised":
+            known = trained[attackers]
+        return [
+            attack.poison_update(
+                known,
+                rows[row],
+                generator(self.seed, f"attack {attack.name}", round_number=round_number, server=clients[row]),
+                num_clients=len(clients),
+                num_byzantine=len(attackers),
+                attacker=place,
+                round_number=round_number,
+            )
+            for place, row in enumerate(attackers[:1] if attack.colluding else attackers)
+        ]
 
     def triggered(self, x: Images, y: npt.NDArray[np.integer]) -> tuple[Images, npt.NDArray[np.integer], int] | None:
         """Test samples with the backdoor's trigger, their true labels and the target; None without a backdoor."""

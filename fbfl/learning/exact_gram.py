@@ -44,10 +44,6 @@ class Gram:
         """Return the inner products, each correctly rounded to float64."""
         return _rounded(self.integers, self.exponent)
 
-    def squared_norms(self) -> Floats:
-        """Return the squared norms, each correctly rounded."""
-        return _rounded(np.diagonal(self.integers), self.exponent)
-
     def squared_distances(self) -> Floats:
         """Return the squared distances between rows, each correctly rounded; the diagonal is 0."""
         n = len(self.integers)

@@ -126,12 +126,14 @@ class Federation:
         self._server = server_optimizers.resolve(server_optimizer, **(server_args or {})) if server_optimizer else None
         self._root, self._test = root, (compact(test[0]), test[1])
         self._check(len(clients))
+        self._num_classes = 1 + max(int(np.max(y, initial=0)) for _, y in (*clients, test))
         poisoned = (self._adversary.poisoned_samples(client, samples) for client, samples in enumerate(clients))
         self._clients = [(compact(x), y) for x, y in poisoned]
+        if any(np.max(y, initial=0) >= self._num_classes for _, y in self._clients):
+            raise InvalidInputError(f"an attack makes labels that nobody has; allowed: 0 to {self._num_classes - 1}")
         settings = TrainingSettings(
             local_epochs, batch_size, optimizer, learning_rate, proximal, fused, local_steps, shuffle
         )
-        self._num_classes = 1 + max(int(np.max(y, initial=0)) for _, y in (*self._clients, test))
         shape = test[0].shape[1:]
         if trainer is None:
             trainer = Trainer(model, settings, input_shape=shape, num_classes=self._num_classes, lanes=lanes, seed=seed)
@@ -293,6 +295,7 @@ class Federation:
             )
         if self._rule.needs_root_update and self._root is None:
             raise InvalidInputError(f"aggregator {self._rule.name} needs root: trusted samples (x, y)")
+        self._adversary.check(num_clients)
         asked = sampling.participants(num_clients, self._participation, self._seed, 1)
         sampling.without_dropouts(asked, self._dropout, self._seed, 1)
         sampling.straggler_epochs(asked, 1, self._stragglers, self._seed, 1)
@@ -304,7 +307,8 @@ class Federation:
     def _identity(self) -> dict[str, str]:
         """What has to be the same for a saved state to be of use."""
         digest = hashlib.sha256()
-        for x, y in self._clients:
+        for x, y in (*self._clients, *((self._root,) if self._root else ())):
+            digest.update(f"{x.dtype} {x.shape} {y.dtype} {y.shape}".encode())
             digest.update(np.ascontiguousarray(x).data)
             digest.update(np.ascontiguousarray(y).data)
         plugins = (

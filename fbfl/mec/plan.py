@@ -8,6 +8,7 @@ from typing import Any, Self
 from fbfl.chain.ledger import Task
 from fbfl.errors import InvalidInputError
 from fbfl.learning.aggregation import AggregationRule, resolve
+from fbfl.learning.aggregation.rulefunction import CONTEXT
 from fbfl.storage.codecs import check_codec, max_update_size
 from fbfl.storage.payload import max_size
 from fbfl.tensors import ModelSpec, TensorSpec
@@ -115,6 +116,9 @@ def resolve_rule(name: str, params: bytes) -> AggregationRule:
     A rule that compares with a trusted update has one parameter more, `ROOT`.
     """
     settings = json.loads(params)
+    for key in settings:
+        if key in CONTEXT and key != "seed":
+            raise InvalidInputError(f"aggregator {name!r}: {key} follows from the round; allowed: other settings")
     root = settings.get(ROOT)
     rule = resolve(name, **{key: value for key, value in settings.items() if key != ROOT})
     if root is not None and not rule.needs_root_update:
@@ -133,5 +137,8 @@ def resolve_rule(name: str, params: bytes) -> AggregationRule:
 
 
 def canonical_json(value: object) -> bytes:
-    """One way to write a JSON value: sorted keys, no spaces, ASCII."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+    """One way to write a JSON value: sorted keys, no spaces, ASCII. What JSON has not raises `InvalidInputError`."""
+    try:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(f"{value} cannot be published ({error}); allowed: what JSON can say") from error

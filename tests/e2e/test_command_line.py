@@ -133,6 +133,13 @@ def test_a_replaced_aggregate_in_the_chain_export_is_refused(run):
         (["--aggregator", "krum", "--aggregator-arg", "num_byzantine=4"], ["n >= 2f+3", "needs 11"]),
         (["--aggregator", "fltrust"], ["root_server is None", "the seat of that server"]),
         (["--aggregator", "fltrust", "--aggregator-arg", "root_server=10"], ["root_server is 10", "10 servers"]),
+        (["--aggregator-arg", "weights=abc"], ["weights follows from the round"]),
+        (
+            ["--aggregator", "norm_clipping", "--aggregator-arg", "max_norm=1e999"],
+            ["{'max_norm': inf} cannot be published"],
+        ),
+        (["--learning-rate", "nan"], ["learning_rate is nan", "more than 0"]),
+        (["--attack", "alie", "--malicious", "2"], ["alie is vacuous at n=10, f=2"]),
         (["--aggregator-arg", "f=1"], ["'f'", "no settings"]),
         (["--partition", "random"], ["random", "dirichlet"]),
         (["--attack", "magic", "--malicious", "1"], ["magic", "label_flipping"]),

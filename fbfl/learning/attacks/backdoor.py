@@ -125,6 +125,8 @@ def _edge_case_test(
     x: Images, y: Labels, *, source: int = 7, target: int = 1, fraction: float = 0.1
 ) -> tuple[Images, Labels, int]:
     rare = rare_samples(x, y, source=source, fraction=fraction)
+    if not len(rare):
+        raise InvalidInputError(f"edge_case: source = {source}: must be a label of the test samples")
     return x[rare], y[rare], target
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from fbfl.errors import InvalidInputError
+from fbfl.errors import InvalidInputError, VacuousAttackError
 from fbfl.learning.aggregation.nearest import krum_scores
 from fbfl.tensors import Vector
 
@@ -31,7 +31,7 @@ def fang_krum(
     """
     n, f = len(honest) + num_byzantine, num_byzantine
     if f < 1 or n < 2 * f + 3:
-        raise InvalidInputError(f"fang_krum needs f >= 1 and n >= 2f+3 clients, as Krum does; n={n}, f={f}")
+        raise VacuousAttackError(f"fang_krum needs f >= 1 and n >= 2f+3 clients, as Krum does; n={n}, f={f}")
     direction, products = _direction(honest)
     along = honest @ direction
     for size in _halved(_upper_bound(products, n - f - 2, n - 2 * f - 1, own.size), threshold):
@@ -87,7 +87,7 @@ def fang_trim_partial(compromised: Matrix, own: Vector, rng: np.random.Generator
     with a single attacker: sigma would be 0.
     """
     if len(compromised) < 2:
-        raise InvalidInputError("fang_trim_partial needs at least 2 attackers to estimate a standard deviation")
+        raise VacuousAttackError("fang_trim_partial needs at least 2 attackers to estimate a standard deviation")
     direction, _ = _direction(compromised)
     mean, std = compromised.mean(axis=0, dtype=np.float64), compromised.std(axis=0, dtype=np.float64)
     return _between(direction, (mean + 3 * std, mean + 4 * std), (mean - 4 * std, mean - 3 * std), rng)
@@ -118,7 +118,7 @@ def _direction(known: Matrix) -> tuple[Floats, Floats]:
     A coordinate that does not move stays 0: pushing it would cost distance and gain nothing.
     """
     if len(known) == 0:
-        raise InvalidInputError("the attack estimates the honest direction from updates and there are none")
+        raise VacuousAttackError("the attack estimates the honest direction from updates and there are none")
     rows = known.astype(np.float64)
     return np.sign(rows.mean(axis=0)), rows @ rows.T
 

@@ -101,9 +101,14 @@ class Attack:
         return self.plugin.name
 
     @property
+    def is_ours(self) -> bool:
+        """Whether it is the function of `ATTACKS` of that name, and not a user's own."""
+        return ATTACKS.get(self.name) is self.plugin.function
+
+    @property
     def colluding(self) -> bool:
         """Whether all attackers of a round send the same update, so that it is enough to make it once."""
-        return self.name in COLLUDING
+        return self.is_ours and self.name in COLLUDING
 
     def poison_data(
         self, x: Images, y: Labels, rng: np.random.Generator, *, num_byzantine: int = 1, attacker: int = 0
@@ -149,7 +154,8 @@ class Attack:
 
         A user's function has a backdoor if it carries such a function of (x, y) and its settings as `triggered`.
         """
-        make = TRIGGERED.get(self.name) or getattr(self.plugin.function, "triggered", None)
+        ours = TRIGGERED.get(self.name) if self.is_ours else None
+        make = ours or getattr(self.plugin.function, "triggered", None)
         if make is None:
             return None
         accepted = inspect.signature(make).parameters

@@ -16,7 +16,7 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from fbfl.errors import InvalidInputError
+from fbfl.errors import InvalidInputError, VacuousAttackError
 from fbfl.tensors import Vector
 
 Matrix = npt.NDArray[np.float32]
@@ -111,11 +111,11 @@ def a_little_is_enough(
 def _alie_shift(n: int, f: int) -> float:
     supporters = n // 2 + 1 - f
     if supporters < 1:
-        raise InvalidInputError(f"alie needs fewer attackers than a majority: n={n}, f={f}")
+        raise VacuousAttackError(f"alie needs fewer attackers than a majority: n={n}, f={f}")
     share = (n - f - supporters) / (n - f)
     z = NormalDist().inv_cdf(share) if share > 0 else -math.inf
     if z <= 0:
-        raise InvalidInputError(
+        raise VacuousAttackError(
             f"alie is vacuous at n={n}, f={f}: z = {z:.2g} is not positive; use more attackers or set z"
         )
     return z
@@ -161,7 +161,7 @@ def mimic(honest: Matrix, own: Vector, rng: np.random.Generator, *, victim: int 
         _, vectors = np.linalg.eigh(centred @ centred.T)
         victim = int(np.argmax(np.abs(rows @ (centred.T @ vectors[:, -1]))))
     if not 0 <= victim < len(honest):
-        raise InvalidInputError(f"victim = {victim}: must be 0 to {len(honest) - 1}")
+        raise VacuousAttackError(f"victim = {victim}: must be 0 to {len(honest) - 1}")
     copied: Vector = honest[victim].copy()
     return copied
 
@@ -182,13 +182,13 @@ def _around_mean(honest: Matrix, deviation: str) -> tuple[Floats, Floats, Floats
     norms = np.diagonal(products)
     squared_distances = np.maximum(norms[:, np.newaxis] + norms - 2 * products, 0.0)
     if squared_distances.max() == 0 or not p.any():
-        raise InvalidInputError("min_max and min_sum need two honest updates that differ, and a mean that is not 0")
+        raise VacuousAttackError("min_max and min_sum need two honest updates that differ, and a mean that is not 0")
     return mean, p, offsets, squared_distances
 
 
 def _mean(honest: Matrix) -> Floats:
     if len(honest) == 0:
-        raise InvalidInputError("the attack imitates honest updates and there are none")
+        raise VacuousAttackError("the attack imitates honest updates and there are none")
     mean: Floats = honest.mean(axis=0, dtype=np.float64)
     return mean
 

@@ -121,6 +121,23 @@ def test_variants_change_the_base_and_the_small_version_changes_both(tmp_path):
     assert definition.load(path, quick=True, seeds=7).seeds == tuple(range(7))
 
 
+@pytest.mark.parametrize("numbers", ["[4, 2]", "[2, 2, 4]"])
+def test_numbers_of_attackers_of_a_grid_rise(tmp_path, numbers):
+    path = tmp_path / "g.toml"
+    path.write_text(GRID.replace("malicious = [2, 4]", f"malicious = {numbers}"))
+    with pytest.raises(InvalidInputError, match="rising numbers, each once"):
+        definition.load(path)
+
+
+@pytest.mark.parametrize("setting", ['network = "anvil"', 'store = "ipfs"'])
+def test_runs_have_a_chain_and_a_store_of_their_own(tmp_path, setting):
+    path = tmp_path / "x.toml"
+    path.write_text(GOOD.replace("[base]", f"[base]\n{setting}"))
+    run = next(iter(runner.runs_of([definition.load(path)])))
+    with pytest.raises(InvalidInputError, match="allowed in experiments"):
+        playing.check(run)
+
+
 def test_runs_that_experiments_share_are_run_once(tmp_path):
     path = tmp_path / "x.toml"
     path.write_text(GOOD)
@@ -141,6 +158,9 @@ def test_runs_that_experiments_share_are_run_once(tmp_path):
         ("rounds = 4", "rouns = 4", "unknown key 'rouns'"),
         ("rounds = 1", "rouns = 1", "unknown key 'rouns'"),
         ('label = "b"', 'label = "a"', "label 'a' is used twice"),
+        ("[base]", 'chain = false\n[base]\nradio = "shannon"', "variant 'a' sets radio: there is none without chain"),
+        ("seeds = 3", 'seeds = 3\ndrawn = ["c"]', "drawn is 'c'; allowed: a, b"),
+        ("seeds = 3", 'drawn = ["a"]\nagainst = "servers"', "in pictures of curves only"),
         ("local_epochs = 2", "local_epochs = 0", "variant 'b': local_epochs is 0"),
         ("local_epochs = 2", "rounds = 2", "variant 'b' sets rounds"),
         ("final_accuracy", "accuracy", "measure is 'accuracy'; allowed: final_accuracy"),

@@ -166,6 +166,15 @@ def test_geometric_median_leaves_a_minority_of_any_size_behind(scale):
     np.testing.assert_allclose(aggregation.geometric_median(np.vstack([updates[:4], majority])), updates[3], atol=1e-4)
 
 
+@pytest.mark.parametrize("share", [0.2, 0.3, 0.4, 0.45])
+def test_geometric_median_leaves_many_equal_updates_with_little_weight_behind(share):
+    honest = np.random.default_rng(0).normal(0.05, 0.01, size=(4, 30)).astype(np.float32)
+    sybils = np.full((6, 30), -5, np.float32)
+    weights = [*[share / 6] * 6, *[(1 - share) / 4] * 4]
+    result = aggregation.geometric_median(np.vstack([sybils, honest]), weights)
+    np.testing.assert_allclose(result, honest.mean(axis=0), atol=0.03)
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_centered_clipping_carries_its_centre_along(seed):
     rng = np.random.default_rng(seed)

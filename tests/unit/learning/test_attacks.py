@@ -8,6 +8,7 @@ from scipy import stats
 
 from fbfl.errors import InvalidInputError
 from fbfl.learning import aggregation, attacks
+from fbfl.learning.adversary import Adversary
 from fbfl.learning.metrics import attack_success_rate
 
 N, F, SIZE = 20, 4, 300
@@ -336,3 +337,33 @@ def test_a_users_function_is_an_attack_of_the_kind_of_its_parameters():
         send("backdoor", known)
     with pytest.raises(InvalidInputError, match="returned an update of shape"):
         send(lambda honest, own, rng: own[:3], known)
+
+
+def test_a_users_function_with_a_name_of_ours_is_the_users():
+    def alie(honest, own, rng):
+        return rng.standard_normal(own.size)
+
+    def backdoor(x, y, rng):
+        return x, y
+
+    backdoor.triggered = lambda x, y: (x, y, 3)
+    assert not attacks.resolve(alie).colluding
+    assert attacks.resolve("alie").colluding
+    x, y = np.zeros((2, 8, 8), np.float32), np.array([0, 1])
+    assert attacks.resolve(backdoor).triggered(x, y)[2] == 3
+
+
+def test_of_several_attacks_each_knows_the_updates_as_trained():
+    seen = []
+
+    def spy(compromised, own, rng):
+        seen.append((compromised.copy(), own.copy()))
+        return own
+
+    adversary = Adversary((attacks.resolve("sign_flipping"), attacks.resolve(spy)), (0, 1), seed=0)
+    rows = np.ones((4, 3), np.float32)
+    adversary.poison_updates(1, range(4), rows)
+    for known, own in seen:
+        assert (known == 1).all()
+        assert (own == -1).all()
+    assert rows[:, 0].tolist() == [-1, -1, 1, 1]

@@ -1,5 +1,6 @@
 """The guide's code runs, and its functions do what the text says."""
 
+import inspect
 import re
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from fbfl.errors import InvalidInputError
-from fbfl.learning import aggregation
+from fbfl.learning import aggregation, attacks, partition
 
 pytest.importorskip("keras")
 GUIDE = Path(__file__).parents[3] / "docs" / "extending.md"
@@ -54,3 +55,22 @@ def test_the_command_line_words_name_functions_of_the_guide(guide):
     for line in lines:
         (function,) = re.findall(r"mylab\.\w+:(\w+)", line)
         assert function in guide
+
+
+def entry(name, function, filled_in):
+    """A name with its settings, as the guide writes them."""
+    settings = []
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.name not in filled_in and parameter.kind is not parameter.VAR_KEYWORD:
+            default = "" if parameter.default in (parameter.empty, None) else f"={parameter.default}"
+            settings.append(parameter.name + default)
+    return f"`{name} ({', '.join(settings)})`" if settings else f"`{name}`"
+
+
+def test_all_names_and_settings_are_listed():
+    table = GUIDE.read_text().partition("## What has a name")[2]
+    rules = [entry(*rule, {"updates", *aggregation.rulefunction.CONTEXT}) for rule in aggregation.RULES.items()]
+    given = {"honest", "everybody", "compromised", "own", "x", "y", "rng", *attacks.names.CONTEXT}
+    named = [entry(*attack, given) for attack in attacks.names.ATTACKS.items()]
+    partitions = [entry(*each, {"labels", "num_clients", "seed"}) for each in partition.PARTITIONS.items()]
+    assert [name for name in (*rules, *named, *partitions) if name not in table] == []

@@ -128,6 +128,22 @@ def test_resumed_equals_uninterrupted(case, tmp_path):
     assert np.array_equal(flat(second), flat(whole))
 
 
+def test_an_attack_that_is_impossible_with_those_who_take_part_is_left_out_of_the_round():
+    attacked = {"attack": "fang_trim_partial", "malicious": (0, 1), "participation": 0.5, "aggregator": "median"}
+    fed = federation(**attacked)
+    attackers = [len({0, 1} & set(result.participants)) for result in fed.rounds(8)]
+    assert {1, 2} <= set(attackers), "the test shows nothing"
+    with pytest.raises(InvalidInputError, match="at least 2 attackers"):
+        federation(**{**attacked, "malicious": (0,)})
+
+
+def test_labels_that_nobody_has_are_refused():
+    with pytest.raises(InvalidInputError, match="labels that nobody has; allowed: 0 to 9"):
+        federation(attack="backdoor", attack_args={"target": 99}, malicious=(0,))
+    with pytest.raises(InvalidInputError, match="source = 42"):
+        federation(attack="edge_case", attack_args={"source": 42}, malicious=(0,))
+
+
 def test_states_of_others_and_spoilt_ones_are_refused(tmp_path):
     fed = federation()
     list(fed.rounds(1))
@@ -144,6 +160,14 @@ def test_states_of_others_and_spoilt_ones_are_refused(tmp_path):
     ):
         with pytest.raises(InvalidInputError, match=f"another federation: its {word}"):
             federation(**options).load(path)
+    empty = (CLIENTS[0][0][:0], CLIENTS[0][1][:0])
+    with pytest.raises(InvalidInputError, match="its data"):
+        federation(clients=[*CLIENTS, empty]).load(path)
+    trusting, other = (federation(aggregator="fltrust", root=CLIENTS[place]) for place in (0, 1))
+    trusting.save(path)
+    with pytest.raises(InvalidInputError, match="its data"):
+        other.load(path)
+    fed.save(path)
     content = path.read_bytes()
     for spoilt in (b"", content[:100], b"\xff" * 200):
         path.write_bytes(spoilt)
