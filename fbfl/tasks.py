@@ -1,9 +1,12 @@
 """The owner's side of a task: creating it from the settings of a run, paying for it, and driving its rounds."""
 
+import functools
 import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
+
+from web3.exceptions import Web3Exception
 
 from fbfl.chain.ledger import Phase, TaskState
 from fbfl.chain.participant import (
@@ -14,7 +17,7 @@ from fbfl.chain.participant import (
     pbft_parameters,
     pow_parameters,
 )
-from fbfl.errors import ContractRevertError
+from fbfl.errors import ContractRevertError, NodeUnavailableError
 from fbfl.learning.datasets import Dataset
 from fbfl.learning.training import Trainer, TrainingSettings
 from fbfl.mec.global_model import initial_model
@@ -29,6 +32,9 @@ POW_HASHES = 4096
 
 PENALTY = 1_000
 """1/10,000 of the stake: for a proposal that was voted down, and for a withheld payload."""
+
+LONGEST_PAUSE = 30.0
+"""Most seconds between two attempts to reach a node."""
 
 _CONFIRMATIONS = 3  # blocks on an electing block before its miner may propose
 _SPACING = 4  # blocks from one view's electing block to the next one's: beyond its confirmations
@@ -129,31 +135,52 @@ def drive(
 ) -> None:
     """Open rounds, and move on those that are due, until round number `rounds` is over.
 
-    The first round opened here waits for `servers` members. `poll` and `pause` are seconds between two looks at the
-    chain and between two rounds. `over` is told of every round that ends while this runs. It keeps nothing: called
-    again, it goes on where the chain is.
+    The first round opened here waits for `servers` members; before each round, members that the registry expelled or
+    retired lose their seats. `poll` and `pause` are seconds between two looks at the chain and between two rounds.
+    `over` is told of every round that ends while this runs. It keeps nothing: called again, it goes on where the chain
+    is. A node that fails is asked again, after longer and longer pauses.
     """
     ledger = owner.ledger
     current: int | None = None
+    failed = 0
     while True:
-        state = ledger.state(task)
-        if state.phase.is_over:
-            if current == state.round:
+        try:
+            state = ledger.state(task)
+            if state.phase.is_over:
+                if current == state.round:
+                    if over:
+                        over(state)
+                    time.sleep(pause)
                 current = None
-                if over:
-                    over(state)
-                time.sleep(pause)
-            if state.round >= rounds:
-                return
-            if len(ledger.seats(task, state.round + 1)) >= servers:
-                _try(owner.open_round, task)
-                current = ledger.state(task).round
-                continue
-        else:
-            current = state.round
-            if is_due(state, time.time()):
-                _try(owner.poke, task)
+                if state.round >= rounds:
+                    return
+                if _seated(owner, task, state.round + 1) >= servers:
+                    _try(owner.open_round, task)
+                    servers = 1  # later rounds are for whoever is there
+                    current = ledger.state(task).round
+                    continue
+            else:
+                current = state.round
+                if is_due(state, time.time()):
+                    _try(owner.poke, task)
+        except (NodeUnavailableError, Web3Exception) as error:
+            failed += 1
+            wait = min(poll * 2 ** min(failed, 16), LONGEST_PAUSE)
+            log.error("task %d: tried again in %g s: %s", task, wait, error)
+            time.sleep(wait)
+            continue
+        failed = 0
         time.sleep(poll)
+
+
+def _seated(owner: Participant, task: int, round_number: int) -> int:
+    """The members of a round that is not open yet, without those that may have no seat any more."""
+    ledger = owner.ledger
+    members = list(ledger.seats(task, round_number))
+    for server in members:
+        if not ledger.registry.functions.isActive(server).call():
+            _try(functools.partial(owner.evict, server=server), task)
+    return len(ledger.seats(task, round_number))
 
 
 def is_due(state: TaskState, clock: float) -> bool:

@@ -20,7 +20,7 @@ from fbfl.chain.digests import Domain, from_short_text
 from fbfl.chain.headers import proof_of_work
 from fbfl.chain.heads import Head, head_of
 from fbfl.chain.logs import Event, LogScanner
-from fbfl.errors import InvalidInputError
+from fbfl.errors import ChainError, InvalidInputError
 from fbfl.storage.store import Reference
 
 CONSENSUS_CONTRACTS = {"pow": "PowPuzzle", "pbft": "PbftCommittee", "ethash": "EthashElection"}
@@ -163,6 +163,7 @@ class Ledger:
         self._events: list[Event] = []
         self._events_of_round: dict[tuple[int, int], list[Event]] = {}
         self._seats: dict[tuple[int, int], Mapping[str, int]] = {}
+        self._forgotten: dict[int, int] = {}
         self._scanned: Head | None = None
         self._states: dict[int, tuple[Head, TaskState]] = {}
 
@@ -218,6 +219,8 @@ class Ledger:
 
     def round_events(self, task: int, round_number: int, *names: str) -> Iterator[Event]:
         """The events of one round in the order of the chain, optionally of some names."""
+        if round_number < self._forgotten.get(task, 0):
+            raise ChainError(f"task {task}: round {round_number} was forgotten here")
         self._refresh()
         for event in self._events_of_round.get((task, round_number), ()):
             if not names or event.name in names:
@@ -251,6 +254,17 @@ class Ledger:
         if (task, round_number) not in self._seats:
             self._seats[task, round_number] = self._find_seats(task, round_number)
         return self._seats[task, round_number]
+
+    def forget_before(self, task: int, round_number: int) -> None:
+        """Drop what is known of a task's rounds before this one, for who runs long and asks about new ones only."""
+
+        def is_old(of_task: int | None, number: int) -> bool:
+            return of_task == task and number < round_number
+
+        self._forgotten[task] = round_number
+        self._events = [e for e in self._events if not is_old(e.args.get("task"), e.args.get("round", round_number))]
+        self._events_of_round = {key: events for key, events in self._events_of_round.items() if not is_old(*key)}
+        self._seats = {key: seats for key, seats in self._seats.items() if not is_old(*key)}
 
     def _find_seats(self, task: int, round_number: int) -> dict[str, int]:
         seats: dict[str, int] = {}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from enum import IntEnum
 from typing import Any
 
 from hexbytes import HexBytes
@@ -111,6 +112,21 @@ def registered_url(ledger: Ledger, server: str) -> str | None:
     """Where the registry says that a server can be reached; None before it registered."""
     joined = [event for event in ledger.events("ServerJoined") if event.args["server"] == server]
     return str(joined[-1].args["url"]) if joined else None
+
+
+class Standing(IntEnum):
+    """`IMECRegistry.Status`: what a server is in the registry."""
+
+    UNKNOWN = 0
+    ACTIVE = 1
+    LEAVING = 2
+    EXPELLED = 3
+
+
+def standing_of(ledger: Ledger, server: str) -> Standing:
+    """What a server is in the registry."""
+    _, status, *_ = ledger.registry.functions.server(server).call()
+    return Standing(status)
 
 
 def consensus_of(ledger: Ledger, task: int) -> str:

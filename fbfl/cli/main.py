@@ -37,6 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FbflError as error:
         print(f"fbfl: {error}", file=sys.stderr)
         return error.exit_status
+    except Exception as error:
+        if not type(error).__module__.startswith("web3."):  # its import takes seconds
+            raise
+        print(f"fbfl: the node refused: {error}", file=sys.stderr)
+        return FbflError.exit_status
     except KeyboardInterrupt:
         print("fbfl: interrupted", file=sys.stderr)
         return INTERRUPTED

@@ -73,7 +73,9 @@ def mec(options: argparse.Namespace) -> int:
         plan,
         training,
         samples,
-        exchange=Exchange(board, participant, task, account, patience) if board else None,
+        exchange=Exchange(board, participant, task, account, patience, unsure=ledger.state(task.id).round)
+        if board
+        else None,
         salt_secret=keccak(b"fbfl salts" + bytes(account.key)),
     )
     url = options.url or f"http://{LOOPBACK}:{options.port}"

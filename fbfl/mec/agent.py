@@ -19,8 +19,8 @@ from web3.exceptions import Web3Exception
 
 from fbfl.chain.ledger import TaskState
 from fbfl.chain.participant import Participant
-from fbfl.chain.queries import registered_url
-from fbfl.errors import FbflError, InvalidInputError
+from fbfl.chain.queries import Standing, registered_url, standing_of
+from fbfl.errors import ChainError, FbflError, InvalidInputError
 from fbfl.learning.training import Trainer, TrainingSettings
 from fbfl.locks import only_process
 from fbfl.mec.plan import TaskPlan
@@ -36,6 +36,9 @@ FIRST_PAUSE = 0.5
 
 LONGEST_PAUSE = 30.0
 """Most seconds between two attempts."""
+
+KEPT_ROUNDS = 64
+"""How many of the newest rounds an agent knows the records of: more than any reorganisation goes back."""
 
 UNMINED = 120.0
 """Most seconds that a new process, or one whose last attempt failed, waits for transactions that were sent before."""
@@ -109,6 +112,7 @@ class Agent:
         self._state: TaskState | None = None
         self._looked_at: int | None = None
         self._settled: set[int] = set()
+        self._unpaid: int | None = None
         self._waits_for_unmined = True
         self._patience_ends = time.monotonic() + UNMINED
         self.last_error: str | None = None
@@ -171,6 +175,7 @@ class Agent:
         state = server.ledger.state(server.task.id)
         if self._state is None or (self._state.round, self._state.phase) != (state.round, state.phase):
             log.info("round %d: %s", state.round, state.phase.name.lower())
+            self._forget(state)
         self._state = state
         return server.step() or self._release(state) or self._collect(state)
 
@@ -186,6 +191,11 @@ class Agent:
         server = self.server
         ledger = server.ledger
         if not ledger.registry.functions.isActive(server.address).call():
+            standing = standing_of(ledger, server.address)
+            if standing is not Standing.UNKNOWN:  # to register again would be refused
+                raise ChainError(
+                    f"{server.address} is {standing.name.lower()} in the registry; allowed: another account"
+                )
             server.participant.register(self._url, self._stake)
             log.info("registered %s at %s", server.address, self._url)
             return True
@@ -194,6 +204,13 @@ class Agent:
             log.info("joined task %d", server.task.id)
             return True
         return False
+
+    def _forget(self, state: TaskState) -> None:
+        """Keep of the chain's records what a long run still needs."""
+        needed = (state.round - KEPT_ROUNDS, self._unpaid, self._retention.oldest if self._retention else None)
+        first = min(number for number in needed if number is not None)
+        self.server.ledger.forget_before(self.server.task.id, first)
+        self._settled = {number for number in self._settled if number >= first}
 
     def _release(self, state: TaskState) -> bool:
         return self._retention is not None and self._retention.release(state)
@@ -206,12 +223,14 @@ class Agent:
         ledger = server.ledger
         rewards = ledger.rewards.functions
         per_round = rewards.termsOf(server.task.id).call()[0]
+        self._unpaid = None
         for event in ledger.events("RoundFinalized", task=server.task.id):
             number = event.args["round"]
             if not per_round or event.args["leader"] != server.address or number in self._settled:
                 continue
             if not rewards.isSettled(server.task.id, number).call():
                 if rewards.balanceOf(server.task.id).call() < per_round:
+                    self._unpaid = number
                     break
                 server.participant.settle(server.task.id, number)
                 log.info("round %d: settled", number)

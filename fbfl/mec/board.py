@@ -127,6 +127,7 @@ class HttpBoard:
             if message.round != state.round:
                 # The node of who sent it may be ahead of this one.
                 raise MessageRefusedError(409, f"round {message.round} is not the current one, {state.round}")
+            self._ledger.forget_before(self._task.id, state.round)
             if server not in self._ledger.seats(self._task.id, state.round):
                 raise MessageRefusedError(403, f"{server} has no seat in round {state.round}")
         if isinstance(message, SignedUpdate) and not (

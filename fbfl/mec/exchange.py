@@ -95,6 +95,10 @@ class PatienceInSteps:
         return self._waited[wait] > self._steps
 
 
+MAX_WAITS = 256
+"""How many waits an agent remembers: those of many rounds."""
+
+
 class PatienceInSeconds:
     """So many seconds, for agents."""
 
@@ -108,11 +112,16 @@ class PatienceInSeconds:
     def is_over(self, wait: Hashable) -> bool:
         """Whether the time is over."""
         now = self._clock()
+        while len(self._began) > MAX_WAITS:
+            del self._began[next(iter(self._began))]
         return now - self._began.setdefault(wait, now) > self._seconds
 
 
 class Exchange:
-    """One server's side of the board."""
+    """One server's side of the board.
+
+    An earlier process of this server may have signed votes of the rounds up to `unsure`: there it signs none.
+    """
 
     def __init__(
         self,
@@ -121,7 +130,11 @@ class Exchange:
         task: Task,
         account: LocalAccount,
         patience: Patience | None = None,
+        *,
+        unsure: int = 0,
     ) -> None:
+        self._unsure = unsure
+        self._accused: set[tuple[int, str]] = set()
         self._board = board
         self._participant = participant
         self._task = task
@@ -172,6 +185,21 @@ class Exchange:
         """Whether this server's vote in this stage of the current view is on the board."""
         return any(server == self._account.address for server, _ in self._current_votes(state, stage))
 
+    def may_sign_vote(self, state: TaskState, stage: Stage) -> bool:
+        """Whether a signature could not be held against this server.
+
+        A reorganisation may bring another proposal into a view in which it signed a vote. Two such signatures are
+        evidence of equivocation; a second vote by transaction is not.
+        """
+        view, proposal = state.decision.view, state.decision.proposal
+        signed_another = any(
+            server == self._account.address
+            and (vote.view, vote.stage) == (view, stage)
+            and vote.value_digest != proposal
+            for server, vote in self._board.votes(self._task.id, state.round)
+        )
+        return state.round > self._unsure and not signed_another
+
     def post_vote(self, state: TaskState, stage: Stage, accept: bool) -> None:
         """Sign a vote on the current proposal and leave it on the board."""
         decision = state.decision
@@ -210,9 +238,10 @@ class Exchange:
         return impatient or self._patience.waiting_is_a_step
 
     def report_equivocation(self, round_number: int) -> bool:
-        """Show the chain two votes of one member that exclude each other, if the board has such."""
+        """Show the chain two votes of another member that exclude each other, if the board has such."""
         ledger = self._participant.ledger
         known = {event.args["voter"] for event in ledger.round_events(self._task.id, round_number, "Equivocation")}
+        known |= {self._account.address, *(server for number, server in self._accused if number == round_number)}
         votes = [(s, vote) for s, vote in self._board.votes(self._task.id, round_number) if s not in known]
         for place, (server, first) in enumerate(votes):
             for other, second in votes[place + 1 :]:
@@ -220,10 +249,9 @@ class Exchange:
                     try:
                         self._participant.report_equivocation(self._task.id, first, second)
                     except ContractRevertError as error:
-                        log.info(
-                            "round %d: the equivocation of %s was reported before: %s", round_number, server, error
-                        )
-                        return False
+                        log.info("round %d: the equivocation of %s cannot be reported: %s", round_number, server, error)
+                    self._accused = {each for each in self._accused if each[0] == round_number}
+                    self._accused.add((round_number, server))
                     return True
         return False
 

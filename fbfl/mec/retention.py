@@ -22,6 +22,11 @@ class Retention:
         self._released = 0
         self._due: set[Reference] = set()
 
+    @property
+    def oldest(self) -> int | None:
+        """The first round that it still has to look at; None if it looks at none."""
+        return None if self._rounds is None else self._released
+
     def release(self, state: TaskState) -> bool:
         """Let go of the payloads of one round that is past its time; whether there was one."""
         if self._rounds is None:

@@ -54,12 +54,18 @@ class Conduct:
 
 @dataclass
 class _RoundMemory:
-    """What a server has fetched and computed in the current round."""
+    """What a server has fetched and computed in the current round.
+
+    By content, since a reorganisation may record other updates in the same round.
+    """
 
     round: int
-    payloads: dict[str, bytes] = field(default_factory=dict)
-    reported: set[str] = field(default_factory=set)
-    models: dict[int, GlobalModel | None] = field(default_factory=dict)
+    trained: dict[Reference, tuple[Reference, int]] = field(default_factory=dict)
+    """By the global model: its own update, and of how many samples."""
+    payloads: dict[Reference, bytes] = field(default_factory=dict)
+    reported: set[tuple[str, Reference]] = field(default_factory=set)
+    models: dict[tuple[Reference, bytes, int], GlobalModel] = field(default_factory=dict)
+    """By the parent, the running hash over the updates, and the bitmap of those left out."""
 
 
 class MECServer:
@@ -132,7 +138,7 @@ class MECServer:
     # ------------------------------------------------------------ update
 
     def _commit(self, state: TaskState) -> bool:
-        if not self.conduct.submits or state.committed & self._bit(state):
+        if not self.conduct.submits or state.committed & self._bit(state) or state.now > state.deadline:
             return False
         update = self._trained(state)
         if update is None:
@@ -147,6 +153,8 @@ class MECServer:
         bit = self._bit(state)
         if not self.conduct.submits or state.submitted & bit or (state.commit_reveal and not state.committed & bit):
             return False
+        if state.now > state.deadline:
+            return False  # it would be refused, and its gas lost
         exchange = None if state.commit_reveal else self._exchange
         if exchange is not None and exchange.has_signed_update(state.round):
             return exchange.record_updates(state, self.ledger.seats(self.task.id, state.round))
@@ -164,6 +172,8 @@ class MECServer:
 
     def _trained(self, state: TaskState) -> tuple[Reference, int] | None:
         """The published update and its number of samples; None without samples or without the global model."""
+        if state.model in self._memory.trained:
+            return self._memory.trained[state.model]
         count = len(self.samples.training_set(state.round)[1])
         if not count:
             return None
@@ -182,8 +192,9 @@ class MECServer:
             log.warning("round %d: %s has no update that can be published: %s", state.round, self.address, error)
             return None
         reference = self.store.put(payload) if self.conduct.serves else Reference.to(payload)
-        self._memory.payloads[self.address] = payload
-        return reference, min(count, state.max_samples)
+        self._memory.payloads[reference] = payload
+        self._memory.trained[state.model] = reference, min(count, state.max_samples)
+        return self._memory.trained[state.model]
 
     # ------------------------------------------------------------ aggregate
 
@@ -191,13 +202,14 @@ class MECServer:
         """Fetch what was recorded; report one payload that cannot be had or is no update."""
         acted = False
         for update in self.ledger.updates(self.task.id, state.round):
-            if update.server in self._memory.reported or state.missing >> update.seat & 1:
+            claim = update.server, update.payload
+            if claim in self._memory.reported or state.missing >> update.seat & 1:
                 continue  # to look for it again would take as long as the first time
             problem = self._fetch(update)
             if problem is None:
                 continue
             log.warning("round %d: %s misses the update of %s: %s", state.round, self.address, update.server, problem)
-            self._memory.reported.add(update.server)
+            self._memory.reported.add(claim)
             if not self._has_reported(state, update.server):
                 self.participant.report_missing(self.task.id, state.round, update.server)
                 acted = True
@@ -208,12 +220,12 @@ class MECServer:
 
         That this server's own store fails is no fault of the update, and raises.
         """
-        payload = self._memory.payloads.get(update.server)
+        payload = self._memory.payloads.get(update.payload)
         try:
             if payload is None:
                 payload = self.store.get(update.payload)
                 self.store.pin(update.payload)  # who has fetched a payload goes on serving it
-                self._memory.payloads[update.server] = payload
+                self._memory.payloads[update.payload] = payload
                 decode_update(self.plan.payload, self.plan.spec, payload)
         except (PayloadNotFoundError, PayloadRefusedError) as error:
             return str(error)
@@ -221,20 +233,21 @@ class MECServer:
 
     def _model(self, state: TaskState, missing: int) -> GlobalModel | None:
         """The next global model without the updates of the seats in `missing`; None if it cannot be computed here."""
-        if missing not in self._memory.models:
+        key = self._parent(state), self._accumulator(state), missing
+        if key not in self._memory.models:
             updates = [u for u in self.ledger.updates(self.task.id, state.round) if not missing >> u.seat & 1]
             for update in updates:
                 self._fetch(update)
-            if any(update.server not in self._memory.payloads for update in updates):
+            if any(update.payload not in self._memory.payloads for update in updates):
                 return None  # not remembered: the payload may still arrive
-            payloads = [(update, self._memory.payloads[update.server]) for update in updates]
+            payloads = [(update, self._memory.payloads[update.payload]) for update in updates]
             try:
-                parent = self.store.get(self._parent(state))
-                self._memory.models[missing] = next_model(self.plan, state.round, parent, payloads)
+                parent = self.store.get(key[0])
+                self._memory.models[key] = next_model(self.plan, state.round, parent, payloads)
             except (AggregationError, PayloadNotFoundError, PayloadRefusedError) as error:
                 log.warning("round %d: %s cannot aggregate: %s", state.round, self.address, error)
                 return None
-        return self._memory.models[missing]
+        return self._memory.models[key]
 
     def _parent(self, state: TaskState) -> Reference:
         (opened,) = self.ledger.round_events(self.task.id, state.round, "RoundOpened")
@@ -244,6 +257,8 @@ class MECServer:
 
     def _propose(self, state: TaskState) -> bool:
         if state.decision.stage is not Stage.PROPOSE or self.conduct.proposes == "never":
+            return False
+        if state.now > state.decision.deadline:
             return False
         model = self._model(state, state.missing)
         if model is None:
@@ -260,7 +275,7 @@ class MECServer:
 
     def _vote(self, state: TaskState) -> bool:
         decision = state.decision
-        if decision.round != state.round or self.conduct.votes == "never":
+        if decision.round != state.round or self.conduct.votes == "never" or state.now > decision.deadline:
             return False
         stage = decision.stage
         if stage is Stage.DECIDED and state.phase is Phase.FINAL:
@@ -282,10 +297,12 @@ class MECServer:
         if right and self.conduct.serves:
             self.store.put(model.payload)  # so that it can be had from every voter, not only from its proposer
         accept = not right if self.conduct.votes == "inverted" else right
-        if self._exchange is not None and decision.stage is not Stage.DECIDED:
-            self._exchange.post_vote(state, stage, accept)
-            if self.conduct.votes == "both":
-                self._exchange.post_vote(state, stage, not accept)
+        exchange = self._exchange if decision.stage is not Stage.DECIDED else None
+        if exchange is not None and self.conduct.votes == "both":
+            exchange.post_vote(state, stage, accept)
+            exchange.post_vote(state, stage, not accept)
+        elif exchange is not None and exchange.may_sign_vote(state, stage):
+            exchange.post_vote(state, stage, accept)
         else:
             self.participant.vote(self.task.id, state, stage, accept)
         return True

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from fbfl.audit import audit
+from fbfl.chain.ledger import Phase, Stage
 from fbfl.chain.participant import CommitteeRules
-from fbfl.errors import PayloadNotFoundError, StorageError
+from fbfl.errors import ChainError, PayloadNotFoundError, StorageError
 from fbfl.mec.server import Conduct
 from fbfl.storage.local import LocalStore
 from fbfl.storage.store import Reference
@@ -197,3 +198,70 @@ def test_what_a_reorganisation_takes_back_is_forgotten(tmp_path):
     assert not list(fed.ledger.round_events(fed.task.id, 1))
     assert fed.ledger.state(fed.task.id).round == state.round == 0
     assert fed.play_round().record.status == "final"
+
+
+def test_other_updates_after_a_reorganisation_cost_nobody_anything(tmp_path):
+    """Votes were signed on one branch; on the other the same view has another proposal, with one more update."""
+    fed = federation(tmp_path, consensus="pbft", signatures=True, commit_reveal=True)
+    fed.owner.open_round(fed.task.id)
+    before = fed.chain.snapshot()
+    state = fed.ledger.state(fed.task.id)
+    while not (state.phase is Phase.DECIDE and state.decision.stage is Stage.COMMIT):
+        if not sum(server.step() for server in fed.servers[:3]):
+            fed.chain.travel(max(1, state.deadline + 1 - state.now))
+            fed.owner.poke(fed.task.id)
+        state = fed.ledger.state(fed.task.id)
+    lost = state.decision.proposal
+    fed.chain.revert(before)
+
+    result = fed.play_round()
+    assert result.record.status == "final"
+    assert result.record.views == 1
+    assert result.record.value_digest != "0x" + lost.hex()
+    assert len(result.record.updates) == 4
+    while sum(server.step() for server in fed.servers):
+        pass
+    assert not list(fed.ledger.round_events(fed.task.id, 1, "Equivocation"))
+    assert not list(fed.ledger.events("ServerSlashed"))
+    assert audit(fed.ledger, fed.store, fed.task).passed
+    expected = federation(tmp_path / "undisturbed", consensus="pbft").play_round()
+    assert result.record.model_digest == expected.record.model_digest
+
+
+def test_nothing_is_sent_that_comes_too_late(tmp_path):
+    fed = federation(tmp_path, consensus="pbft", simulation={"conducts": {3: Conduct(votes="never")}})
+    fed.play_round()
+    late = fed.servers[3]
+    late.conduct = Conduct()
+    state = fed.ledger.state(fed.task.id)
+    fed.chain.travel(state.decision.deadline + 1 - state.now)
+    assert not late.step()
+
+    fed.owner.open_round(fed.task.id)
+    state = fed.ledger.state(fed.task.id)
+    fed.chain.travel(state.deadline + 1 - state.now)
+    sent = fed.chain.w3.eth.get_transaction_count(late.address)
+    assert not late.step()
+    assert fed.chain.w3.eth.get_transaction_count(late.address) == sent
+
+
+def test_a_server_trains_once_for_a_round(tmp_path):
+    fed = federation(tmp_path, consensus="pbft", commit_reveal=True)
+    trained = []
+    server = fed.servers[0]
+    training = server.training
+    server.training = lambda weights, number: trained.append(number) or training(weights, number)
+    fed.play_round()
+    assert trained == [1]
+
+
+def test_an_agent_forgets_old_rounds_and_still_plays_new_ones(tmp_path):
+    fed = federation(tmp_path, consensus="pbft", rounds=3)
+    fed.play_round()
+    fed.play_round()
+    fed.ledger.forget_before(fed.task.id, 2)
+    with pytest.raises(ChainError, match="round 1 was forgotten"):
+        list(fed.ledger.round_events(fed.task.id, 1))
+    assert {event.args["round"] for event in fed.ledger.events("RoundOpened")} == {2}
+    assert fed.play_round().record.status == "final"
+    assert len(fed.ledger.recorded(fed.task.id, 2)) == 4
