@@ -105,6 +105,10 @@ class Participant:
         """Join the registry with a stake in wei."""
         return self._send(self.ledger.registry.functions.join(url), _SMALL, stake)
 
+    def retire(self) -> TxReceipt:
+        """Leave the registry; the stake can be withdrawn after the unbonding time."""
+        return self._send(self.ledger.registry.functions.retire(), _SMALL)
+
     def evict(self, task: int, server: str) -> TxReceipt:
         """Take the seat of a server that is not active in the registry any more."""
         return self._send(self.ledger.tasks.functions.evict(task, server), _SMALL)

@@ -1,11 +1,13 @@
 import json
 import logging
+import time
 import urllib.request
 from pathlib import Path
 
 import pytest
 
-from fbfl.errors import InvalidInputError, StorageError
+from fbfl.chain.ledger import TaskState
+from fbfl.errors import ChainError, InvalidInputError, NodeUnavailableError, StorageError
 from fbfl.jsonlog import JsonFormatter
 from fbfl.mec import agent as agents
 from fbfl.mec.agent import Agent, LocalTraining, only_one
@@ -13,7 +15,7 @@ from fbfl.mec.endpoint import application, serving
 from fbfl.simulation import Simulation
 from fbfl.storage.local import LocalStore
 from fbfl.storage.store import Reference
-from fbfl.tasks import is_due
+from fbfl.tasks import drive, is_due
 from tests.e2e.federations import federation
 from tests.integration.machine import free_ports
 
@@ -88,6 +90,45 @@ def test_the_endpoint_says_how_the_agent_is_and_a_second_agent_refuses(agent: Ag
             pass
     with only_one(tmp_path / "state", agent):  # whoever ended leaves nothing in the way
         pass
+
+
+def test_who_lost_its_standing_is_told_so_and_sends_nothing(simulated: Simulation, agent: Agent) -> None:
+    server = agent.server
+    server.participant.retire()
+    sent = simulated.chain.w3.eth.get_transaction_count(server.address)
+    with pytest.raises(ChainError, match=f"{server.address} is leaving in the registry"):
+        agent._step()
+    assert simulated.chain.w3.eth.get_transaction_count(server.address) == sent
+
+
+def test_the_driver_outlasts_its_node_and_goes_on_without_who_lost_its_standing(
+    simulated: Simulation, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, task = simulated.ledger, simulated.task.id
+    leaving, staying = simulated.servers
+    ask, failures = ledger.state, iter([NodeUnavailableError("no node answers")])
+
+    def state(number: int) -> TaskState:
+        for failure in failures:
+            raise failure
+        return ask(number)
+
+    def turn(_: float) -> None:
+        for server in simulated.servers:
+            server.step()
+        active = ledger.registry.functions.isActive(leaving.address).call()
+        if active and ask(task).round == 1 and ask(task).phase.is_over:
+            leaving.participant.retire()
+
+    monkeypatch.setattr(ledger, "state", state)
+    monkeypatch.setattr(time, "sleep", turn)
+    store = agent.server.store
+    assert isinstance(store, FlakyStore)
+    store.attempts = FAILURES
+    drive(simulated.owner, task, rounds=2, servers=2)
+    assert ask(task).round == 2
+    assert list(ledger.seats(task, 2)) == [staying.address]
+    assert next(failures, None) is None
 
 
 def test_log_lines_are_json_objects() -> None:
