@@ -280,7 +280,14 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
     }
 
     /// @inheritdoc IFederatedTasks
-    function propose(uint256 task, uint32 number, bytes32 model, uint32 modelSize, bytes calldata proof) external {
+    function propose(
+        uint256 task,
+        uint32 number,
+        bytes32 model,
+        uint32 modelSize,
+        uint256 expectedMissing,
+        bytes calldata proof
+    ) external {
         Round memory round = _rounds[task];
         if (round.number != number) revert TasksWrongRound(task, number, round.number);
         if (round.phase != Phase.Decide) revert TasksWrongPhase(task, round.phase);
@@ -289,6 +296,8 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         Task storage self = _tasks[task];
         Proposal storage proposal = _proposals[task];
         uint256 missing = _missingOf(task, self.consensus.status(task));
+        // A report that lands before the proposal changes what the voters recompute: the proposer must not pay for it.
+        if (missing != expectedMissing) revert TasksMissingChanged(task, missing, expectedMissing);
         _requireEnough(task, round, missing);
         bytes32 digest = _valueDigest(task, number, model, modelSize, missing);
         proposal.proposer = msg.sender;

@@ -205,6 +205,10 @@ interface IFederatedTasks {
     error TasksPayloadTooLarge(uint32 size, uint32 maxPayload);
     error TasksBadSampleCount(uint32 samples, uint32 maxSamples);
     error TasksOnlyConsensus(address caller);
+    /// @notice The proposed model was computed without the updates in `expected`; by now those in `missing` are left out.
+    /// @param missing bitmap of the updates that the next proposal leaves out
+    /// @param expected the bitmap that the proposer named
+    error TasksMissingChanged(uint256 task, uint256 missing, uint256 expected);
 
     /// @notice Create a task; the caller owns it.
     function createTask(TaskSettings calldata settings) external returns (uint256 task);
@@ -245,9 +249,18 @@ interface IFederatedTasks {
     /// @notice Move a round on whose phase is complete or past its deadline. For anyone.
     function poke(uint256 task) external;
 
-    /// @notice Propose the new global model.
+    /// @notice Propose the new global model. The ledger computes the bitmap of missing updates itself; where it is not
+    /// the one that the model was computed for, the call is refused, and the proposer can compute and propose again.
+    /// @param expectedMissing bitmap of the seats whose updates the model leaves out, as `stateOf` had it
     /// @param proof what entitles the caller under the task's consensus
-    function propose(uint256 task, uint32 round, bytes32 model, uint32 modelSize, bytes calldata proof) external;
+    function propose(
+        uint256 task,
+        uint32 round,
+        bytes32 model,
+        uint32 modelSize,
+        uint256 expectedMissing,
+        bytes calldata proof
+    ) external;
 
     /// @notice Make the current proposal the outcome of the round. Only for the task's consensus.
     function finalizeRound(uint256 task, uint32 round, bytes32 valueDigest) external;

@@ -175,10 +175,13 @@ class Participant:
         """Move a round on that is complete or past its deadline."""
         return self._send(self.ledger.tasks.functions.poke(task), _MEDIUM)
 
-    def propose(self, task: int, round_number: int, model: Reference, proof: bytes) -> TxReceipt:
-        """Propose a new global model."""
-        call = self.ledger.tasks.functions.propose(task, round_number, model.digest, model.size, proof)
-        return self._send(call, _LARGE)
+    def propose(self, task: int, round_number: int, model: Reference, missing: int, proof: bytes) -> TxReceipt:
+        """Propose a new global model, computed without the updates of the seats in `missing`.
+
+        Refused with `TasksMissingChanged` if others are missing by the time that the transaction is mined.
+        """
+        arguments = (task, round_number, model.digest, model.size, missing, proof)
+        return self._send(self.ledger.tasks.functions.propose(*arguments), _LARGE)
 
     def vote(self, task: int, state: TaskState, stage: Stage, accept: bool) -> TxReceipt:
         """Vote on the proposal of the current view."""

@@ -131,7 +131,8 @@ class MECServer:
             # The decision is made, but the record may not be complete.
             return self._vote(state) or self._accuse(state) or self._settle(state)
         except ContractRevertError as error:
-            # Somebody else was faster: the next step looks again.
+            # Somebody else was faster: the next step looks again. A leader whose bitmap of missing updates was
+            # outdated (`TasksMissingChanged`) computes the model for the new one then.
             log.info("round %d: %s was refused: %s", state.round, self.address, error)
             return False
 
@@ -270,7 +271,7 @@ class MECServer:
             return self.task.consensus == "pow"  # the search goes on
         payload = model.payload if self.conduct.proposes == "right" else self._wrong(model)
         reference = self.store.put(payload)
-        self.participant.propose(self.task.id, state.round, reference, proof)
+        self.participant.propose(self.task.id, state.round, reference, state.missing, proof)
         return True
 
     def _vote(self, state: TaskState) -> bool:

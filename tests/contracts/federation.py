@@ -207,9 +207,18 @@ class Federation:
         assert found is not None
         return found
 
-    def propose(self, proposer: Account, model: bytes, size: int = 600, proof: bytes | None = None) -> Receipt:
+    def propose(
+        self,
+        proposer: Account,
+        model: bytes,
+        size: int = 600,
+        proof: bytes | None = None,
+        missing: int | None = None,
+    ) -> Receipt:
+        """Propose a model as one computed for the bitmap `missing`, by default that of the moment."""
         evidence = self.proof(proposer) if proof is None else proof
-        return self.tasks.propose(self.task, self.round, model, size, evidence, by=proposer)
+        expected = self.state.missing if missing is None else missing
+        return self.tasks.propose(self.task, self.round, model, size, expected, evidence, by=proposer)
 
     def leader(self) -> Account:
         """Who may propose; somebody who is not barred where the proof decides."""

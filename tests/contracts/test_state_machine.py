@@ -152,15 +152,16 @@ class Actions(RuleBasedStateMachine):
 
     # ------------------------------------------------------------ decisions
 
-    @rule(actor=anybody, model=st.sampled_from(MODELS))
-    def propose(self, actor: int, model: bytes) -> None:
-        self._propose(actor, model)
+    @rule(actor=anybody, model=st.sampled_from(MODELS), outdated=st.sampled_from([0, 0, 0, 1]))
+    def propose(self, actor: int, model: bytes, outdated: int) -> None:
+        self._propose(actor, model, outdated)
 
-    def _propose(self, actor: int, model: bytes) -> None:
+    def _propose(self, actor: int, model: bytes, outdated: int = 0) -> None:
         if self.settings.consensus == "ethash":
             self.chain.mine(201)  # past the window in which only a miner may propose
         proof = bytes(32) if self.settings.consensus == "pow" else b""
-        self.attempt(self.federation.tasks.propose, self.task, self.federation.round, model, 600, proof, by=actor)
+        arguments = (self.task, self.federation.round, model, 600, self.federation.state.missing ^ outdated, proof)
+        self.attempt(self.federation.tasks.propose, *arguments, by=actor)
 
     @rule(actor=anybody, accept=st.booleans(), stale=st.sampled_from(["", "view", "round", "stage"]))
     def vote(self, actor: int, accept: bool, stale: str) -> None:

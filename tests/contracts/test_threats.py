@@ -107,6 +107,35 @@ def test_a_withheld_payload_is_left_out_and_costs_stake(found, servers: list[Acc
     assert federation.state.proposal.missing == 0b1000
 
 
+@pytest.mark.parametrize("consensus", ["pow", "pbft"])
+def test_a_last_report_before_the_proposal_costs_the_leader_nothing(
+    found, servers: list[Account], consensus: str
+) -> None:
+    """A server withholds its update from one member only, and reports itself just before the proposal is mined."""
+    federation: Federation = found(4, consensus=consensus, rejection_penalty=1000, withheld_penalty=2500)
+    federation.collect()
+    leader, withholder = federation.leader(), servers[3]
+    federation.tasks.reportMissing(federation.task, 1, withholder.address, by=servers[2])
+    computed_for, proof = federation.state.missing, federation.proof(leader)
+    federation.tasks.reportMissing(federation.task, 1, withholder.address, by=withholder)
+    before = federation.decision
+    with reverts("TasksMissingChanged", task=federation.task, missing=0b1000, expected=computed_for):
+        federation.propose(leader, keccak(b"of all"), proof=proof, missing=computed_for)
+    assert (federation.stage, federation.decision) == (Stage.PROPOSE, before)
+    assert not federation.consensus.isBarred(federation.task, leader.address)
+    receipt = federation.propose(leader, HONEST, proof=proof, missing=0b1000)
+    (proposed,) = receipt.named("ModelProposed")
+    assert (proposed["missing"], proposed["valueDigest"]) == (0b1000, federation.value(HONEST, missing=0b1000))
+    while federation.phase is Phase.DECIDE:
+        stage = federation.stage
+        for member in servers[:3]:
+            if federation.stage is stage and not (stage is Stage.PREPARE and member == leader):
+                federation.vote(member)
+    assert (federation.phase, federation.state.model) == (Phase.FINAL, HONEST)
+    assert federation.registry.server(leader.address).stake == MIN_STAKE
+    assert federation.registry.server(withholder.address).stake == MIN_STAKE * 3 // 4
+
+
 def test_no_gas_limit_spares_an_accomplice(found, servers: list[Account]) -> None:
     """Whoever triggers a penalty chooses the gas: it suffices for all that the call does, or for nothing."""
     reporting: Federation = found(4, withheld_penalty=2500)

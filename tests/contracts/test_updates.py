@@ -81,7 +81,10 @@ def test_f_plus_one_reports_leave_an_update_out(found, servers: list[Account]) -
     assert federation.state.missing == 0b100
     model = keccak(b"without the third")
     assert tasks.valueDigest(task, model, 600) == federation.value(model, missing=0b100)
-    (proposed,) = federation.propose(federation.leader(), model).named("ModelProposed")
+    for other in (0, 0b110, 0b100 | 1 << 240):  # fewer, more, and no bitmap of seats
+        with reverts("TasksMissingChanged", task=task, missing=0b100, expected=other):
+            federation.propose(federation.leader(), model, missing=other)
+    (proposed,) = federation.propose(federation.leader(), model, missing=0b100).named("ModelProposed")
     assert (proposed["missing"], proposed["valueDigest"]) == (0b100, federation.value(model, missing=0b100))
 
 
@@ -138,6 +141,8 @@ def test_reports_after_a_value_is_prepared_do_not_change_it(found, servers: list
     federation.time_out()
     assert federation.state.missing == 0
     assert federation.tasks.valueDigest(federation.task, model, 600) == prepared
+    with reverts("TasksMissingChanged", task=federation.task, missing=0, expected=0b1000):
+        federation.propose(federation.leader(), model, missing=0b1000)
     federation.decide(model)
     assert federation.tasks.outcomeOf(federation.task, 1) != bytes(32)
 

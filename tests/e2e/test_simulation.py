@@ -83,6 +83,38 @@ def test_spoiled_reads_of_one_server_change_its_vote_alone(tmp_path):
     assert not votes(result.record, accept=False)
 
 
+def test_a_leader_computes_anew_when_a_report_lands_before_its_proposal(tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO", logger="fbfl.mec.server")
+    fed = federation(tmp_path, consensus="pbft", stake=10_000)
+    unlucky, leader, _, withholder = fed.servers  # seat 1 leads round 1
+    fed.owner.open_round(fed.task.id)
+    for server in fed.servers:
+        assert server.step()
+    fed.owner.poke(fed.task.id)
+    unlucky.participant.report_missing(fed.task.id, 1, withholder.address)
+    propose, asked_for = leader.participant.propose, []
+
+    def propose_too_late(task, round_number, model, missing, proof):
+        asked_for.append(missing)
+        if len(asked_for) == 1:
+            withholder.participant.report_missing(task, round_number, withholder.address)
+        return propose(task, round_number, model, missing, proof)
+
+    monkeypatch.setattr(leader.participant, "propose", propose_too_late)
+    assert not leader.step()
+    assert "TasksMissingChanged" in caplog.text
+    assert leader.step()
+    bit = 1 << fed.ledger.seats(fed.task.id, 1)[withholder.address]
+    assert asked_for == [0, bit]
+    assert fed.ledger.state(fed.task.id).proposal.missing == bit
+
+    record = fed.play_round().record
+    assert (record.status, record.leader, record.views, record.barred) == ("final", leader.address, 1, ())
+    assert [slash[::2] for slash in record.slashes] == [(withholder.address, "withheld payload")]
+    assert not votes(record, accept=False)
+    assert audit(fed.ledger, fed.store, fed.task).passed
+
+
 def test_a_server_that_never_submits_does_not_halt_the_round(tmp_path):
     fed = federation(tmp_path, simulation={"conducts": {1: Conduct(submits=False)}})
     result = fed.play_round()

@@ -167,9 +167,9 @@ contract Actors {
     }
 
     function propose(uint256 who, bytes32 newModel) public watched {
-        uint32 number = tasks.stateOf(task).round.number;
+        IFederatedTasks.State memory state = tasks.stateOf(task);
         VM.prank(server(who));
-        tasks.propose(task, number, newModel, 1, abi.encode(uint256(0)));
+        tasks.propose(task, state.round.number, newModel, 1, state.missing, abi.encode(uint256(0)));
     }
 
     function vote(uint256 who, bool accept, uint8 wrong) public watched {
