@@ -47,6 +47,8 @@ def mec(options: argparse.Namespace) -> int:
             raise InvalidInputError(f"--{name} {getattr(options, name):g}: allowed are more than 0 seconds")
     for peer in options.peer:
         check_url(peer)
+    if options.url is not None:
+        check_url(options.url, "--url")
     plugins = plugins_of(options)
     ledger = ledger_on(options.network)
     account = account_of(options, ledger.chain_id)
