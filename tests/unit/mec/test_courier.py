@@ -14,6 +14,7 @@ from urllib3.util import parse_url
 from fbfl.errors import InvalidInputError
 from fbfl.mec.board import UPDATES
 from fbfl.mec.courier import Directory, check_url, health_of, is_endpoint
+from fbfl.mec.uploads import UploadError, Uploads
 
 BROKEN = {
     "silent in mid-answer": b"Content-Length: 100\r\n\r\n{",
@@ -70,6 +71,13 @@ def test_a_request_ends_in_the_path_that_is_appended(rest: str) -> None:
 def test_an_answer_that_breaks_off_is_none(answer: bytes) -> None:
     with answering(answer) as url:
         assert health_of(url, 0.3) is None
+
+
+@pytest.mark.parametrize("name", [name for name in BROKEN if name != "nested without end"])
+def test_a_device_tries_again_when_an_answer_breaks_off(name: str) -> None:
+    with answering(BROKEN[name]) as url, pytest.raises(UploadError, match=f"{url} does not answer") as caught:
+        Uploads(0, "token", timeout=0.3).held(url)
+    assert not caught.value.final
 
 
 @contextlib.contextmanager
