@@ -58,6 +58,7 @@ class _RoundMemory:
 
     round: int
     payloads: dict[str, bytes] = field(default_factory=dict)
+    unpinned: set[str] = field(default_factory=set)
     reported: set[str] = field(default_factory=set)
     models: dict[int, GlobalModel | None] = field(default_factory=dict)
 
@@ -212,8 +213,11 @@ class MECServer:
         try:
             if payload is None:
                 payload = self.store.get(update.payload)
+                self._memory.payloads[update.server] = payload  # a store that fails now need not fetch it again
+                self._memory.unpinned.add(update.server)
+            if update.server in self._memory.unpinned:
                 self.store.pin(update.payload)  # who has fetched a payload goes on serving it
-                self._memory.payloads[update.server] = payload
+                self._memory.unpinned.remove(update.server)
                 decode_update(self.plan.payload, self.plan.spec, payload)
         except (PayloadNotFoundError, PayloadRefusedError) as error:
             return str(error)
