@@ -1,6 +1,6 @@
 """The audit: recompute every round from the chain and the payloads, and say what differs."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from fbfl.chain import digests
@@ -44,13 +44,13 @@ class AuditReport:
         return not self.findings
 
 
-def audit(ledger: Ledger, store: Store, task: Task) -> AuditReport:
-    """Audit all rounds of a task.
+def audit(ledger: Ledger, store: Store, task: Task, plugins: Collection[str] = ()) -> AuditReport:
+    """Audit all rounds of a task; of functions that the task names, only those in `plugins` are imported.
 
     Of every round: the running hash over its updates, every payload, the digest that was voted on, the votes, the
     outcome that the ledger keeps, the rewards, and the new global model, recomputed from the payloads.
     """
-    plan = TaskPlan.of(task)
+    plan = TaskPlan.of(task, plugins)
     findings: list[Finding] = []
     records = list(round_records(ledger, task.id))
     parent = task.model

@@ -4,7 +4,6 @@ One `Ledger` reads through one node. What it caches is a pure function of the he
 (as in the simulation) share the answers.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -21,6 +20,7 @@ from fbfl.chain.headers import proof_of_work
 from fbfl.chain.heads import Head, head_of
 from fbfl.chain.logs import Event, LogScanner
 from fbfl.errors import ChainError, InvalidInputError
+from fbfl.jsonobject import read_object
 from fbfl.storage.store import Reference
 
 CONSENSUS_CONTRACTS = {"pow": "PowPuzzle", "pbft": "PbftCommittee", "ethash": "EthashElection"}
@@ -182,7 +182,7 @@ class Ledger:
         return Domain(self.chain_id, self.tasks.address, task)
 
     def task(self, task: int) -> Task:
-        """What is known of a task; an unknown number raises `InvalidInputError`."""
+        """What is known of a task; an unknown number, or a definition that is no object, raises `InvalidInputError`."""
         names = {contract.address: name for name, contract in self.consensus.items()}
         for event in self.events("TaskCreated"):
             args = event.args
@@ -194,7 +194,7 @@ class Ledger:
                     consensus_address=args["consensus"],
                     rule=from_short_text(args["rule"]),
                     rule_params=args["ruleParams"],
-                    definition=json.loads(args["definition"]),
+                    definition=read_object(args["definition"], f"the definition of task {task}"),
                     model=Reference(args["model"], args["modelSize"]),
                     block=event.block,
                 )

@@ -43,11 +43,36 @@ def network_url(network: str) -> str:
     """The JSON-RPC URL of a network that is not in this process."""
     if network in DEFAULT_URLS:
         return DEFAULT_URLS[network]
-    parts = urlsplit(network)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
+    origin = _origin(network)
+    if origin is None or not origin.startswith(("http://", "https://")):
+        name = public_name(network)
         allowed = ", ".join([EMBEDDED, *DEFAULT_URLS])
-        raise InvalidInputError(f"network = {network!r}, allowed are {allowed} and http(s) URLs of a JSON-RPC node")
+        raise InvalidInputError(f"network = {name!r}, allowed are {allowed} and http(s) URLs of a JSON-RPC node")
     return network
+
+
+def public_name(url: str) -> str:
+    """What messages may say of a node's URL: scheme, host and port. Providers have their keys in the rest.
+
+    Of a URL without a valid host and port it is the scheme; other texts stay, but for what is before an `@`.
+    """
+    origin = _origin(url)
+    if origin is not None:
+        return origin
+    scheme, separator, _ = url.partition("://")
+    return f"{scheme}://..." if separator else url.rpartition("@")[2]
+
+
+def _origin(url: str) -> str | None:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return None
+    if not host:
+        return None
+    host = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{host}" + (f":{port}" if port is not None else "")
 
 
 class NodeProvider(HTTPProvider):
@@ -58,7 +83,8 @@ class NodeProvider(HTTPProvider):
         try:
             answer = super().make_request(method, params)
         except requests.RequestException as error:
-            raise NodeUnavailableError(f"no node answers at {self.endpoint_uri} ({type(error).__name__})") from error
+            where = public_name(str(self.endpoint_uri))
+            raise NodeUnavailableError(f"no node answers at {where} ({type(error).__name__})") from error
         except ValueError as error:
             raise _no_node(self.endpoint_uri, f"its answer is no JSON: {type(error).__name__}") from error
         if not isinstance(answer, dict):
@@ -67,4 +93,4 @@ class NodeProvider(HTTPProvider):
 
 
 def _no_node(url: object, reason: str) -> NodeUnavailableError:
-    return NodeUnavailableError(f"what answers at {url} is no Ethereum node ({reason})")
+    return NodeUnavailableError(f"what answers at {public_name(str(url))} is no Ethereum node ({reason})")

@@ -135,6 +135,17 @@ def _add_store(command: Parser) -> None:
     command.add_argument("--payloads", type=Path, metavar="DIR", help="the local store (default .fbfl/payloads)")
 
 
+def _add_plugin(command: Parser) -> None:
+    """Which code a task, that anyone may have created, may name."""
+    command.add_argument(
+        "--plugin",
+        action="append",
+        default=[],
+        metavar="MODULE:FUNCTION",
+        help="a rule or model of this name, code of yours, may be in the task; again for each (default: none)",
+    )
+
+
 def _add_task(commands: "argparse._SubParsersAction[Parser]") -> None:
     group = commands.add_parser("task", help="own a task on a network", description="What the owner of a task does.")
     actions = group.add_subparsers(title="actions", metavar="ACTION", required=True, parser_class=Parser)
@@ -182,6 +193,7 @@ def _add_mec(commands: "argparse._SubParsersAction[Parser]") -> None:
     add("--share", metavar="I/N", help="the share: number I, from 0, of N")
     add("--partition", default="iid", help="how shares are made: iid (default), shards, dirichlet, ...")
     add("--partition-arg", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the partition")
+    _add_plugin(mec)
     add("--store", help="local (default) or ipfs")
     _add_store(mec)
     add("--port", type=int, default=8600, metavar="P", help="port of its endpoint (default 8600)")
@@ -273,6 +285,8 @@ def _add_queries(commands: "argparse._SubParsersAction[Parser]") -> None:
     blocks = commands.add_parser("blocks", help="one block per finished round, as JSON")
     blocks.add_argument("--tensors", action="store_true", help="with the tensors of every payload")
     audit = commands.add_parser("audit", help="recompute every round from chain and payloads")
+    for command in (blocks, audit):
+        _add_plugin(command)
     for command, function in ((rounds, _rounds), (one, _round), (blocks, _blocks), (audit, _audit)):
         where = command.add_mutually_exclusive_group()
         where.add_argument("--network", help="a running network: anvil, ganache, geth, or a JSON-RPC URL")

@@ -14,7 +14,7 @@ from fbfl.chain.ledger import Ledger, Task
 from fbfl.chain.participant import Participant
 from fbfl.chain.transactions import Sender
 from fbfl.cli.keys import account_of
-from fbfl.cli.network import ledger_on, store_of, task_on
+from fbfl.cli.network import ledger_on, plugins_of, store_of, task_on
 from fbfl.cli.samples import own_samples, refuse_share
 from fbfl.errors import InvalidInputError
 from fbfl.jsonlog import JsonFormatter
@@ -47,10 +47,13 @@ def mec(options: argparse.Namespace) -> int:
             raise InvalidInputError(f"--{name} {getattr(options, name):g}: allowed are more than 0 seconds")
     for peer in options.peer:
         check_url(peer)
+    if options.url is not None:
+        check_url(options.url, "--url")
+    plugins = plugins_of(options)
     ledger = ledger_on(options.network)
     account = account_of(options, ledger.chain_id)
     task = task_on(ledger, options.task)
-    plan = TaskPlan.of(task)
+    plan = TaskPlan.of(task, plugins)
     participant = Participant(ledger, Sender(ledger.w3, account))
     folder = (options.state or STATE) / "mec" / f"{ledger.chain_id}-{account.address}"
     samples: SampleStore

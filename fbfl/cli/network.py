@@ -37,6 +37,15 @@ def task_on(ledger: Ledger, number: int | None) -> Task:
     return ledger.task(created[-1])
 
 
+def plugins_of(options: argparse.Namespace) -> frozenset[str]:
+    """The functions that a task may name, as `--plugin` says."""
+    for name in options.plugin:
+        module, _, function = name.partition(":")
+        if not module or not function:
+            raise InvalidInputError(f"--plugin {name}: allowed is package.module:function")
+    return frozenset(options.plugin)
+
+
 def store_of(options: argparse.Namespace) -> Store:
     """The store that `--store` and `--payloads` name."""
     kind = options.store or "local"

@@ -3,11 +3,12 @@
 import argparse
 import json
 import sys
+from collections.abc import Callable, Collection
 from typing import Any
 
 from fbfl import audit as auditing
 from fbfl.chain.queries import RoundRecord, block_listing, round_record, round_records
-from fbfl.cli.network import ledger_on, store_of, task_on
+from fbfl.cli.network import ledger_on, plugins_of, store_of, task_on
 from fbfl.errors import InvalidInputError
 from fbfl.mec.plan import TaskPlan
 from fbfl.runs import StoredRun, newest_run, open_run
@@ -58,8 +59,17 @@ def one_round(options: argparse.Namespace) -> int:
 
 def blocks(options: argparse.Namespace) -> int:
     """The paper's listing of blocks."""
+    plugins = plugins_of(options)
     run = _open(options)
-    plan = TaskPlan.of(run.task)
+    listing = block_listing(run.ledger, run.task.id, _tensors(run, plugins) if options.tensors else None)
+    json.dump(listing, sys.stdout, indent=None if options.tensors else 1)
+    print()
+    return 0
+
+
+def _tensors(run: StoredRun, plugins: Collection[str]) -> Callable[[str, Reference], dict[str, Any]]:
+    """What reads the tensors of an update or a model, by its kind and reference."""
+    plan = TaskPlan.of(run.task, plugins)
 
     def tensors(kind: str, reference: Reference) -> dict[str, Any]:
         payload = run.store.get(reference)
@@ -70,16 +80,14 @@ def blocks(options: argparse.Namespace) -> int:
         arrays = plan.spec.unflatten(vector)
         return {tensor.name: array.tolist() for tensor, array in zip(plan.spec.tensors, arrays, strict=True)}
 
-    listing = block_listing(run.ledger, run.task.id, tensors if options.tensors else None)
-    json.dump(listing, sys.stdout, indent=None if options.tensors else 1)
-    print()
-    return 0
+    return tensors
 
 
 def audit(options: argparse.Namespace) -> int:
     """Recompute everything; 1 if anything differs."""
+    plugins = plugins_of(options)
     run = _open(options)
-    report = auditing.audit(run.ledger, run.store, run.task)
+    report = auditing.audit(run.ledger, run.store, run.task, plugins)
     for finding in report.findings:
         print(finding)
     if report.expired:

@@ -5,11 +5,9 @@ it was.
 """
 
 import contextlib
-import json
 import logging
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from fbfl.chain.queries import Standing, registered_url, standing_of
 from fbfl.errors import ChainError, FbflError, InvalidInputError
 from fbfl.learning.training import Trainer, TrainingSettings
 from fbfl.locks import only_process
+from fbfl.mec.courier import health_of, is_endpoint
 from fbfl.mec.plan import TaskPlan
 from fbfl.mec.retention import Retention
 from fbfl.mec.samples import SampleStore
@@ -260,11 +259,5 @@ def only_one(folder: Path, agent: Agent) -> Iterator[None]:
 
 
 def _answers_as(url: str, expected: dict[str, Any]) -> bool:
-    if not url.startswith(("http://", "https://")):
-        return False
-    try:
-        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=2.0) as answer:
-            said = json.loads(answer.read(65_536))
-    except (OSError, ValueError):
-        return False
-    return isinstance(said, dict) and all(said.get(key) == expected[key] for key in ("address", "chain_id"))
+    said = health_of(url, 2.0) if is_endpoint(url) else None
+    return said is not None and all(said.get(key) == expected[key] for key in ("address", "chain_id"))

@@ -9,8 +9,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+from urllib3.exceptions import HTTPError
 
 from fbfl.errors import FbflError, InvalidInputError
+from fbfl.jsonobject import read_object
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +105,7 @@ class Directory:
             if server in self._found:
                 return self._found[server]
         url = self._registered(server)
-        return url if url is not None and url.startswith(("http://", "https://")) else None
+        return url if url is not None and is_endpoint(url) else None
 
     def _ask(self, peer: str) -> None:
         health = health_of(peer, self._timeout)
@@ -117,17 +119,32 @@ def health_of(url: str, timeout: float = 3.0) -> dict[str, Any] | None:
     try:
         with _session() as session:
             answer = session.get(f"{url.rstrip('/')}/health", timeout=timeout, allow_redirects=False, stream=True)
-            said = json.loads(answer.raw.read(_MAX_ANSWER, decode_content=True))
-    except (requests.RequestException, OSError, ValueError):
+            said = read_object(answer.raw.read(_MAX_ANSWER, decode_content=True), "the answer")
+    except (requests.RequestException, HTTPError, OSError, ValueError):
         return None
-    return said if answer.ok and isinstance(said, dict) else None
+    return said if answer.ok else None
+
+
+def is_endpoint(url: str) -> bool:
+    """Whether this is the http(s) URL of an endpoint: a request to it ends in the path that is appended.
+
+    What somebody registers must not lead requests to other services: with `?` or `#`, the appended path would be none.
+    """
+    if not url.isprintable() or any(mark in url for mark in " ?#@\\"):
+        return False
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port or an IPv6 address that is none
+        return False
 
 
 def check_url(url: str, option: str = "--peer") -> str:
     """The URL itself, if it is one of an endpoint; else `InvalidInputError`."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise InvalidInputError(f"{option} {url}: allowed are http(s) URLs of servers' endpoints")
+    if not is_endpoint(url):
+        raise InvalidInputError(
+            f"{option} {url}: allowed are http(s) URLs of servers' endpoints, without ?, #, @, \\ and spaces"
+        )
     return url
 
 

@@ -1,14 +1,17 @@
 """What the definition of a task on the chain means: the model's tensors, the rule, how servers train."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 from fbfl.chain.ledger import Task
 from fbfl.errors import InvalidInputError
+from fbfl.jsonobject import read_object
 from fbfl.learning.aggregation import AggregationRule, resolve
+from fbfl.learning.aggregation.names import RULES
 from fbfl.learning.aggregation.rulefunction import CONTEXT
+from fbfl.learning.models import NAMES
 from fbfl.storage.codecs import check_codec, max_update_size
 from fbfl.storage.payload import max_size
 from fbfl.tensors import ModelSpec, TensorSpec
@@ -53,9 +56,14 @@ class TaskPlan:
             raise InvalidInputError(f"{ROOT} is {self.root_seat}; allowed: 0 to {self.max_members - 1} (servers)")
 
     @classmethod
-    def of(cls, task: Task) -> Self:
-        """The plan that a task publishes. What it does not say, or says wrongly, raises `InvalidInputError`."""
+    def of(cls, task: Task, plugins: Collection[str] = ()) -> Self:
+        """The plan that a task publishes. What it does not say, or says wrongly, raises `InvalidInputError`.
+
+        Whoever creates a task names code with ``package.module:function``, so only names in `plugins` are imported.
+        """
         try:
+            _refuse_code(f"the aggregator of task {task.id}", task.rule, RULES, plugins)
+            _refuse_code(f"the model of task {task.id}", task.definition["model"], NAMES, plugins)
             definition = task.definition
             return cls(
                 spec=ModelSpec(tuple(TensorSpec(name, tuple(shape)) for name, shape in definition["tensors"])),
@@ -110,12 +118,22 @@ class TaskPlan:
         return max(max_size(self.spec, self.state_limit), max_update_size(self.payload, self.spec))
 
 
+def _refuse_code(what: str, name: object, names: Collection[str], plugins: Collection[str]) -> None:
+    """Raise `InvalidInputError` for a name that would import a function which is not in `plugins`."""
+    if not isinstance(name, str) or (":" in name and name not in plugins):
+        raise InvalidInputError(
+            f"{what} is {name!r}; allowed: {', '.join(names)}, and package.module:function that --plugin names"
+        )
+
+
 def resolve_rule(name: str, params: bytes) -> AggregationRule:
     """The rule of a task. One whose bytes could differ between machines raises `InvalidInputError`.
 
+    It imports the function that the name names: for names of one's own, or that were checked.
+
     A rule that compares with a trusted update has one parameter more, `ROOT`.
     """
-    settings = json.loads(params)
+    settings = read_object(params, f"aggregator {name!r}: the text of its settings")
     for key in settings:
         if key in CONTEXT and key != "seed":
             raise InvalidInputError(f"aggregator {name!r}: {key} follows from the round; allowed: other settings")

@@ -63,6 +63,7 @@ class _RoundMemory:
     trained: dict[Reference, tuple[Reference, int]] = field(default_factory=dict)
     """By the global model: its own update, and of how many samples."""
     payloads: dict[Reference, bytes] = field(default_factory=dict)
+    unpinned: set[Reference] = field(default_factory=set)
     reported: set[tuple[str, Reference]] = field(default_factory=set)
     models: dict[tuple[Reference, bytes, int], GlobalModel] = field(default_factory=dict)
     """By the parent, the running hash over the updates, and the bitmap of those left out."""
@@ -225,8 +226,11 @@ class MECServer:
         try:
             if payload is None:
                 payload = self.store.get(update.payload)
+                self._memory.payloads[update.payload] = payload  # a store that fails now need not fetch it again
+                self._memory.unpinned.add(update.payload)
+            if update.payload in self._memory.unpinned:
                 self.store.pin(update.payload)  # who has fetched a payload goes on serving it
-                self._memory.payloads[update.payload] = payload
+                self._memory.unpinned.remove(update.payload)
                 decode_update(self.plan.payload, self.plan.spec, payload)
         except (PayloadNotFoundError, PayloadRefusedError) as error:
             return str(error)

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import requests
+from urllib3.exceptions import HTTPError
 
 from fbfl.errors import FbflError
 from fbfl.mec.batches import encode_batch
@@ -59,7 +60,7 @@ class Uploads:
                     stream=True,
                 )
                 text = answer.raw.read(_MAX_ANSWER, decode_content=True)
-        except (requests.RequestException, OSError, ValueError) as error:
+        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             raise UploadError(f"{server} does not answer: {type(error).__name__}", final=False) from error
         said = _object(text)
         if answer.status_code != 200:

@@ -26,7 +26,7 @@ class IpfsStore:
     """A store behind the Kubo daemon at `address`, a multiaddr (else `FBFL_IPFS`, else port 5001 of this machine).
 
     `timeout` in seconds bounds each request and the whole fetch of a payload; a connection that breaks is tried
-    `attempts` times. Only `get` waits for other peers.
+    `attempts` times. Only `get` waits for other peers, so only there a time-out means that nobody has the payload.
     """
 
     def __init__(self, address: str | None = None, *, timeout: float = 30.0, attempts: int = 3) -> None:
@@ -55,7 +55,7 @@ class IpfsStore:
             return reference.verify(b"")  # daemons do not send each other the empty block
         try:
             return reference.verify(self._ask(lambda: self._read(reference)))
-        except _AbsentError as error:
+        except (_AbsentError, _TimeOutError) as error:
             raise PayloadNotFoundError(f"payload {reference.cid} was not found through {self.address}") from error
 
     def has(self, reference: Reference) -> bool:
@@ -107,25 +107,41 @@ class IpfsStore:
                 message = str(error)
                 if any(sign in message for sign in ABSENT_SIGNS):
                     raise _AbsentError(message) from error
+                if TIME_OUT_SIGN in message:
+                    raise self._late() from error
                 raise StorageError(f"the IPFS daemon at {self.address} answered: {message}") from error
             except (exceptions.Error, requests.RequestException) as error:
-                if _timed_out(error):
-                    raise _AbsentError("time-out") from error
+                cause = error.original if isinstance(error, exceptions.CommunicationError) else error
+                if isinstance(cause, requests.ConnectTimeout):
+                    within = f"within {self.timeout:g} s"
+                    raise StorageError(f"the IPFS daemon at {self.address} took no connection {within}") from error
+                if _timed_out(cause):
+                    raise self._late() from error
                 problem = error
         raise StorageError(
             f"no IPFS daemon answers properly at {self.address} ({type(problem).__name__}); is it running?"
         ) from problem
 
+    def _late(self) -> "_TimeOutError":
+        return _TimeOutError(f"the IPFS daemon at {self.address} did not answer within {self.timeout:g} s")
 
-def _timed_out(error: Exception) -> bool:
+
+def _timed_out(error: Exception | None) -> bool:
     # A time-out in the middle of an answer comes as a broken connection with the time-out inside.
     inner = error.args[0] if isinstance(error, requests.ConnectionError) and error.args else None
-    return isinstance(error, exceptions.TimeoutError | requests.Timeout) or isinstance(inner, ReadTimeoutError)
+    return isinstance(error, requests.Timeout) or isinstance(inner, ReadTimeoutError)
 
 
-ABSENT_SIGNS = ("not found", "could not find", "not pinned", "deadline exceeded")
+ABSENT_SIGNS = ("not found", "could not find", "not pinned")
 """How Kubo's error messages say that it does not have something."""
+
+TIME_OUT_SIGN = "deadline exceeded"
+"""How they say that it gave up waiting."""
 
 
 class _AbsentError(PayloadNotFoundError):
-    """The daemon works but does not have it, or nobody answered it in time."""
+    """The daemon works but does not have it."""
+
+
+class _TimeOutError(StorageError):
+    """The daemon took the request, and did not answer in time."""

@@ -96,6 +96,20 @@ def test_an_honest_run_passes_the_audit(finished):
     assert "2 rounds, 2 final, 8 updates" in done.stdout
 
 
+def test_code_that_a_run_names_is_the_owners_and_an_auditor_allows_it_by_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mylab.py").write_text("def mean(updates):\n    return updates.mean(axis=0)\n")
+    done = fbfl("run", *SMALL, "--aggregator", "mylab:mean", "--output", "run")
+    assert done.returncode == 0, done.stderr
+    for command in (("audit", "--run", "run"), ("blocks", "--tensors", "--run", "run")):
+        refused = fbfl(*command)
+        assert refused.returncode == 2
+        assert "the aggregator of task 1 is 'mylab:mean'; allowed: fedavg, " in refused.stderr
+        allowed = fbfl(*command, "--plugin", "mylab:mean")
+        assert (allowed.returncode, allowed.stderr) == (0, "")
+    assert fbfl("blocks", "--run", "run").returncode == 0
+
+
 @pytest.mark.parametrize("damage", ["flip a byte", "remove"])
 def test_the_audit_names_round_and_server_of_a_damaged_payload(run, damage):
     update = json.loads(fbfl("round", 2, "--run", run, "--json").stdout)["updates"][1]

@@ -1,8 +1,12 @@
+import importlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from fbfl.chain.ledger import Task
 from fbfl.cli import main
+from fbfl.storage.store import Reference
 
 MEC = ("mec", "--network", "http://127.0.0.1:9", "--account", "1", "--dataset", "digits")
 
@@ -20,6 +24,11 @@ MEC = ("mec", "--network", "http://127.0.0.1:9", "--account", "1", "--dataset", 
         ([*MEC, "--poll", "0"], ["--poll 0", "more than 0"]),
         ([*MEC, "--patience", "-1"], ["--patience -1", "more than 0"]),
         ([*MEC, "--peer", "127.0.0.1:8601"], ["--peer 127.0.0.1:8601", "http(s) URLs"]),
+        ([*MEC, "--url", "http://host/shutdown#"], ["--url http://host/shutdown#", "http(s) URLs", "#"]),
+        ([*MEC, "--url", ""], ["--url ", "http(s) URLs"]),
+        ([*MEC, "--plugin", "krum"], ["--plugin krum", "package.module:function"]),
+        (["audit", "--network", "anvil", "--plugin", "pickle:"], ["--plugin pickle:", "package.module:function"]),
+        (["blocks", "--network", "anvil", "--plugin", ":loads"], ["--plugin :loads", "package.module:function"]),
         ([*MEC, "--data", "samples.npz"], ["--data", "--dataset"]),
         ([*MEC, "--devices", "devices"], ["--devices", "--dataset"]),
         (["rounds", "--task", "3"], ["--task 3", "--network"]),
@@ -50,3 +59,24 @@ def test_a_node_that_does_not_answer_is_said(
     monkeypatch.chdir(tmp_path)
     assert main([*MEC, "--share", "0/4"]) == 3
     assert "no node answers at http://127.0.0.1:9" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "module"),
+    [
+        (MEC, "fbfl.cli.mec"),
+        (("audit", "--network", "anvil"), "fbfl.cli.queries"),
+        (("blocks", "--tensors", "--network", "anvil"), "fbfl.cli.queries"),
+    ],
+)
+def test_code_that_a_task_on_a_network_names_needs_the_operator(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: tuple[str, ...], module: str
+) -> None:
+    task = Task(1, "0x", "pbft", "0x", "pickle:loads", b"{}", {"model": "mlp"}, Reference(b"", 0), 0)
+    commands = importlib.import_module(module)
+    monkeypatch.setattr(commands, "ledger_on", lambda network: SimpleNamespace(chain_id=1337))
+    monkeypatch.setattr(commands, "task_on", lambda ledger, number: task)
+    assert main([*command, "--plugin", "pickle:load"]) == 2
+    assert "the aggregator of task 1 is 'pickle:loads'; allowed: fedavg" in capsys.readouterr().err
+    assert main([*command, "--plugin", "pickle:loads"]) == 2
+    assert "the definition of task 1 is not one of fbfl: KeyError('tensors')" in capsys.readouterr().err

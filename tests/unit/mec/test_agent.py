@@ -131,6 +131,21 @@ def test_the_driver_outlasts_its_node_and_goes_on_without_who_lost_its_standing(
     assert next(failures, None) is None
 
 
+def test_an_agent_elsewhere_is_found_past_any_proxy(
+    agent: Agent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = free_ports()
+    url = f"http://127.0.0.1:{port}"
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setattr(agents, "registered_url", lambda ledger, address: url)
+    with serving(application(agent), port):
+        with pytest.raises(InvalidInputError, match=f"it answers at {url}"), only_one(tmp_path / "state", agent):
+            pass
+        monkeypatch.setattr(agents, "registered_url", lambda ledger, address: f"{url}/health?")
+        with only_one(tmp_path / "state", agent):
+            pass
+
+
 def test_log_lines_are_json_objects() -> None:
     record = logging.LogRecord("fbfl.mec", logging.WARNING, __file__, 1, "round %d:\nfailed", (3,), None)
     line = JsonFormatter(task=7).format(record)

@@ -1,6 +1,7 @@
 """From one global model to the next: exactly the aggregate, and nothing that is no update gets in."""
 
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -31,6 +32,10 @@ def task(rule: str = "fedavg", **params: object) -> Task:
     }
     parameters = canonical_json(params)
     return Task(1, "0x", "pow", "0x", rule, parameters, definition, Reference(b"", 0), 0)
+
+
+def with_definition(**changes: object) -> Task:
+    return replace(task(), definition={**task().definition, **changes})
 
 
 def plan(rule: str = "fedavg", **params: object) -> TaskPlan:
@@ -140,12 +145,63 @@ def test_a_model_that_is_not_finite_is_none():
         (task("fltrust", root_server=True), "root_server is True; allowed: the seat"),
         (task("fltrust", root_server=4), "root_server is 4; allowed: 0 to 3"),
         (task("median", root_server=0), "root_server"),
-        (task("tests.unit.mec.test_global_model:machine_dependent"), "same bytes"),
+        (task(f"{__name__}:machine_dependent"), "same bytes"),
     ],
 )
 def test_rules_that_servers_could_not_vote_on_are_refused(broken, said):
     with pytest.raises(InvalidInputError, match=said):
+        TaskPlan.of(broken, {f"{__name__}:machine_dependent"})
+
+
+@pytest.mark.parametrize("allowed", [(), ("this",), ("this:d",), ("pickle:loads",)])
+@pytest.mark.parametrize(
+    ("foreign", "said"),
+    [
+        (task("this:s"), "the aggregator of task 1 is 'this:s'; allowed: fedavg, "),
+        (with_definition(model="this:s"), "the model of task 1 is 'this:s'; allowed: mlp, 2nn, cnn, and "),
+    ],
+)
+def test_code_that_a_task_names_is_refused_before_it_is_imported(monkeypatch, foreign, said, allowed):
+    monkeypatch.delitem(sys.modules, "this", raising=False)
+    with pytest.raises(InvalidInputError, match=said) as caught:
+        TaskPlan.of(foreign, allowed)
+    assert str(caught.value).endswith("package.module:function that --plugin names")
+    assert "this" not in sys.modules
+
+
+def test_code_that_the_operator_allows_is_taken():
+    name = f"{__name__}:plain_mean"
+    assert TaskPlan.of(task(name), {name}).rule([[1.0], [3.0]]).vector == [2.0]
+    assert TaskPlan.of(with_definition(model="some.models:small"), {"some.models:small"}).model == "some.models:small"
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        (with_definition(model=7), "the model of task 1 is 7; allowed: mlp"),
+        (with_definition(model=["this:s"]), "the model of task 1 is .'this:s'.; allowed: mlp"),
+        (replace(task(), definition={}), "not one of fbfl"),
+        (
+            replace(task(), rule_params=b"[1]"),
+            r"aggregator 'fedavg': the text of its settings is b'\[1\]'; allowed: a JSON object",
+        ),
+        (replace(task(), rule_params=b"{"), "aggregator 'fedavg': the text of its settings cannot be read"),
+        (
+            replace(task(), rule_params=b"[" * 10**6),
+            "aggregator 'fedavg': the text of its settings has 1000000 brackets",
+        ),
+        (replace(task(), rule_params=b"\xff"), "aggregator 'fedavg': the text of its settings cannot be read"),
+    ],
+)
+def test_a_definition_that_makes_no_sense_is_one_line(broken, said):
+    with pytest.raises(InvalidInputError, match=said) as caught:
         TaskPlan.of(broken)
+    assert "\n" not in str(caught.value)
+
+
+def plain_mean(updates):
+    """A user's rule."""
+    return updates.mean(axis=0)
 
 
 def machine_dependent(updates):

@@ -3,9 +3,13 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from fbfl.audit import audit
+from fbfl.errors import StorageError
 from fbfl.mec.retention import Retention
 from fbfl.storage.local import LocalStore
+from fbfl.storage.store import Reference
 from tests.e2e.federations import federation
 
 
@@ -32,6 +36,36 @@ def test_the_last_rounds_stay_and_the_others_expire(tmp_path: Path) -> None:
     report = audit(fed.ledger, fed.store, told)
     assert [finding.round for finding in report.findings] == [3]
     assert len(audit(fed.ledger, fed.store, fed.task).findings) > len(gone)
+
+
+def test_what_could_not_be_let_go_of_is_tried_again(tmp_path: Path) -> None:
+    settings = {"servers": 2, "devices": 2, "consensus": "pbft", "rounds": 2, "simulation": {"lanes": 1}}
+    fed = federation(tmp_path, **settings)
+    for _ in fed.rounds():
+        pass
+    store = BusyStore(tmp_path)
+    retention = Retention(fed.ledger, store, fed.task, rounds=1)
+    for _ in range(2):
+        store.busy = True
+        with pytest.raises(StorageError, match="busy"):
+            retention.release(fed.ledger.state(fed.task.id))
+    assert retention.release(fed.ledger.state(fed.task.id))
+    assert not any(store.has(update.payload) for update in fed.ledger.recorded(fed.task.id, 1))
+    assert not store.has(fed.task.model)
+
+
+class BusyStore(LocalStore):
+    """Fails once, after it let go of one payload."""
+
+    busy = False
+    released = 0
+
+    def unpin(self, reference: Reference) -> None:
+        self.released += 1
+        if self.busy and self.released % 2 == 0:
+            self.busy = False
+            raise StorageError("busy")
+        super().unpin(reference)
 
 
 def test_what_another_task_has_too_is_kept(tmp_path: Path) -> None:

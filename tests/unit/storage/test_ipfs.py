@@ -33,6 +33,7 @@ class Daemon(ThreadingHTTPServer):
         self.other_profile = False
         self.trickle = 0.0
         self.silent = False
+        self.gives_up = False
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients that give up in the middle of an answer are part of the tests."""
@@ -51,6 +52,11 @@ class Rpc(BaseHTTPRequestHandler):
         query = {name: values[-1] for name, values in parse_qs(url.query).items()}
         command = url.path.removeprefix("/api/v0/")
         self.server.requests.append(command)
+        if self.server.silent:
+            time.sleep(2)
+        if self.server.gives_up:
+            self.fail("context deadline exceeded")
+            return
         if self.server.broken_connections:
             self.server.broken_connections -= 1
             self.close_connection = True
@@ -78,8 +84,6 @@ class Rpc(BaseHTTPRequestHandler):
         self.answer({"Name": cid, "Hash": cid, "Size": str(len(data))})
 
     def cat(self, query: dict[str, str]) -> None:
-        if self.server.silent:
-            time.sleep(2)
         data = self.server.files.get(query["arg"])
         if data is None:
             self.fail(f"block was not found locally (offline): ipld: could not find {query['arg']}")
@@ -183,6 +187,33 @@ def test_a_payload_that_no_peer_sends_in_time_is_not_found(store: Store, daemon:
     with pytest.raises(PayloadNotFoundError, match="was not found"):
         store.get(reference)
     assert time.monotonic() - started < 1.9
+
+
+def test_a_daemon_that_gave_up_waiting_for_peers_did_not_find_it(store: Store, daemon: Daemon) -> None:
+    reference = store.put(b"model")
+    daemon.gives_up = True
+    with pytest.raises(PayloadNotFoundError, match="was not found"):
+        store.get(reference)
+
+
+@pytest.mark.parametrize("way", ["silent", "gives_up"])
+@pytest.mark.parametrize("request_", ["put", "has", "pin", "unpin"])
+def test_a_daemon_that_is_busy_says_nothing_about_who_has_a_payload(daemon: Daemon, request_: str, way: str) -> None:
+    store = IpfsStore(daemon.address, timeout=0.3)
+    reference = store.put(b"model")
+    setattr(daemon, way, True)
+    with pytest.raises(StorageError, match=f"{daemon.address} did not answer within 0.3 s") as caught:
+        getattr(store, request_)(b"other" if request_ == "put" else reference)
+    assert not isinstance(caught.value, PayloadNotFoundError)
+
+
+def test_a_daemon_that_takes_no_connection_says_nothing_about_who_has_a_payload() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server, socket.socket() as waiting:
+        waiting.connect(server.getsockname())  # there is no room for another
+        address = f"/ip4/127.0.0.1/tcp/{server.getsockname()[1]}/http"
+        with pytest.raises(StorageError, match=f"{address} took no connection within 0.2 s") as caught:
+            IpfsStore(address, timeout=0.2).get(Reference.to(b"model"))
+    assert not isinstance(caught.value, PayloadNotFoundError)
 
 
 def test_a_payload_that_trickles_is_given_up(daemon: Daemon) -> None:

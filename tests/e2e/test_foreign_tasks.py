@@ -1,0 +1,38 @@
+"""Tasks that somebody else created, with other bytes than fbfl would publish."""
+
+import pytest
+
+from fbfl.chain.participant import CommitteeRules, TaskSettings, pbft_parameters
+from fbfl.errors import InvalidInputError
+from fbfl.simulation import Simulation
+from tests.e2e.federations import federation
+
+
+@pytest.fixture(scope="module")
+def fed(tmp_path_factory: pytest.TempPathFactory) -> Simulation:
+    return federation(tmp_path_factory.mktemp("payloads"), consensus="pbft", simulation={"lanes": 1})
+
+
+@pytest.mark.parametrize("definition", [b"", b"{", b"\xff", b"[1]", b"null", b"[" * 20_000])
+def test_a_definition_that_is_no_json_object_is_said_in_one_line(fed: Simulation, definition: bytes) -> None:
+    task = fed.owner.create_task(
+        TaskSettings(
+            consensus="pbft",
+            consensus_params=pbft_parameters(CommitteeRules(byzantine_quorum=True)),
+            rule="fedavg",
+            rule_params=b"{}",
+            definition=definition,
+            model=fed.task.model,
+            max_payload=fed.task.model.size,
+            max_samples=1,
+            min_updates=1,
+            max_rounds=0,
+            submit_window=3600,
+            commit_window=0,
+            withheld_penalty=0,
+        )
+    )
+    with pytest.raises(InvalidInputError, match=f"the definition of task {task} .*; allowed: a JSON object") as caught:
+        fed.ledger.task(task)
+    assert "\n" not in str(caught.value)
+    assert fed.ledger.task(fed.task.id) == fed.task

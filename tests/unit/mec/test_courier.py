@@ -1,0 +1,104 @@
+"""Where messages go, and what comes back when the other side misbehaves."""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+import requests
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from urllib3.util import parse_url
+
+from fbfl.errors import InvalidInputError
+from fbfl.mec.board import UPDATES
+from fbfl.mec.courier import Directory, check_url, health_of, is_endpoint
+from fbfl.mec.uploads import UploadError, Uploads
+
+BROKEN = {
+    "silent in mid-answer": b"Content-Length: 100\r\n\r\n{",
+    "cut off": b"Content-Length: 100\r\nConnection: close\r\n\r\n{",
+    "chunks that are none": b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n",
+    "not what it is encoded as": b"Content-Encoding: gzip\r\nContent-Length: 9\r\n\r\nno gzip!!",
+    "nested without end": b"Content-Length: 65536\r\n\r\n" + b"[" * 65_536,
+}
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://127.0.0.1:8600", "https://mec.example.org/servers/3/", "HTTP://[::1]:8600", "http://h\u00f6st"],
+)
+def test_endpoints_may_be_behind_a_path(url: str) -> None:
+    assert check_url(url) == url
+    assert Directory(1, [], {"0x": url}.get).url_of("0x") == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://127.0.0.1:5001/api/v0/shutdown#", "http://127.0.0.1:5001/api/v0/shutdown?", "http://h/x?a=1"),
+        *(
+            "http://user:password@host",
+            "http://h\\@other",
+            "http://h/a b",
+            "http://h/a\n",
+            "\thttp://h",
+            "http://h/\u2028",
+        ),
+        *("", "127.0.0.1:8600", "http://", "http://:80", "http:///path", "ftp://h", "http://h:x", "http://h:99999"),
+        *("http://[::1", "file:///etc/passwd", "http:h"),
+    ],
+)
+def test_what_would_lead_requests_elsewhere_is_no_endpoint(url: str) -> None:
+    with pytest.raises(InvalidInputError, match=r"(?s)--peer .*allowed are http\(s\) URLs"):
+        check_url(url)
+    assert Directory(1, [], {"0x": url}.get).url_of("0x") is None
+
+
+@settings(deadline=None)
+@given(rest=st.text(st.sampled_from("/:.%;,&=?#@\\ abc0[]\t\u00e9"), max_size=12))
+def test_a_request_ends_in_the_path_that_is_appended(rest: str) -> None:
+    url = f"http://host{rest}"
+    if is_endpoint(url):
+        with contextlib.suppress(requests.RequestException):  # to hosts that cannot be, nothing is sent
+            sent = requests.Request("POST", url.rstrip("/") + UPDATES).prepare().url
+            parts = parse_url(str(sent))
+            assert str(parts.path).endswith(UPDATES)
+            assert (parts.query, parts.fragment, parts.auth) == (None, None, None)
+
+
+@pytest.mark.parametrize("answer", BROKEN.values(), ids=BROKEN.keys())
+def test_an_answer_that_breaks_off_is_none(answer: bytes) -> None:
+    with answering(answer) as url:
+        assert health_of(url, 0.3) is None
+
+
+@pytest.mark.parametrize("name", [name for name in BROKEN if name != "nested without end"])
+def test_a_device_tries_again_when_an_answer_breaks_off(name: str) -> None:
+    with answering(BROKEN[name]) as url, pytest.raises(UploadError, match=f"{url} does not answer") as caught:
+        Uploads(0, "token", timeout=0.3).held(url)
+    assert not caught.value.final
+
+
+@contextlib.contextmanager
+def answering(answer: bytes) -> Iterator[str]:
+    """Inside, a server that says this after the status line, and closes the connection if it says so."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        done = threading.Event()
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.recv(10_000)
+                connection.sendall(b"HTTP/1.1 200 OK\r\n" + answer)
+                if b"Connection: close" not in answer:
+                    done.wait(10)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        finally:
+            done.set()
+            thread.join(10)
