@@ -147,6 +147,10 @@ def test_as_many_samples_as_fit_are_taken() -> None:
     assert most_samples(10_000, 20_000) == 0
 
 
+def asked(url: str, token: str) -> requests.Response:
+    return requests.get(f"{url}/devices/0/samples", headers={"Authorization": f"Bearer {token}"}, timeout=5)
+
+
 def begin(url: str, token: str, body: bytes, length: int) -> socket.socket:
     connection = socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=10)
     head = f"PUT /devices/0/samples/0 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: {length}"
@@ -160,10 +164,11 @@ def test_an_upload_that_is_cut_leaves_nothing_and_goes_on_elsewhere(
     body = samples(0, 50)
     with begin(url, tokens[0], body[: len(body) // 2], len(body)):
         deadline = time.monotonic() + 10
-        while put(url, tokens[0], body).status_code != 429:  # until the server is in that upload
+        while (
+            asked(url, tokens[0]).status_code != 429
+        ):  # until the server is in that upload, and cannot say what it has
             assert time.monotonic() < deadline
-        asked = requests.get(f"{url}/devices/0/samples", headers={"Authorization": f"Bearer {tokens[0]}"}, timeout=5)
-        assert asked.status_code == 429  # what it has, it cannot say now
+        assert put(url, tokens[0], body).status_code == 429
         assert put(url, tokens[1], body, device=1).json() == {"new": 50}
     while (answer := put(url, tokens[0], body)).status_code == 429:
         assert time.monotonic() < deadline
