@@ -30,7 +30,7 @@ test-integration: nodes ## tests on real nodes
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "integration and not geth"
 	$(BIN)/python -m pytest -m "integration and geth and not slow"
 
-test-faults: nodes ## a geth network that falls apart, and one that loses a node: a quarter of an hour
+test-faults: nodes ## geth networks: five rounds, one that falls apart, one that loses a node; twenty minutes
 	$(BIN)/python -m pytest -m "integration and slow"
 
 demo-network: .venv/run.stamp ## MEC servers and devices as processes on real nodes, shown as they go; NETWORK=geth for proof of work

@@ -16,11 +16,10 @@ from tests.integration.seals import has_valid_seal
 
 pytestmark = pytest.mark.integration
 
-ROUNDS = 5
 
-
+@pytest.mark.parametrize("rounds", [2, pytest.param(5, marks=pytest.mark.slow)])
 def test_miners_of_closing_blocks_lead_and_the_model_is_that_of_the_simulation(
-    tmp_path: Path, four_miners: Callable[[], Sequence[NodeStatus]]
+    rounds: int, tmp_path: Path, four_miners: Callable[[], Sequence[NodeStatus]]
 ) -> None:
     urls = [node.url for node in four_miners()]
 
@@ -40,7 +39,7 @@ def test_miners_of_closing_blocks_lead_and_the_model_is_that_of_the_simulation(
     )
     with running(agents):
         store = LocalStore(tmp_path / ".fbfl" / "payloads")
-        ledger, task, records = play(agents, store, ROUNDS, "--consensus", "ethash", then=rest)
+        ledger, task, records = play(agents, store, rounds, "--consensus", "ethash", then=rest)
         assert proof_of_work(ledger.w3)
         for record in records:
             assert record.consensus == "ethash"
