@@ -362,9 +362,9 @@ def test_updates_are_computed_as_they_are_consumed(adam):
     started = []
     original = training._joined
 
-    def counted(chunk, *rest):
+    def counted(chunk, *rest, **options):
         started.append(len(chunk))
-        return original(chunk, *rest)
+        return original(chunk, *rest, **options)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "_CHUNK_CLIENTS", 1)
