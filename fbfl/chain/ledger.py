@@ -261,7 +261,7 @@ class Ledger:
         def is_old(of_task: int | None, number: int) -> bool:
             return of_task == task and number < round_number
 
-        self._forgotten[task] = round_number
+        self._forgotten[task] = max(round_number, self._forgotten.get(task, 0))
         self._events = [e for e in self._events if not is_old(e.args.get("task"), e.args.get("round", round_number))]
         self._events_of_round = {key: events for key, events in self._events_of_round.items() if not is_old(*key)}
         self._seats = {key: seats for key, seats in self._seats.items() if not is_old(*key)}
