@@ -96,6 +96,8 @@ def test_it_shows_every_round_and_can_be_asked_while_it_runs(parent: Path) -> No
 
 
 def test_nothing_is_left_when_it_is_interrupted(parent: Path) -> None:
+    # What a script starts in its background ignores Ctrl-C, and would pass that on.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     demo = Demo(parent, rounds=100)
     demo.wait_for_words("while it runs")
     demo.note_processes()
