@@ -2,7 +2,7 @@
 
 settings.json     the settings of the run
 deployment.json   the contracts' addresses and the task's number
-chain/            the embedded chain as blocks and genesis (see `fbfl.chain.export`)
+chain/            the embedded chain as blocks and genesis (see `fbfl.chain.export`); none of another network
 payloads/         every model and update by its CID
 metrics.jsonl     a line per round
 summary.json      what came out, and the hashes that pin the chain; written when the run has ended
@@ -20,17 +20,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from web3 import Web3
+
 from fbfl import plots
 from fbfl.atomic import write_atomically
 from fbfl.chain.embedded import EmbeddedChain
 from fbfl.chain.export import ChainHead, ChainWriter, import_chain
+from fbfl.chain.heads import hash_of
 from fbfl.chain.ledger import Ledger, Task
-from fbfl.chain.live import Node
+from fbfl.chain.networks import EMBEDDED, connect, public_name
 from fbfl.errors import ChainImportError, InvalidInputError, StorageError
 from fbfl.learning.datasets import Dataset
 from fbfl.mec.plan import TaskPlan
 from fbfl.settings import RunSettings, as_dict
-from fbfl.simulation import RoundResult
+from fbfl.simulation import RoundResult, Simulation
 from fbfl.storage.ipfs import IpfsStore
 from fbfl.storage.local import LocalStore
 from fbfl.storage.payload import encode
@@ -90,12 +93,16 @@ class RunFolder:
         """The store of the run's payloads: `local` or `ipfs`."""
         return IpfsStore() if kind == "ipfs" else LocalStore(self.path / "payloads")
 
-    def attach(self, node: Node, addresses: Mapping[str, str], task: int) -> None:
+    def attach(self, federation: Simulation) -> None:
         """Say where the contracts and the task are; a chain of this process is kept from now on."""
-        self._write("deployment.json", _pretty({"addresses": dict(addresses), "task": task}))
-        if isinstance(node, EmbeddedChain):
-            self._writer = ChainWriter(self.path / "chain", node)
+        deployment: dict[str, Any] = {"addresses": dict(federation.addresses), "task": federation.task.id}
+        chain, start = federation.chain, federation.start_block
+        if isinstance(chain, EmbeddedChain):
+            self._writer = ChainWriter(self.path / "chain", chain)
             self._writer.flush()
+        else:
+            deployment |= {"start_block": start, "start_hash": _hash_of(chain.w3, start)}
+        self._write("deployment.json", _pretty(deployment))
 
     def add_round(self, result: RoundResult) -> dict[str, Any]:
         """Keep a finished round: first the chain, then its line."""
@@ -183,20 +190,43 @@ class StoredRun:
 
 
 def open_run(path: Path) -> StoredRun:
-    """Open a run's folder. A folder that is none raises `InvalidInputError`, a damaged chain `ChainImportError`."""
+    """Open a run's folder; where the run was on a network, that has to be there.
+
+    A folder that is none raises `InvalidInputError`, a damaged chain, or another one than that of the run,
+    `ChainImportError`.
+    """
     deployment = _read_json(path / "deployment.json")
     settings = _read_json(path / "settings.json")
-    expected = None
-    if (path / "summary.json").exists():
-        expected = ChainHead.from_json(_read_json(path / "summary.json").get("chain", {}))
-    chain = import_chain(path / "chain", expected)
+    network = settings.get("network", EMBEDDED)
     try:
-        ledger = Ledger(chain.w3, deployment["addresses"], head=chain.head)
+        ledger = _exported(path, deployment) if network == EMBEDDED else _running(path, deployment, network)
         task = ledger.task(deployment["task"])
     except (KeyError, TypeError, ValueError) as error:
         raise ChainImportError(f"{path / 'deployment.json'} does not belong to this chain: {error}") from error
     store: Store = IpfsStore() if settings.get("store") == "ipfs" else LocalStore(path / "payloads")
     return StoredRun(ledger, store, task)
+
+
+def _exported(path: Path, deployment: Mapping[str, Any]) -> Ledger:
+    expected = None
+    if (path / "summary.json").exists():
+        expected = ChainHead.from_json(_read_json(path / "summary.json").get("chain", {}))
+    chain = import_chain(path / "chain", expected)
+    return Ledger(chain.w3, deployment["addresses"], head=chain.head)
+
+
+def _running(path: Path, deployment: Mapping[str, Any], network: str) -> Ledger:
+    w3, start = connect(network), deployment["start_block"]
+    if _hash_of(w3, start) != deployment["start_hash"]:
+        raise ChainImportError(
+            f"--run {path}: the chain at {public_name(network)} is not the one of this run; has it begun anew?"
+        )
+    return Ledger(w3, deployment["addresses"], start)
+
+
+def _hash_of(w3: Web3, block: int) -> str | None:
+    found = hash_of(w3, block)
+    return None if found is None else "0x" + found.hex()
 
 
 def newest_run(parent: Path = DEFAULT_PARENT) -> Path:

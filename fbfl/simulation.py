@@ -1,4 +1,4 @@
-"""A whole federation in one process: N MEC servers with their devices on an embedded chain.
+"""A whole federation in one process: N MEC servers with their devices, on an embedded chain or a local network.
 
 The servers share a chain node and, for speed, the training engine; each fetches, verifies and recomputes by itself.
 """
@@ -7,16 +7,18 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fbfl.chain.deploy import deploy
+from fbfl.chain.deploy import deploy, first_block
 from fbfl.chain.elections import PuzzleElection, Solver
 from fbfl.chain.embedded import start_chain
 from fbfl.chain.ethash import EthashNetwork
 from fbfl.chain.ledger import Ledger, Phase, Stage, Task
-from fbfl.chain.live import Node, accounts_of
+from fbfl.chain.live import Node, accounts_of, live_nodes
+from fbfl.chain.networks import EMBEDDED
 from fbfl.chain.participant import CommitteeRules, Participant
 from fbfl.chain.queries import RoundRecord, round_record
 from fbfl.chain.transactions import Sender
@@ -69,10 +71,11 @@ class Simulation:
 
     `solver` makes what each server solves its puzzles with, where the consensus is `pow` (default: turns in this
     process).
-    `nodes` are the full nodes that the servers use in turn (default: one, or several of an ethash network). `beside` is
-    another federation whose nodes, contracts and servers this one uses for a task of its own. `conducts` gives servers
-    (by number) another conduct than the honest one; `stores` another store than the common one (a server with a broken
-    disk).
+    `nodes` are the full nodes that the servers use in turn (default: that of the network, embedded ones if it is
+    `eth-tester`). `deployments` remembers the contracts of a network that lasts, so that they are deployed once.
+    `beside` is another federation whose nodes, contracts and servers this one uses for a task of its own. `conducts`
+    gives servers (by number) another conduct than the honest one; `stores` another store than the common one (a server
+    with a broken disk).
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class Simulation:
         store: Store,
         *,
         nodes: Sequence[Node] | None = None,
+        deployments: Path | None = None,
         beside: "Simulation | None" = None,
         conducts: Mapping[int, Conduct] | None = None,
         stores: Mapping[int, Store] | None = None,
@@ -98,8 +102,10 @@ class Simulation:
         self.plan = plan_of(settings, self.trainer, dataset)
         accounts = accounts_of(self.nodes, settings.servers + 1)
         owner = Sender(self.chain.w3, accounts[0])
-        self.addresses: Mapping[str, str] = beside.addresses if beside else deploy(self.chain.w3, owner)
-        ledgers = [Ledger(node.w3, self.addresses, head=node.head) for node in self.nodes]
+        self.addresses: Mapping[str, str] = beside.addresses if beside else deploy(self.chain.w3, owner, deployments)
+        self.start_block = first_block(deployments, self.chain.w3.eth.chain_id) if deployments else 0
+        """Nothing has happened to the contracts before it."""
+        ledgers = [Ledger(node.w3, self.addresses, self.start_block, head=node.head) for node in self.nodes]
         self.ledger = ledgers[0]
         self.owner = Participant(self.ledger, owner)
         self._devices = _devices(settings, dataset)
@@ -383,6 +389,8 @@ def _devices(settings: RunSettings, dataset: Dataset) -> list[LocalDevice]:
 
 def _start_nodes(settings: RunSettings) -> Sequence[Node]:
     accounts = settings.servers + 1
+    if settings.network != EMBEDDED:
+        return live_nodes([settings.network])
     if settings.consensus != "ethash":
         return [start_chain(accounts)]
     return EthashNetwork(nodes=settings.nodes, accounts=accounts).nodes

@@ -14,6 +14,8 @@ FUNDED = 100
 """How many accounts every local network funds."""
 
 BALANCE_ETHER = 1_000_000
+LOCAL_CHAINS = (31337, 1337, 1338)
+"""Chain ids of the local networks: the only ones for which these accounts are."""
 
 
 @functools.cache

@@ -155,8 +155,12 @@ def open_ledger(w3: Web3, folder: Path) -> Ledger:
         raise InvalidInputError(
             f"{folder / str(chain_id)}.json names contracts that are not on this chain; run fbfl deploy again"
         )
-    records = _read_records(folder / f"{chain_id}.json")
-    return Ledger(w3, addresses, min(record["block"] for record in records.values()))
+    return Ledger(w3, addresses, first_block(folder, chain_id))
+
+
+def first_block(folder: Path, chain_id: int) -> int:
+    """The block of the first contract that `deploy` recorded for a chain; nothing has happened before it."""
+    return min(int(record["block"]) for record in _read_records(folder / f"{chain_id}.json").values())
 
 
 def _read_records(file: Path) -> dict[str, dict[str, Any]]:

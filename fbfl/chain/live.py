@@ -9,11 +9,11 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from web3 import Web3
 
-from fbfl.chain.accounts import development_account
+from fbfl.chain.accounts import FUNDED, LOCAL_CHAINS, development_account
 from fbfl.chain.embedded import EmbeddedChain
 from fbfl.chain.heads import Head, head_of
 from fbfl.chain.networks import connect
-from fbfl.errors import NodeUnavailableError
+from fbfl.errors import InvalidInputError, NodeUnavailableError
 
 _POLL = 0.2  # seconds
 _MOMENT = 1.0  # second
@@ -61,14 +61,24 @@ class LiveNode:
         time.sleep(min(seconds, _MOMENT))
 
 
-def live_nodes(urls: Sequence[str]) -> list[LiveNode]:
-    """The nodes at these JSON-RPC URLs."""
-    return [LiveNode(connect(url)) for url in urls]
+def live_nodes(networks: Sequence[str]) -> list[LiveNode]:
+    """The nodes of these networks, by name or JSON-RPC URL."""
+    return [LiveNode(connect(network)) for network in networks]
 
 
 def accounts_of(nodes: Sequence[Node], count: int) -> list[LocalAccount]:
-    """The first `count` funded accounts: those of the embedded chain, or those of every local development network."""
+    """The first `count` funded accounts: those of the embedded chain, or those of every local development network.
+
+    A network that is no local one, or more accounts than it funds, raises `InvalidInputError`.
+    """
     first = nodes[0]
     if isinstance(first, EmbeddedChain):
         return [Account.from_key(key.to_bytes()) for key in list(first.keys.values())[:count]]
+    if (chain_id := first.w3.eth.chain_id) not in LOCAL_CHAINS:
+        raise InvalidInputError(
+            f"chain {chain_id} is no local network, and the servers would use accounts whose keys everybody knows; "
+            "allowed: a network that fbfl chain up starts, or an fbfl mec with its own key for each server"
+        )
+    if count > FUNDED:
+        raise InvalidInputError(f"servers is {count - 1}; allowed on a local network: up to {FUNDED - 1}")
     return [development_account(index) for index in range(count)]

@@ -12,9 +12,10 @@ from eth_utils.abi import event_abi_to_log_topic
 from hexbytes import HexBytes
 from web3 import Web3
 from web3._utils.events import get_event_data
-from web3.exceptions import BlockNotFound, Web3RPCError
+from web3.exceptions import Web3RPCError
 from web3.types import LogReceipt
 
+from fbfl.chain.heads import hash_of
 from fbfl.chain.reverts import ABI
 from fbfl.errors import ChainError, InvalidInputError
 
@@ -123,11 +124,11 @@ class LogScanner:
 
     def _stands(self) -> bool:
         """Whether the newest checkpoint is on the chain."""
-        return not self._checkpoints or self._hash(self._checkpoints[-1][0]) == self._checkpoints[-1][1]
+        return not self._checkpoints or hash_of(self._w3, self._checkpoints[-1][0]) == self._checkpoints[-1][1]
 
     def _read_chunk(self, first: int, last: int) -> list[Event]:
         """The events of these blocks, or none and no progress if the chain changed meanwhile."""
-        before = self._hash(last)
+        before = hash_of(self._w3, last)
         try:
             logs = self._w3.eth.get_logs(
                 {"fromBlock": BlockNumber(first), "toBlock": BlockNumber(last), "address": self._addresses}
@@ -138,7 +139,7 @@ class LogScanner:
             # Too many blocks or too many results at once, which every node words differently.
             self._chunk = (last - first + 1) // 2
             return []
-        if before is None or self._hash(last) != before or not self._stands():
+        if before is None or hash_of(self._w3, last) != before or not self._stands():
             return []
         self._checkpoints = [*self._checkpoints[-(CHECKPOINTS - 1) :], (last, before)]
         ordered = sorted(logs, key=lambda log: (log["blockNumber"], log["logIndex"]))
@@ -158,12 +159,6 @@ class LogScanner:
             transaction=bytes(data["transactionHash"]),
             index=data["logIndex"],
         )
-
-    def _hash(self, number: int) -> bytes | None:
-        try:
-            return bytes(self._w3.eth.get_block(BlockNumber(number))["hash"])
-        except BlockNotFound:
-            return None
 
 
 def _parse_state(state: Mapping[str, Any]) -> list[tuple[int, bytes]]:

@@ -13,6 +13,7 @@ from fbfl.chain.digests import short_text
 from fbfl.chain.ledger import Ledger, Stage, TaskState
 from fbfl.chain.signatures import SignedUpdate, SignedVote
 from fbfl.chain.transactions import Sender
+from fbfl.errors import InvalidInputError
 from fbfl.storage.store import Reference
 
 # Gas limits with room to spare; the snapshot in tests/contracts/gas.json has what the calls really use.
@@ -114,9 +115,15 @@ class Participant:
         return self._send(self.ledger.tasks.functions.evict(task, server), _SMALL)
 
     def create_task(self, settings: TaskSettings) -> int:
-        """Create a task; returns its number."""
+        """Create a task; returns its number. A consensus that is not deployed raises `InvalidInputError`."""
+        deployed = self.ledger.consensus
+        if settings.consensus not in deployed:
+            raise InvalidInputError(
+                f"consensus is {settings.consensus}; deployed on this network: {', '.join(deployed)} "
+                "(fbfl deploy --mock-ethash adds ethash where there is no proof of work)"
+            )
         values = (
-            self.ledger.consensus[settings.consensus].address,
+            deployed[settings.consensus].address,
             short_text(settings.rule),
             settings.rule_params,
             settings.definition,

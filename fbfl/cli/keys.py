@@ -8,13 +8,11 @@ from pathlib import Path
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
-from fbfl.chain.accounts import FUNDED, development_account
+from fbfl.chain.accounts import FUNDED, LOCAL_CHAINS, development_account
 from fbfl.errors import InvalidInputError
 
 KEY_VARIABLE = "FBFL_KEY"
 PASSWORD_VARIABLE = "FBFL_PASSWORD"
-LOCAL_CHAINS = (31337, 1337, 1338)
-"""Chain ids of the local development networks."""
 
 
 def account_of(options: argparse.Namespace, chain_id: int) -> LocalAccount:

@@ -70,7 +70,10 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_run(commands: "argparse._SubParsersAction[Parser]") -> None:
     run = commands.add_parser("run", help="one federation end to end", description="One federation end to end.")
-    _add_settings(run, network="eth-tester only: the chain is in the same process (fbfl mec is for others)")
+    _add_settings(
+        run,
+        network="eth-tester (default: in this process), or a local anvil, ganache or geth, or its URL",
+    )
     run.add_argument("--output", type=Path, metavar="DIR", help="new folder for the results (default runs/<time>)")
     run.add_argument("--quiet", action="store_true", help="print nothing but errors")
     run.set_defaults(command=_run)

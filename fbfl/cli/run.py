@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fbfl import settings as run_settings
-from fbfl.errors import InvalidInputError, NoFinalRoundError
+from fbfl.errors import NoFinalRoundError
 from fbfl.learning.plugins import parse_settings
 from fbfl.runs import RunFolder
 from fbfl.settings import RunSettings
@@ -29,12 +29,13 @@ _ARGUMENT_OPTIONS = ("mobility_arg", "radio_arg", "partition_arg", "aggregator_a
 def run(options: argparse.Namespace) -> int:
     """Run a federation as the options say."""
     settings = settings_of(options)
-    if settings.network != "eth-tester":
-        from fbfl.chain.networks import connect
+    from fbfl.chain.networks import EMBEDDED, connect
 
-        connect(settings.network)  # names what is wrong with it
-        raise InvalidInputError(f"--network {settings.network}: a run in one process uses eth-tester")
+    embedded = settings.network == EMBEDDED
+    if not embedded:
+        connect(settings.network)  # says now what is wrong with it
     from fbfl import simulation
+    from fbfl.cli.network import DEPLOYMENTS
 
     simulation.check(settings)
     output = options.output or Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S")
@@ -47,8 +48,10 @@ def run(options: argparse.Namespace) -> int:
     if dataset.note:
         console.print(dataset.note)
     with RunFolder.create(output, settings) as folder, _progress(console, settings.rounds) as advance:
-        federation = simulation.Simulation(settings, dataset, folder.payloads(settings.store))
-        folder.attach(federation.chain, federation.addresses, federation.task.id)
+        federation = simulation.Simulation(
+            settings, dataset, folder.payloads(settings.store), deployments=None if embedded else DEPLOYMENTS
+        )
+        folder.attach(federation)
         console.print(
             f"{settings.servers} MEC servers, {settings.devices} devices, {dataset.name}, {settings.aggregator}, "
             f"{settings.consensus} on {settings.network}; set up in {time.perf_counter() - started:.1f} s"

@@ -1,0 +1,64 @@
+"""`fbfl run` on a running network: the contracts and rounds are there, and nowhere else."""
+
+import contextlib
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from fbfl.chain import nodes
+from fbfl.cli.main import main
+from tests.integration.machine import free_ports, require
+
+pytestmark = pytest.mark.integration
+
+RUN = ("run", "--dataset", "digits", "--servers", "4", "--devices", "8", "--rounds", "2", "--quiet")
+
+
+def test_a_run_on_a_network_can_be_queried_there_until_its_chain_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    require("anvil")
+    monkeypatch.chdir(tmp_path)
+    state = tmp_path / "nodes"
+    (node,) = nodes.up("anvil", port=free_ports(), state=state)
+    try:
+        assert main([*RUN, "--output", "embedded"]) == 0
+        assert main([*RUN, "--network", node.url, "--output", "first"]) == 0
+        assert main([*RUN, "--network", node.url, "--output", "second", "--consensus", "pbft", "--signatures"]) == 0
+        models = {name: json.loads(Path(name, "summary.json").read_text()) for name in ("embedded", "first", "second")}
+        assert len({summary["model_sha256"] for summary in models.values()}) == 1
+        assert models["first"]["chain"] is None
+
+        # The contracts are deployed once, and every run is a task of its own.
+        deployed = [json.loads(Path(name, "deployment.json").read_text()) for name in ("first", "second")]
+        assert deployed[0] == {**deployed[1], "task": deployed[0]["task"]}
+        assert [deployment["task"] for deployment in deployed] == [1, 2]
+        for run in ("first", "second"):
+            assert main(["audit", "--run", run]) == 0
+        assert said(["rounds", "--run", "second", "--json"]) == said(["rounds", "--network", node.url, "--json"])
+        capsys.readouterr()
+        for options, named in (
+            (("--consensus", "ethash"), "consensus is ethash; deployed on this network: pow, pbft"),
+            (("--servers", "100", "--devices", "100"), "servers is 100; allowed on a local network: up to 99"),
+        ):
+            assert main([*RUN, "--network", node.url, "--output", "refused", *options]) == 2
+            error = capsys.readouterr().err
+            assert named in error
+            assert len(error.splitlines()) == 1
+
+        nodes.ask(node.url, "anvil_reset")
+        assert main([*RUN, "--network", node.url, "--output", "third"]) == 0
+        assert main(["rounds", "--run", "first"]) == 1
+        error = capsys.readouterr().err
+        assert f"--run first: the chain at {node.url} is not the one of this run" in error
+        assert len(error.splitlines()) == 1
+    finally:
+        nodes.down("anvil", state=state)
+
+
+def said(command: list[str]) -> str:
+    with contextlib.redirect_stdout(io.StringIO()) as output:
+        assert main(command) == 0
+    return output.getvalue()
