@@ -285,7 +285,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         uint32 number,
         bytes32 model,
         uint32 modelSize,
-        uint256 expectedMissing,
+        bytes32 expected,
         bytes calldata proof
     ) external {
         Round memory round = _rounds[task];
@@ -296,10 +296,11 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         Task storage self = _tasks[task];
         Proposal storage proposal = _proposals[task];
         uint256 missing = _missingOf(task, self.consensus.status(task));
-        // A report that lands before the proposal changes what the voters recompute: the proposer must not pay for it.
-        if (missing != expectedMissing) revert TasksMissingChanged(task, missing, expectedMissing);
         _requireEnough(task, round, missing);
         bytes32 digest = _valueDigest(task, number, model, modelSize, missing);
+        // A report that lands before the proposal, or other updates after a reorganisation, change what the voters
+        // recompute: the proposer must not pay for it.
+        if (digest != expected) revert TasksValueChanged(task, digest, expected);
         proposal.proposer = msg.sender;
         proposal.modelSize = modelSize;
         proposal.model = model;

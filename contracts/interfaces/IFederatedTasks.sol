@@ -205,10 +205,10 @@ interface IFederatedTasks {
     error TasksPayloadTooLarge(uint32 size, uint32 maxPayload);
     error TasksBadSampleCount(uint32 samples, uint32 maxSamples);
     error TasksOnlyConsensus(address caller);
-    /// @notice The proposed model was computed without the updates in `expected`; by now those in `missing` are left out.
-    /// @param missing bitmap of the updates that the next proposal leaves out
-    /// @param expected the bitmap that the proposer named
-    error TasksMissingChanged(uint256 task, uint256 missing, uint256 expected);
+    /// @notice The proposed model was computed for other updates, or another parent, than those of the round.
+    /// @param value what the committee would vote on
+    /// @param expected what the proposer named
+    error TasksValueChanged(uint256 task, bytes32 value, bytes32 expected);
 
     /// @notice Create a task; the caller owns it.
     function createTask(TaskSettings calldata settings) external returns (uint256 task);
@@ -249,16 +249,16 @@ interface IFederatedTasks {
     /// @notice Move a round on whose phase is complete or past its deadline. For anyone.
     function poke(uint256 task) external;
 
-    /// @notice Propose the new global model. The ledger computes the bitmap of missing updates itself; where it is not
-    /// the one that the model was computed for, the call is refused, and the proposer can compute and propose again.
-    /// @param expectedMissing bitmap of the seats whose updates the model leaves out, as `stateOf` had it
+    /// @notice Propose the new global model. The ledger computes what is voted on itself; where it is not what the
+    /// proposer names, since other updates count by now, the call is refused, and nothing else happens.
+    /// @param expected the digest of the value, as `valueDigest` has it
     /// @param proof what entitles the caller under the task's consensus
     function propose(
         uint256 task,
         uint32 round,
         bytes32 model,
         uint32 modelSize,
-        uint256 expectedMissing,
+        bytes32 expected,
         bytes calldata proof
     ) external;
 

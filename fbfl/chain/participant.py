@@ -182,12 +182,12 @@ class Participant:
         """Move a round on that is complete or past its deadline."""
         return self._send(self.ledger.tasks.functions.poke(task), _MEDIUM)
 
-    def propose(self, task: int, round_number: int, model: Reference, missing: int, proof: bytes) -> TxReceipt:
-        """Propose a new global model, computed without the updates of the seats in `missing`.
+    def propose(self, task: int, round_number: int, model: Reference, value: bytes, proof: bytes) -> TxReceipt:
+        """Propose a new global model; `value` is the digest that the committee would vote on.
 
-        Refused with `TasksMissingChanged` if others are missing by the time that the transaction is mined.
+        Refused with `TasksValueChanged` if other updates count by the time that the transaction is mined.
         """
-        arguments = (task, round_number, model.digest, model.size, missing, proof)
+        arguments = (task, round_number, model.digest, model.size, value, proof)
         return self._send(self.ledger.tasks.functions.propose(*arguments), _LARGE)
 
     def vote(self, task: int, state: TaskState, stage: Stage, accept: bool) -> TxReceipt:

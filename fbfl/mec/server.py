@@ -132,8 +132,8 @@ class MECServer:
             # The decision is made, but the record may not be complete.
             return self._vote(state) or self._accuse(state) or self._settle(state)
         except ContractRevertError as error:
-            # Somebody else was faster: the next step looks again. A leader whose bitmap of missing updates was
-            # outdated (`TasksMissingChanged`) computes the model for the new one then.
+            # Somebody else was faster: the next step looks again. A leader whose model was for other updates than those
+            # that count by now (`TasksValueChanged`) computes it anew then.
             log.info("round %d: %s was refused: %s", state.round, self.address, error)
             return False
 
@@ -275,7 +275,9 @@ class MECServer:
             return self.task.consensus == "pow"  # the search goes on
         payload = model.payload if self.conduct.proposes == "right" else self._wrong(model)
         reference = self.store.put(payload)
-        self.participant.propose(self.task.id, state.round, reference, state.missing, proof)
+        self.participant.propose(
+            self.task.id, state.round, reference, self._digest(state, reference, state.missing), proof
+        )
         return True
 
     def _vote(self, state: TaskState) -> bool:
@@ -298,7 +300,7 @@ class MECServer:
         model = self._model(state, state.proposal.missing)
         if model is None:
             return False  # accept only what was recomputed; reject only what was found to differ
-        right = self._digest(state, model.reference) == decision.proposal
+        right = self._digest(state, model.reference, state.proposal.missing) == decision.proposal
         if right and self.conduct.serves:
             self.store.put(model.payload)  # so that it can be had from every voter, not only from its proposer
         accept = not right if self.conduct.votes == "inverted" else right
@@ -330,13 +332,13 @@ class MECServer:
         self.participant.settle(self.task.id, state.round)
         return True
 
-    def _digest(self, state: TaskState, model: Reference) -> bytes:
+    def _digest(self, state: TaskState, model: Reference, missing: int) -> bytes:
         return digests.value_digest(
             self.ledger.domain(self.task.id),
             state.round,
             parent=self._parent(state).digest,
             accumulator=self._accumulator(state),
-            missing=state.proposal.missing,
+            missing=missing,
             rule=self.task.rule,
             rule_params=self.task.rule_params,
             model=model.digest,

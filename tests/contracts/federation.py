@@ -213,11 +213,11 @@ class Federation:
         model: bytes,
         size: int = 600,
         proof: bytes | None = None,
-        missing: int | None = None,
+        value: bytes | None = None,
     ) -> Receipt:
-        """Propose a model as one computed for the bitmap `missing`, by default that of the moment."""
+        """Propose a model as one with the digest `value`, by default that of the moment."""
         evidence = self.proof(proposer) if proof is None else proof
-        expected = self.state.missing if missing is None else missing
+        expected = self.tasks.valueDigest(self.task, model, size) if value is None else value
         return self.tasks.propose(self.task, self.round, model, size, expected, evidence, by=proposer)
 
     def leader(self) -> Account:

@@ -160,7 +160,8 @@ class Actions(RuleBasedStateMachine):
         if self.settings.consensus == "ethash":
             self.chain.mine(201)  # past the window in which only a miner may propose
         proof = bytes(32) if self.settings.consensus == "pow" else b""
-        arguments = (self.task, self.federation.round, model, 600, self.federation.state.missing ^ outdated, proof)
+        value = self.federation.value(model, missing=self.federation.state.missing ^ outdated)
+        arguments = (self.task, self.federation.round, model, 600, value, proof)
         self.attempt(self.federation.tasks.propose, *arguments, by=actor)
 
     @rule(actor=anybody, accept=st.booleans(), stale=st.sampled_from(["", "view", "round", "stage"]))

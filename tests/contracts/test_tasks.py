@@ -355,17 +355,17 @@ def test_proposals_out_of_turn_are_refused(found, servers: list[Account]) -> Non
     tasks, task, model = federation.tasks, federation.task, keccak(b"new")
     federation.open()
     with reverts("TasksWrongPhase", task=task, phase=Phase.SUBMIT):
-        tasks.propose(task, 1, model, 600, 0, b"", by=servers[0])
+        tasks.propose(task, 1, model, 600, bytes(32), b"", by=servers[0])
     federation.submit(servers[0])
     federation.submit(servers[1])
     federation.poke()
     with reverts("TasksWrongRound", task=task, round=2, current=1):
-        tasks.propose(task, 2, model, 600, 0, b"", by=servers[0])
+        tasks.propose(task, 2, model, 600, bytes(32), b"", by=servers[0])
     with reverts("TasksNotMember", task=task, account=servers[9].address):
-        tasks.propose(task, 1, model, 600, 0, b"", by=servers[9])
+        tasks.propose(task, 1, model, 600, bytes(32), b"", by=servers[9])
     for size in (0, 10_001):
         with reverts("TasksPayloadTooLarge", size=size, maxPayload=10_000):
-            tasks.propose(task, 1, model, size, 0, b"", by=servers[0])
+            tasks.propose(task, 1, model, size, bytes(32), b"", by=servers[0])
 
 
 def test_only_the_consensus_ends_a_decision(found, servers: list[Account], deployment: Deployment) -> None:

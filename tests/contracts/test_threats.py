@@ -116,14 +116,16 @@ def test_a_last_report_before_the_proposal_costs_the_leader_nothing(
     federation.collect()
     leader, withholder = federation.leader(), servers[3]
     federation.tasks.reportMissing(federation.task, 1, withholder.address, by=servers[2])
-    computed_for, proof = federation.state.missing, federation.proof(leader)
+    model, proof = keccak(b"of all"), federation.proof(leader)
+    computed = federation.value(model)
     federation.tasks.reportMissing(federation.task, 1, withholder.address, by=withholder)
     before = federation.decision
-    with reverts("TasksMissingChanged", task=federation.task, missing=0b1000, expected=computed_for):
-        federation.propose(leader, keccak(b"of all"), proof=proof, missing=computed_for)
+    counted = federation.value(model, missing=0b1000)
+    with reverts("TasksValueChanged", task=federation.task, value=counted, expected=computed):
+        federation.propose(leader, model, proof=proof, value=computed)
     assert (federation.stage, federation.decision) == (Stage.PROPOSE, before)
     assert not federation.consensus.isBarred(federation.task, leader.address)
-    receipt = federation.propose(leader, HONEST, proof=proof, missing=0b1000)
+    receipt = federation.propose(leader, HONEST, proof=proof)
     (proposed,) = receipt.named("ModelProposed")
     assert (proposed["missing"], proposed["valueDigest"]) == (0b1000, federation.value(HONEST, missing=0b1000))
     while federation.phase is Phase.DECIDE:
@@ -505,6 +507,27 @@ def test_stuffed_blocks_delay_a_round_but_do_not_stop_it(found, servers: list[Ac
     federation.expire_view()
     federation.chain.mine(50)
     federation.poke()
+    federation.decide(HONEST)
+    assert (federation.phase, federation.state.model) == (Phase.FINAL, HONEST)
+
+
+@pytest.mark.blocks
+def test_a_proposal_for_the_updates_of_another_branch_costs_its_leader_nothing(found, servers: list[Account]) -> None:
+    """It waited to be mined when a reorganisation took the updates back, and recorded them in another order."""
+    federation: Federation = found(3, rejection_penalty=1000)
+    federation.open()
+    fork = federation.chain.snapshot()
+    for server in servers[:3]:
+        federation.submit(server)
+    late = federation.value(HONEST)
+    federation.chain.revert(fork)
+    for server in servers[2::-1]:
+        federation.submit(server)
+    federation.poke()
+    before = federation.decision
+    with reverts("TasksValueChanged", task=federation.task, value=federation.value(HONEST), expected=late):
+        federation.propose(servers[0], HONEST, value=late)
+    assert (federation.stage, federation.decision) == (Stage.PROPOSE, before)
     federation.decide(HONEST)
     assert (federation.phase, federation.state.model) == (Phase.FINAL, HONEST)
 

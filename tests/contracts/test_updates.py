@@ -82,9 +82,10 @@ def test_f_plus_one_reports_leave_an_update_out(found, servers: list[Account]) -
     model = keccak(b"without the third")
     assert tasks.valueDigest(task, model, 600) == federation.value(model, missing=0b100)
     for other in (0, 0b110, 0b100 | 1 << 240):  # fewer, more, and no bitmap of seats
-        with reverts("TasksMissingChanged", task=task, missing=0b100, expected=other):
-            federation.propose(federation.leader(), model, missing=other)
-    (proposed,) = federation.propose(federation.leader(), model, missing=0b100).named("ModelProposed")
+        expected = federation.value(model, missing=other)
+        with reverts("TasksValueChanged", task=task, value=federation.value(model, missing=0b100), expected=expected):
+            federation.propose(federation.leader(), model, value=expected)
+    (proposed,) = federation.propose(federation.leader(), model).named("ModelProposed")
     assert (proposed["missing"], proposed["valueDigest"]) == (0b100, federation.value(model, missing=0b100))
 
 
@@ -141,8 +142,9 @@ def test_reports_after_a_value_is_prepared_do_not_change_it(found, servers: list
     federation.time_out()
     assert federation.state.missing == 0
     assert federation.tasks.valueDigest(federation.task, model, 600) == prepared
-    with reverts("TasksMissingChanged", task=federation.task, missing=0, expected=0b1000):
-        federation.propose(federation.leader(), model, missing=0b1000)
+    expected = federation.value(model, missing=0b1000)
+    with reverts("TasksValueChanged", task=federation.task, value=prepared, expected=expected):
+        federation.propose(federation.leader(), model, value=expected)
     federation.decide(model)
     assert federation.tasks.outcomeOf(federation.task, 1) != bytes(32)
 

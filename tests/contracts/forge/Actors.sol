@@ -168,8 +168,9 @@ contract Actors {
 
     function propose(uint256 who, bytes32 newModel) public watched {
         IFederatedTasks.State memory state = tasks.stateOf(task);
+        bytes32 value = tasks.valueDigest(task, newModel, 1);
         VM.prank(server(who));
-        tasks.propose(task, state.round.number, newModel, 1, state.missing, abi.encode(uint256(0)));
+        tasks.propose(task, state.round.number, newModel, 1, value, abi.encode(uint256(0)));
     }
 
     function vote(uint256 who, bool accept, uint8 wrong) public watched {
