@@ -2,6 +2,8 @@
 
 import os
 import random
+import sys
+import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -36,8 +38,9 @@ def load_tensorflow() -> None:
     # convolutions 1.7 times faster (benchmarks/kernels.py).
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
-    import keras
-    import tensorflow as tf
+    with _without_notices():
+        import keras
+        import tensorflow as tf
 
     if keras.backend.backend() != "tensorflow":
         raise InvalidInputError(f"Keras runs on {keras.backend.backend()!r}: set KERAS_BACKEND=tensorflow")
@@ -46,6 +49,29 @@ def load_tensorflow() -> None:
             tf.config.threading.set_intra_op_parallelism_threads(1)
         except RuntimeError:  # too late: the program has computed something already
             warnings.warn("TensorFlow was used before fbfl and keeps its own threads: training is slower", stacklevel=2)
+
+
+@contextmanager
+def _without_notices() -> Iterator[None]:
+    """Keep from standard error what C++ writes there; show it if the body fails.
+
+    While it is imported, TensorFlow says whose kernels it uses, whatever TF_CPP_MIN_LOG_LEVEL is.
+    """
+    if "tensorflow" in sys.modules:
+        yield
+        return
+    with tempfile.TemporaryFile() as notices:
+        before = os.dup(2)
+        os.dup2(notices.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            notices.seek(0)
+            os.write(before, notices.read())
+            raise
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
 
 
 def build(model: Model, *, input_shape: tuple[int, ...] = (28, 28), num_classes: int = 10, seed: int = 0) -> Any:

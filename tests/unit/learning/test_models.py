@@ -142,3 +142,20 @@ def dense(*layers):
 def test_models_that_cannot_work_say_why(model, message):
     with pytest.raises(InvalidInputError, match=message):
         models.build(model)
+
+
+def test_tensorflow_is_loaded_in_silence_unless_that_fails():
+    program = """
+import os
+from fbfl.learning import models
+try:
+    with models._without_notices():
+        os.write(2, b"what C++ says first")
+        raise OSError
+except OSError:
+    pass
+models.load_tensorflow()
+os.write(2, b", and what comes later")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "what C++ says first, and what comes later")
