@@ -71,6 +71,7 @@ def test_it_shows_every_round_and_can_be_asked_while_it_runs(parent: Path) -> No
     (daemon,) = [line.partition("FBFL_IPFS=")[2] for line in demo.said().splitlines() if "FBFL_IPFS=" in line]
     network = ("--network", f"http://127.0.0.1:{demo.port}")
     questions = [("rounds", "--json"), ("round", "1", "--json"), ("audit", "--store", "ipfs")]
+    demo.process.send_signal(signal.SIGSTOP)  # servers play on, but the nodes do not end before the answers are there
     asking = [
         subprocess.Popen(
             [sys.executable, "-m", "fbfl", *question, *network],
@@ -81,7 +82,8 @@ def test_it_shows_every_round_and_can_be_asked_while_it_runs(parent: Path) -> No
         )
         for question in questions
     ]
-    listed, first, audit = (process.communicate(timeout=60)[0] for process in asking)
+    listed, first, audit = (process.communicate(timeout=120)[0] for process in asking)
+    demo.process.send_signal(signal.SIGCONT)
     assert [process.returncode for process in asking] == [0, 0, 0]
     assert json.loads(listed)[0] == json.loads(first)
     assert json.loads(first)["status"] == "final"
