@@ -96,13 +96,14 @@ class RunFolder:
     def attach(self, federation: Simulation) -> None:
         """Say where the contracts and the task are; a chain of this process is kept from now on."""
         deployment: dict[str, Any] = {"addresses": dict(federation.addresses), "task": federation.task.id}
-        chain, start = federation.chain, federation.start_block
+        chain = federation.chain
+        if not isinstance(chain, EmbeddedChain):
+            start = federation.start_block
+            deployment |= {"start_block": start, "start_hash": _hash_of(chain.w3, start)}
+        self._write("deployment.json", _pretty(deployment))
         if isinstance(chain, EmbeddedChain):
             self._writer = ChainWriter(self.path / "chain", chain)
             self._writer.flush()
-        else:
-            deployment |= {"start_block": start, "start_hash": _hash_of(chain.w3, start)}
-        self._write("deployment.json", _pretty(deployment))
 
     def add_round(self, result: RoundResult) -> dict[str, Any]:
         """Keep a finished round: first the chain, then its line."""
