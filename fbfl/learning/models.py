@@ -126,11 +126,13 @@ def _maker(model: Model, input_shape: tuple[int, ...], num_classes: int) -> Call
 def _named(name: str, input_shape: tuple[int, ...], num_classes: int) -> Any:
     from keras import Input, Sequential, layers
 
+    from fbfl.learning.layers import Dropout
+
     def dense(units: int, name: str) -> Any:
         return layers.Dense(units, activation="relu", name=name)
 
     if name == "mlp":  # 784-128-10, as in Wang & Li 2022
-        body = [layers.Flatten(name="flatten"), dense(128, "hidden"), layers.Dropout(0.2, name="dropout")]
+        body = [layers.Flatten(name="flatten"), dense(128, "hidden"), Dropout(0.2, name="dropout")]
     elif name == "2nn":  # 784-200-200-10, McMahan et al. 2017
         body = [layers.Flatten(name="flatten"), dense(200, "hidden_1"), dense(200, "hidden_2")]
     else:  # two convolutions of 5 x 5, McMahan et al. 2017

@@ -1,0 +1,21 @@
+"""Layers that are faster inside a compiled graph than Keras's own. Importing this module imports TensorFlow."""
+
+from typing import Any
+
+import keras
+
+
+class Dropout(keras.layers.Dropout):  # type: ignore[misc]
+    """Keras's dropout (Srivastava et al. 2014) by a product instead of a selection.
+
+    In training each input x becomes 0 with probability `rate`, else x / (1 - rate). The random numbers are those of
+    Keras's layer and so are the results, for finite inputs. TensorFlow's selection takes one element after the other,
+    forward and backward; a product takes eight at a time.
+    """
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Inputs of any shape; the same shape and dtype come back."""
+        if not training or not 0 < self.rate < 1 or self.noise_shape is not None:
+            return super().call(inputs, training=training)
+        uniform = keras.random.uniform(keras.ops.shape(inputs), dtype=inputs.dtype, seed=self.seed_generator)
+        return inputs * (keras.ops.cast(uniform >= self.rate, inputs.dtype) * (1 / (1 - self.rate)))
