@@ -21,8 +21,8 @@ DEFAULT_URLS = {
 def connect(network: str, *, timeout: float = 10.0) -> Web3:
     """web3 on a network: `eth-tester` (a new chain in this process), `anvil`, `ganache`, `geth`, or a JSON-RPC URL.
 
-    `timeout` in seconds bounds each request. Any other name raises `InvalidInputError`, a node that does not answer
-    `NodeUnavailableError`, now and in every later call.
+    `timeout` in seconds bounds each request; web3 repeats one that only reads up to four times. Any other name raises
+    `InvalidInputError`, a node that does not answer `NodeUnavailableError`, now and in every later call.
     """
     if network == EMBEDDED:
         return start_chain().w3
