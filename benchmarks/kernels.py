@@ -35,12 +35,12 @@ def main() -> None:
             for name, setting in SETTINGS.items():
                 os.environ.update(setting)  # which the contender inherits
                 contenders[name] = Contender("fbfl", case, data, options.repeats + 1, 300, sys.stderr)
-            rounds = [
-                {name: contender.play()["seconds"] for name, contender in contenders.items()}
+            turns = [
+                {name: contender.turn()["seconds"] for name, contender in contenders.items()}
                 for _ in range(options.repeats + 1)
             ][1:]  # the first compiles
             for name, contender in contenders.items():
-                seconds = [each[name] for each in rounds]
+                seconds = [each[name] for each in turns]
                 spread = f"{statistics.median(seconds):.3f} ({min(seconds):.3f} to {max(seconds):.3f})"
                 print(f"{case.name:<16}{name:<28}{spread}", flush=True)
                 contender.close()

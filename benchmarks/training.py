@@ -4,16 +4,19 @@
     python benchmarks/training.py                about half an hour on two idle cores
     python benchmarks/training.py --quick        once each, at a tenth of the samples
 
-Every contender is a process that stays alive and plays a round when asked; within a case they are asked in turn, so
-that a disturbance of the machine meets all of them. A round is training on all clients and averaging their weights,
-without the evaluation. The first round of each (tracing, imports) is not counted. CPU seconds are those of the
-contender and all its descendants. A contender that takes longer than --limit seconds for a round is stopped and said
-to take more than that. Linux only. Results go to benchmarks/results/training.{json,md}.
+Every contender is a process that plays a round when asked; within a case they get turns, so that a disturbance of the
+machine meets all of them. In a turn it plays rounds for three seconds, at least one, as in an experiment, where a round
+follows another: the turn's figure is their median. The others are stopped meanwhile: Ray takes a twentieth of a core
+even where nothing is asked of it. A round is training on all clients and averaging their weights, without the
+evaluation. The first turn of each (tracing, imports) is not counted. CPU seconds are those of the contender and all its
+descendants. A contender that takes longer than --limit seconds for a round is ended and said to take more than that.
+Linux only. Results go to benchmarks/results/training.{json,md}.
 """
 
 import argparse
 import contextlib
 import json
+import math
 import os
 import platform
 import signal
@@ -23,11 +26,13 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from fbfl.learning.datasets import load
 
@@ -86,6 +91,10 @@ CASES = (
 )
 
 
+TURN = 3.0  # seconds of rounds
+MOST = 10  # rounds of a turn
+
+
 class TooSlowError(Exception):
     """A contender that did not answer in time."""
 
@@ -93,10 +102,11 @@ class TooSlowError(Exception):
 class Contender:
     """A process that plays rounds on request; one takes `limit` seconds at most."""
 
-    def __init__(self, name: str, case: Case, data: Path, rounds: int, limit: float, log: Any) -> None:
+    def __init__(self, name: str, case: Case, data: Path, turns: int, limit: float, log: Any) -> None:
         self.limit = limit
+        self.accuracies: list[float] = []
         command = [PYTHONS[name], str(HERE / "contenders" / SCRIPTS[name])]
-        command += [case.model, str(case.clients), str(case.samples), str(data), str(rounds), name]
+        command += [case.model, str(case.clients), str(case.samples), str(data), str(turns * MOST), name]
         paths = [str(HERE / "contenders")] + ([str(HERE.parent)] if name == "fbfl" else [])
         environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONPATH": os.pathsep.join(paths)}
         self.process = subprocess.Popen(
@@ -109,23 +119,43 @@ class Contender:
             start_new_session=True,  # so that it ends with its workers
         )
         self._answer()
+        self._each(psutil.Process.suspend)
 
-    def play(self) -> dict[str, float]:
+    def turn(self) -> dict[str, float]:
+        """Play rounds for a while; the median of each figure."""
+        self._each(psutil.Process.resume)
+        played = [self._round()]
+        while sum(answer["seconds"] for answer in played) < TURN and len(played) < MOST:
+            played.append(self._round())
+        self._each(psutil.Process.suspend)
+        return {key: statistics.median(answer[key] for answer in played) for key in played[0]}
+
+    def _round(self) -> dict[str, float]:
         assert self.process.stdin
         before = cpu_seconds(self.process.pid)
         self.process.stdin.write("round\n")
         self.process.stdin.flush()
         answer = self._answer()
         answer["cpu_seconds"] = cpu_seconds(self.process.pid) - before
-        return answer | self._answer()  # what it says after the evaluation
+        self.accuracies.append(self._answer().get("accuracy", math.nan))  # which it says after the evaluation
+        return answer
 
     def close(self) -> None:
         assert self.process.stdin
+        self._each(psutil.Process.resume)
         self.process.stdin.close()
         try:
             self.process.wait(60)
         except subprocess.TimeoutExpired:
             self._kill()
+
+    def _each(self, action: Callable[[psutil.Process], None]) -> None:
+        """Do something to the process and all its descendants that are still there."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            own = psutil.Process(self.process.pid)
+            for process in (own, *own.children(recursive=True)):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    action(process)
 
     def _kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -180,17 +210,23 @@ def measure(case: Case, data: Path, repeats: int, limit: float, log: Any) -> dic
                 if name in too_slow:
                     continue
                 try:
-                    answer = contender.play()
+                    answer = contender.turn()
                 except TooSlowError:
                     too_slow.add(name)
                     continue
                 if repeat:  # the first is not counted
                     results[name].append(answer)
+        accuracies = {name: contender.accuracies for name, contender in contenders.items()}
     finally:
         for contender in contenders.values():
             contender.close()
     gflops = statistics.median(answer["gflops"] for answer in results.pop("sgemm"))
-    measured = {name: summary(answers) for name, answers in results.items() if name not in too_slow}
+    measured = {
+        # All have played as many rounds as there were turns; those with short rounds, more.
+        name: summary(answers) | {"accuracy": accuracies[name][repeats]}
+        for name, answers in results.items()
+        if name not in too_slow
+    }
     own = measured["fbfl"]["seconds"]["median"]
     report: dict[str, Any] = {"case": case.name, "sgemm_gflops": gflops, "contenders": measured, "ratios": {}}
     report["too_slow"] = {name: {"limit": limit, "rounds": len(results[name])} for name in sorted(too_slow)}
@@ -210,7 +246,7 @@ def summary(answers: list[dict[str, float]]) -> dict[str, Any]:
     return {
         key: {"median": statistics.median(numbers), "min": min(numbers), "max": max(numbers), "all": numbers}
         for key, numbers in values.items()
-    } | {"accuracy": answers[-1]["accuracy"]}
+    }
 
 
 def table(report: dict[str, Any]) -> str:
@@ -220,7 +256,8 @@ def table(report: dict[str, Any]) -> str:
         f"{report['machine']}, {report['cores']} cores, {report['date']}; medians of {report['repeats']} (min to max), "
         "contenders in turn. Load before the run: " + f"{report['load']:.2f}.",
         "",
-        "| case | contender | wall | CPU | accuracy at the end | fbfl is faster by | wanted |",
+        f"| case | contender | wall | CPU | accuracy after {report['repeats'] + 1} rounds "
+        "| fbfl is faster by | wanted |",
         "|---|---|---|---|---|---|---|",
     ]
     for case in report["cases"]:

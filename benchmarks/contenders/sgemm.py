@@ -26,5 +26,6 @@ with ThreadPoolExecutor(cores) as pool:
     while asked():
         start = time.perf_counter()
         list(pool.map(multiply, range(cores)))
-        say(gflops=2e-9 * SIZE**3 * REPEATS * cores / (time.perf_counter() - start))
+        seconds = time.perf_counter() - start
+        say(seconds=seconds, gflops=2e-9 * SIZE**3 * REPEATS * cores / seconds)
         say()

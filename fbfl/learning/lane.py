@@ -149,15 +149,16 @@ class Lane:
 
         def epoch(number: Any, steps: Any) -> Any:
             first = begin + number * size
+            rest = first + full * self._batch_size
 
             def batch(place: Any, steps: Any) -> Any:
-                indices = tf.slice(order, [first + place * self._batch_size], [self._batch_size])
-                return place + 1, step(indices, steps)
+                indices = tf.slice(order, [place], [self._batch_size])
+                return place + self._batch_size, step(indices, steps)
 
-            _, steps = tf.while_loop(lambda place, _: place < full, batch, (0, steps), parallel_iterations=1)
+            _, steps = tf.while_loop(lambda place, _: place < rest, batch, (first, steps), parallel_iterations=1)
             steps = tf.cond(
                 size > full * self._batch_size,
-                lambda: step(order[first + full * self._batch_size : first + size], steps),
+                lambda: step(order[rest : first + size], steps),
                 lambda: steps,
             )
             return number + 1, steps
