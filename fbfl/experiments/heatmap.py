@@ -20,6 +20,7 @@ _SCALES = {
 }
 """Colours, the exponent of their scale (more room where values crowd), and what they stand for."""
 _CELL = 0.62, 0.3  # inches
+_WIDE = 12  # columns; panels with more stand below one another
 _DARK = 0.45  # numbers are white on cells whose mean of red, green and blue is below
 
 
@@ -28,9 +29,9 @@ def draw_grid(figure: "Figure", experiment: Experiment, curves: Curves) -> None:
     grid = experiment.grid
     assert grid is not None  # by the caller
     servers = experiment.settings(experiment.variants[0], 0).servers
-    across = 2 if len(grid.malicious) > 1 else 1
-    down = -(-len(grid.malicious) // across)
     columns = len(grid.attacks) + 1
+    across = 2 if len(grid.malicious) > 1 and columns <= _WIDE else 1
+    down = -(-len(grid.malicious) // across)
     figure.set_size_inches(
         across * (columns * _CELL[0] + 1.6) + 1.2, down * (len(grid.rules) * _CELL[1] + 1.3) + 0.7, forward=True
     )
