@@ -75,6 +75,8 @@ def timed(operation: Callable[[Any], Any], repeats: int) -> float:
 def operations(batch: int) -> dict[str, Callable[[Any], Any]]:
     import tensorflow as tf
 
+    from fbfl.learning.layers import Dropout
+
     rng = np.random.default_rng(0)
     pixels = tf.constant(rng.integers(0, 256, (SAMPLES, INPUTS), np.uint8))
     order = tf.constant(rng.permutation(SAMPLES).astype(np.int32))
@@ -94,8 +96,6 @@ def operations(batch: int) -> dict[str, Callable[[Any], Any]]:
         powers = {"beta1_power": 0.9, "beta2_power": 0.999}
         places = {"var": kernel.handle, "m": first.handle, "v": second.handle}
         return tf.raw_ops.ResourceApplyAdam(**places, **powers, **rates, grad=gradient)
-
-    from fbfl.learning.layers import Dropout
 
     dropout = Dropout(0.2, seed=0)
     return {

@@ -2,7 +2,11 @@
 
 from typing import Any
 
-import keras
+from fbfl.learning.models import load_tensorflow
+
+load_tensorflow()  # whoever imports this first gets its settings, too
+
+import keras  # noqa: E402
 
 
 class Dropout(keras.layers.Dropout):  # type: ignore[misc]

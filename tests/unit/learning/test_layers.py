@@ -1,16 +1,11 @@
 """The package's layers beside Keras's own."""
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from fbfl.learning.models import load_tensorflow
-
-load_tensorflow()
-
-import keras  # noqa: E402
-import tensorflow as tf  # noqa: E402
-
-from fbfl.learning.layers import Dropout  # noqa: E402
+from fbfl.learning.layers import Dropout
 
 
 def outputs_and_gradients(layer: keras.layers.Layer, x: np.ndarray, repeats: int = 3) -> list[np.ndarray]:
