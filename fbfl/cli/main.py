@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from fbfl import __version__
+from fbfl.cli.interrupts import never_lost
 from fbfl.errors import FbflError
 
 INTERRUPTED = 130
@@ -33,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.ERROR, format="%(message)s")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite end, as with Ctrl-C
     try:
-        return int(options.command(options))
+        with never_lost():
+            return int(options.command(options))
     except FbflError as error:
         print(f"fbfl: {error}", file=sys.stderr)
         return error.exit_status

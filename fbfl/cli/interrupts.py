@@ -1,0 +1,32 @@
+"""Ctrl-C that ends the program whenever it comes."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_LATER = 0.01  # s
+
+
+@contextmanager
+def never_lost() -> Iterator[None]:
+    """Inside, an interrupt that Python ignores comes again a moment later.
+
+    Python ignores what is raised while it clears an object up (`__del__`). Hashing for the chain leaves so many objects
+    behind that a few of a thousand interrupts come just then, and the program would go on.
+    """
+    before = sys.unraisablehook
+
+    def ignored(what: "sys.UnraisableHookArgs") -> None:
+        if issubclass(what.exc_type, KeyboardInterrupt):
+            threading.Timer(_LATER, os.kill, (os.getpid(), signal.SIGINT)).start()
+        else:
+            before(what)
+
+    sys.unraisablehook = ignored
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
