@@ -105,7 +105,7 @@ def play(
     for number in range(DEVICES):
         devices.start(number, "--once")
     devices.finish()
-    agents.drive(rounds, seconds=210 * rounds)
+    agents.drive(rounds, seconds=210 * rounds)  # four miners and four agents may share two cores
     then()
     ledger = agents.ledger()
     records = list(round_records(ledger, task))
