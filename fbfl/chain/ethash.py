@@ -194,15 +194,21 @@ def run_race(
     slots = [miner for miner, share in shares.items() for _ in range(share)]
     blocks: dict[ChecksumAddress, BlockAPI] = {}
 
-    def hash_once(number: int) -> tuple[ChecksumAddress, BlockHeaderAPI | None]:
-        draw = hashlib.sha256(parent + number.to_bytes(8, "big")).digest()
-        miner = slots[int.from_bytes(draw[:8], "big") % len(slots)]
-        return miner, attempt(blocks[miner].header, int.from_bytes(draw[8:16], "big"))
+    def draw(number: int) -> tuple[ChecksumAddress, int]:
+        drawn = hashlib.sha256(parent + number.to_bytes(8, "big")).digest()
+        miner = slots[int.from_bytes(drawn[:8], "big") % len(slots)]
+        if miner not in blocks:  # it executes all transactions: not for the many whose turn does not come
+            blocks[miner] = candidate(miner)
+        return miner, int.from_bytes(drawn[8:16], "big")
 
-    blocks.update({miner: candidate(miner) for miner in shares})
+    def hash_once(drawn: tuple[ChecksumAddress, int]) -> BlockHeaderAPI | None:
+        miner, nonce = drawn
+        return attempt(blocks[miner].header, nonce)
+
     with ThreadPoolExecutor(threads) as pool:
         for first in itertools.count(step=threads):
-            for offset, (miner, header) in enumerate(pool.map(hash_once, range(first, first + threads))):
+            draws = [draw(number) for number in range(first, first + threads)]
+            for offset, ((miner, _), header) in enumerate(zip(draws, pool.map(hash_once, draws), strict=True)):
                 if header is not None:
                     block = blocks[miner].copy(header=header)
                     return block, Race(block.number, miner, first + offset + 1)
