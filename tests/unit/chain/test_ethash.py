@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 from eth.abc import BlockAPI, SignedTransactionAPI
 from eth.rlp.headers import BlockHeader
+from eth_typing import ChecksumAddress
 from eth_utils.exceptions import ValidationError
 from web3.contract import Contract
 
 from fbfl.chain import seals
+from fbfl.chain.accounts import development_account
 from fbfl.chain.artifacts import Artifact
 from fbfl.chain.embedded import EmbeddedChain
 from fbfl.chain.ethash import EthashNetwork, NodeChain, run_race
@@ -109,6 +111,21 @@ def test_a_share_of_the_hashes_is_a_share_of_the_blocks() -> None:
         hashes += race.hashes
     assert 35 <= wins[large] <= 55  # 45 expected, 3.4 the standard deviation
     assert 87 <= hashes <= 153  # 120 expected, 11 the standard deviation
+
+
+def test_only_miners_whose_turn_comes_build_a_block() -> None:
+    network = EthashNetwork(accounts=1, nodes=1, difficulty=4)
+    block = network.chains[0].build_block([])
+    builders: list[str] = []
+
+    def candidate(miner: ChecksumAddress) -> BlockAPI:
+        builders.append(miner)
+        return block
+
+    miners = dict.fromkeys((development_account(number).address for number in range(100)), 1)
+    _, race = run_race(bytes(32), miners, candidate, threads=2)
+    assert race.winner in builders
+    assert len(builders) == len(set(builders)) <= race.hashes + 1  # the other thread tries one in vain
 
 
 def test_several_transactions_of_several_nodes_share_a_block(network: EthashNetwork, ledger: Contract) -> None:
