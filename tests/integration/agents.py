@@ -130,9 +130,19 @@ class Agents:
         words = ("task", "drive", "--account", self._owner, "--rounds", rounds, "--servers", SERVERS)
         owner = self.start(self.command(*words), "drive.log")
         self.others.append(owner)
-        yield
-        wait(lambda: owner.poll() is not None, f"{rounds} rounds are over", seconds)
-        assert owner.returncode == 0, (self.folder / "drive.log").read_text()
+
+        def is_over() -> bool:
+            ended = [number for number, agent in self.agents.items() if agent.poll() is not None]
+            assert not ended, f"agents {ended} have ended"
+            return owner.poll() is not None
+
+        try:
+            yield
+            wait(is_over, f"{rounds} rounds are over", seconds)
+            assert owner.returncode == 0, "the owner failed"
+        except AssertionError as error:
+            error.add_note(self._last_words())
+            raise
 
     def _environment(self, number: int) -> dict[str, str]:
         ipfs = {"FBFL_IPFS": self._ipfs[number % len(self._ipfs)]} if self._ipfs else {}
@@ -147,13 +157,19 @@ class Agents:
             return None
 
     def kill(self, number: int) -> None:
-        self.agents[number].kill()
-        self.agents[number].wait(10)
+        agent = self.agents.pop(number)
+        agent.kill()
+        agent.wait(10)
 
     def log(self, number: int) -> list[dict[str, str]]:
         """What an agent has said so far; TensorFlow's own words, which are no JSON, aside."""
         lines = (self.folder / f"agent-{number}.log").read_text().splitlines()
         return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def _last_words(self, lines: int = 8) -> str:
+        """The ends of all logs, for who cannot look at them any more."""
+        ends = {file.name: file.read_text().splitlines()[-lines:] for file in sorted(self.folder.glob("*.log"))}
+        return "\n".join(line for name, end in ends.items() for line in (f"{name}:", *end))
 
     def ledger(self) -> Ledger:
         return open_ledger(connect(self.network), self.folder / "deployments")
