@@ -26,12 +26,8 @@ test: .venv/dev.stamp ## all tests that need no extra server and no Node
 test-slow: .venv/dev.stamp node_modules/stamp ## model checking, Foundry, slither, artifact rebuild, large inputs
 	$(PYTEST) -m "slow and not integration"
 
-# What geth's miners read is computed beside the tests that need no miners, which wait for much of their time. If that
-# fails, the tests that need it say so.
 test-integration: nodes ## tests on real nodes
-	nice -n 19 $(BIN)/python -c 'from fbfl.chain.geth import *; prepare_dags(silent, epochs=[0])' 2>/dev/null & \
-		$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "integration and not geth"; \
-		status=$$?; wait; exit $$status
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "integration and not geth"
 	$(BIN)/python -m pytest -m "integration and geth and not slow"
 
 test-faults: nodes ## geth networks: five rounds, one that falls apart, one that loses a node; twenty minutes
