@@ -14,7 +14,7 @@ import numpy as np
 
 from fbfl.chain.deploy import deploy, first_block
 from fbfl.chain.elections import PuzzleElection, Solver
-from fbfl.chain.embedded import start_chain
+from fbfl.chain.embedded import EmbeddedChain, start_chain
 from fbfl.chain.ethash import EthashNetwork
 from fbfl.chain.ledger import Ledger, Phase, Stage, Task
 from fbfl.chain.live import Node, accounts_of, live_nodes
@@ -66,6 +66,15 @@ class RoundResult:
     """What uploads and training would take, where that is simulated."""
 
 
+@dataclass(frozen=True)
+class Ground:
+    """Nodes on which the contracts are, and perhaps servers registered: what a federation begins on."""
+
+    nodes: Sequence[Node]
+    addresses: Mapping[str, str]
+    """Of the contracts, by name."""
+
+
 class Simulation:
     """A federation that is set up and ready for its rounds.
 
@@ -73,9 +82,9 @@ class Simulation:
     process).
     `nodes` are the full nodes that the servers use in turn (default: that of the network, embedded ones if it is
     `eth-tester`). `deployments` remembers the contracts of a network that lasts, so that they are deployed once.
-    `beside` is another federation whose nodes, contracts and servers this one uses for a task of its own. `conducts`
-    gives servers (by number) another conduct than the honest one; `stores` another store than the common one (a server
-    with a broken disk).
+    `ground` are nodes, contracts and servers that are there already, those of another federation for example: then only
+    the task is this one's own. `conducts` gives servers (by number) another conduct than the honest one; `stores`
+    another store than the common one (a server with a broken disk).
     """
 
     def __init__(
@@ -86,7 +95,7 @@ class Simulation:
         *,
         nodes: Sequence[Node] | None = None,
         deployments: Path | None = None,
-        beside: "Simulation | None" = None,
+        ground: Ground | None = None,
         conducts: Mapping[int, Conduct] | None = None,
         stores: Mapping[int, Store] | None = None,
         rules: CommitteeRules | None = None,
@@ -96,13 +105,13 @@ class Simulation:
         self.settings = settings
         self.dataset = dataset
         self.store = store
-        self.nodes: Sequence[Node] = beside.nodes if beside else nodes or _start_nodes(settings)
+        self.nodes: Sequence[Node] = ground.nodes if ground else nodes or _start_nodes(settings)
         self.chain = self.nodes[0]
         self.trainer = trainer_of(settings, dataset, lanes)
         self.plan = plan_of(settings, self.trainer, dataset)
         accounts = accounts_of(self.nodes, settings.servers + 1)
         owner = Sender(self.chain.w3, accounts[0])
-        self.addresses: Mapping[str, str] = beside.addresses if beside else deploy(self.chain.w3, owner, deployments)
+        self.addresses: Mapping[str, str] = ground.addresses if ground else deploy(self.chain.w3, owner, deployments)
         self.start_block = first_block(deployments, self.chain.w3.eth.chain_id) if deployments else 0
         """Nothing has happened to the contracts before it."""
         ledgers = [Ledger(node.w3, self.addresses, self.start_block, head=node.head) for node in self.nodes]
@@ -143,6 +152,11 @@ class Simulation:
             )
             for number, (participant, account) in enumerate(zip(participants, accounts[1:], strict=True))
         ]
+
+    @property
+    def ground(self) -> Ground:
+        """What another federation needs to play beside this one."""
+        return Ground(self.nodes, self.addresses)
 
     @property
     def weights(self) -> Vector:
@@ -275,11 +289,7 @@ class Simulation:
         return PuzzleElection(participant.ledger, self.task, participant.address, solver())
 
     def _create_task(self, servers: Sequence[Participant], rules: CommitteeRules) -> Task:
-        for server in servers:
-            if self.ledger.registry.functions.isActive(server.address).call():
-                continue  # it takes part in another task already
-            self.owner.admit(server.address)
-            server.register(f"mec://{server.address}", self.settings.stake)
+        _register(self.owner, servers, self.settings.stake)
         task = create_task(self.owner, self.store, self.settings, self.plan, self.trainer, self.dataset, rules)
         for server in servers:
             server.join(task)
@@ -333,6 +343,30 @@ class _JointTraining:
             poisoned = self._adversary.poisoned_samples(server, held)
             self._poisoned[server] = held, poisoned
         return poisoned
+
+
+def registered_chain(servers: int, stake: int) -> tuple[EmbeddedChain, Mapping[str, str]]:
+    """A new chain in this process on which so many servers are registered, each with its stake (wei).
+
+    With the contracts' addresses by name. A federation of as many servers goes on there as it would on a chain of its
+    own, block for block.
+    """
+    chain = start_chain(servers + 1)
+    owner, *accounts = accounts_of([chain], servers + 1)
+    addresses = deploy(chain.w3, Sender(chain.w3, owner))
+    ledger = Ledger(chain.w3, addresses, head=chain.head)
+    participants = [Participant(ledger, Sender(chain.w3, account)) for account in accounts]
+    _register(Participant(ledger, Sender(chain.w3, owner)), participants, stake)
+    return chain, addresses
+
+
+def _register(owner: Participant, servers: Sequence[Participant], stake: int) -> None:
+    registry = owner.ledger.registry.functions
+    for server in servers:
+        if registry.isActive(server.address).call():
+            continue  # it takes part in another task already
+        owner.admit(server.address)
+        server.register(f"mec://{server.address}", stake)
 
 
 def check(settings: RunSettings, *, chain: bool = True) -> None:

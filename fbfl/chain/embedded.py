@@ -11,6 +11,7 @@ import eth_tester.exceptions
 from eth.abc import BlockAPI, BlockHeaderAPI, ReceiptAPI
 from eth.constants import BLANK_ROOT_HASH, GENESIS_PARENT_HASH, ZERO_ADDRESS, ZERO_HASH32
 from eth.db.atomic import AtomicDB
+from eth.db.backends.memory import MemoryDB
 from eth.db.chain import ChainDB
 from eth.exceptions import TransactionNotFound as IndexMissing
 from eth.typing import AccountDetails
@@ -267,6 +268,13 @@ class EmbeddedChain:
                 while 0 < len(self.chain.pool) < waiting:
                     waiting = len(self.chain.pool)
                     self.tester.mine_block()
+
+    def copy(self) -> "EmbeddedChain":
+        """A chain of its own that goes on from this one's head, without the transactions that wait to be mined."""
+        with self.lock:
+            database = cast(AtomicDB, self.chain.chaindb.db).wrapped_db
+            stored = MemoryDB(dict(cast(MemoryDB, database).kv_store))
+        return attach(self.genesis, type(self.chain)(AtomicDB(stored)), threading.RLock())
 
     def set_miner(self, address: ChecksumAddress) -> None:
         """The coinbase of the blocks from now on."""

@@ -14,6 +14,7 @@ from fbfl.experiments.stored import FinishedRun, Run
 from fbfl.learning import aggregation, datasets
 from fbfl.learning.datasets import Dataset
 from fbfl.learning.federation import Federation
+from fbfl.learning.models import load_tensorflow
 from fbfl.learning.partition import resolve as resolve_partition
 from fbfl.learning.training import Trainer
 from fbfl.randomness import generator
@@ -42,14 +43,35 @@ def play(run: Run, lanes: int | None = None) -> FinishedRun:
 
 def _with_chain(run: Run, lanes: int | None) -> FinishedRun:
     settings = run.settings
+    load_tensorflow()
+    _set_aside_imports()
+    data, ground = _dataset(settings.dataset), _ground(settings)
     with tempfile.TemporaryDirectory(prefix="fbfl-") as folder:
-        federation = simulation.Simulation(settings, _dataset(settings.dataset), LocalStore(Path(folder)), lanes=lanes)
+        federation = simulation.Simulation(settings, data, LocalStore(Path(folder)), ground=ground, lanes=lanes)
         lines = tuple(metrics_line(result) for result in federation.rounds())
         model = hashlib.sha256(encode(federation.plan.spec, federation.weights)).hexdigest()
         listing = block_listing(federation.ledger, federation.task.id) if run.listing else None
     del federation
     gc.collect()  # the process goes on to the next run: servers, chain and training engine refer to each other
     return FinishedRun(lines, model, listing)
+
+
+@functools.cache
+def _set_aside_imports() -> None:
+    """Spare the garbage collector the million objects that TensorFlow brings: they took half a second each time."""
+    gc.collect()
+    gc.freeze()
+
+
+def _ground(settings: RunSettings) -> simulation.Ground | None:
+    """A copy of a chain with registered servers, since to make one takes as long as a round or two."""
+    if settings.consensus == "ethash":
+        return None  # its chain is that of several nodes
+    chain, addresses = _registered_chain(settings.servers, settings.stake)
+    return simulation.Ground([chain.copy()], addresses)
+
+
+_registered_chain = functools.lru_cache(maxsize=8)(simulation.registered_chain)
 
 
 def _without_chain(settings: RunSettings, lanes: int | None) -> FinishedRun:

@@ -97,7 +97,7 @@ def test_a_rejected_leader_pays_a_part_of_its_stake_into_the_rewards(tmp_path):
 def test_two_tasks_run_on_the_same_contracts_and_servers_without_touching_each_other(tmp_path):
     first = federation(tmp_path / "first", consensus="pow")
     settings = {"consensus": "pbft", "aggregator": "median", "model": "2nn", "seed": 9}
-    second = federation(tmp_path / "second", simulation={"beside": first}, **settings)
+    second = federation(tmp_path / "second", simulation={"ground": first.ground}, **settings)
     alone = federation(tmp_path / "alone", **settings)
     assert (first.task.id, second.task.id) == (1, 2)
     for one, other, expected in zip(first.rounds(), second.rounds(), alone.rounds(), strict=True):
