@@ -7,7 +7,7 @@ import ethash
 from eth.abc import AtomicDatabaseAPI, BlockHeaderAPI, ConsensusAPI
 from eth.consensus.noproof import NoProofConsensus
 from eth.consensus.pow import PowConsensus
-from eth.constants import EPOCH_LENGTH
+from eth.constants import EPOCH_LENGTH, ZERO_HASH32
 from eth_utils.exceptions import ValidationError
 
 
@@ -28,7 +28,9 @@ class EthashSeal(PowConsensus):
 
     def validate_seal(self, header: BlockHeaderAPI) -> None:
         """Raise `ValidationError` unless the nonce proves the work for the header's difficulty."""
-        if len(header.mix_hash) != 32 or len(header.nonce) != 8 or header.difficulty < 1:
+        # No work gives a mix of zeros, and to find that out takes the library the seconds of its cache.
+        lengths = len(header.mix_hash), len(header.nonce)
+        if lengths != (32, 8) or header.difficulty < 1 or header.mix_hash == ZERO_HASH32:
             raise ValidationError(f"block {header.block_number} has no ethash seal")
         proven = ethash.verify(
             header.block_number // EPOCH_LENGTH,
