@@ -42,7 +42,7 @@ from fbfl.mec.server import Conduct, MECServer
 from fbfl.randomness import generator, seed_sequence
 from fbfl.settings import RunSettings
 from fbfl.storage.store import Store
-from fbfl.tasks import PENALTY, create_task, plan_of, promise_rewards, trainer_of
+from fbfl.tasks import PENALTY, create_task, plan_of, promise_rewards, trainer_of, training_of
 from fbfl.tensors import Vector
 
 UPLOAD_BATCH = 100
@@ -84,7 +84,8 @@ class Simulation:
     `eth-tester`). `deployments` remembers the contracts of a network that lasts, so that they are deployed once.
     `ground` are nodes, contracts and servers that are there already, those of another federation for example: then only
     the task is this one's own. `conducts` gives servers (by number) another conduct than the honest one; `stores`
-    another store than the common one (a server with a broken disk).
+    another store than the common one (a server with a broken disk). `trainer` is one of another federation that trains
+    the same model alike, which saves compiling it again; without, there is a new one on `lanes` cores (default: all).
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class Simulation:
         stores: Mapping[int, Store] | None = None,
         rules: CommitteeRules | None = None,
         solver: Callable[[], Solver] | None = None,
+        trainer: Trainer | None = None,
         lanes: int | None = None,
     ) -> None:
         self.settings = settings
@@ -107,7 +109,15 @@ class Simulation:
         self.store = store
         self.nodes: Sequence[Node] = ground.nodes if ground else nodes or _start_nodes(settings)
         self.chain = self.nodes[0]
-        self.trainer = trainer_of(settings, dataset, lanes)
+        self.trainer = trainer or trainer_of(settings, dataset, lanes)
+        if not self.trainer.is_for(
+            settings.model,
+            training_of(settings),
+            input_shape=dataset.input_shape,
+            num_classes=dataset.num_classes,
+            seed=settings.seed,
+        ):
+            raise InvalidInputError("trainer was made for another model, data shape, training or seed")
         self.plan = plan_of(settings, self.trainer, dataset)
         accounts = accounts_of(self.nodes, settings.servers + 1)
         owner = Sender(self.chain.w3, accounts[0])

@@ -41,17 +41,21 @@ _SPACING = 4  # blocks from one view's electing block to the next one's: beyond 
 _LEADER_SHARE = 2_000  # 1/10,000 of a round's reward
 
 
-def trainer_of(settings: RunSettings, dataset: Dataset, lanes: int | None = None) -> Trainer:
-    """What trains and evaluates the model of these settings; imports TensorFlow."""
-    training = TrainingSettings(
+def training_of(settings: RunSettings) -> TrainingSettings:
+    """How the servers train."""
+    return TrainingSettings(
         local_epochs=settings.local_epochs,
         batch_size=settings.batch_size,
         optimizer=settings.optimizer,
         learning_rate=settings.learning_rate,
     )
+
+
+def trainer_of(settings: RunSettings, dataset: Dataset, lanes: int | None = None) -> Trainer:
+    """What trains and evaluates the model of these settings; imports TensorFlow."""
     return Trainer(
         settings.model,
-        training,
+        training_of(settings),
         input_shape=dataset.input_shape,
         num_classes=dataset.num_classes,
         lanes=lanes,

@@ -273,8 +273,9 @@ class EmbeddedChain:
         """A chain of its own that goes on from this one's head, without the transactions that wait to be mined."""
         with self.lock:
             database = cast(AtomicDB, self.chain.chaindb.db).wrapped_db
-            stored = MemoryDB(dict(cast(MemoryDB, database).kv_store))
-        return attach(self.genesis, type(self.chain)(AtomicDB(stored)), threading.RLock())
+            chain = type(self.chain)(AtomicDB(MemoryDB(dict(cast(MemoryDB, database).kv_store))))
+            chain.miner = self.chain.miner
+        return attach(self.genesis, chain, threading.RLock())
 
     def set_miner(self, address: ChecksumAddress) -> None:
         """The coinbase of the blocks from now on."""

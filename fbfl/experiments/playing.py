@@ -47,12 +47,14 @@ def _with_chain(run: Run, lanes: int | None) -> FinishedRun:
     _set_aside_imports()
     data, ground = _dataset(settings.dataset), _ground(settings)
     with tempfile.TemporaryDirectory(prefix="fbfl-") as folder:
-        federation = simulation.Simulation(settings, data, LocalStore(Path(folder)), ground=ground, lanes=lanes)
+        federation = simulation.Simulation(
+            settings, data, LocalStore(Path(folder)), ground=ground, trainer=_trainer(settings, lanes)
+        )
         lines = tuple(metrics_line(result) for result in federation.rounds())
         model = hashlib.sha256(encode(federation.plan.spec, federation.weights)).hexdigest()
         listing = block_listing(federation.ledger, federation.task.id) if run.listing else None
     del federation
-    gc.collect()  # the process goes on to the next run: servers, chain and training engine refer to each other
+    gc.collect()  # the process goes on to the next run: servers and chain refer to each other
     return FinishedRun(lines, model, listing)
 
 
@@ -94,16 +96,7 @@ def _without_chain(settings: RunSettings, lanes: int | None) -> FinishedRun:
         seed=settings.seed,
         attack_args=settings.attack_args if settings.malicious else None,
         root=_root(data, settings.seed) if rule.needs_root_update else None,
-        trainer=_trainer(
-            settings.dataset,
-            lanes,
-            model=settings.model,
-            local_epochs=settings.local_epochs,
-            batch_size=settings.batch_size,
-            optimizer=settings.optimizer,
-            learning_rate=settings.learning_rate,
-            seed=settings.seed,
-        ),
+        trainer=_trainer(settings, lanes),
     )
     lines = []
     for result in federation.rounds(settings.rounds):
@@ -120,10 +113,21 @@ def _root(data: Dataset, seed: int) -> tuple[Any, Any]:
     return data.x_train[chosen], data.y_train[chosen]
 
 
+def _trainer(settings: RunSettings, lanes: int | None) -> Trainer:
+    names = ("model", "local_epochs", "batch_size", "optimizer", "learning_rate", "seed")
+    return _warm_trainer(settings.dataset, lanes, **{name: getattr(settings, name) for name in names})
+
+
 @functools.lru_cache(maxsize=1)
-def _trainer(dataset: str | None, lanes: int | None, **settings: Any) -> Trainer:
-    """One after the other, since compiling takes longer than many a run. Runs come seed by seed."""
-    return trainer_of(RunSettings(**settings), _dataset(dataset), lanes)
+def _warm_trainer(dataset: str | None, lanes: int | None, **settings: Any) -> Trainer:
+    """One after the other, since compiling takes longer than many a run. Runs come seed by seed.
+
+    It is compiled at once, so that no run has to in its first round.
+    """
+    data = _dataset(dataset)
+    trainer = trainer_of(RunSettings(**settings), data, lanes)
+    trainer.warm_up(data.x_train.dtype)
+    return trainer
 
 
 @functools.lru_cache(maxsize=2)

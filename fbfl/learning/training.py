@@ -140,6 +140,18 @@ class Trainer:
         mine = (self._model, self.settings, self._input_shape, self._num_classes, self._seed)
         return mine == (model, settings, tuple(input_shape), num_classes, seed)
 
+    def warm_up(self, dtype: npt.DTypeLike = np.uint8) -> None:
+        """Compile now what samples of this type (uint8 or float32) need, which otherwise the first round does.
+
+        For whoever measures rounds, or keeps a trainer for several federations.
+        """
+        x, y = np.zeros((0, *self._input_shape), dtype), np.zeros(0, np.int32)
+        shuffle = self.settings.shuffle
+        for lane in self._lanes:
+            work = _joined([_Task(0, x, y, 1, self._drawn)], self._seed, 1, lane.num_generators, shuffle=shuffle)
+            lane.train(self._initial_weights, work, self._learning_rate(1))
+            lane.logits(self._initial_weights, [x])
+
     def initial_weights(self) -> Vector:
         """The weights [P] that the seed gives to a new model."""
         return self._initial_weights.copy()
@@ -169,10 +181,9 @@ class Trainer:
         epochs = [local_epochs] * len(clients) if isinstance(local_epochs, int) else list(local_epochs)
         if len(epochs) != len(clients) or any(number < 0 for number in epochs):
             raise InvalidInputError(f"local_epochs is {epochs}: one number of at least 0 per client is needed")
-        drawn = None if self.settings.local_steps is None else self.settings.batch_size
         shuffle = self.settings.shuffle
         tasks = [
-            _Task(client_id, *self._accepted(samples, client_id), number, drawn)
+            _Task(client_id, *self._accepted(samples, client_id), number, self._drawn)
             for client_id, samples, number in zip(client_ids, clients, epochs, strict=True)
         ]
         rate = self._learning_rate(round_number)
@@ -226,6 +237,11 @@ class Trainer:
         finally:  # the caller may have stopped early
             for future in waiting:
                 future.cancel()
+
+    @property
+    def _drawn(self) -> int | None:
+        """The size of batches that are drawn at random; None where a client goes through its samples."""
+        return None if self.settings.local_steps is None else self.settings.batch_size
 
     def _learning_rate(self, round_number: int) -> float:
         rate = self.settings.learning_rate

@@ -2,9 +2,12 @@
 
 import pytest
 
+from fbfl.chain.queries import block_listing
+from fbfl.errors import InvalidInputError
 from fbfl.experiments import playing
 from fbfl.experiments.stored import Run
 from fbfl.learning.federation import Federation
+from fbfl.runs import metrics_line
 from fbfl.settings import RunSettings
 from tests.e2e.federations import federation
 
@@ -63,3 +66,24 @@ def test_experiments_with_and_without_the_chain(settings):
     for ours, theirs in zip(alone.rounds, whole.rounds, strict=True):
         assert ours == {name: theirs[name] for name in ours}
     assert ("attack_success_rate" in alone.rounds[0]) == (settings["attack"] == "backdoor")
+
+
+def test_an_experiment_begins_each_run_as_if_it_were_the_first(tmp_path):
+    """Runs share a compiled trainer and begin on copies of one chain: to the last hash as on a chain of its own."""
+    settings = {"servers": 5, "devices": 5, "rounds": 2, "seed": 5}
+    run = Run(RunSettings(dataset="digits", **settings), listing=True)
+    playing.play(Run(RunSettings(dataset="digits", **{**settings, "rounds": 1, "malicious": 1, "attack": "backdoor"})))
+    played = playing.play(run)
+    alone = federation(tmp_path, **settings)
+    for line, result in zip(played.rounds, alone.rounds(), strict=True):
+        expected = metrics_line(result)
+        assert {name: line[name] for name in line if "seconds" not in name} == {
+            name: expected[name] for name in expected if "seconds" not in name
+        }
+    assert played.listing == block_listing(alone.ledger, alone.task.id)
+
+
+def test_a_trainer_of_another_federation_has_to_train_alike(tmp_path):
+    first = federation(tmp_path, seed=1)
+    with pytest.raises(InvalidInputError, match="trainer was made for another"):
+        federation(tmp_path, seed=2, simulation={"trainer": first.trainer})

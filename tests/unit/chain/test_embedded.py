@@ -140,6 +140,23 @@ def test_a_revert_to_the_first_block_works() -> None:
         chain.chain.get_canonical_block_header_by_number(9)  # type: ignore[arg-type]
 
 
+def test_a_copy_goes_on_alone(chain: EmbeddedChain, ledger: Contract) -> None:
+    """From the same block, with the same state; neither chain sees what happens on the other."""
+    chain.set_miner(chain.accounts[4])
+    ledger.functions.enter(6).transact({"gas": 100_000})
+    head = chain.head()
+    with chain.one_block():
+        ledger.functions.enter(7).transact({"gas": 100_000})
+        copy = chain.copy()
+    assert copy.head() == head
+    copy.mine()
+    there = copy.w3.eth.contract(ledger.address, abi=ledger.abi)
+    assert (ledger.functions.total().call(), there.functions.total().call()) == (13, 6)
+    there.functions.enter(8).transact({"gas": 100_000})
+    assert (ledger.functions.total().call(), there.functions.total().call()) == (13, 14)
+    assert copy.w3.eth.get_block("latest")["miner"] == chain.accounts[4]
+
+
 def test_signed_transactions_are_taken_too(chain: EmbeddedChain) -> None:
     sender, receiver = chain.accounts[1], Web3.to_checksum_address("0x" + "ab" * 20)
     signed = chain.w3.eth.account.sign_transaction(

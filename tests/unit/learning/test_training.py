@@ -218,6 +218,16 @@ def test_changing_data_and_settings_trace_nothing_new(adam):
     assert adam.num_traces <= max(before, 4)  # two lanes, training and evaluation
 
 
+def test_a_trainer_can_be_compiled_before_its_first_round():
+    trainer, cold = (Trainer(plain, TrainingSettings(optimizer="adam"), lanes=2, **SHAPE) for _ in range(2))
+    trainer.warm_up(DIGITS.x_train.dtype)
+    compiled = trainer.num_traces
+    assert compiled == 4  # two lanes, training and evaluation
+    assert np.array_equal(train(trainer, clients(30, 200)), train(cold, clients(30, 200)))
+    trainer.evaluate(trainer.initial_weights(), DIGITS.x_test, DIGITS.y_test)
+    assert trainer.num_traces == compiled
+
+
 @pytest.mark.parametrize("name", ["sgd", "adam"])
 def test_steps_take_the_place_of_epochs(name):
     """Each on a batch drawn afresh from all samples, as Keras has it when fed those batches."""
