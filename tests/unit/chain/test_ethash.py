@@ -64,7 +64,7 @@ def test_the_library_knows_mainnets_block_1() -> None:
     assert header.hash.hex() == "88e96d4537bea4d9c05d12549907b32561d3bf31f45aae734cdc119f13406cb6"
     seals.EthashSeal().validate_seal(header)
     assert seals.attempt(header, int.from_bytes(header.nonce, "big")) == header
-    for wrong in ({"nonce": bytes(8)}, {"mix_hash": bytes(32)}, {"difficulty": 2**60}, {"gas_limit": 5001}):
+    for wrong in ({"nonce": bytes(8)}, {"mix_hash": b"\1" * 32}, {"difficulty": 2**60}, {"gas_limit": 5001}):
         with pytest.raises(ValidationError, match="block 1 has a wrong ethash seal"):
             seals.EthashSeal().validate_seal(header.copy(**wrong))
 
@@ -292,7 +292,7 @@ def test_a_sealed_chain_is_stored_and_its_seals_are_checked_on_opening(
     assert chain.w3.eth.get_block("latest")["difficulty"] == DIFFICULTY
     seal = node.chain.get_canonical_head().mix_hash
     data = (tmp_path / "chain.rlp").read_bytes()
-    (tmp_path / "chain.rlp").write_bytes(data.replace(seal, bytes(32)))
+    (tmp_path / "chain.rlp").write_bytes(data.replace(seal, b"\1" * 32))
     with pytest.raises(ChainImportError, match=r"block 2 does not execute again: .*wrong ethash seal"):
         import_chain(tmp_path, head)
 
