@@ -3,19 +3,21 @@
 The servers share a chain node and, for speed, the training engine; each fetches, verifies and recomputes by itself.
 """
 
+import itertools
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+from eth_account.signers.local import LocalAccount
 
 from fbfl.chain.deploy import deploy, first_block
 from fbfl.chain.elections import PuzzleElection, Solver
 from fbfl.chain.embedded import EmbeddedChain, start_chain
-from fbfl.chain.ethash import EthashNetwork
+from fbfl.chain.ethash import EthashNetwork, NodeChain
 from fbfl.chain.ledger import Ledger, Phase, Stage, Task
 from fbfl.chain.live import Node, accounts_of, live_nodes
 from fbfl.chain.networks import EMBEDDED
@@ -73,6 +75,13 @@ class Ground:
     nodes: Sequence[Node]
     addresses: Mapping[str, str]
     """Of the contracts, by name."""
+
+    def copy(self) -> "Ground":
+        """The same on nodes of its own. They have to be in this process: those of an embedded chain or network."""
+        nodes = cast(Sequence[EmbeddedChain], self.nodes)
+        chain = nodes[0].chain
+        copied = chain.network.copy().nodes if isinstance(chain, NodeChain) else [node.copy() for node in nodes]
+        return Ground(copied, self.addresses)
 
 
 class Simulation:
@@ -138,10 +147,7 @@ class Simulation:
         self._adversary = _adversary(settings)
         self._triggered = self._adversary.triggered(dataset.x_test, dataset.y_test)
         self._training = _JointTraining(self.trainer, self._samples, self._adversary)
-        participants = [
-            Participant(ledgers[number % len(ledgers)], Sender(self.nodes[number % len(ledgers)].w3, account))
-            for number, account in enumerate(accounts[1:])
-        ]
+        participants = _participants(self.nodes, ledgers, accounts[1:])
         self.task = self._create_task(participants, rules or CommitteeRules(rejection_penalty=PENALTY))
         liar = Conduct(proposes="wrong", votes="inverted")
         conducts = {**dict.fromkeys(range(settings.liars), liar), **(conducts or {})}
@@ -355,19 +361,28 @@ class _JointTraining:
         return poisoned
 
 
-def registered_chain(servers: int, stake: int) -> tuple[EmbeddedChain, Mapping[str, str]]:
-    """A new chain in this process on which so many servers are registered, each with its stake (wei).
+def registered_ground(settings: RunSettings) -> Ground:
+    """New nodes in this process on which the settings' servers are registered, each with its stake.
 
-    With the contracts' addresses by name. A federation of as many servers goes on there as it would on a chain of its
-    own, block for block.
+    A federation with these settings goes on there as it would on nodes of its own, block for block.
     """
-    chain = start_chain(servers + 1)
-    owner, *accounts = accounts_of([chain], servers + 1)
-    addresses = deploy(chain.w3, Sender(chain.w3, owner))
-    ledger = Ledger(chain.w3, addresses, head=chain.head)
-    participants = [Participant(ledger, Sender(chain.w3, account)) for account in accounts]
-    _register(Participant(ledger, Sender(chain.w3, owner)), participants, stake)
-    return chain, addresses
+    nodes = _start_nodes(settings)
+    owner, *accounts = accounts_of(nodes, settings.servers + 1)
+    sender = Sender(nodes[0].w3, owner)
+    addresses = deploy(nodes[0].w3, sender)
+    ledgers = [Ledger(node.w3, addresses, head=node.head) for node in nodes]
+    _register(Participant(ledgers[0], sender), _participants(nodes, ledgers, accounts), settings.stake)
+    return Ground(nodes, addresses)
+
+
+def _participants(
+    nodes: Sequence[Node], ledgers: Sequence[Ledger], accounts: Sequence[LocalAccount]
+) -> list[Participant]:
+    """The servers, which use the nodes in turn."""
+    turns = itertools.cycle(zip(nodes, ledgers, strict=True))
+    return [
+        Participant(ledger, Sender(node.w3, account)) for account, (node, ledger) in zip(accounts, turns, strict=False)
+    ]
 
 
 def _register(owner: Participant, servers: Sequence[Participant], stake: int) -> None:

@@ -269,13 +269,16 @@ class EmbeddedChain:
                     waiting = len(self.chain.pool)
                     self.tester.mine_block()
 
-    def copy(self) -> "EmbeddedChain":
-        """A chain of its own that goes on from this one's head, without the transactions that wait to be mined."""
+    def copy(self, lock: "threading.RLock | None" = None) -> "EmbeddedChain":
+        """A chain of its own that goes on from this one's head, without the transactions that wait to be mined.
+
+        Chains that mine together share a `lock`; without, it has its own.
+        """
         with self.lock:
             database = cast(AtomicDB, self.chain.chaindb.db).wrapped_db
             chain = type(self.chain)(AtomicDB(MemoryDB(dict(cast(MemoryDB, database).kv_store))))
             chain.miner = self.chain.miner
-        return attach(self.genesis, chain, threading.RLock())
+        return attach(self.genesis, chain, lock or threading.RLock())
 
     def set_miner(self, address: ChecksumAddress) -> None:
         """The coinbase of the blocks from now on."""

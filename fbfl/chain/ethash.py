@@ -5,6 +5,7 @@ work wins. Time is logical (see `fbfl.chain.rules`), and the miners share one ha
 only on the chain and the miners' shares, not on the machine: the same calls give the same chain again.
 """
 
+import copy
 import hashlib
 import itertools
 import threading
@@ -159,6 +160,18 @@ class EthashNetwork:
             self.nodes.append(node)
             self._groups[0].append(len(self.nodes) - 1)
             return node
+
+    def copy(self) -> "EthashNetwork":
+        """A network of its own that goes on from here, without the transactions that wait to be mined."""
+        with self._lock:
+            network = copy.copy(self)
+            network._lock = threading.RLock()
+            network.races = list(self.races)
+            network._groups = [list(group) for group in self._groups]
+            network.nodes = [node.copy(network._lock) for node in self.nodes]
+        for chain in network.chains:
+            chain.network = network
+        return network
 
     def _start_node(self) -> EmbeddedChain:
         chain = make_chain(self.genesis, NodeChain)

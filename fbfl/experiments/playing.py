@@ -65,15 +65,18 @@ def _set_aside_imports() -> None:
     gc.freeze()
 
 
-def _ground(settings: RunSettings) -> simulation.Ground | None:
-    """A copy of a chain with registered servers, since to make one takes as long as a round or two."""
-    if settings.consensus == "ethash":
-        return None  # its chain is that of several nodes
-    chain, addresses = _registered_chain(settings.servers, settings.stake)
-    return simulation.Ground([chain.copy()], addresses)
+def _ground(settings: RunSettings) -> simulation.Ground:
+    """A copy of nodes with registered servers, since to make them takes as long as a round or two."""
+    ethash_nodes = settings.nodes if settings.consensus == "ethash" else None
+    return _registered_ground(settings.servers, settings.stake, ethash_nodes).copy()
 
 
-_registered_chain = functools.lru_cache(maxsize=8)(simulation.registered_chain)
+@functools.lru_cache(maxsize=16)
+def _registered_ground(servers: int, stake: int, ethash_nodes: int | None) -> simulation.Ground:
+    settings = RunSettings(servers=servers, devices=servers, stake=stake)
+    if ethash_nodes is not None:
+        settings = settings.replace(consensus="ethash", nodes=ethash_nodes)
+    return simulation.registered_ground(settings)
 
 
 def _without_chain(settings: RunSettings, lanes: int | None) -> FinishedRun:

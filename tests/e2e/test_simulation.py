@@ -11,6 +11,7 @@ from fbfl.chain.ledger import Phase, Stage
 from fbfl.chain.participant import CommitteeRules
 from fbfl.errors import ChainError, PayloadNotFoundError, StorageError
 from fbfl.mec.server import Conduct
+from fbfl.simulation import registered_ground
 from fbfl.storage.local import LocalStore
 from fbfl.storage.store import Reference
 from tests.e2e.federations import federation
@@ -44,6 +45,18 @@ def test_an_honest_round_is_final_with_everybodys_vote(tmp_path, consensus):
     assert len(result.record.updates) == 4
     assert not np.array_equal(before, fed.weights)
     assert audit(fed.ledger, fed.store, fed.task).passed
+
+
+@pytest.mark.parametrize("consensus", ["pbft", pytest.param("ethash", marks=pytest.mark.slow)])
+def test_a_federation_on_a_copy_of_registered_nodes_mines_the_same_blocks(tmp_path, consensus):
+    settings = {"consensus": consensus, "servers": 2}
+    fed = federation(tmp_path / "own", **settings)
+    fed.play_round()
+    ground = registered_ground(fed.settings)
+    for place in ("copy", "another"):
+        copied = federation(tmp_path / place, simulation={"ground": ground.copy()}, **settings)
+        copied.play_round()
+        assert [node.head() for node in copied.nodes] == [node.head() for node in fed.nodes]
 
 
 class FailingReads(SpoiledReads):

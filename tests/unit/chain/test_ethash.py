@@ -276,6 +276,23 @@ def test_a_new_node_executes_the_whole_chain(network: EthashNetwork, ledger: Con
     assert len(heads(network)) == 1
 
 
+def test_a_copy_mines_the_same_blocks_apart_from_the_original(network: EthashNetwork, ledger: Contract) -> None:
+    network.split([0], [1, 2])
+    network.nodes[1].mine()
+    copied = network.copy()
+    assert [node.head() for node in copied.nodes] == [node.head() for node in network.nodes]
+    copied.heal()  # the original stays split
+    assert len(heads(copied)) == 1
+    assert len(heads(network)) == 2
+    before = heads(network)
+    on(copied.nodes[2], ledger).functions.enter(7).transact({"gas": 100_000})
+    assert heads(network) == before
+    network.heal()
+    on(network.nodes[2], ledger).functions.enter(7).transact({"gas": 100_000})
+    assert heads(network) == heads(copied)
+    assert network.races == copied.races
+
+
 # ------------------------------------------------------------------ stored
 
 
