@@ -44,7 +44,7 @@ from fbfl.mec.server import Conduct, MECServer
 from fbfl.randomness import generator, seed_sequence
 from fbfl.settings import RunSettings
 from fbfl.storage.store import Store
-from fbfl.tasks import PENALTY, create_task, plan_of, promise_rewards, trainer_of, training_of
+from fbfl.tasks import committee_rules, create_task, plan_of, promise_rewards, trainer_of, training_of
 from fbfl.tensors import Vector
 
 UPLOAD_BATCH = 100
@@ -148,7 +148,7 @@ class Simulation:
         self._triggered = self._adversary.triggered(dataset.x_test, dataset.y_test)
         self._training = _JointTraining(self.trainer, self._samples, self._adversary)
         participants = _participants(self.nodes, ledgers, accounts[1:])
-        self.task = self._create_task(participants, rules or CommitteeRules(rejection_penalty=PENALTY))
+        self.task = self._create_task(participants, rules or committee_rules(settings.servers))
         liar = Conduct(proposes="wrong", votes="inverted")
         conducts = {**dict.fromkeys(range(settings.liars), liar), **(conducts or {})}
         stores = stores or {}

@@ -87,6 +87,15 @@ def plan_of(settings: RunSettings, trainer: Trainer, dataset: Dataset, retention
     )
 
 
+def committee_rules(servers: int, timeout: int = CommitteeRules.timeout) -> CommitteeRules:
+    """The rules for a committee of so many servers; `timeout` is that of the first view (s).
+
+    Each view that fails bars its leader. With a view for every member, liars that a quorum outvotes cannot use the
+    views up: not even if all of them come first, as neighbours in PBFT's order do.
+    """
+    return CommitteeRules(timeout, 8 * timeout, max(CommitteeRules.max_views, servers), rejection_penalty=PENALTY)
+
+
 def create_task(
     owner: Participant,
     store: Store,

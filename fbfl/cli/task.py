@@ -6,7 +6,7 @@ from eth_utils.address import is_address
 from web3 import Web3
 
 from fbfl.chain.ledger import Ledger, TaskState
-from fbfl.chain.participant import CommitteeRules, Participant
+from fbfl.chain.participant import Participant
 from fbfl.chain.transactions import Sender
 from fbfl.cli.keys import account_of
 from fbfl.cli.network import ledger_on, store_of, task_on
@@ -34,9 +34,7 @@ def create(options: argparse.Namespace) -> int:
     dataset = datasets.load(settings.dataset or "mnist", fallback=settings.dataset is None)
     trainer = tasks.trainer_of(settings, dataset, lanes=1)
     plan = tasks.plan_of(settings, trainer, dataset, options.retention)
-    rules = CommitteeRules(
-        timeout=options.view_timeout, timeout_cap=8 * options.view_timeout, rejection_penalty=tasks.PENALTY
-    )
+    rules = tasks.committee_rules(settings.servers, options.view_timeout)
     task = tasks.create_task(owner, store, settings, plan, trainer, dataset, rules, window=options.window)
     tasks.promise_rewards(owner, task, settings)
     print(f"task {task}")

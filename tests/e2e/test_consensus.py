@@ -38,6 +38,16 @@ def test_three_liars_among_ten_change_nothing_but_the_time_it_takes(tmp_path, si
     assert honest.weights.tobytes() == lying.weights.tobytes()
 
 
+@pytest.mark.slow
+def test_all_liars_that_pbft_withstands_may_lead_one_after_the_other(tmp_path):
+    servers, liars = 28, 9  # more than the 8 views that smaller committees have
+    fed = federation(tmp_path, consensus="pbft", servers=servers, devices=servers, liars=liars)
+    record = fed.play_round().record
+    assert record.status == "final"
+    assert record.views > 8
+    assert record.leader == fed.servers[liars].address
+
+
 @pytest.mark.parametrize("consensus", ["pow", "pbft"])
 def test_signatures_record_a_round_in_fewer_transactions(tmp_path, consensus):
     plain = federation(tmp_path / "plain", consensus=consensus).play_round()
