@@ -21,7 +21,7 @@ from experiments.external.study import Row, Study
 from fbfl.experiments.statistics import estimate
 from fbfl.learning import datasets, partition
 from fbfl.learning.federation import Federation
-from fbfl.learning.models import Model
+from fbfl.learning.models import Model, build
 from fbfl.learning.noise import Images
 
 TARGETS = {"2nn": 0.97, "cnn": 0.99}
@@ -34,6 +34,7 @@ PUBLISHED = {
     ("2nn", "shards", "0.1", "1", "10"): 664,
     ("2nn", "iid", "0.01", "1", "10"): 316,
     ("2nn", "iid", "1.0", "1", "10"): 70,
+    ("2nn", "shards", "1.0", "1", "10"): 380,
     ("cnn", "iid", "0.1", "5", "10"): 18,
     ("cnn", "iid", "0.1", "1", "10"): 34,
 }
@@ -47,8 +48,12 @@ class Variant:
 
     offset: float = 0.0
     """Taken off the pixels, which are from 0 to 1."""
-    shuffle: bool = True
-    """Whether clients go through their samples in a new order in every epoch, or always digit by digit."""
+    scale: float = 1.0
+    """What they are then multiplied with."""
+    order: str = "shuffled"
+    """In which clients go through their samples: shuffled in every epoch, shuffled once, or always digit by digit."""
+    every: int = 1
+    """Rounds from one look at the test accuracy to the next."""
     initial_std: Callable[[int], float] | None = None
     """The standard deviation of initial weights, normal and cut at two deviations, of a layer with so many inputs.
     None: Keras's own (Glorot uniform)."""
@@ -57,33 +62,39 @@ class Variant:
 VARIANTS = {
     "ours": Variant(),
     "pixels -0.5 to 0.5": Variant(offset=0.5),  # as in the MNIST example that came with TensorFlow in 2015 and 2016
-    "pixels -0.5 to 0.5, digit by digit": Variant(offset=0.5, shuffle=False),
-    "weights 0.1": Variant(initial_std=lambda _: 0.1),  # as in that example
+    "pixels -0.5 to 0.5, shuffled once": Variant(offset=0.5, order="shuffled once"),
+    "pixels -0.5 to 0.5, shuffled once, every 10 rounds": Variant(offset=0.5, order="shuffled once", every=10),
+    "pixels -0.5 to 0.5, digit by digit": Variant(offset=0.5, order="digit by digit"),
+    "pixels -0.5 to 0.5, weights 0.1": Variant(offset=0.5, initial_std=lambda _: 0.1),  # both as in that example
+    "pixels -1 to 1": Variant(offset=0.5, scale=2),
+    "pixels 1 to 0": Variant(offset=1, scale=-1),
+    "weights 0.1": Variant(initial_std=lambda _: 0.1),
     "weights 0.01": Variant(initial_std=lambda _: 0.01),
     "weights 1/sqrt(n)": Variant(initial_std=lambda inputs: inputs**-0.5),  # as in the MNIST tutorial of that time
 }
 
 
-def rounds_to_target(accuracies: Sequence[float], target: float) -> float | None:
+def rounds_to_target(accuracies: Sequence[float], target: float, every: int = 1) -> float | None:
     """Return where the best accuracy so far crosses the target, between rounds; None if it never does.
 
-    The first accuracy is that after round 1; a curve that starts at the target or above crosses it at 1.
+    The accuracies are those after the rounds `every`, 2 `every`, ...; a curve that starts at the target or above
+    crosses it there.
     """
     best = np.maximum.accumulate(np.asarray(accuracies, dtype=np.float64))
     reached = np.flatnonzero(best >= target)
     if not reached.size:
         return None
     i = int(reached[0])
-    return 1.0 if i == 0 else float(i + (target - best[i - 1]) / (best[i] - best[i - 1]))
+    return every * (1.0 if i == 0 else float(i + (target - best[i - 1]) / (best[i] - best[i - 1])))
 
 
 def run(cell: Mapping[str, str], seed: int) -> Row:
     """Train until the target is reached, or in vain for twice the rounds that the paper needs."""
     data, target, variant = datasets.load("mnist"), TARGETS[cell["model"]], VARIANTS[cell["variant"]]
     split = partition.resolve(cell["partition"], **PARTITION_SETTINGS[cell["partition"]])
-    x_train, x_test = (_pixels(x, variant.offset) for x in (data.x_train, data.x_test))
+    x_train, x_test = (_pixels(x, variant) for x in (data.x_train, data.x_test))
     shares = split(data.y_train, NUM_CLIENTS, seed=seed)
-    if not variant.shuffle:
+    if variant.order == "digit by digit":
         shares = [own[np.argsort(data.y_train[own], kind="stable")] for own in shares]
     federation = Federation(
         [(x_train[own], data.y_train[own]) for own in shares],
@@ -94,27 +105,30 @@ def run(cell: Mapping[str, str], seed: int) -> Row:
         optimizer="sgd",
         learning_rate=float(cell["learning_rate"]),
         participation=float(cell["fraction"]),
-        shuffle=variant.shuffle,
+        shuffle=variant.order == "shuffled",
         seed=seed,
         lanes=1,
     )
-    started, accuracies = time.perf_counter(), []
+    started, accuracies, played = time.perf_counter(), [], 0
     for result in federation.rounds(2 * PUBLISHED[_settings(cell)]):
+        played += 1
+        if played % variant.every:
+            continue
         accuracies.append(result.accuracy)
         if result.accuracy >= target:
             break
-    crossed = rounds_to_target(accuracies, target)
+    crossed = rounds_to_target(accuracies, target, variant.every)
     return {
         "rounds_to_target": "" if crossed is None else f"{crossed:.2f}",
-        "rounds_run": str(len(accuracies)),
+        "rounds_run": str(played),
         "best_accuracy": f"{max(accuracies):.4f}",
         "seconds": f"{time.perf_counter() - started:.0f}",
     }
 
 
 def model_of(name: str, initial_std: Callable[[int], float] | None) -> Model:
-    """Return the named model, or the 2NN with other initial weights."""
-    return partial(_2nn, initial_std) if initial_std else name
+    """Return the named model, or one like it with other initial weights."""
+    return partial(_like, build(name), initial_std) if initial_std else name
 
 
 def fewest_rounds(rows: Iterable[Row]) -> list[Row]:
@@ -140,20 +154,22 @@ def section(rows: Sequence[Row]) -> str:
     return "\n".join([_ABOUT, *_compared(rows), "", _WHY, *_grid(rows), ""])
 
 
-def _pixels(x: npt.NDArray[np.uint8], offset: float) -> Images:
-    return x.astype(np.float32) / np.float32(255) - np.float32(offset) if offset else x
+def _pixels(x: npt.NDArray[np.uint8], variant: Variant) -> Images:
+    scaled = (x.astype(np.float32) / np.float32(255) - np.float32(variant.offset)) * np.float32(variant.scale)
+    return scaled if variant.offset else x
 
 
-def _2nn(initial_std: Callable[[int], float]) -> Any:
+def _like(model: Any, initial_std: Callable[[int], float]) -> Any:
     import keras
 
-    def layer(inputs: int, units: int, activation: str | None) -> Any:
-        first = keras.initializers.TruncatedNormal(stddev=initial_std(inputs))
-        return keras.layers.Dense(units, activation=activation, kernel_initializer=first)
+    def layer(original: Any) -> Any:
+        config = original.get_config()
+        if "kernel_initializer" in config:
+            inputs = math.prod(original.kernel.shape[:-1])
+            config["kernel_initializer"] = keras.initializers.TruncatedNormal(stddev=initial_std(inputs))
+        return type(original).from_config(config)
 
-    return keras.Sequential(
-        [keras.layers.Flatten(), layer(784, 200, "relu"), layer(200, 200, "relu"), layer(200, 10, None)]
-    )
+    return keras.models.clone_model(model, clone_function=layer)
 
 
 def _settings(row: Mapping[str, str]) -> tuple[str, ...]:
@@ -161,12 +177,12 @@ def _settings(row: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _variants(settings: tuple[str, ...]) -> list[str]:
-    """Weights are varied in the first cell only, the order of samples where they are dealt by digit."""
+    """Weights alone are varied in the first cell only, the order of samples where they are dealt by digit."""
     first, shards = settings == next(iter(PUBLISHED)), settings[1] == "shards"
     return [
         name
         for name, variant in VARIANTS.items()
-        if (variant.initial_std is None or first) and (variant.shuffle or shards)
+        if (variant.initial_std is None or variant.offset or first) and (variant.order == "shuffled" or shards)
     ]
 
 

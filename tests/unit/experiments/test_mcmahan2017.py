@@ -26,6 +26,11 @@ def test_the_best_so_far_is_interpolated_where_it_crosses_the_target(accuracies,
     assert mcmahan2017.rounds_to_target(accuracies, 0.97) == (None if rounds is None else pytest.approx(rounds))
 
 
+def test_who_looks_at_every_tenth_round_counts_in_tens():
+    assert mcmahan2017.rounds_to_target([0.90, 0.96, 0.98], 0.97, every=10) == pytest.approx(25)
+    assert mcmahan2017.rounds_to_target([0.98], 0.97, every=10) == 10
+
+
 @pytest.mark.parametrize("name", ["iid", "shards"])
 def test_each_of_100_clients_has_600_samples_and_two_shards_hold_few_digits(name):
     labels = np.repeat(np.arange(10), 6000)
@@ -36,7 +41,7 @@ def test_each_of_100_clients_has_600_samples_and_two_shards_hold_few_digits(name
     assert digits == 10 if name == "iid" else digits <= 2
 
 
-def test_digit_by_digit_is_for_clients_with_few_digits_and_takes_no_new_order(monkeypatch):
+def test_other_orders_are_for_clients_with_few_digits_and_are_never_shuffled_again(monkeypatch):
     seen = {}
 
     def federation(clients, test, **settings):
@@ -45,11 +50,12 @@ def test_digit_by_digit_is_for_clients_with_few_digits_and_takes_no_new_order(mo
 
     monkeypatch.setattr(mcmahan2017.datasets, "load", lambda name: bytes_of(load("digits")))
     monkeypatch.setattr(mcmahan2017, "Federation", federation)
-    cells = [cell for cell in mcmahan2017.CELLS if cell["variant"].endswith("digit by digit")]
-    assert {cell["partition"] for cell in cells} == {"shards"}
-    mcmahan2017.run(cells[0], 0)
-    assert seen["shuffle"] is False
-    assert (np.diff(seen["labels"].astype(int)) >= 0).all()
+    for order in ("digit by digit", "shuffled once"):
+        cells = [cell for cell in mcmahan2017.CELLS if cell["variant"].endswith(order)]
+        assert {cell["partition"] for cell in cells} == {"shards"}
+        mcmahan2017.run(cells[0], 0)
+        assert seen["shuffle"] is False
+        assert (np.diff(seen["labels"].astype(int)) >= 0).all() == (order == "digit by digit")
     mcmahan2017.run(cells[0] | {"variant": "ours"}, 0)
     assert seen["shuffle"] is True
 
@@ -73,10 +79,13 @@ def test_models_have_the_published_numbers_of_parameters_and_the_weights_of_thei
     assert sizes == {"2nn": 199_210, "cnn": 1_663_370}
     for variant in ("weights 0.1", "weights 0.01", "weights 1/sqrt(n)"):
         deviation = mcmahan2017.VARIANTS[variant].initial_std
-        model = build(mcmahan2017.model_of("2nn", deviation), input_shape=(28, 28))
-        assert model.count_params() == 199_210
-        for kernel, inputs in zip(model.weights[::2], (784, 200, 200), strict=True):
-            assert np.std(kernel.numpy()) == pytest.approx(0.88 * deviation(inputs), rel=0.1)  # of the cut normal law
+        for name, layers in {"2nn": (784, 200, 200), "cnn": (25, 800, 3136, 512)}.items():
+            model = build(mcmahan2017.model_of(name, deviation), input_shape=(28, 28))
+            assert model.count_params() == sizes[name]
+            for kernel, inputs in zip(model.weights[::2], layers, strict=True):
+                assert np.std(kernel.numpy()) == pytest.approx(
+                    0.88 * deviation(inputs), rel=0.1
+                )  # of the cut normal law
 
 
 @pytest.mark.parametrize("variant", ["ours", "pixels -0.5 to 0.5"])
