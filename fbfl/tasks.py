@@ -90,10 +90,11 @@ def plan_of(settings: RunSettings, trainer: Trainer, dataset: Dataset, retention
 def committee_rules(servers: int, timeout: int = CommitteeRules.timeout) -> CommitteeRules:
     """The rules for a committee of so many servers; `timeout` is that of the first view (s).
 
-    Each view that fails bars its leader. With a view for every member, liars that a quorum outvotes cannot use the
-    views up: not even if all of them come first, as neighbours in PBFT's order do.
+    Each view that fails bars its leader. There is a view more than faulty leaders that an honest majority outvotes (and
+    8 at least), so that they cannot use the views up, not even one after the other as neighbours in PBFT's order.
     """
-    return CommitteeRules(timeout, 8 * timeout, max(CommitteeRules.max_views, servers), rejection_penalty=PENALTY)
+    views = max(CommitteeRules.max_views, (servers + 1) // 2)
+    return CommitteeRules(timeout, 8 * timeout, views, rejection_penalty=PENALTY)
 
 
 def create_task(
