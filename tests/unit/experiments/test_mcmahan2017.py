@@ -41,7 +41,7 @@ def test_each_of_100_clients_has_600_samples_and_two_shards_hold_few_digits(name
     assert digits == 10 if name == "iid" else digits <= 2
 
 
-def test_other_orders_are_for_clients_with_few_digits_and_are_never_shuffled_again(monkeypatch):
+def test_samples_keep_the_order_of_a_variant_that_has_one(monkeypatch):
     seen = {}
 
     def federation(clients, test, **settings):
@@ -52,8 +52,8 @@ def test_other_orders_are_for_clients_with_few_digits_and_are_never_shuffled_aga
     monkeypatch.setattr(mcmahan2017, "Federation", federation)
     for order in ("digit by digit", "shuffled once"):
         cells = [cell for cell in mcmahan2017.CELLS if cell["variant"].endswith(order)]
-        assert {cell["partition"] for cell in cells} == {"shards"}
-        mcmahan2017.run(cells[0], 0)
+        assert "shards" in {cell["partition"] for cell in cells}
+        mcmahan2017.run(cells[-1], 0)
         assert seen["shuffle"] is False
         assert (np.diff(seen["labels"].astype(int)) >= 0).all() == (order == "digit by digit")
     mcmahan2017.run(cells[0] | {"variant": "ours"}, 0)
