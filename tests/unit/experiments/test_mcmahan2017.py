@@ -83,9 +83,8 @@ def test_models_have_the_published_numbers_of_parameters_and_the_weights_of_thei
             model = build(mcmahan2017.model_of(name, deviation), input_shape=(28, 28))
             assert model.count_params() == sizes[name]
             for kernel, inputs in zip(model.weights[::2], layers, strict=True):
-                assert np.std(kernel.numpy()) == pytest.approx(
-                    0.88 * deviation(inputs), rel=0.1
-                )  # of the cut normal law
+                # What cutting at two deviations leaves of the normal law's.
+                assert np.std(kernel.numpy()) == pytest.approx(0.88 * deviation(inputs), rel=0.1)
 
 
 @pytest.mark.parametrize("variant", ["ours", "pixels -0.5 to 0.5"])
