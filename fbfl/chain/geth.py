@@ -34,6 +34,9 @@ EPOCH = 30_000
 DAGS = ("full-R23-0000000000000000", "full-R23-290decd9548b62a8")
 """The files of the epochs to prepare: the first, and the one after it, which every node would compute in advance."""
 
+DAG_SIZES = (1_073_739_904, 1_082_130_304)
+"""Bytes of their data sets (Yellow Paper, appendix J.2)."""
+
 MAX_NODES = 32
 P2P_OFFSET = 100
 """From the JSON-RPC port of a node to the port for its peers; twice that to its authenticated port."""
@@ -164,20 +167,23 @@ def _checked(geth: str) -> str:
 
 
 def _make_dag(epoch: int, folder: Path) -> Iterator[float]:
-    with subprocess.Popen(
-        [find_program("geth"), "makedag", str(epoch * EPOCH), str(folder)], stderr=subprocess.PIPE, text=True
-    ) as making:
-        try:
-            assert making.stderr is not None
-            for line in making.stderr:
-                # The small cache that is computed first counts its own percentage.
-                if "Generating DAG" in line and (share := re.search(r"percentage=(\d+)", line)):
-                    yield int(share[1]) / 100
-        finally:
-            if making.poll() is None:
-                making.terminate()
-                making.wait(timeout=30)
-                for half in folder.glob(f"{DAGS[epoch]}.*"):  # a GiB that geth would not find again
-                    half.unlink()
-    if not (folder / DAGS[epoch]).exists():
-        raise ProcessError(f"geth could not prepare the ethash data set in {folder}; is there a GiB of room?")
+    from fbfl.chain.dag import write_dag  # NumPy and joblib take most of a second to import
+
+    made = subprocess.run(
+        [find_program("geth"), "makecache", str(epoch * EPOCH), str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    cache = folder / DAGS[epoch].replace("full", "cache")
+    if made.returncode or not cache.exists():
+        raise ProcessError(f"geth could not prepare the ethash cache in {folder}: {made.stderr.strip()[-200:]}")
+    half = folder / f"{DAGS[epoch]}.half"
+    try:
+        yield from write_dag(cache, half, DAG_SIZES[epoch])
+        half.replace(folder / DAGS[epoch])
+    except OSError as error:
+        raise ProcessError(f"the ethash data set, of a GiB, cannot be written in {folder}: {error.strerror}") from error
+    finally:
+        half.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from fbfl.chain import geth, nodes
 from fbfl.chain.accounts import development_account
 from fbfl.chain.artifacts import Artifact, parse_artifact
 from fbfl.chain.compile import REPOSITORY
+from fbfl.chain.dag import MAGIC
 from fbfl.chain.networks import connect
 from fbfl.chain.nodes import NodeStatus
 from fbfl.chain.transactions import Sender
@@ -22,9 +23,8 @@ from fbfl.storage.ipfs import IpfsStore
 from tests.integration.machine import deployed, free_ports, require
 
 NETWORKS = ("anvil", "ganache", "geth")
-GETH_FIXTURES = {"geth_nodes", "four_miners"}
+GETH_FIXTURES = {"dag", "geth_nodes", "four_miners"}
 GETH_NODES = 2
-DAG_MAGIC = bytes.fromhex("fecaddbaaddee1fe")
 
 
 @pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
@@ -49,10 +49,10 @@ def dag(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Nodes would compute the next one in advance, for minutes. No test comes as far, so an empty one will do.
     """
     require("geth")
-    geth.prepare_dags(lambda what, share: None, epochs=[0])
+    geth.prepare_dags(geth.silent, epochs=[0])
     folder = tmp_path_factory.mktemp("dag")
     (folder / geth.DAGS[0]).symlink_to(geth.DAG_FOLDER / geth.DAGS[0])
-    (folder / geth.DAGS[1]).write_bytes(DAG_MAGIC)
+    (folder / geth.DAGS[1]).write_bytes(MAGIC)
     return folder
 
 
