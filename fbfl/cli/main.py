@@ -28,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     # Training and servers keep every core busy: BLAS threads would only wait for each other. Read when NumPy loads.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("FBFL_LEAN_KERAS", "1")  # see fbfl.learning.models.load_tensorflow
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))  # where a user's own package.module:function is looked for
     options = parser().parse_args(arguments)

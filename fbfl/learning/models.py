@@ -6,7 +6,7 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -30,7 +30,9 @@ _building = threading.Lock()
 def load_tensorflow() -> None:
     """Import TensorFlow and Keras (4-7 s, 500 MB), with one thread per operation.
 
-    Many small operations gain nothing from several threads each: the trainer runs a client per core instead.
+    Many small operations gain nothing from several threads each: the trainer runs a client per core instead. With
+    FBFL_LEAN_KERAS=1, which the command line sets, Keras finds neither scikit-learn nor matplotlib: it would import
+    both, for wrappers and galleries that fbfl has no use for, and take a third longer.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -38,7 +40,9 @@ def load_tensorflow() -> None:
     # convolutions 1.7 times faster (benchmarks/kernels.py).
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
-    with _without_notices():
+    lean = os.environ.get("FBFL_LEAN_KERAS") == "1" and "keras" not in sys.modules
+    unused = ("matplotlib", "sklearn") if lean else ()
+    with _without_notices(), _without_packages(unused):
         import keras
         import tensorflow as tf
 
@@ -49,6 +53,19 @@ def load_tensorflow() -> None:
             tf.config.threading.set_intra_op_parallelism_threads(1)
         except RuntimeError:  # too late: the program has computed something already
             warnings.warn("TensorFlow was used before fbfl and keeps its own threads: training is slower", stacklevel=2)
+
+
+@contextmanager
+def _without_packages(names: Sequence[str]) -> Iterator[None]:
+    """Let no package of these names be found, unless it is imported already."""
+    hidden = [name for name in names if name not in sys.modules]
+    for name in hidden:
+        sys.modules[name] = None  # type: ignore[assignment]  # imports fail as if it were not installed
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 @contextmanager

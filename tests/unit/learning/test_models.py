@@ -1,5 +1,6 @@
 """Models: fixed names and weights whatever else the process has built."""
 
+import os
 import random
 import subprocess
 import sys
@@ -159,3 +160,20 @@ os.write(2, b", and what comes later")
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "what C++ says first, and what comes later")
+
+
+@pytest.mark.parametrize(("lean", "found"), [("1", False), ("0", True)])
+def test_keras_finds_what_it_does_not_need_only_outside_of_the_command_line(lean: str, found: bool) -> None:
+    program = """
+import sys
+from fbfl.learning import models
+models.load_tensorflow()
+import keras
+found = ["matplotlib" in sys.modules, "sklearn" in sys.modules]
+import matplotlib.pyplot, sklearn.base
+keras.Sequential([keras.layers.Dense(1)])
+print(found)
+"""
+    environment = {**os.environ, "FBFL_LEAN_KERAS": lean}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, env=environment)
+    assert (done.returncode, done.stdout) == (0, f"[{found}, {found}]\n"), done.stderr
