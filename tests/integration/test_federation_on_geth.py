@@ -17,7 +17,7 @@ from tests.integration.seals import has_valid_seal
 pytestmark = pytest.mark.integration
 
 
-@pytest.mark.parametrize("rounds", [2, pytest.param(5, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [1, pytest.param(5, marks=pytest.mark.slow)])
 def test_miners_of_closing_blocks_lead_and_the_model_is_that_of_the_simulation(
     rounds: int, tmp_path: Path, four_miners: Callable[[], Sequence[NodeStatus]]
 ) -> None:
