@@ -33,7 +33,7 @@ PIECE = 16 * TOGETHER
 
 
 def write_dag(cache: Path, dag: Path, size: int) -> Iterator[float]:
-    """Write the data set of `size` bytes that belongs to a file of a cache, both as geth reads them.
+    """Write the data set of `size` bytes that belongs to a file of a cache, both in geth's format.
 
     On all processors; yields the share that is done, from 0 to 1. A file that cannot be written raises `OSError`.
     """
@@ -64,12 +64,12 @@ def compute_items(cache: Words, numbers: Words) -> Words:
 
 
 def _write_piece(cache: Path, dag: Path, first: int, count: int) -> None:
-    rows = np.fromfile(cache, dtype="<u4", offset=len(MAGIC)).reshape(-1, WORDS)
+    rows = np.fromfile(cache, dtype=np.uint32, offset=len(MAGIC)).reshape(-1, WORDS)
     numbers = np.arange(first, first + count, dtype=np.uint32)
     with dag.open("r+b") as file:
         file.seek(len(MAGIC) + first * WORDS * 4)
         for start in range(0, count, TOGETHER):
-            file.write(compute_items(rows, numbers[start : start + TOGETHER]).astype("<u4").tobytes())
+            file.write(compute_items(rows, numbers[start : start + TOGETHER]).tobytes())
 
 
 def _keccak_512(words: Words) -> Words:
