@@ -11,13 +11,14 @@ import re
 import secrets
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from eth_keys.datatypes import PrivateKey
 
 from fbfl.atomic import PRIVATE, write_atomically
 from fbfl.chain.accounts import BALANCE_ETHER, FUNDED, development_account
-from fbfl.errors import ChainError, InvalidInputError, ProcessError
+from fbfl.errors import InvalidInputError, ProcessError
 from fbfl.processes import LOOPBACK, Program, find_program
 
 CHAIN_ID = 1338
@@ -40,6 +41,9 @@ DAG_SIZES = (1_073_739_904, 1_082_130_304)
 MAX_NODES = 32
 P2P_OFFSET = 100
 """From the JSON-RPC port of a node to the port for its peers; twice that to its authenticated port."""
+
+TIMEOUT = 120.0
+"""Seconds for a command of geth's that ends by itself; the longest computes the cache of an epoch."""
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share of it that is done, from 0 to 1."""
@@ -142,15 +146,7 @@ def _program(geth: str, data: Path, node: int, port: int, peers: Sequence[str], 
     others = [peer for number, peer in enumerate(peers) if number != node]
     configure(data, LOOPBACK, p2p, others, development_account(node).address)
     if not (data / "geth" / "chaindata").exists():
-        made = subprocess.run(
-            [geth, "--datadir", str(data), "init", str(genesis)],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        if made.returncode:
-            raise ChainError(f"geth cannot begin a chain in {data}: {made.stderr.strip().splitlines()[-1]}")
+        _run(geth, "--datadir", str(data), "init", str(genesis))
     command = [geth, *options(data, dag=dag, rpc_port=port, auth_port=auth)]
     # Mining takes whatever it gets: the agents that share the machine come first.
     return Program(f"node-{node}", command, (port, p2p, auth), niceness=10)
@@ -158,7 +154,7 @@ def _program(geth: str, data: Path, node: int, port: int, peers: Sequence[str], 
 
 def _checked(geth: str) -> str:
     """This geth, if it is one that can mine."""
-    answer = subprocess.run([geth, "version"], capture_output=True, text=True, timeout=30, check=False).stdout
+    answer = _run(geth, "version")
     version = re.search(r"^Version: (\d+)\.(\d+)", answer, re.MULTILINE)
     if version is None or (int(version[1]), int(version[2])) > (1, 11):
         found = version[0].lower() if version else "not geth"
@@ -169,21 +165,28 @@ def _checked(geth: str) -> str:
 def _make_dag(epoch: int, folder: Path) -> Iterator[float]:
     from fbfl.chain.dag import write_dag  # NumPy and joblib take most of a second to import
 
-    made = subprocess.run(
-        [find_program("geth"), "makecache", str(epoch * EPOCH), str(folder)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    _run(find_program("geth"), "makecache", str(epoch * EPOCH), str(folder))
     cache = folder / DAGS[epoch].replace("full", "cache")
-    if made.returncode or not cache.exists():
-        raise ProcessError(f"geth could not prepare the ethash cache in {folder}: {made.stderr.strip()[-200:]}")
     half = folder / f"{DAGS[epoch]}.half"
     try:
         yield from write_dag(cache, half, DAG_SIZES[epoch])
         half.replace(folder / DAGS[epoch])
     except OSError as error:
         raise ProcessError(f"the ethash data set, of a GiB, cannot be written in {folder}: {error.strerror}") from error
+    except BrokenProcessPool as error:
+        raise ProcessError("a process that computed the ethash data set was killed; is there enough memory?") from error
     finally:
         half.unlink(missing_ok=True)
+
+
+def _run(geth: str, *arguments: str) -> str:
+    """What a command of geth's prints that ends by itself; `ProcessError` with its last line if it fails."""
+    command = [geth, *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise ProcessError(f"`{' '.join(command)}` did not end within {TIMEOUT:g} s") from error
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        raise ProcessError(f"`{' '.join(command)}` failed: {said[-1]}")
+    return done.stdout
