@@ -57,6 +57,8 @@ class Round:
     """With a backdoor: share of triggered test samples of other classes that the model takes for the target."""
     aborted: str | None = None
     """Why there is no new global model (the old one stays), or None."""
+    warnings: tuple[str, ...] = ()
+    """What its figures are to be read with, a line each: the loss is not finite."""
 
 
 class Federation:
@@ -201,10 +203,11 @@ class Federation:
         train_seconds = time.perf_counter() - started - record.seconds
         self._round = number
         logits = self.trainer.logits(self._weights, self._test[0])
+        loss = metrics.cross_entropy(logits, self._test[1])
         return Round(
             number,
             metrics.accuracy(logits, self._test[1]),
-            metrics.cross_entropy(logits, self._test[1]),
+            loss,
             train_seconds,
             record.seconds,
             present,
@@ -213,6 +216,7 @@ class Federation:
             tuple(metrics.per_class_recall(logits, self._test[1], self._num_classes).tolist()),
             self._attack_success_rate(),
             record.aborted,
+            metrics.warnings_of(loss),
         )
 
     def _present(self, number: int) -> dict[int, int]:

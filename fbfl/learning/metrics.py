@@ -3,6 +3,7 @@
 Predictions are class numbers [n] or scores (logits or probabilities) [n, classes], of which the largest counts.
 """
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -19,16 +20,25 @@ def accuracy(predictions: npt.ArrayLike, labels: npt.ArrayLike) -> float:
 
 
 def cross_entropy(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
-    """Return the mean of ``-ln softmax(logits)[label]``, in float64 and safe for logits of any size."""
+    """Return the mean of ``-ln softmax(logits)[label]``, in float64 and safe for finite logits of any size.
+
+    It is NaN where a logit is NaN or +Inf, and infinite where a label's is -Inf.
+    """
     scores = np.asarray(logits, dtype=np.float64)
     if scores.ndim != 2:
         raise InvalidInputError(f"logits must be of shape [n, classes], not {scores.shape}")
     _, truth = _paired(scores, labels)
     if truth.min() < 0 or truth.max() >= scores.shape[1]:
         raise InvalidInputError(f"labels must be 0 to {scores.shape[1] - 1}")
-    shifted = scores - scores.max(axis=1, keepdims=True)
-    losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(truth)), truth]
+    with np.errstate(invalid="ignore"):
+        shifted = scores - scores.max(axis=1, keepdims=True)
+        losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(truth)), truth]
     return float(losses.mean())
+
+
+def warnings_of(loss: float) -> tuple[str, ...]:
+    """Return what a round's figures are to be read with: a line if the loss is not finite, else nothing."""
+    return () if math.isfinite(loss) else ("loss is not finite",)
 
 
 def per_class_recall(predictions: npt.ArrayLike, labels: npt.ArrayLike, num_classes: int) -> npt.NDArray[np.float64]:

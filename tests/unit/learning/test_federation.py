@@ -279,6 +279,15 @@ def test_training_that_diverges_is_left_out_while_streaming():
     assert np.isfinite(flat(fed)).all()
 
 
+def test_a_model_whose_loss_is_not_finite_is_no_good_round():
+    fed = federation(aggregator=lambda updates: np.full_like(updates[0], 3e38), model="mlp")
+    (r,) = fed.rounds(1)
+    assert r.aborted is None
+    assert np.isfinite(flat(fed)).all()
+    assert r.warnings == ("loss is not finite",)
+    assert next(federation().rounds(1)).warnings == ()
+
+
 def test_a_rule_that_cannot_answer_aborts_the_round_and_not_the_run():
     fed = federation(aggregator="krum", aggregator_args={"num_byzantine": 2}, dropout=0.5, seed=2)
     before, counts = flat(fed), set()

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from fbfl.errors import InvalidInputError
-from fbfl.learning.metrics import accuracy, attack_success_rate, cross_entropy, detection, per_class_recall
+from fbfl.learning.metrics import (
+    accuracy,
+    attack_success_rate,
+    cross_entropy,
+    detection,
+    per_class_recall,
+    warnings_of,
+)
 
 
 def test_accuracy_of_classes_and_of_scores():
@@ -28,6 +35,14 @@ def test_cross_entropy_is_the_mean_negative_logarithm_of_the_softmax():
         cross_entropy(logits, labels + 1)
     with pytest.raises(InvalidInputError, match="logits"):
         cross_entropy(labels, labels)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_loss_that_is_not_finite_is_said(value):
+    loss = cross_entropy([[0.0, 1.0], [value, 0.0]], [0, 0])
+    assert not math.isfinite(loss)
+    assert warnings_of(loss) == ("loss is not finite",)
+    assert warnings_of(1e30) == ()
 
 
 def test_recall_counts_each_class_by_itself():
