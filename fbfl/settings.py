@@ -103,10 +103,13 @@ class RunSettings:
             raise InvalidInputError(f"liars is {self.liars}; allowed: 0 to {self.servers} (servers)")
         if self.malicious and self.attack is None:
             raise InvalidInputError(f"malicious is {self.malicious} but no attack is named; allowed: attack = NAME")
-        if self.radio_args and self.radio is None and self.mobility is None:
-            raise InvalidInputError(
-                f"radio_args is {dict(self.radio_args)} but no radio is named; allowed: radio = NAME"
-            )
+        if self.attack is not None and not self.malicious:
+            raise InvalidInputError(f"attack is {self.attack!r} but malicious is 0; allowed: malicious = 1 or more")
+        unnamed = {"attack": self.attack is None, "mobility": self.mobility is None}
+        unnamed["radio"] = self.radio is None and self.mobility is None  # who moves has one by default
+        for name, without in unnamed.items():
+            if without and (args := getattr(self, f"{name}_args")):
+                raise InvalidInputError(f"{name}_args is {dict(args)} but no {name} is named; allowed: {name} = NAME")
         if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
             raise InvalidInputError(f"learning_rate is {self.learning_rate}; allowed: more than 0")
         if self.seed >= 2**63:
@@ -125,6 +128,11 @@ def read(path: Path | None, options: Mapping[str, object]) -> RunSettings:
 
     An unknown key, a value of the wrong type or an unreadable file raises `InvalidInputError`.
     """
+    return RunSettings(**read_values(path, options))  # type: ignore[arg-type]  # checked there
+
+
+def read_values(path: Path | None, options: Mapping[str, object]) -> dict[str, object]:
+    """What is given of them, by the file or an option; as `read`, but how they go together is not checked."""
     values: dict[str, object] = {}
     if path is not None:
         try:
@@ -134,8 +142,7 @@ def read(path: Path | None, options: Mapping[str, object]) -> RunSettings:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise InvalidInputError(f"--config {path}: not TOML: {error}") from error
         check_names_and_types(values, f"--config {path}")
-    values.update(options)
-    return RunSettings(**values)  # type: ignore[arg-type]  # checked above
+    return {**values, **options}
 
 
 def check_names_and_types(values: Mapping[str, object], where: str) -> None:

@@ -77,11 +77,16 @@ def run(options: argparse.Namespace) -> int:
 
 def settings_of(options: argparse.Namespace) -> RunSettings:
     """The settings that the command line and its configuration file ask for."""
+    return run_settings.read(options.config, settings_options(options))
+
+
+def settings_options(options: argparse.Namespace) -> dict[str, object]:
+    """Those that the command line names."""
     given: dict[str, object] = {name: value for name in _PLAIN_OPTIONS if (value := getattr(options, name)) is not None}
     for name in _ARGUMENT_OPTIONS:
         if pairs := getattr(options, name):
             given[f"{name}s"] = parse_settings(pairs)
-    return run_settings.read(options.config, given)
+    return given
 
 
 def _round_text(line: dict[str, Any]) -> str:

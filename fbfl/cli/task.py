@@ -1,24 +1,25 @@
 """`fbfl task`: what the owner of a task does on a running network."""
 
 import argparse
+from collections.abc import Mapping
 
 from eth_utils.address import is_address
 from web3 import Web3
 
+from fbfl import settings as run_settings
 from fbfl.chain.ledger import Ledger, TaskState
 from fbfl.chain.participant import Participant
 from fbfl.chain.transactions import Sender
 from fbfl.cli.keys import account_of
 from fbfl.cli.network import ledger_on, store_of, task_on
-from fbfl.cli.run import settings_of
+from fbfl.cli.run import settings_of, settings_options
 from fbfl.errors import InvalidInputError
-from fbfl.settings import RunSettings
 
 
 def create(options: argparse.Namespace) -> int:
     """Create a task from the settings of a run; prints its number."""
+    _refuse_what_is_simulated(run_settings.read_values(options.config, settings_options(options)))
     settings = settings_of(options)
-    _refuse_what_is_simulated(settings)
     for name, unit in (("window", "seconds"), ("view_timeout", "seconds"), ("retention", "rounds")):
         value = getattr(options, name)
         if value is not None and value < 1:
@@ -84,7 +85,7 @@ def _owner(options: argparse.Namespace, ledger: Ledger) -> Participant:
     return Participant(ledger, Sender(ledger.w3, account_of(options, ledger.chain_id)))
 
 
-def _refuse_what_is_simulated(settings: RunSettings) -> None:
-    for name in ("attack", "malicious", "liars", "mobility", "radio"):
-        if getattr(settings, name):
-            raise InvalidInputError(f"{name} is {getattr(settings, name)!r}; allowed on a network: only with fbfl run")
+def _refuse_what_is_simulated(values: Mapping[str, object]) -> None:
+    for name in ("attack", "attack_args", "malicious", "liars", "mobility", "mobility_args", "radio", "radio_args"):
+        if value := values.get(name):
+            raise InvalidInputError(f"{name} is {value!r}; allowed on a network: only with fbfl run")

@@ -23,7 +23,7 @@ from pathlib import Path
 from fbfl.errors import InvalidInputError
 from fbfl.experiments.stored import Run
 from fbfl.experiments.toml_table import TomlTable, at_least, one_of
-from fbfl.experiments.variants import Grid, Variant, read_grid, read_settings, read_variant
+from fbfl.experiments.variants import OF_ATTACKS, Grid, Variant, read_grid, read_settings, read_variant, refuse
 from fbfl.settings import RunSettings
 
 FOLDER = Path("experiments")
@@ -205,22 +205,22 @@ def _check(experiment: Experiment, path: Path, quick: bool) -> None:
         raise InvalidInputError(f"{path}: no [[variants]]")
     if repeated := {label for label in labels if labels.count(label) > 1}:
         raise InvalidInputError(f"{path}: variant label {min(repeated)!r} is used twice")
+    if experiment.grid:
+        refuse(OF_ATTACKS, experiment.base, f"{path}: base", "in a grid its attacks do")
     for label in experiment.drawn:
         one_of(f"{path}: drawn", label, labels)
     if experiment.drawn and (experiment.grid or experiment.against_setting):
         raise InvalidInputError(f"{path}: drawn is {list(experiment.drawn)}; allowed: in pictures of curves only")
     for variant in experiment.variants:
-        for field in ("rounds", "seed"):
-            if field in variant.settings:
-                raise InvalidInputError(f"{path}: variant {variant.label!r} sets {field}: all variants share it")
+        refuse(("rounds", "seed"), variant.settings, f"{path}: variant {variant.label!r}", "all variants share it")
         if experiment.against_setting != (variant.series is not None):
             raise InvalidInputError(
                 f"{path}: variant {variant.label!r}: series belongs to a picture against a setting; against is "
                 f"{experiment.against!r}"
             )
-        for field in () if experiment.chain else ONLY_ON_CHAIN:
-            if field in {**experiment.base, **variant.settings}:
-                raise InvalidInputError(f"{path}: variant {variant.label!r} sets {field}: there is none without chain")
+        if not experiment.chain:
+            given = {**experiment.base, **variant.settings}
+            refuse(ONLY_ON_CHAIN, given, f"{path}: variant {variant.label!r}", "there is none without chain")
         try:
             experiment.settings(variant, 0)
         except InvalidInputError as error:

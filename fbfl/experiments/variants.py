@@ -1,6 +1,6 @@
 """The variants of an experiment: listed one by one, or as a grid of rules, attacks and numbers of malicious servers."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,9 @@ from fbfl.errors import InvalidInputError
 from fbfl.experiments.toml_table import TomlTable, at_least, one_of
 
 CELL_MEASURES = ("accuracy", "attack_success_rate")
+
+OF_ATTACKS = ("attack", "attack_args", "malicious")
+"""Settings that in a grid only its attacks have: the other cells are without one."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,13 @@ def read_settings(values: Mapping[str, object], where: str) -> dict[str, object]
     return dict(values)
 
 
+def refuse(fields: Sequence[str], settings: Mapping[str, object], where: str, why: str) -> None:
+    """Raise `InvalidInputError` if the settings have one of these fields."""
+    for field in fields:
+        if field in settings:
+            raise InvalidInputError(f"{where} sets {field}: {why}")
+
+
 def _rule(table: TomlTable) -> Rule:
     rule = Rule(
         label=table.take("label", str),
@@ -118,6 +128,7 @@ def _rule(table: TomlTable) -> Rule:
         at_most=table.take("at_most", int, None),
     )
     table.end()
+    refuse(OF_ATTACKS, rule.settings, table.where, "in a grid its attacks do")
     if (rule.byzantine is None) != (rule.at_most is None):
         raise InvalidInputError(f"{table.where}: byzantine and at_most belong together")
     return rule
@@ -131,6 +142,7 @@ def _attack(table: TomlTable, numbers: tuple[int, ...]) -> AttackColumn:
         malicious=_numbers(table, table.take("malicious", list, list(numbers))),
     )
     table.end()
+    refuse(("malicious",), attack.settings, f"{table.where}: settings", "the key beside them does")
     if not set(attack.malicious) <= set(numbers):
         raise InvalidInputError(
             f"{table.where}: malicious is {list(attack.malicious)}; allowed: some of {list(numbers)}"

@@ -15,6 +15,8 @@ MEC = ("mec", "--network", "http://127.0.0.1:9", "--account", "1", "--dataset", 
     ("arguments", "named"),
     [
         (["task", "create", "--liars", "1"], ["liars is 1", "fbfl run"]),
+        (["task", "create", "--attack", "alie"], ["attack is 'alie'", "fbfl run"]),
+        (["task", "create", "--mobility-arg", "cells=2"], ["mobility_args is {'cells': 2}", "fbfl run"]),
         (["task", "create", "--window", "0"], ["--window 0", "1 or more"]),
         (["task", "create", "--retention", "0"], ["--retention 0", "1 or more rounds"]),
         (["task", "create"], ["eth-tester", "as long as a run"]),

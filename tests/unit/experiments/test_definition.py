@@ -163,6 +163,8 @@ def test_runs_that_experiments_share_are_run_once(tmp_path):
         ("seeds = 3", 'drawn = ["a"]\nagainst = "servers"', "in pictures of curves only"),
         ("local_epochs = 2", "local_epochs = 0", "variant 'b': local_epochs is 0"),
         ("local_epochs = 2", "rounds = 2", "variant 'b' sets rounds"),
+        ("local_epochs = 2", 'attack = "backdoor"', "variant 'b': attack is 'backdoor' but malicious is 0"),
+        ("local_epochs = 2", "attack_args = { scale = 2 }", "variant 'b': attack_args is {'scale': 2} but no attack"),
         ("final_accuracy", "accuracy", "measure is 'accuracy'; allowed: final_accuracy"),
         ("final_accuracy", "mean_accuracy", "rounds belongs to a mean"),
         ('"higher"', '"equal"', "margin is 0.0"),
@@ -199,6 +201,10 @@ def test_what_is_not_allowed_is_named_with_its_file(tmp_path, old, new, message)
         ('label = "flip"', 'label = "flip"\nmeasure = "loss"', "attack 1: measure is 'loss'; allowed: accuracy"),
         ("[[grid.rules]]", '[[variants]]\nlabel = "a"\n[[grid.rules]]', "has [grid] and [[variants]]"),
         ("attack = ", "atack = ", "unknown key 'atack'"),
+        ('attack = "label_flipping"', 'model = "mlp"', "malicious is 2 but no attack is named"),
+        ("rounds = 1", 'rounds = 1\nattack = "alie"\nmalicious = 2', "base sets attack: in a grid its attacks do"),
+        ('"fedavg"', '"fedavg", malicious = 2', "rule 1 sets malicious: in a grid its attacks do"),
+        ('"alie"', '"alie", malicious = 2', "attack 2: settings sets malicious: the key beside them does"),
     ],
 )
 def test_what_a_grid_does_not_allow_is_named_with_its_file(tmp_path, old, new, message):
