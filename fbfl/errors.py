@@ -37,6 +37,12 @@ class NonFiniteUpdateError(AggregationError):
         self.clients = clients
 
 
+class UserCodeError(FbflError):
+    """A function of the user's raised something. The message names it and shows its own frames."""
+
+    exit_status = 2
+
+
 class DataUnavailableError(FbflError):
     """A data set can be had neither from disk nor from the network."""
 

@@ -135,7 +135,7 @@ def weights_of(model: Any) -> Vector:
 
 def _maker(model: Model, input_shape: tuple[int, ...], num_classes: int) -> Callable[[], Any]:
     if not isinstance(model, str):
-        return model
+        return plugins.guarded("model", model)
     named = {name: partial(_named, name, input_shape, num_classes) for name in NAMES}
     return plugins.resolve("model", model, named, {}, data=0)
 

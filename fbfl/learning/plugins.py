@@ -6,24 +6,38 @@ gives by name.
 """
 
 import ast
+import functools
 import importlib
 import inspect
+import os
+import sysconfig
+import traceback
 import types
 import typing
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from fbfl.errors import InvalidInputError
+from fbfl.errors import FbflError, InvalidInputError, UserCodeError
 
 PLAIN = {int: (int,), float: (int, float), bool: (bool,), str: (str,)}
 KEYWORD = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+_PACKAGE = str(Path(__file__).parents[1]) + os.sep
+_PYTHON = tuple(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib"))
+_INSTALLED = tuple(sysconfig.get_path(name) + os.sep for name in ("purelib", "platlib"))
+_SHOWN = 4
+"""Most frames, and most lines of its text, that are shown of an error in a user's function."""
 
 
 @dataclass(frozen=True)
 class Plugin:
     """A function with its settings; calling it adds what it wants of the context."""
 
+    kind: str
+    """How messages call it ("aggregator")."""
     name: str
     function: Callable[..., Any]
     settings: Mapping[str, Any]
@@ -31,9 +45,55 @@ class Plugin:
     """The names of the context that the function has as parameters."""
 
     def __call__(self, *data: Any, **context: Any) -> Any:
-        """Call the function with its settings and what it names of the context."""
+        """Call the function with its settings and what it names of the context.
+
+        What a user's function raises becomes `UserCodeError`.
+        """
         wanted = {key: value for key, value in context.items() if key in self.wants}
-        return self.function(*data, **{**wanted, **self.settings})
+        with users_code(f"{self.kind} {self.name}", self.function):
+            return self.function(*data, **{**wanted, **self.settings})
+
+
+@contextmanager
+def users_code(label: str, function: object = None) -> Iterator[None]:
+    """Turn whatever is raised inside into `UserCodeError`, but for errors of fbfl and interrupts.
+
+    `label` is what the message calls the code. If it is a function of fbfl's own that runs, everything passes.
+    """
+    try:
+        yield
+    except FbflError:
+        raise
+    except (Exception, SystemExit) as error:
+        if is_ours(function):
+            raise
+        text = "\n".join(f"{type(error).__name__}: {error}".splitlines()[:_SHOWN])
+        raise UserCodeError("\n".join([f"{label} raised {text}", *_own_frames(error)])) from error
+
+
+def guarded(kind: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, so that what it raises becomes `UserCodeError` if it is a user's."""
+    if is_ours(function):
+        return function
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with users_code(f"{kind} {label_of(function)}"):
+            return function(*args, **kwargs)
+
+    return call
+
+
+def is_ours(function: object) -> bool:
+    """Whether a function, perhaps with some arguments given, is part of fbfl."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return str(getattr(function, "__module__", "")).startswith("fbfl.")
+
+
+def label_of(function: object) -> str:
+    """What messages call a function, or a name of one."""
+    return function if isinstance(function, str) else getattr(function, "__name__", repr(function))
 
 
 def resolve(
@@ -51,7 +111,7 @@ def resolve(
     An entry of the context can be given as a setting too, and then wins.
     """
     function = _find(kind, name, table) if isinstance(name, str) else name
-    label = name if isinstance(name, str) else getattr(name, "__name__", repr(name))
+    label = label_of(name)
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError) as error:
@@ -71,7 +131,7 @@ def resolve(
     for key, value in settings.items():
         if key in named:
             _check_type(f"{kind} {label}", key, value, named[key].annotation)
-    return Plugin(label, function, dict(settings), wants)
+    return Plugin(kind, label, function, dict(settings), wants)
 
 
 def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
@@ -97,14 +157,31 @@ def _find(kind: str, name: str, table: Mapping[str, Callable[..., Any]]) -> Call
     if not separator:
         raise InvalidInputError(f"{kind} {name!r}: must be one of {', '.join(table)}, or package.module:function")
     try:
-        module = importlib.import_module(module_name)
-    except (ImportError, ValueError, TypeError) as error:
-        raise InvalidInputError(f"{kind} {name!r}: cannot import {module_name!r}: {error}") from error
+        with users_code(f"{kind} {name!r}: the import of {module_name}"):
+            module = importlib.import_module(module_name)
+    except UserCodeError as error:
+        cause = error.__cause__
+        if cause is None or _own_frames(cause):
+            raise
+        raise InvalidInputError(f"{kind} {name!r}: cannot import {module_name!r}: {cause}") from error
     function = getattr(module, function_name, None)
     if not callable(function):
         raise InvalidInputError(f"{kind} {name!r}: module {module_name} has no function {function_name!r}")
     found: Callable[..., Any] = function
     return found
+
+
+def _own_frames(error: BaseException) -> list[str]:
+    """The last places in the user's files through which an error came, a line each."""
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename.startswith(_INSTALLED) or not frame.filename.startswith((*_PYTHON, _PACKAGE, "<frozen"))
+    ]
+    own = [frame for frame in frames if not frame.filename.startswith(_INSTALLED)]
+    # Of a function in an installed package, the frames of the packages that it calls come last.
+    shown = own[-_SHOWN:] or frames[:_SHOWN]
+    return [f"  {frame.filename}:{frame.lineno} in {frame.name}: {frame.line}" for frame in shown]
 
 
 def _check_type(label: str, key: str, value: Any, annotation: Any) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fbfl.errors import InvalidInputError
-from fbfl.learning import metrics
+from fbfl.learning import metrics, plugins
 from fbfl.learning.models import Model, build, load_tensorflow, spec_of, weights_of
 from fbfl.randomness import generator
 from fbfl.tensors import Vector
@@ -245,7 +245,10 @@ class Trainer:
 
     def _learning_rate(self, round_number: int) -> float:
         rate = self.settings.learning_rate
-        return self._default_rate if rate is None else float(rate(round_number) if callable(rate) else rate)
+        if callable(rate):
+            with plugins.users_code(f"learning_rate {plugins.label_of(rate)}"):
+                return float(rate(round_number))
+        return self._default_rate if rate is None else float(rate)
 
     def _accepted(self, samples: Samples, client: int | None) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32]]:
         x, y = samples
@@ -349,10 +352,13 @@ def _joined(chunk: list[_Task], seed: int, round_number: int, num_generators: in
 def _optimizer(settings: TrainingSettings) -> Any:
     import keras
 
-    try:
-        made = keras.optimizers.get(settings.optimizer) if isinstance(settings.optimizer, str) else settings.optimizer()
-    except ValueError as error:
-        raise InvalidInputError(f"unknown optimizer {settings.optimizer!r}: Keras knows adam, sgd, ...") from error
+    if isinstance(settings.optimizer, str):
+        try:
+            made = keras.optimizers.get(settings.optimizer)
+        except ValueError as error:
+            raise InvalidInputError(f"unknown optimizer {settings.optimizer!r}: Keras knows adam, sgd, ...") from error
+    else:
+        made = plugins.guarded("optimizer", settings.optimizer)()
     if not isinstance(made, keras.optimizers.Optimizer):
         raise InvalidInputError(f"the optimizer function returned a {type(made).__name__}, not a Keras optimizer")
     if settings.learning_rate is not None and _constant_rate(made) != _constant_rate(made):

@@ -8,7 +8,7 @@ throughout.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fbfl.errors import InvalidInputError
@@ -170,7 +170,7 @@ def resolve(name: str, servers: int, settings: Mapping[str, object]) -> Mobility
     mobility = plugins.resolve("mobility", name, _MODELS, settings, data=1)(servers)
     if not isinstance(mobility, Mobility):
         raise InvalidInputError(f"mobility {name}: has to return a Mobility, not a {type(mobility).__name__}")
-    return mobility
+    return replace(mobility, where=plugins.guarded("mobility", mobility.where))
 
 
 def _positive(name: str, value: float) -> None:

@@ -8,7 +8,7 @@ them: Nishio & Yonetani 2019, "Client Selection for Federated Learning with Hete
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fbfl.errors import InvalidInputError
 from fbfl.learning import plugins
@@ -192,7 +192,11 @@ def resolve(name: str, settings: Mapping[str, object]) -> CostModel:
     model = plugins.resolve("radio", name, _MODELS, settings, data=0)()
     if not isinstance(model, CostModel):
         raise InvalidInputError(f"radio {name}: has to return a CostModel, not a {type(model).__name__}")
-    return model
+    return replace(
+        model,
+        processor=plugins.guarded("radio", model.processor),
+        distance=plugins.guarded("radio", model.distance),
+    )
 
 
 def _positive(name: str, value: float) -> None:

@@ -126,6 +126,20 @@ def test_code_that_a_run_names_is_the_owners_and_an_auditor_allows_it_by_name(tm
     assert fbfl("blocks", "--run", "run").returncode == 0
 
 
+def test_a_rule_that_raises_ends_the_run_and_leaves_what_was_played(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    source = "def late(updates, round_number):\n    return updates[0] if round_number < 2 else updates['all']\n"
+    Path("latelab.py").write_text(source)
+    done = fbfl("run", *SMALL, "--aggregator", "latelab:late", "--output", "run")
+    assert done.returncode == 2
+    said = done.stderr.splitlines()
+    assert said[0].startswith("fbfl: aggregator latelab:late raised IndexError: only integers, slices")
+    assert said[1:] == [f"  {tmp_path}/latelab.py:2 in late: {source.splitlines()[1].strip()}"]
+    assert [json.loads(line)["round"] for line in Path("run/metrics.jsonl").read_text().splitlines()] == [1]
+    assert fbfl("audit", "--run", "run", "--plugin", "latelab:late").returncode == 0
+
+
 @pytest.mark.parametrize("damage", ["flip a byte", "remove"])
 def test_the_audit_names_round_and_server_of_a_damaged_payload(run, damage):
     update = json.loads(fbfl("round", 2, "--run", run, "--json").stdout)["updates"][1]

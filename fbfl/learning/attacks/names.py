@@ -160,7 +160,8 @@ class Attack:
             return None
         accepted = inspect.signature(make).parameters
         settings = {key: value for key, value in self.plugin.settings.items() if key in accepted}
-        samples: tuple[Images, Labels, int] = make(x, y, **settings)
+        with plugins.users_code(f"attack {self.name}: its triggered", self.plugin.function):
+            samples: tuple[Images, Labels, int] = make(x, y, **settings)
         return samples
 
 

@@ -1,7 +1,13 @@
+import functools
+import re
+import sys
+
+import numpy as np
 import pytest
 
-from fbfl.errors import InvalidInputError
-from fbfl.learning import plugins
+from fbfl.errors import AggregationError, InvalidInputError, UserCodeError
+from fbfl.learning import aggregation, attacks, partition, plugins, server_optimizers
+from fbfl.mec import mobility, radio
 
 
 def scale(data, factor: float, *, offset: int = 0, mode: str | None = None, seed=None):
@@ -48,6 +54,109 @@ def test_a_plugin_gets_its_settings_and_what_it_wants_of_the_context():
 def test_what_is_wrong_is_named(name, settings, message):
     with pytest.raises(InvalidInputError, match=message):
         find(name, **settings)
+
+
+BROKEN = """
+import numpy as np
+from fbfl.errors import AggregationError
+
+def fails(*_, **__):
+    return deeper()
+
+def deeper():
+    return np.zeros(2).reshape(3)
+
+def rule(updates): fails()
+def attack(honest, own, rng): fails()
+def data(x, y, rng): return x, y
+data.triggered = fails
+def split(labels, num_clients): fails()
+def server(update, state): fails()
+def moves(servers): fails()
+def air(): fails()
+def refuses(updates): raise AggregationError("no update is good")
+def leaves(updates): raise SystemExit(0)
+def stopped(updates): raise KeyboardInterrupt
+"""
+
+
+@pytest.fixture
+def broken(tmp_path, monkeypatch):
+    (tmp_path / "brokenlab.py").write_text(BROKEN)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path / "brokenlab.py"
+    sys.modules.pop("brokenlab", None)
+
+
+UPDATES = np.ones((2, 3), np.float32)
+RNG = np.random.default_rng(0)
+CALLS = {
+    "aggregator brokenlab:rule": lambda: aggregation.resolve("brokenlab:rule")(UPDATES),
+    "attack brokenlab:attack": lambda: attacks.resolve("brokenlab:attack").poison_update(
+        UPDATES, UPDATES[0], RNG, num_clients=3, num_byzantine=1
+    ),
+    "attack brokenlab:data: its triggered": lambda: attacks.resolve("brokenlab:data").triggered(UPDATES, UPDATES),
+    "partition brokenlab:split": lambda: partition.resolve("brokenlab:split")([0, 1], 2, seed=0),
+    "server optimizer brokenlab:server": lambda: server_optimizers.resolve("brokenlab:server")(UPDATES[0], {}),
+    "mobility brokenlab:moves": lambda: mobility.resolve("brokenlab:moves", 2, {}),
+    "radio brokenlab:air": lambda: radio.resolve("brokenlab:air", {}),
+}
+
+
+@pytest.mark.parametrize("label", CALLS)
+def test_what_a_function_of_the_users_raises_is_shown_with_its_name_and_its_own_frames(broken, label):
+    with pytest.raises(UserCodeError) as caught:
+        CALLS[label]()
+    first, *frames = str(caught.value).splitlines()
+    assert first.startswith(f"{label} raised ValueError: cannot reshape")
+    assert frames[-2:] == [
+        f"  {broken}:6 in fails: return deeper()",
+        f"  {broken}:9 in deeper: return np.zeros(2).reshape(3)",
+    ]
+    assert all(frame.startswith(f"  {broken}:") for frame in frames)
+    assert caught.value.exit_status == 2
+
+
+def test_errors_of_fbfl_and_interrupts_pass_and_an_exit_does_not(broken):
+    for name, error in (("refuses", AggregationError), ("stopped", KeyboardInterrupt), ("leaves", UserCodeError)):
+        with pytest.raises(error):
+            aggregation.resolve(f"brokenlab:{name}")(UPDATES)
+
+
+def test_a_fault_of_our_own_is_not_said_to_be_the_users():
+    for rule in (functools.partial(aggregation.trimmed_mean, trim="x"), aggregation.trimmed_mean):
+        assert plugins.is_ours(rule)
+    with pytest.raises(TypeError), plugins.users_code("rule", aggregation.krum):
+        raise TypeError
+
+
+def test_frames_of_deep_recursion_and_long_texts_are_cut():
+    def deep(n):
+        if n:
+            deep(n - 1)
+        raise ValueError("line\n" * 100)
+
+    with pytest.raises(UserCodeError, match=r"thing deep raised ValueError: line") as caught:
+        plugins.guarded("thing", deep)(50)
+    assert len(str(caught.value).splitlines()) <= 8
+
+
+def test_an_import_that_raises_is_shown_and_one_that_finds_nothing_takes_a_line(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "raisinglab.py").write_text("a = {}\na['b']\n")
+    (tmp_path / "importinglab.py").write_text("import nosuchlab\n")
+    (tmp_path / "leavinglab.py").write_text("raise SystemExit(0)\n")
+    (tmp_path / "wronglab.py").write_text("def f(:\n")
+    for name, text in (
+        ("raisinglab", f"KeyError: 'b'\n  {tmp_path}/raisinglab.py:2 in <module>: a['b']"),
+        ("importinglab", f"ModuleNotFoundError: No module named 'nosuchlab'\n  {tmp_path}/importinglab.py:1 in "),
+        ("leavinglab", "SystemExit: 0\n"),
+    ):
+        with pytest.raises(UserCodeError, match=re.escape(f"thing '{name}:f': the import of {name} raised {text}")):
+            find(f"{name}:f")
+    for name, text in (("wronglab", "invalid syntax"), ("nosuchlab", "No module named 'nosuchlab'")):
+        with pytest.raises(InvalidInputError, match=f"thing '{name}:f': cannot import '{name}': {text}"):
+            find(f"{name}:f")
 
 
 def test_settings_of_a_command_line():

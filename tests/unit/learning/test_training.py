@@ -1,5 +1,6 @@
 """The trainer: equal to Keras, and independent of how the work is spread."""
 
+import functools
 import gc
 import itertools
 import os
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fbfl.errors import InvalidInputError
+from fbfl.errors import InvalidInputError, UserCodeError
 from fbfl.learning import training
 from fbfl.learning.datasets import load
 from fbfl.learning.training import Trainer, TrainingSettings, draws
@@ -417,6 +418,20 @@ def test_wrong_use_is_refused(adam):
     model = plain()
     with pytest.raises(InvalidInputError, match="same model twice"):
         Trainer(lambda: model, lanes=2, **SHAPE)
+
+
+def test_what_functions_of_the_users_raise_is_said_with_their_name():
+    def fails(*_):
+        raise KeyError("absent")
+
+    small = functools.partial(Trainer, lanes=1, **SHAPE)
+    fails.__name__ = "mine"
+    with pytest.raises(UserCodeError, match="model mine raised KeyError: 'absent'"):
+        small(fails)
+    with pytest.raises(UserCodeError, match="optimizer mine raised KeyError: 'absent'"):
+        small(plain, TrainingSettings(optimizer=fails))
+    with pytest.raises(UserCodeError, match="learning_rate mine raised KeyError: 'absent'"):
+        small(plain, TrainingSettings(optimizer="sgd", learning_rate=fails)).warm_up()
 
 
 def resident_mib():
