@@ -44,7 +44,7 @@ def naive_distances(updates: np.ndarray) -> np.ndarray:
 
 def naive_krum_order(distances: np.ndarray, f: int) -> np.ndarray:
     n = len(distances)
-    scores = np.sort(distances, axis=1)[:, 1 : n - f - 1].sum(axis=1)
+    scores = np.sort(distances, axis=1)[:, 1 : max(2, n - f - 1)].sum(axis=1)
     return np.argsort(scores, kind="stable")
 
 

@@ -1,4 +1,4 @@
-"""Finished runs on disk, found by the hash of their settings.
+"""Finished runs on disk, found by the hash of their settings and of what these name.
 
 Runs through the whole system are a JSON file each; the many small ones without the chain are lines of one file.
 """
@@ -13,6 +13,7 @@ from typing import Any
 
 from fbfl.atomic import write_atomically
 from fbfl.errors import StorageError
+from fbfl.experiments.identity import dependencies
 from fbfl.mec.plan import canonical_json
 from fbfl.settings import RunSettings, as_dict
 
@@ -31,8 +32,11 @@ class Run:
 
     @cached_property
     def name(self) -> str:
-        """The hash of what differs from the defaults: a setting that is added later leaves names of old runs alone."""
-        changed = _changed(self.settings)
+        """The hash of what differs from the defaults: a setting that is added later leaves names of old runs alone.
+
+        Versions of rules and attacks, data files and users' code count, too: see `fbfl.experiments.identity`.
+        """
+        changed = {**_changed(self.settings), **dependencies(self.settings)}
         if not self.chain:
             changed["chain"] = False
         if self.listing:

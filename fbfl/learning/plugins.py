@@ -10,6 +10,7 @@ import functools
 import importlib
 import inspect
 import os
+import sys
 import sysconfig
 import traceback
 import types
@@ -43,6 +44,8 @@ class Plugin:
     settings: Mapping[str, Any]
     wants: frozenset[str]
     """The names of the context that the function has as parameters."""
+    version: int = 1
+    """Of what one of our functions computes. 1 is the first, and that of a user's function."""
 
     def __call__(self, *data: Any, **context: Any) -> Any:
         """Call the function with its settings and what it names of the context.
@@ -104,11 +107,13 @@ def resolve(
     *,
     data: int,
     context: Collection[str] = (),
+    versions: Mapping[str, int] = types.MappingProxyType({}),
 ) -> Plugin:
     """Find the function of a name (or take a function as it is) and check the names and presence of its settings.
 
     `kind` is how messages call it ("aggregator"), `data` the number of leading parameters that are no settings.
-    An entry of the context can be given as a setting too, and then wins.
+    An entry of the context can be given as a setting too, and then wins. `versions` are those of names of the table
+    that are not at version 1.
     """
     function = _find(kind, name, table) if isinstance(name, str) else name
     label = label_of(name)
@@ -131,7 +136,20 @@ def resolve(
     for key, value in settings.items():
         if key in named:
             _check_type(f"{kind} {label}", key, value, named[key].annotation)
-    return Plugin(kind, label, function, dict(settings), wants)
+    version = max((versions[known] for known in versions if table[known] is function), default=1)
+    return Plugin(kind, label, function, dict(settings), wants, version)
+
+
+def source_of(kind: str, name: str) -> Path | None:
+    """The file of the module of ``package.module:function``, which is imported; None for one of fbfl or without a file.
+
+    `kind` is how messages call it.
+    """
+    if is_ours(_find(kind, name, {})):
+        return None
+    module = sys.modules[name.partition(":")[0]]
+    file = inspect.getsourcefile(module) if getattr(module, "__file__", None) else None
+    return Path(file) if file else None
 
 
 def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:

@@ -35,6 +35,9 @@ RULES: dict[str, RuleFunction[...]] = {
     "signguard": signguard,
 }
 
+VERSIONS = {"bulyan": 2}
+"""Of rules that no longer compute what they did at first, in version 1; stored runs are known by them, too."""
+
 
 @dataclass(frozen=True)
 class AggregationRule:
@@ -101,7 +104,9 @@ def resolve(name: str | Callable[..., Any], **settings: Any) -> AggregationRule:
     A user's function takes the updates, float32 [n, P], and returns a vector [P] or an `Aggregate`. An unknown or
     missing setting raises `InvalidInputError` that names it and those allowed.
     """
-    return AggregationRule(plugins.resolve("aggregator", name, RULES, settings, data=1, context=CONTEXT))
+    return AggregationRule(
+        plugins.resolve("aggregator", name, RULES, settings, data=1, context=CONTEXT, versions=VERSIONS)
+    )
 
 
 def _checked(name: str, result: Any, width: int) -> Aggregate:

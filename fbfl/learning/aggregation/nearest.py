@@ -58,6 +58,8 @@ def bulyan(updates: Updates, num_byzantine: int) -> Aggregate:
     El Mhamdi, Guerraoui and Rouault 2018, "The Hidden Vulnerability of Distributed Learning in Byzantium", section 4.
     Needs n >= 4f+3. Breaks with more than f Byzantine clients. Cost: n^2 P + n P log n + n^3 log n.
 
+    With f = 1 the last pick, of 3 updates, would have no neighbours: it has one. In version 1 it was the lowest row.
+
     Canonical: values equally far from the median go to the lowest client; what is kept is added from the smallest up.
     """
     matrix = as_finite_matrix(updates)
@@ -70,11 +72,8 @@ def bulyan(updates: Updates, num_byzantine: int) -> Aggregate:
 
 
 def krum_scores(squared_distances: Floats, f: int) -> Floats:
-    """Return for each of n updates the sum of its n-f-2 smallest squared distances to others, smallest first."""
-    n = len(squared_distances)
-    neighbours = n - f - 2
-    if neighbours < 1:
-        return np.zeros(n)
+    """Return for each of n updates the sum of its n-f-2, at least 1, smallest squared distances to others."""
+    neighbours = max(1, len(squared_distances) - f - 2)
     others = squared_distances.copy()
     np.fill_diagonal(others, np.inf)
     others.sort(axis=1)

@@ -67,6 +67,9 @@ ATTACKS: dict[str, Callable[..., Any]] = {
     "fang_trim_partial": fang_trim_partial,
 }
 
+VERSIONS: dict[str, int] = {}
+"""Of attacks that no longer compute what they did at first, in version 1; stored runs are known by them, too."""
+
 COLLUDING = frozenset({"same_value", "ipm", "alie", "min_max", "min_sum", "mimic", "fang_krum", "fang_krum_partial"})
 """Update attacks that look neither at the attacker's own update nor at its generator: all attackers send the same."""
 
@@ -170,7 +173,7 @@ def resolve(name: str | Callable[..., Any], **settings: Any) -> Attack:
 
     An unknown or missing setting raises `InvalidInputError` that names it and those allowed.
     """
-    plugin = plugins.resolve("attack", name, ATTACKS, settings, data=3, context=CONTEXT)
+    plugin = plugins.resolve("attack", name, ATTACKS, settings, data=3, context=CONTEXT, versions=VERSIONS)
     first = tuple(inspect.signature(plugin.function).parameters)[:2]
     if first not in FIRST_PARAMETERS:
         raise InvalidInputError(

@@ -31,7 +31,7 @@ def krum_scores(rows, f):
     scores = []
     for i in range(n):
         others = sorted(squared_distance(rows[i], rows[j]) for j in range(n) if j != i)
-        scores.append(sum(others[: max(0, n - f - 2)], Fraction(0)))
+        scores.append(sum(others[: max(1, n - f - 2)], Fraction(0)))
     return scores
 
 

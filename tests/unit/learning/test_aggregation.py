@@ -87,6 +87,12 @@ def test_bulyan():
             np.testing.assert_allclose(answer.vector, oracles.float32(truth), rtol=1e-6)
 
 
+def test_the_last_pick_of_bulyan_has_a_neighbour():
+    """With f = 1 three updates are left for it, of which the first is the farthest."""
+    updates = np.array([90, 1, 2, 4, 8, 16, 32], np.float32)[:, None]
+    assert aggregation.bulyan.aggregate(updates, 1).selected == (1, 2, 3, 4, 5)
+
+
 def test_bulyan_gives_a_tie_around_the_median_to_the_lowest_client():
     """Median 0, and -1 and 1 equally far from it: the lower row's value is the one kept."""
     for order, kept in (([-1, 0, 0, 1, 2, 9, -9], -1), ([1, 0, 0, -1, -2, 9, -9], 1)):

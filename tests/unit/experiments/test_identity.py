@@ -1,0 +1,54 @@
+"""What a stored run is known by, besides its settings."""
+
+import os
+import sys
+
+import pytest
+
+from fbfl.errors import InvalidInputError
+from fbfl.experiments.identity import dependencies
+from fbfl.experiments.stored import Run
+from fbfl.settings import RunSettings
+
+
+@pytest.fixture
+def lab(tmp_path, monkeypatch):
+    """A folder of a user's with a module, from which functions are imported, and files of data."""
+    for name in ("identitylab.py", "data.npz", "trace.csv"):
+        (tmp_path / name).write_text("def mine(*_): pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    sys.modules.pop("identitylab", None)
+
+
+NAMED = {
+    "data.npz": [{"dataset": "data.npz"}],
+    "trace.csv": [{"mobility": "trace", "mobility_args": {"file": "trace.csv"}}],
+    "identitylab.py": [
+        {name: "identitylab:mine"} for name in ("aggregator", "model", "partition", "mobility", "radio", "attack")
+    ],
+}
+
+
+@pytest.mark.parametrize(("file", "settings"), [(file, each) for file, many in NAMED.items() for each in many])
+def test_a_run_is_another_where_a_file_has_changed_that_it_names(lab, monkeypatch, file, settings):
+    monkeypatch.chdir(lab)
+    run = RunSettings(**settings, malicious=int("attack" in settings))
+    before = Run(run).name
+    assert before == Run(run).name
+    (lab / file).write_text("def mine(*_): raise SystemExit\n")
+    assert Run(run).name != before
+    (lab / file).write_text("def mine(*_): pass\n")
+    os.utime(lab / file, ns=(0, 0))
+    assert Run(run).name == before, "it is the content that counts"
+    (lab / file).unlink()
+    sys.modules.pop("identitylab", None)
+    with pytest.raises(InvalidInputError, match=r"cannot (be read|import)"):
+        dependencies(run)
+
+
+def test_nothing_is_said_of_what_computes_as_in_the_first_release():
+    ours = {"partition": "fbfl.learning.partition:iid"}
+    for settings in ({}, {"aggregator": "krum"}, {"attack": "alie", "malicious": 3}, {"dataset": "mnist-5k"}, ours):
+        assert dependencies(RunSettings(**settings)) == {}
+    assert dependencies(RunSettings(aggregator="bulyan")) == {"versions": {"aggregator": 2}}
