@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fbfl.errors import DataUnavailableError, InvalidInputError
+from fbfl.learning.samples import absent_labels, checked
 from fbfl.randomness import generator
 
 NAMES = ("mnist", "mnist-5k", "fashion-mnist", "digits")
@@ -60,8 +61,9 @@ class Dataset:
     """Training and test samples of one classification task.
 
     `x_train` and `x_test` are [n, height, width] (any shape behind n is allowed in files of one's own), uint8 in
-    0..255 or float32 in [0, 1]; `y_train` and `y_test` are int64 [n], classes counted from 0. `source` says where
-    the arrays came from; `note` is one line for the user when it is not what they asked for, else None.
+    0..255, which stand for 0 to 1, or finite float32; `y_train` and `y_test` are int64 [n], classes counted from 0.
+    `source` says where the arrays came from; `note` is one line for the user when it is not what they asked for, else
+    None.
     """
 
     name: str
@@ -81,6 +83,11 @@ class Dataset:
     def num_classes(self) -> int:
         """Number of classes: the largest label plus one."""
         return int(max(self.y_train.max(), self.y_test.max())) + 1
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """A line for the user if some of the classes have no sample, else nothing."""
+        return absent_labels(self.num_classes, (self.y_train, self.y_test))
 
 
 def load(name: str | Path, *, fallback: bool = False) -> Dataset:
@@ -182,26 +189,12 @@ def _from_npz(path: Path) -> Dataset:
 def _checked(arrays: dict[str, Array], path: Path) -> dict[str, Array]:
     """Samples and labels as `Dataset` has them, or `InvalidInputError`."""
     for part in dict.fromkeys(name.removeprefix("x_").removeprefix("y_") for name in arrays):
-        x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
-        if y.ndim != 1 or y.dtype.kind not in "iu" or x.ndim < 2 or len(x) != len(y) or len(y) == 0:
-            raise InvalidInputError(
-                f"{path}: x_{part} {x.dtype}{list(x.shape)} and y_{part} {y.dtype}{list(y.shape)} do not belong "
-                f"together: allowed are samples [n, ...] with integer labels [n], n at least 1"
-            )
-        if y.min() < 0:
-            raise InvalidInputError(f"{path}: y_{part} holds {y.min()}: classes count from 0")
-        arrays[f"x_{part}"], arrays[f"y_{part}"] = _pixels(x, f"{path}: x_{part}"), y.astype(np.int64)
+        x, y = checked((arrays[f"x_{part}"], arrays[f"y_{part}"]), str(path), f"x_{part}", f"y_{part}")
+        if not len(y):
+            raise InvalidInputError(f"{path}: x_{part} holds no sample: needed is at least 1")
+        arrays[f"x_{part}"] = x if x.dtype == np.uint8 else x.astype(np.float32)
+        arrays[f"y_{part}"] = y.astype(np.int64)
     return arrays
-
-
-def _pixels(x: Array, where: str) -> Array:
-    if x.dtype == np.uint8:
-        return x
-    if x.dtype.kind != "f":
-        raise InvalidInputError(f"{where} is {x.dtype}: allowed are uint8 (0..255) and floating point")
-    if not np.isfinite(x).all():
-        raise InvalidInputError(f"{where} holds NaN or Inf")
-    return x.astype(np.float32)
 
 
 def _official(name: str, arrays: Mapping[str, Array], digests: Mapping[str, str], source: str) -> Dataset:

@@ -8,7 +8,8 @@ for r in fed.rounds(10):
 
 import hashlib
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -25,6 +26,7 @@ from fbfl.learning.aggregation.rulefunction import RuleFunction, State
 from fbfl.learning.attacks import Attack
 from fbfl.learning.models import Model
 from fbfl.learning.pixels import compact
+from fbfl.learning.samples import absent_labels, checked
 from fbfl.learning.training import Samples, Trainer, TrainingSettings
 from fbfl.randomness import generator
 from fbfl.tensors import Vector
@@ -65,7 +67,8 @@ class Federation:
     """Federated learning of one model.
 
     Args:
-        clients: per client its samples x [n, ...] (float32 in [0, 1] or uint8 in 0..255) and labels y [n].
+        clients: per client its samples x [n, ...] (finite floating point, or uint8 in 0..255, which stand for 0 to 1)
+            and labels y [n], integers from 0; also what NumPy makes such arrays of.
         test: samples and labels that the global model is evaluated on.
         model: a name, `package.module:function`, or a function that returns a Keras model.
         aggregator: a name of `aggregation.RULES`, `package.module:function`, a function of the updates [n, P], or
@@ -118,8 +121,7 @@ class Federation:
         lanes: int | None = None,
         trainer: Trainer | None = None,
     ) -> None:
-        if not clients:
-            raise InvalidInputError("clients is empty: a federation needs at least one")
+        clients, test, root = _checked_data(clients, test, root)
         self._seed = seed
         self._participation, self._dropout, self._stragglers = participation, dropout, stragglers
         attackers = tuple(sorted({int(client) for client in malicious}))
@@ -128,7 +130,10 @@ class Federation:
         self._server = server_optimizers.resolve(server_optimizer, **(server_args or {})) if server_optimizer else None
         self._root, self._test = root, (compact(test[0]), test[1])
         self._check(len(clients))
-        self._num_classes = 1 + max(int(np.max(y, initial=0)) for _, y in (*clients, test))
+        self._num_classes = _num_classes(*clients, test)
+        self._absent_labels = absent_labels(self._num_classes, (y for _, y in (*clients, test)))
+        for line in self.warnings:
+            warnings.warn(line, stacklevel=2)
         poisoned = (self._adversary.poisoned_samples(client, samples) for client, samples in enumerate(clients))
         self._clients = [(compact(x), y) for x, y in poisoned]
         if any(np.max(y, initial=0) >= self._num_classes for _, y in self._clients):
@@ -154,6 +159,11 @@ class Federation:
     def weights(self) -> list[npt.NDArray[np.float32]]:
         """The global model: one float32 array per tensor of `trainer.spec`, in its order (copies)."""
         return self.trainer.spec.unflatten(self._weights.copy())
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What all figures are to be read with, a line each: some classes have no sample."""
+        return self._absent_labels
 
     def rounds(self, n: int) -> Iterator[Round]:
         """Play the next `n` rounds, each when the caller asks for it."""
@@ -347,6 +357,30 @@ class _Record:
             yield
         finally:
             self.seconds += time.perf_counter() - begun
+
+
+def _checked_data(
+    clients: Iterable[Samples], test: Samples, root: Samples | None
+) -> tuple[list[Samples], Samples, Samples | None]:
+    """All samples as NumPy arrays that fit together. Clients may have none."""
+    owners = {f"client {number}": checked(samples, f"client {number}") for number, samples in enumerate(clients)}
+    if not owners:
+        raise InvalidInputError("clients is empty: a federation needs at least one")
+    test = checked(test, "the test set", "test[0]", "test[1]")
+    others = owners | ({"root": checked(root, "root")} if root is not None else {})
+    if not len(test[1]):
+        raise InvalidInputError("the test set holds no sample: needed is at least 1")
+    shape = test[0].shape[1:]
+    for owner, (x, _) in others.items():
+        if len(x) and x.shape[1:] != shape:
+            raise InvalidInputError(f"{owner}: samples have the shape {x.shape[1:]}, those of the test set {shape}")
+    if root is not None and others["root"][1].max(initial=0) >= (classes := _num_classes(*owners.values(), test)):
+        raise InvalidInputError(f"root: labels that neither clients nor tests have; allowed: 0 to {classes - 1}")
+    return list(owners.values()), test, others.get("root")
+
+
+def _num_classes(*parts: Samples) -> int:
+    return 1 + max(int(np.max(y, initial=0)) for _, y in parts)
 
 
 def _finite(

@@ -213,17 +213,31 @@ def test_own_file(tmp_path):
     assert data.num_classes == 3
     assert data.input_shape == (4, 4)
     assert data.y_test.dtype == np.int64
-    real = datasets.load(str(write(tmp_path / "mine.npz", x_train=np.full((6, 4, 4), 0.5))))
+    assert data.warnings == ()
+    real = datasets.load(str(write(tmp_path / "mine.npz", x_train=np.full((6, 4, 4), -7.5))))
     assert real.x_train.dtype == np.float32
+    assert (real.x_train == -7.5).all()
+
+
+def test_labels_that_count_from_1_get_a_line(tmp_path):
+    labels = {"y_train": GOOD["y_train"] + 1, "y_test": GOOD["y_test"] + 1}
+    data = datasets.load(write(tmp_path / "mine.npz", **labels))
+    assert data.num_classes == 4
+    (line,) = data.warnings
+    assert "no sample has the label 0, yet there are 4 classes" in line
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"y_test": None}, "no array y_test"),
-        ({"y_train": np.arange(5)}, "do not belong together"),
-        ({"y_train": np.linspace(0, 1, 6)}, "do not belong together"),
+        ({"y_train": np.arange(5)}, "x_train holds 6 samples, y_train 5 labels"),
+        ({"y_train": np.linspace(0, 1, 6)}, r"y_train is float64\[6\]: needed are labels"),
         ({"y_train": np.arange(6) - 1}, "y_train holds -1"),
+        ({"y_train": np.eye(6, dtype=int)}, r"argmax\(axis=1\)"),
+        ({"y_train": np.full(6, 2**63, np.uint64)}, "y_train holds 9223372036854775808"),
+        ({"x_train": np.zeros((6, 0, 4), np.uint8)}, r"x_train has the shape \[6, 0, 4\]"),
+        ({"x_train": np.full((6, 4, 4), 1e39)}, r"x_train holds 1e\+39"),
         ({"x_train": np.zeros((0, 4, 4), np.uint8), "y_train": np.zeros(0, int)}, "at least 1"),
         ({"x_train": np.zeros((6, 4, 4), np.int64)}, "x_train is int64"),
         ({"x_train": np.full((6, 4, 4), np.nan)}, "NaN or Inf"),
@@ -272,7 +286,7 @@ def test_samples_alone_need_no_test_set(tmp_path: Path) -> None:
     x, y = datasets.load_samples(path)
     assert (x.dtype, x.shape, y.dtype, y.tolist()) == (np.uint8, (3, 2, 2), np.int64, [0, 1, 1])
     np.savez(path, x_train=np.zeros((3, 2, 2)), y_train=np.array([0, 1]))
-    with pytest.raises(InvalidInputError, match="do not belong together"):
+    with pytest.raises(InvalidInputError, match="x_train holds 3 samples, y_train 2 labels"):
         datasets.load_samples(path)
     np.savez(path, x_train=np.zeros((3, 2, 2)))
     with pytest.raises(InvalidInputError, match="no array y_train"):

@@ -26,6 +26,10 @@ def linear():
     return keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(10)])
 
 
+def eleven():
+    return keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(11)])
+
+
 def federation(**options):
     return Federation(**({"clients": CLIENTS, "test": TEST, "model": linear, "lanes": 1} | options))
 
@@ -142,6 +146,25 @@ def test_labels_that_nobody_has_are_refused():
         federation(attack="backdoor", attack_args={"target": 99}, malicious=(0,))
     with pytest.raises(InvalidInputError, match="source = 42"):
         federation(attack="edge_case", attack_args={"source": 42}, malicious=(0,))
+
+
+def test_samples_and_labels_are_taken_as_numpy_reads_them_or_refused():
+    x, y = CLIENTS[0]
+    with pytest.warns(UserWarning, match="no sample has the label 0, yet there are 11 classes") as caught:
+        fed = federation(clients=[(x.tolist(), (y + 1).tolist())], test=(TEST[0], TEST[1] + 1), model=eleven)
+    assert fed.warnings == tuple(str(warning.message) for warning in caught)
+    for changed, said in (
+        ({"clients": [CLIENTS[0], (x, np.eye(10)[y])]}, r"client 1: y is float64\[180, 10\].*argmax"),
+        ({"clients": [(x * np.nan, y)]}, "client 0: x holds NaN or Inf"),
+        ({"clients": CLIENTS[0]}, "client 0 is a ndarray: needed is a pair"),
+        ({"clients": []}, "clients is empty"),
+        ({"clients": [(x[:, :4], y)]}, r"client 0: samples have the shape \(4, 8\)"),
+        ({"test": (TEST[0][:0], TEST[1][:0])}, "the test set holds no sample"),
+        ({"test": (TEST[0], TEST[1].astype(str))}, r"the test set: test\[1\] is <U"),
+        ({"root": (x, y + 5)}, "root: labels that neither"),
+    ):
+        with pytest.raises(InvalidInputError, match=said):
+            federation(**changed)
 
 
 def test_states_of_others_and_spoilt_ones_are_refused(tmp_path):
@@ -272,7 +295,7 @@ def test_updates_that_are_not_finite_are_left_out(aggregator):
 
 
 def test_training_that_diverges_is_left_out_while_streaming():
-    wild = [(np.full_like(CLIENTS[0][0], np.nan), CLIENTS[0][1]), *CLIENTS[1:]]
+    wild = [(np.full_like(CLIENTS[0][0], 3e38), CLIENTS[0][1]), *CLIENTS[1:]]
     fed = federation(clients=wild)
     (r,) = fed.rounds(1)
     assert r.excluded == (0,)

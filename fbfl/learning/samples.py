@@ -1,0 +1,113 @@
+"""Samples and labels: what is accepted, whoever brings them, and the range of their values."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fbfl.errors import InvalidInputError
+
+Array = npt.NDArray[Any]
+
+MAX_CLASSES = 65_536
+"""Labels are below. Thrice the classes of the largest public data sets, while the output layer still fits in memory."""
+
+_RENUMBERED = "np.unique(y, return_inverse=True)[1] numbers classes from 0"
+
+
+def checked(samples: object, where: str, x_name: str = "x", y_name: str = "y") -> tuple[Array, Array]:
+    """Samples x [n, ...] and labels y [n] of one owner, n perhaps 0, as NumPy arrays of the types that they have.
+
+    `where` and the names begin the message of the `InvalidInputError` for anything else.
+    """
+    if not isinstance(samples, tuple | list) or len(samples) != 2:
+        raise InvalidInputError(f"{where} is a {type(samples).__name__}: needed is a pair (x, y) of samples and labels")
+    x, y = samples_of(samples[0], f"{where}: {x_name}"), labels_of(samples[1], f"{where}: {y_name}")
+    if len(x) != len(y):
+        raise InvalidInputError(
+            f"{where}: {x_name} holds {len(x)} samples, {y_name} {len(y)} labels: needed are as many"
+        )
+    return x, y
+
+
+def samples_of(x: object, where: str) -> Array:
+    """Samples [n, ...] as a NumPy array: uint8, or floating point that is finite as float32."""
+    array = _array(x, where)
+    if array.ndim and not len(array):
+        return array
+    if array.ndim < 2 or not array.size:
+        raise InvalidInputError(f"{where} has the shape {list(array.shape)}: needed are samples [n, ...] with values")
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype.kind != "f":
+        raise InvalidInputError(
+            f"{where} is {array.dtype}: allowed are uint8 (0..255) and floating point, as x.astype('float32') makes it"
+        )
+    low, high = array.min(), array.max()  # NaN if there is one
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise InvalidInputError(f"{where} holds NaN or Inf: allowed are finite values")
+    with np.errstate(over="ignore"):
+        beyond = [value for value in (low, high) if not np.isfinite(np.float32(value))]
+    if beyond:
+        raise InvalidInputError(f"{where} holds {beyond[0]:g}: allowed is what float32 holds, up to 3.4e38")
+    return array
+
+
+def labels_of(y: object, where: str) -> Array:
+    """Labels [n] as a NumPy array of integers from 0 to `MAX_CLASSES` - 1."""
+    array = integers_of(y, where)
+    if array.size and array.min() < 0:
+        raise InvalidInputError(f"{where} holds {array.min()}: classes count from 0; {_RENUMBERED}")
+    if array.size and array.max() >= MAX_CLASSES:
+        raise InvalidInputError(
+            f"{where} holds {array.max()}: allowed are labels from 0 to {MAX_CLASSES - 1}; {_RENUMBERED}"
+        )
+    return array.astype(np.int64) if array.dtype == object else array
+
+
+def integers_of(y: object, where: str) -> Array:
+    """Whole numbers [n] as a NumPy array, of an integer type or of Python's `int` as in pandas; none at all are int64.
+
+    What else stands for labels raises `InvalidInputError`, which says how to make numbers of it.
+    """
+    array = _array(y, where)
+    if array.ndim == 1 and not array.size:
+        return array if array.dtype.kind in "iu" else array.astype(np.int64)
+    whole = array.dtype.kind in "iu" or (
+        array.dtype == object
+        and all(isinstance(value, int | np.integer) and not isinstance(value, bool) for value in array.flat)
+    )
+    if array.ndim == 1 and whole:
+        return array
+    raise InvalidInputError(
+        f"{where} is {array.dtype}{list(array.shape)}: needed are labels [n], whole numbers; {_advice(array)}"
+    )
+
+
+def absent_labels(num_classes: int, parts: Iterable[Array]) -> tuple[str, ...]:
+    """A line if some of so many classes have no sample, as where labels count from 1; else nothing. y [n] per part."""
+    absent = np.setdiff1d(np.arange(num_classes), np.concatenate([np.unique(y) for y in parts]))
+    if not absent.size:
+        return ()
+    named = ", ".join(map(str, absent[:5])) + (f" and {absent.size - 5:,} more" if absent.size > 5 else "")
+    return (f"no sample has the label {named}, yet there are {num_classes} classes, from 0 on; {_RENUMBERED}",)
+
+
+def _array(values: object, where: str) -> Array:
+    try:
+        return np.asarray(values)
+    except Exception as error:  # lists of unequal lengths, tensors that are on another device or still have a gradient
+        raise InvalidInputError(f"{where} is a {type(values).__name__} that NumPy cannot read: {error}") from error
+
+
+def _advice(array: Array) -> str:
+    if array.ndim == 2 and array.shape[1] > 1:
+        return "of one-hot rows y.argmax(axis=1) makes them"
+    if array.ndim != 1:
+        return "y.reshape(-1) makes it flat" if array.ndim else "one per sample"
+    if array.dtype.kind == "b" or (array.dtype.kind == "f" and (array == np.rint(array)).all()):
+        return "y.astype(int) makes them"
+    if array.dtype.kind == "f":
+        return "NaN and fractions are no classes"
+    return _RENUMBERED
