@@ -20,7 +20,7 @@ from fbfl.chain.ledger import Ledger
 from fbfl.chain.reverts import decoded_reverts
 from fbfl.chain.steps import run_steps
 from fbfl.chain.transactions import Sender
-from fbfl.errors import ContractRevertError, InvalidInputError, StorageError
+from fbfl.errors import ChainError, ContractRevertError, InvalidInputError, StorageError
 
 MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
 
@@ -62,7 +62,15 @@ class NetworkDeployment:
                 raise _OutdatedError
             return str(known["address"])
         # 200 gas for a byte of code and 16 for sending it, and what a constructor may do.
-        receipt = self.sender.transact(creation, gas=1_000_000 + 220 * len(artifact.bytecode))
+        try:
+            receipt = self.sender.transact(creation, gas=1_000_000 + 220 * len(artifact.bytecode))
+        except ContractRevertError as error:
+            if error.error == "OutOfGas":  # which an instruction that is none takes all of
+                chain = f"chain {self.w3.eth.chain_id}"
+                raise ChainError(
+                    f"{name} does not run on {chain}; needed are the rules of Istanbul or newer"
+                ) from error
+            raise
         address = str(receipt["contractAddress"])
         self.records[name] = {
             "address": address,

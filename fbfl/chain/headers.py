@@ -2,6 +2,7 @@
 
 import rlp
 from eth.abc import BlockHeaderAPI
+from eth.rlp.headers import BlockHeader
 from eth.vm.forks.london.headers import LondonBackwardsHeader
 from eth_hash.auto import keccak
 from eth_typing import BlockNumber
@@ -45,10 +46,14 @@ def proof_of_work(w3: Web3, blocks: int = 3) -> bool:
 
 
 def _is_sealed(block: BlockData) -> bool:
-    fields = rlp.decode(header_rlp(block))
+    try:
+        fields = rlp.decode(header_rlp(block))
+    except ChainError:
+        return False  # of another kind than Ethereum's
     if len(fields) > 16:
         return False  # after London there is no proof of work
-    header: BlockHeaderAPI = LondonBackwardsHeader.deserialize(fields)
+    rules = LondonBackwardsHeader if len(fields) == 16 else BlockHeader
+    header: BlockHeaderAPI = rules.deserialize(fields)
     try:
         EthashSeal().validate_seal(header)
     except ValidationError:

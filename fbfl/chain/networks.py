@@ -1,6 +1,6 @@
 """Ethereum networks by name or URL."""
 
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import requests
@@ -27,7 +27,7 @@ def connect(network: str, *, timeout: float = 10.0) -> Web3:
     if network == EMBEDDED:
         return start_chain().w3
     url = network_url(network)
-    w3 = Web3(NodeProvider(url, request_kwargs={"timeout": timeout}))
+    w3 = Web3(NodeProvider(url, timeout=timeout))
     try:
         chain_id = w3.eth.chain_id
     except NodeUnavailableError:
@@ -76,20 +76,58 @@ def _origin(url: str) -> str | None:
 
 
 class NodeProvider(HTTPProvider):
-    """JSON-RPC over HTTP whose failures are ours."""
+    """JSON-RPC over HTTP whose failures are ours; `timeout` in seconds bounds each request.
+
+    A refusal counts as the node's answer, whatever the HTTP status that it comes with.
+    """
+
+    def __init__(self, url: str, *, timeout: float = 10.0) -> None:
+        super().__init__(url, request_kwargs={"timeout": timeout, "hooks": {"response": _notice_refusal}})
 
     def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
         """Send a request and wait for the answer."""
         try:
             answer = super().make_request(method, params)
+        except _RefusedError as refusal:
+            return refusal.answer
         except requests.RequestException as error:
-            where = public_name(str(self.endpoint_uri))
-            raise NodeUnavailableError(f"no node answers at {where} ({type(error).__name__})") from error
+            where, status = public_name(str(self.endpoint_uri)), getattr(error.response, "status_code", None)
+            reason = type(error).__name__ if status is None else f"HTTP status {status}"
+            raise NodeUnavailableError(f"no node answers at {where} ({reason})") from error
         except ValueError as error:
             raise _no_node(self.endpoint_uri, f"its answer is no JSON: {type(error).__name__}") from error
         if not isinstance(answer, dict):
             raise _no_node(self.endpoint_uri, f"its answer is a {type(answer).__name__}")
         return answer
+
+
+class _RefusedError(Exception):
+    """A node refused a request; web3, which repeats requests whose status is an error's, does not repeat this one."""
+
+    def __init__(self, answer: RPCResponse) -> None:
+        super().__init__(answer)
+        self.answer = answer
+
+
+def _notice_refusal(response: requests.Response, **_: Any) -> None:
+    if response.ok or response.status_code in _PASSING:
+        return
+    try:
+        said = response.json()["error"]
+        error = {**said, "code": int(said.get("code", response.status_code)), "message": str(said["message"])}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        if response.status_code not in _REFUSING:
+            return
+        error = {"code": response.status_code, "message": f"HTTP status {response.status_code}: {response.text[:200]}"}
+    answer = {"jsonrpc": "2.0", "id": 0, "error": error}
+    raise _RefusedError(cast(RPCResponse, answer))
+
+
+_PASSING = (408, 429, 502, 503, 504)
+"""HTTP statuses of what may go well the next time."""
+
+_REFUSING = (400, 413)
+"""Those of requests that ask for too much, also where no JSON-RPC error is inside."""
 
 
 def _no_node(url: object, reason: str) -> NodeUnavailableError:

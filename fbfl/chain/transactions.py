@@ -103,6 +103,8 @@ class Sender:
 
     def _fees(self) -> TxParams:
         block: BlockData = self.w3.eth.get_block("latest")
+        if block.get("baseFeePerGas") is None:  # a chain before London
+            return {"gasPrice": max(self.w3.eth.gas_price, TIP)}
         # Twice the base fee holds for six full blocks on end.
         return {"maxFeePerGas": Wei(2 * block["baseFeePerGas"] + TIP), "maxPriorityFeePerGas": TIP}
 
@@ -135,10 +137,9 @@ class Sender:
         return True
 
     def _raise_fees(self, sent: Sent) -> None:
-        fees = self._fees()
-        old = sent.transaction
-        old["maxFeePerGas"] = _raised(old["maxFeePerGas"], fees["maxFeePerGas"])
-        old["maxPriorityFeePerGas"] = _raised(old["maxPriorityFeePerGas"], fees["maxPriorityFeePerGas"])
+        old = cast(dict[str, int], sent.transaction)
+        for name, now in cast(dict[str, int], self._fees()).items():
+            old[name] = _raised(old.get(name, 0), now)
         try:
             self._submit(sent)
         except ChainError:
@@ -180,6 +181,6 @@ class Sender:
         return failure
 
 
-def _raised(old: int | str, now: int | str) -> Wei:
+def _raised(old: int, now: int) -> Wei:
     # By an eighth at least, or nodes keep the transaction that they have.
-    return Wei(max(int(old) * 5 // 4 + 1, int(now)))
+    return Wei(max(old * 5 // 4 + 1, now))

@@ -1,8 +1,11 @@
 """`fbfl deploy` on a real node: again, and on a chain that was forgotten meanwhile."""
 
+import contextlib
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from fbfl.chain import nodes
 from fbfl.chain.compile import REPOSITORY
 from fbfl.chain.deploy import open_ledger, read_addresses
 from fbfl.chain.networks import connect
+from fbfl.cli.main import main
 from tests.integration.machine import free_ports, require
 
 pytestmark = pytest.mark.integration
@@ -43,6 +47,45 @@ def test_deploying_again_does_what_is_missing_and_nothing_else(tmp_path: Path) -
         assert {event.args["rewards"] for event in ledger.events("RewardsSet")} == {anew["RewardPool"]}
     finally:
         nodes.down("anvil", state=state)
+
+
+def test_a_chain_before_london_runs_federations_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = ("--dataset", "digits", "--servers", "3", "--devices", "3", "--rounds", "1", "--quiet")
+    with anvil_of("istanbul", tmp_path) as url:
+        assert main(["run", "--network", url, "--output", "run", *settings]) == 0
+        assert main(["audit", "--run", "run"]) == 0
+    assert "1 rounds, 1 final, 3 updates" in capsys.readouterr().out
+
+
+def test_a_chain_that_cannot_run_the_contracts_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with anvil_of("byzantium", tmp_path) as url:
+        assert main(["deploy", "--network", url, "--account", "0"]) == 3
+    error = capsys.readouterr().err
+    assert error == "fbfl: MECRegistry does not run on chain 31337; needed are the rules of Istanbul or newer\n"
+
+
+@contextlib.contextmanager
+def anvil_of(rules: str, folder: Path) -> Iterator[str]:
+    """A node with other rules than those that `fbfl chain up` starts; gives its URL."""
+    require("anvil")
+    port = free_ports()
+    program = nodes._anvil(folder / "node", port)
+    command = [rules if part == "prague" else str(part) for part in program.command]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        try:
+            deadline = time.monotonic() + 30
+            while not nodes._ready("anvil", 1, port):
+                assert time.monotonic() < deadline, "the node does not answer"
+                time.sleep(0.05)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
 
 
 def deploy(folder: Path, url: str, *options: str) -> dict[str, str]:

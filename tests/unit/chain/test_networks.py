@@ -2,8 +2,11 @@ import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import ClassVar
 
 import pytest
+from web3 import Web3
+from web3.exceptions import Web3RPCError
 from web3.types import RPCEndpoint
 
 from fbfl.chain.networks import NodeProvider, connect, network_url, public_name
@@ -12,11 +15,13 @@ from fbfl.errors import InvalidInputError, NodeUnavailableError
 
 
 class Answer(BaseHTTPRequestHandler):
+    status = 200
     body = b""
+    asked: ClassVar[list[bytes]]
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response(200)
+        self.asked.append(self.rfile.read(int(self.headers["Content-Length"])))
+        self.send_response(self.status)
         self.send_header("Content-Length", str(len(self.body)))
         self.end_headers()
         self.wfile.write(self.body)
@@ -27,11 +32,13 @@ class Answer(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(request: pytest.FixtureRequest) -> Iterator[str]:
-    """A web server that answers everything with the same body."""
-    handler = type("Fixed", (Answer,), {"body": request.param})
+    """A web server that answers everything with the same body, with status 200 unless a pair says which."""
+    status, body = request.param if isinstance(request.param, tuple) else (200, request.param)
+    handler = type("Fixed", (Answer,), {"status": status, "body": body, "asked": []})
     with HTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
+        request.node.asked = handler.asked  # type: ignore[attr-defined]
         yield f"http://127.0.0.1:{server.server_address[1]}"
         server.shutdown()
         thread.join(5)
@@ -121,3 +128,33 @@ def test_something_else_than_a_node_is_noticed(server: str) -> None:
 def test_what_is_no_answer_of_a_node_is_noticed_at_any_time(server: str) -> None:
     with pytest.raises(NodeUnavailableError, match=f"what answers at {server} is no Ethereum node"):
         NodeProvider(server).make_request(RPCEndpoint("eth_blockNumber"), [])
+
+
+LIMIT = b'{"jsonrpc": "2.0", "id": 1, "error": {"code": -32600, "message": "up to a 500 block range"}}'
+
+
+@pytest.mark.parametrize(
+    ("server", "said"),
+    [
+        ((200, LIMIT), "up to a 500 block range"),
+        ((400, LIMIT), "up to a 500 block range"),
+        ((422, LIMIT), "up to a 500 block range"),
+        ((500, LIMIT), "up to a 500 block range"),
+        ((400, b"query returned more than 10000 results"), "HTTP status 400: query returned more than 10000 results"),
+        ((400, b'{"error": "too much"}'), "HTTP status 400"),
+        ((413, b"<html>"), "HTTP status 413"),
+    ],
+    indirect=["server"],
+)
+def test_a_refusal_is_an_answer_whatever_its_http_status_and_is_not_asked_for_again(
+    server: str, said: str, request: pytest.FixtureRequest
+) -> None:
+    with pytest.raises(Web3RPCError, match=said):
+        Web3(NodeProvider(server)).eth.get_logs({"fromBlock": 0, "toBlock": 1000})  # type: ignore[typeddict-item]
+    assert len(request.node.asked) == 1
+
+
+@pytest.mark.parametrize("server", [(401, b""), (404, LIMIT[:20]), (429, LIMIT), (503, LIMIT)], indirect=True)
+def test_a_status_that_is_no_refusal_of_what_was_asked_is_named(server: str) -> None:
+    with pytest.raises(NodeUnavailableError, match=rf"no node answers at {server} \(HTTP status 4|50"):
+        NodeProvider(server).make_request(RPCEndpoint("eth_sendTransaction"), [])
