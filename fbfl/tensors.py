@@ -1,8 +1,9 @@
 """The shape of a model as data: which tensors it has, in which order, and their flat float32 form."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,40 @@ from fbfl.errors import InvalidInputError
 
 Vector = npt.NDArray[np.float32]
 """All weights of one model, or one update, as a float32 array [P]."""
+
+
+def plain_array(value: npt.ArrayLike) -> npt.NDArray[Any]:
+    """The value as an array in C order and in the machine's byte order; no copy if it is one already.
+
+    The safetensors library copies memory as it lies: it would not see the strides of a view.
+    """
+    array = np.asarray(value)
+    return np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C")
+
+
+def state_arrays(owner: str, state: object) -> dict[str, npt.NDArray[Any]]:
+    """What a function keeps for the next round, as plain arrays by name; a number is an array of no dimensions.
+
+    `owner` is how the message calls the function. Raises `InvalidInputError` for what cannot be saved.
+    """
+    if not isinstance(state, Mapping):
+        raise InvalidInputError(f"{owner} returned a {type(state).__name__} as state: needed are arrays by name")
+    for name in state:
+        if not isinstance(name, str):
+            raise InvalidInputError(f"{owner} returned state named {name!r}: a name has to be text")
+    arrays = {}
+    for name, value in state.items():
+        try:
+            arrays[name] = plain_array(value)
+        except (TypeError, ValueError) as error:  # rows of several lengths, a tensor of a graph
+            raise InvalidInputError(f"{owner} returned state {name!r} that is no array: {error}") from error
+        if arrays[name].dtype not in _STATE_DTYPES:
+            kind = type(value).__name__ if arrays[name].dtype == object else arrays[name].dtype
+            raise InvalidInputError(f"{owner} returned state {name!r} of the type {kind}: needed are numbers")
+    return arrays
+
+
+_STATE_DTYPES = [np.dtype(letter) for letter in "?bhilqBHILQefd"]
 
 
 @dataclass(frozen=True)

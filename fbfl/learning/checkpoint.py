@@ -1,19 +1,24 @@
-"""The state of a federation in one safetensors file: named float32 arrays, the round, and whose state it is."""
+"""The state of a federation in one safetensors file: named arrays of numbers, the round, and whose state it is."""
 
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy.typing as npt
 import safetensors
 import safetensors.numpy
 
 from fbfl.errors import FbflError, InvalidInputError
-from fbfl.tensors import Vector
+from fbfl.tensors import plain_array
+
+Arrays = Mapping[str, npt.NDArray[Any]]
 
 
-def write(path: Path, round_number: int, identity: Mapping[str, str], tensors: Mapping[str, Vector]) -> None:
+def write(path: Path, round_number: int, identity: Mapping[str, str], tensors: Arrays) -> None:
     """Write the state, whole or not at all. `identity` describes the federation, in words that can be compared."""
-    data = safetensors.numpy.save(dict(tensors), {"round": str(round_number), **identity})
+    plain = {name: plain_array(array) for name, array in tensors.items()}
+    data = safetensors.numpy.save(plain, {"round": str(round_number), **identity})
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
             file.write(data)
@@ -22,7 +27,7 @@ def write(path: Path, round_number: int, identity: Mapping[str, str], tensors: M
         raise FbflError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
-def read(path: Path, identity: Mapping[str, str]) -> tuple[int, dict[str, Vector]]:
+def read(path: Path, identity: Mapping[str, str]) -> tuple[int, dict[str, npt.NDArray[Any]]]:
     """Read the round and the arrays; `InvalidInputError` if the file is damaged or of another federation."""
     try:
         with safetensors.safe_open(path, "numpy") as file:

@@ -82,7 +82,8 @@ class Federation:
         dropout: probability that a sampled client does not answer.
         stragglers: share of the sampled clients that manage only some of their local epochs (or steps).
         server_optimizer: None (add the aggregate), or a name of `server_optimizers.SERVER_OPTIMIZERS` or a
-            function; its settings in `server_args`.
+            function; its settings in `server_args`. It steps the weights that are trained; to all others (BatchNorm's
+            moving statistics, say) the aggregate is added as it is.
         root: trusted samples (x, y), for rules that compare with a trusted update (`fltrust`).
         seed: all randomness is a function of it.
         lanes: processor cores to train on; results do not depend on it.
@@ -127,7 +128,7 @@ class Federation:
         attackers = tuple(sorted({int(client) for client in malicious}))
         self._adversary = Adversary(_resolved_attacks(attack, attack_args), attackers, seed)
         self._rule = _resolved_rule(aggregator, aggregator_args)
-        self._server = server_optimizers.resolve(server_optimizer, **(server_args or {})) if server_optimizer else None
+        self._server = _resolved_server(server_optimizer, server_args)
         self._root, self._test = root, (compact(test[0]), test[1])
         self._check(len(clients))
         self._num_classes = _num_classes(*clients, test)
@@ -153,7 +154,7 @@ class Federation:
         self._round = 0
         self._weights = self.trainer.initial_weights()
         self._rule_state: State = {}
-        self._server_state: State = {}
+        self._server_state: server_optimizers.State = {}
 
     @property
     def weights(self) -> list[npt.NDArray[np.float32]]:
@@ -184,7 +185,7 @@ class Federation:
         """
         self._round, tensors = checkpoint.read(Path(path), self._identity())
         self._weights = tensors.pop("weights")
-        states: dict[str, dict[str, Vector]] = {"rule": {}, "server": {}}
+        states: dict[str, dict[str, npt.NDArray[Any]]] = {"rule": {}, "server": {}}
         for key, array in tensors.items():
             owner, _, name = key.partition("/")
             states[owner][name] = array
@@ -281,7 +282,9 @@ class Federation:
     def _advance(self, aggregate: Aggregate) -> None:
         step, server_state = aggregate.vector, self._server_state
         if self._server:
-            step, server_state = self._server(aggregate.vector, self._server_state)
+            trained = self.trainer.trainable
+            step = step.copy()
+            step[trained], server_state = self._server(step[trained], self._server_state)
         weights = self._weights + step
         if not np.isfinite(weights).all():
             raise AggregationError("the new global model is not finite")
@@ -328,8 +331,10 @@ class Federation:
         plugins = (
             self._rule.plugin,
             *(attack.plugin for attack in self._adversary.attacks),
-            *filter(None, (self._server,)),
+            *((self._server.plugin,) if self._server else ()),
         )
+        trained = self.trainer.trainable
+        stepped = {"stepped weights": str(int(trained.sum()))} if self._server and not trained.all() else {}
         return {
             "model": str([(tensor.name, tensor.shape) for tensor in self.trainer.spec.tensors]),
             "data": digest.hexdigest(),
@@ -338,6 +343,7 @@ class Federation:
             "seed": str(self._seed),
             "training": _words(self.trainer.settings),
             "sampling": f"{self._participation} {self._dropout} {self._stragglers}",
+            **stepped,
         }
 
 
@@ -396,14 +402,28 @@ def _finite(
 
 def _resolved_rule(aggregator: str | Callable[..., Any] | AggregationRule, args: Settings | None) -> AggregationRule:
     if isinstance(aggregator, AggregationRule):
+        if args:
+            raise InvalidInputError("aggregator_args is for a name or a function; a resolved rule has its settings")
         return aggregator
     return aggregation.resolve(aggregator, **(args or {}))
+
+
+def _resolved_server(
+    optimizer: str | Callable[..., Any] | None, args: Settings | None
+) -> server_optimizers.ServerOptimizer | None:
+    if optimizer is None:
+        if args:
+            raise InvalidInputError(f"server_args is {dict(args)}, but no server_optimizer is named")
+        return None
+    return server_optimizers.resolve(optimizer, **(args or {}))
 
 
 def _resolved_attacks(attack: AttackLike | Sequence[AttackLike] | None, args: Settings | None) -> tuple[Attack, ...]:
     several = [] if attack is None else [attack] if isinstance(attack, str | Attack) or callable(attack) else [*attack]
     if args and len(several) != 1:
         raise InvalidInputError("attack_args needs exactly one attack; give several as attacks.resolve(name, ...)")
+    if args and isinstance(several[0], Attack):
+        raise InvalidInputError("attack_args is for a name or a function; a resolved attack has its settings")
     return tuple(each if isinstance(each, Attack) else attacks.resolve(each, **(args or {})) for each in several)
 
 

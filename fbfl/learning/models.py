@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fbfl.errors import InvalidInputError
 from fbfl.learning import plugins
@@ -126,6 +127,13 @@ def build(model: Model, *, input_shape: tuple[int, ...] = (28, 28), num_classes:
 def spec_of(model: Any) -> ModelSpec:
     """Names and shapes of everything that clients exchange: trained weights and the likes of BatchNorm statistics."""
     return ModelSpec(tuple(TensorSpec(weight.path, tuple(weight.shape)) for weight in model.weights))
+
+
+def trainable_of(model: Any) -> npt.NDArray[np.bool_]:
+    """Which of the model's weights are trained, bool [P]."""
+    trained = {id(weight) for weight in model.trainable_weights}
+    sizes = [tensor.size for tensor in spec_of(model).tensors]
+    return np.repeat([id(weight) in trained for weight in model.weights], sizes)
 
 
 def weights_of(model: Any) -> Vector:

@@ -1,18 +1,22 @@
 """What the server makes of the aggregate: plain addition, momentum, or an adaptive step.
 
-A server optimizer is a plain function `(update, state, settings...) -> (step, state)` on float32 vectors [P]; the new
-model is the old one plus `step`, and `state` (named vectors, empty in the first round) comes back in the next round.
-All arithmetic is elementwise in float64 and rounded once, so that every machine gets the same bytes.
+A server optimizer is a plain function `(update, state, settings...) -> (step, state)` on float32 vectors [T]; the new
+model is the old one plus `step`, and `state` (named arrays, empty in the first round) comes back in the next round.
+T counts the weights that are trained: a step beyond what clients have measured, into which momentum or a division by
+a root would turn the aggregate of BatchNorm's moving variances, can leave a variance negative. All arithmetic is
+elementwise in float64 and rounded once, so that every machine gets the same bytes.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fbfl.errors import InvalidInputError
 from fbfl.learning import plugins
-from fbfl.tensors import Vector
+from fbfl.tensors import Vector, state_arrays
 
 State = Mapping[str, Vector]
 Step = tuple[Vector, State]
@@ -78,9 +82,34 @@ SERVER_OPTIMIZERS: dict[str, Callable[..., Step]] = {
 }
 
 
-def resolve(name: str | Callable[..., Step], **settings: Any) -> plugins.Plugin:
+@dataclass(frozen=True)
+class ServerOptimizer:
+    """A server optimizer with its settings, ready to be called once a round."""
+
+    plugin: plugins.Plugin
+
+    def __call__(self, update: Vector, state: State) -> Step:
+        """The step, float32 [T] (of another type it is rounded), and the new state, as arrays.
+
+        Raises `InvalidInputError` if the function returns anything else.
+        """
+        label = f"server optimizer {self.plugin.name}"
+        returned = self.plugin(update, state)
+        if not isinstance(returned, tuple) or len(returned) != 2:
+            what = f"{len(returned)} values" if isinstance(returned, tuple) else f"a {type(returned).__name__}"
+            raise InvalidInputError(f"{label} returned {what}: needed are the step and the state")
+        step = np.asarray(returned[0])
+        if step.shape != update.shape or step.dtype.kind not in "biuf":
+            raise InvalidInputError(
+                f"{label} returned a step {list(step.shape)} of {step.dtype}: needed are numbers {list(update.shape)}"
+            )
+        with np.errstate(over="ignore"):  # the federation refuses a model that is not finite
+            return step.astype(np.float32, copy=False), state_arrays(label, returned[1])
+
+
+def resolve(name: str | Callable[..., Step], **settings: Any) -> ServerOptimizer:
     """Return the server optimizer of a name, of ``package.module:function``, or of a function, with its settings."""
-    return plugins.resolve("server optimizer", name, SERVER_OPTIMIZERS, settings, data=2)
+    return ServerOptimizer(plugins.resolve("server optimizer", name, SERVER_OPTIMIZERS, settings, data=2))
 
 
 def _adaptive(update: Vector, state: State, second: Floats, learning_rate: float, beta_1: float, tau: float) -> Step:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from fbfl.errors import InvalidInputError
 from fbfl.learning import metrics, plugins
-from fbfl.learning.models import Model, build, load_tensorflow, spec_of, weights_of
+from fbfl.learning.models import Model, build, load_tensorflow, spec_of, trainable_of, weights_of
 from fbfl.randomness import generator
 from fbfl.tensors import Vector
 
@@ -120,6 +120,8 @@ class Trainer:
         if len({id(own) for own in models}) < len(models):
             raise InvalidInputError("the model function returned the same model twice: it has to build a new one")
         self.spec = spec_of(models[0])
+        self.trainable = trainable_of(models[0])
+        """Which of the P weights are trained, bool [P]; the others are the likes of BatchNorm's statistics."""
         self._initial_weights = weights_of(models[0])
         self._default_rate = _constant_rate(_optimizer(self.settings))
         self._idle: SimpleQueue[Lane] = SimpleQueue()

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
 
 from fbfl.errors import InvalidInputError, PayloadRefusedError
-from fbfl.tensors import ModelSpec, Vector
+from fbfl.tensors import ModelSpec, Vector, plain_array
 
 STATE_PREFIX = "state."
 STATE_DTYPES = {"F32": np.float32, "F64": np.float64, "I64": np.int64}
@@ -38,8 +38,7 @@ def encode(spec: ModelSpec, vector: Vector, state: State | None = None) -> bytes
     for name, array in tensors.items():
         if not np.all(np.isfinite(array)):
             raise InvalidInputError(f"tensor {name!r} holds NaN or Inf")
-    # The library copies what the data pointer points to and would not see the strides of a view.
-    return save({name: np.ascontiguousarray(array).reshape(array.shape) for name, array in tensors.items()})
+    return save({name: plain_array(array) for name, array in tensors.items()})
 
 
 def decode(spec: ModelSpec, data: bytes, state_limit: int = 0) -> tuple[Vector, dict[str, npt.NDArray[Any]]]:

@@ -17,6 +17,7 @@ from fbfl.learning.aggregation.inputs import Updates, Weights, as_finite_matrix
 from fbfl.learning.aggregation.nearest import bulyan, krum, multi_krum
 from fbfl.learning.aggregation.rulefunction import CONTEXT, Aggregate, RuleFunction, State, answer
 from fbfl.learning.aggregation.trust import fltrust, foolsgold
+from fbfl.tensors import state_arrays
 
 RULES: dict[str, RuleFunction[...]] = {
     "fedavg": fedavg,
@@ -93,9 +94,10 @@ class AggregationRule:
         function = self.plugin.function
         if isinstance(function, RuleFunction):
             result: Aggregate = replace(self.plugin, function=function.aggregate)(updates, **context)
-            return result
-        matrix = as_finite_matrix(updates)
-        return _checked(self.name, self.plugin(matrix, **context), matrix.shape[1])
+        else:
+            matrix = as_finite_matrix(updates)
+            result = _checked(self.name, self.plugin(matrix, **context), matrix.shape[1])
+        return replace(result, state=state_arrays(f"aggregator {self.name}", result.state))
 
 
 def resolve(name: str | Callable[..., Any], **settings: Any) -> AggregationRule:

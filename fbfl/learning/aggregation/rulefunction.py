@@ -23,7 +23,8 @@ from fbfl.tensors import Vector
 P = ParamSpec("P")
 
 State = Mapping[str, npt.NDArray[np.float32]]
-"""What a rule carries from one round to the next: named float32 tensors, so that they can travel in a payload."""
+"""What a rule carries from one round to the next: named tensors (ours: float32), so that they can be saved, and
+travel in a payload."""
 
 CONTEXT = {
     "weights": "sample counts of the updates, one per row",

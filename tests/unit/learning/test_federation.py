@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fbfl.errors import FbflError, InvalidInputError
-from fbfl.learning import aggregation, attacks, partition, sampling
+from fbfl.learning import aggregation, attacks, partition, sampling, server_optimizers
 from fbfl.learning.datasets import load
 from fbfl.learning.federation import Federation
 from fbfl.learning.training import Trainer, TrainingSettings, draws
@@ -104,11 +104,24 @@ def test_the_seed_decides_and_the_lanes_do_not():
     assert not np.array_equal(flat(runs[0]), flat(runs[2]))
 
 
+def strided(updates, state):
+    """A rule whose state is a transposed view, a column and a number."""
+    both = np.stack([updates.mean(axis=0), np.full(updates.shape[1], state.get("rounds", 0.0), np.float32)], axis=1)
+    kept = {"pair": both[:2].T, "column": both[:, 0], "rounds": 1.0 + state.get("rounds", 0.0)}
+    return aggregation.Aggregate(both[:, 0] + 0.1 * state.get("column", 0.0), kept)
+
+
+def strided_server(update, state):
+    step, kept = strided(update[np.newaxis], state).vector, strided(update[np.newaxis], state).state
+    return step, kept
+
+
 SAVED = {
     "plain": {},
     "rule with state": {"aggregator": "centered_clipping"},
     "foolsgold": {"aggregator": "foolsgold", "participation": 0.8},
     "server with state": {"server_optimizer": "fedadam", "model": "mlp", "dropout": 0.3, "stragglers": 0.5},
+    "state that is not contiguous": {"aggregator": strided, "server_optimizer": strided_server},
     "attack": {"attack": "gaussian_noise", "malicious": (2,), "aggregator": "median"},
 }
 
@@ -332,6 +345,74 @@ def test_server_optimizers_apply_to_the_aggregate():
     assert np.allclose(flat(fed) - start, 2 * (flat(plain) - start), atol=1e-6)
 
 
+def with_statistics():
+    layers = keras.layers
+    return keras.Sequential([layers.Flatten(), layers.Dense(16), layers.BatchNormalization(), layers.Dense(10)])
+
+
+@pytest.fixture(scope="module")
+def normalised():
+    """A trainer of a model with moving statistics, to be shared."""
+    return Trainer(with_statistics, TrainingSettings(), input_shape=(8, 8), lanes=1)
+
+
+@pytest.mark.parametrize("name", server_optimizers.SERVER_OPTIMIZERS)
+def test_a_server_optimizer_steps_what_is_trained_and_the_rest_moves_by_the_aggregate(name, normalised, tmp_path):
+    trained = normalised.trainable
+    aggregates, seen = [], []
+
+    def watched(updates):
+        aggregates.append(aggregation.median(updates))
+        return aggregates[-1]
+
+    def watching(update, state):
+        seen.append(update)
+        return server_optimizers.SERVER_OPTIMIZERS[name](update, state)
+
+    clients = [(x[:60], y[:60]) for x, y in CLIENTS[:4]]
+    options = {"clients": clients, "model": with_statistics, "aggregator": watched, "server_optimizer": watching}
+    fed = federation(**options, trainer=normalised)
+    before = flat(fed)
+    for number, r in enumerate(fed.rounds(16)):
+        aggregate, moved = aggregates[number], flat(fed)
+        assert np.array_equal(seen[number], aggregate[trained])
+        assert np.array_equal(moved[~trained], (before + aggregate)[~trained])
+        assert number == 0 or not np.array_equal(moved[trained], (before + aggregate)[trained])
+        assert (r.aborted, r.warnings) == (None, ())
+        before = moved
+    (variance,) = (w for w, t in zip(fed.weights, fed.trainer.spec.tensors, strict=True) if "variance" in t.name)
+    assert variance.min() > 0
+    assert sum(~trained) == 2 * 16
+    fed.save(tmp_path / "state")
+    again = federation(**options, trainer=normalised)
+    again.load(tmp_path / "state")
+    (a,), (b,) = fed.rounds(1), again.rounds(1)
+    assert a.loss == b.loss
+
+
+@pytest.mark.parametrize("server_optimizer", [None, "momentum"])
+def test_no_rule_is_bypassed_for_statistics(server_optimizer, normalised):
+    """A liar's variance of -1e6 is one coordinate of an update that krum does not choose."""
+    (place,) = (i for i, t in enumerate(normalised.spec.tensors) if "variance" in t.name)
+
+    def lie(honest, own, rng):
+        parts = normalised.spec.unflatten(own.copy())
+        parts[place][:] = -1e6
+        return normalised.spec.flatten(parts)
+
+    options = {"model": with_statistics, "trainer": normalised, "attack": lie, "malicious": (3,)}
+    options["server_optimizer"] = server_optimizer
+    fed = federation(**options, aggregator="krum", aggregator_args={"num_byzantine": 1})
+    for r in fed.rounds(2):
+        assert 3 not in r.selected
+        assert r.warnings == ()
+    assert fed.weights[place].min() > 0
+    fooled = federation(**options)
+    (r,) = fooled.rounds(1)
+    assert fooled.weights[place].max() < -1e5
+    assert r.warnings == ("loss is not finite",)
+
+
 def test_fltrust_has_its_root_update():
     root = (DIGITS.x_train[:100], DIGITS.y_train[:100])
     fed = federation(
@@ -382,6 +463,14 @@ def test_several_attacks_follow_each_other():
         ({"dropout": 1.5}, "drop-out"),
         ({"stragglers": -1.0}, "straggler"),
         ({"server_optimizer": "fedsgd"}, "server optimizer 'fedsgd'"),
+        ({"server_optimizer": ""}, "server optimizer ''"),
+        ({"server_optimizer": 0.1}, "server optimizer 0.1: must be a function"),
+        ({"server_args": {"beta": 0.5}}, "no server_optimizer"),
+        ({"aggregator": aggregation.resolve("median"), "aggregator_args": {"trim": 1}}, "has its settings"),
+        (
+            {"attack": attacks.resolve("scaling"), "malicious": (0,), "attack_args": {"factor": 2.0}},
+            "has its settings",
+        ),
         ({"server_optimizer": "momentum", "server_args": {"gamma": 1}}, "'gamma'"),
         ({"batch_size": 0}, "batch_size"),
         ({"local_steps": 0}, "local_steps"),

@@ -51,6 +51,34 @@ def test_adaptive(name):
     assert np.allclose(run(name, **settings), expected, rtol=1e-4)
 
 
+def test_a_step_of_another_type_is_rounded():
+    def double(update, state):
+        return update.astype(np.float64) / 3, {"n": state.get("n", 0) + 1}
+
+    optimizer = server_optimizers.resolve(double)
+    step, state = optimizer(UPDATES[0], {})
+    assert np.array_equal(step, (UPDATES[0].astype(np.float64) / 3).astype(np.float32))
+    assert step.dtype == np.float32
+    assert optimizer(UPDATES[0], state)[1] == {"n": 2}
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (UPDATES[0], "returned a ndarray: needed are the step and the state"),
+        (None, "returned a NoneType"),
+        ((UPDATES[0], {}, {}), "returned 3 values"),
+        ((UPDATES[:1], {}), r"returned a step \[1, 40\] of float32: needed are numbers \[40\]"),
+        ((1.0, {}), r"returned a step \[\] of float64"),
+        ((["0"] * 40, {}), r"returned a step \[40\] of <U1"),
+        ((UPDATES[0], None), "returned a NoneType as state"),
+    ],
+)
+def test_anything_else_is_refused(returned, message):
+    with pytest.raises(InvalidInputError, match=f"server optimizer <lambda> {message}"):
+        server_optimizers.resolve(lambda update, state: returned)(UPDATES[0], {})
+
+
 def test_unknown_names():
     with pytest.raises(InvalidInputError, match="momentum, fedadagrad, fedadam, fedyogi"):
         server_optimizers.resolve("fedsgd")
