@@ -12,11 +12,21 @@ from ipfshttpclient import exceptions
 from urllib3.exceptions import ReadTimeoutError
 
 from fbfl.errors import InvalidInputError, PayloadNotFoundError, PayloadRefusedError, StorageError
+from fbfl.storage.cid import CHUNK_SIZE, LINKS_PER_NODE
 from fbfl.storage.store import Reference
 
 ENVIRONMENT_VARIABLE = "FBFL_IPFS"
 DEFAULT_ADDRESS = "/ip4/127.0.0.1/tcp/5001/http"
-PROFILE = {"cid-version": "1", "raw-leaves": "true", "chunker": "size-262144", "pin": "true"}
+PROFILE = {
+    "cid-version": "1",
+    "hash": "sha2-256",
+    "raw-leaves": "true",
+    "chunker": f"size-{CHUNK_SIZE}",
+    "max-file-links": str(LINKS_PER_NODE),
+    "trickle": "false",
+    "pin": "true",
+}
+"""All that decides on a CID (see `fbfl.storage.cid`): each is a setting of the daemon, too, where `add` leaves it out."""
 
 # Of its own use of urllib3, which pyproject.toml pins; in an agent's log it would be no JSON.
 warnings.filterwarnings("ignore", "The 'strict' parameter is no longer needed", FutureWarning)

@@ -14,7 +14,7 @@ import requests
 from fbfl.errors import PayloadNotFoundError, PayloadRefusedError, StorageError
 from fbfl.processes import recorded, running
 from fbfl.storage import kubo
-from fbfl.storage.cid import cid_of
+from fbfl.storage.cid import CHUNK_SIZE, LINKS_PER_NODE, cid_of
 from fbfl.storage.ipfs import IpfsStore
 from fbfl.storage.store import Reference
 from tests.integration.machine import free_ports, require
@@ -108,6 +108,32 @@ def test_a_holder_that_is_killed_is_missed_until_it_is_back(pair: list[IpfsStore
     kubo.up(state=tmp_path)
     assert there.get(reference) == data
     assert here.get(reference) == data
+
+
+OTHER_IMPORT = {
+    "CidVersion": 0,
+    "UnixFSRawLeaves": False,
+    "UnixFSChunker": "size-1048576",
+    "UnixFSFileMaxLinks": 1024,
+    "UnixFSDAGLayout": "trickle",
+    "HashFunction": "blake2b-256",
+}
+
+
+def test_a_daemon_that_imports_otherwise_by_itself_names_payloads_alike(tmp_path: Path) -> None:
+    require("kubo", "ipfs")
+    try:
+        kubo.up(nodes=1, port=free_ports(), state=tmp_path)
+        kubo.down(state=tmp_path)
+        file = tmp_path / "kubo" / "node-0" / "config"
+        file.write_text(json.dumps({**json.loads(file.read_text()), "Import": OTHER_IMPORT}))
+        (daemon,) = kubo.up(state=tmp_path)
+        store = IpfsStore(daemon.address)
+        for size in (0, 1000, 300_000, LINKS_PER_NODE * CHUNK_SIZE + 1):
+            data = some_bytes(size)
+            assert store.get(store.put(data)) == data
+    finally:
+        kubo.down(state=tmp_path)
 
 
 def test_daemons_know_only_each_other(stores: list[IpfsStore], state: Path) -> None:

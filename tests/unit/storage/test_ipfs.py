@@ -19,6 +19,16 @@ from fbfl.storage.ipfs import IpfsStore
 from fbfl.storage.store import Reference, Store
 
 
+STANDARD = {
+    "cid-version": "1",
+    "raw-leaves": "true",
+    "chunker": "size-262144",
+    "max-file-links": "174",
+    "hash": "sha2-256",
+    "trickle": "false",
+}
+
+
 class Daemon(ThreadingHTTPServer):
     """What a Kubo daemon knows, and how this one misbehaves."""
 
@@ -76,8 +86,7 @@ class Rpc(BaseHTTPRequestHandler):
         (part,) = message.iter_parts()
         data = part.get_payload(decode=True)
         assert isinstance(data, bytes)
-        standard = query["cid-version"] == "1" and query["raw-leaves"] == "true" and query["chunker"] == "size-262144"
-        cid = cid_of(data) if standard and not self.server.other_profile else "bafyother"
+        cid = cid_of(data) if STANDARD.items() <= query.items() and not self.server.other_profile else "bafyother"
         self.server.files[cid] = data
         if query["pin"] == "true":
             self.server.pins.add(cid)
