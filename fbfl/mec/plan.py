@@ -127,7 +127,7 @@ def _refuse_code(what: str, name: object, names: Collection[str], plugins: Colle
 
 
 def resolve_rule(name: str, params: bytes) -> AggregationRule:
-    """The rule of a task. One whose bytes could differ between machines raises `InvalidInputError`.
+    """The rule of a task. One that does not say that it is canonical raises `InvalidInputError`.
 
     It imports the function that the name names: for names of one's own, or that were checked.
 
@@ -143,8 +143,10 @@ def resolve_rule(name: str, params: bytes) -> AggregationRule:
         resolve(name, **settings)  # refuses it as any unknown setting
     if not rule.canonical:
         raise InvalidInputError(
-            f"aggregator {name!r} does not give the same bytes on every machine, so servers could not vote on it; "
-            "it is allowed in fbfl.learning.federation.Federation"
+            f"aggregator {name!r} does not say that it gives the same bytes on every machine, which servers vote on; "
+            f"allowed: {name.rpartition(':')[2]}.canonical = True behind the function, if it keeps to what "
+            "docs/extending.md says of rules on a chain, or no chain: fbfl.learning.federation.Federation, or an "
+            "experiment with chain = false"
         )
     if rule.needs_root_update and (not isinstance(root, int) or isinstance(root, bool) or root < 0):
         raise InvalidInputError(

@@ -114,14 +114,14 @@ def test_an_honest_run_passes_the_audit(finished):
 def test_code_that_a_run_names_is_the_owners_and_an_auditor_allows_it_by_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    Path("mylab.py").write_text("def mean(updates):\n    return updates.mean(axis=0)\n")
-    done = fbfl("run", *SMALL, "--aggregator", "mylab:mean", "--output", "run")
+    Path("mylab.py").write_text("def last(updates):\n    return updates[-1]\n\n\nlast.canonical = True\n")
+    done = fbfl("run", *SMALL, "--aggregator", "mylab:last", "--output", "run")
     assert done.returncode == 0, done.stderr
     for command in (("audit", "--run", "run"), ("blocks", "--tensors", "--run", "run")):
         refused = fbfl(*command)
         assert refused.returncode == 2
-        assert "the aggregator of task 1 is 'mylab:mean'; allowed: fedavg, " in refused.stderr
-        allowed = fbfl(*command, "--plugin", "mylab:mean")
+        assert "the aggregator of task 1 is 'mylab:last'; allowed: fedavg, " in refused.stderr
+        allowed = fbfl(*command, "--plugin", "mylab:last")
         assert (allowed.returncode, allowed.stderr) == (0, "")
     assert fbfl("blocks", "--run", "run").returncode == 0
 
@@ -130,6 +130,7 @@ def test_a_rule_that_raises_ends_the_run_and_leaves_what_was_played(tmp_path, mo
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     source = "def late(updates, round_number):\n    return updates[0] if round_number < 2 else updates['all']\n"
+    source += "late.canonical = True\n"
     Path("latelab.py").write_text(source)
     done = fbfl("run", *SMALL, "--aggregator", "latelab:late", "--output", "run")
     assert done.returncode == 2

@@ -55,9 +55,9 @@ class AggregationRule:
     def canonical(self) -> bool:
         """Whether all machines get the same bytes. All rules of ours do.
 
-        A user's function counts as canonical, and its author answers for it, unless it says ``canonical = False``.
+        A user's function counts as canonical if it says ``canonical = True``, for which its author answers.
         """
-        return bool(getattr(self.plugin.function, "canonical", True))
+        return bool(getattr(self.plugin.function, "canonical", False))
 
     @property
     def stateful(self) -> bool:

@@ -413,9 +413,10 @@ def test_a_users_function_is_a_rule(monkeypatch):
     answer = rule(updates, state=rule(updates, round_number=1).state, round_number=2)
     assert answer.vector.tolist() == [7, 9]
     assert answer.selected == (1,)
-    assert resolve(f"{__name__}:module_level_rule").canonical
-    monkeypatch.setattr(module_level_rule, "canonical", False, raising=False)
-    assert not resolve(module_level_rule).canonical
+    for answer in (None, False, True):
+        if answer is not None:
+            monkeypatch.setattr(module_level_rule, "canonical", answer, raising=False)
+        assert resolve(f"{__name__}:module_level_rule").canonical is bool(answer)
     with pytest.raises(AggregationError, match="returned an array of shape"):
         resolve(lambda updates: updates)(updates)
 

@@ -1,5 +1,6 @@
 """The guide's code runs, and its functions do what the text says."""
 
+import ast
 import inspect
 import re
 from pathlib import Path
@@ -47,6 +48,31 @@ def test_the_rules_are_usable_by_name_too(guide, tmp_path, monkeypatch):
     assert np.array_equal(rule(updates).vector, [0.5, 1.0, 0.0])
     with pytest.raises(InvalidInputError, match="needs drop"):
         aggregation.resolve("mylab_rules:mean_without_longest")
+
+
+def test_a_rule_that_is_called_canonical_keeps_to_what_the_page_says_of_them(guide):
+    """Neither an operation whose order is the processor's, nor bytes that change with how the updates lie in memory."""
+    text = GUIDE.read_text()
+    forbidden = set(re.findall(r"`np\.(?:linalg\.)?(\w+)`", text[text.index("`@`, ") : text.index(" do not: ")]))
+    assert forbidden >= {"dot", "sum", "mean", "norm"}
+    functions = {
+        name: ast.parse(block)
+        for block in re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+        for name in re.findall(r"^(\w+)\.canonical = True", block, re.MULTILINE)
+    }
+    assert list(functions) == ["mean_without_longest"], "the first rule of the page"
+    updates = np.random.default_rng(0).normal(size=(9, 3_001)).astype(np.float32)
+    for name, tree in functions.items():
+        nodes = list(ast.walk(tree))
+        assert not any(isinstance(node, ast.MatMult) for node in nodes)
+        assert not {node.attr for node in nodes if isinstance(node, ast.Attribute)} & forbidden
+        rule = aggregation.resolve(guide[name], drop=2)
+        assert rule.canonical
+        answers = [rule(laid(updates)).vector.tobytes() for laid in (np.ascontiguousarray, np.asfortranarray)]
+        assert answers[0] == answers[1]
+    shortest = np.argsort(np.linalg.norm(updates, axis=1))[:7]
+    np.testing.assert_allclose(rule(updates).vector, updates[shortest].mean(axis=0), atol=1e-6)
+    assert not aggregation.resolve(guide["steady_mean"]).canonical
 
 
 def test_the_command_line_words_name_functions_of_the_guide(guide):
