@@ -12,9 +12,8 @@ accuracy.png, loss.png
 import contextlib
 import hashlib
 import importlib.metadata
-import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +21,7 @@ from typing import Any, Self
 
 from web3 import Web3
 
-from fbfl import plots
+from fbfl import plots, strictjson
 from fbfl.atomic import write_atomically
 from fbfl.chain.embedded import EmbeddedChain
 from fbfl.chain.export import ChainHead, ChainWriter, import_chain
@@ -113,7 +112,7 @@ class RunFolder:
         self._metrics.append(line)
         try:
             with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+                file.write(strictjson.dumps(line) + "\n")
         except OSError as error:
             raise StorageError(f"{self.path / 'metrics.jsonl'}: cannot be written: {error.strerror}") from error
         return line
@@ -131,6 +130,7 @@ class RunFolder:
             "final_rounds": sum(line["status"] == "final" for line in self._metrics),
             "final_accuracy": last["accuracy"],
             "final_loss": last["loss"],
+            "warnings": list(warnings_of(self._metrics)),
             "model_sha256": hashlib.sha256(encode(plan.spec, weights)).hexdigest(),
             "seconds": round(seconds, 3),
             "chain": self._writer.flush().to_json() if self._writer else None,
@@ -151,9 +151,9 @@ class RunFolder:
 
 
 def metrics_line(result: RoundResult) -> dict[str, Any]:
-    """A round as a line of metrics.jsonl; times in seconds."""
+    """A round as a line of metrics.jsonl; times in seconds. What is not finite is None."""
     record = result.record
-    line = {
+    line: dict[str, Any] = {
         "round": record.round,
         "accuracy": result.accuracy,
         "loss": result.loss,
@@ -178,7 +178,15 @@ def metrics_line(result: RoundResult) -> dict[str, Any]:
         line["simulated_energy_joules"] = result.cost.joules
         line["late_devices"] = result.cost.late_devices
         line["late_servers"] = len(result.cost.late_servers)
-    return line
+    if result.warnings:
+        line["warnings"] = list(result.warnings)
+    clean: dict[str, Any] = strictjson.finite(line)
+    return clean
+
+
+def warnings_of(lines: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """What the rounds of a run warn of, each once."""
+    return tuple(dict.fromkeys(text for line in lines for text in line.get("warnings", ())))
 
 
 @dataclass(frozen=True)
@@ -240,7 +248,7 @@ def newest_run(parent: Path = DEFAULT_PARENT) -> Path:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = strictjson.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InvalidInputError(
             f"--run {path.parent}: not the folder of a run: {path.name}: {error.strerror}"
@@ -263,4 +271,4 @@ def _versions() -> dict[str, str]:
 
 
 def _pretty(value: object) -> bytes:
-    return (json.dumps(value, indent=1) + "\n").encode()
+    return (strictjson.dumps(value, indent=1) + "\n").encode()

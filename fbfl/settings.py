@@ -1,6 +1,7 @@
 """The settings of one run: a typed record, read from TOML and from command-line options."""
 
 import dataclasses
+import json
 import math
 import tomllib
 from collections.abc import Mapping
@@ -110,6 +111,8 @@ class RunSettings:
         for name, without in unnamed.items():
             if without and (args := getattr(self, f"{name}_args")):
                 raise InvalidInputError(f"{name}_args is {dict(args)} but no {name} is named; allowed: {name} = NAME")
+        for name in ("mobility_args", "radio_args", "partition_args", "aggregator_args", "attack_args"):
+            _check_json(name, getattr(self, name))
         if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
             raise InvalidInputError(f"learning_rate is {self.learning_rate}; allowed: more than 0")
         if self.seed >= 2**63:
@@ -181,6 +184,17 @@ def _check_type(name: str, expected: object, value: object) -> None:
 def _at_least(name: str, value: int, least: int) -> None:
     if value < least:
         raise InvalidInputError(f"{name} is {value}; allowed: {least} or more")
+
+
+def _check_json(name: str, arguments: Arguments) -> None:
+    """Raise `InvalidInputError` for what the files of a run could not say."""
+    for key, value in arguments.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InvalidInputError(
+                f"{name}: {key} is {value!r}; allowed: finite numbers, texts, true, false, and lists or tables of these"
+            ) from error
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -66,6 +66,8 @@ class RoundResult:
     attack_success_rate: float | None = None
     cost: RoundCost | None = None
     """What uploads and training would take, where that is simulated."""
+    warnings: tuple[str, ...] = ()
+    """What its figures are to be read with, a line each: the loss is not finite."""
 
 
 @dataclass(frozen=True)
@@ -210,6 +212,7 @@ class Simulation:
             cpu_seconds=time.process_time() - cpu_started,
             attack_success_rate=self._attack_success_rate(weights),
             cost=cost,
+            warnings=metrics.warnings_of(evaluation.loss),
         )
 
     def _collect(self, round_number: int) -> RoundCost | None:

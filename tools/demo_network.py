@@ -32,6 +32,7 @@ from fbfl.chain.deploy import open_ledger
 from fbfl.chain.ledger import Ledger, Task, TaskState
 from fbfl.chain.networks import connect
 from fbfl.chain.queries import RoundRecord, num_rounds, round_record
+from fbfl.cli.console import plain_console
 from fbfl.errors import FbflError, InvalidInputError, ProcessError
 from fbfl.learning.datasets import Dataset
 from fbfl.mec.courier import health_of
@@ -86,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demonstration; returns the exit status."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    console = Console(highlight=False, soft_wrap=True)
+    console = plain_console()
     try:
         return run(_demo(arguments), console)
     except FbflError as error:

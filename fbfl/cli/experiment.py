@@ -1,9 +1,11 @@
 """`fbfl experiment`: reproduce figures, with what is needed to judge them."""
 
 import argparse
+import itertools
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from fbfl.cli.console import plain_console
 from fbfl.errors import InvalidInputError
 from fbfl.experiments import definition, figures, playing, report, results, runner
 from fbfl.experiments.definition import Experiment
@@ -32,7 +35,7 @@ def experiment(options: argparse.Namespace) -> int:
     runs = runner.runs_of(chosen)
     output: Path = options.output or (QUICK_OUTPUT if options.quick else definition.FOLDER)
     finished = FinishedRuns(output / "results" / "finished")
-    console = Console(quiet=options.quiet, highlight=False, soft_wrap=True)
+    console = plain_console(quiet=options.quiet)
     missing = [run for run in runs if finished.load(run) is None] if options.resume else runs
     for run in missing:
         playing.check(run)
@@ -69,10 +72,20 @@ def _write_complete(
             unwritten.append(one)
             continue
         results.write_tables(folder, one, finished.get)
+        for line in _warnings(one, finished):
+            console.print(f"{one.name}: {line}")
         curves = results.read_curves(folder, one)
         pictures = figures.draw(folder, one, curves) if curves else []
         console.print(f"{one.name}: {', '.join(str(path) for path in (folder / f'{one.name}.csv', *pictures))}")
     return unwritten
+
+
+def _warnings(experiment: Experiment, finished: FinishedRuns) -> Iterator[str]:
+    """What is to be known of its runs, a line per variant and kind."""
+    for variant in experiment.variants:
+        of_seeds = [finished.get(experiment.run(variant, seed)).warnings for seed in experiment.seeds]
+        for text, number in Counter(itertools.chain.from_iterable(of_seeds)).items():
+            yield f"variant {variant.label!r}, {number} of {len(of_seeds)} seeds: {text}"
 
 
 @contextmanager

@@ -1,12 +1,11 @@
 """`fbfl rounds`, `round`, `blocks` and `audit`: what the chain says, and whether it is true."""
 
 import argparse
-import json
-import sys
 from collections.abc import Callable, Collection
 from typing import Any
 
 from fbfl import audit as auditing
+from fbfl import strictjson
 from fbfl.chain.queries import RoundRecord, block_listing, round_record, round_records
 from fbfl.cli.network import ledger_on, plugins_of, store_of, task_on
 from fbfl.errors import InvalidInputError
@@ -22,7 +21,7 @@ def rounds(options: argparse.Namespace) -> int:
     run = _open(options)
     records = list(round_records(run.ledger, run.task.id))
     if options.json:
-        print(json.dumps([record.as_json() for record in records], indent=1))
+        print(strictjson.dumps([record.as_json() for record in records], indent=1))
         return 0
     for record in records:
         print(_line(record))
@@ -34,7 +33,7 @@ def one_round(options: argparse.Namespace) -> int:
     run = _open(options)
     record = round_record(run.ledger, run.task.id, options.number)
     if options.json:
-        print(json.dumps(record.as_json(), indent=1))
+        print(strictjson.dumps(record.as_json(), indent=1))
         return 0
     print(_line(record))
     print(f"  parent model   {record.parent_cid}")
@@ -62,8 +61,7 @@ def blocks(options: argparse.Namespace) -> int:
     plugins = plugins_of(options)
     run = _open(options)
     listing = block_listing(run.ledger, run.task.id, _tensors(run, plugins) if options.tensors else None)
-    json.dump(listing, sys.stdout, indent=None if options.tensors else 1)
-    print()
+    print(strictjson.dumps(listing, indent=None if options.tensors else 1))
     return 0
 
 

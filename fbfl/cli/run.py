@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fbfl import settings as run_settings
+from fbfl.cli.console import plain_console
 from fbfl.errors import NoFinalRoundError
 from fbfl.learning.plugins import parse_settings
 from fbfl.runs import RunFolder
@@ -39,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
 
     simulation.check(settings)
     output = options.output or Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S")
-    console = Console(quiet=options.quiet, highlight=False, soft_wrap=True)
+    console = plain_console(quiet=options.quiet)
     started = time.perf_counter()
 
     from fbfl.learning import datasets
@@ -67,8 +68,8 @@ def run(options: argparse.Namespace) -> int:
     if summary["final_rounds"] == 0:
         raise NoFinalRoundError(f"none of {settings.rounds} rounds became final; see fbfl rounds --run {output}")
     console.print(
-        f"accuracy {summary['final_accuracy']:.4f}, loss {summary['final_loss']:.4f} after {settings.rounds} rounds "
-        f"in {summary['seconds']:.1f} s; model {summary['model_sha256'][:16]}"
+        f"accuracy {_figure(summary['final_accuracy'])}, loss {_figure(summary['final_loss'])} "
+        f"after {settings.rounds} rounds in {summary['seconds']:.1f} s; model {summary['model_sha256'][:16]}"
     )
     console.print(f"plots: {', '.join(str(picture) for picture in pictures)}")
     console.print(f"all of it: {output}; next: fbfl audit --run {output}")
@@ -97,9 +98,14 @@ def _round_text(line: dict[str, Any]) -> str:
         late = [f"{line[f'late_{kind}']} {kind}" for kind in ("devices", "servers") if line[f"late_{kind}"]]
         simulated += f", late: {', '.join(late)}" if late else ""
     return (
-        f"round {line['round']:>3}  accuracy {line['accuracy']:.4f}  loss {line['loss']:.4f}  {outcome}  "
+        f"round {line['round']:>3}  accuracy {_figure(line['accuracy'])}  loss {_figure(line['loss'])}  {outcome}  "
         f"{line['updates']} updates  gas {line['gas_used']:,}  {line['seconds']:.2f} s{simulated}"
+        + "".join(f"  {text}" for text in line.get("warnings", ()))
     )
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from fbfl import canvas
 from fbfl.experiments.definition import Experiment
 from fbfl.experiments.results import Curves
 from fbfl.experiments.statistics import estimate
@@ -36,7 +37,7 @@ def draw_costs(figure: "Figure", experiment: Experiment, curves: Curves) -> None
                 [place for place, _ in points],
                 [value.mean for value in values],
                 [value.half_width for value in values] if len(curves.seeds) > 1 else None,
-                label=name,
+                label=canvas.literal(name),
                 linewidth=1.6,
                 capsize=2.5,
                 **line_style(line),

@@ -2,7 +2,7 @@
 
 Declared in a TOML file, `experiments/NAME.toml`:
 
-title, about       a line for headings; a few sentences for the report
+title, about       a line for headings; a few sentences of Markdown for the report
 seeds              how many; seed s of one variant is compared with seed s of another
 chain              false: runs go through `Federation` without the chain instead of through the whole system
 [base]             fields of `fbfl.settings.RunSettings` that all variants share
@@ -72,7 +72,7 @@ class Claim:
     rounds: int | None = None
     """Of a mean: how many rounds from the first."""
     remark: str = ""
-    """Why it does not hold, where that is known."""
+    """Why it does not hold, where that is known; Markdown."""
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,13 @@
 Of a grid it is a heat map instead, and of variants along a setting, what their rounds cost.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fbfl import canvas
 from fbfl.experiments.costplot import draw_costs
 from fbfl.experiments.definition import Experiment
 from fbfl.experiments.heatmap import draw_grid
@@ -36,20 +38,15 @@ _LOG_FROM = 20.0  # what spans more than this factor is drawn on a logarithmic a
 
 def draw(folder: Path, experiment: Experiment, curves: Curves) -> list[Path]:
     """Write NAME.png and NAME.svg; returns their paths. The same curves give the same bytes of the SVG."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context({"svg.hashsalt": experiment.name, "font.size": 9}):
-        figure = Figure(dpi=150)
+    with canvas.blank(svg__hashsalt=experiment.name, font__size=9) as figure:
         figure.set_layout_engine("constrained", wspace=0.05)
         _drawing(experiment)(figure, experiment, curves)
-        figure.suptitle(f"{experiment.title} ({_seeds(experiment, curves)})", x=0.01, ha="left", fontsize=10)
-        paths = [folder / f"{experiment.name}.png", folder / f"{experiment.name}.svg"]
-        figure.savefig(paths[0])
-        figure.savefig(paths[1], metadata={"Date": None})
-    return paths
+        title = f"{canvas.literal(experiment.title)} ({_seeds(experiment, curves)})"
+        figure.suptitle(title, x=0.01, ha="left", fontsize=10)
+        return [
+            canvas.save(figure, folder / f"{experiment.name}.png"),
+            canvas.save(figure, folder / f"{experiment.name}.svg", metadata={"Date": None}),
+        ]
 
 
 def _drawing(experiment: Experiment) -> Callable[["Figure", Experiment, Curves], None]:
@@ -73,27 +70,30 @@ def _draw_curves(figure: "Figure", experiment: Experiment, curves: Curves) -> No
 def _panel(axes: "Axes", curves: Curves, labels: Sequence[str], curve: str, against: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    means, reach = [], []
+    means: list[float] = []
+    reach: list[float] = []
     for number, label in enumerate(labels):
         points = [estimate(values) for values in zip(*curves.measured(label, curve), strict=True)]
         places = _places(curves, label, against, len(points))
         reach += places
         mean = [point.mean for point in points]
-        means += mean
-        look, step = line_style(number), max(1, len(points) // _MARKERS)
-        axes.plot(places, mean, linewidth=1.6, markevery=(number % step, step), label=label, zorder=3, **look)
+        means += filter(math.isfinite, mean)
+        name, look, step = canvas.literal(label), line_style(number), max(1, len(points) // _MARKERS)
+        axes.plot(places, mean, linewidth=1.6, markevery=(number % step, step), label=name, zorder=3, **look)
         if len(curves.seeds) > 1:
             low = [point.mean - point.half_width for point in points]
             high = [point.mean + point.half_width for point in points]
             axes.fill_between(places, low, high, color=look["color"], alpha=0.18, linewidth=0, zorder=2)
-    if curve == "loss":
+    if curve == "attack_success_rate":
+        axes.set_ylim(-0.03, 1.03)
+    elif not means:
+        axes.set_yticks([])  # nothing is finite
+    elif curve == "loss":
         if min(means) > 0 and max(means) > _LOG_FROM * min(means):
             axes.set_yscale("log")
             axes.set_ylim(min(means) / 2, max(means) * 2)
         else:
             axes.set_ylim(0, max(means) * 1.1)
-    elif curve == "attack_success_rate":
-        axes.set_ylim(-0.03, 1.03)
     else:
         room = max(0.02, 0.08 * (max(means) - min(means)))
         axes.set_ylim(max(-0.02, min(means) - room), min(1.02, max(means) + room))

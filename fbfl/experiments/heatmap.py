@@ -3,8 +3,10 @@
 Light is good and dark is bad in every cell, and each holds its number, so that the picture can be read in grey.
 """
 
+import math
 from typing import TYPE_CHECKING, Any
 
+from fbfl import canvas
 from fbfl.experiments.definition import Experiment
 from fbfl.experiments.results import Curves
 from fbfl.experiments.statistics import estimate
@@ -61,13 +63,15 @@ def _panel(axes: "Axes", grid: Grid, curves: Curves, malicious: int) -> dict[str
     shown = {"accuracy"}
     for row, rule in enumerate(grid.rules):
         for column, attack in enumerate(columns):
-            if attack and malicious not in attack.malicious:
+            measure = attack.measure if attack else "accuracy"
+            value = math.nan  # of a cell that was not played
+            if attack is None or malicious in attack.malicious:
+                shown.add(measure)
+                label = grid.label(rule, attack, malicious)
+                value = estimate([series[-1] for series in curves.measured(label, measure)]).mean
+            if math.isnan(value):
                 axes.text(column, row, "–", ha="center", va="center", color="#666666", fontsize=8)
                 continue
-            measure = attack.measure if attack else "accuracy"
-            shown.add(measure)
-            label = grid.label(rule, attack, malicious)
-            value = estimate([series[-1] for series in curves.measured(label, measure)]).mean
             beyond = attack is not None and rule.is_exceeded_by(malicious)
             name, exponent, _ = _SCALES[measure]
             colour = colormaps[name](value**exponent)
@@ -88,7 +92,7 @@ def _panel(axes: "Axes", grid: Grid, curves: Curves, malicious: int) -> dict[str
     axes.set_ylim(len(grid.rules) - 0.5, -0.5)
     names = [_heading(attack) if attack else "no attack" for attack in columns]
     axes.set_xticks(range(len(columns)), names, rotation=35, ha="right", rotation_mode="anchor", fontsize=8)
-    axes.set_yticks(range(len(grid.rules)), [rule.label for rule in grid.rules], fontsize=8)
+    axes.set_yticks(range(len(grid.rules)), [canvas.literal(rule.label) for rule in grid.rules], fontsize=8)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     for column, attack in enumerate(columns):
@@ -98,4 +102,5 @@ def _panel(axes: "Axes", grid: Grid, curves: Curves, malicious: int) -> dict[str
 
 
 def _heading(attack: AttackColumn) -> str:
-    return attack.label if attack.measure == "accuracy" else f"{attack.label}:\nsuccess rate"
+    label = canvas.literal(attack.label)
+    return label if attack.measure == "accuracy" else f"{label}:\nsuccess rate"

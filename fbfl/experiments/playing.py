@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from fbfl import simulation
+from fbfl import simulation, strictjson
 from fbfl.chain.queries import block_listing
 from fbfl.errors import InvalidInputError
 from fbfl.experiments.stored import FinishedRun, Run
@@ -18,7 +18,7 @@ from fbfl.learning.models import load_tensorflow
 from fbfl.learning.partition import resolve as resolve_partition
 from fbfl.learning.training import Trainer
 from fbfl.randomness import generator
-from fbfl.runs import metrics_line
+from fbfl.runs import metrics_line, warnings_of
 from fbfl.settings import RunSettings
 from fbfl.storage.local import LocalStore
 from fbfl.storage.payload import encode
@@ -55,7 +55,7 @@ def _with_chain(run: Run, lanes: int | None) -> FinishedRun:
         listing = block_listing(federation.ledger, federation.task.id) if run.listing else None
     del federation
     gc.collect()  # the process goes on to the next run: servers and chain refer to each other
-    return FinishedRun(lines, model, listing)
+    return FinishedRun(lines, model, listing, warnings_of(lines))
 
 
 @functools.cache
@@ -101,14 +101,17 @@ def _without_chain(settings: RunSettings, lanes: int | None) -> FinishedRun:
         root=_root(data, settings.seed) if rule.needs_root_update else None,
         trainer=_trainer(settings, lanes),
     )
-    lines = []
+    lines: list[dict[str, Any]] = []
+    warnings: list[str] = []
     for result in federation.rounds(settings.rounds):
         line: dict[str, Any] = {"round": result.round, "accuracy": result.accuracy, "loss": result.loss}
         if result.attack_success_rate is not None:
             line["attack_success_rate"] = result.attack_success_rate
-        lines.append(line)
+        lines.append(strictjson.finite(line))
+        warnings += result.warnings
     spec = federation.trainer.spec
-    return FinishedRun(tuple(lines), hashlib.sha256(encode(spec, spec.flatten(federation.weights))).hexdigest())
+    model = hashlib.sha256(encode(spec, spec.flatten(federation.weights))).hexdigest()
+    return FinishedRun(tuple(lines), model, warnings=tuple(dict.fromkeys(warnings)))
 
 
 def _root(data: Dataset, seed: int) -> tuple[Any, Any]:

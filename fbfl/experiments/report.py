@@ -3,11 +3,13 @@
 import math
 from collections.abc import Iterable
 from pathlib import Path
+from urllib.parse import quote
 
 from fbfl.atomic import write_atomically
 from fbfl.errors import StorageError
 from fbfl.experiments import withstanding
 from fbfl.experiments.definition import CURVES, Claim, Experiment
+from fbfl.experiments.markdown import code, plain
 from fbfl.experiments.results import Curves
 from fbfl.experiments.statistics import LEVEL, Estimate, estimate, p_value
 
@@ -22,7 +24,8 @@ it goes through `Federation` without the chain, which computes the same bytes (`
 ± is half of the 95 % confidence interval of the mean over seeds (Student's t). A claim **holds** if a paired t-test
 across equal seeds says so at 5 %: one-sided, against the margin if there is one; two one-sided tests for "within";
 two-sided for "different". It is **not shown** if the means agree with it, but differ too little for the test. Otherwise
-it **does not hold**. A claim about several pairs is judged by the worst. Nothing was tuned to make a claim come true.
+it **does not hold**; it **cannot be judged** where a figure is not finite (–). A claim about several pairs is judged by
+the worst. Nothing was tuned to make a claim come true.
 """
 
 
@@ -39,7 +42,11 @@ def write_report(path: Path, experiments: Iterable[tuple[Experiment, Curves]], p
 
 
 def verdict(claim: Claim, curves: Curves) -> str:
-    """`holds`, `not shown`, `does not hold`, or `cannot be tested` where there are fewer than two seeds."""
+    """`holds`, `not shown`, `does not hold`, or why neither can be said.
+
+    That is `cannot be tested` where there are fewer than two seeds, and `cannot be judged` where a figure of some seed
+    is missing, since it was not finite, and no other pair decides.
+    """
     if len(curves.seeds) < 2:
         return "cannot be tested"
     first = curves.measure(claim.variant, claim)
@@ -47,9 +54,11 @@ def verdict(claim: Claim, curves: Curves) -> str:
     for label in claim.than:
         second = curves.measure(label, claim)
         difference = estimate(first).mean - estimate(second).mean
-        if not _agrees(difference, claim):
+        if math.isnan(difference):
+            worst = "cannot be judged"
+        elif not _agrees(difference, claim):
             return "does not hold"
-        if not p_value(first, second, claim.relation, claim.margin) < 1 - LEVEL:
+        elif worst == "holds" and not p_value(first, second, claim.relation, claim.margin) < 1 - LEVEL:
             worst = "not shown"
     return worst
 
@@ -67,24 +76,24 @@ def _overview(found: list[tuple[Experiment, Curves]]) -> str:
     lines = ["| experiment | claim | verdict |", "|---|---|---|"]
     for experiment, curves in found:
         for claim in experiment.claims:
-            anchor = f"[{experiment.name}](#{experiment.name})"
-            lines.append(f"| {anchor} | {claim.text} | **{verdict(claim, curves)}** |")
+            anchor = f"[{plain(experiment.name)}](#{quote(experiment.name)})"
+            lines.append(f"| {anchor} | {plain(claim.text)} | **{verdict(claim, curves)}** |")
     return "\n".join(lines) + "\n"
 
 
 def _section(experiment: Experiment, curves: Curves, pictures: str) -> str:
     name = experiment.name
     rounds = len(curves.measured(experiment.variants[0].label, "accuracy")[0])
-    changed = ", ".join(f"`{key} = {_toml(value)}`" for key, value in experiment.base.items())
+    changed = ", ".join(code(f"{key} = {_toml(value)}") for key, value in experiment.base.items())
     lines = [
-        f"## {name}",
+        f"## {plain(name)}",
         "",
-        f"**{experiment.title}.** {experiment.about}".rstrip(),
+        f"**{plain(experiment.title)}.** {experiment.about}".rstrip(),
         "",
         f"{_count(rounds, 'round')}, {_count(len(curves.seeds), 'seed')}"
         f"{'' if experiment.chain else ', without the chain'}; all variants: {changed}.",
         "",
-        f"![{experiment.title}]({pictures}{name}.png)",
+        f"![{plain(experiment.title)}]({pictures}{quote(name)}.png)",
         "",
         *_numbers(experiment, curves),
         "",
@@ -105,7 +114,7 @@ def _numbers(experiment: Experiment, curves: Curves) -> list[str]:
     for label in labels:
         values = [[series[-1] for series in curves.measured(label, curve)] for curve in final]
         values += [curves.means(label, curve) for curve in means]
-        lines.append(f"| {label} | " + " | ".join(_text(estimate(each)) for each in values) + " |")
+        lines.append(f"| {plain(label)} | " + " | ".join(_text(estimate(each)) for each in values) + " |")
     return lines
 
 
@@ -127,14 +136,14 @@ def _judged(claim: Claim, curves: Curves) -> list[str]:
     if claim.rounds is not None:
         what += f" of the first {claim.rounds} rounds"
     outcome = verdict(claim, curves)
-    lines = [f"**{claim.text}**: **{outcome}**.", ""]
+    lines = [f"**{plain(claim.text)}**: **{outcome}**.", ""]
     for label in claim.than:
         second = curves.measure(label, claim)
         p = p_value(first, second, claim.relation, claim.margin)
         difference = estimate([a - b for a, b in zip(first, second, strict=True)])
         lines.append(
-            f"- {what}: {claim.variant} {_text(estimate(first))}, {label} {_text(estimate(second))}; "
-            f"difference {_text(difference, sign=True)}, claimed {_claimed(claim)}: {_p(p)}"
+            f"- {what}: {plain(claim.variant)} {_text(estimate(first))}, {plain(label)} {_text(estimate(second))}; "
+            f"difference {_text(difference, sign=True)}, claimed {_claimed(claim)}: {_p(p, difference)}"
         )
     if outcome != "holds" and claim.remark:
         lines += ["", f"Why: {claim.remark}"]
@@ -147,6 +156,8 @@ def _claimed(claim: Claim) -> str:
 
 
 def _text(value: Estimate, *, sign: bool = False) -> str:
+    if math.isnan(value.mean):
+        return "–"
     size = max(abs(value.mean), value.half_width if not math.isnan(value.half_width) else 0)
     form = ("+" if sign else "") + (".4f" if size < 10 else ".1f" if size < 1000 else ",.0f" if size < 1e9 else ".3g")
     if math.isnan(value.half_width):
@@ -154,7 +165,9 @@ def _text(value: Estimate, *, sign: bool = False) -> str:
     return f"{value.mean:{form}} ± {value.half_width:{form.lstrip('+')}}"
 
 
-def _p(p: float) -> str:
+def _p(p: float, difference: Estimate) -> str:
+    if math.isnan(difference.mean):
+        return "not finite, no test"
     if math.isnan(p):
         return "one seed, no test"
     return "p < 0.0001" if p < 0.0001 else f"p = {p:.4f}"

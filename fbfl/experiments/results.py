@@ -2,12 +2,13 @@
 
 import csv
 import io
-import json
+import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fbfl import strictjson
 from fbfl.atomic import write_atomically
 from fbfl.errors import InvalidInputError, StorageError
 from fbfl.experiments.definition import COSTS, CURVES, Claim, Experiment
@@ -17,9 +18,16 @@ LEARNING_COLUMNS = ("experiment", "variant", "seed", "round", "accuracy", "loss"
 COST_COLUMNS = ("experiment", "variant", "seed", "round", "leader", *COSTS)
 
 
+ALWAYS_MEASURED = ("accuracy", "loss")
+"""Of `CURVES`: where a table has no number, it was not finite. Of others, it was not measured."""
+
+
 @dataclass(frozen=True)
 class Curves:
-    """What was measured: `values[variant][seed][measure]` is a list with a value per round, of `CURVES` or `COSTS`."""
+    """What was measured: `values[variant][seed][measure]` is a list with a value per round, of `CURVES` or `COSTS`.
+
+    NaN stands for what was not finite; a list is empty where nothing was measured.
+    """
 
     values: Mapping[str, Mapping[int, Mapping[str, Sequence[float]]]]
 
@@ -75,7 +83,7 @@ def write_tables(folder: Path, experiment: Experiment, run_of: Callable[[Run], F
         _write(folder / f"{name}.csv", text.getvalue())
     if experiment.listing:
         first = run_of(experiment.run(experiment.variants[0], experiment.seeds[0]))
-        _write(folder / f"{experiment.name}.json", json.dumps(first.listing, indent=1) + "\n")
+        _write(folder / f"{experiment.name}.json", strictjson.dumps(first.listing, indent=1) + "\n")
 
 
 def read_curves(folder: Path, experiment: Experiment) -> Curves | None:
@@ -107,7 +115,9 @@ def _read(path: Path, measures: Sequence[str], values: Mapping[str, dict[int, di
                 curves = values[row["variant"]].setdefault(int(row["seed"]), defaultdict(list))
                 for measure in measures:
                     cell = row[measure] if measure in CURVES else row.get(measure)  # costs have been added over time
-                    curves[measure] += [float(cell)] if cell else []
+                    if cell or measure in ALWAYS_MEASURED:
+                        value = float(cell or math.nan)
+                        curves[measure].append(value if math.isfinite(value) else math.nan)
     except OSError as error:
         raise StorageError(f"{path}: cannot be read: {error.strerror}") from error
     except (KeyError, ValueError, TypeError) as error:

@@ -4,13 +4,13 @@ Runs through the whole system are a JSON file each; the many small ones without 
 """
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from fbfl import strictjson
 from fbfl.atomic import write_atomically
 from fbfl.errors import StorageError
 from fbfl.experiments.identity import dependencies
@@ -54,6 +54,8 @@ class FinishedRun:
     """Of the final global model as safetensors bytes."""
     listing: Mapping[str, Any] | None = None
     """Its blocks, as `fbfl blocks` prints them."""
+    warnings: tuple[str, ...] = ()
+    """What its figures are to be read with, a line each, as in summary.json."""
 
 
 class FinishedRuns:
@@ -105,7 +107,7 @@ class FinishedRuns:
     def load(self, run: Run) -> FinishedRun | None:
         """That run; None if it is not there, damaged, or was run with another default."""
         try:
-            content = json.loads(self.path(run).read_bytes()) if run.chain else self._lines.content.get(run.name)
+            content = strictjson.loads(self.path(run).read_bytes()) if run.chain else self._lines.content.get(run.name)
             if content is None:
                 return None
             now = as_dict(run.settings)
@@ -113,7 +115,12 @@ class FinishedRuns:
                 return None
             if len(content["rounds"]) != run.settings.rounds:
                 return None
-            return FinishedRun(tuple(content["rounds"]), content["model_sha256"], content.get("listing"))
+            return FinishedRun(
+                tuple(content["rounds"]),
+                content["model_sha256"],
+                content.get("listing"),
+                tuple(content.get("warnings", ())),
+            )
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -123,8 +130,9 @@ class FinishedRuns:
 
 
 class _LineFile:
-    """A JSON object per run: `run` (its name), `settings` (those that differ from the defaults), `model_sha256`, and a
-    list per measure with a value per round. A line with `defaults` says what they were for the lines behind it.
+    """A JSON object per run: `run` (its name), `settings` (those that differ from the defaults), `model_sha256`,
+    `warnings` if there are any, and a list per measure with a value per round. A line with `defaults` says what they
+    were for the lines behind it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -137,17 +145,17 @@ class _LineFile:
         found: dict[str, dict[str, Any]] = {}
         for line in self._read():
             try:
-                values = json.loads(line)
+                values = strictjson.loads(line)
                 if "defaults" in values:
                     self._defaults = values["defaults"]
                     continue
                 name, settings = values.pop("run"), values.pop("settings")
-                model = values.pop("model_sha256")
+                kept = {"model_sha256": values.pop("model_sha256"), "warnings": values.pop("warnings", [])}
                 rounds = [
                     {"round": number, **dict(zip(values, row, strict=True))}
                     for number, row in enumerate(zip(*values.values(), strict=True), 1)
                 ]
-                found[name] = {"settings": {**self._defaults, **settings}, "model_sha256": model, "rounds": rounds}
+                found[name] = {"settings": {**self._defaults, **settings}, **kept, "rounds": rounds}
             except (ValueError, KeyError, TypeError, AttributeError):
                 continue  # cut off when the process was killed
         return found
@@ -159,11 +167,12 @@ class _LineFile:
             "run": run.name,
             "settings": _changed(run.settings),
             "model_sha256": finished.model_sha256,
+            **({"warnings": list(finished.warnings)} if finished.warnings else {}),
             **{name: [values[name] for values in finished.rounds] for name in measures},
         }
-        text = json.dumps(line) + "\n"
+        text = strictjson.dumps(line) + "\n"
         if defaults != self._defaults:
-            text = json.dumps({"defaults": defaults}) + "\n" + text
+            text = strictjson.dumps({"defaults": defaults}) + "\n" + text
             self._defaults = defaults
         if not self._ends_a_line():
             text = "\n" + text
@@ -172,6 +181,7 @@ class _LineFile:
         known[run.name] = {
             "settings": as_dict(run.settings),
             "model_sha256": finished.model_sha256,
+            "warnings": list(finished.warnings),
             "rounds": list(finished.rounds),
         }
 
@@ -179,7 +189,7 @@ class _LineFile:
         kept = []
         for line in self._read():
             try:
-                gone = json.loads(line).get("run") in names
+                gone = strictjson.loads(line).get("run") in names
             except (ValueError, AttributeError):
                 gone = True
             kept += [] if gone else [line]
@@ -205,11 +215,12 @@ class _LineFile:
 
 
 def _as_file(settings: RunSettings, finished: FinishedRun) -> bytes:
-    lines = ",\n".join(json.dumps(line) for line in finished.rounds)
-    head = f'{{"settings": {json.dumps(as_dict(settings))},\n"model_sha256": {json.dumps(finished.model_sha256)},\n'
-    if finished.listing:
-        head += f'"listing": {json.dumps(finished.listing)},\n'
-    return f'{head}"rounds": [\n{lines}\n]}}\n'.encode()
+    head = {"settings": as_dict(settings), "model_sha256": finished.model_sha256}
+    head |= {"listing": finished.listing} if finished.listing else {}
+    head |= {"warnings": list(finished.warnings)} if finished.warnings else {}
+    parts = [f"{strictjson.dumps(name)}: {strictjson.dumps(value)},\n" for name, value in head.items()]
+    lines = ",\n".join(strictjson.dumps(line) for line in finished.rounds)
+    return f'{{{"".join(parts)}"rounds": [\n{lines}\n]}}\n'.encode()
 
 
 def _changed(settings: RunSettings) -> dict[str, Any]:

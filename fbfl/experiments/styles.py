@@ -27,6 +27,8 @@ def plain_axes(axes: "Axes") -> None:
 
 def legend_below(figure: "Figure", width: float) -> None:
     """One legend for all panels, in as many columns as fit into `width` inches."""
-    handles, names = figure.axes[0].get_legend_handles_labels()
+    # Not get_legend_handles_labels, which leaves out names that begin with an underscore.
+    handles: list[Any] = [*figure.axes[0].containers] or [*figure.axes[0].lines]
+    names = [str(handle.get_label()) for handle in handles]
     columns = max(1, int(width / (0.075 * max(map(len, names)) + 0.8)))  # inches: text, and line with gap
     figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False, handlelength=3.6)

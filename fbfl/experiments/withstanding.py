@@ -1,6 +1,7 @@
 """Which rules of a grid withstand which attack, by tests across seeds."""
 
 from fbfl.experiments.definition import Experiment
+from fbfl.experiments.markdown import plain
 from fbfl.experiments.results import Curves
 from fbfl.experiments.statistics import LEVEL, estimate, p_value
 from fbfl.experiments.variants import AttackColumn, Grid, Rule
@@ -37,7 +38,7 @@ def table(experiment: Experiment, curves: Curves) -> list[str]:
         f"{SUCCESS:g} (one-sided t-tests across seeds at 5 %). – means not even the least; † more than the rule can be "
         "set to.",
         "",
-        "| rule | no attack | " + " | ".join(attack.label for attack in grid.attacks) + " |",
+        "| rule | no attack | " + " | ".join(plain(attack.label) for attack in grid.attacks) + " |",
         "|---|---|" + "---|" * len(grid.attacks),
     ]
     for rule in grid.rules:
@@ -45,7 +46,7 @@ def table(experiment: Experiment, curves: Curves) -> list[str]:
         for attack in grid.attacks:
             most = most_withstood(grid, curves, rule, attack)
             cells.append("–" if most is None else f"{most}†" if rule.is_exceeded_by(most) else str(most))
-        lines.append(f"| {rule.label} | " + " | ".join(cells) + " |")
+        lines.append(f"| {plain(rule.label)} | " + " | ".join(cells) + " |")
     return lines
 
 

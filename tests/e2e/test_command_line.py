@@ -18,7 +18,7 @@ from fbfl.cli import main
 
 SUMMARY_KEYS = {
     *("dataset", "servers", "rounds", "aggregator", "attack", "malicious", "consensus", "network", "seed"),
-    *("final_accuracy", "final_loss", "model_sha256", "seconds", "versions"),
+    *("final_accuracy", "final_loss", "model_sha256", "seconds", "versions", "warnings"),
 }
 METRICS_KEYS = {"round", "accuracy", "loss", "leader", "consensus", "updates", "gas_used", "seconds"}
 SMALL = ("--dataset", "digits", "--servers", "4", "--devices", "8", "--rounds", "2")
@@ -49,7 +49,7 @@ def environment() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "run"
+    folder = tmp_path_factory.mktemp("runs") / "run[lr=0.1] [/a] of $mine$"
     done = fbfl_alone("run", *SMALL, "--output", folder)
     assert done.returncode == 0, done.stderr
     return folder, done.stdout
@@ -71,6 +71,8 @@ def test_a_run_says_what_happens_and_leaves_everything_in_its_folder(finished):
     summary = json.loads((folder / "summary.json").read_text())
     assert summary.keys() >= SUMMARY_KEYS
     assert summary["final_accuracy"] == lines[-1]["accuracy"]
+    assert summary["warnings"] == []
+    assert not any("warnings" in line for line in lines)
     assert (folder / "accuracy.png").read_bytes().startswith(b"\x89PNG")
     assert (folder / "loss.png").read_bytes().startswith(b"\x89PNG")
 
@@ -181,8 +183,9 @@ def test_a_replaced_aggregate_in_the_chain_export_is_refused(run):
         (["--aggregator-arg", "weights=abc"], ["weights follows from the round"]),
         (
             ["--aggregator", "norm_clipping", "--aggregator-arg", "max_norm=1e999"],
-            ["{'max_norm': inf} cannot be published"],
+            ["aggregator_args: max_norm is inf", "finite numbers"],
         ),
+        (["--attack", "alie", "--malicious", "2", "--attack-arg", "z={1}"], ["attack_args: z is {1}", "texts, true"]),
         (["--learning-rate", "nan"], ["learning_rate is nan", "more than 0"]),
         (["--attack", "alie", "--malicious", "2"], ["alie is vacuous at n=10, f=2"]),
         (["--aggregator-arg", "f=1"], ["'f'", "no settings"]),
@@ -223,6 +226,19 @@ def test_a_configuration_file_is_read_and_its_mistakes_are_named(tmp_path):
     assert (done.returncode, done.stdout) == (0, "")
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert (summary["servers"], summary["rounds"]) == (3, 1)
+
+
+def test_a_loss_that_is_not_finite_is_null_with_a_warning(tmp_path):
+    attack = ("--attack", "same_value", "--attack-arg", "value=1e30", "--malicious", 1)
+    done = fbfl("run", *SMALL, *attack, "--output", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert "loss -" in done.stdout
+    assert done.stdout.count("  loss is not finite") == 2
+    metrics, summary = ((tmp_path / "run" / name).read_text() for name in ("metrics.jsonl", "summary.json"))
+    texts = [*metrics.splitlines(), summary]
+    first, second, summary = (json.loads(text, parse_constant=lambda name: pytest.fail(name)) for text in texts)
+    assert [line["loss"] for line in (first, second)] == [summary["final_loss"], None] == [None, None]
+    assert first["warnings"] == second["warnings"] == summary["warnings"] == ["loss is not finite"]
 
 
 def test_folders_and_files_that_cannot_be_used_are_refused(finished, tmp_path):

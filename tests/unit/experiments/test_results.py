@@ -1,6 +1,9 @@
 """Stored runs, tables, pictures and the report of an experiment whose numbers are given."""
 
+import dataclasses
+import html
 import json
+import math
 
 import pytest
 
@@ -116,6 +119,66 @@ def test_the_picture_is_the_same_for_the_same_curves(experiment, tmp_path):
     assert svg.read_bytes() == first
 
 
+def diverging(run, rounds=(2,)):
+    """As `a_run`, but the loss of b is not finite in some rounds."""
+    lines = a_run(run).rounds
+    if run.settings.local_epochs == 2:
+        lines = tuple({**line, "loss": None} if line["round"] in rounds else line for line in lines)
+    return FinishedRun(lines, "00", warnings=("loss is not finite",))
+
+
+def test_a_loss_that_is_not_finite_is_an_empty_cell_and_a_gap(experiment, tmp_path):
+    results.write_tables(tmp_path, experiment, diverging)
+    assert "x,b,0,2,0.7,,\n" in (tmp_path / "x.csv").read_text()
+    curves = results.read_curves(tmp_path, experiment)
+    assert curves.has("loss")
+    assert [[math.isnan(value) for value in series] for series in curves.measured("b", "loss")] == [[False, True]] * 3
+    report.write_report(tmp_path / "RESULTS.md", [(experiment, curves)], "results/")
+    assert "| b | 0.7100 ± 0.0248 | – |" in (tmp_path / "RESULTS.md").read_text()
+    assert [report.verdict(claim, curves) for claim in experiment.claims] == ["holds", "not shown", "does not hold"]
+    assert all(path.stat().st_size > 10_000 for path in figures.draw(tmp_path, experiment, curves))
+
+
+def test_a_claim_about_what_is_not_finite_cannot_be_judged_unless_another_pair_decides(experiment, tmp_path):
+    results.write_tables(tmp_path, experiment, lambda run: diverging(run, (1, 2)))
+    curves = results.read_curves(tmp_path, experiment)
+    claim = experiment.claims[1]
+    assert report.verdict(claim, curves) == "cannot be judged"
+    values = {**curves.values, "c": curves.values["a, plain"]}
+    worse = dataclasses.replace(claim, variant="a, plain", than=("b", "c"))
+    assert report.verdict(worse, results.Curves(values)) == "does not hold"
+    report.write_report(tmp_path / "RESULTS.md", [(experiment, curves)], "results/")
+    said = (tmp_path / "RESULTS.md").read_text()
+    assert "mean loss of the first 1 rounds: b –, a, plain 1.8750" in said
+    assert "difference –, claimed < 0: not finite, no test" in said
+    nothing = {"b": curves.values["b"]}
+    figures.draw(tmp_path, dataclasses.replace(experiment, variants=experiment.variants[1:]), results.Curves(nothing))
+
+
+UNREADABLE = r"$\frac$ | <b> [/a]"  # as a formula, it ends in an error
+
+
+@pytest.mark.parametrize("name", ["DEFINITION", "GRID", "COSTLY"])
+def test_names_are_drawn_and_tabulated_letter_by_letter(tmp_path, name):
+    text, play = {"DEFINITION": (DEFINITION, a_run), "GRID": (GRID, a_cell), "COSTLY": (COSTLY, a_costly_run)}[name]
+    for old in ('title = "', 'label = "', 'series = "', 'variant = "', 'than = "', 'text = "'):
+        text = text.replace(old, old + "_" + UNREADABLE.replace("\\", "\\\\"))
+    (tmp_path / "x.toml").write_text(text)
+    experiment = definition.load(tmp_path / "x.toml")
+    results.write_tables(tmp_path, experiment, play)
+    curves = results.read_curves(tmp_path, experiment)
+    _, svg = figures.draw(tmp_path, experiment, curves)
+    drawn = html.unescape(svg.read_text())
+    names = [rule.label for rule in experiment.grid.rules] if experiment.grid else []
+    names += [variant.series or variant.label for variant in experiment.variants if not experiment.grid]
+    for each in names:
+        assert f"<!-- {each} -->" in drawn
+    report.write_report(tmp_path / "RESULTS.md", [(experiment, curves)], "results/")
+    said = (tmp_path / "RESULTS.md").read_text()
+    assert said.count(UNREADABLE) == 0
+    assert said.count(r"\_\$\\frac\$ \| \<b\> \[/a\]") >= 6
+
+
 @pytest.mark.parametrize("chain", [True, False])
 def test_a_stored_run_is_found_by_its_settings_alone(tmp_path, chain):
     stored = FinishedRuns(tmp_path / "finished")
@@ -125,10 +188,11 @@ def test_a_stored_run_is_found_by_its_settings_alone(tmp_path, chain):
     assert len({run.name, other.name, Run(run.settings, not chain).name}) == 3
     assert stored.load(run) is None
     stored.save(run, a_run(run))
-    stored.save(other, a_run(other))
+    stored.save(other, dataclasses.replace(a_run(other), warnings=("w",)))
     for store in (stored, FinishedRuns(tmp_path / "finished")):
         assert kept(store.load(run)) == kept(a_run(run))
         assert kept(store.load(other)) == kept(a_run(other))
+        assert (store.load(run).warnings, store.load(other).warnings) == ((), ("w",))
         assert store.load(Run(run.settings, not chain)) is None
     stored.forget([run])
     assert stored.load(run) is None

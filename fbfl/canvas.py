@@ -1,0 +1,55 @@
+"""Empty pictures for files: the one place where Matplotlib is imported.
+
+What a user's environment and matplotlibrc say is for windows and notebooks; pictures here look the same without.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fbfl.errors import StorageError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@contextmanager
+def blank(**settings: Any) -> Iterator["Figure"]:
+    """An empty figure, to be filled and saved inside; `settings` are Matplotlib's own, with `__` for the dot."""
+    mpl = _matplotlib()
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update({name.replace("__", "."): value for name, value in settings.items()})
+        yield Figure(dpi=150, layout="constrained")
+
+
+def save(figure: "Figure", path: Path, **options: Any) -> Path:
+    """Write a picture of the kind that its name ends with; a disk that fails raises `StorageError`."""
+    try:
+        figure.savefig(path, **options)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
+    return path
+
+
+def literal(text: str) -> str:
+    """A user's text as Matplotlib draws it letter by letter: between two $ it would read a formula."""
+    return text.replace("$", r"\$")
+
+
+def _matplotlib() -> Any:
+    """Matplotlib. It refuses to be imported where MPLBACKEND names what is not installed here, as in a notebook."""
+    given = os.environ.get("MPLBACKEND")
+    os.environ["MPLBACKEND"] = "agg"
+    try:
+        import matplotlib as mpl
+    finally:
+        if given is None:
+            del os.environ["MPLBACKEND"]
+        else:
+            os.environ["MPLBACKEND"] = given
+    return mpl

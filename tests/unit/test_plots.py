@@ -1,0 +1,44 @@
+"""Pictures, whatever a user's environment and names say."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fbfl import canvas, plots
+from fbfl.errors import StorageError
+
+LINES = [
+    {"round": 1, "accuracy": 0.5, "loss": 1e38},
+    {"round": 2, "accuracy": 0.1, "loss": None, "attack_success_rate": 1.0},
+]
+
+
+def test_what_is_null_is_a_gap(tmp_path):
+    for lines in (LINES, LINES[1:]):
+        paths = plots.plot_run(tmp_path, lines, r"$\frac$ of 3 servers")  # no formula: that one ends in an error
+        assert [path.name for path in paths] == ["accuracy.png", "loss.png"]
+        assert all(path.stat().st_size > 10_000 for path in paths)
+
+
+def test_neither_a_notebooks_backend_nor_a_style_of_the_user_matters(tmp_path):
+    backend = "module://matplotlib_inline.backend_inline"
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\naxes.facecolor: black\n")
+    plots.plot_run(tmp_path, LINES, "title")
+    plain = (tmp_path / "loss.png").read_bytes()
+    code = f"""
+import os, pathlib
+from fbfl import plots
+plots.plot_run(pathlib.Path("."), {LINES!r}, "title")
+assert os.environ["MPLBACKEND"] == {backend!r}
+"""
+    environment = {**os.environ, "MPLBACKEND": backend, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
+    assert (tmp_path / "loss.png").read_bytes() == plain
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path):
+    with canvas.blank() as figure, pytest.raises(StorageError, match=r"x\.png: cannot be written: No such file"):
+        canvas.save(figure, tmp_path / "none" / "x.png")

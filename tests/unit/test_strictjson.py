@@ -1,0 +1,30 @@
+"""JSON with null for what is not finite, and nothing in it that JSON has not."""
+
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fbfl import strictjson
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+def refuse(name):
+    pytest.fail(f"JSON has no {name}")
+
+
+@given(VALUES)
+def test_what_is_not_finite_is_null_and_all_else_as_it_was(value):
+    for indent in (None, 1):
+        read = json.loads(strictjson.dumps(value, indent=indent), parse_constant=refuse)
+        assert read == strictjson.finite(value) == json.loads(json.dumps(value), parse_constant=lambda _: None)
+
+
+def test_what_python_wrote_before_is_read_as_null():
+    assert strictjson.loads(json.dumps([math.nan, -math.inf, 1.5])) == [None, None, 1.5]
