@@ -92,7 +92,7 @@ class Simulation:
     `solver` makes what each server solves its puzzles with, where the consensus is `pow` (default: turns in this
     process).
     `nodes` are the full nodes that the servers use in turn (default: that of the network, embedded ones if it is
-    `eth-tester`). `deployments` remembers the contracts of a network that lasts, so that they are deployed once.
+    `eth-tester`). `deployment` is a file that remembers the contracts of a network that lasts: they are deployed once.
     `ground` are nodes, contracts and servers that are there already, those of another federation for example: then only
     the task is this one's own. `conducts` gives servers (by number) another conduct than the honest one; `stores`
     another store than the common one (a server with a broken disk). `trainer` is one of another federation that trains
@@ -106,7 +106,7 @@ class Simulation:
         store: Store,
         *,
         nodes: Sequence[Node] | None = None,
-        deployments: Path | None = None,
+        deployment: Path | None = None,
         ground: Ground | None = None,
         conducts: Mapping[int, Conduct] | None = None,
         stores: Mapping[int, Store] | None = None,
@@ -132,8 +132,8 @@ class Simulation:
         self.plan = plan_of(settings, self.trainer, dataset)
         accounts = accounts_of(self.nodes, settings.servers + 1)
         owner = Sender(self.chain.w3, accounts[0])
-        self.addresses: Mapping[str, str] = ground.addresses if ground else deploy(self.chain.w3, owner, deployments)
-        self.start_block = first_block(deployments, self.chain.w3.eth.chain_id) if deployments else 0
+        self.addresses: Mapping[str, str] = ground.addresses if ground else deploy(self.chain.w3, owner, deployment)
+        self.start_block = first_block(self.chain.w3, deployment) if deployment else 0
         """Nothing has happened to the contracts before it."""
         ledgers = [Ledger(node.w3, self.addresses, self.start_block, head=node.head) for node in self.nodes]
         self.ledger = ledgers[0]

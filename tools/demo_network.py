@@ -28,7 +28,7 @@ from rich.table import Table
 
 from fbfl.chain import nodes
 from fbfl.chain.accounts import development_account
-from fbfl.chain.deploy import open_ledger
+from fbfl.chain.deploy import file_of, open_ledger
 from fbfl.chain.ledger import Ledger, Task, TaskState
 from fbfl.chain.networks import connect
 from fbfl.chain.queries import RoundRecord, num_rounds, round_record
@@ -112,7 +112,9 @@ def run(demo: Demo, console: Console) -> int:
         console.print(f"  cd {shlex.quote(str(demo.folder))}; export FBFL_IPFS={daemons[0]}")
         for words in ("rounds", "round 3", "audit --store ipfs"):
             console.print(f"  {_fbfl()} {words} --network {urls[0]}")
-        return _watch(demo, console, open_ledger(connect(urls[0]), demo.folder / "deployments"), IpfsStore(daemons[0]))
+        w3 = connect(urls[0])
+        ledger = open_ledger(w3, file_of(w3, demo.folder / "deployments"))
+        return _watch(demo, console, ledger, IpfsStore(daemons[0]))
 
 
 @contextlib.contextmanager

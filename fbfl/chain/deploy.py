@@ -1,7 +1,7 @@
 """Deploying the contracts: the numbered steps in migrations/, in order.
 
-Running them again does only what is missing. What was deployed is kept in `<folder>/<chain id>.json`, written after
-every contract, so an interrupted deployment goes on where it stopped. Contracts are linked for good: where one of them
+Running them again does only what is missing. What was deployed is kept in a file, written after every contract, so an
+interrupted deployment goes on where it stopped. Contracts are linked for good: where one of them
 has changed, or the chain began anew, all are deployed anew.
 """
 
@@ -126,16 +126,16 @@ class NetworkDeployment:
 
 
 def deploy(
-    w3: Web3, sender: Sender, folder: Path | None = None, steps: Path = MIGRATIONS, *, mock_ethash: bool = False
+    w3: Web3, sender: Sender, file: Path | None = None, steps: Path = MIGRATIONS, *, mock_ethash: bool = False
 ) -> dict[str, str]:
     """Run the steps on a network; returns the contracts' addresses by name.
 
-    `mock_ethash` deploys `EthashElection` on a chain without proof of work too. They are remembered in `folder`
-    (deployments/), where there is one. Refusals raise `ContractRevertError`, a node or a step that fails `ChainError`,
-    a disk that fails `StorageError`.
+    `mock_ethash` deploys `EthashElection` on a chain without proof of work too. They are remembered in `file`, where
+    there is one. Refusals raise `ContractRevertError`, a node or a step that fails `ChainError`, a disk that fails
+    `StorageError`, a file of another chain `InvalidInputError`.
     """
-    file = None if folder is None else folder / f"{w3.eth.chain_id}.json"
-    deployment = NetworkDeployment(w3, sender, _read_records(file) if file else {}, file, mock_ethash)
+    records = _read_records(file, w3.eth.chain_id) if file else {}
+    deployment = NetworkDeployment(w3, sender, records, file, mock_ethash)
     try:
         run_steps(deployment, steps)
     except _OutdatedError:
@@ -144,43 +144,52 @@ def deploy(
     return deployment.addresses
 
 
-def read_addresses(folder: Path, chain_id: int) -> dict[str, str]:
-    """What `deploy` wrote for a chain; `InvalidInputError` if nothing was deployed there."""
-    records = _read_records(folder / f"{chain_id}.json")
+def file_of(w3: Web3, folder: Path) -> Path:
+    """Where a folder keeps what is deployed on the chain of `w3`."""
+    return folder / f"{w3.eth.chain_id}.json"
+
+
+def read_addresses(file: Path, chain_id: int) -> dict[str, str]:
+    """What `deploy` recorded in a file for a chain; `InvalidInputError` if that is nothing."""
+    records = _read_records(file, chain_id)
     if not records:
-        raise InvalidInputError(f"nothing is deployed on chain {chain_id} according to {folder}; run fbfl deploy")
+        raise InvalidInputError(
+            f"nothing is deployed on chain {chain_id} according to {file}: if it is, copy that file from where it was "
+            "deployed, or name it with --deployment FILE; if not, run fbfl deploy"
+        )
     return {name: record["address"] for name, record in records.items()}
 
 
-def open_ledger(w3: Web3, folder: Path) -> Ledger:
-    """The ledger that `deploy` recorded for the chain of `w3`, read from its first block on.
+def open_ledger(w3: Web3, file: Path) -> Ledger:
+    """The ledger that `deploy` recorded in a file, read from its first block on.
 
-    Nothing deployed there, or a chain that began anew since then, raises `InvalidInputError`.
+    Nothing recorded there, another chain, or one that began anew since then, raises `InvalidInputError`.
     """
-    chain_id = w3.eth.chain_id
-    addresses = read_addresses(folder, chain_id)
-    if not w3.eth.get_code(Web3.to_checksum_address(addresses["FederatedTasks"])):
-        raise InvalidInputError(
-            f"{folder / str(chain_id)}.json names contracts that are not on this chain; run fbfl deploy again"
-        )
-    return Ledger(w3, addresses, first_block(folder, chain_id))
+    ledger = Ledger(w3, read_addresses(file, w3.eth.chain_id), first_block(w3, file))
+    if not w3.eth.get_code(ledger.tasks.address):
+        raise InvalidInputError(f"{file} names contracts that are not on this chain; run fbfl deploy again")
+    return ledger
 
 
-def first_block(folder: Path, chain_id: int) -> int:
-    """The block of the first contract that `deploy` recorded for a chain; nothing has happened before it."""
-    return min(int(record["block"]) for record in _read_records(folder / f"{chain_id}.json").values())
+def first_block(w3: Web3, file: Path) -> int:
+    """The block of the first contract that `deploy` recorded in a file; nothing has happened before it."""
+    return min(int(record["block"]) for record in _read_records(file, w3.eth.chain_id).values())
 
 
-def _read_records(file: Path) -> dict[str, dict[str, Any]]:
+def _read_records(file: Path, chain_id: int) -> dict[str, dict[str, Any]]:
     try:
-        contracts = json.loads(file.read_bytes())["contracts"]
+        content = json.loads(file.read_bytes())
+        of, contracts = content["chain_id"], dict(content["contracts"])
         fields = {"address", "block", "transaction", "creation_hash", "code_hash"}
-        if all(set(record) == fields for record in contracts.values()):
-            return dict(contracts)
+        valid = all(set(record) == fields for record in contracts.values())
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise StorageError(f"{file} cannot be read: {error.strerror or error}") from error
     except (ValueError, KeyError, TypeError, AttributeError):
-        pass
-    raise InvalidInputError(f"{file} is not a record of a deployment; remove it to deploy anew")
+        valid = False
+    if not valid:
+        raise InvalidInputError(f"{file} is not a record of a deployment; remove it to deploy anew")
+    if of != chain_id:
+        raise InvalidInputError(f"{file} is of chain {of}, and the network is chain {chain_id}")
+    return contracts

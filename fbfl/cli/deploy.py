@@ -8,27 +8,27 @@ from web3 import Web3
 
 from fbfl.chain.deploy import deploy as run_steps
 from fbfl.chain.headers import proof_of_work
-from fbfl.chain.networks import EMBEDDED, connect
+from fbfl.chain.networks import connect
 from fbfl.chain.transactions import Sender
 from fbfl.cli.keys import KEY_VARIABLE, account_of, account_of_environment
-from fbfl.cli.network import DEPLOYMENTS
+from fbfl.cli.network import deployment_on
 from fbfl.errors import InvalidInputError
 
 
 def deploy(options: argparse.Namespace) -> int:
     """Deploy what is not deployed yet and print the addresses."""
+    file = deployment_on(options.network, options.deployment)
     w3 = connect(options.network)
-    folder = None if options.network == EMBEDDED else DEPLOYMENTS
-    addresses = run_steps(w3, Sender(w3, _account(options, w3)), folder, mock_ethash=options.mock_ethash)
+    addresses = run_steps(w3, Sender(w3, _account(options, w3)), file, mock_ethash=options.mock_ethash)
     for name, address in addresses.items():
         print(f"{address}  {name}")
     if not proof_of_work(w3):
         what = "a mock here" if "EthashElection" in addresses else "not deployed (--mock-ethash deploys it as a mock)"
         print(f"this chain has no proof of work: EthashElection is {what}")
-    if options.network == EMBEDDED:
+    if file is None:
         print("eth-tester lives in this process and ends with it; fbfl run deploys on its own chain")
     else:
-        print(f"kept in {DEPLOYMENTS / str(w3.eth.chain_id)}.json")
+        print(f"kept in {file}")
     return 0
 
 

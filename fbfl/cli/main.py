@@ -79,6 +79,7 @@ def _add_run(commands: "argparse._SubParsersAction[Parser]") -> None:
     )
     run.add_argument("--output", type=Path, metavar="DIR", help="new folder for the results (default runs/<time>)")
     run.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    _add_deployment(run)
     run.set_defaults(command=_run)
 
 
@@ -123,8 +124,19 @@ def _add_deploy(commands: "argparse._SubParsersAction[Parser]") -> None:
     deploy = commands.add_parser("deploy", help="deploy the contracts", description="Deploy the contracts.")
     deploy.add_argument("--network", default="eth-tester", help="eth-tester, ganache, anvil, geth, or a JSON-RPC URL")
     deploy.add_argument("--mock-ethash", action="store_true", help="deploy EthashElection without proof of work, too")
+    _add_deployment(deploy)
     _add_key(deploy)
     deploy.set_defaults(command=_deploy)
+
+
+def _add_deployment(command: Parser) -> None:
+    """Which contracts on the network; see `fbfl.cli.network`."""
+    command.add_argument(
+        "--deployment",
+        type=Path,
+        metavar="FILE",
+        help="what fbfl deploy wrote about the network (default deployments/CHAIN_ID.json)",
+    )
 
 
 def _add_key(command: Parser) -> None:
@@ -180,6 +192,7 @@ def _add_task(commands: "argparse._SubParsersAction[Parser]") -> None:
     for action in (one, drive):
         action.add_argument("--task", type=int, metavar="T", help="the task (default: the newest)")
     for action in (create, admit, one, drive):
+        _add_deployment(action)
         _add_key(action)
         action.set_defaults(command=_task)
 
@@ -190,6 +203,7 @@ def _add_mec(commands: "argparse._SubParsersAction[Parser]") -> None:
     )
     add = mec.add_argument
     add("--network", required=True, help="anvil, ganache, geth, or a JSON-RPC URL")
+    _add_deployment(mec)
     _add_key(mec)
     add("--task", type=int, metavar="T", help="the task (default: the newest)")
     data = mec.add_mutually_exclusive_group(required=True)
@@ -297,6 +311,7 @@ def _add_queries(commands: "argparse._SubParsersAction[Parser]") -> None:
         where = command.add_mutually_exclusive_group()
         where.add_argument("--network", help="a running network: anvil, ganache, geth, or a JSON-RPC URL")
         where.add_argument("--run", type=Path, metavar="DIR", help="the folder of a run (default: the newest in runs/)")
+        _add_deployment(command)
         command.add_argument("--task", type=int, metavar="T", help="the task on the network (default: the newest)")
         command.add_argument("--store", help="where the network's payloads are: local (default) or ipfs")
         _add_store(command)

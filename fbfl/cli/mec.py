@@ -50,7 +50,7 @@ def mec(options: argparse.Namespace) -> int:
     if options.url is not None:
         check_url(options.url, "--url")
     plugins = plugins_of(options)
-    ledger = ledger_on(options.network)
+    ledger = ledger_on(options.network, options.deployment)
     account = account_of(options, ledger.chain_id)
     task = task_on(ledger, options.task)
     plan = TaskPlan.of(task, plugins)
@@ -64,7 +64,9 @@ def mec(options: argparse.Namespace) -> int:
         samples = _own(options, plan)
     training = LocalTraining(participant, task.id, plan, samples)
     board = (
-        HttpBoard(ledger_on(options.network), task, account.address, peers=options.peer) if plan.signatures else None
+        HttpBoard(ledger_on(options.network, options.deployment), task, account.address, peers=options.peer)
+        if plan.signatures
+        else None
     )
     patience = PatienceInSeconds(options.patience)
     store = store_of(options)

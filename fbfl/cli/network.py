@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from fbfl.chain.deploy import open_ledger
+from fbfl.chain.deploy import file_of, open_ledger
 from fbfl.chain.ledger import Ledger, Task
 from fbfl.chain.networks import EMBEDDED, connect
 from fbfl.errors import InvalidInputError
@@ -17,14 +17,24 @@ DEPLOYMENTS = Path("deployments")
 PAYLOADS = STATE / "payloads"
 
 
-def ledger_on(network: str) -> Ledger:
-    """The ledger that `fbfl deploy` put on a network."""
+def ledger_on(network: str, deployment: Path | None = None) -> Ledger:
+    """The ledger that `fbfl deploy` put on a network, by the file `deployment` (default: deployments/CHAIN_ID.json)."""
     if network == EMBEDDED:
         raise InvalidInputError(
             f"--network {EMBEDDED}: its chain lives as long as a run, whose folder queries take as --run DIR; "
             "allowed: anvil, ganache, geth, or a JSON-RPC URL"
         )
-    return open_ledger(connect(network), DEPLOYMENTS)
+    w3 = connect(network)
+    return open_ledger(w3, deployment or file_of(w3, DEPLOYMENTS))
+
+
+def deployment_on(network: str, deployment: Path | None) -> Path | None:
+    """The file that keeps what is deployed on a network that lasts; a network that does not answer raises."""
+    if network != EMBEDDED:
+        return deployment or file_of(connect(network), DEPLOYMENTS)
+    if deployment is not None:
+        raise InvalidInputError(f"--deployment {deployment}: allowed only with --network of a running node")
+    return None
 
 
 def task_on(ledger: Ledger, number: int | None) -> Task:

@@ -99,9 +99,9 @@ def audit(options: argparse.Namespace) -> int:
 
 def _open(options: argparse.Namespace) -> StoredRun:
     if options.network is not None:
-        ledger = ledger_on(options.network)
+        ledger = ledger_on(options.network, options.deployment)
         return StoredRun(ledger, store_of(options), task_on(ledger, options.task))
-    for name in ("task", "store", "payloads"):
+    for name in ("deployment", "task", "store", "payloads"):
         if getattr(options, name) is not None:
             raise InvalidInputError(f"--{name} {getattr(options, name)}: allowed only with --network")
     return open_run(options.run or newest_run())

@@ -30,13 +30,10 @@ _ARGUMENT_OPTIONS = ("mobility_arg", "radio_arg", "partition_arg", "aggregator_a
 def run(options: argparse.Namespace) -> int:
     """Run a federation as the options say."""
     settings = settings_of(options)
-    from fbfl.chain.networks import EMBEDDED, connect
+    from fbfl.cli.network import deployment_on
 
-    embedded = settings.network == EMBEDDED
-    if not embedded:
-        connect(settings.network)  # says now what is wrong with it
+    deployment = deployment_on(settings.network, options.deployment)  # says now if no node answers
     from fbfl import simulation
-    from fbfl.cli.network import DEPLOYMENTS
 
     simulation.check(settings)
     output = options.output or Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S")
@@ -49,9 +46,7 @@ def run(options: argparse.Namespace) -> int:
     if dataset.note:
         console.print(dataset.note)
     with RunFolder.create(output, settings) as folder, _progress(console, settings.rounds) as advance:
-        federation = simulation.Simulation(
-            settings, dataset, folder.payloads(settings.store), deployments=None if embedded else DEPLOYMENTS
-        )
+        federation = simulation.Simulation(settings, dataset, folder.payloads(settings.store), deployment=deployment)
         folder.attach(federation)
         console.print(
             f"{settings.servers} MEC servers, {settings.devices} devices, {dataset.name}, {settings.aggregator}, "

@@ -24,7 +24,7 @@ def create(options: argparse.Namespace) -> int:
         value = getattr(options, name)
         if value is not None and value < 1:
             raise InvalidInputError(f"--{name.replace('_', '-')} {value}: allowed are 1 or more {unit}")
-    owner = _owner(options, ledger_on(settings.network))
+    owner = _owner(options, ledger_on(settings.network, options.deployment))
     options.store = settings.store
     store = store_of(options)
 
@@ -47,7 +47,7 @@ def admit(options: argparse.Namespace) -> int:
     for server in options.servers:
         if not is_address(server):
             raise InvalidInputError(f"{server!r} is no address; allowed: 20 bytes as hex")
-    owner = _owner(options, ledger_on(options.network))
+    owner = _owner(options, ledger_on(options.network, options.deployment))
     for server in map(Web3.to_checksum_address, options.servers):
         if not owner.ledger.registry.functions.isActive(server).call():
             owner.admit(server)
@@ -57,7 +57,7 @@ def admit(options: argparse.Namespace) -> int:
 
 def open_round(options: argparse.Namespace) -> int:
     """Open one round."""
-    owner = _owner(options, ledger_on(options.network))
+    owner = _owner(options, ledger_on(options.network, options.deployment))
     task = task_on(owner.ledger, options.task)
     owner.open_round(task.id)
     print(f"task {task.id}: round {owner.ledger.state(task.id).round} is open")
@@ -69,7 +69,7 @@ def drive(options: argparse.Namespace) -> int:
     for name in ("rounds", "servers"):
         if getattr(options, name) < 1:
             raise InvalidInputError(f"--{name} {getattr(options, name)}: allowed are 1 or more")
-    owner = _owner(options, ledger_on(options.network))
+    owner = _owner(options, ledger_on(options.network, options.deployment))
     task = task_on(owner.ledger, options.task)
 
     from fbfl import tasks

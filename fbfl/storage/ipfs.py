@@ -26,7 +26,7 @@ PROFILE = {
     "trickle": "false",
     "pin": "true",
 }
-"""All that decides on a CID (see `fbfl.storage.cid`): each is a setting of the daemon, too, where `add` leaves it out."""
+"""All that decides on a CID, see `fbfl.storage.cid`: what an `add` does not say, the daemon's own settings do."""
 
 # Of its own use of urllib3, which pyproject.toml pins; in an agent's log it would be no JSON.
 warnings.filterwarnings("ignore", "The 'strict' parameter is no longer needed", FutureWarning)

@@ -14,7 +14,7 @@ from typing import Any
 
 from fbfl.chain.accounts import development_account
 from fbfl.chain.compile import REPOSITORY
-from fbfl.chain.deploy import open_ledger
+from fbfl.chain.deploy import file_of, open_ledger
 from fbfl.chain.ledger import Ledger
 from fbfl.chain.networks import connect
 from fbfl.chain.participant import Participant
@@ -110,7 +110,7 @@ class Agents:
         """
 
         def register(number: int) -> Participant:
-            ledger = open_ledger(connect(self.network), self.folder / "deployments")
+            ledger = self.ledger()
             server = Participant(ledger, Sender(ledger.w3, development_account(self.accounts[number])))
             server.register(self.url(number), 10**18)
             return server
@@ -172,7 +172,8 @@ class Agents:
         return "\n".join(line for name, end in ends.items() for line in (f"{name}:", *end))
 
     def ledger(self) -> Ledger:
-        return open_ledger(connect(self.network), self.folder / "deployments")
+        w3 = connect(self.network)
+        return open_ledger(w3, file_of(w3, self.folder / "deployments"))
 
     def end(self) -> None:
         """Kill what still runs."""

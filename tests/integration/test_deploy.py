@@ -13,7 +13,7 @@ from web3 import Web3
 
 from fbfl.chain import nodes
 from fbfl.chain.compile import REPOSITORY
-from fbfl.chain.deploy import open_ledger, read_addresses
+from fbfl.chain.deploy import file_of, open_ledger, read_addresses
 from fbfl.chain.networks import connect
 from fbfl.cli.main import main
 from tests.integration.machine import free_ports, require
@@ -43,10 +43,23 @@ def test_deploying_again_does_what_is_missing_and_nothing_else(tmp_path: Path) -
         assert set(anew) == set(first)
         assert set(anew.values()).isdisjoint(with_mock.values())
         assert all(w3.eth.get_code(Web3.to_checksum_address(address)) for address in anew.values())
-        ledger = open_ledger(w3, tmp_path / "deployments")
+        ledger = open_ledger(w3, file_of(w3, tmp_path / "deployments"))
         assert {event.args["rewards"] for event in ledger.events("RewardsSet")} == {anew["RewardPool"]}
     finally:
         nodes.down("anvil", state=state)
+
+
+def test_on_another_machine_the_file_of_the_deployment_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with anvil_of("prague", tmp_path) as url:
+        assert main(["deploy", "--network", url, "--account", "0", "--deployment", "here.json"]) == 0
+        assert "kept in here.json" in capsys.readouterr().out
+        assert main(["rounds", "--network", url]) == 2
+        assert "nothing is deployed on chain 31337 according to deployments/31337.json" in capsys.readouterr().err
+        assert main(["rounds", "--network", url, "--deployment", "here.json"]) == 2
+        assert "there is no task on this network" in capsys.readouterr().err
 
 
 def test_a_chain_before_london_runs_federations_too(
@@ -94,6 +107,6 @@ def deploy(folder: Path, url: str, *options: str) -> dict[str, str]:
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    addresses = read_addresses(folder / "deployments", 31337)
+    addresses = read_addresses(folder / "deployments" / "31337.json", 31337)
     assert all(f"{address}  {name}" in done.stdout for name, address in addresses.items())
     return addresses

@@ -10,7 +10,7 @@ import pytest
 from eth_typing import BlockNumber
 
 from fbfl.chain import nodes
-from fbfl.chain.deploy import open_ledger
+from fbfl.chain.deploy import file_of, open_ledger
 from fbfl.chain.ledger import Phase
 from fbfl.chain.networks import connect
 from fbfl.chain.nodes import NodeStatus, ask
@@ -72,7 +72,7 @@ def test_a_network_that_falls_apart_when_a_round_is_closed_and_final_on_the_bran
     playing: RoundByRound, geth_nodes: list[NodeStatus], tmp_path: Path
 ) -> None:
     first, second = (connect(node.url) for node in geth_nodes)
-    ledger, there = playing.ledger, open_ledger(second, playing.agents.folder / "deployments")
+    ledger, there = playing.ledger, open_ledger(second, file_of(second, playing.agents.folder / "deployments"))
     task, number = playing.task, playing.next_round
 
     def submitted_there() -> int:

@@ -8,9 +8,10 @@ from web3 import Web3
 from web3.exceptions import MismatchedABI
 
 from fbfl.chain.artifacts import load_artifact
-from fbfl.chain.deploy import deploy, read_addresses
+from fbfl.chain.deploy import deploy, open_ledger, read_addresses
 from fbfl.chain.embedded import EmbeddedChain
 from fbfl.chain.ethash import EthashNetwork
+from fbfl.chain.rules import CHAIN_ID
 from fbfl.chain.transactions import Sender
 from fbfl.errors import ChainError, ContractRevertError, InvalidInputError, StorageError
 
@@ -37,11 +38,15 @@ def test_the_contracts_are_deployed_and_wired(chain: EmbeddedChain, sender: Send
 
 
 def test_deploying_again_does_nothing(chain: EmbeddedChain, sender: Sender, tmp_path: Path) -> None:
-    first = deploy(chain.w3, sender, tmp_path)
+    first = deploy(chain.w3, sender, tmp_path / "it.json")
     number = chain.w3.eth.block_number
-    assert deploy(chain.w3, sender, tmp_path) == first == read_addresses(tmp_path, chain.w3.eth.chain_id)
+    assert (
+        deploy(chain.w3, sender, tmp_path / "it.json")
+        == first
+        == read_addresses(tmp_path / "it.json", chain.w3.eth.chain_id)
+    )
     assert chain.w3.eth.block_number == number
-    record = json.loads((tmp_path / f"{chain.w3.eth.chain_id}.json").read_text())
+    record = json.loads((tmp_path / "it.json").read_text())
     assert record["contracts"]["MECRegistry"]["block"] <= number
 
 
@@ -52,27 +57,27 @@ def test_an_interrupted_deployment_goes_on(chain: EmbeddedChain, sender: Sender,
     (steps / "2_b.py").write_text("def run(d): d.call('MECRegistry', 'admit', d.owner, 5)")
     (steps / "10_c.py").write_text("def run(d): d.contract('FederatedTasks', d.addresses['MECRegistry'])")
     with pytest.raises(MismatchedABI):
-        deploy(chain.w3, sender, tmp_path, steps)
-    first = read_addresses(tmp_path, chain.w3.eth.chain_id)
+        deploy(chain.w3, sender, tmp_path / "it.json", steps)
+    first = read_addresses(tmp_path / "it.json", chain.w3.eth.chain_id)
     assert set(first) == {"MECRegistry"}
     (steps / "2_b.py").write_text("def run(d): pass")
-    assert deploy(chain.w3, sender, tmp_path, steps)["MECRegistry"] == first["MECRegistry"]
+    assert deploy(chain.w3, sender, tmp_path / "it.json", steps)["MECRegistry"] == first["MECRegistry"]
 
 
 def test_a_chain_that_was_started_anew_gets_new_contracts(chain: EmbeddedChain, sender: Sender, tmp_path: Path) -> None:
     before = chain.snapshot()
-    deploy(chain.w3, sender, tmp_path)
+    deploy(chain.w3, sender, tmp_path / "it.json")
     chain.revert(before)
     chain.mine()
-    deploy(chain.w3, sender, tmp_path)
-    for address in read_addresses(tmp_path, chain.w3.eth.chain_id).values():
+    deploy(chain.w3, sender, tmp_path / "it.json")
+    for address in read_addresses(tmp_path / "it.json", chain.w3.eth.chain_id).values():
         assert chain.w3.eth.get_code(Web3.to_checksum_address(address)) != b""
 
 
 def test_a_contract_that_has_changed_gets_all_others_anew(
     chain: EmbeddedChain, sender: Sender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = deploy(chain.w3, sender, tmp_path)
+    first = deploy(chain.w3, sender, tmp_path / "it.json")
     original = load_artifact("RewardPool")
     # The compiler's version in the metadata: nothing else changes.
     changed = replace(original, bytecode=original.bytecode.replace(b"solcC\x00\x08\x25", b"solcC\x00\x08\x26"))
@@ -80,7 +85,7 @@ def test_a_contract_that_has_changed_gets_all_others_anew(
     monkeypatch.setattr(
         "fbfl.chain.deploy.load_artifact", lambda name: changed if name == "RewardPool" else load_artifact(name)
     )
-    second = deploy(chain.w3, sender, tmp_path)
+    second = deploy(chain.w3, sender, tmp_path / "it.json")
     assert set(second) == NAMES
     assert set(first.values()).isdisjoint(second.values())
     # Slashed stakes go to the pool of the same deployment: a registry takes one pool, once.
@@ -90,16 +95,20 @@ def test_a_contract_that_has_changed_gets_all_others_anew(
     (event,) = registry.events.RewardsSet().get_logs(from_block=0)
     assert event["args"]["rewards"] == second["RewardPool"]
     number = chain.w3.eth.block_number
-    assert deploy(chain.w3, sender, tmp_path) == second == read_addresses(tmp_path, chain.w3.eth.chain_id)
+    assert (
+        deploy(chain.w3, sender, tmp_path / "it.json")
+        == second
+        == read_addresses(tmp_path / "it.json", chain.w3.eth.chain_id)
+    )
     assert chain.w3.eth.block_number == number
 
 
 def test_other_arguments_give_another_contract(chain: EmbeddedChain, sender: Sender, tmp_path: Path) -> None:
     step = tmp_path / "1_a.py"
     step.write_text("def run(d): d.contract('MECRegistry', d.owner, 0, 0)")
-    first = deploy(chain.w3, sender, tmp_path, tmp_path)
+    first = deploy(chain.w3, sender, tmp_path / "it.json", tmp_path)
     step.write_text("def run(d): d.contract('MECRegistry', d.owner, 1, 0)")
-    assert deploy(chain.w3, sender, tmp_path, tmp_path) != first
+    assert deploy(chain.w3, sender, tmp_path / "it.json", tmp_path) != first
 
 
 def test_a_refused_step_names_the_contracts_error(chain: EmbeddedChain, sender: Sender, tmp_path: Path) -> None:
@@ -115,21 +124,44 @@ def test_a_refused_step_names_the_contracts_error(chain: EmbeddedChain, sender: 
 def test_a_folder_without_steps_or_records_is_said(chain: EmbeddedChain, sender: Sender, tmp_path: Path) -> None:
     with pytest.raises(ChainError, match="no deployment steps"):
         deploy(chain.w3, sender, None, tmp_path)
-    with pytest.raises(InvalidInputError, match="nothing is deployed on chain 5"):
-        read_addresses(tmp_path, 5)
+    with pytest.raises(
+        InvalidInputError,
+        match=r"on chain 5 .*5\.json: .* copy that file .* --deployment FILE; if not, run fbfl deploy",
+    ):
+        read_addresses(tmp_path / "5.json", 5)
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"contracts": {"A": {"address": "0x"}}}', '{"contracts": 5}'])
-def test_a_damaged_record_is_refused(chain: EmbeddedChain, tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"chain_id": 5, "contracts": {"A": {"address": "0x"}}}', '{"chain_id": 5, "contracts": 5}']
+)
+def test_a_damaged_record_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "5.json").write_text(content)
     with pytest.raises(InvalidInputError, match=r"5\.json is not a record of a deployment"):
-        read_addresses(tmp_path, 5)
+        read_addresses(tmp_path / "5.json", 5)
+
+
+def test_a_record_of_another_chain_is_neither_read_nor_written(
+    chain: EmbeddedChain, sender: Sender, tmp_path: Path
+) -> None:
+    file = tmp_path / "5.json"
+    file.write_text('{"chain_id": 5, "contracts": {}}')
+    for use in (lambda: deploy(chain.w3, sender, file), lambda: open_ledger(chain.w3, file)):
+        with pytest.raises(InvalidInputError, match=rf"5\.json is of chain 5, and the network is chain {CHAIN_ID}"):
+            use()
+    assert file.read_text() == '{"chain_id": 5, "contracts": {}}'
+
+
+def test_a_deployment_that_is_not_complete_is_no_ledger(chain: EmbeddedChain, sender: Sender, tmp_path: Path) -> None:
+    (tmp_path / "1_a.py").write_text("def run(d): d.contract('MECRegistry', d.owner, 0, 0)")
+    deploy(chain.w3, sender, tmp_path / "it.json", tmp_path)
+    with pytest.raises(InvalidInputError, match="the deployment has no FederatedTasks"):
+        open_ledger(chain.w3, tmp_path / "it.json")
 
 
 def test_a_folder_that_cannot_be_written_is_said(chain: EmbeddedChain, sender: Sender, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match=r"file/.*\.json cannot be (read|written): Not a directory"):
-        deploy(chain.w3, sender, tmp_path / "file")
+        deploy(chain.w3, sender, tmp_path / "file" / "it.json")
 
 
 def test_the_election_by_miners_is_deployed_only_with_proof_of_work_or_as_a_mock(

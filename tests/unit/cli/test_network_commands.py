@@ -1,4 +1,6 @@
+import argparse
 import importlib
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -6,6 +8,7 @@ import pytest
 
 from fbfl.chain.ledger import Task
 from fbfl.cli import main
+from fbfl.cli.main import parser
 from fbfl.storage.store import Reference
 
 MEC = ("mec", "--network", "http://127.0.0.1:9", "--account", "1", "--dataset", "digits")
@@ -34,6 +37,9 @@ MEC = ("mec", "--network", "http://127.0.0.1:9", "--account", "1", "--dataset", 
         ([*MEC, "--data", "samples.npz"], ["--data", "--dataset"]),
         ([*MEC, "--devices", "devices"], ["--devices", "--dataset"]),
         (["rounds", "--task", "3"], ["--task 3", "--network"]),
+        (["rounds", "--deployment", "1.json"], ["--deployment 1.json", "--network"]),
+        (["run", "--deployment", "1.json"], ["--deployment 1.json", "--network"]),
+        (["deploy", "--deployment", "1.json"], ["--deployment 1.json", "--network"]),
         (["audit", "--network", "eth-tester"], ["eth-tester", "--run DIR"]),
     ],
 )
@@ -53,6 +59,19 @@ def test_bad_input_is_named_with_what_is_allowed(
     assert status == 2, said
     assert all(word in said for word in named), said
     assert not list(tmp_path.iterdir()), "a refused command leaves nothing behind"
+
+
+def test_every_command_that_reads_a_ledger_on_a_network_can_be_told_which() -> None:
+    def options(command: argparse.ArgumentParser, path: str = "") -> Iterator[tuple[str, set[str]]]:
+        yield path, {name for action in command._actions for name in action.option_strings}
+        for action in command._actions:
+            for word, inner in action.choices.items() if isinstance(action, argparse._SubParsersAction) else ():
+                yield from options(inner, f"{path} {word}".strip())
+
+    found = dict(options(parser()))
+    on_networks = {path for path, names in found.items() if "--network" in names and not path.startswith("chain ")}
+    assert on_networks == {path for path, names in found.items() if "--deployment" in names}
+    assert {"run", "deploy", "mec", "audit", "task create", "task drive"} <= on_networks
 
 
 def test_a_node_that_does_not_answer_is_said(
@@ -76,7 +95,7 @@ def test_code_that_a_task_on_a_network_names_needs_the_operator(
 ) -> None:
     task = Task(1, "0x", "pbft", "0x", "pickle:loads", b"{}", {"model": "mlp"}, Reference(b"", 0), 0)
     commands = importlib.import_module(module)
-    monkeypatch.setattr(commands, "ledger_on", lambda network: SimpleNamespace(chain_id=1337))
+    monkeypatch.setattr(commands, "ledger_on", lambda network, deployment: SimpleNamespace(chain_id=1337))
     monkeypatch.setattr(commands, "task_on", lambda ledger, number: task)
     assert main([*command, "--plugin", "pickle:load"]) == 2
     assert "the aggregator of task 1 is 'pickle:loads'; allowed: fedavg" in capsys.readouterr().err

@@ -18,7 +18,6 @@ from fbfl.storage.cid import cid_of
 from fbfl.storage.ipfs import IpfsStore
 from fbfl.storage.store import Reference, Store
 
-
 STANDARD = {
     "cid-version": "1",
     "raw-leaves": "true",
