@@ -118,9 +118,15 @@ class RunFolder:
         return line
 
     def finish(
-        self, settings: RunSettings, dataset: Dataset, plan: TaskPlan, weights: Vector, seconds: float
+        self,
+        settings: RunSettings,
+        dataset: Dataset,
+        plan: TaskPlan,
+        weights: Vector,
+        seconds: float,
+        warnings: Iterable[str] = (),
     ) -> dict[str, Any]:
-        """Write summary.json; returns its content."""
+        """Write summary.json, with these warnings before those of the rounds; returns its content."""
         last = self._metrics[-1]
         summary = {
             "dataset": dataset.name,
@@ -130,7 +136,7 @@ class RunFolder:
             "final_rounds": sum(line["status"] == "final" for line in self._metrics),
             "final_accuracy": last["accuracy"],
             "final_loss": last["loss"],
-            "warnings": list(warnings_of(self._metrics)),
+            "warnings": [*warnings, *warnings_of(self._metrics)],
             "model_sha256": hashlib.sha256(encode(plan.spec, weights)).hexdigest(),
             "seconds": round(seconds, 3),
             "chain": self._writer.flush().to_json() if self._writer else None,

@@ -31,6 +31,7 @@ from fbfl.learning.aggregation import resolve as resolve_aggregator
 from fbfl.learning.attacks import resolve as resolve_attack
 from fbfl.learning.datasets import Dataset
 from fbfl.learning.partition import resolve as resolve_partition
+from fbfl.learning.samples import Range
 from fbfl.learning.training import Samples, Trainer
 from fbfl.mec.device import LocalDevice, device_shares
 from fbfl.mec.exchange import Exchange, MemoryBoard
@@ -130,14 +131,6 @@ class Simulation:
         ):
             raise InvalidInputError("trainer was made for another model, data shape, training or seed")
         self.plan = plan_of(settings, self.trainer, dataset)
-        accounts = accounts_of(self.nodes, settings.servers + 1)
-        owner = Sender(self.chain.w3, accounts[0])
-        self.addresses: Mapping[str, str] = ground.addresses if ground else deploy(self.chain.w3, owner, deployment)
-        self.start_block = first_block(self.chain.w3, deployment) if deployment else 0
-        """Nothing has happened to the contracts before it."""
-        ledgers = [Ledger(node.w3, self.addresses, self.start_block, head=node.head) for node in self.nodes]
-        self.ledger = ledgers[0]
-        self.owner = Participant(self.ledger, owner)
         self._devices = _devices(settings, dataset)
         self._mobility = (
             resolve_mobility(settings.mobility, settings.servers, settings.mobility_args) if settings.mobility else None
@@ -146,9 +139,18 @@ class Simulation:
         self._samples = [MemorySampleStore() for _ in range(settings.servers)]
         if self._costs is None:
             self._upload(0)
-        self._adversary = _adversary(settings)
+        self._adversary = _adversary(settings, dataset.num_classes, self.plan.sample_range)
         self._triggered = self._adversary.triggered(dataset.x_test, dataset.y_test)
         self._training = _JointTraining(self.trainer, self._samples, self._adversary)
+        self._training.poison(0)
+        accounts = accounts_of(self.nodes, settings.servers + 1)
+        owner = Sender(self.chain.w3, accounts[0])
+        self.addresses: Mapping[str, str] = ground.addresses if ground else deploy(self.chain.w3, owner, deployment)
+        self.start_block = first_block(self.chain.w3, deployment) if deployment else 0
+        """Nothing has happened to the contracts before it."""
+        ledgers = [Ledger(node.w3, self.addresses, self.start_block, head=node.head) for node in self.nodes]
+        self.ledger = ledgers[0]
+        self.owner = Participant(self.ledger, owner)
         participants = _participants(self.nodes, ledgers, accounts[1:])
         self.task = self._create_task(participants, rules or committee_rules(settings.servers))
         liar = Conduct(proposes="wrong", votes="inverted")
@@ -175,6 +177,14 @@ class Simulation:
     def ground(self) -> Ground:
         """What another federation needs to play beside this one."""
         return Ground(self.nodes, self.addresses)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What all figures are to be read with, a line each: classes have no sample, an attack has changed nothing.
+
+        It is whole after the last round; an attack on data that are all there from the start is in it before the first.
+        """
+        return (*self.dataset.warnings, *self._adversary.warnings)
 
     @property
     def weights(self) -> Vector:
@@ -338,6 +348,13 @@ class _JointTraining:
         """One server's local training."""
         return lambda weights, round_number: self._update(server, weights, round_number)
 
+    def poison(self, round_number: int) -> None:
+        """Poison now what malicious servers hold, which otherwise they do when they train."""
+        for server in self._adversary.malicious:
+            held = self._stores[server].training_set(round_number)
+            if len(held[1]):
+                self._trained_on(server, held)
+
     def _update(self, server: int, weights: Vector, round_number: int) -> Vector:
         key = (round_number, weights.tobytes())
         if key != self._key:
@@ -430,9 +447,9 @@ def _check_root(settings: RunSettings, root: Any) -> None:
         )
 
 
-def _adversary(settings: RunSettings) -> Adversary:
+def _adversary(settings: RunSettings, num_classes: int | None = None, sample_range: Range | None = None) -> Adversary:
     attacks = (resolve_attack(settings.attack, **settings.attack_args),) if settings.attack else ()
-    return Adversary(attacks, tuple(range(settings.malicious)), settings.seed)
+    return Adversary(attacks, tuple(range(settings.malicious)), settings.seed, num_classes, sample_range)
 
 
 def _cost_model(settings: RunSettings) -> CostModel | None:

@@ -19,6 +19,7 @@ from fbfl.chain.participant import (
 )
 from fbfl.errors import ContractRevertError, NodeUnavailableError
 from fbfl.learning.datasets import Dataset
+from fbfl.learning.samples import range_of
 from fbfl.learning.training import Trainer, TrainingSettings
 from fbfl.mec.global_model import initial_model
 from fbfl.mec.plan import TaskPlan, canonical_json, resolve_rule
@@ -84,6 +85,7 @@ def plan_of(settings: RunSettings, trainer: Trainer, dataset: Dataset, retention
         payload=settings.payload,
         signatures=settings.signatures,
         retention=retention,
+        sample_range=range_of([dataset.x_train]),
     )
 
 

@@ -52,13 +52,24 @@ def run(options: argparse.Namespace) -> int:
             f"{settings.servers} MEC servers, {settings.devices} devices, {dataset.name}, {settings.aggregator}, "
             f"{settings.consensus} on {settings.network}; set up in {time.perf_counter() - started:.1f} s"
         )
+        known = federation.warnings
+        for text in known:
+            console.print(text)
         for result in federation.rounds():
             line = folder.add_round(result)
             advance()
             console.print(_round_text(line))
         summary = folder.finish(
-            settings, dataset, federation.plan, federation.weights, seconds=time.perf_counter() - started
+            settings,
+            dataset,
+            federation.plan,
+            federation.weights,
+            seconds=time.perf_counter() - started,
+            warnings=federation.warnings,
         )
+        for text in federation.warnings:
+            if text not in known:
+                console.print(text)
         pictures = folder.plot(f"{dataset.name}, {settings.servers} servers, {settings.aggregator}")
     if summary["final_rounds"] == 0:
         raise NoFinalRoundError(f"none of {settings.rounds} rounds became final; see fbfl rounds --run {output}")

@@ -51,11 +51,12 @@ def _with_chain(run: Run, lanes: int | None) -> FinishedRun:
             settings, data, LocalStore(Path(folder)), ground=ground, trainer=_trainer(settings, lanes)
         )
         lines = tuple(metrics_line(result) for result in federation.rounds())
+        warnings = (*federation.warnings, *warnings_of(lines))
         model = hashlib.sha256(encode(federation.plan.spec, federation.weights)).hexdigest()
         listing = block_listing(federation.ledger, federation.task.id) if run.listing else None
     del federation
     gc.collect()  # the process goes on to the next run: servers and chain refer to each other
-    return FinishedRun(lines, model, listing, warnings_of(lines))
+    return FinishedRun(lines, model, listing, warnings)
 
 
 @functools.cache
@@ -111,7 +112,7 @@ def _without_chain(settings: RunSettings, lanes: int | None) -> FinishedRun:
         warnings += result.warnings
     spec = federation.trainer.spec
     model = hashlib.sha256(encode(spec, spec.flatten(federation.weights))).hexdigest()
-    return FinishedRun(tuple(lines), model, warnings=tuple(dict.fromkeys(warnings)))
+    return FinishedRun(tuple(lines), model, warnings=(*federation.warnings, *dict.fromkeys(warnings)))
 
 
 def _root(data: Dataset, seed: int) -> tuple[Any, Any]:

@@ -1,8 +1,8 @@
 """The attackers of a federation: which clients they are, and what they do to their samples and their updates."""
 
-import contextlib
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ import numpy.typing as npt
 from fbfl.errors import VacuousAttackError
 from fbfl.learning.attacks import Attack
 from fbfl.learning.noise import Images
+from fbfl.learning.samples import Range
 from fbfl.learning.training import Samples
 from fbfl.randomness import generator
 
@@ -22,6 +23,18 @@ class Adversary:
     malicious: tuple[int, ...]
     """Client numbers, rising."""
     seed: int
+    num_classes: int | None = None
+    """Of the data; None where they are not known yet."""
+    sample_range: Range | None = None
+    """Of the training data of all clients, before anything is poisoned; None where they are not known yet."""
+    _idle: dict[int, str | None] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Why an attack, by its place, has changed nothing so far, though it had its turn; None: it has."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """A line for each attack that has had its turn and changed nothing so far."""
+        idle = ((self.attacks[place], why) for place, why in sorted(self._idle.items()))
+        return tuple(f"attack {attack.described} has no effect: {why}" for attack, why in idle if why)
 
     @property
     def poisons_updates(self) -> bool:
@@ -30,13 +43,21 @@ class Adversary:
 
     def poisoned_samples(self, client: int, samples: Samples) -> Samples:
         """A client's samples, changed once and for all where it attacks them."""
-        if client not in self.malicious:
+        if client not in self.malicious or not len(samples[1]):
             return samples
-        for attack in self.attacks:
+        for number, attack in enumerate(self.attacks):
             if attack.kind == "data":
-                rng = generator(self.seed, f"attack {attack.name}", server=client)
-                place = self.malicious.index(client)
-                samples = attack.poison_data(*samples, rng, num_byzantine=len(self.malicious), attacker=place)
+                poisoned = attack.poison_data(
+                    *samples,
+                    generator(self.seed, f"attack {attack.name}", server=client),
+                    num_byzantine=len(self.malicious),
+                    attacker=self.malicious.index(client),
+                    num_classes=self.num_classes,
+                    sample_range=self.sample_range,
+                )
+                same = all(np.array_equal(*pair) for pair in zip(samples, poisoned, strict=True))
+                self._note(number, "no sample of the attackers is changed" if same else None)
+                samples = poisoned
         return samples
 
     def check(self, num_clients: int) -> None:
@@ -57,10 +78,24 @@ class Adversary:
         if not attackers or not self.poisons_updates:
             return
         trained = rows.copy() if len(self.attacks) > 1 else rows
-        for attack in self.attacks:
+        for number, attack in enumerate(self.attacks):
             if attack.kind == "update":
-                with contextlib.suppress(VacuousAttackError):
-                    rows[attackers] = self._sent(attack, round_number, clients, attackers, trained, rows)
+                try:
+                    sent = self._sent(attack, round_number, clients, attackers, trained, rows)
+                except VacuousAttackError as error:
+                    self._note(number, str(error))
+                    continue
+                same = all(
+                    np.array_equal(rows[row], vector)
+                    for row, vector in zip(attackers, itertools.cycle(sent), strict=False)
+                )
+                self._note(number, "what the attackers send is what they have trained" if same else None)
+                rows[attackers] = sent
+
+    def _note(self, number: int, idle: str | None) -> None:
+        """Remember why an attack has changed nothing, until it does."""
+        if self._idle.get(number, "") is not None:
+            self._idle[number] = idle
 
     def _sent(
         self,
@@ -92,5 +127,9 @@ class Adversary:
 
     def triggered(self, x: Images, y: npt.NDArray[np.integer]) -> tuple[Images, npt.NDArray[np.integer], int] | None:
         """Test samples with the backdoor's trigger, their true labels and the target; None without a backdoor."""
-        found = (attack.triggered(x, y) for attack in self.attacks if attack.kind == "data")
+        found = (
+            attack.triggered(x, y, num_classes=self.num_classes, sample_range=self.sample_range)
+            for attack in self.attacks
+            if attack.kind == "data"
+        )
         return next((samples for samples in found if samples), None)

@@ -26,7 +26,7 @@ from fbfl.learning.aggregation.rulefunction import RuleFunction, State
 from fbfl.learning.attacks import Attack
 from fbfl.learning.models import Model
 from fbfl.learning.pixels import compact
-from fbfl.learning.samples import absent_labels, checked
+from fbfl.learning.samples import absent_labels, checked, range_of
 from fbfl.learning.training import Samples, Trainer, TrainingSettings
 from fbfl.randomness import generator
 from fbfl.tensors import Vector
@@ -126,19 +126,20 @@ class Federation:
         self._seed = seed
         self._participation, self._dropout, self._stragglers = participation, dropout, stragglers
         attackers = tuple(sorted({int(client) for client in malicious}))
-        self._adversary = Adversary(_resolved_attacks(attack, attack_args), attackers, seed)
+        self._num_classes = _num_classes(*clients, test)
+        self._absent_labels = absent_labels(self._num_classes, (y for _, y in (*clients, test)))
+        self._adversary = Adversary(
+            _resolved_attacks(attack, attack_args), attackers, seed, self._num_classes, range_of(x for x, _ in clients)
+        )
         self._rule = _resolved_rule(aggregator, aggregator_args)
         self._server = _resolved_server(server_optimizer, server_args)
         self._root, self._test = root, (compact(test[0]), test[1])
         self._check(len(clients))
-        self._num_classes = _num_classes(*clients, test)
-        self._absent_labels = absent_labels(self._num_classes, (y for _, y in (*clients, test)))
-        for line in self.warnings:
-            warnings.warn(line, stacklevel=2)
         poisoned = (self._adversary.poisoned_samples(client, samples) for client, samples in enumerate(clients))
         self._clients = [(compact(x), y) for x, y in poisoned]
-        if any(np.max(y, initial=0) >= self._num_classes for _, y in self._clients):
-            raise InvalidInputError(f"an attack makes labels that nobody has; allowed: 0 to {self._num_classes - 1}")
+        self._triggered = self._adversary.triggered(*test)
+        for line in self.warnings:
+            warnings.warn(line, stacklevel=2)
         settings = TrainingSettings(
             local_epochs, batch_size, optimizer, learning_rate, proximal, fused, local_steps, shuffle
         )
@@ -150,7 +151,6 @@ class Federation:
                 "trainer was made for another model, data shape, number of classes, seed or training"
             )
         self.trainer = trainer
-        self._triggered = self._adversary.triggered(*test)
         self._round = 0
         self._weights = self.trainer.initial_weights()
         self._rule_state: State = {}
@@ -163,8 +163,11 @@ class Federation:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What all figures are to be read with, a line each: some classes have no sample."""
-        return self._absent_labels
+        """What all figures are to be read with, a line each: classes have no sample, an attack has changed nothing.
+
+        What can be known before the first round is also given as Python's `UserWarning`.
+        """
+        return (*self._absent_labels, *self._adversary.warnings)
 
     def rounds(self, n: int) -> Iterator[Round]:
         """Play the next `n` rounds, each when the caller asks for it."""

@@ -3,13 +3,21 @@
 import numpy as np
 import numpy.typing as npt
 
+from fbfl.learning.samples import PICTURES, Range
+
 Images = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
-"""Samples along the first axis: uint8 in 0..255 or float32 in [0, 1]."""
+"""Samples along the first axis: uint8 in 0..255, which stand for 0 to 1, or float32."""
 
 
-def add_noise(x: Images, std: float, rng: np.random.Generator) -> Images:
-    """Add Gaussian noise of a standard deviation on the scale [0, 1]; values stay in range."""
-    noise = rng.standard_normal(x.shape, dtype=np.float32) * np.float32(std)
-    if x.dtype == np.uint8:
-        return np.clip(np.rint(x + 255 * noise), 0, 255).astype(np.uint8)
-    return np.clip(x + noise, 0, 1).astype(np.float32)
+def add_noise(x: Images, std: float, rng: np.random.Generator, sample_range: Range = PICTURES) -> Images:
+    """Add Gaussian noise whose standard deviation is the share `std` of the samples' range; values stay in range.
+
+    Bytes have a range of their own, 0 to 255.
+    """
+    low, high = PICTURES if x.dtype == np.uint8 else sample_range
+    strength = min(std * (high - low), float(np.finfo(np.float32).max))
+    with np.errstate(over="ignore"):
+        noise = rng.standard_normal(x.shape, dtype=np.float32) * np.float32(strength)
+        if x.dtype == np.uint8:
+            return np.clip(np.rint(x + 255 * noise), 0, 255).astype(np.uint8)
+        return np.clip(x + noise, low, high).astype(np.float32)

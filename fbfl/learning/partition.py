@@ -17,6 +17,7 @@ import numpy.typing as npt
 from fbfl.errors import InvalidInputError
 from fbfl.learning import plugins
 from fbfl.learning.noise import Images, add_noise
+from fbfl.learning.samples import Range, integers_of, range_of
 from fbfl.randomness import generator
 
 Indices = npt.NDArray[np.int64]
@@ -141,18 +142,21 @@ def quantity_skew(
     return _filled_up(np.split(rng.permutation(array.size), cuts), min_samples)
 
 
-def feature_noise(x: Images, client: int, num_clients: int, variance: float, seed: int) -> Images:
+def feature_noise(
+    x: Images, client: int, num_clients: int, variance: float, seed: int, sample_range: Range | None = None
+) -> Images:
     """Add Gaussian noise whose variance grows with the client's number: variance * (client + 1) / num_clients.
 
-    Li et al. 2022 (NIID-Bench), section 4.2: the labels are IID, the features are not. The variance is that of values
-    in [0, 1]; uint8 images are noised on that scale. The data type is kept, values stay in range.
+    Li et al. 2022 (NIID-Bench), section 4.2: the labels are IID, the features are not. The unit is the range of the
+    samples of all clients, `sample_range` (None: of those given; 0 to 1 for pictures, 255 of bytes being 1). The data
+    type is kept, values stay in range.
     """
     if not 0 <= client < num_clients:
         raise InvalidInputError(f"client = {client}: must be 0 to {num_clients - 1}")
     if not 0 <= variance < np.inf:
         raise InvalidInputError(f"variance = {variance}: must be finite and not negative")
     rng = generator(seed, "feature noise", server=client)
-    return add_noise(x, float(np.sqrt(variance * (client + 1) / num_clients)), rng)
+    return add_noise(x, float(np.sqrt(variance * (client + 1) / num_clients)), rng, sample_range or range_of([x]))
 
 
 PARTITIONS: dict[str, Callable[..., list[Indices]]] = {
@@ -175,9 +179,7 @@ def resolve(name: str | Callable[..., Any], **settings: Any) -> plugins.Plugin:
 
 
 def _checked(labels: npt.ArrayLike, num_clients: int, min_samples: int = 1) -> Indices:
-    array = np.asarray(labels)
-    if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise InvalidInputError(f"labels must be a flat array of whole numbers, not {array.dtype} {array.shape}")
+    array = integers_of(labels, "labels")
     if num_clients < 1 or num_clients * max(1, min_samples) > array.size:
         raise InvalidInputError(
             f"num_clients = {num_clients}: must be at least 1, and {array.size} samples give each {max(1, min_samples)}"

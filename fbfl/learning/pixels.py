@@ -1,9 +1,14 @@
-"""Pixels as bytes, where nothing is lost by it."""
+"""Pictures: pixels as bytes, where nothing is lost by it, and which axes are height and width."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from fbfl.errors import InvalidInputError
+
+_MOST_CHANNELS = 4
 
 
 def compact(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -16,3 +21,20 @@ def compact(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
     with np.errstate(invalid="ignore", over="ignore"):
         found = np.rint(x * np.float32(255)).astype(np.uint8)
     return found if np.array_equal(found / np.float32(255), x) else x
+
+
+def channels_first(shape: Sequence[int]) -> bool:
+    """Whether samples of this shape are [channels, height, width]: of three axes, only the first is at most 4 long."""
+    return len(shape) == 3 and shape[0] <= _MOST_CHANNELS < min(shape[1:])
+
+
+def as_pictures(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A view of samples as [n, height, width] or [n, height, width, channels], wherever their channels are.
+
+    Samples of another rank raise `InvalidInputError`.
+    """
+    if x.ndim not in (3, 4):
+        raise InvalidInputError(
+            f"samples of the shape {x.shape[1:]} are no pictures: needed are height, width and perhaps channels"
+        )
+    return np.moveaxis(x, 1, -1) if channels_first(x.shape[1:]) else x

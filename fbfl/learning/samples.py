@@ -13,6 +13,12 @@ Array = npt.NDArray[Any]
 MAX_CLASSES = 65_536
 """Labels are below. Thrice the classes of the largest public data sets, while the output layer still fits in memory."""
 
+Range = tuple[float, float]
+"""The least and the largest value of samples."""
+
+PICTURES: Range = (0.0, 1.0)
+"""The range of pictures. Of bytes, 255 stands for 1."""
+
 _RENUMBERED = "np.unique(y, return_inverse=True)[1] numbers classes from 0"
 
 
@@ -63,26 +69,36 @@ def labels_of(y: object, where: str) -> Array:
         raise InvalidInputError(
             f"{where} holds {array.max()}: allowed are labels from 0 to {MAX_CLASSES - 1}; {_RENUMBERED}"
         )
-    return array.astype(np.int64) if array.dtype == object else array
+    return array
 
 
 def integers_of(y: object, where: str) -> Array:
-    """Whole numbers [n] as a NumPy array, of an integer type or of Python's `int` as in pandas; none at all are int64.
+    """Whole numbers [n] as a NumPy array of an integer type; Python's, as in columns of pandas, and none are int64.
 
     What else stands for labels raises `InvalidInputError`, which says how to make numbers of it.
     """
     array = _array(y, where)
     if array.ndim == 1 and not array.size:
-        return array if array.dtype.kind in "iu" else array.astype(np.int64)
+        return array if array.dtype.kind in "iu" else np.zeros(0, np.int64)
     whole = array.dtype.kind in "iu" or (
         array.dtype == object
         and all(isinstance(value, int | np.integer) and not isinstance(value, bool) for value in array.flat)
     )
     if array.ndim == 1 and whole:
-        return array
+        beyond = [value for value in (array.min(), array.max()) if not -(2**63) <= int(value) < 2**63]
+        if beyond:
+            raise InvalidInputError(f"{where} holds {beyond[0]}: allowed is what int64 holds; {_RENUMBERED}")
+        return array.astype(np.int64) if array.dtype == object else array
     raise InvalidInputError(
         f"{where} is {array.dtype}{list(array.shape)}: needed are labels [n], whole numbers; {_advice(array)}"
     )
+
+
+def range_of(parts: Iterable[Array]) -> Range:
+    """The range of samples [n, ...] per part, as float32 holds it; `PICTURES` if none of them is outside that."""
+    found = [PICTURES if x.dtype == np.uint8 else (_float32(x.min()), _float32(x.max())) for x in parts if x.size]
+    low, high = min((low for low, _ in found), default=0.0), max((high for _, high in found), default=0.0)
+    return PICTURES if PICTURES[0] <= low and high <= PICTURES[1] else (low, high)
 
 
 def absent_labels(num_classes: int, parts: Iterable[Array]) -> tuple[str, ...]:
@@ -92,6 +108,10 @@ def absent_labels(num_classes: int, parts: Iterable[Array]) -> tuple[str, ...]:
         return ()
     named = ", ".join(map(str, absent[:5])) + (f" and {absent.size - 5:,} more" if absent.size > 5 else "")
     return (f"no sample has the label {named}, yet there are {num_classes} classes, from 0 on; {_RENUMBERED}",)
+
+
+def _float32(value: Any) -> float:
+    return float(np.float32(value))
 
 
 def _array(values: object, where: str) -> Array:

@@ -1,7 +1,8 @@
 """What the definition of a task on the chain means: the model's tensors, the rule, how servers train."""
 
 import json
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -12,6 +13,7 @@ from fbfl.learning.aggregation import AggregationRule, resolve
 from fbfl.learning.aggregation.names import RULES
 from fbfl.learning.aggregation.rulefunction import CONTEXT
 from fbfl.learning.models import NAMES
+from fbfl.learning.samples import PICTURES, Range
 from fbfl.storage.codecs import check_codec, max_update_size
 from fbfl.storage.payload import max_size
 from fbfl.tensors import ModelSpec, TensorSpec
@@ -47,11 +49,16 @@ class TaskPlan:
     """Whether servers sign updates and votes, and one transaction records many of them."""
     retention: int | None = None
     """For how many rounds servers keep payloads, so that these can be recomputed; None for all."""
+    sample_range: Range = PICTURES
+    """Of the training samples, as noise and triggers take it."""
 
     def __post_init__(self) -> None:
         check_codec(self.payload)
         if self.retention is not None and self.retention < 1:
             raise InvalidInputError(f"retention is {self.retention}; allowed: 1 or more rounds")
+        low, high = self.sample_range
+        if not -math.inf < low <= high < math.inf:
+            raise InvalidInputError(f"sample_range is {low} to {high}; allowed: finite numbers, the least first")
         if self.root_seat is not None and self.root_seat >= self.max_members:
             raise InvalidInputError(f"{ROOT} is {self.root_seat}; allowed: 0 to {self.max_members - 1} (servers)")
 
@@ -78,8 +85,9 @@ class TaskPlan:
                 payload=definition.get("payload", "float32"),
                 signatures=definition.get("signatures", False),
                 retention=definition.get("retention"),
+                sample_range=_range(definition.get("sample_range", PICTURES)),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             if isinstance(error, InvalidInputError):
                 raise
             raise InvalidInputError(f"the definition of task {task.id} is not one of fbfl: {error!r}") from error
@@ -98,6 +106,7 @@ class TaskPlan:
                 **({"payload": self.payload} if self.payload != "float32" else {}),
                 **({"signatures": True} if self.signatures else {}),
                 **({"retention": self.retention} if self.retention is not None else {}),
+                **({"sample_range": list(self.sample_range)} if self.sample_range != PICTURES else {}),
             }
         )
 
@@ -116,6 +125,11 @@ class TaskPlan:
     def max_payload(self) -> int:
         """Bytes of the largest payload of this task, update or global model."""
         return max(max_size(self.spec, self.state_limit), max_update_size(self.payload, self.spec))
+
+
+def _range(value: Sequence[float]) -> Range:
+    low, high = value
+    return float(low), float(high)
 
 
 def _refuse_code(what: str, name: object, names: Collection[str], plugins: Collection[str]) -> None:

@@ -241,6 +241,24 @@ def test_a_loss_that_is_not_finite_is_null_with_a_warning(tmp_path):
     assert first["warnings"] == second["warnings"] == summary["warnings"] == ["loss is not finite"]
 
 
+def test_samples_of_any_range_are_played_and_what_is_odd_gets_a_line_each(tmp_path):
+    rng = np.random.default_rng(0)
+    for part, size in (("train", 80), ("test", 20)):
+        labels = rng.integers(1, 7, size)
+        parts = {f"x_{part}": rng.normal(10 * labels[:, None], 1, (size, 6)), f"y_{part}": labels}
+        np.savez(tmp_path / f"{part}.npz", **parts)
+    np.savez(tmp_path / "own.npz", **np.load(tmp_path / "train.npz"), **np.load(tmp_path / "test.npz"))
+    attack = ("--attack", "targeted_label_flipping", "--attack-arg", "source=15", "--attack-arg", "target=1")
+    done = fbfl(
+        *("run", *SMALL, "--dataset", tmp_path / "own.npz", *attack, "--malicious", 1, "--output", tmp_path / "run")
+    )
+    assert done.returncode == 0, done.stderr
+    warnings = json.loads((tmp_path / "run" / "summary.json").read_text())["warnings"]
+    assert [done.stdout.count(text + "\n") for text in warnings] == [1, 1]
+    assert "no sample has the label 0, yet there are 7 classes" in warnings[0]
+    assert "attack targeted_label_flipping (source=15, target=1) has no effect" in warnings[1]
+
+
 def test_folders_and_files_that_cannot_be_used_are_refused(finished, tmp_path):
     (tmp_path / "file").write_text("no folder")
     done = fbfl("run", *SMALL, "--output", tmp_path / "file" / "run")

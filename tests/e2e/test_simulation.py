@@ -1,6 +1,7 @@
 """What the servers of a federation do together: honest, broken and malicious ones."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,11 @@ from fbfl.audit import audit
 from fbfl.chain.ledger import Phase, Stage
 from fbfl.chain.participant import CommitteeRules
 from fbfl.errors import ChainError, PayloadNotFoundError, StorageError
+from fbfl.learning import datasets
+from fbfl.mec.plan import TaskPlan
 from fbfl.mec.server import Conduct
-from fbfl.simulation import registered_ground
+from fbfl.settings import RunSettings
+from fbfl.simulation import Simulation, registered_ground
 from fbfl.storage.local import LocalStore
 from fbfl.storage.store import Reference
 from tests.e2e.federations import federation
@@ -57,6 +61,31 @@ def test_a_federation_on_a_copy_of_registered_nodes_mines_the_same_blocks(tmp_pa
         copied = federation(tmp_path / place, simulation={"ground": ground.copy()}, **settings)
         copied.play_round()
         assert [node.head() for node in copied.nodes] == [node.head() for node in fed.nodes]
+
+
+RANGES = set()
+
+
+def note_range(x, y, rng, *, sample_range):
+    """An attack that does nothing."""
+    RANGES.add(sample_range)
+    return x, y
+
+
+def test_samples_of_any_range_are_trained_on_and_all_servers_know_the_range(tmp_path):
+    digits = datasets.load("digits")
+    wide = replace(
+        digits, x_train=8 * digits.x_train - 3, x_test=8 * digits.x_test - 3, y_test=11 * (digits.y_test == 0)
+    )
+    attack = "tests.e2e.test_simulation:note_range"
+    settings = RunSettings(dataset="wide.npz", servers=4, devices=8, attack=attack, malicious=2, consensus="pbft")
+    fed = Simulation(settings, wide, LocalStore(tmp_path))
+    assert fed.play_round().record.status == "final"
+    assert sorted(RANGES) == [(-3, 5)]
+    assert TaskPlan.of(fed.task).sample_range == (-3, 5)
+    absent, idle = fed.warnings
+    assert "no sample has the label 10, yet there are 12 classes" in absent
+    assert idle == f"attack {attack} has no effect: no sample of the attackers is changed"
 
 
 class FailingReads(SpoiledReads):

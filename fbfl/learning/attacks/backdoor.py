@@ -1,7 +1,8 @@
 """Backdoors: data attacks that teach the model to answer `target` on samples with a trigger, and nothing else wrong.
 
 Each has a function that makes the samples on which to measure it (`metrics.attack_success_rate`), see `TRIGGERED`.
-Pixels of a trigger take the largest value of the data's range.
+Pixels of a trigger take the largest value of `sample_range`, that of all training data, which a federation fills in
+(None: of the samples given). Triggers are for pictures, with channels first or last.
 """
 
 # ruff: noqa: ARG001 - all attacks have one signature, whatever they use of it
@@ -12,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fbfl.errors import InvalidInputError
-from fbfl.learning.attacks.data import Labels, Samples, choose
+from fbfl.learning.attacks.data import Labels, Samples, choose, relabelled
 from fbfl.learning.noise import Images
+from fbfl.learning.pixels import as_pictures
+from fbfl.learning.samples import Range, range_of
 
 
 def backdoor(
@@ -24,6 +27,7 @@ def backdoor(
     target: int = 0,
     fraction: float = 0.5,
     size: int = 3,
+    sample_range: Range | None = None,
 ) -> Samples:
     """Pixel pattern: a bright square of `size` pixels in the lower right corner, labelled `target`.
 
@@ -32,14 +36,14 @@ def backdoor(
     attacker's update looks like an honest one.
     """
     chosen = choose(np.flatnonzero(y != target), fraction, rng)
-    return _stamped(x, y, chosen, square_trigger(x[chosen], size=size), target)
+    stamped = square_trigger(x[chosen], size=size, sample_range=sample_range or range_of([x]))
+    return _stamped(x, y, chosen, stamped, target)
 
 
-def square_trigger(x: Images, *, size: int = 3) -> Images:
+def square_trigger(x: Images, *, size: int = 3, sample_range: Range | None = None) -> Images:
     """Stamp the square of `backdoor` on all samples."""
-    _images(x, size, size)
     stamped = x.copy()
-    stamped[:, -size:, -size:] = _brightest(x)
+    _fitting(stamped, size, size)[:, -size:, -size:] = _brightest(x, sample_range)
     return stamped
 
 
@@ -52,6 +56,7 @@ def distributed_backdoor(
     fraction: float = 0.5,
     parts: int = 4,
     attacker: int = 0,
+    sample_range: Range | None = None,
 ) -> Samples:
     """Distributed backdoor (DBA): each attacker stamps one part of the trigger, the test shows all of it.
 
@@ -59,23 +64,24 @@ def distributed_backdoor(
     columns at the upper left; attacker i stamps bar i mod `parts`.
     """
     chosen = choose(np.flatnonzero(y != target), fraction, rng)
-    return _stamped(x, y, chosen, bar_trigger(x[chosen], parts=parts, only=attacker % parts), target)
+    stamped = bar_trigger(x[chosen], parts=parts, only=attacker, sample_range=sample_range or range_of([x]))
+    return _stamped(x, y, chosen, stamped, target)
 
 
-def bar_trigger(x: Images, *, parts: int = 4, only: int | None = None) -> Images:
-    """Stamp all bars of `distributed_backdoor`, or only one, on all samples.
+def bar_trigger(x: Images, *, parts: int = 4, only: int | None = None, sample_range: Range | None = None) -> Images:
+    """Stamp all bars of `distributed_backdoor`, or only number `only` mod `parts`, on all samples.
 
     A bar is a seventh of the width long, as the paper's 4 of 28 pixels, and the gaps are half of that.
     """
     if parts < 1:
         raise InvalidInputError(f"parts = {parts}: must be at least 1")
-    length = max(1, x.shape[2] // 7)
-    gap = max(1, length // 2)
-    _images(x, (parts + 1) // 2 * (gap + 1), 2 * length + gap)
     stamped = x.copy()
-    for part in range(parts) if only is None else (only,):
+    length = max(1, as_pictures(stamped).shape[2] // 7)
+    gap = max(1, length // 2)
+    pictures = _fitting(stamped, (parts + 1) // 2 * (gap + 1), 2 * length + gap)
+    for part in range(parts) if only is None else (only % parts,):
         row, column = part // 2 * (gap + 1), part % 2 * (length + gap)
-        stamped[:, row, column : column + length] = _brightest(x)
+        pictures[:, row, column : column + length] = _brightest(x, sample_range)
     return stamped
 
 
@@ -96,9 +102,7 @@ def edge_case(
     """
     if source == target:
         raise InvalidInputError(f"source = target = {source}: the labels would stay as they are")
-    changed = y.copy()
-    changed[rare_samples(x, y, source=source, fraction=fraction)] = target
-    return x, changed
+    return x, relabelled(y, rare_samples(x, y, source=source, fraction=fraction), target)
 
 
 def rare_samples(x: Images, y: Labels, *, source: int = 7, fraction: float = 0.1) -> npt.NDArray[np.intp]:
@@ -113,12 +117,16 @@ def rare_samples(x: Images, y: Labels, *, source: int = 7, fraction: float = 0.1
     return np.sort(own[np.argsort(-distances, kind="stable")[: max(1, round(fraction * own.size))]])
 
 
-def _square_test(x: Images, y: Labels, *, target: int = 0, size: int = 3) -> tuple[Images, Labels, int]:
-    return square_trigger(x, size=size), y, target
+def _square_test(
+    x: Images, y: Labels, *, target: int = 0, size: int = 3, sample_range: Range | None = None
+) -> tuple[Images, Labels, int]:
+    return square_trigger(x, size=size, sample_range=sample_range), y, target
 
 
-def _bar_test(x: Images, y: Labels, *, target: int = 0, parts: int = 4) -> tuple[Images, Labels, int]:
-    return bar_trigger(x, parts=parts), y, target
+def _bar_test(
+    x: Images, y: Labels, *, target: int = 0, parts: int = 4, sample_range: Range | None = None
+) -> tuple[Images, Labels, int]:
+    return bar_trigger(x, parts=parts, sample_range=sample_range), y, target
 
 
 def _edge_case_test(
@@ -139,18 +147,20 @@ TRIGGERED: dict[str, Callable[..., tuple[Images, Labels, int]]] = {
 
 
 def _stamped(x: Images, y: Labels, chosen: npt.NDArray[np.intp], stamped: Images, target: int) -> Samples:
-    images, labels = x.copy(), y.copy()
+    images = x.copy()
     images[chosen] = stamped
-    labels[chosen] = target
-    return images, labels
+    return images, relabelled(y, chosen, target)
 
 
-def _images(x: Images, height: int, width: int) -> None:
-    if x.ndim < 3 or not (1 <= height <= x.shape[1] and 1 <= width <= x.shape[2]):
+def _fitting(x: Images, height: int, width: int) -> Images:
+    """The view of samples as pictures, into which a trigger of this size fits."""
+    pictures = as_pictures(x)
+    if not (1 <= height <= pictures.shape[1] and 1 <= width <= pictures.shape[2]):
         raise InvalidInputError(
             f"a trigger of {height} x {width} pixels does not fit into samples of shape {x.shape[1:]}"
         )
+    return pictures
 
 
-def _brightest(x: Images) -> int:
-    return 255 if x.dtype == np.uint8 else 1
+def _brightest(x: Images, sample_range: Range | None) -> float:
+    return 255 if x.dtype == np.uint8 else (sample_range or range_of([x]))[1]

@@ -39,6 +39,7 @@ from fbfl.learning.attacks.updates import (
     sign_flipping,
 )
 from fbfl.learning.noise import Images
+from fbfl.learning.samples import Range, checked
 from fbfl.tensors import Vector
 
 ATTACKS: dict[str, Callable[..., Any]] = {
@@ -85,6 +86,8 @@ CONTEXT = {
     "num_clients": "n, the number of updates of the round",
     "num_byzantine": "f, the number of attackers among them",
     "attacker": "the attacker's place among the attackers, 0 to f-1",
+    "num_classes": "the number of classes",
+    "sample_range": "the least and the largest value of the training data; 0 and 1 for pictures",
     "round_number": "the round, counted from 1",
 }
 
@@ -104,6 +107,12 @@ class Attack:
         return self.plugin.name
 
     @property
+    def described(self) -> str:
+        """The name with the settings, for messages."""
+        settings = ", ".join(f"{key}={value!r}" for key, value in self.plugin.settings.items())
+        return f"{self.name} ({settings})" if settings else self.name
+
+    @property
     def is_ours(self) -> bool:
         """Whether it is the function of `ATTACKS` of that name, and not a user's own."""
         return ATTACKS.get(self.name) is self.plugin.function
@@ -114,14 +123,35 @@ class Attack:
         return self.is_ours and self.name in COLLUDING
 
     def poison_data(
-        self, x: Images, y: Labels, rng: np.random.Generator, *, num_byzantine: int = 1, attacker: int = 0
+        self,
+        x: Images,
+        y: Labels,
+        rng: np.random.Generator,
+        *,
+        num_byzantine: int = 1,
+        attacker: int = 0,
+        num_classes: int | None = None,
+        sample_range: Range | None = None,
     ) -> Samples:
-        """Return the attacker's training data instead of its true ones."""
+        """Return the attacker's training data instead of its true ones.
+
+        What cannot be trained on, and labels beyond `num_classes` (None: any), raise `InvalidInputError`.
+        """
         if self.kind != "data":
             raise InvalidInputError(f"attack {self.name}: poisons updates, not data")
-        poisoned: Samples = self.plugin(x, y, rng, num_byzantine=num_byzantine, attacker=attacker)
-        if len(poisoned[0]) != len(poisoned[1]) or poisoned[0].dtype != x.dtype:
-            raise InvalidInputError(f"attack {self.name}: returned {len(poisoned[0])} samples of {poisoned[0].dtype}")
+        known = _known(num_classes, sample_range)
+        returned = self.plugin(x, y, rng, num_byzantine=num_byzantine, attacker=attacker, **known)
+        poisoned: Samples = checked(returned, f"attack {self.name}: what it returns")
+        if poisoned[0].dtype != x.dtype or poisoned[0].shape[1:] != x.shape[1:]:
+            raise InvalidInputError(
+                f"attack {self.name}: returns samples {poisoned[0].dtype}{list(poisoned[0].shape)}; "
+                f"needed are such as it is given, {x.dtype}{list(x.shape)}"
+            )
+        if num_classes is not None and poisoned[1].max(initial=0) >= num_classes:
+            raise InvalidInputError(
+                f"attack {self.described}: makes the label {poisoned[1].max()}, which nobody has; "
+                f"allowed: 0 to {num_classes - 1}"
+            )
         return poisoned
 
     def poison_update(
@@ -152,20 +182,30 @@ class Attack:
             raise InvalidInputError(f"attack {self.name}: returned an update of shape {vector.shape}, not {own.shape}")
         return vector
 
-    def triggered(self, x: Images, y: Labels) -> tuple[Images, Labels, int] | None:
+    def triggered(
+        self, x: Images, y: Labels, *, num_classes: int | None = None, sample_range: Range | None = None
+    ) -> tuple[Images, Labels, int] | None:
         """Return test samples with the trigger, their true labels and the target; None without a backdoor.
 
-        A user's function has a backdoor if it carries such a function of (x, y) and its settings as `triggered`.
+        A user's function has a backdoor if it carries such a function of (x, y), its settings, `num_classes` and
+        `sample_range` as `triggered`.
         """
         ours = TRIGGERED.get(self.name) if self.is_ours else None
         make = ours or getattr(self.plugin.function, "triggered", None)
         if make is None:
             return None
         accepted = inspect.signature(make).parameters
-        settings = {key: value for key, value in self.plugin.settings.items() if key in accepted}
+        given = {**_known(num_classes, sample_range), **self.plugin.settings}
+        settings = {key: value for key, value in given.items() if key in accepted}
         with plugins.users_code(f"attack {self.name}: its triggered", self.plugin.function):
             samples: tuple[Images, Labels, int] = make(x, y, **settings)
         return samples
+
+
+def _known(num_classes: int | None, sample_range: Range | None) -> dict[str, Any]:
+    """What is known of the data, as context."""
+    context = {"num_classes": num_classes, "sample_range": sample_range}
+    return {key: value for key, value in context.items() if value is not None}
 
 
 def resolve(name: str | Callable[..., Any], **settings: Any) -> Attack:

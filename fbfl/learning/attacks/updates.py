@@ -155,6 +155,7 @@ def mimic(honest: Matrix, own: Vector, rng: np.random.Generator, *, victim: int 
     the victim is ``argmax_i |z . u_i|``, z being the direction of the largest variance of the honest updates (taken
     from this round; the paper averages over a warm-up), or the row given.
     """
+    _require_some(honest)
     if victim is None:
         rows = honest.astype(np.float64)
         centred = rows - rows.mean(axis=0)
@@ -187,10 +188,14 @@ def _around_mean(honest: Matrix, deviation: str) -> tuple[Floats, Floats, Floats
 
 
 def _mean(honest: Matrix) -> Floats:
-    if len(honest) == 0:
-        raise VacuousAttackError("the attack imitates honest updates and there are none")
+    _require_some(honest)
     mean: Floats = honest.mean(axis=0, dtype=np.float64)
     return mean
+
+
+def _require_some(honest: Matrix) -> None:
+    if len(honest) == 0:
+        raise VacuousAttackError("the attack imitates honest updates and there are none")
 
 
 def _attackers(num_byzantine: int) -> int:

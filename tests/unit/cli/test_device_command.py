@@ -90,7 +90,7 @@ def test_samples_that_no_server_takes_are_refused_at_once(
     monkeypatch.setenv("FBFL_DEVICE_TOKEN", "secret")
     labels = np.zeros(2, np.int64)
     for x, said in (
-        (np.full((2, 3, 3), 2.0), "samples are 2 to 2; allowed: 0 to 1"),
+        (np.full((2, 3, 3), np.nan), "x_train holds NaN or Inf"),
         (np.zeros((2, 9_000_000), np.uint8), "a sample has 9000000 bytes"),
     ):
         np.savez("own.npz", x_train=x, y_train=labels)

@@ -1,12 +1,18 @@
 """Every attack against its formula, and that it leaves what it was given alone."""
 
+import contextlib
+import inspect
 import math
+import re
+import warnings
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
-from fbfl.errors import InvalidInputError
+from fbfl.errors import InvalidInputError, VacuousAttackError
 from fbfl.learning import aggregation, attacks
 from fbfl.learning.adversary import Adversary
 from fbfl.learning.metrics import attack_success_rate
@@ -59,6 +65,22 @@ def test_update_attacks_keep_form_and_input_and_follow_their_rng(name):
 
 
 @pytest.mark.parametrize("name", kinds("update"))
+@pytest.mark.parametrize("honest", [0, 1])
+@pytest.mark.parametrize("attackers", [1, 2, 3])
+def test_with_hardly_an_honest_update_an_attack_is_finite_or_vacuous(name, honest, attackers):
+    rows = honest_updates(m=honest + attackers)
+    attack = attacks.resolve(name)
+    known = {"honest": rows[attackers:], "compromised": rows[:attackers], "everybody": rows}[attack.knowledge]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            update = send(name, known, rows[0], num_clients=len(rows), num_byzantine=attackers)
+        except VacuousAttackError:
+            return
+    assert np.isfinite(update).all()
+
+
+@pytest.mark.parametrize("name", kinds("update"))
 def test_colluding_attackers_all_send_the_same(name):
     """What the marks of attacks promise, so that one update stands for those of all attackers."""
     attack = attacks.resolve(name)
@@ -87,6 +109,48 @@ def test_data_attacks_keep_type_range_and_input(name, dtype):
     again = poison(name, x, y)
     assert (again[0] == poisoned_x).all()
     assert (again[1] == poisoned_y).all()
+
+
+@given(
+    name=st.sampled_from(kinds("data")),
+    shape=st.lists(st.integers(1, 9), min_size=1, max_size=4).map(tuple),
+    size=st.integers(0, 6),
+    kind=st.sampled_from([np.uint8, np.float32, np.float64]),
+    label_kind=st.sampled_from([np.uint8, np.int64]),
+    classes=st.integers(1, 300),
+    settings=st.fixed_dictionaries(
+        {},
+        optional={
+            "fraction": st.floats(-0.5, 1.5),
+            "source": st.integers(-1, 300),
+            "target": st.integers(-1, 2**70),
+            "num_classes": st.integers(-1, 2**70),
+            "size": st.integers(-1, 5),
+            "parts": st.integers(-1, 9),
+            "std": st.floats(),
+        },
+    ),
+)
+def test_a_data_attack_gives_samples_to_train_on_or_says_in_a_line_why_not(
+    name, shape, size, kind, label_kind, classes, settings
+):
+    rng = np.random.default_rng(0)
+    x = (rng.random((size, *shape)) * 200 - (0 if kind == np.uint8 else 100)).astype(kind)
+    y = rng.integers(0, min(classes, np.iinfo(label_kind).max), size).astype(label_kind)
+    known = {"num_classes": classes, "sample_range": (-100.0, 100.0)}
+    with contextlib.suppress(InvalidInputError):  # anything else escapes and fails the test
+        attack = attacks.resolve(name, **{**REQUIRED.get(name, {}), **accepted(name, settings)})
+        poisoned_x, poisoned_y = attack.poison_data(x, y, rng, num_byzantine=2, attacker=1, **known)
+        assert poisoned_x.dtype == x.dtype
+        assert poisoned_x.shape == x.shape
+        assert poisoned_y.shape == y.shape
+        assert poisoned_y.max(initial=0) < classes
+        tested = attack.triggered(x, y, **known)
+        assert tested is None or tested[0].shape[1:] == shape
+
+
+def accepted(name, settings):
+    return {key: value for key, value in settings.items() if key in inspect.signature(attacks.ATTACKS[name]).parameters}
 
 
 def test_simple_update_attacks():
@@ -244,6 +308,8 @@ def test_label_attacks_change_the_labels_they_say():
     random = poison("random_label_flipping", x, y)[1]
     assert (random != y).all()
     assert set(random) == set(range(10))
+    assert (poison("label_flipping", x, y % 6, num_classes=6)[1] == 5 - y % 6).all()
+    assert (poison("label_flipping", x, y, num_classes=300)[1] == 299 - y.astype(int)).all(), "more than uint8 holds"
     for name in ("label_flipping", "random_label_flipping"):
         with pytest.raises(InvalidInputError, match="num_classes = 5"):
             poison(name, x, y, num_classes=5)
@@ -258,6 +324,10 @@ def test_data_poisoning_adds_noise_of_its_strength():
     noisy, labels = poison("data_poisoning", x, np.zeros(200, int), std=0.1)
     assert noisy.std() == pytest.approx(0.1, rel=0.02)
     assert (labels == 0).all()
+    wide = np.full((200, 10, 10), 20, np.float32)
+    noisy = poison("data_poisoning", wide, np.zeros(200, int), std=0.1, sample_range=(-10.0, 30.0))[0]
+    assert noisy.std() == pytest.approx(4, rel=0.03), "a share of the range"
+    assert noisy.max() == 30
     some = poison("data_poisoning", x, np.zeros(200, int), fraction=0.25)[0]
     assert (some != x).any(axis=(1, 2)).sum() == 50
 
@@ -275,6 +345,8 @@ def test_backdoor_stamps_a_square_and_the_target(dtype):
     assert (poisoned_x[:, :-4] == x[:, :-4]).all()
     tested, labels, target = attacks.resolve("backdoor", target=2, size=4).triggered(x, y)
     assert (tested[:, -4:, -4:] == top).all()
+    brighter = attacks.resolve("backdoor").triggered(x, y, sample_range=(-2.0, 5.0))[0]
+    assert (brighter[:, -3:, -3:] == (255 if dtype == np.uint8 else 5)).all()
     assert (tested[:, :, :-4] == x[:, :, :-4]).all()
     assert (labels == y).all()
     assert attack_success_rate(np.full(400, 2), labels, target) == 1
@@ -294,6 +366,21 @@ def test_distributed_backdoor_shares_the_trigger_out():
     assert (poison("distributed_backdoor", x, y, fraction=1.0, attacker=5)[0][0] == parts[1]).all()
     small = attacks.bar_trigger(np.zeros((1, 8, 8), np.float32))
     assert small.sum() == 4
+
+
+@pytest.mark.parametrize("trigger", [attacks.square_trigger, attacks.bar_trigger])
+def test_triggers_are_as_large_wherever_the_channels_are(trigger):
+    for side in (7, 8, 29):
+        flat, deep = np.zeros((2, side, side + 1), np.float32), np.zeros((2, side, side + 1, 3), np.float32)
+        stamped = trigger(flat, sample_range=(0.0, 1.0))
+        assert 0 < stamped.sum() < stamped.size / 2
+        last = trigger(deep, sample_range=(0.0, 1.0))
+        first = trigger(np.moveaxis(deep, 3, 1), sample_range=(0.0, 1.0))
+        assert (last == stamped[..., None]).all()
+        assert (first == stamped[:, None]).all()
+    for shape in ((2, 64), (2, 3, 8, 8, 1)):
+        with pytest.raises(InvalidInputError, match="are no pictures"):
+            trigger(np.zeros(shape, np.float32))
 
 
 def test_edge_case_relabels_the_rarest_of_a_class():
@@ -351,6 +438,56 @@ def test_a_users_function_with_a_name_of_ours_is_the_users():
     assert attacks.resolve("alie").colluding
     x, y = np.zeros((2, 8, 8), np.float32), np.array([0, 1])
     assert attacks.resolve(backdoor).triggered(x, y)[2] == 3
+
+
+def test_what_a_users_data_attack_returns_is_checked():
+    x, y = samples(np.float32, size=4)
+    for returned, said in (
+        (None, "what it returns is a NoneType"),
+        ((x, y / 2), "needed are labels"),
+        ((x[:3], y), "3 samples, y 4 labels"),
+        ((x * np.nan, y), "NaN or Inf"),
+        ((x[:, :5], y), "returns samples float32"),
+        ((x, y + 7), "makes the label 10, which nobody has; allowed: 0 to 9"),
+    ):
+        attack = attacks.resolve(lambda x, y, rng, returned=returned: returned)
+        with pytest.raises(InvalidInputError, match=said):
+            attack.poison_data(x, y, np.random.default_rng(0), num_classes=10)
+
+
+def identity(honest, own, rng):
+    return own
+
+
+def lonely(honest, own, rng, *, num_clients):
+    raise VacuousAttackError(f"nothing to do with {num_clients}")
+
+
+@pytest.mark.parametrize(
+    ("attack", "why"),
+    [
+        (
+            attacks.resolve("targeted_label_flipping", source=15, target=1),
+            r"\(source=15, target=1\) has no effect: no sam",
+        ),
+        (attacks.resolve("label_flipping", fraction=0.001), "no sample of the attackers is changed"),
+        (attacks.resolve("backdoor", fraction=0.001), "no sample of the attackers is changed"),
+        (attacks.resolve("scaling", factor=1.0), "what the attackers send is what they have trained"),
+        (attacks.resolve(identity), "identity has no effect: what the attackers send"),
+        (attacks.resolve(lonely), "nothing to do with 4"),
+        (attacks.resolve("label_flipping"), None),
+        (attacks.resolve("same_value"), None),
+    ],
+)
+def test_an_attack_that_changes_nothing_gets_one_line(attack, why):
+    adversary = Adversary((attack,), (0, 1), seed=0, num_classes=10, sample_range=(0.0, 1.0))
+    assert adversary.warnings == (), "it has not had its turn"
+    for client in range(4):
+        adversary.poisoned_samples(client, samples(size=40))
+    for number in (1, 2):
+        adversary.poison_updates(number, range(4), honest_updates(m=4))
+    assert len(adversary.warnings) == (why is not None)
+    assert all(re.search(why, line) for line in adversary.warnings)
 
 
 def test_of_several_attacks_each_knows_the_updates_as_trained():

@@ -26,6 +26,10 @@ def linear():
     return keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(10)])
 
 
+def six():
+    return keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(6)])
+
+
 def eleven():
     return keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(11)])
 
@@ -155,10 +159,39 @@ def test_an_attack_that_is_impossible_with_those_who_take_part_is_left_out_of_th
 
 
 def test_labels_that_nobody_has_are_refused():
-    with pytest.raises(InvalidInputError, match="labels that nobody has; allowed: 0 to 9"):
+    with pytest.raises(
+        InvalidInputError, match=r"backdoor \(target=99\): makes the label 99, which nobody has; allowed: 0 to 9"
+    ):
         federation(attack="backdoor", attack_args={"target": 99}, malicious=(0,))
     with pytest.raises(InvalidInputError, match="source = 42"):
         federation(attack="edge_case", attack_args={"source": 42}, malicious=(0,))
+
+
+def test_an_attack_that_changes_nothing_gets_a_line():
+    nothing = {"attack": "targeted_label_flipping", "attack_args": {"source": 15, "target": 1}, "malicious": (0, 1)}
+    with pytest.warns(UserWarning, match="has no effect: no sample of the attackers is changed"):
+        fed = federation(**nothing)
+    assert len(fed.warnings) == 1
+    fed = federation(attack="mimic", malicious=range(7), participation=0.25, seed=3)
+    assert fed.warnings == (), "there may be an honest client in some round"
+    assert next(iter(fed.rounds(1))).aborted is None
+    assert fed.warnings == ("attack mimic has no effect: the attack imitates honest updates and there are none",)
+
+
+def test_attacks_take_classes_and_range_from_the_training_data():
+    few = [(x[y < 6], y[y < 6]) for x, y in CLIENTS]
+    standard = [(8 * x - 3, y) for x, y in few]
+    seen = {}
+
+    def spy(x, y, rng, *, num_classes, sample_range):
+        seen.update(num_classes=num_classes, sample_range=sample_range)
+        return x, y.max() - y
+
+    options = {"test": (TEST[0][TEST[1] < 6], TEST[1][TEST[1] < 6]), "malicious": (0,), "model": six}
+    list(federation(clients=few, attack="label_flipping", **options).rounds(1))
+    for clients, expected in ((few, (0, 1)), (standard, (-3, 5))):
+        federation(clients=clients, attack=spy, **options)
+        assert seen == {"num_classes": 6, "sample_range": expected}
 
 
 def test_samples_and_labels_are_taken_as_numpy_reads_them_or_refused():

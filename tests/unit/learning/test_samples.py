@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from fbfl.errors import InvalidInputError
-from fbfl.learning.samples import MAX_CLASSES, absent_labels, checked, labels_of, samples_of
+from fbfl.learning.noise import add_noise
+from fbfl.learning.samples import MAX_CLASSES, absent_labels, checked, labels_of, range_of, samples_of
 
 pandas = pytest.importorskip("pandas")
 
@@ -121,10 +122,34 @@ def test_whatever_it_is_it_is_taken_whole_or_refused(given_samples):
         assert y.ndim == 1
         assert y.dtype.kind in "iu"
         assert all(0 <= label < MAX_CLASSES for label in y.tolist())
-        assert np.isfinite(x.astype(np.float32)).all() or not len(x)
+        assert not len(x) or np.isfinite(x.astype(np.float32)).all()
 
 
 def test_labels_without_samples_are_named():
     assert absent_labels(3, [np.array([0, 1]), np.array([2], np.uint64)]) == ()
     (line,) = absent_labels(12, [np.array([11, 2])])
     assert "the label 0, 1, 3, 4, 5 and 5 more, yet there are 12 classes" in line
+
+
+def test_the_range_is_that_of_pictures_unless_something_is_outside():
+    bytes_, floats = np.full((2, 3), 200, np.uint8), np.array([[0.25, 0.5]])
+    assert range_of([]) == range_of([bytes_]) == range_of([floats]) == range_of([bytes_, floats[:0]]) == (0, 1)
+    assert range_of([floats * 4]) == (1, 2)
+    assert range_of([floats, -floats]) == (-0.5, 0.5)
+    assert range_of([bytes_, floats * -4]) == (-2, 1)
+    assert range_of([np.array([[0.1, 1e3]])]) == (float(np.float32(0.1)), 1000)
+
+
+@given(st.floats(-100, 100, width=16), st.floats(0.5, 100, width=16), st.floats(0.01, 2))
+def test_noise_on_another_scale_is_the_same_noise(low, width, std):
+    x = np.linspace(0, 1, 50, dtype=np.float32).reshape(5, 10)
+    noisy = add_noise(x, std, np.random.default_rng(0))
+    scaled = add_noise(low + width * x, std, np.random.default_rng(0), (low, low + width))
+    assert scaled.dtype == np.float32
+    np.testing.assert_allclose((scaled - low) / width, noisy, atol=1e-4)
+
+
+def test_noise_of_any_strength_stays_in_range():
+    x = np.array([[-3e38, 0, 3e38]], np.float32)
+    noisy = add_noise(x, 1e300, np.random.default_rng(0), (-3e38, 3e38))
+    assert np.isfinite(noisy).all()

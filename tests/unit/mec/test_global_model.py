@@ -1,6 +1,7 @@
 """From one global model to the next: exactly the aggregate, and nothing that is no update gets in."""
 
 import json
+import math
 import sys
 from dataclasses import replace
 
@@ -66,6 +67,17 @@ def test_the_definition_of_a_float32_task_does_not_name_the_codec():
     )
     assert plan().payload == "float32"
     assert plan().definition() == expected
+
+
+def test_the_definition_names_the_range_of_samples_that_are_no_pictures():
+    wide = replace(plan(), sample_range=(-2.5, 7.0))
+    assert b'"sample_range":[-2.5,7.0]' in wide.definition()
+    published_task = replace(task(), definition=json.loads(wide.definition()))
+    assert TaskPlan.of(published_task).sample_range == (-2.5, 7.0)
+    assert plan().sample_range == (0, 1)
+    for wrong in ([1], [2, 1], ["a", 1], 3, [0, math.inf], [0, 10**400], [math.nan, 1]):
+        with pytest.raises(InvalidInputError):
+            TaskPlan.of(with_definition(sample_range=wrong))
 
 
 @pytest.mark.parametrize("codec", ["float16", "int8"])

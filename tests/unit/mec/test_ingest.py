@@ -101,8 +101,8 @@ def test_only_the_device_itself_may_upload_and_ask(url: str, tokens: list[str], 
 def test_garbage_is_refused_in_one_line_and_leaves_nothing(url: str, tokens: list[str], store: SampleDatabase) -> None:
     x, y = np.zeros((3, 2, 2), np.uint8), np.zeros(3, np.int64)
     floats = x.astype(np.float32)
-    nan, beyond, below = floats.copy(), floats.copy(), floats.copy()
-    nan[1, 1, 1], beyond[0, 0, 0], below[2, 0, 1] = np.nan, 1.5, -0.1
+    nan, infinite = floats.copy(), floats.copy()
+    nan[1, 1, 1], infinite[0, 0, 0] = np.nan, np.inf
     bodies = [
         (400, b""),
         (400, b"\x80\x04\x95garbage"),
@@ -118,8 +118,7 @@ def test_garbage_is_refused_in_one_line_and_leaves_nothing(url: str, tokens: lis
         (422, save({"x": x, "y": y + 10})),
         (422, save({"x": x, "y": y - 1})),
         (422, save({"x": nan, "y": y})),
-        (422, save({"x": beyond, "y": y})),
-        (422, save({"x": below, "y": y})),
+        (422, save({"x": infinite, "y": y})),
     ]
     for status, body in bodies:
         answer = put(url, tokens[0], body)
@@ -128,7 +127,7 @@ def test_garbage_is_refused_in_one_line_and_leaves_nothing(url: str, tokens: lis
     for first in ("x", "-1", "9" * 5000):
         assert put(url, tokens[0], samples(0, 3), first=first).status_code == 404
     assert store.count == 0
-    assert put(url, tokens[0], save({"x": floats, "y": y})).json() == {"new": 3}
+    assert put(url, tokens[0], save({"x": floats - 7.5, "y": y})).json() == {"new": 3}, "any range is taken"
 
 
 def test_too_much_is_refused(url: str, tokens: list[str], store: SampleDatabase) -> None:
