@@ -57,7 +57,6 @@ class Lane:
         # A variable, since TensorFlow turns division by a constant into a product, which rounds otherwise than NumPy.
         self._white = tf.Variable(255.0, trainable=False)
         self._optimizer = in_graph(optimizer, model, fused=settings.fused)
-        self._initial_state = [tf.identity(variable) for variable in self._optimizer.state]
         self._run = tf.function(self._train_clients, autograph=False)
         self._call = tf.function(self._logits, autograph=False)
         self._traced: dict[Any, Callable[..., Any]] = {}
@@ -107,7 +106,7 @@ class Lane:
             variable.assign(tf.reshape(part, shape))
 
     def _logits(self, x: Any) -> Any:
-        return self._model(self._scaled(x), training=False)
+        return tf.cast(self._model(self._scaled(x), training=False), tf.float32)
 
     def _scaled(self, x: Any) -> Any:
         """Pixels in [0, 1], whether they are stored as bytes or as floats."""
@@ -121,8 +120,7 @@ class Lane:
 
         def one(k: Any, rows: Any) -> Any:
             self._assign(start)
-            for variable, value in zip(self._optimizer.state, self._initial_state, strict=True):
-                variable.assign(value)
+            self._optimizer.restart()
             for place, generator in enumerate(self._generators):
                 generator.assign(tf.cast(tf.stack([seeds[k, place], 0]), generator.dtype))
             self._train_client(x, y, order, begins[k], sizes[k], epochs[k], learning_rate, start)
@@ -163,20 +161,23 @@ class Lane:
             )
             return number + 1, steps
 
-        tf.while_loop(lambda number, _: number < epochs, epoch, (0, 1), parallel_iterations=1)
+        _, steps = tf.while_loop(lambda number, _: number < epochs, epoch, (0, 1), parallel_iterations=1)
+        self._optimizer.finish(steps - 1)
 
     def _gradients(self, x: Any, y: Any, anchors: list[Any]) -> list[Any]:
+        """Of the trained weights; None for one on which the loss does not depend."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             for variable in self._trained:
                 tape.watch(variable)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(y, self._model(x, training=True))
-            loss = tf.reduce_mean(losses)
+            logits = tf.cast(self._model(x, training=True), tf.float32)  # layers may compute with fewer bits
+            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits))
             if self._model.losses:  # regularisers
-                loss += tf.add_n(self._model.losses)
-        gradients = tape.gradient(loss, self._trained, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+                loss += tf.add_n([tf.reduce_sum(tf.cast(added, tf.float32)) for added in self._model.losses])
+            loss = self._optimizer.scaled(loss)
+        gradients = tape.gradient(loss, self._trained)
         if self._proximal:  # the gradient of proximal / 2 * |w - start|^2
             gradients = [
-                gradient + self._proximal * (variable - anchor)
+                None if gradient is None else gradient + self._optimizer.scaled(self._proximal * (variable - anchor))
                 for gradient, variable, anchor in zip(gradients, self._trained, anchors, strict=True)
             ]
         return list(gradients)

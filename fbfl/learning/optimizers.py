@@ -1,9 +1,14 @@
 """Keras optimizers inside a compiled graph. Importing this module imports TensorFlow."""
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import keras
+import numpy as np
 import tensorflow as tf
+
+from fbfl.errors import InvalidInputError
+from fbfl.learning import plugins
 
 # Where any of these is set differently, Keras does more than TensorFlow's fused kernels do.
 _PLAIN = {
@@ -22,52 +27,132 @@ _PLAIN = {
 class InGraph(Protocol):
     """One optimizer for the trainable variables of one model."""
 
-    state: list[Any]
-    """Its variables; assign their first values again and it starts anew."""
+    def restart(self) -> None:
+        """Begin anew, from the weights that the model's variables have now."""
+
+    def scaled(self, value: Any) -> Any:
+        """The loss, or what is added to its gradient, as it is to be differentiated; `apply` takes the scale away."""
 
     def apply(self, gradients: list[Any], learning_rate: Any, step: Any) -> None:
-        """Change the model's variables by one step; `step` counts from 1."""
+        """Change the model's variables by one step; `step` counts from 1. A variable may have no gradient: None."""
+
+    def finish(self, steps: Any) -> None:
+        """Change the model's variables to what they are to be after so many steps."""
+
+
+def make(optimizer: str | Callable[[], Any]) -> Any:
+    """A new optimizer of a name that Keras knows, or from a function (or class) that returns one.
+
+    Raises `InvalidInputError` for anything else.
+    """
+    if isinstance(optimizer, str):
+        try:
+            return keras.optimizers.get(optimizer)
+        except Exception as error:  # not only an unknown name: a wrapper needs an optimizer to wrap
+            raise InvalidInputError(f"unknown optimizer {optimizer!r}: Keras knows {', '.join(_names())}") from error
+    if isinstance(optimizer, keras.optimizers.Optimizer):
+        kind = type(optimizer).__name__
+        raise InvalidInputError(
+            f"optimizer is a {kind}, but each core needs one of its own: give a function that returns a new one, such"
+            f" as lambda: keras.optimizers.{kind}(...)"
+        )
+    if not callable(optimizer):
+        raise InvalidInputError(f"optimizer is {optimizer!r}: needed is a name, or a function that returns a new one")
+    made = plugins.guarded("optimizer", optimizer)()
+    if not isinstance(made, keras.optimizers.Optimizer):
+        raise InvalidInputError(f"the optimizer function returned a {type(made).__name__}, not a Keras optimizer")
+    if any(part.built for part in (made, *getattr(made, "optimizers", ()), getattr(made, "inner_optimizer", made))):
+        raise InvalidInputError("the optimizer function returned one that is in use: it has to return a new one")
+    return made
+
+
+def _names() -> list[str]:
+    """What `keras.optimizers.get` makes from a name alone."""
+    base, wrappers = keras.optimizers.Optimizer, ("Optimizer", "LossScaleOptimizer", "MultiOptimizer")
+    kinds = (kind for kind in vars(keras.optimizers).values() if isinstance(kind, type) and issubclass(kind, base))
+    return sorted({kind.__name__.lower() for kind in kinds if kind.__name__ not in wrappers})
 
 
 def in_graph(optimizer: Any, model: Any, *, fused: bool) -> InGraph:
-    """Wrap a new Keras optimizer; with `fused`, plain SGD and Adam become TensorFlow's kernels (about 1.4x faster)."""
+    """Wrap a new Keras optimizer; with `fused`, plain SGD and Adam become TensorFlow's kernels (about 1.4x faster).
+
+    Every option of the optimizer has the effect that it has in `fit`.
+    """
+    variables = model.trainable_variables
+    if fused and all(variable.constraint is None for variable in variables) and not _scales_loss(model):
+        if type(optimizer) is keras.optimizers.SGD and _is_plain(optimizer):
+            return _FusedSgd([variable.value for variable in variables])
+        if type(optimizer) is keras.optimizers.Adam and _is_plain(optimizer):
+            return _FusedAdam([variable.value for variable in variables], optimizer.get_config())
+    if _scales_loss(model) and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)  # as `compile` does
+    return _Keras(optimizer, variables)
+
+
+def rate_of(optimizer: Any) -> float | None:
+    """The optimizer's learning rate; None where it is no number: a schedule, a function, or several optimizers'."""
+    try:
+        rate = optimizer.learning_rate
+    except AttributeError:  # keras.optimizers.MultiOptimizer
+        return None
+    return float(rate.numpy()) if isinstance(rate, keras.Variable) else None
+
+
+def _is_plain(optimizer: Any) -> bool:
+    if rate_of(optimizer) is None:
+        return False
     config = optimizer.get_config()
-    plain = isinstance(config["learning_rate"], float) and all(config.get(k, v) == v for k, v in _PLAIN.items())
-    constrained = any(variable.constraint is not None for variable in model.trainable_variables)
-    if fused and plain and not constrained:
-        variables = [variable.value for variable in model.trainable_variables]
-        if type(optimizer) is keras.optimizers.SGD:
-            return _FusedSgd(variables)
-        if type(optimizer) is keras.optimizers.Adam:
-            return _FusedAdam(variables, config)
-    return _Keras(optimizer, model.trainable_variables)
+    return all(config.get(key, value) == value for key, value in _PLAIN.items())
 
 
-class _FusedSgd:
-    def __init__(self, variables: list[Any]) -> None:
+def _scales_loss(model: Any) -> bool:
+    return bool(model.dtype_policy.name == "mixed_float16")
+
+
+class _Fused:
+    """What all kernels have in common."""
+
+    def __init__(self, variables: list[Any], state: list[Any]) -> None:
         self._variables = variables
-        self.state: list[Any] = []
+        self._state = state  # all zeros at the start
+
+    def restart(self) -> None:
+        for variable in self._state:
+            variable.assign(tf.zeros_like(variable))
+
+    def scaled(self, value: Any) -> Any:
+        return value
+
+    def finish(self, steps: Any) -> None:
+        del steps
+
+
+class _FusedSgd(_Fused):
+    def __init__(self, variables: list[Any]) -> None:
+        super().__init__(variables, [])
 
     def apply(self, gradients: list[Any], learning_rate: Any, step: Any) -> None:
         del step
         for variable, gradient in zip(self._variables, gradients, strict=True):
-            tf.raw_ops.ResourceApplyGradientDescent(
-                var=variable.handle, alpha=learning_rate, delta=tf.convert_to_tensor(gradient)
-            )
+            if gradient is not None:
+                tf.raw_ops.ResourceApplyGradientDescent(
+                    var=variable.handle, alpha=learning_rate, delta=tf.convert_to_tensor(gradient)
+                )
 
 
-class _FusedAdam:
+class _FusedAdam(_Fused):
     def __init__(self, variables: list[Any], config: dict[str, Any]) -> None:
-        self._variables = variables
         self._config = config
         self._moments = [tuple(tf.Variable(tf.zeros_like(variable)) for _ in range(2)) for variable in variables]
-        self.state = [moment for pair in self._moments for moment in pair]
+        super().__init__(variables, [moment for pair in self._moments for moment in pair])
 
     def apply(self, gradients: list[Any], learning_rate: Any, step: Any) -> None:
         config = self._config
         exponent = tf.cast(step, tf.float32)
         powers = [tf.pow(tf.constant(config[name], tf.float32), exponent) for name in ("beta_1", "beta_2")]
         for variable, gradient, (first, second) in zip(self._variables, gradients, self._moments, strict=True):
+            if gradient is None:
+                continue
             tf.raw_ops.ResourceApplyAdam(
                 var=variable.handle,
                 m=first.handle,
@@ -86,12 +171,46 @@ class _Keras:
     def __init__(self, optimizer: Any, variables: list[Any]) -> None:
         self._optimizer = optimizer
         self._variables = variables
-        self._scheduled = not isinstance(optimizer.get_config()["learning_rate"], float)
+        self._has_rate = rate_of(optimizer) is not None
+        # Some optimizers start from the weights (schedule-free AdamW). Weights that nobody has show where.
+        weights = [variable.numpy() for variable in variables]
+        marks = [np.random.default_rng(place).random(weight.shape, np.float32) for place, weight in enumerate(weights)]
+        _assign(variables, marks)
         optimizer.build(variables)
-        self.state = [variable.value for variable in optimizer.variables]
+        _assign(variables, weights)
+        self._first = [(state.value, _origin(state.numpy(), variables, marks)) for state in optimizer.variables]
+
+    def restart(self) -> None:
+        for variable, first in self._first:
+            variable.assign(first)
+
+    def scaled(self, value: Any) -> Any:
+        return self._optimizer.scale_loss(value)
 
     def apply(self, gradients: list[Any], learning_rate: Any, step: Any) -> None:
         del step  # Keras counts by itself
-        if not self._scheduled:
+        if self._has_rate:
             self._optimizer.learning_rate.assign(learning_rate)
         self._optimizer.apply(gradients, self._variables)
+
+    def finish(self, steps: Any) -> None:
+        def average() -> Any:
+            self._optimizer.finalize_variable_values(self._variables)
+            return steps
+
+        tf.cond(steps > 0, average, lambda: steps)
+
+
+def _assign(variables: list[Any], values: list[Any]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def _origin(value: Any, variables: list[Any], marks: list[Any]) -> Any:
+    """The variable that held the value as its mark, if one did, else the value."""
+    copied = (
+        variable.value
+        for variable, mark in zip(variables, marks, strict=True)
+        if mark.size and mark.dtype == value.dtype and np.array_equal(mark, value)
+    )
+    return next(copied, tf.constant(value))

@@ -4,6 +4,7 @@ Each core has a *lane*: a thread with a model of its own and one compiled graph.
 chunks; a client's update depends only on (seed, round, client, its data, the global weights).
 """
 
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -114,7 +115,7 @@ class Trainer:
 
         def lane() -> tuple[Any, Lane]:
             own = build(model, input_shape=input_shape, num_classes=num_classes, seed=seed)
-            return own, Lane(own, _optimizer(self.settings), self.settings)
+            return own, Lane(own, _optimizer(self.settings)[0], self.settings)
 
         models, self._lanes = zip(*(lane() for _ in range(self._num_lanes)), strict=True)
         if len({id(own) for own in models}) < len(models):
@@ -123,7 +124,7 @@ class Trainer:
         self.trainable = trainable_of(models[0])
         """Which of the P weights are trained, bool [P]; the others are the likes of BatchNorm's statistics."""
         self._initial_weights = weights_of(models[0])
-        self._default_rate = _constant_rate(_optimizer(self.settings))
+        _, self._default_rate = _optimizer(self.settings)
         self._idle: SimpleQueue[Lane] = SimpleQueue()
         for each in self._lanes:
             self._idle.put(each)
@@ -147,7 +148,8 @@ class Trainer:
 
         For whoever measures rounds, or keeps a trainer for several federations.
         """
-        x, y = np.zeros((0, *self._input_shape), dtype), np.zeros(0, np.int32)
+        # One sample: oneDNN cannot chain convolutions of an empty batch.
+        x, y = np.zeros((1, *self._input_shape), dtype), np.zeros(1, np.int32)
         shuffle = self.settings.shuffle
         for lane in self._lanes:
             work = _joined([_Task(0, x, y, 1, self._drawn)], self._seed, 1, lane.num_generators, shuffle=shuffle)
@@ -250,7 +252,9 @@ class Trainer:
         if callable(rate):
             with plugins.users_code(f"learning_rate {plugins.label_of(rate)}"):
                 return float(rate(round_number))
-        return self._default_rate if rate is None else float(rate)
+        if rate is None:
+            return math.nan if self._default_rate is None else self._default_rate  # NaN: nothing looks at it
+        return float(rate)
 
     def _accepted(self, samples: Samples, client: int | None) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32]]:
         x, y = samples
@@ -351,27 +355,16 @@ def _joined(chunk: list[_Task], seed: int, round_number: int, num_generators: in
     )
 
 
-def _optimizer(settings: TrainingSettings) -> Any:
-    import keras
+def _optimizer(settings: TrainingSettings) -> tuple[Any, float | None]:
+    """A new optimizer, and its learning rate if that is a number."""
+    from fbfl.learning import optimizers
 
-    if isinstance(settings.optimizer, str):
-        try:
-            made = keras.optimizers.get(settings.optimizer)
-        except ValueError as error:
-            raise InvalidInputError(f"unknown optimizer {settings.optimizer!r}: Keras knows adam, sgd, ...") from error
-    else:
-        made = plugins.guarded("optimizer", settings.optimizer)()
-    if not isinstance(made, keras.optimizers.Optimizer):
-        raise InvalidInputError(f"the optimizer function returned a {type(made).__name__}, not a Keras optimizer")
-    if settings.learning_rate is not None and _constant_rate(made) != _constant_rate(made):
-        raise InvalidInputError("learning_rate cannot be set where the optimizer has a schedule of its own")
-    return made
-
-
-def _constant_rate(optimizer: Any) -> float:
-    """The optimizer's learning rate; NaN where it follows a schedule over local steps."""
-    rate = optimizer.get_config()["learning_rate"]
-    return rate if isinstance(rate, float) else float("nan")
+    made = optimizers.make(settings.optimizer)
+    with plugins.users_code(f"optimizer {plugins.label_of(settings.optimizer)}"):
+        rate = optimizers.rate_of(made)
+    if settings.learning_rate is not None and rate is None:
+        raise InvalidInputError("learning_rate cannot be set where the optimizer has a schedule of its own, or several")
+    return made, rate
 
 
 def _num_cores() -> int:

@@ -2,6 +2,7 @@
 
 import functools
 import gc
+import inspect
 import itertools
 import os
 import threading
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fbfl.errors import InvalidInputError, UserCodeError
+from fbfl.errors import FbflError, InvalidInputError, UserCodeError
 from fbfl.learning import training
 from fbfl.learning.datasets import load
 from fbfl.learning.training import Trainer, TrainingSettings, draws
@@ -76,8 +77,6 @@ OPTIMIZERS = {
     "momentum": lambda: keras.optimizers.SGD(0.05, momentum=0.9, nesterov=True),
     "rmsprop": lambda: keras.optimizers.RMSprop(0.002),
     "adam": lambda: keras.optimizers.Adam(0.002),
-    "adamw": lambda: keras.optimizers.AdamW(0.002, weight_decay=0.01),
-    "clipped": lambda: keras.optimizers.Adam(0.002, global_clipnorm=0.5),
     "scheduled": lambda: keras.optimizers.Adam(keras.optimizers.schedules.ExponentialDecay(0.01, 5, 0.5)),
 }
 
@@ -94,6 +93,101 @@ def test_training_equals_keras_fit_bit_for_bit(name):
         model = models.build(plain, input_shape=(8, 8), seed=7)
         keras_fit(model, OPTIMIZERS[name](), samples, draws(7, 2, client, len(samples[1]), 3)[0], 32)
         assert np.array_equal(update, models.weights_of(model) - trainer.initial_weights())
+
+
+# Every option of Keras's base class, in optimizers that have something of their own besides.
+OPTIONS = {
+    "clipnorm": lambda: keras.optimizers.SGD(0.1, clipnorm=0.1, use_ema=True, ema_momentum=0.8),
+    "clipvalue": lambda: keras.optimizers.Nadam(clipvalue=0.01, weight_decay=0.1, gradient_accumulation_steps=3),
+    "global_clipnorm": lambda: keras.optimizers.Adam(
+        global_clipnorm=0.1, loss_scale_factor=512.0, use_ema=True, ema_momentum=0.8, ema_overwrite_frequency=3
+    ),
+    "a rate that is a function": lambda: keras.optimizers.SGD(lambda: 0.05, name="mine"),
+    "a start from the weights": lambda: keras.optimizers.ScheduleFreeAdamW(),
+    "wrapped": lambda: keras.optimizers.LossScaleOptimizer(
+        keras.optimizers.Adam(amsgrad=True, use_ema=True), dynamic_growth_steps=2
+    ),
+    "several": lambda: keras.optimizers.MultiOptimizer(
+        keras.optimizers.OptimizerMap(keras.optimizers.SGD(0.1), {".*kernel": keras.optimizers.Adam(0.01)})
+    ),
+}
+
+
+def assert_equal_to_keras_fit(make):
+    """One epoch each of two clients, which start from other weights than the model was built with."""
+    from fbfl.learning import models
+
+    trainer = Trainer(plain, TrainingSettings(optimizer=make), lanes=1, **SHAPE)
+    start = trainer.initial_weights() + np.float32(0.01)
+    data = [*clients(200), clients(100)[0], (DIGITS.x_train[:0], DIGITS.y_train[:0])]
+    updates = train(trainer, data, weights=start)
+    for client, samples in enumerate(data[:2]):
+        model, optimizer = models.build(plain, input_shape=(8, 8), seed=7), make()
+        model.set_weights(trainer.spec.unflatten(start))
+        optimizer.build(model.trainable_variables)  # `fit` would build it in a graph, where nothing starts from weights
+        keras_fit(model, optimizer, samples, draws(7, 1, client, len(samples[1]), 1)[0], 32)
+        assert np.isfinite(updates[client]).all()
+        assert np.array_equal(updates[client], models.weights_of(model) - start)
+    assert not updates[2].any()
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_option_of_an_optimizer_has_its_effect(name):
+    assert_equal_to_keras_fit(OPTIONS[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["adadelta", "adagrad", "adamax", "adamw", "ftrl", "lion", "muon"])
+def test_every_optimizer_equals_keras_fit(name):
+    assert_equal_to_keras_fit(lambda: keras.optimizers.get(name))
+
+
+def test_an_optimizer_with_any_option_is_not_replaced_by_a_kernel():
+    from fbfl.learning import optimizers
+
+    values = {
+        "weight_decay": 0.1,
+        "clipnorm": 1.0,
+        "clipvalue": 1.0,
+        "global_clipnorm": 1.0,
+        "use_ema": True,
+        "loss_scale_factor": 2.0,
+        "gradient_accumulation_steps": 2,
+        "learning_rate": lambda: 0.1,
+        "momentum": 0.9,
+        "amsgrad": True,
+    }
+    of_others = {"ema_momentum", "ema_overwrite_frequency", "nesterov"}  # without use_ema and momentum no effect
+    of_the_kernels = {"beta_1", "beta_2", "epsilon"}
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    for kind in (keras.optimizers.SGD, keras.optimizers.Adam):
+        assert not isinstance(optimizers.in_graph(kind(), model, fused=True), optimizers._Keras)
+        options = set(inspect.signature(kind).parameters) - of_others - of_the_kernels - {"name", "kwargs"}
+        assert options <= set(values)
+        for name in options:
+            changed = kind(**{name: values[name]})
+            assert isinstance(optimizers.in_graph(changed, model, fused=True), optimizers._Keras), name
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_layers_of_fewer_bits_train_as_in_keras_fit(policy):
+    """With a regulariser, and under the policy that makes `compile` scale the loss."""
+    from fbfl.learning import models
+
+    def few_bits():
+        layers = keras.layers
+        hidden = layers.Dense(16, kernel_regularizer="l2", dtype=policy)
+        return keras.Sequential([layers.Flatten(), hidden, layers.Dense(10, dtype=policy)])
+
+    make, (samples,) = OPTIMIZERS["sgd"], clients(100)
+    trainer = Trainer(few_bits, TrainingSettings(optimizer=make), lanes=1, **SHAPE)
+    (update,) = train(trainer, [samples])
+    model = models.build(few_bits, input_shape=(8, 8), seed=7)
+    keras_fit(model, make(), samples, draws(7, 1, 0, 100, 1)[0], 32)
+    expected = models.weights_of(model) - trainer.initial_weights()
+    assert np.abs(expected).max() > 0.01
+    assert np.abs(update - expected).max() < 1e-5
+    assert trainer.logits(trainer.initial_weights(), DIGITS.x_test).dtype == np.float32
 
 
 def test_without_shuffling_every_epoch_goes_through_the_samples_as_they_lie():
@@ -227,6 +321,10 @@ def test_a_trainer_can_be_compiled_before_its_first_round():
     assert np.array_equal(train(trainer, clients(30, 200)), train(cold, clients(30, 200)))
     trainer.evaluate(trainer.initial_weights(), DIGITS.x_test, DIGITS.y_test)
     assert trainer.num_traces == compiled
+
+
+def test_a_model_with_two_convolutions_can_be_compiled_before_its_first_round():
+    Trainer("cnn", lanes=1, input_shape=(8, 8)).warm_up(DIGITS.x_train.dtype)
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam"])
@@ -411,10 +509,6 @@ def test_wrong_use_is_refused(adam):
         TrainingSettings(local_epochs=3, local_steps=2)
     with pytest.raises(InvalidInputError, match="shuffle is False"):
         TrainingSettings(local_steps=2, shuffle=False)
-    with pytest.raises(InvalidInputError, match="unknown optimizer 'adamm'"):
-        Trainer(plain, TrainingSettings(optimizer="adamm"), lanes=1, **SHAPE)
-    with pytest.raises(InvalidInputError, match="not a Keras optimizer"):
-        Trainer(plain, TrainingSettings(optimizer=dict), lanes=1, **SHAPE)
     model = plain()
     with pytest.raises(InvalidInputError, match="same model twice"):
         Trainer(lambda: model, lanes=2, **SHAPE)
@@ -432,6 +526,41 @@ def test_what_functions_of_the_users_raise_is_said_with_their_name():
         small(plain, TrainingSettings(optimizer=fails))
     with pytest.raises(UserCodeError, match="learning_rate mine raised KeyError: 'absent'"):
         small(plain, TrainingSettings(optimizer="sgd", learning_rate=fails)).warm_up()
+
+
+USED = []
+
+
+def used_before():
+    """The same optimizer at every call."""
+    USED.append(keras.optimizers.RMSprop())
+    return USED[0]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: "adamm", "unknown optimizer 'adamm': Keras knows adadelta, .*, sgd$"),
+        (lambda: "multioptimizer", "unknown optimizer 'multioptimizer'"),
+        (lambda: "optimizermap", "unknown optimizer 'optimizermap'"),
+        (lambda: "", "unknown optimizer ''"),
+        (lambda: None, "optimizer is None: needed is"),
+        (lambda: {"class_name": "SGD"}, "optimizer is {'class_name': 'SGD'}: needed is"),
+        (lambda: keras.optimizers.SGD(), r"lambda: keras.optimizers.SGD\(...\)$"),
+        (lambda: dict, "returned a dict, not a Keras optimizer"),
+        (lambda: lambda: "sgd", "returned a str, not a Keras optimizer"),
+        (lambda: lambda: keras.optimizers.SGD, "returned a .*type.*, not a Keras optimizer"),
+        (lambda: used_before, "returned one that is in use"),
+        (lambda: lambda: keras.optimizers.SGD(momentum=2), "`momentum` must be"),
+        (lambda: lambda rate: keras.optimizers.SGD(rate), "missing 1 required positional argument: 'rate'"),
+        (lambda: keras.optimizers.LossScaleOptimizer, "missing 1 required positional argument"),
+        (lambda: lambda: keras.optimizers.SGD(lambda: 1 / 0), "division by zero"),
+    ],
+)
+def test_anything_but_an_optimizer_is_refused_in_a_line(make, message):
+    with pytest.raises(FbflError, match=message) as caught:
+        Trainer(plain, TrainingSettings(optimizer=make()), lanes=1, **SHAPE)
+    assert caught.value.exit_status == 2
 
 
 def resident_mib():
