@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from fbfl.errors import InvalidInputError
 from fbfl.learning import plugins
+from fbfl.learning.pixels import channels_first
 from fbfl.randomness import int32_seed
 from fbfl.tensors import ModelSpec, TensorSpec, Vector
 
@@ -36,24 +37,31 @@ def load_tensorflow() -> None:
     both, for wrappers and galleries that fbfl has no use for, and take a third longer.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    if not os.environ.get("KERAS_BACKEND"):
+        os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever keras.json says
     # oneDNN's kernels, which TensorFlow takes by itself only where the processor has AVX-512 VNNI: with AVX2 they make
     # convolutions 1.7 times faster (benchmarks/kernels.py).
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
     lean = os.environ.get("FBFL_LEAN_KERAS") == "1" and "keras" not in sys.modules
     unused = ("matplotlib", "sklearn") if lean else ()
+    if "keras" not in sys.modules:
+        _require_tensorflow("KERAS_BACKEND is", os.environ["KERAS_BACKEND"])
     with _without_notices(), _without_packages(unused):
         import keras
         import tensorflow as tf
 
-    if keras.backend.backend() != "tensorflow":
-        raise InvalidInputError(f"Keras runs on {keras.backend.backend()!r}: set KERAS_BACKEND=tensorflow")
+    _require_tensorflow("Keras runs on", keras.backend.backend())
     if tf.config.threading.get_intra_op_parallelism_threads() != 1:
         try:
             tf.config.threading.set_intra_op_parallelism_threads(1)
         except RuntimeError:  # too late: the program has computed something already
             warnings.warn("TensorFlow was used before fbfl and keeps its own threads: training is slower", stacklevel=2)
+
+
+def _require_tensorflow(what: str, backend: str) -> None:
+    if backend != "tensorflow":
+        raise InvalidInputError(f"{what} {backend!r}: fbfl trains with TensorFlow; set KERAS_BACKEND=tensorflow")
 
 
 @contextmanager
@@ -153,24 +161,33 @@ def _named(name: str, input_shape: tuple[int, ...], num_classes: int) -> Any:
 
     from fbfl.learning.layers import Dropout
 
+    last = "channels_last"  # whatever keras.json says
+
     def dense(units: int, name: str) -> Any:
         return layers.Dense(units, activation="relu", name=name)
 
+    flatten = layers.Flatten(last, name="flatten")
+
     if name == "mlp":  # 784-128-10, as in Wang & Li 2022
-        body = [layers.Flatten(name="flatten"), dense(128, "hidden"), Dropout(0.2, name="dropout")]
+        body = [flatten, dense(128, "hidden"), Dropout(0.2, name="dropout")]
     elif name == "2nn":  # 784-200-200-10, McMahan et al. 2017
-        body = [layers.Flatten(name="flatten"), dense(200, "hidden_1"), dense(200, "hidden_2")]
+        body = [flatten, dense(200, "hidden_1"), dense(200, "hidden_2")]
     else:  # two convolutions of 5 x 5, McMahan et al. 2017
-        if len(input_shape) not in (2, 3):
-            raise InvalidInputError(f"the model 'cnn' needs pictures, not samples of the shape {input_shape}")
+        moved = channels_first(input_shape)
+        if len(input_shape) not in (2, 3) or min(input_shape[1:] if moved else input_shape[:2]) < 4:
+            raise InvalidInputError(
+                f"the model 'cnn' needs pictures of at least 4 x 4 pixels, not samples of the shape {input_shape}"
+            )
         picture = input_shape if len(input_shape) == 3 else (*input_shape, 1)
-        body = [layers.Reshape(picture, name="picture")]
+        body = [layers.Permute((2, 3, 1), name="picture") if moved else layers.Reshape(picture, name="picture")]
         for number, filters in ((1, 32), (2, 64)):
             body += [
-                layers.Conv2D(filters, 5, padding="same", activation="relu", name=f"convolution_{number}"),
-                layers.MaxPooling2D(2, name=f"pooling_{number}"),
+                layers.Conv2D(
+                    filters, 5, padding="same", activation="relu", data_format=last, name=f"convolution_{number}"
+                ),
+                layers.MaxPooling2D(2, data_format=last, name=f"pooling_{number}"),
             ]
-        body += [layers.Flatten(name="flatten"), dense(512, "hidden")]
+        body += [flatten, dense(512, "hidden")]
     output = layers.Dense(num_classes, name="output")
     return Sequential([Input(input_shape, name="input"), *body, output], name=name)
 

@@ -1,5 +1,7 @@
 """Models: fixed names and weights whatever else the process has built."""
 
+import hashlib
+import json
 import os
 import random
 import subprocess
@@ -66,8 +68,17 @@ def test_logits_not_probabilities():
 def test_other_input_shapes():
     assert models.spec_of(models.build("mlp", input_shape=(8, 8), num_classes=4)).size == 65 * 128 + 129 * 4
     assert models.build("cnn", input_shape=(32, 32, 3))(np.zeros((1, 32, 32, 3), np.float32)).shape == (1, 10)
-    with pytest.raises(InvalidInputError, match="needs pictures"):
-        models.build("cnn", input_shape=(64,))
+    for shape in ((64,), (128, 3), (3, 28), (2, 8, 8, 1), (3, 4, 9)):
+        with pytest.raises(InvalidInputError, match="needs pictures of at least 4 x 4 pixels"):
+            models.build("cnn", input_shape=shape)
+    for shape in ((4, 4), (5, 7), (4, 4, 9)):
+        assert models.build("cnn", input_shape=shape)(np.zeros((2, *shape), np.float32)).shape == (2, 10)
+
+
+def test_the_cnn_answers_alike_wherever_the_channels_are():
+    x = np.random.default_rng(0).random((2, 8, 9, 3), np.float32)
+    last, first = models.build("cnn", input_shape=(8, 9, 3)), models.build("cnn", input_shape=(3, 8, 9))
+    assert np.array_equal(last(x), first(np.moveaxis(x, 3, 1)))
 
 
 def test_own_models_do_not_depend_on_what_was_built_before():
@@ -100,8 +111,6 @@ def test_the_same_weights_in_another_process():
         "from fbfl.learning import models; import hashlib; "
         "print(hashlib.sha256(models.weights_of(models.build('mlp', seed=9))).hexdigest())"
     )
-    import hashlib
-
     output = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
     assert output.strip() == hashlib.sha256(models.weights_of(models.build("mlp", seed=9))).hexdigest()
 
@@ -147,6 +156,7 @@ def test_models_that_cannot_work_say_why(model, message):
 
 def test_tensorflow_is_loaded_in_silence_unless_that_fails():
     program = """
+import hashlib
 import os
 from fbfl.learning import models
 try:
@@ -177,3 +187,28 @@ print(found)
     environment = {**os.environ, "FBFL_LEAN_KERAS": lean}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, env=environment)
     assert (done.returncode, done.stdout) == (0, f"[{found}, {found}]\n"), done.stderr
+
+
+def test_named_models_are_the_same_whatever_keras_json_says(tmp_path):
+    folder = tmp_path / ".keras"
+    folder.mkdir()
+    (folder / "keras.json").write_text('{"image_data_format": "channels_first", "backend": "jax"}')
+    program = """
+import json, numpy as np
+from fbfl.learning import models
+x = np.random.default_rng(0).random((2, 8, 9)).astype(np.float32)
+print(json.dumps([np.asarray(models.build(name, input_shape=(8, 9))(x)).tolist() for name in models.NAMES]))
+"""
+    environment = {**os.environ, "KERAS_HOME": str(folder), "KERAS_BACKEND": ""}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, env=environment)
+    x = np.random.default_rng(0).random((2, 8, 9)).astype(np.float32)
+    own = [np.asarray(models.build(name, input_shape=(8, 9))(x)) for name in models.NAMES]
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_allclose(json.loads(done.stdout), own, atol=1e-5)
+
+
+def test_another_backend_is_refused_before_it_is_imported():
+    program = "import fbfl.learning.models as m\ntry: m.load_tensorflow()\nexcept m.InvalidInputError as e: print(e)"
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, env=environment)
+    assert done.stdout == "KERAS_BACKEND is 'jax': fbfl trains with TensorFlow; set KERAS_BACKEND=tensorflow\n"
