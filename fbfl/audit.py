@@ -32,6 +32,8 @@ class AuditReport:
     """What an audit looked at and found."""
 
     rounds: int
+    over: int
+    """Final or aborted."""
     final: int
     updates: int
     findings: tuple[Finding, ...]
@@ -66,6 +68,7 @@ def audit(ledger: Ledger, store: Store, task: Task, plugins: Collection[str] = (
             parent = Reference(bytes.fromhex(record.model_digest[2:]), record.model_size)
     return AuditReport(
         rounds=len(records),
+        over=sum(record.status != "open" for record in records),
         final=sum(record.status == "final" for record in records),
         updates=sum(len(record.updates) for record in records),
         findings=tuple(findings),

@@ -90,4 +90,4 @@ class ContractRevertError(ChainError):
 
 
 class NoFinalRoundError(FbflError):
-    """The federation ended without a single round becoming final."""
+    """There is no final round: the federation ended without one, or no round is over yet."""

@@ -12,6 +12,7 @@ accuracy.png, loss.png
 import contextlib
 import hashlib
 import importlib.metadata
+import itertools
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -55,13 +56,16 @@ class RunFolder:
     @classmethod
     def create(cls, path: Path, settings: RunSettings) -> Self:
         """A new folder. One that cannot be written, or that holds a run already, raises `InvalidInputError`."""
+        occupied = InvalidInputError(f"--output {path}: holds a run already; allowed: a new or an empty folder")
         if any((path / name).exists() for name in ("settings.json", "metrics.jsonl", "summary.json")):
-            raise InvalidInputError(f"--output {path}: holds a run already; allowed: a new or an empty folder")
+            raise occupied
         try:
             path.mkdir(parents=True, exist_ok=True)
+            (path / "metrics.jsonl").open("x").close()  # of two that start at once, the folder is one's
             write_atomically(path / "settings.json", _pretty(as_dict(settings)))
-            write_atomically(path / "metrics.jsonl", b"")
         except OSError as error:
+            if isinstance(error, FileExistsError) and path.is_dir():
+                raise occupied from error
             raise InvalidInputError(f"--output {path}: cannot be written: {error.strerror}") from error
         return cls(path)
 
@@ -244,12 +248,41 @@ def _hash_of(w3: Web3, block: int) -> str | None:
     return None if found is None else "0x" + found.hex()
 
 
-def newest_run(parent: Path = DEFAULT_PARENT) -> Path:
-    """The run that was started last; none raises `InvalidInputError`."""
-    found = [path.parent for path in parent.glob("*/deployment.json")]
+def new_folder(parent: Path, name: str) -> Path:
+    """Make a folder that nobody else has: of that name, or with a number behind it."""
+    for number in itertools.count(1):
+        path = parent / (name if number == 1 else f"{name}-{number}")
+        try:
+            path.mkdir(parents=True)
+            return path
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise InvalidInputError(f"{path}: cannot be written: {error.strerror}; allowed: --output DIR") from error
+    raise AssertionError("there is always a next number")
+
+
+def newest_run(parent: Path = DEFAULT_PARENT) -> tuple[Path, str | None]:
+    """The run with a finished round that was started last, else the last of all; and what is to be said of the choice.
+
+    No run at all raises `InvalidInputError`.
+    """
+    found = sorted(parent.glob("*/deployment.json"), key=lambda path: path.stat().st_mtime_ns)
     if not found:
         raise InvalidInputError(f"no run in {parent}/; name one with --run DIR, or start one with fbfl run")
-    return max(found, key=lambda path: (path / "deployment.json").stat().st_mtime)
+    newest = found[-1].parent
+    for path in reversed(found):
+        if _has_finished_round(path.parent):
+            passed_over = f"{newest} has no finished round; this is {path.parent}, the newest run that has one"
+            return path.parent, None if path.parent == newest else passed_over
+    return newest, f"no run in {parent}/ has a finished round; this is {newest}, the newest"
+
+
+def _has_finished_round(path: Path) -> bool:
+    try:
+        return (path / "metrics.jsonl").stat().st_size > 0
+    except OSError:
+        return False
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -37,6 +37,7 @@ from fbfl.errors import FbflError, InvalidInputError, ProcessError
 from fbfl.learning.datasets import Dataset
 from fbfl.mec.courier import health_of
 from fbfl.processes import LOOPBACK, Program, log_of, recorded, running, start, stop
+from fbfl.runs import DEFAULT_PARENT, new_folder
 from fbfl.storage import kubo
 from fbfl.storage.ipfs import IpfsStore
 
@@ -373,7 +374,7 @@ def _demo(arguments: Sequence[str] | None) -> Demo:
         raise InvalidInputError(f"--network {options.network}: allowed are {', '.join(CONSENSUS)}")
     if options.rounds < 1:
         raise InvalidInputError(f"--rounds {options.rounds}: allowed are 1 or more")
-    folder = (options.output or Path("runs") / f"network-{datetime.now():%Y%m%d-%H%M%S}").resolve()
+    folder = (options.output or new_folder(DEFAULT_PARENT, f"network-{datetime.now():%Y%m%d-%H%M%S}")).resolve()
     if folder.exists() and any(folder.iterdir()):
         raise InvalidInputError(f"--output {options.output}: allowed is a new or an empty folder")
     try:

@@ -142,7 +142,10 @@ def round_record(ledger: Ledger, task: int, number: int) -> RoundRecord:
     for event in events:
         by_name.setdefault(event.name, []).append(event)
     if "RoundOpened" not in by_name:
-        raise InvalidInputError(f"round {number} does not exist; allowed: 1 to {num_rounds(ledger, task)}")
+        rounds = num_rounds(ledger, task)
+        raise InvalidInputError(
+            f"round {number} does not exist; {f'allowed: 1 to {rounds}' if rounds else 'there is none'}"
+        )
     opened = by_name["RoundOpened"][0].args
     final = by_name["RoundFinalized"][0].args if "RoundFinalized" in by_name else None
     aborted = by_name["RoundAborted"][0].args if "RoundAborted" in by_name else None

@@ -1,6 +1,7 @@
 """The command line: what can be asked, and how a failure is said."""
 
 import argparse
+import errno
 import logging
 import os
 import signal
@@ -10,10 +11,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from fbfl import __version__
+from fbfl.cli import hint, output
 from fbfl.cli.interrupts import never_lost
-from fbfl.errors import FbflError
+from fbfl.errors import ChainError, FbflError, InvalidInputError, StorageError
 
 INTERRUPTED = 130
+
+_OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 
 class Parser(argparse.ArgumentParser):
@@ -21,37 +25,59 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Leave with status 2."""
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        _, *names = self.prog.split()
+        self.exit(2, f"{self.prog}: {message} (see {hint.command(*names, '--help')})\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
+    try:
+        try:
+            return _answered(arguments)
+        finally:
+            output.flush()
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) and output.reader_is_gone():
+            output.discard()
+            return output.READER_GONE
+        if error.errno not in _OF_DISKS:
+            raise
+        output.discard()
+        print(f"fbfl: {error.filename or 'output'}: {error.strerror}", file=sys.stderr)
+        return StorageError.exit_status
+    except KeyboardInterrupt:
+        print("fbfl: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except FbflError as error:
+        print(f"fbfl: {error}", file=sys.stderr)
+        return error.exit_status
+
+
+def _answered(arguments: Sequence[str] | None) -> int:
     # Training and servers keep every core busy: BLAS threads would only wait for each other. Read when NumPy loads.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("FBFL_LEAN_KERAS", "1")  # see fbfl.learning.models.load_tensorflow
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))  # where a user's own package.module:function is looked for
+    here = _current_folder()
+    if here not in sys.path:
+        sys.path.append(here)  # where a user's own package.module:function is looked for
+    output.prepare()
     options = parser().parse_args(arguments)
     logging.basicConfig(level=logging.ERROR, format="%(message)s")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite end, as with Ctrl-C
     try:
         with never_lost():
             return int(options.command(options))
-    except FbflError as error:
-        print(f"fbfl: {error}", file=sys.stderr)
-        return error.exit_status
     except Exception as error:
         if not type(error).__module__.startswith("web3."):  # its import takes seconds
             raise
-        print(f"fbfl: the node refused: {error}", file=sys.stderr)
-        return FbflError.exit_status
-    except KeyboardInterrupt:
-        print("fbfl: interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:
-        # Whoever reads our output has seen enough; the interpreter must not complain when it closes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        raise ChainError(f"the node refused: {error}") from error
+
+
+def _current_folder() -> str:
+    try:
+        return str(Path.cwd())
+    except OSError as error:
+        raise InvalidInputError(f"the current folder: {error.strerror}; allowed: one that is there") from error
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,6 +1,7 @@
 """`fbfl rounds`, `round`, `blocks` and `audit`: what the chain says, and whether it is true."""
 
 import argparse
+import sys
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -8,7 +9,7 @@ from fbfl import audit as auditing
 from fbfl import strictjson
 from fbfl.chain.queries import RoundRecord, block_listing, round_record, round_records
 from fbfl.cli.network import ledger_on, plugins_of, store_of, task_on
-from fbfl.errors import InvalidInputError
+from fbfl.errors import InvalidInputError, NoFinalRoundError
 from fbfl.mec.plan import TaskPlan
 from fbfl.runs import StoredRun, newest_run, open_run
 from fbfl.storage.codecs import decode_update
@@ -23,6 +24,8 @@ def rounds(options: argparse.Namespace) -> int:
     if options.json:
         print(strictjson.dumps([record.as_json() for record in records], indent=1))
         return 0
+    if all(record.status == "open" for record in records):
+        print("no round is over")
     for record in records:
         print(_line(record))
     return 0
@@ -82,12 +85,14 @@ def _tensors(run: StoredRun, plugins: Collection[str]) -> Callable[[str, Referen
 
 
 def audit(options: argparse.Namespace) -> int:
-    """Recompute everything; 1 if anything differs."""
+    """Recompute everything; 1 if anything differs, 3 if there is nothing yet."""
     plugins = plugins_of(options)
     run = _open(options)
     report = auditing.audit(run.ledger, run.store, run.task, plugins)
     for finding in report.findings:
         print(finding)
+    if report.passed and not report.over:
+        raise NoFinalRoundError("no round is over: there is nothing to audit")
     if report.expired:
         print(f"{report.expired} payloads are past the task's retention and gone: their rounds were not recomputed")
     print(
@@ -104,7 +109,12 @@ def _open(options: argparse.Namespace) -> StoredRun:
     for name in ("deployment", "task", "store", "payloads"):
         if getattr(options, name) is not None:
             raise InvalidInputError(f"--{name} {getattr(options, name)}: allowed only with --network")
-    return open_run(options.run or newest_run())
+    path = options.run
+    if path is None:
+        path, note = newest_run()
+        if note:
+            print(note, file=sys.stderr)
+    return open_run(path)
 
 
 def _line(record: RoundRecord) -> str:

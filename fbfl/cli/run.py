@@ -13,10 +13,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fbfl import settings as run_settings
+from fbfl.cli import hint
 from fbfl.cli.console import plain_console
 from fbfl.errors import NoFinalRoundError
 from fbfl.learning.plugins import parse_settings
-from fbfl.runs import RunFolder
+from fbfl.runs import DEFAULT_PARENT, RunFolder, new_folder
 from fbfl.settings import RunSettings
 
 _PLAIN_OPTIONS = (
@@ -36,7 +37,6 @@ def run(options: argparse.Namespace) -> int:
     from fbfl import simulation
 
     simulation.check(settings)
-    output = options.output or Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S")
     console = plain_console(quiet=options.quiet)
     started = time.perf_counter()
 
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     dataset = datasets.load(settings.dataset or "mnist", fallback=settings.dataset is None)
     if dataset.note:
         console.print(dataset.note)
-    with RunFolder.create(output, settings) as folder, _progress(console, settings.rounds) as advance:
+    with _folder(options.output, settings) as folder, _progress(console, settings.rounds) as advance:
         federation = simulation.Simulation(settings, dataset, folder.payloads(settings.store), deployment=deployment)
         folder.attach(federation)
         console.print(
@@ -72,14 +72,22 @@ def run(options: argparse.Namespace) -> int:
                 console.print(text)
         pictures = folder.plot(f"{dataset.name}, {settings.servers} servers, {settings.aggregator}")
     if summary["final_rounds"] == 0:
-        raise NoFinalRoundError(f"none of {settings.rounds} rounds became final; see fbfl rounds --run {output}")
+        raise NoFinalRoundError(
+            f"none of {settings.rounds} rounds became final; see {hint.command('rounds', '--run', folder.path)}"
+        )
     console.print(
         f"accuracy {_figure(summary['final_accuracy'])}, loss {_figure(summary['final_loss'])} "
         f"after {settings.rounds} rounds in {summary['seconds']:.1f} s; model {summary['model_sha256'][:16]}"
     )
     console.print(f"plots: {', '.join(str(picture) for picture in pictures)}")
-    console.print(f"all of it: {output}; next: fbfl audit --run {output}")
+    console.print(f"all of it: {folder.path}; next: {hint.command('audit', '--run', folder.path)}")
     return 0
+
+
+def _folder(output: Path | None, settings: RunSettings) -> RunFolder:
+    if output is None:
+        output = new_folder(DEFAULT_PARENT, datetime.now().strftime("%Y%m%d-%H%M%S"))
+    return RunFolder.create(output, settings)
 
 
 def settings_of(options: argparse.Namespace) -> RunSettings:

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -65,6 +66,7 @@ def test_a_run_says_what_happens_and_leaves_everything_in_its_folder(finished):
     folder, said = finished
     assert sum(line.startswith("round") for line in said.splitlines()) == 2
     assert str(folder / "accuracy.png") in said
+    assert said.endswith(f"; next: {sys.executable} -m fbfl audit --run {shlex.quote(str(folder))}\n")
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["round"] for line in lines] == [1, 2]
     assert all(line.keys() >= METRICS_KEYS for line in lines)
@@ -87,6 +89,26 @@ def test_queries_answer_from_the_stored_chain(finished):
     assert len(fbfl("rounds", "--run", folder).stdout.splitlines()) == 2
     absent = fbfl("round", 3, "--run", folder)
     assert (absent.returncode, absent.stderr) == (2, "fbfl: round 3 does not exist; allowed: 1 to 2\n")
+
+
+def test_a_run_that_failed_in_its_first_round_has_nothing_to_audit(finished, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    Path("failing.py").write_text(
+        "def rule(updates):\n    return updates[0, :8] if updates.shape[1] == 8 else 1 / 0\n\nrule.canonical = True\n"
+    )  # made-up updates are short
+    assert fbfl("run", *SMALL, "--aggregator", "failing:rule", "--output", "runs/failed").returncode == 2
+    only = "no run in runs/ has a finished round; this is runs/failed, the newest\n"
+    asked = [fbfl("rounds"), fbfl("rounds", "--json"), fbfl("audit", "--plugin", "failing:rule")]
+    assert [(done.returncode, done.stdout) for done in asked] == [(0, "no round is over\n"), (0, "[]\n"), (3, "")]
+    assert [done.stderr for done in asked] == [only, only, f"{only}fbfl: no round is over: there is nothing to audit\n"]
+    assert fbfl("round", 1).stderr.endswith("fbfl: round 1 does not exist; there is none\n")
+
+    shutil.copytree(finished[0], "runs/before")
+    os.utime("runs/before/deployment.json", (0, 0))
+    done = fbfl("rounds")
+    assert len(done.stdout.splitlines()) == 2
+    assert done.stderr == "runs/failed has no finished round; this is runs/before, the newest run that has one\n"
 
 
 def test_blocks_list_every_update_and_the_new_global_model(finished):

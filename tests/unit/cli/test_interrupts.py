@@ -1,8 +1,11 @@
-"""Ctrl-C in the one place where Python ignores it."""
+"""Ctrl-C where Python ignores it, and while a command is being imported."""
 
+import os
 import signal
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -50,3 +53,25 @@ def test_other_ignored_errors_are_told_as_before(monkeypatch):
         thing = Failing()
         del thing
     assert told == [ValueError]
+
+
+INTERRUPTED_IMPORT = """
+import sys
+
+class Interrupt:
+    def find_spec(self, name, path, target=None):
+        if name == {name!r}:
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupt())
+"""
+
+
+@pytest.mark.parametrize("name", ["argparse", "fbfl.cli.main", "fbfl.errors", "fbfl.cli.queries", "web3"])
+def test_an_interrupt_while_a_command_is_imported_ends_it_in_a_line_at_most(tmp_path, name):
+    (tmp_path / "sitecustomize.py").write_text(INTERRUPTED_IMPORT.format(name=name))
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(__file__).resolve().parents[3]}"}
+    command = [sys.executable, "-m", "fbfl", "rounds"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 130
+    assert done.stderr in ("", "fbfl: interrupted\n")
