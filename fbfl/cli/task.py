@@ -1,6 +1,7 @@
 """`fbfl task`: what the owner of a task does on a running network."""
 
 import argparse
+import sys
 from collections.abc import Mapping
 
 from eth_utils.address import is_address
@@ -33,6 +34,8 @@ def create(options: argparse.Namespace) -> int:
 
     simulation.check(settings)
     dataset = datasets.load(settings.dataset or "mnist", fallback=settings.dataset is None)
+    for text in filter(None, (dataset.note, *dataset.warnings)):
+        print(text, file=sys.stderr)
     trainer = tasks.trainer_of(settings, dataset, lanes=1)
     plan = tasks.plan_of(settings, trainer, dataset, options.retention)
     rules = tasks.committee_rules(settings.servers, options.view_timeout)

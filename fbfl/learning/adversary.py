@@ -83,7 +83,7 @@ class Adversary:
                 try:
                     sent = self._sent(attack, round_number, clients, attackers, trained, rows)
                 except VacuousAttackError as error:
-                    self._note(number, str(error))
+                    self._note(number, str(error.__cause__ or error))  # without the name, which the line has
                     continue
                 same = all(
                     np.array_equal(rows[row], vector)

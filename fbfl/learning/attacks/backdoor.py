@@ -134,7 +134,7 @@ def _edge_case_test(
 ) -> tuple[Images, Labels, int]:
     rare = rare_samples(x, y, source=source, fraction=fraction)
     if not len(rare):
-        raise InvalidInputError(f"edge_case: source = {source}: must be a label of the test samples")
+        raise InvalidInputError(f"source = {source}: must be a label of the test samples")
     return x[rare], y[rare], target
 
 

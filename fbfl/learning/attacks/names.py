@@ -6,14 +6,15 @@ honestly, instead (partial knowledge). ``everybody, own``: both. The third param
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from fbfl.errors import InvalidInputError
+from fbfl.errors import InvalidInputError, VacuousAttackError
 from fbfl.learning import plugins
 from fbfl.learning.attacks.backdoor import TRIGGERED, backdoor, distributed_backdoor, edge_case
 from fbfl.learning.attacks.data import (
@@ -140,7 +141,8 @@ class Attack:
         if self.kind != "data":
             raise InvalidInputError(f"attack {self.name}: poisons updates, not data")
         known = _known(num_classes, sample_range)
-        returned = self.plugin(x, y, rng, num_byzantine=num_byzantine, attacker=attacker, **known)
+        with self._naming():
+            returned = self.plugin(x, y, rng, num_byzantine=num_byzantine, attacker=attacker, **known)
         poisoned: Samples = checked(returned, f"attack {self.name}: what it returns")
         if poisoned[0].dtype != x.dtype or poisoned[0].shape[1:] != x.shape[1:]:
             raise InvalidInputError(
@@ -168,16 +170,22 @@ class Attack:
         """Return what the attacker sends instead of its own update; `known` are the updates of `knowledge`."""
         if self.kind != "update":
             raise InvalidInputError(f"attack {self.name}: poisons data, not updates")
-        update = self.plugin(
-            known,
-            own,
-            rng,
-            num_clients=num_clients,
-            num_byzantine=num_byzantine,
-            attacker=attacker,
-            round_number=round_number,
-        )
-        vector = np.asarray(update, dtype=np.float32)
+        with self._naming():
+            update = self.plugin(
+                known,
+                own,
+                rng,
+                num_clients=num_clients,
+                num_byzantine=num_byzantine,
+                attacker=attacker,
+                round_number=round_number,
+            )
+        try:
+            vector = np.asarray(update, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise InvalidInputError(
+                f"attack {self.name}: returned a {type(update).__name__}, not an update of shape {own.shape}"
+            ) from error
         if vector.shape != own.shape:
             raise InvalidInputError(f"attack {self.name}: returned an update of shape {vector.shape}, not {own.shape}")
         return vector
@@ -197,9 +205,33 @@ class Attack:
         accepted = inspect.signature(make).parameters
         given = {**_known(num_classes, sample_range), **self.plugin.settings}
         settings = {key: value for key, value in given.items() if key in accepted}
-        with plugins.users_code(f"attack {self.name}: its triggered", self.plugin.function):
-            samples: tuple[Images, Labels, int] = make(x, y, **settings)
-        return samples
+        where = f"attack {self.name}: what its triggered returns"
+        with self._naming(), plugins.users_code(f"attack {self.name}: its triggered", self.plugin.function):
+            returned = make(x, y, **settings)
+        if not isinstance(returned, tuple | list) or len(returned) != 3:
+            raise InvalidInputError(f"{where} is a {type(returned).__name__}: needed are samples, labels and target")
+        *pair, target = returned
+        samples, labels = checked(pair, where)
+        if samples.shape[1:] != x.shape[1:] or not isinstance(target, int | np.integer):
+            raise InvalidInputError(
+                f"{where} is samples {list(samples.shape)} and the target {target!r}; "
+                f"needed are samples such as it is given, {list(x.shape)}, and a label"
+            )
+        if (labels == target).all():
+            raise InvalidInputError(
+                f"attack {self.described}: all test samples are of the target class {target}; needed are others, too"
+            )
+        return samples, labels, int(target)
+
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        """Begin messages about what the attack was given with its name."""
+        try:
+            yield
+        except InvalidInputError as error:
+            kind = VacuousAttackError if isinstance(error, VacuousAttackError) else InvalidInputError
+            named = str(error).startswith(self.name)
+            raise kind(f"attack {error}" if named else f"attack {self.name}: {error}") from error
 
 
 def _known(num_classes: int | None, sample_range: Range | None) -> dict[str, Any]:

@@ -183,7 +183,7 @@ def _around_mean(honest: Matrix, deviation: str) -> tuple[Floats, Floats, Floats
     norms = np.diagonal(products)
     squared_distances = np.maximum(norms[:, np.newaxis] + norms - 2 * products, 0.0)
     if squared_distances.max() == 0 or not p.any():
-        raise VacuousAttackError("min_max and min_sum need two honest updates that differ, and a mean that is not 0")
+        raise VacuousAttackError("needs two honest updates that differ, and a mean that is not 0")
     return mean, p, offsets, squared_distances
 
 

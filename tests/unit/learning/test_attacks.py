@@ -424,6 +424,9 @@ def test_a_users_function_is_an_attack_of_the_kind_of_its_parameters():
         send("backdoor", known)
     with pytest.raises(InvalidInputError, match="returned an update of shape"):
         send(lambda honest, own, rng: own[:3], known)
+    for returned in ("words", {"update": known[0]}, [[1], [1, 2]]):
+        with pytest.raises(InvalidInputError, match=r"returned a \w+, not an update of shape \(300,\)"):
+            send(lambda honest, own, rng, returned=returned: returned, known)
 
 
 def test_a_users_function_with_a_name_of_ours_is_the_users():
@@ -453,6 +456,38 @@ def test_what_a_users_data_attack_returns_is_checked():
         attack = attacks.resolve(lambda x, y, rng, returned=returned: returned)
         with pytest.raises(InvalidInputError, match=said):
             attack.poison_data(x, y, np.random.default_rng(0), num_classes=10)
+
+
+def test_what_a_users_triggered_returns_is_checked():
+    x, y = samples(np.float32, size=20)
+    for returned, said in (
+        (None, "what its triggered returns is a NoneType: needed are samples, labels and target"),
+        ((x, y), "is a tuple: needed are samples, labels and target"),
+        ((x, y / 2, 1), "needed are labels"),
+        ((x[:, :5], y, 1), r"samples \[20, 5, 28\] and the target 1; needed are samples such"),
+        ((x, y, "cat"), "the target 'cat'"),
+        ((x, y * 0, 0), "all test samples are of the target class 0"),
+    ):
+
+        def mine(x, y, rng):
+            return x, y
+
+        mine.triggered = lambda x, y, returned=returned: returned
+        with pytest.raises(InvalidInputError, match=f"attack mine: .*{said}"):
+            attacks.resolve(mine).triggered(x, y)
+
+
+def test_messages_name_the_attack():
+    x, y = samples()
+    for name, settings in (("backdoor", {"size": 99}), ("data_poisoning", {"std": -1.0}), ("edge_case", {"source": 1})):
+        with pytest.raises(InvalidInputError, match=f"^attack {name}: "):
+            poison(name, x, y, **settings)
+    with pytest.raises(InvalidInputError, match=r"^attack edge_case: source = 42"):
+        attacks.resolve("edge_case", source=42).triggered(x, y)
+    with pytest.raises(VacuousAttackError, match=r"^attack mimic: "):
+        send("mimic", honest_updates(m=0), honest_updates(m=1)[0])
+    with pytest.raises(VacuousAttackError, match=r"^attack alie is vacuous"):
+        send("alie", honest_updates(0, 8), num_clients=10, num_byzantine=2)
 
 
 def identity(honest, own, rng):
