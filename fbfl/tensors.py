@@ -23,6 +23,23 @@ def plain_array(value: npt.ArrayLike) -> npt.NDArray[Any]:
     return np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C")
 
 
+def vector_of(
+    owner: str, what: str, returned: object, width: int, error: type[InvalidInputError] = InvalidInputError
+) -> npt.NDArray[Any]:
+    """What a function returned where real numbers [width] are needed, of the type that NumPy gives them.
+
+    `owner` and `what` are how the message calls the function and what it returned. Raises `error` for anything else.
+    """
+    try:
+        vector = np.asarray(returned)
+    except (TypeError, ValueError) as cause:  # rows of several lengths, a tensor of a graph
+        raise error(f"{owner} returned {what} that is no array: {cause}") from cause
+    if vector.shape != (width,) or vector.dtype.kind not in "biuf":
+        kind = type(returned).__name__ if vector.dtype == object else vector.dtype
+        raise error(f"{owner} returned {what} {list(vector.shape)} of {kind}: needed are numbers {[width]}")
+    return vector
+
+
 def state_arrays(owner: str, state: object) -> dict[str, npt.NDArray[Any]]:
     """What a function keeps for the next round, as plain arrays by name; a number is an array of no dimensions.
 

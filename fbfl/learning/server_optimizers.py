@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fbfl.errors import InvalidInputError
+from fbfl.errors import AggregationError, InvalidInputError
 from fbfl.learning import plugins
-from fbfl.tensors import Vector, state_arrays
+from fbfl.tensors import Vector, state_arrays, vector_of
 
 State = Mapping[str, Vector]
 Step = tuple[Vector, State]
@@ -91,18 +91,16 @@ class ServerOptimizer:
     def __call__(self, update: Vector, state: State) -> Step:
         """The step, float32 [T] (of another type it is rounded), and the new state, as arrays.
 
-        Raises `InvalidInputError` if the function returns anything else.
+        Raises `InvalidInputError` if the function returns anything else, and `AggregationError` where one of ours
+        goes beyond float32.
         """
         label = f"server optimizer {self.plugin.name}"
-        returned = self.plugin(update, state)
+        with np.errstate(all="ignore"):  # what is not finite is refused, here or with the new model
+            returned = self.plugin(update, state)
         if not isinstance(returned, tuple) or len(returned) != 2:
             what = f"{len(returned)} values" if isinstance(returned, tuple) else f"a {type(returned).__name__}"
             raise InvalidInputError(f"{label} returned {what}: needed are the step and the state")
-        step = np.asarray(returned[0])
-        if step.shape != update.shape or step.dtype.kind not in "biuf":
-            raise InvalidInputError(
-                f"{label} returned a step {list(step.shape)} of {step.dtype}: needed are numbers {list(update.shape)}"
-            )
+        step = vector_of(label, "a step", returned[0], update.size)
         with np.errstate(over="ignore"):  # the federation refuses a model that is not finite
             return step.astype(np.float32, copy=False), state_arrays(label, returned[1])
 
@@ -128,4 +126,9 @@ def _squares(update: Vector) -> Floats:
 
 
 def _rounded(values: Floats) -> Vector:
-    return values.astype(np.float32)
+    """Refuse what float32 cannot hold: kept as Inf it would make every later step 0 or NaN."""
+    with np.errstate(over="ignore"):
+        rounded = values.astype(np.float32)
+    if not np.isfinite(rounded).all():
+        raise AggregationError("the server optimizer's step or state is not finite: it exceeds the range of float32")
+    return rounded

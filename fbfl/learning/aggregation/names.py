@@ -13,11 +13,12 @@ from fbfl.learning.aggregation.averages import fedavg
 from fbfl.learning.aggregation.centres import centered_clipping, geometric_median, norm_clipping
 from fbfl.learning.aggregation.coordinates import median, trimmed_mean
 from fbfl.learning.aggregation.filters import dnc, random_selection, signguard
-from fbfl.learning.aggregation.inputs import Updates, Weights, as_finite_matrix
+from fbfl.learning.aggregation.inputs import Matrix, Updates, Weights, as_finite_matrix
 from fbfl.learning.aggregation.nearest import bulyan, krum, multi_krum
 from fbfl.learning.aggregation.rulefunction import CONTEXT, Aggregate, RuleFunction, State, answer
 from fbfl.learning.aggregation.trust import fltrust, foolsgold
-from fbfl.tensors import state_arrays
+from fbfl.learning.samples import integers_of
+from fbfl.tensors import state_arrays, vector_of
 
 RULES: dict[str, RuleFunction[...]] = {
     "fedavg": fedavg,
@@ -96,7 +97,7 @@ class AggregationRule:
             result: Aggregate = replace(self.plugin, function=function.aggregate)(updates, **context)
         else:
             matrix = as_finite_matrix(updates)
-            result = _checked(self.name, self.plugin(matrix, **context), matrix.shape[1])
+            result = _checked(self.name, self.plugin(matrix, **context), matrix)
         return replace(result, state=state_arrays(f"aggregator {self.name}", result.state))
 
 
@@ -111,9 +112,14 @@ def resolve(name: str | Callable[..., Any], **settings: Any) -> AggregationRule:
     )
 
 
-def _checked(name: str, result: Any, width: int) -> Aggregate:
+def _checked(name: str, result: Any, matrix: Matrix) -> Aggregate:
+    """What a user's function made of the updates, as an `Aggregate` of ours."""
     given = result if isinstance(result, Aggregate) else Aggregate(result)
-    vector = np.asarray(given.vector, dtype=np.float64)
-    if vector.shape != (width,):
-        raise AggregationError(f"aggregator {name} returned an array of shape {vector.shape}, not ({width},)")
-    return Aggregate(answer(vector).vector, given.state, given.selected)
+    count, width = matrix.shape
+    vector = vector_of(f"aggregator {name}", "an array", given.vector, width, AggregationError).astype(np.float64)
+    if given.selected is None:
+        return Aggregate(answer(vector).vector, given.state)
+    selected = [int(row) for row in integers_of(given.selected, f"aggregator {name}: selected")]
+    if len({*selected}) != len(selected) or not {*selected} <= {*range(count)}:
+        raise AggregationError(f"aggregator {name} selected the rows {selected}; allowed: some of 0 to {count - 1}")
+    return Aggregate(answer(vector).vector, given.state, tuple(sorted(selected)))

@@ -41,7 +41,7 @@ from fbfl.learning.attacks.updates import (
 )
 from fbfl.learning.noise import Images
 from fbfl.learning.samples import Range, checked
-from fbfl.tensors import Vector
+from fbfl.tensors import Vector, vector_of
 
 ATTACKS: dict[str, Callable[..., Any]] = {
     "model_poisoning": model_poisoning,
@@ -180,15 +180,9 @@ class Attack:
                 attacker=attacker,
                 round_number=round_number,
             )
-        try:
-            vector = np.asarray(update, dtype=np.float32)
-        except (TypeError, ValueError) as error:
-            raise InvalidInputError(
-                f"attack {self.name}: returned a {type(update).__name__}, not an update of shape {own.shape}"
-            ) from error
-        if vector.shape != own.shape:
-            raise InvalidInputError(f"attack {self.name}: returned an update of shape {vector.shape}, not {own.shape}")
-        return vector
+        vector = vector_of(f"attack {self.name}", "an update", update, own.size)
+        with np.errstate(over="ignore"):  # an update with Inf is left out
+            return vector.astype(np.float32, copy=False)
 
     def triggered(
         self, x: Images, y: Labels, *, num_classes: int | None = None, sample_range: Range | None = None

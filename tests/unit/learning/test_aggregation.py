@@ -417,8 +417,25 @@ def test_a_users_function_is_a_rule(monkeypatch):
         if answer is not None:
             monkeypatch.setattr(module_level_rule, "canonical", answer, raising=False)
         assert resolve(f"{__name__}:module_level_rule").canonical is bool(answer)
-    with pytest.raises(AggregationError, match="returned an array of shape"):
+    with pytest.raises(AggregationError, match=r"returned an array \[2, 2\] of float32: needed are numbers \[2\]"):
         resolve(lambda updates: updates)(updates)
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (None, r"returned an array \[\] of NoneType: needed are numbers \[2\]"),
+        ("mean", r"returned an array \[\] of <U4"),
+        ([1j, 2], r"returned an array \[2\] of complex128"),
+        ([[1], [2, 3]], "returned an array that is no array"),
+        (aggregation.Aggregate([1, 2], selected=(2,)), r"selected the rows \[2\]; allowed: some of 0 to 1"),
+        (aggregation.Aggregate([1, 2], selected=(0, 0)), r"selected the rows \[0, 0\]"),
+        (aggregation.Aggregate([1, 2], selected=(0.5,)), "selected is float64"),
+    ],
+)
+def test_a_users_rule_answers_with_numbers_and_rows_of_what_it_was_given(returned, message):
+    with pytest.raises(InvalidInputError, match=f"aggregator <lambda>:? {message}"):
+        resolve(lambda updates: returned)(np.float32([[1, 2], [3, 4]]))
 
 
 def module_level_rule(updates):

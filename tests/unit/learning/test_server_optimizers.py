@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from fbfl.errors import InvalidInputError
+from fbfl.errors import AggregationError, InvalidInputError
 from fbfl.learning import server_optimizers
 
 UPDATES = np.random.default_rng(0).normal(0, 0.1, (5, 40)).astype(np.float32)
@@ -82,3 +82,13 @@ def test_anything_else_is_refused(returned, message):
 def test_unknown_names():
     with pytest.raises(InvalidInputError, match="momentum, fedadagrad, fedadam, fedyogi"):
         server_optimizers.resolve("fedsgd")
+
+
+@pytest.mark.parametrize("name", server_optimizers.SERVER_OPTIMIZERS)
+@pytest.mark.parametrize("settings", [{}, {"learning_rate": 1e308}])
+def test_what_float32_cannot_hold_is_refused_before_it_is_kept(name, settings):
+    """Its square as Inf would make every later step 0."""
+    huge = np.full(3, 3e38, np.float32)
+    optimizer = server_optimizers.resolve(name, **settings)
+    with pytest.raises(AggregationError, match="exceeds the range of float32"):
+        optimizer(huge, {"velocity": huge})
