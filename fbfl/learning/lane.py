@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from fbfl.errors import InvalidInputError
+from fbfl.learning import kerasstate
 from fbfl.learning.models import spec_of
 from fbfl.learning.optimizers import in_graph
 from fbfl.learning.training import TrainingSettings
@@ -60,6 +62,7 @@ class Lane:
         self._run = tf.function(self._train_clients, autograph=False)
         self._call = tf.function(self._logits, autograph=False)
         self._traced: dict[Any, Callable[..., Any]] = {}
+        self._keras = kerasstate.of_this_thread()
 
     @property
     def num_generators(self) -> int:
@@ -97,7 +100,7 @@ class Lane:
 
     def _trace(self, key: Any, function: Any, *signature: Any) -> Callable[..., Any]:
         if key not in self._traced:
-            with _tracing:
+            with _tracing, kerasstate.under(self._keras):
                 self._traced[key] = function.get_concrete_function(*signature)
         return self._traced[key]
 
@@ -175,6 +178,8 @@ class Lane:
                 loss += tf.add_n([tf.reduce_sum(tf.cast(added, tf.float32)) for added in self._model.losses])
             loss = self._optimizer.scaled(loss)
         gradients = tape.gradient(loss, self._trained)
+        if all(gradient is None for gradient in gradients):
+            raise InvalidInputError("the loss depends on none of the model's weights that are to be trained")
         if self._proximal:  # the gradient of proximal / 2 * |w - start|^2
             gradients = [
                 None if gradient is None else gradient + self._optimizer.scaled(self._proximal * (variable - anchor))

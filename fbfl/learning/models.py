@@ -2,12 +2,15 @@
 
 import os
 import random
+import re
+import reprlib
 import sys
 import tempfile
 import threading
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -27,6 +30,8 @@ Model = str | Callable[[], Any]
 """A name of `NAMES`, `package.module:function`, or a function without arguments that returns a new Keras model."""
 
 _building = threading.Lock()
+_built: "weakref.WeakValueDictionary[int, Any]" = weakref.WeakValueDictionary()
+"""The variables of all models that are still there, by their id."""
 
 
 def load_tensorflow() -> None:
@@ -105,19 +110,22 @@ def build(model: Model, *, input_shape: tuple[int, ...] = (28, 28), num_classes:
 
     Initial weights and variable names depend on the arguments alone. A function of one's own is held to that as far
     as Keras goes (its initialisers, and Python's and NumPy's global generators, are seeded while it runs); it has
-    to return logits, a new model at each call, and float32 weights, else `InvalidInputError` is raised.
+    to return logits, a new model at each call, and float32 weights, else `InvalidInputError` is raised. The settings
+    of Keras in the caller's thread, such as its dtype policy, count.
     """
     load_tensorflow()
+    from fbfl.learning import kerasstate
+
     make = _maker(model, input_shape, num_classes)
+    settings = kerasstate.of_this_thread()
     made: list[Any] = []
     failed: list[BaseException] = []
 
     def run() -> None:
         try:
-            built = make()
-            if not _is_keras_model(built):
-                raise InvalidInputError(f"the model function returned a {type(built).__name__}, not a Keras model")
-            _check(built, input_shape, num_classes)
+            with kerasstate.under(settings):
+                built = make()
+                _check(built, input_shape, num_classes)
             made.append(built)
         except BaseException as error:
             failed.append(error)
@@ -150,10 +158,22 @@ def weights_of(model: Any) -> Vector:
 
 
 def _maker(model: Model, input_shape: tuple[int, ...], num_classes: int) -> Callable[[], Any]:
-    if not isinstance(model, str):
-        return plugins.guarded("model", model)
+    import keras
+
     named = {name: partial(_named, name, input_shape, num_classes) for name in NAMES}
-    return plugins.resolve("model", model, named, {}, data=0)
+    plugin = plugins.resolve("model", model, named, {}, data=0) if isinstance(model, str) else None
+    function = plugin.function if plugin else model
+    if isinstance(function, keras.Layer):
+        raise InvalidInputError(
+            f"model is a {type(function).__name__}, but each core needs one of its own: give a function that returns a"
+            " new one"
+        )
+    if not callable(function):
+        raise InvalidInputError(
+            f"model is {reprlib.repr(model)}: needed is one of {', '.join(NAMES)}, package.module:function, or a"
+            " function that returns a new Keras model"
+        )
+    return plugin or plugins.guarded("model", function)
 
 
 def _named(name: str, input_shape: tuple[int, ...], num_classes: int) -> Any:
@@ -192,30 +212,70 @@ def _named(name: str, input_shape: tuple[int, ...], num_classes: int) -> Any:
     return Sequential([Input(input_shape, name="input"), *body, output], name=name)
 
 
-def _is_keras_model(model: Any) -> bool:
-    import keras
-
-    return isinstance(model, keras.Model)
-
-
 def _check(model: Any, input_shape: tuple[int, ...], num_classes: int) -> None:
     import keras
 
-    try:  # also gives weights to a model that has none before its first call
-        shape = tuple(model(np.zeros((1, *input_shape), np.float32), training=False).shape)
-    except Exception as error:
-        raise InvalidInputError(f"the model refuses samples of the shape {input_shape}: {error}") from error
-    if shape != (1, num_classes):
-        raise InvalidInputError(f"the model returns {list(shape[1:])} per sample: needed are {num_classes} logits")
-    last = model.layers[-1] if model.layers else model
-    if isinstance(last, keras.layers.Softmax) or getattr(last, "activation", None) is keras.activations.softmax:
-        raise InvalidInputError("the model ends in a softmax: it has to return logits, since the loss applies one")
+    if not isinstance(model, keras.Model):
+        raise InvalidInputError(f"the model function returned a {type(model).__name__}, not a Keras model")
+    for name in ("train_step", "compute_loss"):
+        if getattr(type(model), name) is not getattr(keras.Model, name):
+            raise InvalidInputError(f"the model has a {name} of its own, which training would not call: remove it")
+    _check_output(model, input_shape, num_classes)
+    if any(_built.get(id(variable)) is variable for variable in model.variables):
+        raise InvalidInputError(
+            "the model function returned the same model twice, or one with the same layers: it has to build a new one"
+        )
     paths = [weight.path for weight in model.weights]
     if not model.trainable_weights or len(set(paths)) != len(paths):
         raise InvalidInputError(f"the model's weights need distinct names, and some to train: {paths}")
     other = [f"{weight.path} ({weight.dtype})" for weight in model.weights if weight.dtype != "float32"]
     if other:
         raise InvalidInputError(f"the model has weights that are not float32: {', '.join(other)}")
+    _built.update({id(variable): variable for variable in model.variables})
+
+
+def _check_output(model: Any, input_shape: tuple[int, ...], num_classes: int) -> None:
+    """Try the model on samples of several sizes: they have to give logits."""
+    import keras
+
+    def answer(samples: Any) -> Any:
+        return model(samples.astype(np.float32), training=False)
+
+    samples = np.zeros((2, *input_shape))
+    try:  # also gives weights to a model that has none before its first call
+        output = answer(samples)
+    except Exception as error:
+        raise InvalidInputError(f"the model refuses samples of the shape {input_shape}: {_gist(error)}") from error
+    if not keras.ops.is_tensor(output):
+        raise InvalidInputError(f"the model returns a {type(output).__name__}: needed is a tensor [n, {num_classes}]")
+    if len(output.shape) < 1 or output.shape[0] != len(samples):
+        raise InvalidInputError(
+            f"the model returns {list(output.shape)} for {len(samples)} samples: needed are"
+            f" {[len(samples), num_classes]} logits"
+        )
+    if tuple(output.shape[1:]) != (num_classes,):
+        raise InvalidInputError(
+            f"the model returns {list(output.shape[1:])} per sample: needed are {num_classes} logits"
+        )
+    if not output.dtype.is_floating:
+        raise InvalidInputError(f"the model returns {output.dtype.name}: needed are logits in floating point")
+    before = [variable.numpy() for variable in model.variables]
+    rng, outputs = np.random.default_rng(0), [output]
+    for more in (rng.random(samples.shape), 1000 * rng.standard_normal(samples.shape)):
+        with suppress(Exception):  # the numbers of words, say, are not so large
+            outputs.append(answer(more))
+    for variable, value in zip(model.variables, before, strict=True):  # some layers keep something of every call
+        variable.assign(value)
+    rows = np.concatenate([np.asarray(keras.ops.cast(each, "float32")) for each in outputs])
+    rows = rows[np.isfinite(rows).all(axis=1)]
+    if len(rows) and rows.min() >= 0 and np.abs(rows.sum(axis=1) - 1).max() < 0.01:  # float16 rounds
+        raise InvalidInputError("the model ends in a softmax: it has to return logits, since the loss applies one")
+
+
+def _gist(error: Exception) -> str:
+    """What an error of Keras's says, in one line, without colours and the arguments that it lists."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split("Arguments received by")[0]
+    return " ".join(text.split()) or type(error).__name__
 
 
 @contextmanager

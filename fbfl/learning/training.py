@@ -9,6 +9,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ import numpy.typing as npt
 
 from fbfl.errors import InvalidInputError
 from fbfl.learning import metrics, plugins
-from fbfl.learning.models import Model, build, load_tensorflow, spec_of, trainable_of, weights_of
+from fbfl.learning.models import NAMES, Model, build, load_tensorflow, spec_of, trainable_of, weights_of
 from fbfl.randomness import generator
 from fbfl.tensors import Vector
 
@@ -118,8 +119,6 @@ class Trainer:
             return own, Lane(own, _optimizer(self.settings)[0], self.settings)
 
         models, self._lanes = zip(*(lane() for _ in range(self._num_lanes)), strict=True)
-        if len({id(own) for own in models}) < len(models):
-            raise InvalidInputError("the model function returned the same model twice: it has to build a new one")
         self.spec = spec_of(models[0])
         self.trainable = trainable_of(models[0])
         """Which of the P weights are trained, bool [P]; the others are the likes of BatchNorm's statistics."""
@@ -153,8 +152,10 @@ class Trainer:
         shuffle = self.settings.shuffle
         for lane in self._lanes:
             work = _joined([_Task(0, x, y, 1, self._drawn)], self._seed, 1, lane.num_generators, shuffle=shuffle)
-            lane.train(self._initial_weights, work, self._learning_rate(1))
-            lane.logits(self._initial_weights, [x])
+            with self._users_code("training"):
+                lane.train(self._initial_weights, work, self._learning_rate(1))
+            with self._users_code("evaluation"):
+                lane.logits(self._initial_weights, [x])
 
     def initial_weights(self) -> Vector:
         """The weights [P] that the seed gives to a new model."""
@@ -197,7 +198,8 @@ class Trainer:
             lane = self._idle.get()
             try:
                 work = _joined(chunk, self._seed, round_number, lane.num_generators, shuffle=shuffle)
-                return lane.train(start, work, rate)
+                with self._users_code("training"):
+                    return lane.train(start, work, rate)
             finally:
                 self._idle.put(lane)
 
@@ -216,7 +218,8 @@ class Trainer:
         def run(share: int) -> list[npt.NDArray[np.float32]]:
             lane = self._idle.get()
             try:
-                return lane.logits(weights, blocks[share :: self._num_lanes])
+                with self._users_code("evaluation"):
+                    return lane.logits(weights, blocks[share :: self._num_lanes])
             finally:
                 self._idle.put(lane)
 
@@ -241,6 +244,12 @@ class Trainer:
         finally:  # the caller may have stopped early
             for future in waiting:
                 future.cancel()
+
+    def _users_code(self, activity: str) -> AbstractContextManager[None]:
+        """What is raised inside comes from layers or an optimizer of the user's, if there are such."""
+        if self._model in NAMES and isinstance(self.settings.optimizer, str):
+            return nullcontext()
+        return plugins.users_code(f"the {activity} of model {plugins.label_of(self._model)}")
 
     @property
     def _drawn(self) -> int | None:

@@ -6,11 +6,13 @@ import os
 import random
 import subprocess
 import sys
+import threading
+from typing import Any
 
 import numpy as np
 import pytest
 
-from fbfl.errors import InvalidInputError
+from fbfl.errors import FbflError, InvalidInputError
 from fbfl.learning import models
 
 keras = pytest.importorskip("keras")
@@ -115,6 +117,52 @@ def test_the_same_weights_in_another_process():
     assert output.strip() == hashlib.sha256(models.weights_of(models.build("mlp", seed=9))).hexdigest()
 
 
+def named_layer():
+    """Found by its name only where the caller has said what it means."""
+    layer = {"class_name": "Doubled", "config": {"units": 10}}
+    return keras.Sequential([keras.layers.Flatten(), keras.layers.deserialize(layer)])
+
+
+def test_settings_of_keras_in_the_callers_thread_count():
+    class Doubled(keras.layers.Dense):
+        pass
+
+    with pytest.raises(FbflError, match="Doubled"):
+        models.build(named_layer)
+    with keras.saving.custom_object_scope({"Doubled": Doubled}):
+        assert isinstance(models.build(named_layer).layers[-1], Doubled)
+    assert models.build(own_model).layers[1].compute_dtype == "float32"
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        assert models.build("mlp").layers[1].compute_dtype == "bfloat16"
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    assert models.build("mlp").layers[1].compute_dtype == "float32"
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_settings_of_a_thread_are_taken_along_and_given_back():
+    from fbfl.learning import kerasstate
+
+    seen = {}
+
+    def elsewhere(settings):
+        keras.config.disable_interactive_logging()
+        with kerasstate.under(settings):
+            seen["under"] = keras.config.dtype_policy().name, keras.config.is_interactive_logging_enabled()
+        seen["after"] = keras.config.dtype_policy().name, keras.config.is_interactive_logging_enabled()
+
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        settings = kerasstate.of_this_thread()
+        thread = threading.Thread(target=elsewhere, args=(settings,))
+        thread.start()
+        thread.join()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert seen == {"under": ("mixed_float16", True), "after": ("float32", False)}
+
+
 def test_importing_models_and_training_is_cheap():
     program = (
         "import fbfl.learning.models, fbfl.learning.training, sys; "
@@ -135,6 +183,98 @@ def dense(*layers):
     return lambda: keras.Sequential([keras.layers.Flatten(), *[make() for make in layers]])
 
 
+def subclass(answer, *bases, **methods):
+    """A model class whose `call` is `answer(logits)`."""
+
+    def build(self):
+        keras.Model.__init__(self)
+        self.flatten, self.dense = keras.layers.Flatten(), keras.layers.Dense(10)
+        self.attention = keras.layers.Softmax()  # an attribute, not what comes last
+
+    call = {"call": lambda self, x, training=False: answer(self.dense(self.flatten(x)))}
+    return type("Own", (keras.Model,), {"__init__": build} | call | methods)
+
+
+SOFTMAXES = {
+    "an activation": dense(lambda: keras.layers.Dense(10, activation="softmax")),
+    "a layer": dense(lambda: keras.layers.Dense(10), keras.layers.Softmax),
+    "nested": lambda: keras.Sequential([dense(lambda: keras.layers.Dense(10, activation="softmax"))()]),
+    "Lambda": dense(lambda: keras.layers.Dense(10), lambda: keras.layers.Lambda(lambda x: keras.ops.softmax(x))),
+    "an operation": subclass(lambda x: keras.ops.softmax(x)),
+    "by hand": subclass(lambda x: keras.ops.exp(x) / keras.ops.sum(keras.ops.exp(x), axis=-1, keepdims=True)),
+    "few bits": dense(lambda: keras.layers.Dense(10, activation="softmax", dtype="mixed_float16")),
+    "words": dense(
+        lambda: keras.layers.Embedding(2, 4),
+        keras.layers.GlobalAveragePooling1D,
+        lambda: keras.layers.Dense(10, activation="softmax"),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", SOFTMAXES)
+def test_a_softmax_at_the_end_is_refused_however_it_is_made(kind):
+    with pytest.raises(InvalidInputError, match="ends in a softmax"):
+        models.build(SOFTMAXES[kind], input_shape=(4, 4))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        subclass(lambda x: x),
+        subclass(lambda x: keras.ops.log_softmax(x)),
+        subclass(lambda x: keras.ops.relu(x)),
+        subclass(lambda x: keras.ops.sigmoid(x)),
+        dense(lambda: keras.layers.Dense(10, kernel_initializer="zeros")),
+        dense(lambda: keras.layers.Embedding(2, 4), keras.layers.Flatten, lambda: keras.layers.Dense(10)),
+    ],
+)
+def test_anything_else_at_the_end_is_welcome(model):
+    models.build(model, input_shape=(4, 4))
+
+
+def test_trying_a_model_leaves_it_as_it_was():
+    class Counting(keras.layers.Layer):
+        def build(self, shape):
+            self.calls = self.add_weight(shape=(), initializer="zeros", trainable=False)
+            self.generator = keras.random.SeedGenerator(3)
+
+        def call(self, x):
+            self.calls.assign(self.calls + 1)
+            return x + 0 * keras.random.uniform((), seed=self.generator)
+
+    model = models.build(dense(Counting, lambda: keras.layers.Dense(10)), input_shape=(4,))
+    states = {variable.name: variable.numpy().tolist() for variable in model.layers[1].variables}
+    assert states["variable"] == 1  # the first call makes the weights
+    assert states["seed_generator_state"] == [3, 1]
+
+
+KEPT: list[Any] = []
+
+
+def kept_model():
+    KEPT.append(dense(lambda: keras.layers.Dense(10))())
+    return KEPT[0]
+
+
+def around_a_kept_layer():
+    KEPT.append(keras.layers.Dense(10))
+    return keras.Sequential([keras.layers.Flatten(), KEPT[0]])
+
+
+def with_a_kept_generator():
+    KEPT.append(keras.layers.Dropout(0.5))
+    return dense(lambda: KEPT[0], lambda: keras.layers.Dense(10))()
+
+
+@pytest.mark.parametrize("model", [kept_model, around_a_kept_layer, with_a_kept_generator])
+def test_a_model_is_built_anew_every_time(model):
+    KEPT.clear()
+    first = models.build(model, input_shape=(4,))
+    with pytest.raises(InvalidInputError, match="same model twice, or one with the same layers"):
+        models.build(model, input_shape=(4,))
+    assert first.count_params() == 50
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [
@@ -142,16 +282,40 @@ def dense(*layers):
         ("nowhere.at_all:model", "cannot import"),
         ("math:no_such_function", "has no function"),
         (lambda: 3, "returned a int"),
+        (lambda: keras.Sequential, "returned a .*type.*, not a Keras model"),
+        (lambda: keras.layers.Dense(10), "returned a Dense, not a Keras model"),
+        (lambda units: keras.Sequential([keras.layers.Dense(units)]), "missing 1 required positional argument"),
+        (None, "model is None: needed is one of mlp"),
+        (3, "model is 3: needed is one of mlp"),
+        ("", "model '': must be one of mlp"),
+        (lambda: keras.Sequential(), r"refuses samples of the shape \(28, 28\): "),
+        (subclass(lambda x: x.no_such_thing), r"refuses samples of the shape \(28, 28\): .*no_such_thing"),
+        (subclass(lambda x: [x]), r"returns a list: needed is a tensor \[n, 10\]"),
+        (subclass(lambda x: {"logits": x}), "returns a dict"),
+        (subclass(lambda x: x[:1]), r"returns \[1, 10\] for 2 samples: needed are \[2, 10\]"),
+        (subclass(lambda x: keras.ops.sum(x)), r"returns \[\] for 2 samples"),
+        (subclass(lambda x: keras.ops.cast(x, "int32")), "returns int32: needed are logits"),
+        (subclass(lambda x: x, train_step=lambda self, data: {}), "train_step of its own"),
+        (subclass(lambda x: x, compute_loss=lambda self, **data: 0), "compute_loss of its own"),
         (dense(lambda: keras.layers.Dense(7)), "7] per sample: needed are 10 logits"),
-        (dense(lambda: keras.layers.Dense(10, activation="softmax")), "ends in a softmax"),
-        (dense(lambda: keras.layers.Dense(10), keras.layers.Softmax), "ends in a softmax"),
         (lambda: keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(10, dtype="float64")]), "not float32"),
         (lambda: keras.Sequential([keras.Input((5,)), keras.layers.Dense(10)]), r"refuses samples of the shape \(28"),
     ],
 )
 def test_models_that_cannot_work_say_why(model, message):
-    with pytest.raises(InvalidInputError, match=message):
+    with pytest.raises(FbflError, match=message) as caught:
         models.build(model)
+    assert caught.value.exit_status == 2
+
+
+def test_a_model_is_no_function_that_makes_one(tmp_path, monkeypatch):
+    model = own_model()
+    with pytest.raises(InvalidInputError, match="model is a Sequential, but each core needs one of its own"):
+        models.build(model)
+    (tmp_path / "ready.py").write_text("import keras\nmodel = keras.Sequential([keras.layers.Dense(10)])\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InvalidInputError, match="model is a Sequential"):
+        models.build("ready:model")
 
 
 def test_tensorflow_is_loaded_in_silence_unless_that_fails():

@@ -528,6 +528,65 @@ def test_what_functions_of_the_users_raise_is_said_with_their_name():
         small(plain, TrainingSettings(optimizer="sgd", learning_rate=fails)).warm_up()
 
 
+def failing(when):
+    """A model whose `call` works when it is tried, but not in a graph, or not in training."""
+
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.flatten = keras.layers.Flatten()
+            self.dense = keras.layers.Dense(10)
+
+        def call(self, x, training=False):
+            if when == "graph" and float(keras.ops.max(x)) < 0:
+                return None
+            if when == "training" and training:
+                raise ValueError("a fault of the user's")
+            x = self.dense(self.flatten(x))
+            return keras.ops.stop_gradient(x) if when == "no gradient" else x
+
+    return Own
+
+
+@pytest.mark.parametrize(
+    ("when", "message"),
+    [
+        ("graph", "the training of model Own raised"),
+        ("training", r"the training of model Own raised ValueError: (.|\n)* in call: raise ValueError"),
+        ("no gradient", "the loss depends on none of the model's weights"),
+    ],
+)
+def test_a_model_that_fails_in_training_only_is_named(when, message):
+    trainer = Trainer(failing(when), TrainingSettings(optimizer="sgd"), lanes=1, **SHAPE)
+    with pytest.raises(FbflError, match=message) as caught:
+        train(trainer, clients(20))
+    assert caught.value.exit_status == 2
+
+
+def test_a_model_is_traced_under_the_settings_that_it_was_built_under():
+    seen = []
+
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.flatten = keras.layers.Flatten()
+            self.dense = keras.layers.Dense(10)
+
+        def call(self, x):
+            seen.append(keras.config.dtype_policy().name)
+            return self.dense(self.flatten(x))
+
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        trainer = Trainer(Own, TrainingSettings(optimizer="sgd"), lanes=1, **SHAPE)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    train(trainer, clients(20))
+    trainer.evaluate(trainer.initial_weights(), *clients(20)[0])
+    assert set(seen) == {"mixed_bfloat16"}
+    assert len(seen) > 4
+
+
 USED = []
 
 
