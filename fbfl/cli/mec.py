@@ -6,6 +6,7 @@ import logging
 import signal
 from pathlib import Path
 
+from eth_account.signers.local import LocalAccount
 from eth_hash.auto import keccak
 from eth_typing import BlockNumber
 from starlette.routing import BaseRoute
@@ -25,13 +26,14 @@ from fbfl.mec.batches import SampleForm
 from fbfl.mec.board import HttpBoard, board_routes
 from fbfl.mec.courier import check_url
 from fbfl.mec.endpoint import LOOPBACK, application, serving
-from fbfl.mec.exchange import Exchange, PatienceInSeconds
+from fbfl.mec.exchange import Exchange, Patience, PatienceInSeconds, vote_domain
 from fbfl.mec.ingest import ingest_routes
 from fbfl.mec.plan import TaskPlan
 from fbfl.mec.retention import Retention
 from fbfl.mec.sample_database import SampleDatabase
 from fbfl.mec.samples import Batch, MemorySampleStore, SampleStore
 from fbfl.mec.server import MECServer
+from fbfl.mec.signed_votes import SignedVotes
 from fbfl.mec.tokens import DeviceTokens
 from fbfl.processes import STATE
 
@@ -70,6 +72,7 @@ def mec(options: argparse.Namespace) -> int:
     )
     patience = PatienceInSeconds(options.patience)
     store = store_of(options)
+    exchange = _exchange(board, participant, task, account, patience, folder) if board else None
     # Nobody without the key can know the salts; a restarted agent has the same.
     server = MECServer(
         participant,
@@ -78,9 +81,7 @@ def mec(options: argparse.Namespace) -> int:
         plan,
         training,
         samples,
-        exchange=Exchange(board, participant, task, account, patience, unsure=ledger.state(task.id).round)
-        if board
-        else None,
+        exchange=exchange,
         salt_secret=keccak(b"fbfl salts" + bytes(account.key)),
     )
     url = options.url or f"http://{LOOPBACK}:{options.port}"
@@ -98,6 +99,17 @@ def mec(options: argparse.Namespace) -> int:
             signal.signal(number, lambda *_: agent.stop())
         agent.run()
     return 0
+
+
+def _exchange(
+    board: HttpBoard, participant: Participant, task: Task, account: LocalAccount, patience: Patience, folder: Path
+) -> Exchange:
+    ledger = participant.ledger
+    # Votes that were signed before there was the file, on another machine perhaps, are of rounds up to this one.
+    signed = SignedVotes(
+        account, vote_domain(ledger, task), folder / "votes.sqlite", unsure=ledger.state(task.id).round
+    )
+    return Exchange(board, participant, task, account, patience, signed=signed)
 
 
 def _uploaded(options: argparse.Namespace, plan: TaskPlan, file: Path) -> tuple[SampleStore, list[BaseRoute]]:

@@ -15,13 +15,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from fbfl.chain.digests import Domain
-from fbfl.chain.ledger import Ledger, Stage, Task
+from fbfl.chain.ledger import Ledger, Stage, Task, TaskState
 from fbfl.chain.queries import registered_url
 from fbfl.chain.signatures import Compact, SignedUpdate, SignedVote, signer_of_update, signer_of_vote
-from fbfl.errors import FbflError
 from fbfl.mec.bodies import RequestRefusedError, read_body
 from fbfl.mec.courier import Courier, Directory
+from fbfl.mec.exchange import vote_domain
 from fbfl.storage.store import Reference
 
 MAX_BODY = 2_048
@@ -30,8 +29,8 @@ MAX_BODY = 2_048
 BODY_SECONDS = 5.0
 """How long a message may take to arrive."""
 
-MAX_VOTES = 64
-"""Of one server in one round: two of each stage in more views than a round has."""
+MAX_VOTES = 4
+"""Of one server in one view: two of each stage, which are evidence if they exclude each other."""
 
 UPDATES = "/board/updates"
 VOTES = "/board/votes"
@@ -47,7 +46,8 @@ class HttpBoard:
     """The board of one server; safe to use from several threads.
 
     `ledger` is its own: a ledger is read by one thread at a time. `peers` are URLs of endpoints that differ from the
-    registered ones. `timeout` and `patience` (s) are for sending; see `fbfl.mec.courier`.
+    registered ones. `timeout` and `patience` (s) are for sending; see `fbfl.mec.courier`. What arrives is compared with
+    what the server has observed last: whoever sends it, the node is not asked.
     """
 
     def __init__(
@@ -64,13 +64,18 @@ class HttpBoard:
         self._task = task
         self._server = server
         self._update_domain = ledger.domain(task.id)
-        self._vote_domain = Domain(ledger.chain_id, task.consensus_address, task.id)
+        self._vote_domain = vote_domain(ledger, task)
         self._reading = threading.Lock()
         self._keeping = threading.Lock()
         self._updates: dict[int, dict[str, SignedUpdate]] = {}
         self._votes: dict[int, dict[str, list[SignedVote]]] = {}
+        self._observed: tuple[TaskState, Mapping[str, int]] | None = None
         directory = Directory(ledger.chain_id, peers, self._registered, timeout=timeout)
         self._courier = Courier(directory.url_of, timeout=timeout, patience=patience)
+
+    def observe(self, state: TaskState, seats: Mapping[str, int]) -> None:
+        """Compare what arrives from now on with this."""
+        self._observed = state, seats
 
     def post_update(self, server: str, update: SignedUpdate, collector: str) -> None:
         """Keep an update of this server, and send it to its collector."""
@@ -114,6 +119,15 @@ class HttpBoard:
     def _check(self, server: str, message: SignedUpdate | SignedVote, signer: Callable[[], str]) -> None:
         if message.task != self._task.id:
             raise MessageRefusedError(400, f"task {message.task} is not this server's, {self._task.id}")
+        if self._observed is None:
+            raise MessageRefusedError(409, "where the task stands is not known here yet")
+        state, seats = self._observed
+        view = state.decision.view if state.decision.round == state.round else 0
+        if message.round != state.round or (isinstance(message, SignedVote) and message.view > view):
+            # The node of who sent it may be ahead of this one.
+            raise MessageRefusedError(409, f"round {state.round} in view {view} is the current one")
+        if server not in seats:
+            raise MessageRefusedError(403, f"{server} has no seat in round {state.round}")
         if not _is_canonical(message.signature):
             raise MessageRefusedError(403, "the signature is not in the form that contracts take")
         try:
@@ -122,14 +136,6 @@ class HttpBoard:
             raise MessageRefusedError(403, f"the signature is none: {type(error).__name__}") from error
         if found != server:
             raise MessageRefusedError(403, f"{server} did not sign this")
-        with self._reading:
-            state = self._ledger.state(self._task.id)
-            if message.round != state.round:
-                # The node of who sent it may be ahead of this one.
-                raise MessageRefusedError(409, f"round {message.round} is not the current one, {state.round}")
-            self._ledger.forget_before(self._task.id, state.round)
-            if server not in self._ledger.seats(self._task.id, state.round):
-                raise MessageRefusedError(403, f"{server} has no seat in round {state.round}")
         if isinstance(message, SignedUpdate) and not (
             1 <= message.payload.size <= state.max_payload and 1 <= message.samples <= state.max_samples
         ):
@@ -151,12 +157,14 @@ class HttpBoard:
             # A voter may sign the same vote anew with other bytes.
             if any(other.as_tuple() == vote.as_tuple() for other in kept):
                 return
-            if len(kept) >= MAX_VOTES:
-                raise MessageRefusedError(429, f"{server} has sent {MAX_VOTES} votes in round {vote.round} already")
+            if sum(other.view == vote.view for other in kept) >= MAX_VOTES:
+                raise MessageRefusedError(429, f"{server} has sent {MAX_VOTES} votes in view {vote.view} already")
             kept.append(vote)
 
     def _registered(self, server: str) -> str | None:
         with self._reading:
+            if self._observed is not None:
+                self._ledger.forget_before(self._task.id, self._observed[0].round)
             return registered_url(self._ledger, server)
 
 
@@ -169,8 +177,6 @@ def board_routes(board: HttpBoard) -> list[BaseRoute]:
                 await run_in_threadpool(take, await read_body(request, most=MAX_BODY, seconds=BODY_SECONDS))
             except RequestRefusedError as refusal:
                 return JSONResponse({"error": str(refusal)}, refusal.status)
-            except FbflError as error:
-                return JSONResponse({"error": str(error)}, 503)  # this server's own node fails
             return JSONResponse({}, 202)
 
         return Route(path, post, methods=["POST"])

@@ -13,7 +13,7 @@ from typing import Protocol
 from eth_account.signers.local import LocalAccount
 
 from fbfl.chain.digests import Domain
-from fbfl.chain.ledger import Stage, Task, TaskState
+from fbfl.chain.ledger import Ledger, Stage, Task, TaskState
 from fbfl.chain.participant import Participant
 from fbfl.chain.signatures import (
     SignedUpdate,
@@ -24,6 +24,7 @@ from fbfl.chain.signatures import (
     signer_of_vote,
 )
 from fbfl.errors import ContractRevertError
+from fbfl.mec.signed_votes import SignedVotes
 from fbfl.storage.store import Reference
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,9 @@ log = logging.getLogger(__name__)
 
 class Board(Protocol):
     """Where signed messages are left and looked up. Who posts finds its own messages there; its collector, too."""
+
+    def observe(self, state: TaskState, seats: Mapping[str, int]) -> None:
+        """Where the task stands now, and the members of its round: messages of others are of no use."""
 
     def post_update(self, server: str, update: SignedUpdate, collector: str) -> None:
         """Leave an update for its collector, an address."""
@@ -51,6 +55,9 @@ class MemoryBoard:
     def __init__(self) -> None:
         self._updates: dict[tuple[int, int], list[tuple[str, SignedUpdate]]] = {}
         self._votes: dict[tuple[int, int], list[tuple[str, SignedVote]]] = {}
+
+    def observe(self, state: TaskState, seats: Mapping[str, int]) -> None:
+        """Nothing to do: only members post here."""
 
     def post_update(self, server: str, update: SignedUpdate, collector: str) -> None:  # noqa: ARG002
         """Leave an update where all find it."""
@@ -118,10 +125,7 @@ class PatienceInSeconds:
 
 
 class Exchange:
-    """One server's side of the board.
-
-    An earlier process of this server may have signed votes of the rounds up to `unsure`: there it signs none.
-    """
+    """One server's side of the board. `signed` is all that it has signed before (default: nothing)."""
 
     def __init__(
         self,
@@ -131,9 +135,8 @@ class Exchange:
         account: LocalAccount,
         patience: Patience | None = None,
         *,
-        unsure: int = 0,
+        signed: SignedVotes | None = None,
     ) -> None:
-        self._unsure = unsure
         self._accused: set[tuple[int, str]] = set()
         self._board = board
         self._participant = participant
@@ -142,7 +145,12 @@ class Exchange:
         self._patience = patience or PatienceInSteps()
         ledger = participant.ledger
         self._update_domain = ledger.domain(task.id)
-        self._vote_domain = Domain(ledger.chain_id, task.consensus_address, task.id)
+        self._vote_domain = vote_domain(ledger, task)
+        self._signed = signed or SignedVotes(account, self._vote_domain)
+
+    def observe(self, state: TaskState) -> None:
+        """Tell the board where the task stands."""
+        self._board.observe(state, self._participant.ledger.seats(self._task.id, state.round))
 
     def has_signed_update(self, round_number: int) -> bool:
         """Whether this server's update is on the board."""
@@ -185,26 +193,25 @@ class Exchange:
         """Whether this server's vote in this stage of the current view is on the board."""
         return any(server == self._account.address for server, _ in self._current_votes(state, stage))
 
-    def may_sign_vote(self, state: TaskState, stage: Stage) -> bool:
-        """Whether a signature could not be held against this server.
+    def post_vote(self, state: TaskState, stage: Stage, accept: bool) -> bool:
+        """Sign a vote on the current proposal and leave it on the board; whether that was safe.
 
-        A reorganisation may bring another proposal into a view in which it signed a vote. Two such signatures are
-        evidence of equivocation; a second vote by transaction is not.
+        A reorganisation may bring another proposal into a view in which this server signed a vote. Two such signatures
+        are evidence of equivocation; a second vote by transaction is not.
         """
-        view, proposal = state.decision.view, state.decision.proposal
-        signed_another = any(
-            server == self._account.address
-            and (vote.view, vote.stage) == (view, stage)
-            and vote.value_digest != proposal
-            for server, vote in self._board.votes(self._task.id, state.round)
-        )
-        return state.round > self._unsure and not signed_another
-
-    def post_vote(self, state: TaskState, stage: Stage, accept: bool) -> None:
-        """Sign a vote on the current proposal and leave it on the board."""
         decision = state.decision
-        vote = sign_vote(self._account, self._vote_domain, state.round, decision.view, stage, decision.proposal, accept)
+        vote = self._signed.sign(state.round, decision.view, stage, decision.proposal, accept)
+        if vote is None:
+            return False
         self._board.post_vote(self._account.address, vote, decision.proposer)
+        return True
+
+    def equivocate(self, state: TaskState, stage: Stage) -> None:
+        """Sign for and against the current proposal, as no honest server does."""
+        at = state.round, state.decision.view, stage, state.decision.proposal
+        for accept in (True, False):
+            vote = sign_vote(self._account, self._vote_domain, *at, accept)
+            self._board.post_vote(self._account.address, vote, state.decision.proposer)
 
     def record_votes(self, state: TaskState, stage: Stage, seats: Mapping[str, int], voted: int) -> bool:
         """Record the votes for the proposal if that is this server's to do, or its own vote if nobody does it.
@@ -262,6 +269,11 @@ class Exchange:
             for server, vote in self._board.votes(self._task.id, state.round)
             if (vote.view, vote.stage, vote.value_digest) == (decision.view, stage, decision.proposal)
         ]
+
+
+def vote_domain(ledger: Ledger, task: Task) -> Domain:
+    """Where signatures of votes in a task hold."""
+    return Domain(ledger.chain_id, task.consensus_address, task.id)
 
 
 def _collector_of_updates(round_number: int, seats: Mapping[str, int]) -> str:

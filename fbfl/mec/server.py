@@ -118,6 +118,8 @@ class MECServer:
         state = self.ledger.state(self.task.id)
         if self._memory.round != state.round:
             self._memory = _RoundMemory(state.round)
+        if self._exchange is not None:
+            self._exchange.observe(state)
         if not self._sits(state):
             return False
         if state.phase is not Phase.DECIDE or state.decision.stage is not Stage.PROPOSE:
@@ -306,11 +308,8 @@ class MECServer:
         accept = not right if self.conduct.votes == "inverted" else right
         exchange = self._exchange if decision.stage is not Stage.DECIDED else None
         if exchange is not None and self.conduct.votes == "both":
-            exchange.post_vote(state, stage, accept)
-            exchange.post_vote(state, stage, not accept)
-        elif exchange is not None and exchange.may_sign_vote(state, stage):
-            exchange.post_vote(state, stage, accept)
-        else:
+            exchange.equivocate(state, stage)
+        elif exchange is None or not exchange.post_vote(state, stage, accept):
             self.participant.vote(self.task.id, state, stage, accept)
         return True
 

@@ -1,6 +1,7 @@
 """What the servers of a federation do together: honest, broken and malicious ones."""
 
 import hashlib
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,11 +10,15 @@ import pytest
 
 from fbfl.audit import audit
 from fbfl.chain.ledger import Phase, Stage
+from fbfl.chain.live import accounts_of
 from fbfl.chain.participant import CommitteeRules
+from fbfl.chain.signatures import SignedVote
 from fbfl.errors import ChainError, PayloadNotFoundError, StorageError
 from fbfl.learning import datasets
+from fbfl.mec.exchange import Exchange, MemoryBoard, vote_domain
 from fbfl.mec.plan import TaskPlan
 from fbfl.mec.server import Conduct
+from fbfl.mec.signed_votes import SignedVotes
 from fbfl.settings import RunSettings
 from fbfl.simulation import Simulation, registered_ground
 from fbfl.storage.local import LocalStore
@@ -340,3 +345,47 @@ def test_an_agent_forgets_old_rounds_and_still_plays_new_ones(tmp_path):
     assert {event.args["round"] for event in fed.ledger.events("RoundOpened")} == {2}
     assert fed.play_round().record.status == "final"
     assert len(fed.ledger.recorded(fed.task.id, 2)) == 4
+
+
+class ForgetfulBoard(MemoryBoard):
+    """Keeps the messages of one round, as agents do; `heard` is what somebody remembers who listens."""
+
+    def __init__(self, heard: list[tuple[str, SignedVote]]) -> None:
+        super().__init__()
+        self._heard = heard
+
+    def post_vote(self, server: str, vote: SignedVote, collector: str) -> None:
+        self._heard.append((server, vote))
+        self._votes = {key: votes for key, votes in self._votes.items() if key[1] == vote.round}
+        super().post_vote(server, vote, collector)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_chain_that_loses_two_rounds_makes_nobody_sign_two_votes_that_exclude_each_other(tmp_path, restarted):
+    fed = federation(tmp_path, consensus="pbft", signatures=True, stake=10_000, simulation={"lanes": 1})
+    accounts = {account.address: account for account in accounts_of(fed.nodes, 5)}
+    heard: list[tuple[str, SignedVote]] = []
+
+    def start(board: MemoryBoard) -> None:
+        for server in fed.servers:
+            account, domain = accounts[server.address], vote_domain(fed.ledger, fed.task)
+            signed = SignedVotes(account, domain, tmp_path / f"{server.address}.sqlite")
+            server._exchange = Exchange(board, server.participant, fed.task, account, signed=signed)
+
+    start(ForgetfulBoard(heard))
+    fed.owner.open_round(fed.task.id)
+    fed._submit_updates(fed.servers)
+    before = fed.chain.snapshot()
+    assert [fed.play_round().record.status for _ in range(2)] == ["final", "final"]
+    assert {vote.round for _, vote in heard} == {1, 2}
+    fed.chain.revert(before)
+    if restarted:
+        start(ForgetfulBoard(heard))
+    for reporter in fed.servers[:2]:  # on this branch another model is proposed in the same view
+        reporter.participant.report_missing(fed.task.id, 1, fed.servers[3].address)
+    record = fed.play_round().record
+    assert (record.round, record.status, record.views) == (1, "final", 1)
+    assert {vote.voter for vote in record.votes} == {server.address for server in fed.servers}
+    assert len({vote.value_digest for _, vote in heard if vote.round == 1}) == 1
+    for (one, first), (other, second) in itertools.combinations(heard, 2):
+        assert one != other or not first.conflicts_with(second)

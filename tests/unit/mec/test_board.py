@@ -1,5 +1,6 @@
 """The agents' board of signed messages, over real HTTP on the loopback."""
 
+import contextlib
 import json
 import socket
 import time
@@ -60,6 +61,7 @@ def accounts(simulated: Simulation) -> list[LocalAccount]:
 @pytest.fixture
 def board(simulated: Simulation) -> Iterator[HttpBoard]:
     with closing(HttpBoard(simulated.ledger, simulated.task, simulated.servers[0].address)) as found:
+        found.observe(simulated.ledger.state(1), simulated.ledger.seats(1, 1))
         yield found
 
 
@@ -146,6 +148,7 @@ def test_only_what_a_member_signed_for_this_round_is_kept(
         (403, update_to_json(stranger.address, update_of(simulated, stranger))),
         (403, update_to_json(resigned.address, update_of(simulated, resigned))),
         (409, update_to_json(member.address, update_of(simulated, member, round_number=2))),
+        (409, vote_to_json(member.address, vote_of(simulated, member, view=1))),
         (400, update_to_json(member.address, update_of(simulated, member, task=2))),
         (400, update_to_json(member.address, update_of(simulated, member, samples=too_many))),
         (400, update_to_json(member.address, update_of(simulated, member, size=0))),
@@ -155,7 +158,7 @@ def test_only_what_a_member_signed_for_this_round_is_kept(
         (413, {**good, "more": "x" * 3000}),
     ]
     for status, message in refused:
-        answer = requests.post(url + UPDATES, json=message, timeout=5)
+        answer = requests.post(url + (VOTES if "view" in message else UPDATES), json=message, timeout=5)
         assert answer.status_code == status, (message, answer.text)
         assert answer.json()["error"]
     assert requests.post(url + VOTES, json=good, timeout=5).status_code == 400
@@ -173,11 +176,51 @@ def test_a_member_cannot_fill_the_memory_and_equivocation_is_kept(
     bodies = [json.dumps(vote_to_json(accounts[1].address, vote)).encode() for vote in votes]
     for body in (*bodies[:3], bodies[0]):
         board.take_vote(body)
-    with pytest.raises(MessageRefusedError, match="3 votes"):
+    with pytest.raises(MessageRefusedError, match="3 votes in view 0"):
         board.take_vote(bodies[3])
     kept = [vote for _, vote in board.votes(1, 1)]
     assert kept == votes[:3]
     assert kept[0].conflicts_with(kept[1])
+
+
+def test_a_member_may_vote_in_each_of_the_many_views_of_a_large_committee(
+    simulated: Simulation, accounts: list[LocalAccount], board: HttpBoard
+) -> None:
+    state = simulated.ledger.state(1)
+    for view in range(120):
+        board.observe(
+            replace(state, decision=replace(state.decision, round=1, view=view)), simulated.ledger.seats(1, 1)
+        )
+        board.take_vote(json.dumps(vote_to_json(accounts[1].address, vote_of(simulated, accounts[1], view))).encode())
+    assert len(board.votes(1, 1)) == 120
+
+
+def test_whoever_sends_messages_the_node_is_not_asked(
+    simulated: Simulation, accounts: list[LocalAccount], board: HttpBoard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(simulated.ledger, "_head", None)
+    for account in accounts:
+        update, vote = update_of(simulated, account), vote_of(simulated, account)
+        for take, message in (
+            (board.take_update, update_to_json(account.address, update)),
+            (board.take_vote, vote_to_json(account.address, vote)),
+            (board.take_update, update_to_json(account.address, replace(update, round=2))),
+        ):
+            with contextlib.suppress(MessageRefusedError):
+                take(json.dumps(message).encode())
+    assert {server for server, _ in board.updates(1, 1)} == {account.address for account in accounts[:3]}
+
+
+def test_before_the_chain_was_read_senders_are_asked_to_come_again(
+    simulated: Simulation, accounts: list[LocalAccount]
+) -> None:
+    body = json.dumps(update_to_json(accounts[1].address, update_of(simulated, accounts[1]))).encode()
+    with (
+        closing(HttpBoard(simulated.ledger, simulated.task, simulated.servers[0].address)) as board,
+        pytest.raises(MessageRefusedError, match="not known here yet") as caught,
+    ):
+        board.take_update(body)
+    assert caught.value.status == 409
 
 
 def test_who_sends_slowly_is_not_waited_for(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
