@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from fbfl.errors import InvalidInputError
+from fbfl.jsonobject import read_object
 from fbfl.storage.codecs import check_codec
+from fbfl.textfile import read_text
 
 CONSENSUS = ("pow", "pbft", "ethash")
 STORES = ("local", "ipfs")
@@ -127,7 +129,9 @@ class RunSettings:
 
 
 def read(path: Path | None, options: Mapping[str, object]) -> RunSettings:
-    """The settings of a TOML file (if given) with the options on top; both name fields of `RunSettings`.
+    """The settings of a TOML file or a run's settings.json (if given) with the options on top.
+
+    All of them name fields of `RunSettings`.
 
     An unknown key, a value of the wrong type or an unreadable file raises `InvalidInputError`.
     """
@@ -136,15 +140,18 @@ def read(path: Path | None, options: Mapping[str, object]) -> RunSettings:
 
 def read_values(path: Path | None, options: Mapping[str, object]) -> dict[str, object]:
     """What is given of them, by the file or an option; as `read`, but how they go together is not checked."""
-    values: dict[str, object] = {}
-    if path is not None:
+    if path is None:
+        return dict(options)
+    where = f"--config {path}"
+    text = read_text(path, where)
+    if text.lstrip().startswith("{"):  # the settings.json of a run, where null is a default that is none
+        values = {name: value for name, value in read_object(text.encode(), where).items() if value is not None}
+    else:
         try:
-            values.update(tomllib.loads(path.read_text(encoding="utf-8")))
-        except OSError as error:
-            raise InvalidInputError(f"--config {path}: {error.strerror}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise InvalidInputError(f"--config {path}: not TOML: {error}") from error
-        check_names_and_types(values, f"--config {path}")
+            values = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise InvalidInputError(f"{where}: not TOML: {error}") from error
+    check_names_and_types(values, where)
     return {**values, **options}
 
 

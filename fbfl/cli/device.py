@@ -27,6 +27,7 @@ from fbfl.mec.mobility import resolve as resolve_mobility
 from fbfl.mec.samples import Array
 from fbfl.mec.uploads import Uploads
 from fbfl.processes import STATE
+from fbfl.textfile import read_text
 
 TOKEN_VARIABLE = "FBFL_DEVICE_TOKEN"
 
@@ -110,18 +111,15 @@ def _journey(options: argparse.Namespace, number: int) -> Journey:
 
 def _token(options: argparse.Namespace) -> str:
     if options.token_file is not None:
-        try:
-            found = options.token_file.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InvalidInputError(f"--token-file {options.token_file}: cannot be read ({error})") from error
         where = f"--token-file {options.token_file}"
+        found = read_text(options.token_file, where).strip()
     else:
         found, where = os.environ.get(TOKEN_VARIABLE, "").strip(), TOKEN_VARIABLE
     if not found:
         raise InvalidInputError(f"no token in {where}; allowed: --token-file FILE, or {TOKEN_VARIABLE}")
     if not (found.isascii() and found.isprintable() and " " not in found):
         raise InvalidInputError(f"{where} holds no token; allowed: one word of ASCII characters")
-    return str(found)
+    return found
 
 
 def _samples(options: argparse.Namespace) -> tuple[Array, Array]:

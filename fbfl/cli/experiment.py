@@ -31,18 +31,23 @@ def experiment(options: argparse.Namespace) -> int:
             raise InvalidInputError(f"--{name} is {value}; allowed: 1 or more")
     if options.backend not in runner.BACKENDS:
         raise InvalidInputError(f"--backend is {options.backend!r}; allowed: {', '.join(runner.BACKENDS)}")
-    chosen = definition.load_named(options.name, quick=options.quick, seeds=options.seeds)
+    found = definition.find(options.name)
+    chosen = [definition.load(path, quick=options.quick, seeds=options.seeds) for path in found]
     runs = runner.runs_of(chosen)
-    output: Path = options.output or (QUICK_OUTPUT if options.quick else definition.FOLDER)
+    folder = found[0].parent
+    output: Path = options.output or (QUICK_OUTPUT if options.quick else folder)
     finished = FinishedRuns(output / "results" / "finished")
     console = plain_console(quiet=options.quiet)
-    missing = [run for run in runs if finished.load(run) is None] if options.resume else runs
-    for run in missing:
+    missing = [run for run in runs if finished.load(run) is None]
+    stored = len(runs) - len(missing)
+    for run in runs if options.fresh else missing:
         playing.check(run)
-    if options.resume:
-        console.print(f"{len(runs) - len(missing)} of {len(runs)} runs are stored already")
-    else:
-        finished.forget(runs)  # so that this start, if it is interrupted, can be resumed
+    if options.fresh:
+        console.print(f"{stored} of {len(runs)} runs are stored, and are deleted now")
+        finished.forget(runs)
+        missing = runs
+    elif stored:
+        console.print(f"{stored} of {len(runs)} runs are stored already")
     waiting = {one.name: {run.name for run in missing} & {run.name for run in runner.runs_of([one])} for one in chosen}
     with _progress(console, len(missing)) as advance:
         unwritten = _write_complete(chosen, waiting, finished, output, console)
@@ -51,11 +56,26 @@ def experiment(options: argparse.Namespace) -> int:
             for names in waiting.values():
                 names.discard(run.name)
             unwritten = _write_complete(unwritten, waiting, finished, output, console)
-    everything = definition.load_named("all", quick=options.quick)
-    found = [(one, curves) for one in everything if (curves := results.read_curves(output / "results", one))]
-    report.write_report(output / "RESULTS.md", found, "results/")
+    _write_report(folder, output, options.quick)
     console.print(f"report: {output / 'RESULTS.md'}")
     return 0
+
+
+def _write_report(folder: Path, output: Path, quick: bool) -> None:
+    """Write the report on every experiment of a folder that has tables; of others that are wrong, only say so."""
+    found: list[tuple[Experiment, results.Curves]] = []
+    left_out: list[str] = []
+    for path in definition.files(folder):
+        if not results.table(output / "results", path.stem).exists():
+            continue
+        try:
+            one = definition.load(path, quick=quick)
+            found.append((one, results.read_curves(output / "results", one)))
+        except InvalidInputError as error:
+            left_out.append(str(error))
+    left_out += report.write_report(output / "RESULTS.md", found, "results/")
+    for line in left_out:
+        print(f"left out of the report: {line}", file=sys.stderr)
 
 
 def _write_complete(
@@ -75,7 +95,7 @@ def _write_complete(
         for line in _warnings(one, finished):
             console.print(f"{one.name}: {line}")
         curves = results.read_curves(folder, one)
-        pictures = figures.draw(folder, one, curves) if curves else []
+        pictures = figures.draw(folder, one, curves)
         console.print(f"{one.name}: {', '.join(str(path) for path in (folder / f'{one.name}.csv', *pictures))}")
     return unwritten
 

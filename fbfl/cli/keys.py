@@ -10,6 +10,7 @@ from eth_account.signers.local import LocalAccount
 
 from fbfl.chain.accounts import FUNDED, LOCAL_CHAINS, development_account
 from fbfl.errors import InvalidInputError
+from fbfl.textfile import read_text
 
 KEY_VARIABLE = "FBFL_KEY"
 PASSWORD_VARIABLE = "FBFL_PASSWORD"
@@ -50,21 +51,14 @@ def account_of_environment() -> LocalAccount | None:
 
 
 def _unlock(keystore: Path, password_file: Path | None) -> LocalAccount:
-    password = _read(password_file, "--password-file").rstrip("\r\n") if password_file else None
+    password = read_text(password_file, f"--password-file {password_file}").rstrip("\r\n") if password_file else None
     if password is None:
         password = os.environ.get(PASSWORD_VARIABLE)
     if password is None:
         raise InvalidInputError(f"--keystore {keystore}: no password; set {PASSWORD_VARIABLE} or --password-file FILE")
-    text = _read(keystore, "--keystore")
+    text = read_text(keystore, f"--keystore {keystore}")
     try:
         account: LocalAccount = Account.from_key(Account.decrypt(json.loads(text), password))
     except (ValueError, TypeError, KeyError) as error:
         raise InvalidInputError(f"--keystore {keystore}: not a keystore, or not its password ({error})") from error
     return account
-
-
-def _read(path: Path, option: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInputError(f"{option} {path}: cannot be read ({error})") from error

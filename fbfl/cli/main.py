@@ -112,7 +112,7 @@ def _add_run(commands: "argparse._SubParsersAction[Parser]") -> None:
 def _add_settings(command: Parser, *, network: str) -> None:
     """The options that name fields of `fbfl.settings.RunSettings`; `network` says what is allowed there."""
     add = command.add_argument
-    add("--config", type=Path, metavar="FILE", help="settings as TOML; options below take precedence")
+    add("--config", type=Path, metavar="FILE", help="settings as TOML, or settings.json of a run; options win")
     add("--rounds", type=int, help="rounds (default 10)")
     add("--servers", type=int, help="MEC servers (default 10)")
     add("--devices", type=int, help="local devices of all servers together, at least one each (default 20)")
@@ -346,13 +346,17 @@ def _add_queries(commands: "argparse._SubParsersAction[Parser]") -> None:
 
 def _add_experiment(commands: "argparse._SubParsersAction[Parser]") -> None:
     one = commands.add_parser("experiment", help="reproduce a figure", description="Reproduce figures of the paper.")
-    one.add_argument("name", metavar="NAME|all", help="a file experiments/NAME.toml, or all of them")
+    one.add_argument("name", metavar="NAME|all", help="a file experiments/NAME.toml, all of them, or a path")
     one.add_argument("--seeds", type=int, help="seeds of each variant (default: as defined, 5)")
     one.add_argument("--jobs", type=int, metavar="J", help="runs at a time, a process each (default: one per core)")
-    one.add_argument("--resume", action="store_true", help="keep the runs that are stored already")
+    stored = one.add_mutually_exclusive_group()
+    stored.add_argument("--resume", action="store_true", help="keep the runs that are stored already (the default)")
+    stored.add_argument("--fresh", action="store_true", help="delete them, and play all anew")
     one.add_argument("--quick", action="store_true", help="small data, few rounds: only shows that it works")
     one.add_argument("--backend", default="joblib", help="joblib (default), or ray for a cluster at RAY_ADDRESS")
-    one.add_argument("--output", type=Path, metavar="DIR", help="default experiments; with --quick runs/quick")
+    one.add_argument(
+        "--output", type=Path, metavar="DIR", help="default where the definition is; with --quick runs/quick"
+    )
     one.add_argument("--quiet", action="store_true", help="print nothing but errors")
     one.set_defaults(command=_experiment)
 

@@ -1,6 +1,6 @@
 """What an experiment is: variants of one federation, run with the same seeds, and claims about how they compare.
 
-Declared in a TOML file, `experiments/NAME.toml`:
+Declared in a TOML file, NAME.toml:
 
 title, about       a line for headings; a few sentences of Markdown for the report
 seeds              how many; seed s of one variant is compared with seed s of another
@@ -25,9 +25,10 @@ from fbfl.experiments.stored import Run
 from fbfl.experiments.toml_table import TomlTable, at_least, one_of
 from fbfl.experiments.variants import OF_ATTACKS, Grid, Variant, read_grid, read_settings, read_variant, refuse
 from fbfl.settings import RunSettings
+from fbfl.textfile import read_text
 
 FOLDER = Path("experiments")
-"""Where the definitions are looked for, under the current folder."""
+"""Where definitions are looked for by name, under the current folder."""
 
 CURVES = ("accuracy", "loss", "attack_success_rate")
 """What is measured of the global model after every round."""
@@ -116,15 +117,26 @@ class Experiment:
         return self.settings(self.variants[0], 0).rounds
 
 
-def load_named(name: str, *, quick: bool = False, seeds: int | None = None) -> tuple[Experiment, ...]:
-    """The experiment of that name, or every one there is for `all`. An unknown name raises `InvalidInputError`."""
-    found = {path.stem: path for path in sorted(FOLDER.glob("*.toml"))}
+def find(name: str) -> list[Path]:
+    """The file of that name in `FOLDER`, every one there for `all`, or the file whose path it is.
+
+    An unknown name raises `InvalidInputError`.
+    """
+    if Path(name).suffix == ".toml" or Path(name).name != name:
+        return [Path(name)]
+    found = {path.stem: path for path in files(FOLDER)}
     if not found:
-        raise InvalidInputError(f"no definitions in {FOLDER}/; run it where the experiments are")
+        raise InvalidInputError(f"no definitions in {FOLDER}/; run it where the experiments are, or name a TOML file")
     if name != "all" and name not in found:
-        raise InvalidInputError(f"experiment {name!r} is unknown; allowed: all, {', '.join(found)}")
-    paths = found.values() if name == "all" else [found[name]]
-    return tuple(load(path, quick=quick, seeds=seeds) for path in paths)
+        raise InvalidInputError(
+            f"experiment {name!r} is unknown; allowed: all, {', '.join(found)}, and the path of a TOML file"
+        )
+    return [*found.values()] if name == "all" else [found[name]]
+
+
+def files(folder: Path) -> list[Path]:
+    """The definitions in a folder."""
+    return sorted(folder.glob("*.toml"))
 
 
 def load(path: Path, *, quick: bool = False, seeds: int | None = None) -> Experiment:
@@ -132,11 +144,10 @@ def load(path: Path, *, quick: bool = False, seeds: int | None = None) -> Experi
 
     What cannot be read, or is not allowed, raises `InvalidInputError` with the file and the place.
     """
+    text = read_text(path, str(path))
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InvalidInputError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise InvalidInputError(f"{path}: not TOML: {error}") from error
     top = TomlTable(content, str(path))
     small = TomlTable(top.take("quick", dict, {}), f"{path}: quick")

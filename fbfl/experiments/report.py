@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from fbfl.atomic import write_atomically
-from fbfl.errors import StorageError
+from fbfl.errors import InvalidInputError, StorageError
 from fbfl.experiments import withstanding
 from fbfl.experiments.definition import CURVES, Claim, Experiment
 from fbfl.experiments.markdown import code, plain
@@ -17,7 +17,7 @@ _SIGN = {"higher": ">", "lower": "<", "equal": "within ±", "different": "≠"}
 
 _HEAD = """# Results
 
-Written by `fbfl experiment` from the tables beside the pictures; `fbfl experiment all --resume` writes it again from
+Written by `fbfl experiment` from the tables beside the pictures; `fbfl experiment all` writes it again from
 the stored runs. Every run goes through the whole system (contracts, payloads, consensus), unless its section says that
 it goes through `Federation` without the chain, which computes the same bytes (`tests/e2e/test_equivalence.py`).
 
@@ -29,16 +29,28 @@ the worst. Nothing was tuned to make a claim come true.
 """
 
 
-def write_report(path: Path, experiments: Iterable[tuple[Experiment, Curves]], pictures: str) -> None:
-    """Write the report on experiments with their curves; `pictures` is the folder of the pictures as seen from it."""
-    found = list(experiments)
-    lines = [_HEAD, _overview(found)]
-    for experiment, curves in found:
-        lines += [_section(experiment, curves, pictures)]
+def write_report(path: Path, experiments: Iterable[tuple[Experiment, Curves]], pictures: str) -> list[str]:
+    """Write the report on experiments with their curves; `pictures` is the folder of the pictures as seen from it.
+
+    Returns a line for each experiment that is left out, since its tables lack what the report needs.
+    """
+    claims: list[str] = []
+    sections: list[str] = []
+    left_out: list[str] = []
+    for experiment, curves in experiments:
+        try:
+            section, judged = _section(experiment, curves, pictures), _overview(experiment, curves)
+        except InvalidInputError as error:
+            left_out.append(f"{experiment.name}: {error}")
+        else:
+            sections.append(section)
+            claims += judged
+    lines = [_HEAD, "| experiment | claim | verdict |", "|---|---|---|", *claims, "", *sections]
     try:
         write_atomically(path, "\n".join(lines).encode())
     except OSError as error:
         raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
+    return left_out
 
 
 def verdict(claim: Claim, curves: Curves) -> str:
@@ -72,13 +84,9 @@ def _agrees(difference: float, claim: Claim) -> bool:
     return difference != 0 if claim.relation == "different" else abs(difference) < claim.margin
 
 
-def _overview(found: list[tuple[Experiment, Curves]]) -> str:
-    lines = ["| experiment | claim | verdict |", "|---|---|---|"]
-    for experiment, curves in found:
-        for claim in experiment.claims:
-            anchor = f"[{plain(experiment.name)}](#{quote(experiment.name)})"
-            lines.append(f"| {anchor} | {plain(claim.text)} | **{verdict(claim, curves)}** |")
-    return "\n".join(lines) + "\n"
+def _overview(experiment: Experiment, curves: Curves) -> list[str]:
+    anchor = f"[{plain(experiment.name)}](#{quote(experiment.name)})"
+    return [f"| {anchor} | {plain(claim.text)} | **{verdict(claim, curves)}** |" for claim in experiment.claims]
 
 
 def _section(experiment: Experiment, curves: Curves, pictures: str) -> str:

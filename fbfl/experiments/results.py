@@ -46,7 +46,7 @@ class Curves:
         if not all(found):
             raise InvalidInputError(
                 f"variant {variant!r}: {curve} was not measured; if its runs were stored by an earlier version, play "
-                "them again without --resume"
+                "them again with --fresh"
             )
         return found
 
@@ -86,16 +86,18 @@ def write_tables(folder: Path, experiment: Experiment, run_of: Callable[[Run], F
         _write(folder / f"{experiment.name}.json", strictjson.dumps(first.listing, indent=1) + "\n")
 
 
-def read_curves(folder: Path, experiment: Experiment) -> Curves | None:
-    """What is in NAME.csv, and with the chain in NAME-costs.csv; None if the former is not there.
+def table(folder: Path, name: str) -> Path:
+    """The file of the learning curves of an experiment."""
+    return folder / f"{name}.csv"
+
+
+def read_curves(folder: Path, experiment: Experiment) -> Curves:
+    """What is in NAME.csv, and with the chain in NAME-costs.csv.
 
     A table that does not hold the same seeds of every variant of the definition raises `InvalidInputError`.
     """
-    path = folder / f"{experiment.name}.csv"
-    if not path.exists():
-        return None
     values: dict[str, dict[int, dict[str, list[float]]]] = {variant.label: {} for variant in experiment.variants}
-    _read(path, CURVES, values)
+    _read(table(folder, experiment.name), CURVES, values)
     if experiment.chain:
         _read(folder / f"{experiment.name}-costs.csv", COSTS, values)
     return Curves(values)

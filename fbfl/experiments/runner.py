@@ -53,7 +53,7 @@ def _on_this_machine(play: "functools.partial[Finished]", runs: Sequence[Run], j
     try:
         yield from parallel(joblib.delayed(play)(run) for run in runs)
     except TerminatedWorkerError as error:
-        raise ProcessError("a process of --jobs ended by itself (out of memory?); --resume goes on") from error
+        raise ProcessError("a process of --jobs ended by itself (out of memory?); the same command goes on") from error
 
 
 def _on_ray(play: "functools.partial[Finished]", runs: Sequence[Run], jobs: int) -> Iterator[Finished]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from fbfl.atomic import PRIVATE, write_atomically
 from fbfl.errors import InvalidInputError, StorageError
+from fbfl.textfile import read_text
 
 log = logging.getLogger(__name__)
 
@@ -45,10 +46,7 @@ class DeviceTokens:
 
 def read_devices(path: Path) -> Mapping[str, int]:
     """The devices in a file by the hashes of their tokens; another file raises `InvalidInputError`."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInputError(f"--devices {path}: cannot be read ({error})") from error
+    lines = read_text(path, f"--devices {path}").splitlines()
     devices: dict[str, int] = {}
     for place, line in enumerate(lines, 1):
         words = line.partition("#")[0].split()
@@ -82,10 +80,10 @@ def give_tokens(path: Path, devices: Iterable[int], folder: Path) -> list[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         for device, token in tokens.items():
             write_atomically(files[device], f"{token}\n".encode(), PRIVATE)
-        before = path.read_bytes() if path.exists() else b""
-        separator = b"" if not before or before.endswith(b"\n") else b"\n"
+        before = read_text(path, f"--devices {path}") if path.exists() else ""
+        separator = "" if not before or before.endswith("\n") else "\n"
         lines = "".join(f"{device} {hash_of(token)}\n" for device, token in tokens.items())
-        write_atomically(path, before + separator + lines.encode())
+        write_atomically(path, f"{before}{separator}{lines}".encode())
     except OSError as error:
         raise StorageError(f"{error.filename} cannot be written: {error.strerror}") from error
     return list(files.values())

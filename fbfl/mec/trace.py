@@ -6,12 +6,14 @@ the start, for each device 0 first and then rising. A cell is a server's number,
 
 import bisect
 import csv
+import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fbfl.errors import InvalidInputError
+from fbfl.textfile import read_text
 
 COLUMNS = (["seconds", "cell"], ["device", "seconds", "cell"])
 
@@ -35,20 +37,20 @@ class Trace:
 def read_trace(file: Path, servers: int, names: Sequence[str] = ()) -> Trace:
     """The trace in a file, with so many servers, which have these names; another file raises `InvalidInputError`."""
     cells = {**{name: cell for cell, name in enumerate(names)}, **{str(cell): cell for cell in range(servers)}}
+    lines = io.StringIO(read_text(file, f"the trace {file}"), newline="")
     try:
-        with file.open(encoding="utf-8", newline="") as lines:
-            reader = csv.DictReader(lines, strict=True, skipinitialspace=True)
-            if reader.fieldnames not in COLUMNS:
-                raise InvalidInputError(f"the trace {file} starts with {reader.fieldnames}; allowed: {_allowed()}")
-            moves: dict[int | None, list[tuple[float, int]]] = {}
-            for line in reader:
-                where = f"the trace {file}, line {reader.line_num}"
-                device, seconds, cell = _move(line, where, cells)
-                before = moves.setdefault(device, [])
-                if not (seconds == 0 if not before else seconds > before[-1][0]):
-                    raise InvalidInputError(f"{where}: seconds are {seconds:g}; allowed: 0 first, and then rising")
-                before.append((seconds, cell))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reader = csv.DictReader(lines, strict=True, skipinitialspace=True)
+        if reader.fieldnames not in COLUMNS:
+            raise InvalidInputError(f"the trace {file} starts with {reader.fieldnames}; allowed: {_allowed()}")
+        moves: dict[int | None, list[tuple[float, int]]] = {}
+        for line in reader:
+            where = f"the trace {file}, line {reader.line_num}"
+            device, seconds, cell = _move(line, where, cells)
+            before = moves.setdefault(device, [])
+            if not (seconds == 0 if not before else seconds > before[-1][0]):
+                raise InvalidInputError(f"{where}: seconds are {seconds:g}; allowed: 0 first, and then rising")
+            before.append((seconds, cell))
+    except csv.Error as error:
         raise InvalidInputError(f"the trace {file} cannot be read: {error}") from error
     if not moves:
         raise InvalidInputError(f"the trace {file} has no line")

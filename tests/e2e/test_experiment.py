@@ -5,6 +5,8 @@ import json
 import pytest
 
 from fbfl.cli import main
+from fbfl.experiments import playing
+from fbfl.experiments.stored import FinishedRun
 
 DEFINITION = """
 title = "Small"
@@ -82,18 +84,43 @@ settings = { attack = "sign_flipping" }
 
 def test_a_line_that_is_deleted_is_run_again_and_gives_the_same_bytes(folder, capsys):
     (folder / "grid.toml").write_text(GRID)
+    (folder / "broken.toml").write_text("title =")  # a file beside it that is of no concern
     assert main(["experiment", "grid", "--jobs", "1"]) == 0
+    assert capsys.readouterr().err == ""
     table = (folder / "results" / "grid.csv").read_bytes()
     stored = folder / "results" / "finished" / "without-chain.jsonl"
     lines = stored.read_text().splitlines(keepends=True)
     assert len(lines) == 1 + 2 * 4
     stored.write_text("".join(lines[:3] + lines[4:-1]) + lines[-1][:40])  # one is gone, another was cut off
-    capsys.readouterr()
-    assert main(["experiment", "grid", "--jobs", "1", "--resume"]) == 0
-    assert "6 of 8 runs are stored already" in capsys.readouterr().out
+    (folder / "results" / "broken.csv").write_text("")
+    assert main(["experiment", str(folder / "grid.toml"), "--jobs", "1"]) == 0
+    said = capsys.readouterr()
+    assert "6 of 8 runs are stored already" in said.out
+    assert said.err.startswith(f"left out of the report: {folder / 'broken.toml'}: not TOML")
+    assert "## grid" in (folder / "RESULTS.md").read_text()
     assert set(stored.read_text().splitlines(keepends=True)) >= set(lines)
     assert (folder / "results" / "grid.csv").read_bytes() == table
     assert (folder / "results" / "grid.png").exists()
+    assert main(["experiment", "all"]) == 2
+    assert set(stored.read_text().splitlines(keepends=True)) >= set(lines)
+
+
+def test_fresh_alone_deletes_stored_runs_and_says_how_many(folder, capsys, monkeypatch):
+    (folder / "grid.toml").write_text(GRID)
+    played = []
+
+    def play(run, lanes):
+        played.append(run)
+        return FinishedRun(
+            ({"round": 1, "accuracy": 0.5, "loss": 1.0}, {"round": 2, "accuracy": 0.5, "loss": 1.0}), "00"
+        )
+
+    monkeypatch.setattr(playing, "play", play)
+    for options, number in (([], 8), ([], 0), (["--resume"], 0), (["--fresh"], 8)):
+        played.clear()
+        assert main(["experiment", "grid", "--jobs", "1", *options]) == 0
+        assert len(played) == number
+    assert "8 of 8 runs are stored, and are deleted now\n" in capsys.readouterr().out
 
 
 @pytest.mark.slow
@@ -107,7 +134,7 @@ def test_ray_gives_the_same_bytes_as_this_process(folder, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nothing"], "experiment 'nothing' is unknown; allowed: all, small"),
+        (["nothing"], "experiment 'nothing' is unknown; allowed: all, small, and the path of a TOML file"),
         (["small", "--jobs", "0"], "--jobs is 0; allowed: 1 or more"),
         (["small", "--seeds", "0"], "--seeds is 0; allowed: 1 or more"),
         (["small", "--backend", "dask"], "--backend is 'dask'; allowed: joblib, ray"),

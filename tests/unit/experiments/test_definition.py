@@ -224,10 +224,34 @@ def test_costs_cannot_be_claimed_without_the_chain(tmp_path):
         definition.load(path)
 
 
+def test_a_definition_goes_by_its_name_or_its_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "experiments").mkdir()
+    for path in ("experiments/a.toml", "experiments/b.toml", "c.toml"):
+        (tmp_path / path).write_text(GOOD)
+    folder = definition.FOLDER
+    assert definition.find("a") == [folder / "a.toml"]
+    assert definition.find("all") == [folder / "a.toml", folder / "b.toml"]
+    for path in ("experiments/a.toml", "./c.toml", str(tmp_path / "c.toml")):
+        assert [definition.load(each).title for each in definition.find(path)] == ["T"]
+    with pytest.raises(InvalidInputError, match=r"none\.toml: cannot be read: No such file"):
+        definition.load(*definition.find("none.toml"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_definition_may_come_from_an_editor_of_windows(tmp_path, encoding):
+    path = tmp_path / "x.toml"
+    path.write_text(GOOD.replace('"T"', '"Tür"'), encoding=encoding, newline="\r\n")
+    assert definition.load(path).title == "Tür"
+    path.write_text(GOOD.replace('"T"', '"Tür"'), encoding="cp1252")
+    with pytest.raises(InvalidInputError, match=r"x\.toml: cannot be read: byte 11 is not utf-8"):
+        definition.load(path)
+
+
 def test_an_unknown_name_lists_those_that_there_are(tmp_path, monkeypatch):
     monkeypatch.chdir(FOLDER.parent)
     with pytest.raises(InvalidInputError, match="allowed: all, backdoor, consensus, defences, fig2"):
-        definition.load_named("fig9")
+        definition.find("fig9")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InvalidInputError, match="no definitions"):
-        definition.load_named("all")
+        definition.find("all")

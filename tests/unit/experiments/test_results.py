@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from fbfl.errors import InvalidInputError
+from fbfl.errors import InvalidInputError, StorageError
 from fbfl.experiments import definition, figures, report, results
 from fbfl.experiments.stored import LINES, FinishedRun, FinishedRuns, Run
 from fbfl.settings import RunSettings
@@ -86,7 +86,8 @@ def test_tables_have_a_line_per_run_and_round_and_equal_bytes(experiment, tmp_pa
 
 
 def test_a_table_of_another_definition_is_refused(experiment, tmp_path):
-    assert results.read_curves(tmp_path, experiment) is None
+    with pytest.raises(StorageError, match="cannot be read"):
+        results.read_curves(tmp_path, experiment)
     results.write_tables(tmp_path, experiment, a_run)
     path = tmp_path / "x.csv"
     whole = path.read_text()
@@ -354,6 +355,19 @@ def test_costs_that_an_earlier_version_did_not_measure_are_asked_for(tmp_path):
     assert not curves.has("transactions")
     with pytest.raises(InvalidInputError, match="variant '4': transactions was not measured"):
         figures.draw(tmp_path, experiment, curves)
+
+
+def test_an_experiment_whose_tables_lack_something_is_left_out_of_the_report(experiment, tmp_path):
+    (tmp_path / "c.toml").write_text(COSTLY)
+    costly = definition.load(tmp_path / "c.toml")
+    results.write_tables(tmp_path, experiment, a_run)
+    results.write_tables(tmp_path, costly, a_run)  # without the costs that it claims something about
+    found = [(one, results.read_curves(tmp_path, one)) for one in (costly, experiment)]
+    (line,) = report.write_report(tmp_path / "RESULTS.md", found, "results/")
+    assert line.startswith("c: variant '4': cpu_seconds was not measured")
+    said = (tmp_path / "RESULTS.md").read_text()
+    assert "## x" in said
+    assert "c](#c)" not in said
 
 
 def test_costs_are_tabulated_as_means_of_rounds_and_can_be_claimed(tmp_path):

@@ -61,7 +61,7 @@ def test_a_changed_file_counts_at_once_and_a_broken_one_does_not(tmp_path):
         (f"1 {'g' * 64}\n", "line 1: allowed is"),
         (f"1 {'a' * 64} 2\n", "line 1: allowed is"),
         (f"1 {'a' * 64}\n2 {'A' * 64}\n", "line 2: another device has this token, too"),
-        (b"\xff\xfe", "cannot be read"),
+        (b"\xff", "cannot be read"),
         (None, "cannot be read"),
     ],
 )

@@ -1,0 +1,27 @@
+"""Texts from any editor, or a line that names the file."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fbfl.errors import InvalidInputError
+from fbfl.textfile import read_text
+
+ENCODINGS = {"utf-8": "utf-8", "utf-8-sig": "utf-8", "utf-16": "utf-16"}
+
+
+@given(st.text().filter(lambda text: not text.startswith("\ufeff")), st.sampled_from(sorted(ENCODINGS)))
+def test_a_text_is_read_as_it_was_written(tmp_path_factory, text, encoding):
+    path = tmp_path_factory.getbasetemp() / "text"
+    path.write_bytes(text.encode(encoding))
+    assert read_text(path, "it") == text
+
+
+@pytest.mark.parametrize("data", ["Tür".encode("cp1252"), b"\xff\xfea", b"\x00\xd8a"])
+def test_what_is_no_text_is_named(tmp_path, data):
+    (tmp_path / "x").write_bytes(data)
+    with pytest.raises(InvalidInputError, match=r"--config x: cannot be read: byte \d is not utf-.*saved as UTF-8"):
+        read_text(tmp_path / "x", "--config x")
+    for absent, why in ((tmp_path / "none", "No such file"), (tmp_path, "Is a directory")):
+        with pytest.raises(InvalidInputError, match=f"--config x: cannot be read: {why}"):
+            read_text(absent, "--config x")
