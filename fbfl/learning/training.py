@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fbfl.learning.lane import Work
 
 Samples = tuple[npt.NDArray[Any], npt.NDArray[Any]]
-"""Inputs x [n, ...], uint8 in 0..255 or floating point in [0, 1], and integer labels y [n]."""
+"""Inputs x [n, ...], uint8 in 0..255, which stand for 0 to 1, or floating point, and integer labels y [n]."""
 
 # A chunk is what one call of the graph handles: large enough to make calls cheap, small enough to keep lanes busy.
 _CHUNK_CLIENTS = 64
