@@ -1,0 +1,46 @@
+"""The commands in the documents, as the command line reads them."""
+
+import itertools
+import shlex
+from pathlib import Path
+
+import pytest
+
+from fbfl import simulation
+from fbfl.cli.main import parser
+from fbfl.cli.run import settings_of
+from fbfl.mec.radio import resolve
+
+ROOT = Path(__file__).resolve().parents[3]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+MNIST_5K = 4_000
+"""Samples of its training set."""
+
+
+def commands(document):
+    text = document.read_text().replace("\\\n", " ")
+    for line in text.splitlines():
+        program, *words = shlex.split(line, comments=True) if line.startswith((".venv/bin/fbfl ", "fbfl ")) else [""]
+        if program:
+            yield [*itertools.takewhile(lambda word: word not in ("&", "2>>"), words)]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_command_in_a_document_is_one(document):
+    found = list(commands(document))
+    assert found or document.name not in ("README.md", "nodes.md")
+    for words in found:
+        if "--help" in words:
+            continue
+        options = parser().parse_args(words)
+        if words[0] == "run" and "mylab" not in " ".join(words):
+            simulation.check(settings_of(options))
+
+
+def test_the_example_of_slow_servers_has_some():
+    (words,) = (words for words in commands(ROOT / "README.md") if "--radio" in words)
+    settings = settings_of(parser().parse_args(words))
+    assert settings.dataset == "mnist-5k"
+    samples = dict.fromkeys(range(settings.servers), MNIST_5K // settings.servers)
+    cost = resolve(settings.radio, settings.radio_args).round_cost(settings.seed, [], samples, settings.local_epochs)
+    assert 0 < len(cost.late_servers) < settings.servers
