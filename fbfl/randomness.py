@@ -4,15 +4,22 @@ import hashlib
 
 import numpy as np
 
+from fbfl.checks import is_whole
+from fbfl.errors import InvalidInputError
+
 
 def seed_sequence(seed: int, purpose: str, *, round_number: int = 0, server: int = 0) -> np.random.SeedSequence:
     """The independent seed sequence of one purpose, round and server under one experiment seed.
 
     `purpose` is any text (for example ``"partition"``); it enters through SHA-256, so that new purposes never
-    shift the random numbers of the old ones.
+    shift the random numbers of the old ones. A seed, round or server that is no whole number from 0 raises
+    `InvalidInputError`.
     """
+    for name, value in (("seed", seed), ("round_number", round_number), ("server", server)):
+        if not is_whole(value) or value < 0:
+            raise InvalidInputError(f"{name} is {value!r}; allowed: whole numbers from 0")
     word = int.from_bytes(hashlib.sha256(purpose.encode()).digest()[:8], "big")
-    return np.random.SeedSequence(entropy=seed, spawn_key=(word, round_number, server))
+    return np.random.SeedSequence(entropy=int(seed), spawn_key=(word, round_number, server))
 
 
 def generator(seed: int, purpose: str, *, round_number: int = 0, server: int = 0) -> np.random.Generator:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fbfl import checks
 from fbfl.errors import InvalidInputError
 from fbfl.jsonobject import read_object
 from fbfl.storage.codecs import check_codec
@@ -68,9 +69,9 @@ class RunSettings:
     """Servers sign their updates and votes, and one transaction records many of them."""
     commit_reveal: bool = False
     """Servers commit to their updates before anybody shows one."""
-    stake: int = 10**18
+    stake: checks.Wei = 10**18
     """Wei that each server has at stake."""
-    reward: int = 10**16
+    reward: checks.Wei = 10**16
     """Wei that the owner pays for a final round: a fifth to the leader, the rest by samples to the included updates."""
     nodes: int = 3
     """Full nodes of the embedded ethash network; each executes and verifies every block."""
@@ -92,8 +93,11 @@ class RunSettings:
     """Everything random follows from it."""
 
     def __post_init__(self) -> None:
+        checks.fields(self)
         for name in ("rounds", "servers", "devices", "local_epochs", "batch_size", "nodes"):
             _at_least(name, getattr(self, name), 1)
+            if getattr(self, name) >= 2**31:
+                raise InvalidInputError(f"{name} is {getattr(self, name)}; allowed: below 2**31")
         for name in ("malicious", "liars", "stake", "reward", "seed"):
             _at_least(name, getattr(self, name), 0)
         if self.servers > MAX_SERVERS:
@@ -161,7 +165,7 @@ def check_names_and_types(values: Mapping[str, object], where: str) -> None:
     for name, value in values.items():
         if name not in fields:
             raise InvalidInputError(f"{where}: unknown key {name!r}; allowed: {', '.join(fields)}")
-        _check_type(f"{where}: {name}", fields[name].type, value)
+        checks.check(f"{where}: ", name, value, fields[name].type)
 
 
 def as_dict(settings: RunSettings) -> dict[str, Any]:
@@ -170,22 +174,6 @@ def as_dict(settings: RunSettings) -> dict[str, Any]:
         f.name: dict(value) if isinstance(value := getattr(settings, f.name), Mapping) else value
         for f in dataclasses.fields(settings)
     }
-
-
-_KINDS: dict[object, tuple[tuple[type, ...], str]] = {
-    int: ((int,), "a whole number"),
-    bool: ((bool,), "true or false"),
-    str: ((str,), "a text"),
-    str | None: ((str,), "a text"),
-    float | None: ((float, int), "a number"),
-    Arguments: ((dict,), "a table"),
-}
-
-
-def _check_type(name: str, expected: object, value: object) -> None:
-    types, allowed = _KINDS[expected]
-    if not isinstance(value, types) or (isinstance(value, bool) and expected is not bool):
-        raise InvalidInputError(f"{name} is {value!r}; allowed: {allowed}")
 
 
 def _at_least(name: str, value: int, least: int) -> None:

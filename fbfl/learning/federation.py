@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fbfl import checks
 from fbfl.errors import AggregationError, InvalidInputError, NonFiniteUpdateError
 from fbfl.learning import aggregation, attacks, checkpoint, metrics, sampling, server_optimizers
 from fbfl.learning.adversary import Adversary
@@ -93,6 +94,7 @@ class Federation:
     Wrong values raise `InvalidInputError`.
     """
 
+    @checks.arguments
     def __init__(
         self,
         clients: Sequence[Samples],
@@ -125,11 +127,14 @@ class Federation:
         clients, test, root = _checked_data(clients, test, root)
         self._seed = seed
         self._participation, self._dropout, self._stragglers = participation, dropout, stragglers
-        attackers = tuple(sorted({int(client) for client in malicious}))
         self._num_classes = _num_classes(*clients, test)
         self._absent_labels = absent_labels(self._num_classes, (y for _, y in (*clients, test)))
         self._adversary = Adversary(
-            _resolved_attacks(attack, attack_args), attackers, seed, self._num_classes, range_of(x for x, _ in clients)
+            _resolved_attacks(attack, attack_args),
+            _attackers(malicious),
+            seed,
+            self._num_classes,
+            range_of(x for x, _ in clients),
         )
         self._rule = _resolved_rule(aggregator, aggregator_args)
         self._server = _resolved_server(server_optimizer, server_args)
@@ -139,13 +144,15 @@ class Federation:
         self._clients = [(compact(x), y) for x, y in poisoned]
         self._triggered = self._adversary.triggered(*test)
         for line in self.warnings:
-            warnings.warn(line, stacklevel=2)
+            warnings.warn(line, stacklevel=3)  # 2 is the check of the arguments
         settings = TrainingSettings(
             local_epochs, batch_size, optimizer, learning_rate, proximal, fused, local_steps, shuffle
         )
         shape = test[0].shape[1:]
         if trainer is None:
             trainer = Trainer(model, settings, input_shape=shape, num_classes=self._num_classes, lanes=lanes, seed=seed)
+        elif not isinstance(trainer, Trainer):
+            raise InvalidInputError(f"trainer is {trainer!r}; allowed: that of another federation")
         elif not trainer.is_for(model, settings, input_shape=shape, num_classes=self._num_classes, seed=seed):
             raise InvalidInputError(
                 "trainer was made for another model, data shape, number of classes, seed or training"
@@ -169,6 +176,7 @@ class Federation:
         """
         return (*self._absent_labels, *self._adversary.warnings)
 
+    @checks.arguments
     def rounds(self, n: int) -> Iterator[Round]:
         """Play the next `n` rounds, each when the caller asks for it."""
         for _ in range(n):
@@ -373,6 +381,8 @@ def _checked_data(
     clients: Iterable[Samples], test: Samples, root: Samples | None
 ) -> tuple[list[Samples], Samples, Samples | None]:
     """All samples as NumPy arrays that fit together. Clients may have none."""
+    if not isinstance(clients, Iterable):
+        raise InvalidInputError(f"clients is {clients!r}: needed is a list of pairs (x, y), one per client")
     owners = {f"client {number}": checked(samples, f"client {number}") for number, samples in enumerate(clients)}
     if not owners:
         raise InvalidInputError("clients is empty: a federation needs at least one")
@@ -404,6 +414,12 @@ def _finite(
     return tuple(client for client, fine in zip(clients, good, strict=True) if fine), rows[good]
 
 
+def _attackers(malicious: Collection[int]) -> tuple[int, ...]:
+    if not isinstance(malicious, Iterable) or not all(checks.is_whole(client) for client in malicious):
+        raise InvalidInputError(f"malicious is {malicious!r}; allowed: the numbers of clients, such as [0, 1]")
+    return tuple(sorted({int(client) for client in malicious}))
+
+
 def _resolved_rule(aggregator: str | Callable[..., Any] | AggregationRule, args: Settings | None) -> AggregationRule:
     if isinstance(aggregator, AggregationRule):
         if args:
@@ -423,7 +439,14 @@ def _resolved_server(
 
 
 def _resolved_attacks(attack: AttackLike | Sequence[AttackLike] | None, args: Settings | None) -> tuple[Attack, ...]:
-    several = [] if attack is None else [attack] if isinstance(attack, str | Attack) or callable(attack) else [*attack]
+    if attack is None:
+        several: list[AttackLike] = []
+    elif isinstance(attack, str | Attack) or callable(attack):
+        several = [attack]
+    elif isinstance(attack, Iterable):
+        several = [*attack]
+    else:
+        raise InvalidInputError(f"attack is {attack!r}; allowed: a name, a function, an Attack, or several of them")
     if args and len(several) != 1:
         raise InvalidInputError("attack_args needs exactly one attack; give several as attacks.resolve(name, ...)")
     if args and isinstance(several[0], Attack):

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fbfl import checks
 from fbfl.errors import InvalidInputError
 from fbfl.learning import plugins
 from fbfl.learning.noise import Images, add_noise
@@ -23,12 +24,14 @@ from fbfl.randomness import generator
 Indices = npt.NDArray[np.int64]
 
 
+@checks.arguments
 def iid(labels: npt.ArrayLike, num_clients: int, seed: int) -> list[Indices]:
     """Shuffle all samples and deal them out evenly; sizes differ by one at most (McMahan et al. 2017, section 3)."""
     array = _checked(labels, num_clients)
     return np.array_split(generator(seed, "partition iid").permutation(array.size), num_clients)
 
 
+@checks.arguments
 def shards(labels: npt.ArrayLike, num_clients: int, shards_per_client: int, seed: int) -> list[Indices]:
     """Sort by label, cut into equal shards, and give each client so many of them at random.
 
@@ -49,6 +52,7 @@ def shards(labels: npt.ArrayLike, num_clients: int, shards_per_client: int, seed
     return [rng.permutation(np.concatenate([pieces[i] for i in own])) for own in dealt]
 
 
+@checks.arguments
 def dirichlet(labels: npt.ArrayLike, num_clients: int, alpha: float, seed: int, min_samples: int = 1) -> list[Indices]:
     """Split the samples of each label by shares drawn from Dirichlet(alpha, ..., alpha).
 
@@ -69,6 +73,7 @@ def dirichlet(labels: npt.ArrayLike, num_clients: int, alpha: float, seed: int, 
     return _filled_up([rng.permutation(np.concatenate(part)) for part in parts], min_samples)
 
 
+@checks.arguments
 def label_quantity(labels: npt.ArrayLike, num_clients: int, labels_per_client: int, seed: int) -> list[Indices]:
     """Give each client a fixed number of labels, and split the samples of a label evenly among its clients.
 
@@ -97,6 +102,7 @@ def label_quantity(labels: npt.ArrayLike, num_clients: int, labels_per_client: i
     return [rng.permutation(np.concatenate(part)) for part in parts]
 
 
+@checks.arguments
 def label_bias(labels: npt.ArrayLike, num_clients: int, bias: float, seed: int, min_samples: int = 1) -> list[Indices]:
     """Divide the clients into one group per label; a sample goes to its label's group with probability `bias`.
 
@@ -124,6 +130,7 @@ def label_bias(labels: npt.ArrayLike, num_clients: int, bias: float, seed: int, 
     return _filled_up(parts, min_samples)
 
 
+@checks.arguments
 def quantity_skew(
     labels: npt.ArrayLike, num_clients: int, sigma: float, seed: int, min_samples: int = 1
 ) -> list[Indices]:
@@ -142,6 +149,7 @@ def quantity_skew(
     return _filled_up(np.split(rng.permutation(array.size), cuts), min_samples)
 
 
+@checks.arguments
 def feature_noise(
     x: Images, client: int, num_clients: int, variance: float, seed: int, sample_range: Range | None = None
 ) -> Images:

@@ -14,16 +14,15 @@ import sys
 import sysconfig
 import traceback
 import types
-import typing
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fbfl import checks
 from fbfl.errors import FbflError, InvalidInputError, UserCodeError
 
-PLAIN = {int: (int,), float: (int, float), bool: (bool,), str: (str,)}
 KEYWORD = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 _PACKAGE = str(Path(__file__).parents[1]) + os.sep
@@ -135,7 +134,7 @@ def resolve(
             raise InvalidInputError(f"{kind} {label}: needs {key}; its settings are: {', '.join(allowed)}")
     for key, value in settings.items():
         if key in named:
-            _check_type(f"{kind} {label}", key, value, named[key].annotation)
+            checks.check(f"{kind} {label}: ", key, value, named[key].annotation)
     version = max((versions[known] for known in versions if table[known] is function), default=1)
     return Plugin(kind, label, function, dict(settings), wants, version)
 
@@ -200,16 +199,3 @@ def _own_frames(error: BaseException) -> list[str]:
     # Of a function in an installed package, the frames of the packages that it calls come last.
     shown = own[-_SHOWN:] or frames[:_SHOWN]
     return [f"  {frame.filename}:{frame.lineno} in {frame.name}: {frame.line}" for frame in shown]
-
-
-def _check_type(label: str, key: str, value: Any, annotation: Any) -> None:
-    """Refuse a value of another type than a plain number, flag or text that the function asks for."""
-    is_union = typing.get_origin(annotation) in (types.UnionType, typing.Union)
-    options = typing.get_args(annotation) if is_union else (annotation,)
-    kinds = [kind for kind in options if kind is not type(None)]
-    if value is None and len(kinds) < len(options):
-        return
-    if len(kinds) != 1 or kinds[0] not in PLAIN:
-        return
-    if not isinstance(value, PLAIN[kinds[0]]) or (isinstance(value, bool) and kinds[0] is not bool):
-        raise InvalidInputError(f"{label}: {key} = {value!r}: must be of type {kinds[0].__name__}")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from fbfl import checks
 from fbfl.errors import InvalidInputError
 from fbfl.learning import metrics, plugins
 from fbfl.learning.models import NAMES, Model, build, load_tensorflow, spec_of, trainable_of, weights_of
@@ -58,9 +59,13 @@ class TrainingSettings:
     """Go through the samples in a new random order in every epoch; else always in the order in which they are given."""
 
     def __post_init__(self) -> None:
+        checks.fields(self)
         for name in ("local_epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise InvalidInputError(f"{name} is {getattr(self, name)}: it has to be at least 1")
+        for name in ("local_epochs", "batch_size", "local_steps"):
+            if (getattr(self, name) or 0) >= 2**31:
+                raise InvalidInputError(f"{name} is {getattr(self, name)}: it has to be below 2**31")
         if not self.proximal >= 0:
             raise InvalidInputError(f"proximal is {self.proximal}: it has to be at least 0")
         if self.local_steps is not None and (self.local_steps < 1 or self.local_epochs != 1):
@@ -92,6 +97,7 @@ class Trainer:
     of cores to use (default: all).
     """
 
+    @checks.arguments
     def __init__(
         self,
         model: Model = "mlp",

@@ -14,7 +14,7 @@ from fbfl.learning.aggregation.inputs import (
     Updates,
     Weights,
     as_finite_matrix,
-    as_integer,
+    as_iterations,
     as_positive,
     as_weights,
     require_finite,
@@ -52,7 +52,7 @@ def centered_clipping(
     """
     matrix = as_finite_matrix(updates)
     n, width = matrix.shape
-    rounds = as_integer("iterations", iterations, minimum=1)
+    rounds = as_iterations(iterations)
     if radius is not None:
         radius = as_positive("radius", radius)
     centre = (state or {}).get("centre", np.zeros(width, np.float32))
@@ -85,7 +85,7 @@ def geometric_median(
     """
     matrix = as_finite_matrix(updates)
     w = as_weights(weights, len(matrix))
-    rounds = as_integer("iterations", iterations, minimum=1)
+    rounds = as_iterations(iterations)
     floor = as_positive("smoothing", smoothing)
     gram = exact_gram(matrix)
     distances = _weighted_medians(np.sqrt(gram.squared_distances()), w)

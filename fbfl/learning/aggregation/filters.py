@@ -15,6 +15,7 @@ from fbfl.learning.aggregation.inputs import (
     Updates,
     as_finite_matrix,
     as_integer,
+    as_iterations,
     as_positive,
     require_count,
 )
@@ -69,11 +70,12 @@ def dnc(
     matrix = as_finite_matrix(updates)
     n, width = matrix.shape
     f = require_count("dnc", n, num_byzantine, 2, 1)
-    rounds = as_integer("iterations", iterations, minimum=1)
+    rounds = as_iterations(iterations)
     count = min(width, as_integer("coordinates", coordinates, minimum=1))
-    drop = math.floor(as_positive("filter_fraction", filter_fraction) * f)
-    if drop >= n:
-        raise AggregationError(f"filter_fraction = {filter_fraction}: drops {drop} of n={n} updates")
+    share = as_positive("filter_fraction", filter_fraction) * f
+    if share >= n:
+        raise AggregationError(f"filter_fraction = {filter_fraction}: drops {share:g} of n={n} updates")
+    drop = math.floor(share)
     good = set(range(n))
     for sequence in seed_sequence(as_integer("seed", seed, minimum=0), "dnc", round_number=round_number).spawn(rounds):
         scores = _variance_scores(matrix[:, draw(width, count, sequence)])

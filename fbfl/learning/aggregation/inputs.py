@@ -11,6 +11,9 @@ from fbfl.errors import AggregationError, NonFiniteUpdateError
 Matrix = npt.NDArray[np.float32]
 """Updates as float32 [n, P], a row per client in registry order."""
 
+MAX_ITERATIONS = 10_000
+"""Of rules that iterate: beyond it nothing changes, and servers would not come to an end."""
+
 Floats = npt.NDArray[np.float64]
 
 Updates = npt.ArrayLike | Sequence[npt.NDArray[np.float32]]
@@ -49,7 +52,10 @@ def as_weights(weights: Weights, n: int) -> Floats:
     """Return n float64 weights; None means that all clients count the same."""
     if weights is None:
         return np.ones(n)
-    array = np.asarray(weights, dtype=np.float64)
+    try:
+        array = np.asarray(weights, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise AggregationError(f"weights must be {n} numbers: {error}") from error
     if array.shape != (n,):
         raise AggregationError(f"{n} updates need {n} weights, not an array of shape {array.shape}")
     bad = np.flatnonzero(~np.isfinite(array) | (array < 0))
@@ -67,6 +73,14 @@ def require_count(rule: str, n: int, f: int, factor: int, constant: int) -> int:
     if n < bound:
         raise AggregationError(f"{rule} needs n >= {factor}f+{constant} updates; n={n}, f={f} needs {bound}")
     return f
+
+
+def as_iterations(value: int) -> int:
+    """Return a number of iterations: 1 to `MAX_ITERATIONS`."""
+    rounds = as_integer("iterations", value, minimum=1)
+    if rounds > MAX_ITERATIONS:
+        raise AggregationError(f"iterations = {rounds}: must be at most {MAX_ITERATIONS:,}")
+    return rounds
 
 
 def as_integer(name: str, value: int, *, minimum: int) -> int:

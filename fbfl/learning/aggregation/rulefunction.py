@@ -17,6 +17,7 @@ from typing import Any, Generic, ParamSpec
 import numpy as np
 import numpy.typing as npt
 
+from fbfl import checks
 from fbfl.errors import AggregationError
 from fbfl.tensors import Vector
 
@@ -53,7 +54,7 @@ class RuleFunction(Generic[P]):
     """A rule as a plain function that returns the vector; `aggregate` is the same with the whole `Aggregate`."""
 
     def __init__(self, aggregate: Callable[P, Aggregate], canonical: bool) -> None:
-        self.aggregate = aggregate
+        self.aggregate = checks.arguments(aggregate)
         self.canonical = canonical
         update_wrapper(self, aggregate)
         self.__signature__ = inspect.signature(aggregate).replace(return_annotation=Vector)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from fbfl import checks
 from fbfl.errors import InvalidInputError
 from fbfl.learning.attacks.data import Labels, Samples, choose, relabelled
 from fbfl.learning.noise import Images
@@ -19,6 +20,7 @@ from fbfl.learning.pixels import as_pictures
 from fbfl.learning.samples import Range, range_of
 
 
+@checks.arguments
 def backdoor(
     x: Images,
     y: Labels,
@@ -40,6 +42,7 @@ def backdoor(
     return _stamped(x, y, chosen, stamped, target)
 
 
+@checks.arguments
 def square_trigger(x: Images, *, size: int = 3, sample_range: Range | None = None) -> Images:
     """Stamp the square of `backdoor` on all samples."""
     stamped = x.copy()
@@ -47,6 +50,7 @@ def square_trigger(x: Images, *, size: int = 3, sample_range: Range | None = Non
     return stamped
 
 
+@checks.arguments
 def distributed_backdoor(
     x: Images,
     y: Labels,
@@ -68,6 +72,7 @@ def distributed_backdoor(
     return _stamped(x, y, chosen, stamped, target)
 
 
+@checks.arguments
 def bar_trigger(x: Images, *, parts: int = 4, only: int | None = None, sample_range: Range | None = None) -> Images:
     """Stamp all bars of `distributed_backdoor`, or only number `only` mod `parts`, on all samples.
 
@@ -85,6 +90,7 @@ def bar_trigger(x: Images, *, parts: int = 4, only: int | None = None, sample_ra
     return stamped
 
 
+@checks.arguments
 def edge_case(
     x: Images,
     y: Labels,
@@ -105,6 +111,7 @@ def edge_case(
     return x, relabelled(y, rare_samples(x, y, source=source, fraction=fraction), target)
 
 
+@checks.arguments
 def rare_samples(x: Images, y: Labels, *, source: int = 7, fraction: float = 0.1) -> npt.NDArray[np.intp]:
     """Return the numbers of the samples of a class farthest from its mean image, at least one if it has any."""
     if not 0 < fraction <= 1:

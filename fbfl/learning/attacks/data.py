@@ -9,6 +9,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from fbfl import checks
 from fbfl.errors import InvalidInputError
 from fbfl.learning.noise import Images, add_noise
 from fbfl.learning.samples import MAX_CLASSES, Range, range_of
@@ -17,6 +18,7 @@ Labels = npt.NDArray[np.integer]
 Samples = tuple[Images, Labels]
 
 
+@checks.arguments
 def data_poisoning(
     x: Images,
     y: Labels,
@@ -38,6 +40,7 @@ def data_poisoning(
     return poisoned, y
 
 
+@checks.arguments
 def label_flipping(
     x: Images, y: Labels, rng: np.random.Generator, *, num_classes: int | None = None, fraction: float = 1.0
 ) -> Samples:
@@ -51,6 +54,7 @@ def label_flipping(
     return x, _changed(labels, count - 1 - labels, choose(np.arange(len(y)), fraction, rng))
 
 
+@checks.arguments
 def targeted_label_flipping(
     x: Images, y: Labels, rng: np.random.Generator, *, source: int, target: int, fraction: float = 1.0
 ) -> Samples:
@@ -64,6 +68,7 @@ def targeted_label_flipping(
     return x, relabelled(y, chosen, target)
 
 
+@checks.arguments
 def random_label_flipping(
     x: Images, y: Labels, rng: np.random.Generator, *, num_classes: int | None = None, fraction: float = 1.0
 ) -> Samples:

@@ -16,6 +16,7 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
+from fbfl import checks
 from fbfl.errors import InvalidInputError, VacuousAttackError
 from fbfl.tensors import Vector
 
@@ -23,6 +24,7 @@ Matrix = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 
 
+@checks.arguments
 def model_poisoning(honest: Matrix, own: Vector, rng: np.random.Generator, *, std: float = 1.0) -> Vector:
     """Replace the update by Gaussian noise ``N(0, std^2)``: `gaussian_noise` under the name of the paper.
 
@@ -32,6 +34,7 @@ def model_poisoning(honest: Matrix, own: Vector, rng: np.random.Generator, *, st
     return gaussian_noise(honest, own, rng, std=std)
 
 
+@checks.arguments
 def gaussian_noise(
     honest: Matrix, own: Vector, rng: np.random.Generator, *, std: float = 1.0, mode: str = "replace"
 ) -> Vector:
@@ -46,6 +49,7 @@ def gaussian_noise(
     return _update(noise + own if mode == "add" else noise)
 
 
+@checks.arguments
 def sign_flipping(honest: Matrix, own: Vector, rng: np.random.Generator, *, scale: float = 1.0) -> Vector:
     """Send ``-scale * own``: the honest step backwards.
 
@@ -55,6 +59,7 @@ def sign_flipping(honest: Matrix, own: Vector, rng: np.random.Generator, *, scal
     return _update(-_positive("scale", scale) * own.astype(np.float64))
 
 
+@checks.arguments
 def scaling(honest: Matrix, own: Vector, rng: np.random.Generator, *, factor: float = 10.0) -> Vector:
     """Send ``factor * own``: boosts whatever the attacker's data taught (a backdoor, flipped labels).
 
@@ -63,6 +68,7 @@ def scaling(honest: Matrix, own: Vector, rng: np.random.Generator, *, factor: fl
     return _update(_positive("factor", factor) * own.astype(np.float64))
 
 
+@checks.arguments
 def model_replacement(
     honest: Matrix, own: Vector, rng: np.random.Generator, *, num_clients: int, num_byzantine: int
 ) -> Vector:
@@ -74,6 +80,7 @@ def model_replacement(
     return scaling(honest, own, rng, factor=num_clients / _attackers(num_byzantine))
 
 
+@checks.arguments
 def same_value(honest: Matrix, own: Vector, rng: np.random.Generator, *, value: float = 1.0) -> Vector:
     """Send `value` in every coordinate. Li et al. 2019 (RSA), section 5 (same-value attack)."""
     if not math.isfinite(value):
@@ -81,6 +88,7 @@ def same_value(honest: Matrix, own: Vector, rng: np.random.Generator, *, value: 
     return np.full(own.shape, value, np.float32)
 
 
+@checks.arguments
 def inner_product_manipulation(
     honest: Matrix, own: Vector, rng: np.random.Generator, *, epsilon: float = 0.5
 ) -> Vector:
@@ -93,6 +101,7 @@ def inner_product_manipulation(
     return _update(-_positive("epsilon", epsilon) * _mean(honest))
 
 
+@checks.arguments
 def a_little_is_enough(
     honest: Matrix, own: Vector, rng: np.random.Generator, *, num_byzantine: int, z: float | None = None
 ) -> Vector:
@@ -121,6 +130,7 @@ def _alie_shift(n: int, f: int) -> float:
     return z
 
 
+@checks.arguments
 def min_max(honest: Matrix, own: Vector, rng: np.random.Generator, *, deviation: str = "std") -> Vector:
     """Min-Max: go as far from the mean as no honest update is farther away than the two farthest honest ones are.
 
@@ -137,6 +147,7 @@ def min_max(honest: Matrix, own: Vector, rng: np.random.Generator, *, deviation:
     return _update(mean + bounds.min() * p)
 
 
+@checks.arguments
 def min_sum(honest: Matrix, own: Vector, rng: np.random.Generator, *, deviation: str = "std") -> Vector:
     """Min-Sum: like `min_max`, with the sum of squared distances to the honest updates bounded by their own largest.
 
@@ -148,6 +159,7 @@ def min_sum(honest: Matrix, own: Vector, rng: np.random.Generator, *, deviation:
     return _update(mean + math.sqrt(max(slack, 0.0) / (len(honest) * (p @ p))) * p)
 
 
+@checks.arguments
 def mimic(honest: Matrix, own: Vector, rng: np.random.Generator, *, victim: int | None = None) -> Vector:
     """Copy one honest client, so that its data count many times over; harms with non-IID data only.
 

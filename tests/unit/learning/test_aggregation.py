@@ -392,7 +392,7 @@ def test_resolve_names_what_is_wrong():
         resolve("krum")
     with pytest.raises(InvalidInputError, match="must be one of fedavg, krum"):
         resolve("mean")
-    with pytest.raises(InvalidInputError, match="of type int"):
+    with pytest.raises(InvalidInputError, match="a whole number"):
         resolve("krum", num_byzantine="2")
     with pytest.raises(InvalidInputError, match="root_update"):
         resolve("fltrust")(np.ones((3, 2), np.float32))

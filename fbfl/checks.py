@@ -1,0 +1,115 @@
+"""Values of the wrong type, refused in one line before they are computed with: of arguments, fields and settings.
+
+What is asked for stands in the annotation. Numbers may be NumPy's, as sizes and loop variables often are; flags are no
+numbers; whole ones have at most 64 bits. An annotation that names anything else than numbers, flags, texts, tables and
+functions is left to whoever uses the value.
+"""
+
+import dataclasses
+import functools
+import inspect
+import numbers
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ParamSpec, TypeVar
+
+import numpy as np
+
+from fbfl.errors import InvalidInputError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Wei = Annotated[int, "wei"]
+"""An amount of money, which is larger than other whole numbers: up to the 128 bits that the contracts have for it."""
+
+_WORDS: dict[object, str] = {
+    int: "a whole number",
+    Wei: "a whole number of wei, below 2**128",
+    float: "a number",
+    bool: "True or False",
+    str: "a text",
+    Mapping: "a table of settings",
+    Callable: "a function",
+}
+
+
+def check(where: str, name: str, value: object, annotation: object) -> None:
+    """Raise `InvalidInputError`, which begins with `where`, for a value of another type than the annotation names."""
+    union = typing.get_origin(annotation) in (types.UnionType, typing.Union)
+    options = typing.get_args(annotation) if union else (annotation,)
+    if value is None and types.NoneType in options:
+        return
+    kinds = [_kind(option) for option in options if option is not types.NoneType]
+    if None in kinds or any(_is(value, kind) for kind in kinds):
+        return
+    allowed = " or ".join(_WORDS[kind] for kind in kinds)
+    if int in kinds and is_whole(value):
+        allowed += " of at most 64 bits"
+    raise InvalidInputError(f"{where}{name} is {_shown(value)}; allowed: {allowed}")
+
+
+def arguments(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a function so that `check` sees its arguments."""
+    signature = inspect.signature(function)
+    plain = [name for name, each in signature.parameters.items() if each.annotation is not each.empty]
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        given = signature.bind(*args, **kwargs).arguments
+        for name in plain:
+            if name in given:
+                check("", name, given[name], signature.parameters[name].annotation)
+        return function(*args, **kwargs)
+
+    return checked
+
+
+def fields(record: Any, where: str = "") -> None:
+    """Check the fields of a dataclass; what is a number of NumPy's becomes one of Python's, which JSON can write."""
+    for each in dataclasses.fields(record):
+        value = getattr(record, each.name)
+        check(where, each.name, value, each.type)
+        object.__setattr__(record, each.name, plain(value))
+
+
+def plain(value: Any) -> Any:
+    """The value, with numbers of NumPy's as Python's, also in a table."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Mapping) and any(isinstance(each, np.generic) for each in value.values()):
+        return {key: plain(each) for key, each in value.items()}
+    return value
+
+
+def is_whole(value: object) -> bool:
+    """Whether a value is a whole number by its type, Python's or NumPy's."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def _kind(annotation: object) -> object:
+    """The key of `_WORDS` that an annotation stands for; None if it is another."""
+    return next((kind for kind in _WORDS if kind in (annotation, typing.get_origin(annotation))), None)
+
+
+def _is(value: Any, kind: object) -> bool:
+    if kind is Callable:
+        return callable(value)
+    if kind == Wei:
+        return is_whole(value) and value < 2**128
+    if kind is int:
+        return is_whole(value) and -(2**63) <= value < 2**63
+    if kind is float:
+        return isinstance(value, float | np.floating) or (is_whole(value) and abs(value) < 2**1023)
+    if kind is Mapping:
+        return isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
+    if kind is bool:
+        return isinstance(value, bool | np.bool_)
+    return isinstance(value, typing.cast(type, kind))
+
+
+def _shown(value: object) -> str:
+    """A value in a line of a message."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}..."
