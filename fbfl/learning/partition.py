@@ -9,6 +9,7 @@ moment (the lowest of several). 0 leaves clients empty as the draw has them.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -177,13 +178,35 @@ PARTITIONS: dict[str, Callable[..., list[Indices]]] = {
 }
 
 
-def resolve(name: str | Callable[..., Any], **settings: Any) -> plugins.Plugin:
+@dataclass(frozen=True)
+class Partition:
+    """A partition with its settings, ready to be called."""
+
+    plugin: plugins.Plugin
+
+    def __call__(self, labels: npt.ArrayLike, num_clients: int, *, seed: int) -> list[Indices]:
+        """The sample numbers of each client. What a user's function returns besides raises `InvalidInputError`."""
+        where, count = f"partition {self.plugin.name}", len(np.asarray(labels))
+        returned = self.plugin(labels, num_clients, seed=seed)
+        if not isinstance(returned, list | tuple | np.ndarray) or len(returned) != num_clients:
+            what = f"{len(returned)} parts" if isinstance(returned, list | tuple) else f"a {type(returned).__name__}"
+            raise InvalidInputError(f"{where} returned {what}: needed are the sample numbers of {num_clients} clients")
+        parts = [integers_of(part, f"{where}: what client {client} gets") for client, part in enumerate(returned)]
+        for client, part in enumerate(parts):
+            if part.size and not 0 <= part.min() <= part.max() < count:
+                wrong = part[(part < 0) | (part >= count)][0]
+                raise InvalidInputError(
+                    f"{where} gives client {client} sample number {wrong}; allowed: 0 to {count - 1}"
+                )
+        return [part.astype(np.int64, copy=False) for part in parts]
+
+
+def resolve(name: str | Callable[..., Any], **settings: Any) -> Partition:
     """Return the partition of a name of `PARTITIONS`, of ``package.module:function``, or of a function.
 
-    It is called as ``partition(labels, num_clients, seed=seed)``. Unknown and missing settings raise
-    `InvalidInputError`.
+    Unknown and missing settings raise `InvalidInputError`.
     """
-    return plugins.resolve("partition", name, PARTITIONS, settings, data=2, context=("seed",))
+    return Partition(plugins.resolve("partition", name, PARTITIONS, settings, data=2, context=("seed",)))
 
 
 def _checked(labels: npt.ArrayLike, num_clients: int, min_samples: int = 1) -> Indices:

@@ -19,6 +19,9 @@ from fbfl.randomness import generator
 Position = tuple[float, float]
 """Metres from the south-west corner of the area: to the east, to the north."""
 
+_MOST_LEGS = 100_000
+"""Of the way of a device: they take a second to go through, and with the defaults they last for more than a year."""
+
 
 @dataclass(frozen=True)
 class RandomWaypoint:
@@ -48,7 +51,8 @@ class RandomWaypoint:
         """Where a device is `time` seconds (at least 0) after the start."""
         rng = generator(seed, "random waypoint", server=device)
         here = rng.uniform(0, self.width), rng.uniform(0, self.height)
-        while True:
+        end = time
+        for _ in range(_MOST_LEGS):
             time -= self.pause
             if time <= 0:
                 return here
@@ -59,6 +63,10 @@ class RandomWaypoint:
                 return here[0] + share * (there[0] - here[0]), here[1] + share * (there[1] - here[1])
             time -= journey
             here = there
+        raise InvalidInputError(
+            f"mobility: a device would go {_MOST_LEGS:,} legs until {end:g} s; allowed: a longer pause, a lower speed or "
+            "shorter rounds"
+        )
 
 
 @dataclass(frozen=True)
@@ -170,7 +178,35 @@ def resolve(name: str, servers: int, settings: Mapping[str, object]) -> Mobility
     mobility = plugins.resolve("mobility", name, _MODELS, settings, data=1)(servers)
     if not isinstance(mobility, Mobility):
         raise InvalidInputError(f"mobility {name}: has to return a Mobility, not a {type(mobility).__name__}")
-    return replace(mobility, where=plugins.guarded("mobility", mobility.where))
+    grid = mobility.grid
+    if grid.columns * grid.rows != servers:
+        raise InvalidInputError(
+            f"mobility {name}: its grid has {grid.columns} x {grid.rows} cells; allowed: one for each of {servers} "
+            "servers"
+        )
+    return mobility if plugins.is_ours(mobility.where) else replace(mobility, where=_checked(name, mobility))
+
+
+def _checked(name: str, mobility: Mobility) -> Callable[[int, int, float], Position]:
+    """A user's positions, as far as they are in the area; others raise `InvalidInputError`."""
+    where, grid = plugins.guarded("mobility", mobility.where), mobility.grid
+
+    def checked(seed: int, device: int, time: float) -> Position:
+        position = where(seed, device, time)
+        try:
+            east, north = map(float, position)
+        except (TypeError, ValueError) as error:
+            raise InvalidInputError(
+                f"mobility {name}: device {device} is at {position!r}; allowed: metres to the east and to the north"
+            ) from error
+        if not (0 <= east <= grid.width and 0 <= north <= grid.height):
+            raise InvalidInputError(
+                f"mobility {name}: device {device} is at ({east:g}, {north:g}); allowed: within {grid.width:g} x "
+                f"{grid.height:g} m"
+            )
+        return east, north
+
+    return checked
 
 
 def _positive(name: str, value: float) -> None:

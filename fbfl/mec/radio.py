@@ -10,9 +10,14 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from fbfl.errors import InvalidInputError
 from fbfl.learning import plugins
 from fbfl.randomness import generator
+
+_MOST_DECIBELS = 1000
+"""Beyond it a power is no number that a computer holds."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +65,13 @@ class Radio:
     def __post_init__(self) -> None:
         for name in ("bandwidth", "power", "noise", "exponent"):
             _positive(name, getattr(self, name))
-        if not math.isfinite(self.loss_at_reference):
-            raise InvalidInputError(f"radio: loss_at_reference is {self.loss_at_reference}; allowed: decibels")
+        if not -_MOST_DECIBELS <= self.loss_at_reference <= _MOST_DECIBELS:
+            raise InvalidInputError(
+                f"radio: loss_at_reference is {self.loss_at_reference}; allowed: -{_MOST_DECIBELS} to {_MOST_DECIBELS} "
+                "decibels"
+            )
+        if self.noise * self.bandwidth == 0:
+            raise InvalidInputError(f"radio: noise is {self.noise}; allowed: more, with this bandwidth")
 
     def rate(self, distance: float) -> float:
         """Bits per second over `distance` metres; nearer than the reference, 1 m, counts as 1 m.
@@ -192,11 +202,35 @@ def resolve(name: str, settings: Mapping[str, object]) -> CostModel:
     model = plugins.resolve("radio", name, _MODELS, settings, data=0)()
     if not isinstance(model, CostModel):
         raise InvalidInputError(f"radio {name}: has to return a CostModel, not a {type(model).__name__}")
-    return replace(
-        model,
-        processor=plugins.guarded("radio", model.processor),
-        distance=plugins.guarded("radio", model.distance),
-    )
+    return replace(model, processor=_processor(name, model), distance=_distance(name, model))
+
+
+def _processor(name: str, model: CostModel) -> Callable[[int, int], Processor]:
+    """A user's processors; what is none raises `InvalidInputError`."""
+    function = plugins.guarded("radio", model.processor)
+
+    def processor(seed: int, server: int) -> Processor:
+        made = function(seed, server)
+        if not isinstance(made, Processor):
+            raise InvalidInputError(
+                f"radio {name}: the processor of server {server} is a {type(made).__name__}; allowed: a Processor"
+            )
+        return made
+
+    return processor
+
+
+def _distance(name: str, model: CostModel) -> Callable[[int, int], float]:
+    """A user's distances; others than metres raise `InvalidInputError`."""
+    function = plugins.guarded("radio", model.distance)
+
+    def distance(seed: int, device: int) -> float:
+        metres = function(seed, device)
+        if not isinstance(metres, int | float | np.number) or not 0 <= metres < math.inf:
+            raise InvalidInputError(f"radio {name}: the distance of device {device} is {metres!r}; allowed: metres")
+        return float(metres)
+
+    return distance
 
 
 def _positive(name: str, value: float) -> None:

@@ -188,3 +188,27 @@ def test_bad_labels_and_clients_are_named():
             partition.iid(LABELS, clients, 0)
     with pytest.raises(InvalidInputError, match="needs alpha"):
         partition.resolve("dirichlet")
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (None, "returned a NoneType: needed are the sample numbers of 2 clients"),
+        ("ab", "returned a str"),
+        ([[0]], "returned 1 parts"),
+        ([[0], [True]], r"what client 1 gets is bool\[1\]"),
+        ([[0], [0.5]], r"what client 1 gets is float64\[1\]"),
+        ([[0], np.zeros((1, 1), int)], r"what client 1 gets is int64\[1, 1\]"),
+        ([[0], [3000]], "gives client 1 sample number 3000; allowed: 0 to 2999"),
+        ([[-1], [0]], "gives client 0 sample number -1"),
+    ],
+)
+def test_a_users_partition_gives_sample_numbers(returned, message):
+    with pytest.raises(InvalidInputError, match=f"partition <lambda>:? {message}"):
+        partition.resolve(lambda labels, num_clients: returned)(LABELS, 2, seed=0)
+
+
+def test_a_users_partition_may_be_lists_and_leave_clients_without_samples():
+    parts = partition.resolve(lambda labels, num_clients: ([], [2, 0]))(LABELS, 2, seed=0)
+    assert [part.tolist() for part in parts] == [[], [2, 0]]
+    assert all(part.dtype == np.int64 for part in parts)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fbfl.errors import InvalidInputError
-from fbfl.mec.mobility import Grid, RandomWaypoint, random_waypoint, resolve
+from fbfl.mec.mobility import Grid, Mobility, RandomWaypoint, random_waypoint, resolve
 
 MODEL = RandomWaypoint(width=300, height=100, min_speed=0.5, max_speed=2, pause=20)
 
@@ -127,3 +127,29 @@ def test_devices_come_to_other_servers():
 def test_what_is_impossible_is_refused(name, arguments, said):
     with pytest.raises(InvalidInputError, match=said):
         resolve(name, 4, arguments)
+
+
+@pytest.mark.parametrize(
+    ("position", "said"),
+    [
+        (None, "is at None; allowed: metres to the east and to the north"),
+        ((1.0,), r"is at \(1.0,\)"),
+        (("a", 0), "is at"),
+        ((math.nan, 0.0), r"is at \(nan, 0\); allowed: within 40 x 10 m"),
+        ((-1.0, 0.0), "within 40 x 10 m"),
+        ((0.0, 10.5), "within 40 x 10 m"),
+    ],
+)
+def test_a_model_of_ones_own_is_held_to_its_area(monkeypatch, position, said):
+    own = Mobility(lambda seed, device, time: position, Grid(40.0, 10.0, 4, 1), 60.0, 1)
+    monkeypatch.setattr(math, "walk", lambda servers: own, raising=False)
+    with pytest.raises(InvalidInputError, match=f"mobility math:walk: .*{said}"):
+        resolve("math:walk", 4, {}).server_of(0, 3, 1)
+    with pytest.raises(InvalidInputError, match="its grid has 4 x 1 cells; allowed: one for each of 5 servers"):
+        resolve("math:walk", 5, {})
+
+
+@pytest.mark.parametrize("settings", [{"round_seconds": 1e300}, {"pause": 0.0, "width": 1e-300, "height": 1e-300}])
+def test_a_way_without_end_is_refused(settings):
+    with pytest.raises(InvalidInputError, match="100,000 legs"):
+        resolve("random_waypoint", 4, settings).server_of(0, 0, 1)

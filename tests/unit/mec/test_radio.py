@@ -103,6 +103,7 @@ def test_devices_are_spread_evenly_and_processors_between_two_frequencies():
     [
         *({"bandwidth": 0.0}, {"power": -0.1}, {"noise": 0.0}, {"exponent": 0.0}, {"loss_at_reference": math.inf}),
         *({"radius": 0.0}, {"cycles_per_sample": 0.0}, {"min_frequency": 0.0}, {"max_frequency": 1e9}),
+        *({"loss_at_reference": -1e300}, {"noise": 1e-320, "bandwidth": 1e-10}),
         *({"upload_deadline": 0.0}, {"round_deadline": math.nan}, {"bandwidth": math.inf}),
     ],
 )
@@ -121,3 +122,14 @@ def test_a_model_of_ones_own_must_be_one():
         resolve("shannon", {"speed": 1})
     with pytest.raises(InvalidInputError, match="nothing arrives over 1e\\+06 m"):
         Radio(exponent=1000).rate(1e6)
+
+
+@pytest.mark.parametrize("metres", [None, "near", -1.0, math.nan, math.inf])
+def test_distances_of_a_model_of_ones_own_are_metres(monkeypatch, metres):
+    own = CostModel(Radio(), lambda seed, server: metres, lambda seed, device: metres)
+    monkeypatch.setattr(math, "radio", lambda: own, raising=False)
+    costs = resolve("math:radio", {})
+    with pytest.raises(InvalidInputError, match=r"radio math:radio: the distance of device 2 is .*; allowed: metres"):
+        costs.distance(0, 2)
+    with pytest.raises(InvalidInputError, match=r"the processor of server 1 is a .*; allowed: a Processor"):
+        costs.processor(0, 1)
