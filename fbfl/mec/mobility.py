@@ -64,8 +64,8 @@ class RandomWaypoint:
             time -= journey
             here = there
         raise InvalidInputError(
-            f"mobility: a device would go {_MOST_LEGS:,} legs until {end:g} s; allowed: a longer pause, a lower speed or "
-            "shorter rounds"
+            f"mobility: a device would go {_MOST_LEGS:,} legs until {end:g} s; allowed: a longer pause, a lower speed "
+            "or shorter rounds"
         )
 
 
