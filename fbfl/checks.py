@@ -1,8 +1,8 @@
 """Values of the wrong type, refused in one line before they are computed with: of arguments, fields and settings.
 
 What is asked for stands in the annotation. Numbers may be NumPy's, as sizes and loop variables often are; flags are no
-numbers; whole ones have at most 64 bits. An annotation that names anything else than numbers, flags, texts, tables and
-functions is left to whoever uses the value.
+numbers; whole ones have at most 64 bits. What is a name or a function is left to whoever knows the names; so is every
+annotation that names anything else than numbers, flags, texts, tables and functions.
 """
 
 import dataclasses
@@ -42,7 +42,7 @@ def check(where: str, name: str, value: object, annotation: object) -> None:
     if value is None and types.NoneType in options:
         return
     kinds = [_kind(option) for option in options if option is not types.NoneType]
-    if None in kinds or any(_is(value, kind) for kind in kinds):
+    if None in kinds or {str, Callable} <= set(kinds) or any(_is(value, kind) for kind in kinds):
         return
     allowed = " or ".join(_WORDS[kind] for kind in kinds)
     if int in kinds and is_whole(value):
