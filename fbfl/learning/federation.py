@@ -25,6 +25,7 @@ from fbfl.learning.adversary import Adversary
 from fbfl.learning.aggregation import Aggregate, AggregationRule, StreamingFedAvg
 from fbfl.learning.aggregation.rulefunction import RuleFunction, State
 from fbfl.learning.attacks import Attack
+from fbfl.learning.clients import client_numbers
 from fbfl.learning.models import Model
 from fbfl.learning.pixels import compact
 from fbfl.learning.samples import absent_labels, checked, range_of
@@ -131,7 +132,7 @@ class Federation:
         self._absent_labels = absent_labels(self._num_classes, (y for _, y in (*clients, test)))
         self._adversary = Adversary(
             _resolved_attacks(attack, attack_args),
-            _attackers(malicious),
+            tuple(sorted(set(client_numbers("malicious", malicious, len(clients))))),
             seed,
             self._num_classes,
             range_of(x for x, _ in clients),
@@ -315,10 +316,7 @@ class Federation:
         return metrics.attack_success_rate(self.trainer.logits(self._weights, x), y, target)
 
     def _check(self, num_clients: int) -> None:
-        malicious = self._adversary.malicious
-        if any(not 0 <= client < num_clients for client in malicious):
-            raise InvalidInputError(f"malicious = {malicious}: clients are 0 to {num_clients - 1}")
-        if bool(self._adversary.attacks) != bool(malicious):
+        if bool(self._adversary.attacks) != bool(self._adversary.malicious):
             raise InvalidInputError(
                 "attack and malicious belong together: an attack needs attackers, and they an attack"
             )
@@ -412,12 +410,6 @@ def _finite(
         return tuple(clients), rows
     record.excluded += [client for client, fine in zip(clients, good, strict=True) if not fine]
     return tuple(client for client, fine in zip(clients, good, strict=True) if fine), rows[good]
-
-
-def _attackers(malicious: Collection[int]) -> tuple[int, ...]:
-    if not isinstance(malicious, Iterable) or not all(checks.is_whole(client) for client in malicious):
-        raise InvalidInputError(f"malicious is {malicious!r}; allowed: the numbers of clients, such as [0, 1]")
-    return tuple(sorted({int(client) for client in malicious}))
 
 
 def _resolved_rule(aggregator: str | Callable[..., Any] | AggregationRule, args: Settings | None) -> AggregationRule:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fbfl.errors import InvalidInputError
+from fbfl.learning.clients import client_numbers
 
 
 def accuracy(predictions: npt.ArrayLike, labels: npt.ArrayLike) -> float:
@@ -75,13 +76,10 @@ class Detection:
 
 def detection(selected: Collection[int], num_clients: int, malicious: Collection[int]) -> Detection:
     """Compare the clients that a rule left out with the malicious ones."""
-    everybody = set(range(num_clients))
-    for name, clients in (("selected", selected), ("malicious", malicious)):
-        if not set(clients) <= everybody:
-            raise InvalidInputError(f"{name} = {sorted(clients)}: must be clients 0 to {num_clients - 1}")
-    caught = everybody - set(selected)
-    hits = len(caught & set(malicious))
-    return Detection(hits / len(caught) if caught else 1.0, hits / len(set(malicious)) if malicious else 1.0)
+    caught = set(range(num_clients)) - set(client_numbers("selected", selected, num_clients))
+    attackers = set(client_numbers("malicious", malicious, num_clients))
+    hits = len(caught & attackers)
+    return Detection(hits / len(caught) if caught else 1.0, hits / len(attackers) if attackers else 1.0)
 
 
 def _paired(predictions: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

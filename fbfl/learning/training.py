@@ -20,6 +20,7 @@ import numpy.typing as npt
 from fbfl import checks
 from fbfl.errors import InvalidInputError
 from fbfl.learning import metrics, plugins
+from fbfl.learning.clients import client_numbers
 from fbfl.learning.models import NAMES, Model, build, load_tensorflow, spec_of, trainable_of, weights_of
 from fbfl.randomness import generator
 from fbfl.tensors import Vector
@@ -66,6 +67,8 @@ class TrainingSettings:
         for name in ("local_epochs", "batch_size", "local_steps"):
             if (getattr(self, name) or 0) >= 2**31:
                 raise InvalidInputError(f"{name} is {getattr(self, name)}: it has to be below 2**31")
+        if isinstance(self.learning_rate, float | int) and not 0 <= self.learning_rate < math.inf:
+            raise InvalidInputError(f"learning_rate is {self.learning_rate}: it has to be finite and at least 0")
         if not self.proximal >= 0:
             raise InvalidInputError(f"proximal is {self.proximal}: it has to be at least 0")
         if self.local_steps is not None and (self.local_steps < 1 or self.local_epochs != 1):
@@ -183,6 +186,7 @@ class Trainer:
         the settings' `local_work`, for all clients or for each (a straggler's may be 0). A client without samples has
         an update of zeros. Raises `InvalidInputError` for samples that the model cannot take.
         """
+        client_ids = client_numbers("client_ids", client_ids)
         if len(client_ids) != len(clients):
             raise InvalidInputError(f"{len(clients)} clients, but {len(client_ids)} client ids")
         if weights.shape != (self.spec.size,):
@@ -264,12 +268,19 @@ class Trainer:
 
     def _learning_rate(self, round_number: int) -> float:
         rate = self.settings.learning_rate
-        if callable(rate):
-            with plugins.users_code(f"learning_rate {plugins.label_of(rate)}"):
-                return float(rate(round_number))
         if rate is None:
             return math.nan if self._default_rate is None else self._default_rate  # NaN: nothing looks at it
-        return float(rate)
+        if not callable(rate):
+            return float(rate)
+        with plugins.users_code(f"learning_rate {plugins.label_of(rate)}"):
+            returned = rate(round_number)
+            number = float(returned)
+        if not 0 <= number < math.inf:
+            raise InvalidInputError(
+                f"learning_rate {plugins.label_of(rate)} returned {returned!r} for round {round_number}:"
+                " needed is a finite number of at least 0"
+            )
+        return number
 
     def _accepted(self, samples: Samples, client: int | None) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32]]:
         x, y = samples

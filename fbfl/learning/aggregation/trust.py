@@ -11,8 +11,8 @@ from fbfl.learning.aggregation.averages import sum_in_order, weighted_sum
 from fbfl.learning.aggregation.inputs import Floats, Updates, as_finite_matrix, as_matrix, require_finite
 from fbfl.learning.aggregation.norms import inner_products, norms
 from fbfl.learning.aggregation.rulefunction import Aggregate, State, answer, rule
+from fbfl.learning.clients import client_numbers
 from fbfl.learning.exact_gram import exact_gram
-from fbfl.learning.samples import integers_of
 
 LN_CONTEXT = decimal.Context(prec=40)
 
@@ -60,8 +60,8 @@ def foolsgold(updates: Updates, state: State | None = None, clients: Sequence[in
     """
     matrix = as_finite_matrix(updates)
     n, width = matrix.shape
-    numbers = list(range(n)) if clients is None else [int(client) for client in integers_of(clients, "clients")]
-    if len(set(numbers)) != n or min(numbers) < 0:
+    numbers = list(range(n)) if clients is None else [*client_numbers("clients", clients)]
+    if len(set(numbers)) != n:
         raise AggregationError(f"clients = {numbers}: must be {n} different registry indices")
     history = _grown((state or {}).get("history"), max(numbers) + 1, width)
     with np.errstate(over="ignore"):

@@ -396,6 +396,13 @@ def test_learning_rate_as_a_number_and_as_a_function_of_the_round():
     assert np.array_equal(first, train(trainer(0.2), data, round_number=1))
     assert np.array_equal(second, train(trainer(0.1), data, round_number=2))
     assert np.array_equal(second, train(trainer(lambda number: 0.2 / number, fused=False), data, round_number=2))
+    with pytest.raises(
+        InvalidInputError, match=r"learning_rate <lambda> returned -0\.125 for round 5: needed is a finite"
+    ):
+        train(trainer(lambda number: 0.5 - 0.125 * number), data, round_number=5)
+    for wrong in ("0.1", -0.1, np.nan, np.inf, True, [0.1]):
+        with pytest.raises(InvalidInputError, match="learning_rate is"):
+            TrainingSettings(learning_rate=wrong)
     with pytest.raises(InvalidInputError, match="schedule of its own"):
         Trainer(plain, TrainingSettings(optimizer=OPTIMIZERS["scheduled"], learning_rate=0.1), lanes=1, **SHAPE)
 
