@@ -3,9 +3,10 @@
 What a user's environment and matplotlibrc say is for windows and notebooks; pictures here look the same without.
 """
 
+import contextlib
 import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@contextmanager
+@contextlib.contextmanager
 def blank(**settings: Any) -> Iterator["Figure"]:
     """An empty figure, to be filled and saved inside; `settings` are Matplotlib's own, with `__` for the dot."""
-    mpl = _matplotlib()
+    mpl = load_matplotlib()
     from matplotlib.figure import Figure
 
     with mpl.rc_context():
@@ -41,15 +42,21 @@ def literal(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def _matplotlib() -> Any:
-    """Matplotlib. It refuses to be imported where MPLBACKEND names what is not installed here, as in a notebook."""
+def load_matplotlib() -> Any:
+    """Import Matplotlib also where MPLBACKEND names what is not installed here, as in the shell of a notebook.
+
+    It would refuse to be imported. A backend that is there stays the one of the program that imports us.
+    """
     given = os.environ.get("MPLBACKEND")
-    os.environ["MPLBACKEND"] = "agg"
+    first = "matplotlib" not in sys.modules
+    if given and first:
+        os.environ["MPLBACKEND"] = "agg"
     try:
         import matplotlib as mpl
     finally:
-        if given is None:
-            del os.environ["MPLBACKEND"]
-        else:
+        if given and first:
             os.environ["MPLBACKEND"] = given
+    if given and first:
+        with contextlib.suppress(ValueError):
+            mpl.rcParams["backend"] = given
     return mpl

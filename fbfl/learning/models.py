@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fbfl.canvas import load_matplotlib
 from fbfl.errors import InvalidInputError
 from fbfl.learning import plugins
 from fbfl.learning.pixels import channels_first
@@ -52,6 +53,8 @@ def load_tensorflow() -> None:
     unused = ("matplotlib", "sklearn") if lean else ()
     if "keras" not in sys.modules:
         _require_tensorflow("KERAS_BACKEND is", os.environ["KERAS_BACKEND"])
+        if not lean:
+            load_matplotlib()  # before Keras does, and fails where MPLBACKEND is of no use
     with _without_notices(), _without_packages(unused):
         import keras
         import tensorflow as tf

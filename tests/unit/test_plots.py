@@ -42,3 +42,16 @@ assert os.environ["MPLBACKEND"] == {backend!r}
 def test_a_folder_that_cannot_be_written_is_said(tmp_path):
     with canvas.blank() as figure, pytest.raises(StorageError, match=r"x\.png: cannot be written: No such file"):
         canvas.save(figure, tmp_path / "none" / "x.png")
+
+
+@pytest.mark.parametrize(("given", "found"), [("svg", "svg"), ("nonsense", "agg")])
+def test_a_backend_that_is_there_stays_the_one_of_the_program(given, found):
+    code = f"""
+import os
+from fbfl.canvas import load_matplotlib
+for _ in range(2):
+    assert load_matplotlib().get_backend() == {found!r}
+assert os.environ["MPLBACKEND"] == {given!r}
+"""
+    environment = {**os.environ, "MPLBACKEND": given, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
