@@ -234,6 +234,9 @@ def _check(model: Any, input_shape: tuple[int, ...], num_classes: int) -> None:
     other = [f"{weight.path} ({weight.dtype})" for weight in model.weights if weight.dtype != "float32"]
     if other:
         raise InvalidInputError(f"the model has weights that are not float32: {', '.join(other)}")
+    infinite = [weight.path for weight in model.weights if not np.isfinite(weight.numpy()).all()]
+    if infinite:
+        raise InvalidInputError(f"the model begins with NaN or Inf in {', '.join(infinite)}: needed are finite weights")
     _built.update({id(variable): variable for variable in model.variables})
 
 

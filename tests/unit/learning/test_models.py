@@ -297,6 +297,10 @@ def test_a_model_is_built_anew_every_time(model):
         (subclass(lambda x: keras.ops.cast(x, "int32")), "returns int32: needed are logits"),
         (subclass(lambda x: x, train_step=lambda self, data: {}), "train_step of its own"),
         (subclass(lambda x: x, compute_loss=lambda self, **data: 0), "compute_loss of its own"),
+        (
+            dense(lambda: keras.layers.Dense(10, bias_initializer=keras.initializers.Constant(np.nan))),
+            "begins with NaN or Inf in sequential/dense/bias",
+        ),
         (dense(lambda: keras.layers.Dense(7)), "7] per sample: needed are 10 logits"),
         (lambda: keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(10, dtype="float64")]), "not float32"),
         (lambda: keras.Sequential([keras.Input((5,)), keras.layers.Dense(10)]), r"refuses samples of the shape \(28"),
