@@ -14,12 +14,13 @@ from eth_typing import BlockNumber
 from web3 import Web3
 from web3.contract import Contract
 
+from fbfl.chain import digests
 from fbfl.chain.artifacts import load_artifact
 from fbfl.chain.digests import Domain, from_short_text
 from fbfl.chain.headers import proof_of_work
 from fbfl.chain.heads import Head, head_of
 from fbfl.chain.logs import Event, LogScanner
-from fbfl.errors import ChainError, InvalidInputError
+from fbfl.errors import ChainError, InvalidInputError, NodeUnavailableError
 from fbfl.jsonobject import read_object
 from fbfl.storage.store import Reference
 
@@ -166,6 +167,9 @@ class Ledger:
         self._forgotten: dict[int, int] = {}
         self._scanned: Head | None = None
         self._states: dict[int, tuple[Head, TaskState]] = {}
+        self._start = start_block
+        self._complete: set[tuple[int, int, bytes]] = set()
+        self._confirmed: dict[int, TaskState] = {}
 
     @cached_property
     def chain_id(self) -> int:
@@ -210,6 +214,53 @@ class Ledger:
             self._states[task] = cached
         return cached[1]
 
+    def confirm(self, task: int) -> TaskState:
+        """Where a task stands, if the node's logs of its round hold all that its contracts know of.
+
+        Whatever answers for the logs may be behind what answered for the contracts, and does not say so. Logs that fall
+        short are read again, first those of the round and then all; where that does not help, `NodeUnavailableError` is
+        raised.
+        """
+        state = self.state(task)
+        if self._confirmed.get(task) is state:
+            return state
+        opened = next(self.round_events(task, state.round, "RoundOpened"), None)
+        for again_from in (self._start if opened is None else opened.block, self._start):
+            if self._is_complete(task, state):
+                break
+            self._scanner.doubt(again_from)
+            self._scanned = None
+            state = self.state(task)
+        else:
+            if not self._is_complete(task, state):
+                raise NodeUnavailableError(
+                    f"task {task}: the node's logs of round {state.round} fall short of what its contracts say"
+                )
+        self._confirmed[task] = state
+        return state
+
+    def _is_complete(self, task: int, state: TaskState) -> bool:
+        """Whether the logs have the members, the updates and the votes of the current round."""
+        number, decision = state.round, state.decision
+        voting = decision.round == number and decision.stage in (Stage.PREPARE, Stage.COMMIT)
+        if voting and self.voters(task, state, decision.stage).bit_count() < decision.accepts + decision.rejects:
+            return False
+        known = task, number, state.accumulator
+        if not number or known in self._complete:
+            return True
+        opened = any(self.round_events(task, number, "RoundOpened"))
+        if not opened or sum(1 << seat for seat in self.seats(task, number).values()) != state.committee:
+            return False
+        recorded = self.recorded(task, number)
+        if state.phase in (Phase.COMMIT, Phase.SUBMIT):
+            return len(recorded) >= state.submitted.bit_count()
+        first = digests.initial_accumulator(self.domain(task), number)
+        updates = ((u.server, u.payload.digest, u.payload.size, u.samples) for u in recorded)
+        if digests.accumulate(first, updates) != state.accumulator:
+            return False
+        self._complete.add(known)
+        return True
+
     def events(self, *names: str, task: int | None = None) -> Iterator[Event]:
         """The deployment's events in the order of the chain, optionally of some names and of one task."""
         self._refresh()
@@ -244,6 +295,16 @@ class Ledger:
                 )
         return updates
 
+    def voters(self, task: int, state: TaskState, stage: Stage) -> int:
+        """Bitmap of the seats whose votes in this stage of the current view are recorded."""
+        decision = state.decision
+        seats = self.seats(task, state.round)
+        voted = 1 << seats[decision.proposer] if stage is Stage.PREPARE else 0  # a proposal is its proposer's vote
+        for event in self.round_events(task, state.round, "Voted", "VotesRecorded"):
+            if event.args["view_"] == decision.view and event.args["stage"] == stage:
+                voted |= event.args["voters"] if event.name == "VotesRecorded" else 1 << seats[event.args["voter"]]
+        return voted
+
     def updates(self, task: int, round_number: int) -> list[Update]:
         """The updates of a round in the order of seats, in which every server aggregates them."""
         return sorted(self.recorded(task, round_number), key=lambda update: update.seat)
@@ -265,6 +326,7 @@ class Ledger:
         self._events = [e for e in self._events if not is_old(e.args.get("task"), e.args.get("round", round_number))]
         self._events_of_round = {key: events for key, events in self._events_of_round.items() if not is_old(*key)}
         self._seats = {key: seats for key, seats in self._seats.items() if not is_old(*key)}
+        self._complete = {known for known in self._complete if not is_old(*known[:2])}
 
     def _find_seats(self, task: int, round_number: int) -> dict[str, int]:
         seats: dict[str, int] = {}
@@ -293,6 +355,8 @@ class Ledger:
 
     def _forget(self, last_block: int) -> None:
         """Drop what stood in blocks that are not on the chain any more."""
+        self._complete.clear()
+        self._confirmed.clear()
         self._events = [event for event in self._events if event.block <= last_block]
         for key, events in self._events_of_round.items():
             self._events_of_round[key] = [event for event in events if event.block <= last_block]

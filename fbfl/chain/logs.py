@@ -79,6 +79,7 @@ class LogScanner:
         self._addresses = list(contracts)
         # (number, hash) of blocks up to which everything was read, oldest first.
         self._checkpoints: list[tuple[int, bytes]] = _parse_state(state) if state else []
+        self._doubted = False
 
     @property
     def state(self) -> dict[str, Any]:
@@ -90,12 +91,17 @@ class LogScanner:
 
         Where the node fails in between, nothing counts as read: the next scan tells all of it.
         """
-        before = list(self._checkpoints)
+        before = list(self._checkpoints), self._doubted
         try:
             return self._scan()
         except BaseException:
-            self._checkpoints = before
+            self._checkpoints, self._doubted = before
             raise
+
+    def doubt(self, block: int) -> None:
+        """Have the next scan read all from this block on again: the node may not have known all that was there."""
+        self._checkpoints = [checkpoint for checkpoint in self._checkpoints if checkpoint[0] < block]
+        self._doubted = True
 
     def _scan(self) -> Scan:
         events: list[Event] = []
@@ -114,7 +120,7 @@ class LogScanner:
 
     def _rewind(self) -> int | None:
         """Drop the checkpoints that left the chain; the last block that is still good, if any were dropped."""
-        dropped = False
+        dropped, self._doubted = self._doubted, False
         while not self._stands():
             self._checkpoints.pop()
             dropped = True

@@ -198,7 +198,8 @@ class Agent:
             server.participant.register(self._url, self._stake)
             log.info("registered %s at %s", server.address, self._url)
             return True
-        if server.address not in ledger.seats(server.task.id, ledger.state(server.task.id).round + 1):
+        _, since, until = ledger.tasks.functions.memberOf(server.task.id, server.address).call()
+        if not since <= ledger.state(server.task.id).round + 1 < until:
             server.participant.join(server.task.id)
             log.info("joined task %d", server.task.id)
             return True

@@ -115,7 +115,7 @@ class MECServer:
         Failing payloads and refused transactions are logged, and the server goes on with what the chain says next; a
         failing node or store raises.
         """
-        state = self.ledger.state(self.task.id)
+        state = self.ledger.confirm(self.task.id)
         if self._memory.round != state.round:
             self._memory = _RoundMemory(state.round)
         if self._exchange is not None:
@@ -291,7 +291,7 @@ class MECServer:
             stage = Stage.COMMIT if self.task.consensus == "pbft" else Stage.PREPARE
         if stage not in (Stage.PREPARE, Stage.COMMIT):
             return False
-        voted = self._voted(state, stage)
+        voted = self.ledger.voters(self.task.id, state, stage)
         if self._exchange is not None and decision.stage is not Stage.DECIDED:
             signed = self._exchange.has_signed_vote(state, stage) or voted & self._bit(state) != 0
             if signed:
@@ -369,16 +369,6 @@ class MECServer:
             event.args["reporter"] == self.address and event.args["server"] == server
             for event in self.ledger.round_events(self.task.id, state.round, "PayloadReported")
         )
-
-    def _voted(self, state: TaskState, stage: Stage) -> int:
-        """Bitmap of the seats whose votes in this stage of the current view are recorded."""
-        decision = state.decision
-        seats = self.ledger.seats(self.task.id, state.round)
-        voted = 1 << seats[decision.proposer] if stage is Stage.PREPARE else 0  # a proposal is its proposer's vote
-        for event in self.ledger.round_events(self.task.id, state.round, "Voted", "VotesRecorded"):
-            if event.args["view_"] == decision.view and event.args["stage"] == stage:
-                voted |= event.args["voters"] if event.name == "VotesRecorded" else 1 << seats[event.args["voter"]]
-        return voted
 
     def _is_barred(self, state: TaskState) -> bool:
         return any(

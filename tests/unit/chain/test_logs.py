@@ -86,6 +86,23 @@ def test_a_reorganisation_is_told_and_read_again(chain: EmbeddedChain, ledger: C
     assert values(scan.events) == [10, 11, 12]
 
 
+def test_what_is_doubted_is_read_again_even_if_the_node_fails_meanwhile(
+    chain: EmbeddedChain, ledger: Contract, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scanner = scanner_of(chain, ledger, chunk=1)
+    enter(ledger, 7, 8, 9)
+    assert values(scanner.scan().events) == [7, 8, 9]
+    last = chain.w3.eth.block_number
+    scanner.doubt(last - 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(chain.w3.eth, "get_logs", None)
+        with pytest.raises(TypeError):
+            scanner.scan()
+    scan = scanner.scan()
+    assert (scan.rewound_to, values(scan.events)) == (last - 2, [8, 9])
+    assert scanner.scan().rewound_to is None
+
+
 def test_a_chain_that_became_shorter_is_noticed(chain: EmbeddedChain, ledger: Contract) -> None:
     scanner = scanner_of(chain, ledger)
     scanner.scan()

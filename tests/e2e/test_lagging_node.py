@@ -1,0 +1,97 @@
+"""A server whose node answers for the contracts and falls short in its logs, as one of a provider's that is behind."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from eth_utils.abi import event_abi_to_log_topic
+
+from fbfl.chain.artifacts import load_artifact
+from fbfl.chain.ledger import Ledger, Phase, Stage
+from fbfl.errors import NodeUnavailableError
+from fbfl.learning import datasets
+from fbfl.learning.training import Trainer
+from fbfl.settings import RunSettings
+from fbfl.simulation import Simulation
+from fbfl.tasks import trainer_of
+from tests.e2e.federations import federation
+
+CONTRACTS = ("FederatedTasks", "PbftCommittee")
+
+
+class Behind:
+    """`web3.eth` in whose logs the newest event of some name is missing, as long as it is told so."""
+
+    def __init__(self, eth: Any, event: str) -> None:
+        self._eth = eth
+        (abi,) = [
+            e for name in CONTRACTS for e in load_artifact(name).abi if e["type"] == "event" and e["name"] == event
+        ]
+        self._topic = event_abi_to_log_topic(abi)  # type: ignore[arg-type]
+        self.is_behind = True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._eth, name)
+
+    def get_logs(self, wanted: Mapping[str, Any]) -> list[Any]:
+        logs = list(self._eth.get_logs(wanted))
+        hidden = [log for log in logs if bytes(log["topics"][0]) == self._topic][-1:]
+        return [log for log in logs if log not in hidden] if self.is_behind else logs
+
+
+@pytest.fixture(scope="module")
+def trainer() -> Trainer:
+    return trainer_of(RunSettings(dataset="digits"), datasets.load("digits"), lanes=1)
+
+
+def to_submitted(fed: Simulation) -> None:
+    for server in fed.servers:
+        server.step()
+
+
+def to_decide(fed: Simulation) -> None:
+    to_submitted(fed)
+    fed.owner.poke(fed.task.id)
+
+
+def to_votes(fed: Simulation) -> None:
+    to_decide(fed)
+    while fed.ledger.state(fed.task.id).decision.stage is not Stage.PREPARE:
+        fed._sweep(fed.servers[:3])
+    voter = next(s for s in fed.servers if s.address != fed.ledger.state(fed.task.id).decision.leader)
+    while not list(fed.ledger.round_events(fed.task.id, 1, "Voted")):
+        voter.step()
+
+
+@pytest.mark.parametrize(
+    ("event", "until"),
+    [("UpdateSubmitted", to_decide), ("MemberJoined", to_decide), ("RoundOpened", to_submitted), ("Voted", to_votes)],
+)
+def test_logs_that_fall_short_are_not_acted_upon_and_read_again(
+    tmp_path: Path, trainer: Trainer, event: str, until: Callable[[Simulation], None]
+) -> None:
+    fed = federation(tmp_path, consensus="pbft", stake=10_000, simulation={"trainer": trainer})
+    fed.owner.open_round(fed.task.id)
+    until(fed)
+    late = fed.servers[3]
+    ledger = late.participant.ledger = late.ledger = Ledger(fed.chain.w3, fed.addresses, head=fed.chain.head)
+    behind = Behind(fed.chain.w3.eth, event)
+
+    class Web:
+        eth, codec = behind, fed.chain.w3.codec
+
+    ledger._scanner._w3 = Web()  # type: ignore[assignment]
+    sent = fed.chain.w3.eth.get_transaction_count(late.address)  # type: ignore[arg-type]
+    for _ in range(2):
+        with pytest.raises(
+            NodeUnavailableError, match="the node's logs of round 1 fall short of what its contracts say"
+        ):
+            late.step()
+    assert fed.chain.w3.eth.get_transaction_count(late.address) == sent  # type: ignore[arg-type]
+    behind.is_behind = False
+    record = fed.play_round().record
+    assert (record.status, record.views, record.barred, record.slashes) == ("final", 1, (), ())
+    assert len(record.updates) == 4
+    assert all(vote.accept for vote in record.votes)
+    assert fed.ledger.state(fed.task.id).phase is Phase.FINAL
