@@ -32,6 +32,7 @@ from fbfl.chain.deploy import file_of, open_ledger
 from fbfl.chain.ledger import Ledger, Task, TaskState
 from fbfl.chain.networks import connect
 from fbfl.chain.queries import RoundRecord, num_rounds, round_record
+from fbfl.cli import output
 from fbfl.cli.console import plain_console
 from fbfl.errors import FbflError, InvalidInputError, ProcessError
 from fbfl.learning.datasets import Dataset
@@ -97,6 +98,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("demo-network: interrupted", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:
+        if not output.reader_is_gone():
+            raise
+        output.discard()
+        return output.READER_GONE
 
 
 def run(demo: Demo, console: Console) -> int:
