@@ -246,7 +246,13 @@ def _add_mec(commands: "argparse._SubParsersAction[Parser]") -> None:
     add("--host", default="127.0.0.1", metavar="ADDRESS", help="where that listens (default 127.0.0.1, the loopback)")
     add("--url", help="where others reach it, for the registry (default http://127.0.0.1:P)")
     add("--peer", action="append", default=[], metavar="URL", help="where another server is, if not as registered")
-    add("--patience", type=float, default=30.0, metavar="S", help="seconds to wait for a collector (default 30)")
+    add(
+        "--patience",
+        type=float,
+        default=30.0,
+        metavar="S",
+        help="seconds to wait for who has the turn (default 30)",
+    )
     add("--stake", type=int, default=10**18, metavar="WEI", help="stake when it registers (default 1 ether)")
     add("--poll", type=float, default=0.5, metavar="S", help="seconds between looks at an idle chain (default 0.5)")
     add("--device-samples", type=int, default=100_000, metavar="N", help="most samples of a device (default 100000)")

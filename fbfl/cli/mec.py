@@ -86,7 +86,15 @@ def mec(options: argparse.Namespace) -> int:
     )
     url = options.url or f"http://{LOOPBACK}:{options.port}"
     retention = Retention(ledger, store, task, plan.retention)
-    agent = Agent(server, training, url=url, stake=options.stake, poll=options.poll, retention=retention)
+    agent = Agent(
+        server,
+        training,
+        url=url,
+        stake=options.stake,
+        poll=options.poll,
+        patience=options.patience,
+        retention=retention,
+    )
     routes = [*uploads, *(board_routes(board) if board else [])]
     sending = contextlib.closing(board) if board else contextlib.nullcontext()
 

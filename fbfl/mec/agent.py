@@ -15,10 +15,10 @@ from typing import Any
 from web3 import Web3
 from web3.exceptions import Web3Exception
 
-from fbfl.chain.ledger import TaskState
+from fbfl.chain.ledger import Phase, TaskState
 from fbfl.chain.participant import Participant
 from fbfl.chain.queries import Standing, registered_url, standing_of
-from fbfl.errors import ChainError, FbflError, InvalidInputError
+from fbfl.errors import ChainError, ContractRevertError, FbflError, InvalidInputError
 from fbfl.learning.training import Trainer, TrainingSettings
 from fbfl.locks import only_process
 from fbfl.mec.courier import health_of, is_endpoint
@@ -26,6 +26,7 @@ from fbfl.mec.plan import TaskPlan
 from fbfl.mec.retention import Retention
 from fbfl.mec.samples import SampleStore
 from fbfl.mec.server import MECServer
+from fbfl.tasks import is_due
 from fbfl.tensors import Vector
 
 log = logging.getLogger(__name__)
@@ -87,8 +88,9 @@ class LocalTraining:
 class Agent:
     """Runs one `MECServer` until it is stopped; `url` and `stake` (wei) are for the registry.
 
-    `poll` is how many seconds it waits before it looks again where there was nothing to do. `retention` says which
-    payloads may go (default: none).
+    `poll` is how many seconds it waits before it looks again where there was nothing to do, `patience` how many it
+    waits for each member whose turn it is before it moves a round on itself. `retention` says which payloads may go
+    (default: none).
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class Agent:
         url: str,
         stake: int,
         poll: float = 0.5,
+        patience: float = 30.0,
         retention: Retention | None = None,
     ) -> None:
         self.server = server
@@ -106,6 +109,8 @@ class Agent:
         self._url = url
         self._stake = stake
         self._poll = poll
+        self._patience = patience
+        self._due: tuple[tuple[int, Phase, int], float] | None = None
         self._retention = retention
         self._stopping = threading.Event()
         self._state: TaskState | None = None
@@ -176,7 +181,7 @@ class Agent:
             log.info("round %d: %s", state.round, state.phase.name.lower())
             self._forget(state)
         self._state = state
-        return server.step() or self._release(state) or self._collect(state)
+        return server.step() or self._move_on(state) or self._release(state) or self._collect(state)
 
     def _has_unmined(self) -> bool:
         eth = self.server.ledger.w3.eth
@@ -211,6 +216,32 @@ class Agent:
         first = min(number for number in needed if number is not None)
         self.server.ledger.forget_before(self.server.task.id, first)
         self._settled = {number for number in self._settled if number >= first}
+
+    def _move_on(self, state: TaskState) -> bool:
+        """Move a round on that is due, where neither the owner nor a member before this one does it.
+
+        The members take turns, by the numbers of their seats, of the round and of the view: so one transaction does it.
+        """
+        server = self.server
+        seats = server.ledger.seats(server.task.id, state.round)
+        if server.address not in seats or state.phase.is_over or not is_due(state, time.time()):
+            self._due = None
+            return False
+        phase = state.round, state.phase, state.decision.view
+        if self._due is None or self._due[0] != phase:
+            self._due = phase, time.monotonic()
+        members = sorted(seats, key=lambda member: seats[member])
+        turn = (members.index(server.address) - state.round - state.decision.view) % len(members)
+        if time.monotonic() - self._due[1] < (turn + 1) * self._patience:
+            return False
+        self._due = None
+        try:
+            server.participant.poke(server.task.id)
+        except ContractRevertError as error:
+            log.info("round %d: %s", state.round, error)  # somebody was faster, or the clock here is ahead
+            return False
+        log.info("round %d: moved on", state.round)
+        return True
 
     def _release(self, state: TaskState) -> bool:
         return self._retention is not None and self._retention.release(state)

@@ -2,16 +2,18 @@ import json
 import logging
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from fbfl.chain.ledger import TaskState
+from fbfl.chain.ledger import Phase, TaskState
 from fbfl.errors import ChainError, InvalidInputError, NodeUnavailableError, StorageError
 from fbfl.jsonlog import JsonFormatter
 from fbfl.mec import agent as agents
 from fbfl.mec.agent import Agent, LocalTraining, only_one
 from fbfl.mec.endpoint import application, serving
+from fbfl.mec.server import Conduct
 from fbfl.simulation import Simulation
 from fbfl.storage.local import LocalStore
 from fbfl.storage.store import Reference
@@ -75,6 +77,36 @@ def test_an_agent_outlasts_a_failing_store_and_trains_as_in_the_simulation(
     assert update.server == agent.server.address
     assert simulated.servers[0].step()
     assert is_due(simulated.ledger.state(simulated.task.id), clock=0)
+
+
+def test_members_move_a_round_on_in_turn_where_its_owner_is_away(
+    simulated: Simulation, store: FlakyStore, agent: Agent
+) -> None:
+    store.attempts = FAILURES
+    others = simulated.servers[0]
+    waiting = Agent(others, LocalTraining(others.participant, 1, others.plan, others.samples), url="", stake=0)
+    agent._patience = 0.01
+    ledger, task = simulated.ledger, simulated.task.id
+    simulated.owner.open_round(task)
+
+    def until(done: Callable[[TaskState], bool]) -> None:
+        deadline = time.monotonic() + 30
+        while not done(ledger.state(task)):
+            assert time.monotonic() < deadline
+            for one in (waiting, agent):
+                one._step()
+
+    until(lambda state: state.phase is Phase.DECIDE)
+    others.conduct = agent.server.conduct = Conduct(proposes="never")
+    for view in range(1, 3):
+        state = ledger.state(task)
+        simulated.chain.travel(state.decision.deadline + 1 - state.now)
+        until(lambda state, view=view: state.decision.view == view)  # type: ignore[misc]
+
+    def sent(address: str) -> int:
+        return simulated.chain.w3.eth.get_transaction_count(address)  # type: ignore[arg-type]
+
+    assert sent(agent.server.address) == sent(others.address) + 3, "the other one would have waited longer"
 
 
 def test_the_endpoint_says_how_the_agent_is_and_a_second_agent_refuses(agent: Agent, tmp_path: Path) -> None:
