@@ -265,12 +265,12 @@ def _check_output(model: Any, input_shape: tuple[int, ...], num_classes: int) ->
         )
     if not output.dtype.is_floating:
         raise InvalidInputError(f"the model returns {output.dtype.name}: needed are logits in floating point")
-    before = [variable.numpy() for variable in model.variables]
+    kept = [variable for variable in model.variables if not variable.trainable]
+    before = [variable.numpy() for variable in kept]
     rng, outputs = np.random.default_rng(0), [output]
-    for more in (rng.random(samples.shape), 1000 * rng.standard_normal(samples.shape)):
-        with suppress(Exception):  # the numbers of words, say, are not so large
-            outputs.append(answer(more))
-    for variable, value in zip(model.variables, before, strict=True):  # some layers keep something of every call
+    with suppress(Exception):  # the numbers of words, say, are not so large
+        outputs.append(answer(np.concatenate([rng.random(samples.shape), 1000 * rng.standard_normal(samples.shape)])))
+    for variable, value in zip(kept, before, strict=True):  # some layers keep something of every call
         variable.assign(value)
     rows = np.concatenate([np.asarray(keras.ops.cast(each, "float32")) for each in outputs])
     rows = rows[np.isfinite(rows).all(axis=1)]

@@ -69,8 +69,8 @@ class TrainingSettings:
                 raise InvalidInputError(f"{name} is {getattr(self, name)}: it has to be below 2**31")
         if isinstance(self.learning_rate, float | int) and not 0 <= self.learning_rate < math.inf:
             raise InvalidInputError(f"learning_rate is {self.learning_rate}: it has to be finite and at least 0")
-        if not self.proximal >= 0:
-            raise InvalidInputError(f"proximal is {self.proximal}: it has to be at least 0")
+        if not 0 <= self.proximal < math.inf:
+            raise InvalidInputError(f"proximal is {self.proximal}: it has to be at least 0 and finite")
         if self.local_steps is not None and (self.local_steps < 1 or self.local_epochs != 1):
             raise InvalidInputError(
                 f"local_steps is {self.local_steps}, local_epochs is {self.local_epochs}: steps have to be at least 1,"

@@ -509,9 +509,10 @@ def test_wrong_use_is_refused(adam):
     refused("labels have to be integers from 0 to 9", [(x, y + 5)])
     refused("labels have to be integers", [(x, y.astype(float))])
     refused("local_epochs", data, local_epochs=[1, 1])
-    for settings in ({"batch_size": 0}, {"local_epochs": 0}, {"proximal": -1.0}, {"local_steps": 0}):
+    wrong = {"batch_size": (0,), "local_epochs": (0,), "local_steps": (0,), "proximal": (-1.0, np.inf, np.nan)}
+    for name, value in ((name, value) for name, values in wrong.items() for value in values):
         with pytest.raises(InvalidInputError, match="to be at least"):
-            TrainingSettings(**settings)
+            TrainingSettings(**{name: value})
     with pytest.raises(InvalidInputError, match="local_steps is 2, local_epochs is 3"):
         TrainingSettings(local_epochs=3, local_steps=2)
     with pytest.raises(InvalidInputError, match="shuffle is False"):
