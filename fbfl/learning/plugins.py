@@ -13,7 +13,6 @@ import os
 import sys
 import sysconfig
 import traceback
-import types
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,8 +42,6 @@ class Plugin:
     settings: Mapping[str, Any]
     wants: frozenset[str]
     """The names of the context that the function has as parameters."""
-    version: int = 1
-    """Of what one of our functions computes. 1 is the first, and that of a user's function."""
 
     def __call__(self, *data: Any, **context: Any) -> Any:
         """Call the function with its settings and what it names of the context.
@@ -106,13 +103,11 @@ def resolve(
     *,
     data: int,
     context: Collection[str] = (),
-    versions: Mapping[str, int] = types.MappingProxyType({}),
 ) -> Plugin:
     """Find the function of a name (or take a function as it is) and check the names and presence of its settings.
 
     `kind` is how messages call it ("aggregator"), `data` the number of leading parameters that are no settings.
-    An entry of the context can be given as a setting too, and then wins. `versions` are those of names of the table
-    that are not at version 1.
+    An entry of the context can be given as a setting too, and then wins.
     """
     function = _find(kind, name, table) if isinstance(name, str) else name
     label = label_of(name)
@@ -135,8 +130,7 @@ def resolve(
     for key, value in settings.items():
         if key in named:
             checks.check(f"{kind} {label}: ", key, value, named[key].annotation)
-    version = max((versions[known] for known in versions if table[known] is function), default=1)
-    return Plugin(kind, label, function, dict(settings), wants, version)
+    return Plugin(kind, label, function, dict(settings), wants)
 
 
 def source_of(kind: str, name: str) -> Path | None:

@@ -107,9 +107,7 @@ def resolve(name: str | Callable[..., Any], **settings: Any) -> AggregationRule:
     A user's function takes the updates, float32 [n, P], and returns a vector [P] or an `Aggregate`. An unknown or
     missing setting raises `InvalidInputError` that names it and those allowed.
     """
-    return AggregationRule(
-        plugins.resolve("aggregator", name, RULES, settings, data=1, context=CONTEXT, versions=VERSIONS)
-    )
+    return AggregationRule(plugins.resolve("aggregator", name, RULES, settings, data=1, context=CONTEXT))
 
 
 def _checked(name: str, result: Any, matrix: Matrix) -> Aggregate:

@@ -239,7 +239,7 @@ def resolve(name: str | Callable[..., Any], **settings: Any) -> Attack:
 
     An unknown or missing setting raises `InvalidInputError` that names it and those allowed.
     """
-    plugin = plugins.resolve("attack", name, ATTACKS, settings, data=3, context=CONTEXT, versions=VERSIONS)
+    plugin = plugins.resolve("attack", name, ATTACKS, settings, data=3, context=CONTEXT)
     first = tuple(inspect.signature(plugin.function).parameters)[:2]
     if first not in FIRST_PARAMETERS:
         raise InvalidInputError(
