@@ -1,4 +1,4 @@
-"""Clients are named by their numbers, from 0: what else could be read as numbers (text, flags) is refused."""
+"""The numbers, from 0, that name clients: what could only be read as numbers (text, flags) is refused."""
 
 from collections.abc import Iterable
 

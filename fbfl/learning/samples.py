@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fbfl.checks import is_whole
 from fbfl.errors import InvalidInputError
 
 Array = npt.NDArray[Any]
@@ -62,36 +63,30 @@ def samples_of(x: object, where: str) -> Array:
 
 def labels_of(y: object, where: str) -> Array:
     """Labels [n] as a NumPy array of integers from 0 to `MAX_CLASSES` - 1."""
-    array = integers_of(y, where)
+    array = _array(y, where)
+    if not _are_integers(array):
+        raise InvalidInputError(f"{where} is {_form(array)}: needed are labels [n], whole numbers; {_advice(array)}")
     if array.size and array.min() < 0:
         raise InvalidInputError(f"{where} holds {array.min()}: classes count from 0; {_RENUMBERED}")
     if array.size and array.max() >= MAX_CLASSES:
         raise InvalidInputError(
             f"{where} holds {array.max()}: allowed are labels from 0 to {MAX_CLASSES - 1}; {_RENUMBERED}"
         )
-    return array
+    return _of_integer_type(array)
 
 
-def integers_of(y: object, where: str) -> Array:
+def integers_of(values: object, where: str) -> Array:
     """Whole numbers [n] as a NumPy array of an integer type; Python's, as in columns of pandas, and none are int64.
 
-    What else stands for labels raises `InvalidInputError`, which says how to make numbers of it.
+    `where` begins the message of the `InvalidInputError` for anything else.
     """
-    array = _array(y, where)
-    if array.ndim == 1 and not array.size:
-        return array if array.dtype.kind in "iu" else np.zeros(0, np.int64)
-    whole = array.dtype.kind in "iu" or (
-        array.dtype == object
-        and all(isinstance(value, int | np.integer) and not isinstance(value, bool) for value in array.flat)
-    )
-    if array.ndim == 1 and whole:
-        beyond = [value for value in (array.min(), array.max()) if not -(2**63) <= int(value) < 2**63]
-        if beyond:
-            raise InvalidInputError(f"{where} holds {beyond[0]}: allowed is what int64 holds; {_RENUMBERED}")
-        return array.astype(np.int64) if array.dtype == object else array
-    raise InvalidInputError(
-        f"{where} is {array.dtype}{list(array.shape)}: needed are labels [n], whole numbers; {_advice(array)}"
-    )
+    array = _array(values, where)
+    if not _are_integers(array):
+        raise InvalidInputError(f"{where} is {_form(array)}: needed are whole numbers [n]")
+    for value in (array.min(), array.max()) if array.size else ():
+        if not -(2**63) <= int(value) < 2**63:
+            raise InvalidInputError(f"{where} holds {value}: allowed is what int64 holds")
+    return _of_integer_type(array)
 
 
 def range_of(parts: Iterable[Array]) -> Range:
@@ -119,6 +114,23 @@ def _array(values: object, where: str) -> Array:
         return np.asarray(values)
     except Exception as error:  # lists of unequal lengths, tensors that are on another device or still have a gradient
         raise InvalidInputError(f"{where} is a {type(values).__name__} that NumPy cannot read: {error}") from error
+
+
+def _are_integers(array: Array) -> bool:
+    """Whether an array is [n] and holds whole numbers, NumPy's or Python's."""
+    return array.ndim == 1 and (
+        not array.size
+        or array.dtype.kind in "iu"
+        or (array.dtype == object and all(is_whole(value) for value in array))
+    )
+
+
+def _of_integer_type(array: Array) -> Array:
+    return array if array.dtype.kind in "iu" else array.astype(np.int64)
+
+
+def _form(array: Array) -> str:
+    return f"{array.dtype}{list(array.shape)}"
 
 
 def _advice(array: Array) -> str:
