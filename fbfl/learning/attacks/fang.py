@@ -33,7 +33,7 @@ def fang_krum(
     """
     n, f = len(honest) + num_byzantine, num_byzantine
     if f < 1 or n < 2 * f + 3:
-        raise VacuousAttackError(f"fang_krum needs f >= 1 and n >= 2f+3 clients, as Krum does; n={n}, f={f}")
+        raise VacuousAttackError(f"needs f >= 1 and n >= 2f+3 clients, as Krum does; n={n}, f={f}")
     direction, products = _direction(honest)
     along = honest @ direction
     for size in _halved(_upper_bound(products, n - f - 2, n - 2 * f - 1, own.size), threshold):
@@ -53,9 +53,7 @@ def fang_krum_partial(
     """
     f = num_byzantine
     if f < 1 or len(compromised) != f:
-        raise InvalidInputError(
-            f"fang_krum_partial needs one update of each of f={f} attackers, not {len(compromised)}"
-        )
+        raise InvalidInputError(f"needs one update of each of f={f} attackers, not {len(compromised)}")
     direction, products = _direction(compromised)
     along = compromised @ direction
     bound = _upper_bound(products, max(1, f - 2), 1, own.size)
@@ -92,7 +90,7 @@ def fang_trim_partial(compromised: Matrix, own: Vector, rng: np.random.Generator
     with a single attacker: sigma would be 0.
     """
     if len(compromised) < 2:
-        raise VacuousAttackError("fang_trim_partial needs at least 2 attackers to estimate a standard deviation")
+        raise VacuousAttackError("needs at least 2 attackers to estimate a standard deviation")
     direction, _ = _direction(compromised)
     mean, std = compromised.mean(axis=0, dtype=np.float64), compromised.std(axis=0, dtype=np.float64)
     return _between(direction, (mean + 3 * std, mean + 4 * std), (mean - 4 * std, mean - 3 * std), rng)

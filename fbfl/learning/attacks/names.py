@@ -224,8 +224,7 @@ class Attack:
             yield
         except InvalidInputError as error:
             kind = VacuousAttackError if isinstance(error, VacuousAttackError) else InvalidInputError
-            named = str(error).startswith(self.name)
-            raise kind(f"attack {error}" if named else f"attack {self.name}: {error}") from error
+            raise kind(f"attack {self.name}: {error}") from error
 
 
 def _known(num_classes: int | None, sample_range: Range | None) -> dict[str, Any]:

@@ -120,13 +120,11 @@ def a_little_is_enough(
 def _alie_shift(n: int, f: int) -> float:
     supporters = n // 2 + 1 - f
     if supporters < 1:
-        raise VacuousAttackError(f"alie needs fewer attackers than a majority: n={n}, f={f}")
+        raise VacuousAttackError(f"needs fewer attackers than a majority: n={n}, f={f}")
     share = (n - f - supporters) / (n - f)
     z = NormalDist().inv_cdf(share) if share > 0 else -math.inf
     if z <= 0:
-        raise VacuousAttackError(
-            f"alie is vacuous at n={n}, f={f}: z = {z:.2g} is not positive; use more attackers or set z"
-        )
+        raise VacuousAttackError(f"vacuous at n={n}, f={f}: z = {z:.2g} is not positive; use more attackers or set z")
     return z
 
 

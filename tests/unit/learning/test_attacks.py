@@ -199,7 +199,7 @@ def test_alie_shifts_by_the_papers_z(n, f):
 
 
 def test_alie_is_refused_where_it_is_vacuous():
-    with pytest.raises(InvalidInputError, match=r"alie is vacuous at n=10, f=2: z = 0 is not positive"):
+    with pytest.raises(InvalidInputError, match=r"attack alie: vacuous at n=10, f=2: z = 0 is not positive"):
         send("alie", honest_updates(0, 8), num_clients=10, num_byzantine=2)
     assert send("alie", honest_updates(0, 8), num_clients=10, num_byzantine=2, z=1.0).shape == (SIZE,)
     with pytest.raises(InvalidInputError, match="majority"):
@@ -493,7 +493,7 @@ def test_messages_name_the_attack():
         attacks.resolve("edge_case", source=42).triggered(x, y)
     with pytest.raises(VacuousAttackError, match=r"^attack mimic: "):
         send("mimic", honest_updates(m=0), honest_updates(m=1)[0])
-    with pytest.raises(VacuousAttackError, match=r"^attack alie is vacuous"):
+    with pytest.raises(VacuousAttackError, match=r"^attack alie: vacuous"):
         send("alie", honest_updates(0, 8), num_clients=10, num_byzantine=2)
 
 
