@@ -13,14 +13,16 @@ from fbfl.chain.participant import Participant
 from fbfl.chain.transactions import Sender
 from fbfl.cli.keys import account_of
 from fbfl.cli.network import ledger_on, store_of, task_on
-from fbfl.cli.run import settings_of, settings_options
+from fbfl.cli.run import settings_options
 from fbfl.errors import InvalidInputError
+from fbfl.settings import RunSettings
 
 
 def create(options: argparse.Namespace) -> int:
     """Create a task from the settings of a run; prints its number."""
-    _refuse_what_is_simulated(run_settings.read_values(options.config, settings_options(options)))
-    settings = settings_of(options)
+    values = run_settings.read_values(options.config, settings_options(options))
+    _refuse_what_is_simulated(values)
+    settings = RunSettings(**values)  # type: ignore[arg-type]  # checked by read_values
     for name, unit in (("window", "seconds"), ("view_timeout", "seconds"), ("retention", "rounds")):
         value = getattr(options, name)
         if value is not None and value < 1:
