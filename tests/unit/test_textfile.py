@@ -7,10 +7,8 @@ from hypothesis import strategies as st
 from fbfl.errors import InvalidInputError
 from fbfl.textfile import read_text
 
-ENCODINGS = {"utf-8": "utf-8", "utf-8-sig": "utf-8", "utf-16": "utf-16"}
 
-
-@given(st.text().filter(lambda text: not text.startswith("\ufeff")), st.sampled_from(sorted(ENCODINGS)))
+@given(st.text().filter(lambda text: not text.startswith("\ufeff")), st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]))
 def test_a_text_is_read_as_it_was_written(tmp_path_factory, text, encoding):
     path = tmp_path_factory.getbasetemp() / "text"
     path.write_bytes(text.encode(encoding))

@@ -324,7 +324,6 @@ def test_a_model_is_no_function_that_makes_one(tmp_path, monkeypatch):
 
 def test_tensorflow_is_loaded_in_silence_unless_that_fails():
     program = """
-import hashlib
 import os
 from fbfl.learning import models
 try:
