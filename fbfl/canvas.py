@@ -1,4 +1,4 @@
-"""Empty pictures for files: the one place where Matplotlib is imported.
+"""Empty pictures for files, and how Matplotlib is loaded.
 
 What a user's environment and matplotlibrc say is for windows and notebooks; pictures here look the same without.
 """

@@ -53,12 +53,12 @@ def check(where: str, name: str, value: object, annotation: object) -> None:
 def arguments(function: Callable[P, R]) -> Callable[P, R]:
     """Decorate a function so that `check` sees its arguments."""
     signature = inspect.signature(function)
-    plain = [name for name, each in signature.parameters.items() if each.annotation is not each.empty]
+    annotated = [name for name, each in signature.parameters.items() if each.annotation is not each.empty]
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         given = signature.bind(*args, **kwargs).arguments
-        for name in plain:
+        for name in annotated:
             if name in given:
                 check("", name, given[name], signature.parameters[name].annotation)
         return function(*args, **kwargs)
