@@ -83,6 +83,7 @@ def mec(options: argparse.Namespace) -> int:
         samples,
         exchange=exchange,
         salt_secret=keccak(b"fbfl salts" + bytes(account.key)),
+        patience=PatienceInSeconds(options.patience),
     )
     url = options.url or f"http://{LOOPBACK}:{options.port}"
     retention = Retention(ledger, store, task, plan.retention)

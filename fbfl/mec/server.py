@@ -23,7 +23,7 @@ from fbfl.errors import (
     PayloadNotFoundError,
     PayloadRefusedError,
 )
-from fbfl.mec.exchange import Exchange
+from fbfl.mec.exchange import Exchange, Patience, PatienceInSteps
 from fbfl.mec.global_model import GlobalModel, next_model, weights_of
 from fbfl.mec.plan import TaskPlan
 from fbfl.mec.samples import SampleStore
@@ -63,6 +63,8 @@ class _RoundMemory:
     trained: dict[Reference, tuple[Reference, int]] = field(default_factory=dict)
     """By the global model: its own update, and of how many samples."""
     payloads: dict[Reference, bytes] = field(default_factory=dict)
+    absent: set[Reference] = field(default_factory=set)
+    """What could not be had in this step: to look again would take as long again."""
     unpinned: set[Reference] = field(default_factory=set)
     reported: set[tuple[str, Reference]] = field(default_factory=set)
     models: dict[tuple[Reference, bytes, int], GlobalModel] = field(default_factory=dict)
@@ -74,7 +76,7 @@ class MECServer:
 
     With an `exchange`, updates and votes are signed and recorded together; without, each is a transaction. `election`
     replaces the task's usual way to become leader. `salt_secret` hides commitments in tasks with commit-reveal; it must
-    stay the same over a restart.
+    stay the same over a restart. `patience` is for payloads that cannot be had at first (default: one further look).
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class MECServer:
         exchange: Exchange | None = None,
         election: Election | None = None,
         salt_secret: bytes = b"",
+        patience: Patience | None = None,
     ) -> None:
         self.participant = participant
         self.ledger = participant.ledger
@@ -100,6 +103,7 @@ class MECServer:
         self.samples = samples
         self.conduct = conduct or Conduct()
         self._salt_secret = salt_secret
+        self._patience = patience or PatienceInSteps(1)
         self._exchange = exchange
         self._election: Election = election or election_of(self.ledger, task, participant.address)
         self._memory = _RoundMemory(0)
@@ -118,6 +122,7 @@ class MECServer:
         state = self.ledger.confirm(self.task.id)
         if self._memory.round != state.round:
             self._memory = _RoundMemory(state.round)
+        self._memory.absent.clear()
         if self._exchange is not None:
             self._exchange.observe(state)
         if not self._sits(state):
@@ -203,16 +208,23 @@ class MECServer:
     # ------------------------------------------------------------ aggregate
 
     def _report(self, state: TaskState) -> bool:
-        """Fetch what was recorded; report one payload that cannot be had or is no update."""
+        """Fetch what was recorded; report payloads that still cannot be had, or are no updates, after some patience.
+
+        One time-out accuses nobody: those of honest servers may add up with what liars say.
+        """
         acted = False
         for update in self.ledger.updates(self.task.id, state.round):
             claim = update.server, update.payload
-            if claim in self._memory.reported or state.missing >> update.seat & 1:
+            if claim in self._memory.reported or state.missing >> update.seat & 1 or update.server == self.address:
                 continue  # to look for it again would take as long as the first time
             problem = self._fetch(update)
             if problem is None:
                 continue
-            log.warning("round %d: %s misses the update of %s: %s", state.round, self.address, update.server, problem)
+            if update.payload not in self._memory.payloads and not self._patience.is_over((state.round, *claim)):
+                log.info("round %d: %s misses the update of %s: %s", state.round, self.address, update.server, problem)
+                acted |= self._patience.waiting_is_a_step
+                continue
+            log.warning("round %d: %s reports the update of %s: %s", state.round, self.address, update.server, problem)
             self._memory.reported.add(claim)
             if not self._has_reported(state, update.server):
                 self.participant.report_missing(self.task.id, state.round, update.server)
@@ -235,6 +247,8 @@ class MECServer:
                 self._memory.unpinned.remove(update.payload)
                 decode_update(self.plan.payload, self.plan.spec, payload)
         except (PayloadNotFoundError, PayloadRefusedError) as error:
+            if update.payload not in self._memory.payloads:
+                self._memory.absent.add(update.payload)
             return str(error)
         return None
 
@@ -244,7 +258,8 @@ class MECServer:
         if key not in self._memory.models:
             updates = [u for u in self.ledger.updates(self.task.id, state.round) if not missing >> u.seat & 1]
             for update in updates:
-                self._fetch(update)
+                if update.payload not in self._memory.absent:
+                    self._fetch(update)
             if any(update.payload not in self._memory.payloads for update in updates):
                 return None  # not remembered: the payload may still arrive
             payloads = [(update, self._memory.payloads[update.payload]) for update in updates]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fbfl.chain.ledger import Phase
-from fbfl.errors import StorageError
+from fbfl.errors import PayloadNotFoundError, StorageError
 from fbfl.storage.local import LocalStore
 from fbfl.storage.store import Reference
 from tests.e2e.federations import federation
@@ -46,3 +46,35 @@ def test_a_payload_that_could_not_be_pinned_accuses_nobody_and_is_pinned_later(t
     assert store.fetched.count(other) == 1
     assert store.pinned == [other]
     assert not list(fed.ledger.round_events(fed.task.id, 1, "PayloadReported"))
+
+
+class ShakyStore(LocalStore):
+    """Does not find payloads of others at first."""
+
+    def __init__(self, folder: Path, failures: int) -> None:
+        super().__init__(folder)
+        self.failures = failures
+        self.asked: dict[Reference, int] = {}
+
+    def get(self, reference: Reference) -> bytes:
+        self.asked[reference] = self.asked.get(reference, 0) + 1
+        if self.asked[reference] <= self.failures:
+            raise PayloadNotFoundError("nobody answers in time")
+        return super().get(reference)
+
+
+def test_one_time_out_accuses_nobody(tmp_path: Path) -> None:
+    """The reports of f liars, and of one server that had a time-out, would cost an honest server stake and turn."""
+    shaky = ShakyStore(tmp_path, failures=1)
+    fed = federation(tmp_path, consensus="pbft", stake=10_000, simulation={"stores": {1: shaky}, "lanes": 1})
+    shaky.asked[fed.task.model] = 1
+    fed.owner.open_round(fed.task.id)
+    fed._submit_updates(fed.servers)
+    victim = fed.servers[2]
+    fed.servers[0].participant.report_missing(fed.task.id, 1, victim.address)
+    record = fed.play_round().record
+    assert (record.status, record.views, record.missing, record.slashes) == ("final", 1, (), ())
+    reports = fed.ledger.round_events(fed.task.id, 1, "PayloadReported")
+    assert {event.args["reporter"] for event in reports} == {fed.servers[0].address}
+    (seen,) = [update.payload for update in fed.ledger.recorded(fed.task.id, 1) if update.server == victim.address]
+    assert shaky.asked[seen] == 2
