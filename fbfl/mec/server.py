@@ -27,7 +27,7 @@ from fbfl.mec.exchange import Exchange, Patience, PatienceInSteps
 from fbfl.mec.global_model import GlobalModel, next_model, weights_of
 from fbfl.mec.plan import TaskPlan
 from fbfl.mec.samples import SampleStore
-from fbfl.storage.codecs import decode_update, encode_update
+from fbfl.storage.codecs import decode_update, encode_update, max_update_size
 from fbfl.storage.payload import encode
 from fbfl.storage.store import Reference, Store
 from fbfl.tensors import Vector
@@ -237,6 +237,9 @@ class MECServer:
         That this server's own store fails is no fault of the update, and raises.
         """
         payload = self._memory.payloads.get(update.payload)
+        largest = max_update_size(self.plan.payload, self.plan.spec)
+        if update.payload.size > largest:
+            return f"it has {update.payload.size} bytes on record, an update of this model at most {largest}"
         try:
             if payload is None:
                 payload = self.store.get(update.payload)

@@ -6,9 +6,12 @@ to 174 links; sha2-256; base32. Under it the root's 32-byte digest and the size 
 
 import base64
 import binascii
+import functools
 import hashlib
+import itertools
+from collections.abc import Sequence
 
-from fbfl.errors import InvalidInputError
+from fbfl.errors import InvalidInputError, PayloadRefusedError
 
 CHUNK_SIZE = 262_144
 LINKS_PER_NODE = 174
@@ -25,22 +28,90 @@ def cid_of(data: bytes) -> str:
 
 def digest_of(data: bytes) -> bytes:
     """The 32-byte sha2-256 digest of the root block of the file."""
-    view = memoryview(data)
-    level = []  # of (CID bytes, bytes of the file below, bytes of the blocks below)
-    for start in range(0, max(len(data), 1), CHUNK_SIZE):
-        chunk = view[start : start + CHUNK_SIZE]
-        level.append((_cid_bytes(RAW, hashlib.sha256(chunk).digest()), len(chunk), len(chunk)))
-    while len(level) > 1:
-        groups = [level[start : start + LINKS_PER_NODE] for start in range(0, len(level), LINKS_PER_NODE)]
-        level = [_node(group) for group in groups]
-    return level[0][0][-32:]
+    return _root(memoryview(data), height_of(len(data)))
+
+
+def _root(data: memoryview, height: int) -> bytes:
+    if not height:
+        return hashlib.sha256(data).digest()
+    starts = [*itertools.accumulate(child_sizes(len(data), height), initial=0)]
+    children = [_root(data[start:end], height - 1) for start, end in itertools.pairwise(starts)]
+    return hashlib.sha256(node(len(data), height, children)).digest()
+
+
+def height_of(size: int) -> int:
+    """Levels of nodes above the leaves in the tree of a file of `size` bytes."""
+    height, most = 0, CHUNK_SIZE
+    while size > most:
+        height, most = height + 1, most * LINKS_PER_NODE
+    return height
+
+
+def child_sizes(size: int, height: int) -> list[int]:
+    """Bytes of the file below each child of a node at this height (from 1) that has `size` bytes below it."""
+    most = CHUNK_SIZE * LINKS_PER_NODE ** (height - 1)
+    return [min(most, size - start) for start in range(0, size, most)]
+
+
+def node(size: int, height: int, children: Sequence[bytes]) -> bytes:
+    """The dag-pb block over children with these digests, at this height, with `size` bytes of the file below it.
+
+    Protocol buffers by hand: PBNode {2: links, 1: data}, PBLink {1: CID, 2: name, 3: size of the blocks below},
+    data = UnixFS {1: type 2 (file), 3: file size, 4: the children's file sizes}.
+    """
+    codec = RAW if height == 1 else DAG_PB
+    sizes = child_sizes(size, height)
+    links = b"".join(
+        _bytes_field(
+            2,
+            _bytes_field(1, _cid_bytes(codec, digest))
+            + _bytes_field(2, b"")
+            + _number_field(3, _size_of_blocks(below, height - 1)),
+        )
+        for digest, below in zip(children, sizes, strict=True)
+    )
+    data = _number_field(1, 2) + _number_field(3, size)
+    data += b"".join(_number_field(4, below) for below in sizes)
+    return links + _bytes_field(1, data)
+
+
+def children_in(block: bytes, size: int, height: int) -> list[bytes]:
+    """The digests of the children in a block, which has to be a `node` with `size` bytes below it at this height.
+
+    Anything else (a directory, a shard, another tree, no dag-pb at all) raises `PayloadRefusedError`.
+    """
+    digests, place = [], 0
+    for below in child_sizes(size, height):
+        # Up to the digest a link has four lengths and tags of one byte, and the CID's prefix; after it, name and size.
+        start = place + 4 + len(_cid_bytes(RAW, b""))
+        digests.append(block[start : start + 32])
+        place = start + 32 + len(_bytes_field(2, b"") + _number_field(3, _size_of_blocks(below, height - 1)))
+    if any(len(digest) != 32 for digest in digests) or node(size, height, digests) != block:
+        raise PayloadRefusedError(f"a block is not the node that a file of {size} bytes has there")
+    return digests
+
+
+@functools.lru_cache(maxsize=1024)
+def _size_of_blocks(size: int, height: int) -> int:
+    """Bytes of all blocks of a tree, which follow from the size of the file below it."""
+    if not height:
+        return size
+    sizes = child_sizes(size, height)
+    return len(node(size, height, [bytes(32)] * len(sizes))) + sum(
+        _size_of_blocks(below, height - 1) for below in sizes
+    )
 
 
 def cid_from_digest(digest: bytes, size: int) -> str:
     """The CID of the file of `size` bytes with this root digest (32 bytes)."""
     if len(digest) != 32 or size < 0:
         raise InvalidInputError(f"a digest has 32 bytes and a size is not negative, got {len(digest)} and {size}")
-    return "b" + base64.b32encode(_cid_bytes(_codec(size), digest)).decode().lower().rstrip("=")
+    return _text(_codec(size), digest)
+
+
+def cid_of_node(digest: bytes) -> str:
+    """The CID of the dag-pb block with this digest (32 bytes)."""
+    return _text(DAG_PB, digest)
 
 
 def digest_from_cid(cid: str) -> bytes:
@@ -55,30 +126,16 @@ def digest_from_cid(cid: str) -> bytes:
     return digest
 
 
+def _text(codec: int, digest: bytes) -> str:
+    return "b" + base64.b32encode(_cid_bytes(codec, digest)).decode().lower().rstrip("=")
+
+
 def _codec(size: int) -> int:
     return RAW if size <= CHUNK_SIZE else DAG_PB
 
 
 def _cid_bytes(codec: int, digest: bytes) -> bytes:
     return bytes([1, codec]) + SHA2_256 + digest
-
-
-def _node(children: list[tuple[bytes, int, int]]) -> tuple[bytes, int, int]:
-    """A dag-pb node over these children: its own CID, file size and block size.
-
-    Protocol buffers by hand: PBNode {2: links, 1: data}, PBLink {1: CID, 2: name, 3: size of the blocks below},
-    data = UnixFS {1: type 2 (file), 3: file size, 4: the children's file sizes}.
-    """
-    file_size = sum(size for _, size, _ in children)
-    links = b"".join(
-        _bytes_field(2, _bytes_field(1, cid) + _bytes_field(2, b"") + _number_field(3, blocks))
-        for cid, _, blocks in children
-    )
-    data = _number_field(1, 2) + _number_field(3, file_size)
-    data += b"".join(_number_field(4, size) for _, size, _ in children)
-    block = links + _bytes_field(1, data)
-    digest = hashlib.sha256(block).digest()
-    return _cid_bytes(DAG_PB, digest), file_size, len(block) + sum(blocks for _, _, blocks in children)
 
 
 def _number_field(field: int, number: int) -> bytes:

@@ -1,5 +1,6 @@
 """Payloads in IPFS, through the RPC of a Kubo daemon."""
 
+import hashlib
 import os
 import time
 import warnings
@@ -12,7 +13,7 @@ from ipfshttpclient import exceptions
 from urllib3.exceptions import ReadTimeoutError
 
 from fbfl.errors import InvalidInputError, PayloadNotFoundError, PayloadRefusedError, StorageError
-from fbfl.storage.cid import CHUNK_SIZE, LINKS_PER_NODE
+from fbfl.storage.cid import CHUNK_SIZE, LINKS_PER_NODE, child_sizes, children_in, cid_of_node, height_of
 from fbfl.storage.store import Reference
 
 ENVIRONMENT_VARIABLE = "FBFL_IPFS"
@@ -35,8 +36,9 @@ warnings.filterwarnings("ignore", "The 'strict' parameter is no longer needed", 
 class IpfsStore:
     """A store behind the Kubo daemon at `address`, a multiaddr (else `FBFL_IPFS`, else port 5001 of this machine).
 
-    `timeout` in seconds bounds each request and the whole fetch of a payload; a connection that breaks is tried
-    `attempts` times. Only `get` waits for other peers, so only there a time-out means that nobody has the payload.
+    `timeout` in seconds bounds each request, and how long the nodes and then the bytes of a payload may take; a
+    connection that breaks is tried `attempts` times. Only `get` waits for other peers, so only there a time-out means
+    that nobody has the payload.
     """
 
     def __init__(self, address: str | None = None, *, timeout: float = 30.0, attempts: int = 3) -> None:
@@ -64,9 +66,17 @@ class IpfsStore:
         if not reference.size:
             return reference.verify(b"")  # daemons do not send each other the empty block
         try:
+            # What somebody else recorded may be a directory or anything: whatever a daemon makes of such blocks, only
+            # the bytes of a file are asked for.
+            height = height_of(reference.size)
+            self._check_nodes(reference.digest, reference.size, height, time.monotonic() + self.timeout)
             return reference.verify(self._ask(lambda: self._read(reference)))
         except (_AbsentError, _TimeOutError) as error:
             raise PayloadNotFoundError(f"payload {reference.cid} was not found through {self.address}") from error
+        except _ErrorAnswerError as error:
+            if self._is_well():
+                raise PayloadRefusedError(f"payload {reference.cid} cannot be read: {error}") from error
+            raise
 
     def has(self, reference: Reference) -> bool:
         """Whether the root block is on the daemon's own disk."""
@@ -89,6 +99,28 @@ class IpfsStore:
             self._ask(lambda: self._client.pin.rm(reference.cid))
         except _AbsentError:
             return
+
+    def _check_nodes(self, digest: bytes, size: int, height: int, deadline: float) -> None:
+        """Fetch what is above the leaves; `PayloadRefusedError` if it is not what a file of `size` bytes has there."""
+        if not height:
+            return
+        if time.monotonic() > deadline:
+            raise _TimeOutError(f"the nodes took longer than {self.timeout:g} s to fetch")
+        cid = cid_of_node(digest)
+        block = self._ask(lambda: self._client.block.get(cid))
+        if hashlib.sha256(block).digest() != digest:
+            raise StorageError(f"the IPFS daemon at {self.address} answers with other bytes than those of block {cid}")
+        for child, below in zip(children_in(block, size, height), child_sizes(size, height), strict=True):
+            self._check_nodes(child, below, height - 1, deadline)
+
+    def _is_well(self) -> bool:
+        """Whether the daemon takes a block as large as any of a payload, and gives it back."""
+        probe = os.urandom(CHUNK_SIZE)
+        try:
+            cid = self._ask(lambda: self._client.add_bytes(probe, opts={**PROFILE, "pin": "false"}))
+            return bool(self._ask(lambda: self._client.cat(cid)) == probe)
+        except StorageError:
+            return False
 
     def _read(self, reference: Reference) -> bytes:
         """At most one byte more than the reference says, within the time-out however slowly they come."""
@@ -119,7 +151,7 @@ class IpfsStore:
                     raise _AbsentError(message) from error
                 if TIME_OUT_SIGN in message:
                     raise self._late() from error
-                raise StorageError(f"the IPFS daemon at {self.address} answered: {message}") from error
+                raise _ErrorAnswerError(f"the IPFS daemon at {self.address} answered: {message}") from error
             except (exceptions.Error, requests.RequestException) as error:
                 cause = error.original if isinstance(error, exceptions.CommunicationError) else error
                 if isinstance(cause, requests.ConnectTimeout):
@@ -151,6 +183,10 @@ TIME_OUT_SIGN = "deadline exceeded"
 
 class _AbsentError(PayloadNotFoundError):
     """The daemon works but does not have it."""
+
+
+class _ErrorAnswerError(StorageError):
+    """The daemon could not do what it was asked for, for a reason of its own or of the payload's."""
 
 
 class _TimeOutError(StorageError):

@@ -1,5 +1,6 @@
 """Payloads in real Kubo daemons that are connected to each other."""
 
+import hashlib
 import json
 import os
 import signal
@@ -12,9 +13,13 @@ import pytest
 import requests
 
 from fbfl.errors import PayloadNotFoundError, PayloadRefusedError, StorageError
+from fbfl.learning import datasets
+from fbfl.mec.server import Conduct
 from fbfl.processes import recorded, running
+from fbfl.settings import RunSettings
+from fbfl.simulation import Simulation
 from fbfl.storage import kubo
-from fbfl.storage.cid import CHUNK_SIZE, LINKS_PER_NODE, cid_of
+from fbfl.storage.cid import CHUNK_SIZE, LINKS_PER_NODE, cid_of, digest_from_cid
 from fbfl.storage.ipfs import IpfsStore
 from fbfl.storage.store import Reference
 from tests.integration.machine import free_ports, require
@@ -108,6 +113,65 @@ def test_a_holder_that_is_killed_is_missed_until_it_is_back(pair: list[IpfsStore
     kubo.up(state=tmp_path)
     assert there.get(reference) == data
     assert here.get(reference) == data
+
+
+NO_FILES = {
+    "empty directory": b"\x0a\x02\x08\x01",
+    "raw": b"\x0a\x02\x08\x00",
+    "metadata": b"\x0a\x02\x08\x03",
+    "symlink": b"\x0a\x07\x08\x04\x12\x03a/b",
+    "shard": b"\x0a\x0a\x08\x05\x12\x01\x00\x28\x22\x30\x80\x02",
+    "unknown type": b"\x0a\x02\x08\x09",
+    "no UnixFS": b"\x0a\x03abc",
+    "no protobuf": b"\xff" * 40,
+    "file without its children": b"\x0a\x06\x08\x02\x18\x80\xb5\x18",
+}
+
+
+@pytest.mark.parametrize("block", NO_FILES.values(), ids=list(NO_FILES))
+def test_the_digest_of_what_is_no_file_is_the_payloads_fault(stores: list[IpfsStore], block: bytes) -> None:
+    here, there = stores
+    reference = Reference(hashlib.sha256(block).digest(), 400_000)
+    port = here.address.split("/")[4]
+    put = f"http://127.0.0.1:{port}/api/v0/block/put?cid-codec=dag-pb&mhtype=sha2-256"
+    answer = requests.post(put, files={"file": block}, timeout=30)
+    assert answer.json()["Key"] == reference.cid
+    for store in (here, there):
+        with pytest.raises(PayloadRefusedError):
+            store.get(reference)
+        store.unpin(reference)
+
+
+def test_a_liar_who_records_a_directory_is_left_out_and_stops_nobody(stores: list[IpfsStore]) -> None:
+    settings = RunSettings(
+        **{"dataset": "digits", "model": "cnn", "servers": 4, "devices": 4, "consensus": "pbft", "rounds": 1}
+    )
+    liar = Conduct(submits=False)
+    federation = Simulation(settings, datasets.load("digits"), stores[0], conducts={0: liar}, lanes=1)
+    federation.owner.open_round(federation.task.id)
+    size = federation.plan.max_payload
+    assert size > CHUNK_SIZE
+    directory = Reference(hashlib.sha256(NO_FILES["empty directory"]).digest(), size)
+    federation.servers[0].participant.submit(federation.task.id, 1, directory, 1)
+    record = federation.play_round().record
+    assert record.status == "final"
+    assert record.missing == (federation.servers[0].address,)
+    assert record.views == 1
+
+
+def test_another_tree_of_the_same_bytes_is_refused(stores: list[IpfsStore]) -> None:
+    here, there = stores
+    data = some_bytes(1_000_000)
+    port = here.address.split("/")[4]
+    for options in (
+        "raw-leaves=true&chunker=size-100000",
+        "raw-leaves=true&chunker=size-262144&max-file-links=2",
+        "raw-leaves=false&chunker=size-262144",
+    ):
+        add = f"http://127.0.0.1:{port}/api/v0/add?cid-version=1&{options}"
+        cid = requests.post(add, files={"file": data}, timeout=30).json()["Hash"]
+        with pytest.raises(PayloadRefusedError, match="not the node that a file of 1000000 bytes has there"):
+            there.get(Reference(digest_from_cid(cid), len(data)))
 
 
 OTHER_IMPORT = {

@@ -1,4 +1,4 @@
-"""One server where its own store fails."""
+"""One server where its own store fails, or where others record what no update is."""
 
 from pathlib import Path
 
@@ -6,6 +6,8 @@ import pytest
 
 from fbfl.chain.ledger import Phase
 from fbfl.errors import PayloadNotFoundError, StorageError
+from fbfl.mec.server import Conduct
+from fbfl.storage.codecs import max_update_size
 from fbfl.storage.local import LocalStore
 from fbfl.storage.store import Reference
 from tests.e2e.federations import federation
@@ -78,3 +80,17 @@ def test_one_time_out_accuses_nobody(tmp_path: Path) -> None:
     assert {event.args["reporter"] for event in reports} == {fed.servers[0].address}
     (seen,) = [update.payload for update in fed.ledger.recorded(fed.task.id, 1) if update.server == victim.address]
     assert shaky.asked[seen] == 2
+
+
+def test_an_update_larger_than_any_of_the_model_is_reported_and_not_fetched(tmp_path: Path) -> None:
+    store = BusyStore(tmp_path)
+    store.busy = False
+    simulation = {"stores": dict.fromkeys((1, 2, 3), store), "conducts": {0: Conduct(submits=False)}, "lanes": 1}
+    fed = federation(tmp_path, consensus="pbft", aggregator="foolsgold", simulation=simulation)
+    too_large = Reference(b"\x11" * 32, fed.plan.max_payload)
+    assert too_large.size > max_update_size(fed.plan.payload, fed.plan.spec)
+    fed.owner.open_round(fed.task.id)
+    fed.servers[0].participant.submit(fed.task.id, 1, too_large, 1)
+    record = fed.play_round().record
+    assert (record.status, record.missing) == ("final", (fed.servers[0].address,))
+    assert too_large not in store.fetched

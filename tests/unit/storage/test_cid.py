@@ -5,8 +5,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fbfl.errors import InvalidInputError
-from fbfl.storage.cid import CHUNK_SIZE, LINKS_PER_NODE, cid_from_digest, cid_of, digest_from_cid, digest_of
+from fbfl.errors import InvalidInputError, PayloadRefusedError
+from fbfl.storage.cid import (
+    CHUNK_SIZE,
+    LINKS_PER_NODE,
+    child_sizes,
+    children_in,
+    cid_from_digest,
+    cid_of,
+    digest_from_cid,
+    digest_of,
+    height_of,
+    node,
+)
 
 # Printed by `ipfs add --cid-version=1 --raw-leaves` for zero bytes (and the first two by every IPFS tutorial).
 GOLDEN = {
@@ -77,3 +88,37 @@ def test_cids_outside_the_profile_are_refused(cid: str) -> None:
 def test_a_reference_that_cannot_be_is_refused(digest: bytes, size: int) -> None:
     with pytest.raises(InvalidInputError, match="32 bytes"):
         cid_from_digest(digest, size)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    size=st.integers(CHUNK_SIZE + 1, 3 * CHUNK_SIZE * LINKS_PER_NODE**2),
+    place=st.integers(0),
+    change=st.sampled_from(["flip", "cut", "add", "size"]),
+)
+def test_a_block_is_the_node_of_a_file_of_a_size_or_refused(size: int, place: int, change: str) -> None:
+    height = height_of(size)
+    digests = [hashlib.sha256(str(child).encode()).digest() for child in range(len(child_sizes(size, height)))]
+    block = node(size, height, digests)
+    assert children_in(block, size, height) == digests
+    place %= len(block)
+    changed = {
+        "flip": block[:place] + bytes([block[place] ^ 1]) + block[place + 1 :],
+        "cut": block[:place],
+        "add": block + b"\x00",
+        "size": block,
+    }[change]
+    other = size - 1 if change == "size" else size
+    try:
+        found = children_in(changed, other, height)
+    except PayloadRefusedError:
+        return
+    assert change == "flip", "only other digests make another node"
+    assert sum(one != another for one, another in zip(found, digests, strict=True)) == 1
+
+
+@pytest.mark.parametrize("block", [b"", b"\x0a\x02\x08\x01", b"\xff" * 100, bytes(10_000)])
+def test_what_is_no_node_of_a_file_is_refused(block: bytes) -> None:
+    for size in (CHUNK_SIZE + 1, CHUNK_SIZE * LINKS_PER_NODE + 1):
+        with pytest.raises(PayloadRefusedError, match=f"not the node that a file of {size} bytes has there"):
+            children_in(block, size, height_of(size))

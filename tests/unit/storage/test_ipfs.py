@@ -1,6 +1,7 @@
 """The IPFS store against a small server that answers as Kubo's RPC does: same paths, multipart in, same messages."""
 
 import email
+import hashlib
 import json
 import socket
 import threading
@@ -14,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from fbfl.errors import InvalidInputError, PayloadNotFoundError, PayloadRefusedError, StorageError
-from fbfl.storage.cid import cid_of
+from fbfl.storage.cid import CHUNK_SIZE, cid_of, node
 from fbfl.storage.ipfs import IpfsStore
 from fbfl.storage.store import Reference, Store
 
@@ -36,6 +37,8 @@ class Daemon(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Rpc)
         self.files: dict[str, bytes] = {}
+        self.nodes: dict[str, bytes] = {}
+        self.unreadable: set[str] = set()
         self.pins: set[str] = set()
         self.requests: list[str] = []
         self.broken_connections = 0
@@ -43,6 +46,7 @@ class Daemon(ThreadingHTTPServer):
         self.trickle = 0.0
         self.silent = False
         self.gives_up = False
+        self.full = False
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients that give up in the middle of an answer are part of the tests."""
@@ -74,12 +78,17 @@ class Rpc(BaseHTTPRequestHandler):
         {
             "add": self.add,
             "cat": self.cat,
+            "block/get": self.block_get,
             "block/stat": self.block_stat,
             "pin/add": self.pin_add,
             "pin/rm": self.pin_rm,
         }[command](query)
 
     def add(self, query: dict[str, str]) -> None:
+        if self.server.full:
+            self.body()
+            self.fail("no space left on device")
+            return
         head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
         message = email.message_from_bytes(head + self.body(), policy=HTTP)
         (part,) = message.iter_parts()
@@ -87,16 +96,33 @@ class Rpc(BaseHTTPRequestHandler):
         assert isinstance(data, bytes)
         cid = cid_of(data) if STANDARD.items() <= query.items() and not self.server.other_profile else "bafyother"
         self.server.files[cid] = data
+        if len(data) > CHUNK_SIZE:
+            chunks = [data[start : start + CHUNK_SIZE] for start in range(0, len(data), CHUNK_SIZE)]
+            self.server.nodes[cid] = node(len(data), 1, [hashlib.sha256(chunk).digest() for chunk in chunks])
         if query["pin"] == "true":
             self.server.pins.add(cid)
         self.answer({"Name": cid, "Hash": cid, "Size": str(len(data))})
 
+    def block_get(self, query: dict[str, str]) -> None:
+        block = self.server.nodes.get(query["arg"])
+        if block is None:
+            self.fail(f"block was not found locally (offline): ipld: could not find {query['arg']}")
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "application/octet-stream")
+        self.send_header("Content-Length", str(len(block)))
+        self.end_headers()
+        self.wfile.write(block)
+
     def cat(self, query: dict[str, str]) -> None:
         data = self.server.files.get(query["arg"])
+        if query["arg"] in self.server.unreadable:
+            self.fail("unrecognized object")
+            return
         if data is None:
             self.fail(f"block was not found locally (offline): ipld: could not find {query['arg']}")
             return
-        data = data[: int(query["length"])]
+        data = data[: int(query.get("length", len(data)))]
         self.send_response(200)
         self.send_header("Content-Type", "text/plain")
         self.send_header("X-Stream-Output", "1")
@@ -238,6 +264,35 @@ def test_a_daemon_that_answers_with_other_bytes_is_refused(store: Store, daemon:
     daemon.files[reference.cid] = content
     with pytest.raises(PayloadRefusedError, match=reference.cid):
         store.get(reference)
+
+
+@pytest.mark.parametrize("block", [b"\x0a\x02\x08\x01", b"", b"\xff" * 50], ids=["directory", "nothing", "no protobuf"])
+def test_the_digest_of_what_is_no_file_is_the_payloads_fault(store: Store, daemon: Daemon, block: bytes) -> None:
+    reference = Reference(hashlib.sha256(block).digest(), 400_000)
+    daemon.nodes[reference.cid] = block
+    daemon.unreadable.add(reference.cid)
+    with pytest.raises(PayloadRefusedError, match="not the node that a file of 400000 bytes has there"):
+        store.get(reference)
+
+
+def test_an_error_answer_is_the_payloads_fault_unless_the_daemon_is_unwell(store: Store, daemon: Daemon) -> None:
+    reference = store.put(b"model")
+    daemon.unreadable.add(reference.cid)
+    with pytest.raises(PayloadRefusedError, match=f"{reference.cid} cannot be read: .* answered: unrecognized object"):
+        store.get(reference)
+    assert daemon.pins == {reference.cid}
+    daemon.full = True
+    with pytest.raises(StorageError, match="answered: unrecognized object") as caught:
+        store.get(reference)
+    assert not isinstance(caught.value, PayloadRefusedError)
+
+
+def test_a_daemon_that_answers_with_another_block_is_at_fault_itself(store: Store, daemon: Daemon) -> None:
+    reference = store.put(bytes(400_000))
+    daemon.nodes[reference.cid] += b"\x00"
+    with pytest.raises(StorageError, match="other bytes than those of block") as caught:
+        store.get(reference)
+    assert not isinstance(caught.value, PayloadRefusedError)
 
 
 def test_a_daemon_that_names_payloads_otherwise_is_refused(store: Store, daemon: Daemon) -> None:
