@@ -4,13 +4,22 @@ from pathlib import Path
 
 import pytest
 
-from fbfl.chain.ledger import Phase
+from fbfl.chain.ledger import Phase, Stage
 from fbfl.errors import PayloadNotFoundError, StorageError
+from fbfl.learning import datasets
+from fbfl.learning.training import Trainer
 from fbfl.mec.server import Conduct
+from fbfl.settings import RunSettings
 from fbfl.storage.codecs import max_update_size
 from fbfl.storage.local import LocalStore
 from fbfl.storage.store import Reference
+from fbfl.tasks import trainer_of
 from tests.e2e.federations import federation
+
+
+@pytest.fixture(scope="module")
+def trainer() -> Trainer:
+    return trainer_of(RunSettings(dataset="digits"), datasets.load("digits"), lanes=1)
 
 
 class BusyStore(LocalStore):
@@ -33,9 +42,13 @@ class BusyStore(LocalStore):
         self.pinned.append(reference)
 
 
-def test_a_payload_that_could_not_be_pinned_accuses_nobody_and_is_pinned_later(tmp_path: Path) -> None:
+def test_a_payload_that_could_not_be_pinned_accuses_nobody_and_is_pinned_later(
+    tmp_path: Path, trainer: Trainer
+) -> None:
     store = BusyStore(tmp_path)
-    fed = federation(tmp_path, servers=2, devices=2, consensus="pbft", simulation={"stores": {1: store}, "lanes": 1})
+    fed = federation(
+        tmp_path, servers=2, devices=2, consensus="pbft", simulation={"stores": {1: store}, "trainer": trainer}
+    )
     fed.owner.open_round(fed.task.id)
     for server in fed.servers:
         assert server.step()
@@ -48,6 +61,34 @@ def test_a_payload_that_could_not_be_pinned_accuses_nobody_and_is_pinned_later(t
     assert store.fetched.count(other) == 1
     assert store.pinned == [other]
     assert not list(fed.ledger.round_events(fed.task.id, 1, "PayloadReported"))
+
+
+def test_bytes_that_are_no_update_are_reported_and_left_out(tmp_path: Path, trainer: Trainer) -> None:
+    simulation = {"conducts": {0: Conduct(submits=False)}, "trainer": trainer}
+    fed = federation(tmp_path, consensus="pbft", simulation=simulation)
+    fed.owner.open_round(fed.task.id)
+    fed.servers[0].participant.submit(fed.task.id, 1, fed.store.put(b"no update"), 1)
+    record = fed.play_round().record
+    assert (record.status, record.missing) == ("final", (fed.servers[0].address,))
+
+
+def test_voters_recompute_what_was_proposed_though_the_next_proposal_would_leave_more_out(
+    tmp_path: Path, trainer: Trainer
+) -> None:
+    fed = federation(tmp_path, consensus="pbft", simulation={"trainer": trainer})
+    fed.owner.open_round(fed.task.id)
+    fed._submit_updates(fed.servers)
+    leader = next(s for s in fed.servers if s.address == fed.ledger.state(fed.task.id).decision.leader)
+    while fed.ledger.state(fed.task.id).decision.stage is Stage.PROPOSE:
+        leader.step()
+    accused, *reporters = [server for server in fed.servers if server is not leader]
+    for reporter in reporters:
+        reporter.participant.report_missing(fed.task.id, 1, accused.address)
+    state = fed.ledger.state(fed.task.id)
+    assert (state.missing.bit_count(), state.proposal.missing) == (1, 0)
+    record = fed.play_round().record
+    assert (record.status, record.views, record.missing) == ("final", 1, ())
+    assert all(vote.accept for vote in record.votes)
 
 
 class ShakyStore(LocalStore):
@@ -65,10 +106,10 @@ class ShakyStore(LocalStore):
         return super().get(reference)
 
 
-def test_one_time_out_accuses_nobody(tmp_path: Path) -> None:
+def test_one_time_out_accuses_nobody(tmp_path: Path, trainer: Trainer) -> None:
     """The reports of f liars, and of one server that had a time-out, would cost an honest server stake and turn."""
     shaky = ShakyStore(tmp_path, failures=1)
-    fed = federation(tmp_path, consensus="pbft", stake=10_000, simulation={"stores": {1: shaky}, "lanes": 1})
+    fed = federation(tmp_path, consensus="pbft", stake=10_000, simulation={"stores": {1: shaky}, "trainer": trainer})
     shaky.asked[fed.task.model] = 1
     fed.owner.open_round(fed.task.id)
     fed._submit_updates(fed.servers)
@@ -82,10 +123,14 @@ def test_one_time_out_accuses_nobody(tmp_path: Path) -> None:
     assert shaky.asked[seen] == 2
 
 
-def test_an_update_larger_than_any_of_the_model_is_reported_and_not_fetched(tmp_path: Path) -> None:
+def test_an_update_larger_than_any_of_the_model_is_reported_and_not_fetched(tmp_path: Path, trainer: Trainer) -> None:
     store = BusyStore(tmp_path)
     store.busy = False
-    simulation = {"stores": dict.fromkeys((1, 2, 3), store), "conducts": {0: Conduct(submits=False)}, "lanes": 1}
+    simulation = {
+        "stores": dict.fromkeys((1, 2, 3), store),
+        "conducts": {0: Conduct(submits=False)},
+        "trainer": trainer,
+    }
     fed = federation(tmp_path, consensus="pbft", aggregator="foolsgold", simulation=simulation)
     too_large = Reference(b"\x11" * 32, fed.plan.max_payload)
     assert too_large.size > max_update_size(fed.plan.payload, fed.plan.spec)
