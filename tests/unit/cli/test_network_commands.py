@@ -1,5 +1,6 @@
 import argparse
 import importlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -79,6 +80,17 @@ def test_a_node_that_does_not_answer_is_said(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main([*MEC, "--share", "0/4"]) == 3
+    assert "no node answers at http://127.0.0.1:9" in capsys.readouterr().err
+
+
+def test_the_settings_of_a_task_may_come_through_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b'network = "http://127.0.0.1:9"')
+    os.close(writer)
+    try:
+        assert main(["task", "create", "--account", "0", "--config", f"/dev/fd/{reader}"]) == 3
+    finally:
+        os.close(reader)
     assert "no node answers at http://127.0.0.1:9" in capsys.readouterr().err
 
 
