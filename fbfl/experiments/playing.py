@@ -4,6 +4,7 @@ import functools
 import gc
 import hashlib
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +52,12 @@ def _with_chain(run: Run, lanes: int | None) -> FinishedRun:
             settings, data, LocalStore(Path(folder)), ground=ground, trainer=_trainer(settings, lanes)
         )
         lines = tuple(metrics_line(result) for result in federation.rounds())
-        warnings = (*federation.warnings, *warnings_of(lines))
+        known = (*federation.warnings, *warnings_of(lines))
         model = hashlib.sha256(encode(federation.plan.spec, federation.weights)).hexdigest()
         listing = block_listing(federation.ledger, federation.task.id) if run.listing else None
     del federation
     gc.collect()  # the process goes on to the next run: servers and chain refer to each other
-    return FinishedRun(lines, model, listing, warnings)
+    return FinishedRun(lines, model, listing, known)
 
 
 @functools.cache
@@ -86,33 +87,36 @@ def _without_chain(settings: RunSettings, lanes: int | None) -> FinishedRun:
         data.y_train, settings.servers, seed=settings.seed
     )
     rule = aggregation.resolve(settings.aggregator, **settings.aggregator_args)
-    federation = Federation(
-        [(data.x_train[share], data.y_train[share]) for share in shares],
-        (data.x_test, data.y_test),
-        settings.model,
-        rule,
-        settings.attack,
-        range(settings.malicious),
-        settings.local_epochs,
-        settings.batch_size,
-        settings.optimizer,
-        settings.learning_rate,
-        seed=settings.seed,
-        attack_args=settings.attack_args,
-        root=_root(data, settings.seed) if rule.needs_root_update else None,
-        trainer=_trainer(settings, lanes),
-    )
+    trainer = _trainer(settings, lanes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the run keeps them, and the command says them
+        federation = Federation(
+            [(data.x_train[share], data.y_train[share]) for share in shares],
+            (data.x_test, data.y_test),
+            settings.model,
+            rule,
+            settings.attack,
+            range(settings.malicious),
+            settings.local_epochs,
+            settings.batch_size,
+            settings.optimizer,
+            settings.learning_rate,
+            seed=settings.seed,
+            attack_args=settings.attack_args,
+            root=_root(data, settings.seed) if rule.needs_root_update else None,
+            trainer=trainer,
+        )
     lines: list[dict[str, Any]] = []
-    warnings: list[str] = []
+    of_rounds: list[str] = []
     for result in federation.rounds(settings.rounds):
         line: dict[str, Any] = {"round": result.round, "accuracy": result.accuracy, "loss": result.loss}
         if result.attack_success_rate is not None:
             line["attack_success_rate"] = result.attack_success_rate
         lines.append(strictjson.finite(line))
-        warnings += result.warnings
+        of_rounds += result.warnings
     spec = federation.trainer.spec
     model = hashlib.sha256(encode(spec, spec.flatten(federation.weights))).hexdigest()
-    return FinishedRun(tuple(lines), model, warnings=(*federation.warnings, *dict.fromkeys(warnings)))
+    return FinishedRun(tuple(lines), model, warnings=(*federation.warnings, *dict.fromkeys(of_rounds)))
 
 
 def _root(data: Dataset, seed: int) -> tuple[Any, Any]:

@@ -6,7 +6,8 @@ import pytest
 
 from fbfl.cli import main
 from fbfl.experiments import playing
-from fbfl.experiments.stored import FinishedRun
+from fbfl.experiments.stored import FinishedRun, Run
+from fbfl.settings import RunSettings
 
 DEFINITION = """
 title = "Small"
@@ -121,6 +122,14 @@ def test_fresh_alone_deletes_stored_runs_and_says_how_many(folder, capsys, monke
         assert main(["experiment", "grid", "--jobs", "1", *options]) == 0
         assert len(played) == number
     assert "8 of 8 runs are stored, and are deleted now\n" in capsys.readouterr().out
+
+
+def test_what_a_run_warns_of_is_kept_and_not_said_by_python(recwarn):
+    attack = {"attack": "targeted_label_flipping", "attack_args": {"source": 15, "target": 1}, "malicious": 1}
+    settings = RunSettings(dataset="digits", servers=2, devices=2, rounds=1, **attack)
+    (line,) = playing.play(Run(settings, chain=False), lanes=1).warnings
+    assert line.endswith("has no effect: no sample of the attackers is changed")
+    assert not [each for each in recwarn if each.category is UserWarning]
 
 
 @pytest.mark.slow
