@@ -18,6 +18,7 @@ from fbfl.textfile import read_text
 CONSENSUS = ("pow", "pbft", "ethash")
 STORES = ("local", "ipfs")
 MAX_SERVERS = 240
+MAX_DEVICES = 1_000_000
 
 Arguments = Mapping[str, object]
 
@@ -96,12 +97,11 @@ class RunSettings:
         checks.fields(self)
         for name in ("rounds", "servers", "devices", "local_epochs", "batch_size", "nodes"):
             _at_least(name, getattr(self, name), 1)
-            if getattr(self, name) >= 2**31:
-                raise InvalidInputError(f"{name} is {getattr(self, name)}; allowed: below 2**31")
+        for name, most in (("servers", MAX_SERVERS), ("nodes", MAX_SERVERS), ("devices", MAX_DEVICES)):
+            if getattr(self, name) > most:
+                raise InvalidInputError(f"{name} is {getattr(self, name)}; allowed: 1 to {most}")
         for name in ("malicious", "liars", "stake", "reward", "seed"):
             _at_least(name, getattr(self, name), 0)
-        if self.servers > MAX_SERVERS:
-            raise InvalidInputError(f"servers is {self.servers}; allowed: 1 to {MAX_SERVERS}")
         if self.devices < self.servers:
             raise InvalidInputError(f"devices is {self.devices}; allowed: at least one per server ({self.servers})")
         if self.malicious > self.servers:

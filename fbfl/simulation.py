@@ -415,11 +415,12 @@ def _register(owner: Participant, servers: Sequence[Participant], stake: int) ->
 
 
 def check(settings: RunSettings, *, chain: bool = True) -> None:
-    """Raise `InvalidInputError` for a partition, rule or attack that is unknown or impossible, before any work.
+    """Raise `InvalidInputError` for training, a partition, rule or attack that is impossible, before any work.
 
     Rules that need a trusted update take it on a chain from a server, and without `chain`, as in
     `fbfl.learning.federation`, from samples of its own.
     """
+    training_of(settings)
     resolve_partition(settings.partition, **settings.partition_args)
     if settings.mobility:
         resolve_mobility(settings.mobility, settings.servers, settings.mobility_args)

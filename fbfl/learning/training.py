@@ -35,6 +35,9 @@ Samples = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 _CHUNK_CLIENTS = 64
 _CHUNK_SAMPLES = 4096
 _CHUNK_BYTES = 32 * 2**20
+# Beyond these a round does not come to an end: TensorFlow takes time and memory in proportion to the size of a batch,
+# and the order of all samples is drawn before the first step.
+_MOST = {"local_epochs": 10_000, "local_steps": 1_000_000, "batch_size": 2**24}
 _BLOCK = 1000  # samples per evaluation step, whatever the number of lanes: the kernels' rounding depends on it
 
 
@@ -64,9 +67,9 @@ class TrainingSettings:
         for name in ("local_epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise InvalidInputError(f"{name} is {getattr(self, name)}: it has to be at least 1")
-        for name in ("local_epochs", "batch_size", "local_steps"):
-            if (getattr(self, name) or 0) >= 2**31:
-                raise InvalidInputError(f"{name} is {getattr(self, name)}: it has to be below 2**31")
+        for name, most in _MOST.items():
+            if (getattr(self, name) or 0) > most:
+                raise InvalidInputError(f"{name} is {getattr(self, name)}: it has to be at most {most:,}")
         if isinstance(self.learning_rate, float | int) and not 0 <= self.learning_rate < math.inf:
             raise InvalidInputError(f"learning_rate is {self.learning_rate}: it has to be finite and at least 0")
         if not 0 <= self.proximal < math.inf:

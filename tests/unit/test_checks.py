@@ -110,9 +110,27 @@ def test_no_field_of_settings_ends_in_a_raw_error_and_numpys_numbers_become_pyth
         assert all(name in line and "\n" not in line for line in lines if line)
         assert any(lines) or (kind, name) == (TrainingSettings, "optimizer")  # which is looked up later
         assert type(getattr(kind(**{name: numpys(default)}), name)) is type(default)
-    for name, value in (("batch_size", 32.0), ("batch_size", "32"), ("local_epochs", True), ("batch_size", 2**40)):
+    for name, value in (("batch_size", 32.0), ("batch_size", "32"), ("local_epochs", True)):
         with pytest.raises(InvalidInputError, match=f"^{name} is {value!r}"):
             kind(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "most"),
+    [
+        (TrainingSettings, "batch_size", 2**24),
+        (TrainingSettings, "local_epochs", 10_000),
+        (TrainingSettings, "local_steps", 1_000_000),
+        (RunSettings, "servers", 240),
+        (RunSettings, "nodes", 240),
+        (RunSettings, "devices", 1_000_000),
+    ],
+)
+def test_numbers_that_no_machine_can_serve_are_refused(kind, name, most):
+    others = {"devices": max(240, most)} if name == "servers" else {}
+    assert getattr(kind(**{**others, name: most}), name) == most
+    with pytest.raises(InvalidInputError, match=f"{name} is {most + 1}.* {most:,}|{name} is {most + 1}.* {most}"):
+        kind(**{**others, name: most + 1})
 
 
 def test_tables_of_settings_are_fit_for_json():
