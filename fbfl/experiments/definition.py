@@ -45,6 +45,9 @@ MEASURES = tuple(f"{kind}_{curve}" for kind in ("final", "mean") for curve in (*
 AGAINST = ("round", "payload_bytes", "gas_used", "cpu_seconds", "servers")
 """What the horizontal axis of the picture can be: rounds, what they took so far, or a setting of the variants."""
 
+MAX_SEEDS = 10_000
+"""Of an experiment: as many runs of each variant."""
+
 RELATIONS = ("higher", "lower", "equal", "different")
 
 ONLY_ON_CHAIN = (
@@ -165,9 +168,7 @@ def load(path: Path, *, quick: bool = False, seeds: int | None = None) -> Experi
         about=top.take("about", str, ""),
         base=read_settings({**base, **small.rest} if quick else base, f"{path}: {'quick' if quick else 'base'}"),
         variants=tuple(grid.variants()) if grid else listed,
-        seeds=tuple(
-            range(at_least(f"{path}: seeds", seeds if seeds is not None else quick_seeds if quick else number, 1))
-        ),
+        seeds=_seeds(f"{path}: seeds", seeds if seeds is not None else quick_seeds if quick else number),
         claims=tuple(_claim(table) for table in top.take_tables("claims", "claim")),
         chain=top.take("chain", bool, True),
         grid=grid,
@@ -179,6 +180,12 @@ def load(path: Path, *, quick: bool = False, seeds: int | None = None) -> Experi
     read_settings(small.rest, f"{path}: quick")
     _check(experiment, path, quick)
     return experiment
+
+
+def _seeds(where: str, number: int) -> tuple[int, ...]:
+    if number > MAX_SEEDS:
+        raise InvalidInputError(f"{where} is {number}; allowed: 1 to {MAX_SEEDS:,}")
+    return tuple(range(at_least(where, number, 1)))
 
 
 def _claim(table: TomlTable) -> Claim:

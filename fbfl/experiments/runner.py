@@ -31,6 +31,7 @@ def run_all(runs: Sequence[Run], finished: FinishedRuns, *, jobs: int = 1, backe
 
     `backend` is `joblib` (processes of this machine) or `ray` (the cluster at `RAY_ADDRESS`, else a local one).
     """
+    jobs = min(jobs, max(1, len(runs)))  # a process more would have nothing to play
     play = functools.partial(_play, lanes=max(1, (os.cpu_count() or 1) // jobs))
     start = {"joblib": _on_this_machine, "ray": _on_ray}[backend]
     for run, result in start(play, runs, jobs):

@@ -152,6 +152,7 @@ def test_runs_that_experiments_share_are_run_once(tmp_path):
         ('title = "T"', "", "title is missing"),
         ('title = "T"', "title = 3", "title is 3; allowed: a text"),
         ("seeds = 3", "seeds = 0", "seeds is 0; allowed: 1 or more"),
+        ("seeds = 3", f"seeds = {2**70}", f"seeds is {2**70}; allowed: 1 to 10,000"),
         ("seeds = 3", "sedes = 3", "unknown key 'sedes'"),
         ("seeds = 3", "seeds =", "not TOML"),
         ("rounds = 4", 'rounds = "4"', "rounds is '4'; allowed: a whole number"),
