@@ -6,6 +6,7 @@ What a user's environment and matplotlibrc say is for windows and notebooks; pic
 import contextlib
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,9 @@ def blank(**settings: Any) -> Iterator["Figure"]:
 def save(figure: "Figure", path: Path, **options: Any) -> Path:
     """Write a picture of the kind that its name ends with; a disk that fails raises `StorageError`."""
     try:
-        figure.savefig(path, **options)
+        # Matplotlib warns of letters that its font has not, and of titles that leave no room: texts of the user's.
+        with warnings.catch_warnings(action="ignore", category=UserWarning):
+            figure.savefig(path, **options)
     except OSError as error:
         raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
     return path

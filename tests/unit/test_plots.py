@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,12 @@ def test_what_is_null_is_a_gap(tmp_path):
         paths = plots.plot_run(tmp_path, lines, r"$\frac$ of 3 servers")  # no formula: that one ends in an error
         assert [path.name for path in paths] == ["accuracy.png", "loss.png"]
         assert all(path.stat().st_size > 10_000 for path in paths)
+
+
+@pytest.mark.parametrize("title", ["日本", "x" * 400, "line\n" * 90])
+def test_a_title_that_matplotlib_cannot_show_is_no_warning(tmp_path, title):
+    with warnings.catch_warnings(action="error"):
+        plots.plot_run(tmp_path, LINES, title)
 
 
 def test_neither_a_notebooks_backend_nor_a_style_of_the_user_matters(tmp_path):
