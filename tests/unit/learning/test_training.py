@@ -2,171 +2,35 @@
 
 import functools
 import gc
-import inspect
-import itertools
 import os
 import threading
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
 from fbfl.errors import FbflError, InvalidInputError, UserCodeError
 from fbfl.learning import training
-from fbfl.learning.datasets import load
 from fbfl.learning.training import Trainer, TrainingSettings, draws
+from tests.unit.learning.small_trainings import (
+    DIGITS,
+    OPTIMIZERS,
+    SHAPE,
+    Subclassed,
+    clients,
+    keras_fit,
+    plain,
+    train,
+    with_dropout_and_statistics,
+)
 
-keras = pytest.importorskip("keras")
-
-DIGITS = load("digits")
 STATM = Path("/proc/self/statm")
-SHAPE = {"input_shape": (8, 8), "seed": 7}
-
-
-def plain():
-    """No random layer, so that Keras has nothing to draw."""
-    layers = keras.layers
-    return keras.Sequential([layers.Flatten(), layers.Dense(24, activation="relu"), layers.Dense(10)])
-
-
-def with_dropout_and_statistics():
-    layers = keras.layers
-    return keras.Sequential(
-        [
-            layers.Flatten(),
-            layers.Dense(16, activation="relu"),
-            layers.BatchNormalization(),
-            layers.Dropout(0.3),
-            layers.Dropout(0.1),
-            layers.Dense(10),
-        ]
-    )
-
-
-def clients(*sizes):
-    cuts = np.cumsum((0, *sizes))
-    return [(DIGITS.x_train[a:b], DIGITS.y_train[a:b]) for a, b in itertools.pairwise(cuts)]
-
-
-def train(trainer, data, ids=None, weights=None, round_number=1, **options):
-    weights = trainer.initial_weights() if weights is None else weights
-    ids = range(len(data)) if ids is None else ids
-    return np.array(list(trainer.train(weights, data, round_number=round_number, client_ids=ids, **options)))
-
-
-def keras_fit(model, optimizer, samples, orders, batch_size):
-    """What Keras itself makes of the same samples in the same order."""
-    model.compile(
-        optimizer=optimizer,
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        jit_compile=False,
-    )
-    x, y = samples
-    for order in orders:
-        model.fit(x[order], y[order], batch_size=batch_size, epochs=1, shuffle=False, verbose=0)
-    return model
 
 
 @pytest.fixture(scope="module")
 def adam():
     return Trainer(with_dropout_and_statistics, TrainingSettings(local_epochs=2), lanes=2, **SHAPE)
-
-
-OPTIMIZERS = {
-    "sgd": lambda: keras.optimizers.SGD(0.1),
-    "momentum": lambda: keras.optimizers.SGD(0.05, momentum=0.9, nesterov=True),
-    "rmsprop": lambda: keras.optimizers.RMSprop(0.002),
-    "adam": lambda: keras.optimizers.Adam(0.002),
-    "scheduled": lambda: keras.optimizers.Adam(keras.optimizers.schedules.ExponentialDecay(0.01, 5, 0.5)),
-}
-
-
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_training_equals_keras_fit_bit_for_bit(name):
-    from fbfl.learning import models
-
-    settings = TrainingSettings(local_epochs=3, batch_size=32, optimizer=OPTIMIZERS[name], fused=False)
-    trainer = Trainer(plain, settings, lanes=1, **SHAPE)
-    data = clients(300, 77)
-    updates = train(trainer, data, ids=[4, 9], round_number=2)
-    for samples, client, update in zip(data, (4, 9), updates, strict=True):
-        model = models.build(plain, input_shape=(8, 8), seed=7)
-        keras_fit(model, OPTIMIZERS[name](), samples, draws(7, 2, client, len(samples[1]), 3)[0], 32)
-        assert np.array_equal(update, models.weights_of(model) - trainer.initial_weights())
-
-
-# Every option of Keras's base class, in optimizers that have something of their own besides.
-OPTIONS = {
-    "clipnorm": lambda: keras.optimizers.SGD(0.1, clipnorm=0.1, use_ema=True, ema_momentum=0.8),
-    "clipvalue": lambda: keras.optimizers.Nadam(clipvalue=0.01, weight_decay=0.1, gradient_accumulation_steps=3),
-    "global_clipnorm": lambda: keras.optimizers.Adam(
-        global_clipnorm=0.1, loss_scale_factor=512.0, use_ema=True, ema_momentum=0.8, ema_overwrite_frequency=3
-    ),
-    "a rate that is a function": lambda: keras.optimizers.SGD(lambda: 0.05, name="mine"),
-    "a start from the weights": lambda: keras.optimizers.ScheduleFreeAdamW(),
-    "wrapped": lambda: keras.optimizers.LossScaleOptimizer(
-        keras.optimizers.Adam(amsgrad=True, use_ema=True), dynamic_growth_steps=2
-    ),
-    "several": lambda: keras.optimizers.MultiOptimizer(
-        keras.optimizers.OptimizerMap(keras.optimizers.SGD(0.1), {".*kernel": keras.optimizers.Adam(0.01)})
-    ),
-}
-
-
-def assert_equal_to_keras_fit(make):
-    """One epoch each of two clients, which start from other weights than the model was built with."""
-    from fbfl.learning import models
-
-    trainer = Trainer(plain, TrainingSettings(optimizer=make), lanes=1, **SHAPE)
-    start = trainer.initial_weights() + np.float32(0.01)
-    data = [*clients(200), clients(100)[0], (DIGITS.x_train[:0], DIGITS.y_train[:0])]
-    updates = train(trainer, data, weights=start)
-    for client, samples in enumerate(data[:2]):
-        model, optimizer = models.build(plain, input_shape=(8, 8), seed=7), make()
-        model.set_weights(trainer.spec.unflatten(start))
-        optimizer.build(model.trainable_variables)  # `fit` would build it in a graph, where nothing starts from weights
-        keras_fit(model, optimizer, samples, draws(7, 1, client, len(samples[1]), 1)[0], 32)
-        assert np.isfinite(updates[client]).all()
-        assert np.array_equal(updates[client], models.weights_of(model) - start)
-    assert not updates[2].any()
-
-
-@pytest.mark.parametrize("name", OPTIONS)
-def test_every_option_of_an_optimizer_has_its_effect(name):
-    assert_equal_to_keras_fit(OPTIONS[name])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["adadelta", "adagrad", "adamax", "adamw", "ftrl", "lion", "muon"])
-def test_every_optimizer_equals_keras_fit(name):
-    assert_equal_to_keras_fit(lambda: keras.optimizers.get(name))
-
-
-def test_an_optimizer_with_any_option_is_not_replaced_by_a_kernel():
-    from fbfl.learning import optimizers
-
-    values = {
-        "weight_decay": 0.1,
-        "clipnorm": 1.0,
-        "clipvalue": 1.0,
-        "global_clipnorm": 1.0,
-        "use_ema": True,
-        "loss_scale_factor": 2.0,
-        "gradient_accumulation_steps": 2,
-        "learning_rate": lambda: 0.1,
-        "momentum": 0.9,
-        "amsgrad": True,
-    }
-    of_others = {"ema_momentum", "ema_overwrite_frequency", "nesterov"}  # without use_ema and momentum no effect
-    of_the_kernels = {"beta_1", "beta_2", "epsilon"}
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    for kind in (keras.optimizers.SGD, keras.optimizers.Adam):
-        assert not isinstance(optimizers.in_graph(kind(), model, fused=True), optimizers._Keras)
-        options = set(inspect.signature(kind).parameters) - of_others - of_the_kernels - {"name", "kwargs"}
-        assert options <= set(values)
-        for name in options:
-            changed = kind(**{name: values[name]})
-            assert isinstance(optimizers.in_graph(changed, model, fused=True), optimizers._Keras), name
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
@@ -200,18 +64,6 @@ def test_without_shuffling_every_epoch_goes_through_the_samples_as_they_lie():
     model = models.build(plain, input_shape=(8, 8), seed=7)
     keras_fit(model, OPTIMIZERS["sgd"](), samples, [np.arange(77)] * 2, 32)
     assert np.array_equal(update, models.weights_of(model) - trainer.initial_weights())
-
-
-@pytest.mark.parametrize("name", ["sgd", "adam"])
-def test_fused_kernels_stay_close(name):
-    exact, fused = (
-        Trainer(plain, TrainingSettings(local_epochs=3, optimizer=OPTIMIZERS[name], fused=flag), lanes=1, **SHAPE)
-        for flag in (False, True)
-    )
-    data = clients(600)
-    a, b = train(exact, data), train(fused, data)
-    assert np.abs(a).max() > 0.05  # it has moved
-    assert np.abs(a - b).max() <= (0 if name == "sgd" else 1e-3)
 
 
 def test_a_batch_norm_model_equals_keras_fit():
@@ -455,16 +307,9 @@ def test_evaluating_empties_nothing(adam):
 
 
 def test_a_subclassed_model_trains():
-    class Own(keras.Model):
-        def __init__(self):
-            super().__init__()
-            self.flatten = keras.layers.Flatten()
-            self.dense = keras.layers.Dense(10)
-
-        def call(self, x):
-            return self.dense(self.flatten(x))
-
-    trainer = Trainer(Own, TrainingSettings(optimizer="sgd", learning_rate=0.5, local_epochs=5), lanes=2, **SHAPE)
+    trainer = Trainer(
+        Subclassed, TrainingSettings(optimizer="sgd", learning_rate=0.5, local_epochs=5), lanes=2, **SHAPE
+    )
     (update,) = train(trainer, clients(600))
     before, after = (
         trainer.evaluate(w, DIGITS.x_test, DIGITS.y_test).accuracy
@@ -539,19 +384,14 @@ def test_what_functions_of_the_users_raise_is_said_with_their_name():
 def failing(when):
     """A model whose `call` works when it is tried, but not in a graph, or not in training."""
 
-    class Own(keras.Model):
-        def __init__(self):
-            super().__init__()
-            self.flatten = keras.layers.Flatten()
-            self.dense = keras.layers.Dense(10)
-
+    class Own(Subclassed):
         def call(self, x, training=False):
             if when == "graph" and float(keras.ops.max(x)) < 0:
                 return None
             if when == "training" and training:
                 raise ValueError("a fault of the user's")
-            x = self.dense(self.flatten(x))
-            return keras.ops.stop_gradient(x) if when == "no gradient" else x
+            logits = super().call(x)
+            return keras.ops.stop_gradient(logits) if when == "no gradient" else logits
 
     return Own
 
@@ -574,15 +414,10 @@ def test_a_model_that_fails_in_training_only_is_named(when, message):
 def test_a_model_is_traced_under_the_settings_that_it_was_built_under():
     seen = []
 
-    class Own(keras.Model):
-        def __init__(self):
-            super().__init__()
-            self.flatten = keras.layers.Flatten()
-            self.dense = keras.layers.Dense(10)
-
-        def call(self, x):
+    class Own(Subclassed):
+        def call(self, x, training=False):
             seen.append(keras.config.dtype_policy().name)
-            return self.dense(self.flatten(x))
+            return super().call(x)
 
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
@@ -593,41 +428,6 @@ def test_a_model_is_traced_under_the_settings_that_it_was_built_under():
     trainer.evaluate(trainer.initial_weights(), *clients(20)[0])
     assert set(seen) == {"mixed_bfloat16"}
     assert len(seen) > 4
-
-
-USED = []
-
-
-def used_before():
-    """The same optimizer at every call."""
-    USED.append(keras.optimizers.RMSprop())
-    return USED[0]
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: "adamm", "unknown optimizer 'adamm': Keras knows adadelta, .*, sgd$"),
-        (lambda: "multioptimizer", "unknown optimizer 'multioptimizer'"),
-        (lambda: "optimizermap", "unknown optimizer 'optimizermap'"),
-        (lambda: "", "unknown optimizer ''"),
-        (lambda: None, "optimizer is None: needed is"),
-        (lambda: {"class_name": "SGD"}, "optimizer is {'class_name': 'SGD'}: needed is"),
-        (lambda: keras.optimizers.SGD(), r"lambda: keras.optimizers.SGD\(...\)$"),
-        (lambda: dict, "returned a dict, not a Keras optimizer"),
-        (lambda: lambda: "sgd", "returned a str, not a Keras optimizer"),
-        (lambda: lambda: keras.optimizers.SGD, "returned a .*type.*, not a Keras optimizer"),
-        (lambda: used_before, "returned one that is in use"),
-        (lambda: lambda: keras.optimizers.SGD(momentum=2), "`momentum` must be"),
-        (lambda: lambda rate: keras.optimizers.SGD(rate), "missing 1 required positional argument: 'rate'"),
-        (lambda: keras.optimizers.LossScaleOptimizer, "missing 1 required positional argument"),
-        (lambda: lambda: keras.optimizers.SGD(lambda: 1 / 0), "division by zero"),
-    ],
-)
-def test_anything_but_an_optimizer_is_refused_in_a_line(make, message):
-    with pytest.raises(FbflError, match=message) as caught:
-        Trainer(plain, TrainingSettings(optimizer=make()), lanes=1, **SHAPE)
-    assert caught.value.exit_status == 2
 
 
 def resident_mib():

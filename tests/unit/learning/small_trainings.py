@@ -1,0 +1,75 @@
+"""Small models of the digits, trained by the trainer and by Keras itself."""
+
+import itertools
+
+import keras
+import numpy as np
+
+from fbfl.learning.datasets import load
+
+DIGITS = load("digits")
+SHAPE = {"input_shape": (8, 8), "seed": 7}
+
+OPTIMIZERS = {
+    "sgd": lambda: keras.optimizers.SGD(0.1),
+    "momentum": lambda: keras.optimizers.SGD(0.05, momentum=0.9, nesterov=True),
+    "rmsprop": lambda: keras.optimizers.RMSprop(0.002),
+    "adam": lambda: keras.optimizers.Adam(0.002),
+    "scheduled": lambda: keras.optimizers.Adam(keras.optimizers.schedules.ExponentialDecay(0.01, 5, 0.5)),
+}
+
+
+def plain():
+    """No random layer, so that Keras has nothing to draw."""
+    layers = keras.layers
+    return keras.Sequential([layers.Flatten(), layers.Dense(24, activation="relu"), layers.Dense(10)])
+
+
+class Subclassed(keras.Model):
+    """Of layers that are attributes."""
+
+    def __init__(self):
+        super().__init__()
+        self.flatten = keras.layers.Flatten()
+        self.dense = keras.layers.Dense(10)
+
+    def call(self, x, training=False):
+        return self.dense(self.flatten(x))
+
+
+def with_dropout_and_statistics():
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            layers.Flatten(),
+            layers.Dense(16, activation="relu"),
+            layers.BatchNormalization(),
+            layers.Dropout(0.3),
+            layers.Dropout(0.1),
+            layers.Dense(10),
+        ]
+    )
+
+
+def clients(*sizes):
+    cuts = np.cumsum((0, *sizes))
+    return [(DIGITS.x_train[a:b], DIGITS.y_train[a:b]) for a, b in itertools.pairwise(cuts)]
+
+
+def train(trainer, data, ids=None, weights=None, round_number=1, **options):
+    weights = trainer.initial_weights() if weights is None else weights
+    ids = range(len(data)) if ids is None else ids
+    return np.array(list(trainer.train(weights, data, round_number=round_number, client_ids=ids, **options)))
+
+
+def keras_fit(model, optimizer, samples, orders, batch_size):
+    """What Keras itself makes of the same samples in the same order."""
+    model.compile(
+        optimizer=optimizer,
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile=False,
+    )
+    x, y = samples
+    for order in orders:
+        model.fit(x[order], y[order], batch_size=batch_size, epochs=1, shuffle=False, verbose=0)
+    return model
