@@ -93,7 +93,7 @@ def _panel(axes: "Axes", curves: Curves, labels: Sequence[str], curve: str, agai
             axes.set_yscale("log")
             axes.set_ylim(min(means) / 2, max(means) * 2)
         else:
-            axes.set_ylim(0, max(means) * 1.1)
+            axes.set_ylim(0, max(means) * 1.1 or 1)
     else:
         room = max(0.02, 0.08 * (max(means) - min(means)))
         axes.set_ylim(max(-0.02, min(means) - room), min(1.02, max(means) + room))

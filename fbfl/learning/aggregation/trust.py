@@ -96,7 +96,9 @@ def _foolsgold_weights(history: npt.NDArray[np.float32]) -> Floats:
     np.fill_diagonal(similarity, -np.inf)
     nearest = similarity.max(axis=1)
     own, other = nearest[:, np.newaxis], nearest[np.newaxis, :]
-    similarity = np.where((other > own) & ~np.eye(n, dtype=bool), similarity * _divide(own, other), similarity)
+    with np.errstate(invalid="ignore"):  # Inf times 0 on the diagonal, which is not taken
+        scaled = similarity * _divide(own, other)
+    similarity = np.where((other > own) & ~np.eye(n, dtype=bool), scaled, similarity)
     weights: Floats = np.clip(1 - similarity.max(axis=1), 0.0, 1.0)
     top = weights.max()
     if top == 0:

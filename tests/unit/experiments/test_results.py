@@ -4,6 +4,7 @@ import dataclasses
 import html
 import json
 import math
+import warnings
 
 import pytest
 
@@ -118,6 +119,16 @@ def test_the_picture_is_the_same_for_the_same_curves(experiment, tmp_path):
     assert png.read_bytes().startswith(b"\x89PNG")
     figures.draw(tmp_path, experiment, curves)
     assert svg.read_bytes() == first
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_curves_that_never_move_are_drawn_without_a_word(experiment, tmp_path, value):
+    def still(run):
+        return FinishedRun(tuple({**line, "loss": value, "accuracy": value} for line in a_run(run).rounds), "00")
+
+    results.write_tables(tmp_path, experiment, still)
+    with warnings.catch_warnings(action="error"):
+        figures.draw(tmp_path, experiment, results.read_curves(tmp_path, experiment))
 
 
 def diverging(run, rounds=(2,)):

@@ -440,3 +440,8 @@ def test_a_users_rule_answers_with_numbers_and_rows_of_what_it_was_given(returne
 
 def module_level_rule(updates):
     return updates[0]
+
+
+def test_foolsgold_is_silent_where_clients_have_nothing_in_common():
+    with np.errstate(all="raise"):
+        assert resolve("foolsgold")(np.eye(3, dtype=np.float32)).vector.any()
