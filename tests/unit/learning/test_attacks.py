@@ -1,51 +1,15 @@
-"""Every attack against its formula, and that it leaves what it was given alone."""
+"""Every attack on updates against its formula, and that it leaves what it was given alone."""
 
-import contextlib
-import inspect
 import math
-import re
 import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import stats
 
 from fbfl.errors import InvalidInputError, VacuousAttackError
 from fbfl.learning import aggregation, attacks
-from fbfl.learning.adversary import Adversary
-from fbfl.learning.metrics import attack_success_rate
-
-N, F, SIZE = 20, 4, 300
-REQUIRED = {"targeted_label_flipping": {"source": 3, "target": 5}}
-
-
-def honest_updates(seed=0, m=N - F):
-    return (np.random.default_rng(seed).normal(size=(m, SIZE)) * 0.1 + 0.03).astype(np.float32)
-
-
-def send(name, known, own=None, seed=0, num_clients=N, num_byzantine=F, **settings):
-    own = known[0] if own is None else own
-    attack = attacks.resolve(name, **settings)
-    return attack.poison_update(
-        known, own, np.random.default_rng(seed), num_clients=num_clients, num_byzantine=num_byzantine
-    )
-
-
-def samples(dtype=np.uint8, size=400, seed=0):
-    rng = np.random.default_rng(seed)
-    x = rng.random((size, 28, 28)) * (200 if dtype == np.uint8 else 0.8)
-    return x.astype(dtype), (np.arange(size) % 10).astype(np.uint8)
-
-
-def poison(name, x, y, seed=0, attacker=0, **settings):
-    attack = attacks.resolve(name, **{**REQUIRED.get(name, {}), **settings})
-    return attack.poison_data(x, y, np.random.default_rng(seed), num_byzantine=F, attacker=attacker)
-
-
-def kinds(kind):
-    return [n for n in attacks.ATTACKS if attacks.resolve(n, **REQUIRED.get(n, {})).kind == kind]
+from tests.unit.learning.attacked import SIZE, F, N, honest_updates, kinds, poison, samples, send
 
 
 @pytest.mark.parametrize("name", kinds("update"))
@@ -92,65 +56,6 @@ def test_colluding_attackers_all_send_the_same(name):
         for place, own in enumerate(honest_updates(9, F))
     ]
     assert attack.colluding == all((update == sent[0]).all() for update in sent)
-
-
-@pytest.mark.parametrize("name", kinds("data"))
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_data_attacks_keep_type_range_and_input(name, dtype):
-    x, y = samples(dtype)
-    x.flags.writeable = y.flags.writeable = False
-    poisoned_x, poisoned_y = poison(name, x, y)
-    assert poisoned_x.dtype == dtype
-    assert poisoned_y.dtype == y.dtype
-    assert poisoned_x.shape == x.shape
-    assert poisoned_x.min() >= 0
-    assert poisoned_x.max() <= (255 if dtype == np.uint8 else 1)
-    assert (poisoned_x != x).any() or (poisoned_y != y).any()
-    again = poison(name, x, y)
-    assert (again[0] == poisoned_x).all()
-    assert (again[1] == poisoned_y).all()
-
-
-@given(
-    name=st.sampled_from(kinds("data")),
-    shape=st.lists(st.integers(1, 9), min_size=1, max_size=4).map(tuple),
-    size=st.integers(0, 6),
-    kind=st.sampled_from([np.uint8, np.float32, np.float64]),
-    label_kind=st.sampled_from([np.uint8, np.int64]),
-    classes=st.integers(1, 300),
-    settings=st.fixed_dictionaries(
-        {},
-        optional={
-            "fraction": st.floats(-0.5, 1.5),
-            "source": st.integers(-1, 300),
-            "target": st.integers(-1, 2**70),
-            "num_classes": st.integers(-1, 2**70),
-            "size": st.integers(-1, 5),
-            "parts": st.integers(-1, 9),
-            "std": st.floats(),
-        },
-    ),
-)
-def test_a_data_attack_gives_samples_to_train_on_or_says_in_a_line_why_not(
-    name, shape, size, kind, label_kind, classes, settings
-):
-    rng = np.random.default_rng(0)
-    x = (rng.random((size, *shape)) * 200 - (0 if kind == np.uint8 else 100)).astype(kind)
-    y = rng.integers(0, min(classes, np.iinfo(label_kind).max), size).astype(label_kind)
-    known = {"num_classes": classes, "sample_range": (-100.0, 100.0)}
-    with contextlib.suppress(InvalidInputError):  # anything else escapes and fails the test
-        attack = attacks.resolve(name, **{**REQUIRED.get(name, {}), **accepted(name, settings)})
-        poisoned_x, poisoned_y = attack.poison_data(x, y, rng, num_byzantine=2, attacker=1, **known)
-        assert poisoned_x.dtype == x.dtype
-        assert poisoned_x.shape == x.shape
-        assert poisoned_y.shape == y.shape
-        assert poisoned_y.max(initial=0) < classes
-        tested = attack.triggered(x, y, **known)
-        assert tested is None or tested[0].shape[1:] == shape
-
-
-def accepted(name, settings):
-    return {key: value for key, value in settings.items() if key in inspect.signature(attacks.ATTACKS[name]).parameters}
 
 
 def test_simple_update_attacks():
@@ -296,109 +201,6 @@ def test_fang_gaussian_has_the_moments_of_all_updates():
     assert scores.std(axis=0) == pytest.approx(np.ones(SIZE), rel=0.1)
 
 
-def test_label_attacks_change_the_labels_they_say():
-    x, y = samples()
-    flipped = poison("label_flipping", x, y)[1]
-    assert (flipped == 9 - y).all()
-    half = poison("label_flipping", x, y, fraction=0.5)[1]
-    assert (half != y).sum() == 200
-    targeted = poison("targeted_label_flipping", x, y)[1]
-    assert (targeted[y == 3] == 5).all()
-    assert (targeted[y != 3] == y[y != 3]).all()
-    random = poison("random_label_flipping", x, y)[1]
-    assert (random != y).all()
-    assert set(random) == set(range(10))
-    assert (poison("label_flipping", x, y % 6, num_classes=6)[1] == 5 - y % 6).all()
-    assert (poison("label_flipping", x, y, num_classes=300)[1] == 299 - y.astype(int)).all(), "more than uint8 holds"
-    for name in ("label_flipping", "random_label_flipping"):
-        with pytest.raises(InvalidInputError, match="num_classes = 5"):
-            poison(name, x, y, num_classes=5)
-        with pytest.raises(InvalidInputError, match="fraction"):
-            poison(name, x, y, fraction=0.0)
-    with pytest.raises(InvalidInputError, match="source = target"):
-        poison("targeted_label_flipping", x, y, source=1, target=1)
-
-
-def test_data_poisoning_adds_noise_of_its_strength():
-    x = np.full((200, 10, 10), 0.5, np.float32)
-    noisy, labels = poison("data_poisoning", x, np.zeros(200, int), std=0.1)
-    assert noisy.std() == pytest.approx(0.1, rel=0.02)
-    assert (labels == 0).all()
-    wide = np.full((200, 10, 10), 20, np.float32)
-    noisy = poison("data_poisoning", wide, np.zeros(200, int), std=0.1, sample_range=(-10.0, 30.0))[0]
-    assert noisy.std() == pytest.approx(4, rel=0.03), "a share of the range"
-    assert noisy.max() == 30
-    some = poison("data_poisoning", x, np.zeros(200, int), fraction=0.25)[0]
-    assert (some != x).any(axis=(1, 2)).sum() == 50
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_backdoor_stamps_a_square_and_the_target(dtype):
-    x, y = samples(dtype)
-    top = 255 if dtype == np.uint8 else 1
-    poisoned_x, poisoned_y = poison("backdoor", x, y, target=2, fraction=0.5, size=4)
-    changed = np.flatnonzero((poisoned_x != x).any(axis=(1, 2)))
-    assert len(changed) == 180
-    assert (poisoned_y[changed] == 2).all()
-    assert (y[changed] != 2).all()
-    assert (poisoned_x[changed][:, -4:, -4:] == top).all()
-    assert (poisoned_x[:, :-4] == x[:, :-4]).all()
-    tested, labels, target = attacks.resolve("backdoor", target=2, size=4).triggered(x, y)
-    assert (tested[:, -4:, -4:] == top).all()
-    brighter = attacks.resolve("backdoor").triggered(x, y, sample_range=(-2.0, 5.0))[0]
-    assert (brighter[:, -3:, -3:] == (255 if dtype == np.uint8 else 5)).all()
-    assert (tested[:, :, :-4] == x[:, :, :-4]).all()
-    assert (labels == y).all()
-    assert attack_success_rate(np.full(400, 2), labels, target) == 1
-    with pytest.raises(InvalidInputError, match="does not fit"):
-        poison("backdoor", x, y, size=29)
-
-
-def test_distributed_backdoor_shares_the_trigger_out():
-    x, y = np.zeros((100, 28, 28), np.float32), np.ones(100, int)
-    parts = []
-    for attacker in range(4):
-        poisoned = poison("distributed_backdoor", x, y, fraction=1.0, attacker=attacker)[0]
-        assert poisoned[0].sum() == 4
-        parts.append(poisoned[0])
-    whole = attacks.resolve("distributed_backdoor").triggered(x, y)[0]
-    assert (np.sum(parts, axis=0) == whole[0]).all(), "the parts are disjoint and make up the trigger of the test"
-    assert (poison("distributed_backdoor", x, y, fraction=1.0, attacker=5)[0][0] == parts[1]).all()
-    small = attacks.bar_trigger(np.zeros((1, 8, 8), np.float32))
-    assert small.sum() == 4
-
-
-@pytest.mark.parametrize("trigger", [attacks.square_trigger, attacks.bar_trigger])
-def test_triggers_are_as_large_wherever_the_channels_are(trigger):
-    for side in (7, 8, 29):
-        flat, deep = np.zeros((2, side, side + 1), np.float32), np.zeros((2, side, side + 1, 3), np.float32)
-        stamped = trigger(flat, sample_range=(0.0, 1.0))
-        assert 0 < stamped.sum() < stamped.size / 2
-        last = trigger(deep, sample_range=(0.0, 1.0))
-        first = trigger(np.moveaxis(deep, 3, 1), sample_range=(0.0, 1.0))
-        assert (last == stamped[..., None]).all()
-        assert (first == stamped[:, None]).all()
-    for shape in ((2, 64), (2, 3, 8, 8, 1)):
-        with pytest.raises(InvalidInputError, match="are no pictures"):
-            trigger(np.zeros(shape, np.float32))
-
-
-def test_edge_case_relabels_the_rarest_of_a_class():
-    x, y = samples(np.float32)
-    x[17] = 1 - x[17]  # y[17] == 7
-    x[17, :14] = 1
-    poisoned_x, poisoned_y = poison("edge_case", x, y, source=7, target=1, fraction=0.05)
-    changed = np.flatnonzero(poisoned_y != y)
-    assert len(changed) == 2
-    assert 17 in changed
-    assert (y[changed] == 7).all()
-    assert (poisoned_x == x).all()
-    tested, labels, target = attacks.resolve("edge_case", fraction=0.05).triggered(x, y)
-    assert (len(tested), set(labels.tolist()), target) == (2, {7}, 1)
-    untouched = poison("edge_case", x[y != 7], y[y != 7])[1]
-    assert (untouched == y[y != 7]).all()
-
-
 def test_a_users_function_is_an_attack_of_the_kind_of_its_parameters():
     def zero(honest, own, rng, *, size=0.0):
         return np.full_like(own, size)
@@ -450,40 +252,6 @@ def test_a_users_function_with_a_name_of_ours_is_the_users():
     assert attacks.resolve(backdoor).triggered(x, y)[2] == 3
 
 
-def test_what_a_users_data_attack_returns_is_checked():
-    x, y = samples(np.float32, size=4)
-    for returned, said in (
-        (None, "what it returns is a NoneType"),
-        ((x, y / 2), "needed are labels"),
-        ((x[:3], y), "3 samples, y 4 labels"),
-        ((x * np.nan, y), "NaN or Inf"),
-        ((x[:, :5], y), "returns samples float32"),
-        ((x, y + 7), "makes the label 10, which nobody has; allowed: 0 to 9"),
-    ):
-        attack = attacks.resolve(lambda x, y, rng, returned=returned: returned)
-        with pytest.raises(InvalidInputError, match=said):
-            attack.poison_data(x, y, np.random.default_rng(0), num_classes=10)
-
-
-def test_what_a_users_triggered_returns_is_checked():
-    x, y = samples(np.float32, size=20)
-    for returned, said in (
-        (None, "what its triggered returns is a NoneType: needed are samples, labels and target"),
-        ((x, y), "is a tuple: needed are samples, labels and target"),
-        ((x, y / 2, 1), "needed are labels"),
-        ((x[:, :5], y, 1), r"samples \[20, 5, 28\] and the target 1; needed are samples such"),
-        ((x, y, "cat"), "the target 'cat'"),
-        ((x, y * 0, 0), "all test samples are of the target class 0"),
-    ):
-
-        def mine(x, y, rng):
-            return x, y
-
-        mine.triggered = lambda x, y, returned=returned: returned
-        with pytest.raises(InvalidInputError, match=f"attack mine: .*{said}"):
-            attacks.resolve(mine).triggered(x, y)
-
-
 def test_messages_name_the_attack():
     x, y = samples()
     for name, settings in (("backdoor", {"size": 99}), ("data_poisoning", {"std": -1.0}), ("edge_case", {"source": 1})):
@@ -495,54 +263,3 @@ def test_messages_name_the_attack():
         send("mimic", honest_updates(m=0), honest_updates(m=1)[0])
     with pytest.raises(VacuousAttackError, match=r"^attack alie: vacuous"):
         send("alie", honest_updates(0, 8), num_clients=10, num_byzantine=2)
-
-
-def identity(honest, own, rng):
-    return own
-
-
-def lonely(honest, own, rng, *, num_clients):
-    raise VacuousAttackError(f"nothing to do with {num_clients}")
-
-
-@pytest.mark.parametrize(
-    ("attack", "why"),
-    [
-        (
-            attacks.resolve("targeted_label_flipping", source=15, target=1),
-            r"\(source=15, target=1\) has no effect: no sam",
-        ),
-        (attacks.resolve("label_flipping", fraction=0.001), "no sample of the attackers is changed"),
-        (attacks.resolve("backdoor", fraction=0.001), "no sample of the attackers is changed"),
-        (attacks.resolve("scaling", factor=1.0), "what the attackers send is what they have trained"),
-        (attacks.resolve(identity), "identity has no effect: what the attackers send"),
-        (attacks.resolve(lonely), "nothing to do with 4"),
-        (attacks.resolve("label_flipping"), None),
-        (attacks.resolve("same_value"), None),
-    ],
-)
-def test_an_attack_that_changes_nothing_gets_one_line(attack, why):
-    adversary = Adversary((attack,), (0, 1), seed=0, num_classes=10, sample_range=(0.0, 1.0))
-    assert adversary.warnings == (), "it has not had its turn"
-    for client in range(4):
-        adversary.poisoned_samples(client, samples(size=40))
-    for number in (1, 2):
-        adversary.poison_updates(number, range(4), honest_updates(m=4))
-    assert len(adversary.warnings) == (why is not None)
-    assert all(re.search(why, line) for line in adversary.warnings)
-
-
-def test_of_several_attacks_each_knows_the_updates_as_trained():
-    seen = []
-
-    def spy(compromised, own, rng):
-        seen.append((compromised.copy(), own.copy()))
-        return own
-
-    adversary = Adversary((attacks.resolve("sign_flipping"), attacks.resolve(spy)), (0, 1), seed=0)
-    rows = np.ones((4, 3), np.float32)
-    adversary.poison_updates(1, range(4), rows)
-    for known, own in seen:
-        assert (known == 1).all()
-        assert (own == -1).all()
-    assert rows[:, 0].tolist() == [-1, -1, 1, 1]

@@ -1,45 +1,14 @@
-"""A federation: its ten lines, its bookkeeping, its state on disk. What attacks do is in test_attack_effects.py."""
+"""A federation: its ten lines and its bookkeeping. What attacks do is in test_attack_effects.py."""
 
+import keras
 import numpy as np
 import pytest
 
-from fbfl.errors import FbflError, InvalidInputError
+from fbfl.errors import InvalidInputError
 from fbfl.learning import aggregation, attacks, partition, sampling, server_optimizers
-from fbfl.learning.datasets import load
 from fbfl.learning.federation import Federation
 from fbfl.learning.training import Trainer, TrainingSettings, draws
-
-keras = pytest.importorskip("keras")
-
-DIGITS = load("digits")
-TEST = (DIGITS.x_test, DIGITS.y_test)
-
-
-def samples(parts):
-    return [(DIGITS.x_train[part], DIGITS.y_train[part]) for part in parts]
-
-
-CLIENTS = samples(partition.iid(DIGITS.y_train, 8, seed=0))
-
-
-def linear():
-    return keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(10)])
-
-
-def six():
-    return keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(6)])
-
-
-def eleven():
-    return keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(11)])
-
-
-def federation(**options):
-    return Federation(**({"clients": CLIENTS, "test": TEST, "model": linear, "lanes": 1} | options))
-
-
-def flat(fed):
-    return np.concatenate([array.ravel() for array in fed.weights])
+from tests.unit.learning.small_federations import CLIENTS, DIGITS, TEST, federation, flat, linear, shares
 
 
 def test_ten_lines():
@@ -61,7 +30,7 @@ def test_ten_lines():
 
 def test_a_round_is_the_trainer_and_fedavg_put_together():
     """By hand: train every client from the global weights, average by sample counts, add."""
-    unequal = samples(partition.quantity_skew(DIGITS.y_train, 5, sigma=1.0, seed=3))
+    unequal = shares(partition.quantity_skew(DIGITS.y_train, 5, sigma=1.0, seed=3))
     fed = federation(clients=unequal, local_epochs=2, optimizer="sgd", learning_rate=0.1, seed=4)
     trainer = Trainer(linear, TrainingSettings(2, 32, "sgd", 0.1), input_shape=(8, 8), seed=4, lanes=2)
     weights = trainer.initial_weights()
@@ -108,47 +77,6 @@ def test_the_seed_decides_and_the_lanes_do_not():
     assert not np.array_equal(flat(runs[0]), flat(runs[2]))
 
 
-def strided(updates, state):
-    """A rule whose state is a transposed view, a column and a number."""
-    both = np.stack([updates.mean(axis=0), np.full(updates.shape[1], state.get("rounds", 0.0), np.float32)], axis=1)
-    kept = {"pair": both[:2].T, "column": both[:, 0], "rounds": 1.0 + state.get("rounds", 0.0)}
-    return aggregation.Aggregate(both[:, 0] + 0.1 * state.get("column", 0.0), kept)
-
-
-def strided_server(update, state):
-    step, kept = strided(update[np.newaxis], state).vector, strided(update[np.newaxis], state).state
-    return step, kept
-
-
-SAVED = {
-    "plain": {},
-    "rule with state": {"aggregator": "centered_clipping"},
-    "foolsgold": {"aggregator": "foolsgold", "participation": 0.8},
-    "server with state": {"server_optimizer": "fedadam", "model": "mlp", "dropout": 0.3, "stragglers": 0.5},
-    "state that is not contiguous": {"aggregator": strided, "server_optimizer": strided_server},
-    "attack": {"attack": "gaussian_noise", "malicious": (2,), "aggregator": "median"},
-}
-
-
-@pytest.mark.parametrize("case", SAVED)
-def test_resumed_equals_uninterrupted(case, tmp_path):
-    options = SAVED[case] | {"local_epochs": 2}
-    whole = federation(**options)
-    expected = list(whole.rounds(4))
-    first = federation(**options)
-    list(first.rounds(2))
-    first.save(tmp_path / "state")
-    second = federation(**options)
-    second.load(tmp_path / "state")
-    assert np.array_equal(flat(second), flat(first))
-    rest = list(second.rounds(2))
-    assert [r.round for r in rest] == [3, 4]
-    assert [(r.loss, r.participants, r.selected) for r in rest] == [
-        (r.loss, r.participants, r.selected) for r in expected[2:]
-    ]
-    assert np.array_equal(flat(second), flat(whole))
-
-
 def test_an_attack_that_is_impossible_with_those_who_take_part_is_left_out_of_the_round():
     attacked = {"attack": "fang_trim_partial", "malicious": (0, 1), "participation": 0.5, "aggregator": "median"}
     fed = federation(**attacked)
@@ -156,96 +84,6 @@ def test_an_attack_that_is_impossible_with_those_who_take_part_is_left_out_of_th
     assert {1, 2} <= set(attackers), "the test shows nothing"
     with pytest.raises(InvalidInputError, match="at least 2 attackers"):
         federation(**{**attacked, "malicious": (0,)})
-
-
-def test_labels_that_nobody_has_are_refused():
-    with pytest.raises(
-        InvalidInputError, match=r"backdoor \(target=99\): makes the label 99, which nobody has; allowed: 0 to 9"
-    ):
-        federation(attack="backdoor", attack_args={"target": 99}, malicious=(0,))
-    with pytest.raises(InvalidInputError, match="source = 42"):
-        federation(attack="edge_case", attack_args={"source": 42}, malicious=(0,))
-
-
-def test_an_attack_that_changes_nothing_gets_a_line():
-    nothing = {"attack": "targeted_label_flipping", "attack_args": {"source": 15, "target": 1}, "malicious": (0, 1)}
-    with pytest.warns(UserWarning, match="has no effect: no sample of the attackers is changed"):
-        fed = federation(**nothing)
-    assert len(fed.warnings) == 1
-    fed = federation(attack="mimic", malicious=range(7), participation=0.25, seed=3)
-    assert fed.warnings == (), "there may be an honest client in some round"
-    assert next(iter(fed.rounds(1))).aborted is None
-    assert fed.warnings == ("attack mimic has no effect: the attack imitates honest updates and there are none",)
-
-
-def test_attacks_take_classes_and_range_from_the_training_data():
-    few = [(x[y < 6], y[y < 6]) for x, y in CLIENTS]
-    standard = [(8 * x - 3, y) for x, y in few]
-    seen = {}
-
-    def spy(x, y, rng, *, num_classes, sample_range):
-        seen.update(num_classes=num_classes, sample_range=sample_range)
-        return x, y.max() - y
-
-    options = {"test": (TEST[0][TEST[1] < 6], TEST[1][TEST[1] < 6]), "malicious": (0,), "model": six}
-    list(federation(clients=few, attack="label_flipping", **options).rounds(1))
-    for clients, expected in ((few, (0, 1)), (standard, (-3, 5))):
-        federation(clients=clients, attack=spy, **options)
-        assert seen == {"num_classes": 6, "sample_range": expected}
-
-
-def test_samples_and_labels_are_taken_as_numpy_reads_them_or_refused():
-    x, y = CLIENTS[0]
-    with pytest.warns(UserWarning, match="no sample has the label 0, yet there are 11 classes") as caught:
-        fed = federation(clients=[(x.tolist(), (y + 1).tolist())], test=(TEST[0], TEST[1] + 1), model=eleven)
-    assert fed.warnings == tuple(str(warning.message) for warning in caught)
-    for changed, said in (
-        ({"clients": [CLIENTS[0], (x, np.eye(10)[y])]}, r"client 1: y is float64\[180, 10\].*argmax"),
-        ({"clients": [(x * np.nan, y)]}, "client 0: x holds NaN or Inf"),
-        ({"clients": CLIENTS[0]}, "client 0 is a ndarray: needed is a pair"),
-        ({"clients": []}, "clients is empty"),
-        ({"clients": [(x[:, :4], y)]}, r"client 0: samples have the shape \(4, 8\)"),
-        ({"test": (TEST[0][:0], TEST[1][:0])}, "the test set holds no sample"),
-        ({"test": (TEST[0], TEST[1].astype(str))}, r"the test set: test\[1\] is <U"),
-        ({"root": (x, y + 5)}, "root: labels that neither"),
-    ):
-        with pytest.raises(InvalidInputError, match=said):
-            federation(**changed)
-
-
-def test_states_of_others_and_spoilt_ones_are_refused(tmp_path):
-    fed = federation()
-    list(fed.rounds(1))
-    path = tmp_path / "state"
-    fed.save(path)
-    assert [file.name for file in tmp_path.iterdir()] == ["state"]
-    for options, word in (
-        ({"seed": 1}, "seed"),
-        ({"aggregator": "median"}, "plugins"),
-        ({"local_epochs": 2}, "training"),
-        ({"participation": 0.5}, "sampling"),
-        ({"clients": CLIENTS[::-1]}, "data"),
-        ({"model": "2nn"}, "model"),
-    ):
-        with pytest.raises(InvalidInputError, match=f"another federation: its {word}"):
-            federation(**options).load(path)
-    empty = (CLIENTS[0][0][:0], CLIENTS[0][1][:0])
-    with pytest.raises(InvalidInputError, match="its data"):
-        federation(clients=[*CLIENTS, empty]).load(path)
-    trusting, other = (federation(aggregator="fltrust", root=CLIENTS[place]) for place in (0, 1))
-    trusting.save(path)
-    with pytest.raises(InvalidInputError, match="its data"):
-        other.load(path)
-    fed.save(path)
-    content = path.read_bytes()
-    for spoilt in (b"", content[:100], b"\xff" * 200):
-        path.write_bytes(spoilt)
-        with pytest.raises(InvalidInputError, match="not the saved state"):
-            fed.load(path)
-    with pytest.raises(InvalidInputError, match="cannot be read"):
-        fed.load(tmp_path / "absent")
-    with pytest.raises(FbflError, match="cannot be written"):
-        fed.save(tmp_path / "no folder" / "state")
 
 
 def test_sampling_dropouts_and_stragglers():
@@ -277,7 +115,7 @@ def test_stragglers_train_less():
 
 def test_a_single_step_a_round_is_sgd_on_a_batch_of_each_client():
     """By hand, for a linear model: the mean over clients of the gradient on their batches, weighted by samples."""
-    unequal = samples(partition.quantity_skew(DIGITS.y_train, 5, sigma=1.0, seed=3))
+    unequal = shares(partition.quantity_skew(DIGITS.y_train, 5, sigma=1.0, seed=3))
     fed = federation(clients=unequal, optimizer="sgd", learning_rate=0.5, local_steps=1, batch_size=20, seed=4)
     (kernel, bias), step = fed.weights, 0.0
     for client, (x, y) in enumerate(unequal):
@@ -554,7 +392,7 @@ def test_the_fused_kernel_changes_no_accuracy_curve(kind):
                 parts = partition.iid(DIGITS.y_train, 10, seed=seed)
             else:
                 parts = partition.shards(DIGITS.y_train, 10, shards_per_client=2, seed=seed)
-            fed = federation(clients=samples(parts), model="mlp", learning_rate=0.005, fused=fused, seed=seed)
+            fed = federation(clients=shares(parts), model="mlp", learning_rate=0.005, fused=fused, seed=seed)
             curves[fused].append([r.accuracy for r in fed.rounds(8)])
     exact, fast = np.array(curves[False]), np.array(curves[True])
     assert exact[:, -1].mean() > (0.85 if kind == "iid" else 0.3)

@@ -1,0 +1,30 @@
+"""Eight clients with the digits, and a model of one layer."""
+
+import keras
+import numpy as np
+
+from fbfl.learning import partition
+from fbfl.learning.datasets import load
+from fbfl.learning.federation import Federation
+
+DIGITS = load("digits")
+TEST = (DIGITS.x_test, DIGITS.y_test)
+
+
+def shares(parts):
+    return [(DIGITS.x_train[part], DIGITS.y_train[part]) for part in parts]
+
+
+CLIENTS = shares(partition.iid(DIGITS.y_train, 8, seed=0))
+
+
+def linear():
+    return keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(10)])
+
+
+def federation(**options):
+    return Federation(**({"clients": CLIENTS, "test": TEST, "model": linear, "lanes": 1} | options))
+
+
+def flat(fed):
+    return np.concatenate([array.ravel() for array in fed.weights])

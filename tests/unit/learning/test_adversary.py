@@ -1,0 +1,62 @@
+"""Attackers of a federation: several attacks of theirs, and those that change nothing."""
+
+import re
+
+import numpy as np
+import pytest
+
+from fbfl.errors import VacuousAttackError
+from fbfl.learning import attacks
+from fbfl.learning.adversary import Adversary
+from tests.unit.learning.attacked import honest_updates, samples
+
+
+def identity(honest, own, rng):
+    return own
+
+
+def lonely(honest, own, rng, *, num_clients):
+    raise VacuousAttackError(f"nothing to do with {num_clients}")
+
+
+@pytest.mark.parametrize(
+    ("attack", "why"),
+    [
+        (
+            attacks.resolve("targeted_label_flipping", source=15, target=1),
+            r"\(source=15, target=1\) has no effect: no sam",
+        ),
+        (attacks.resolve("label_flipping", fraction=0.001), "no sample of the attackers is changed"),
+        (attacks.resolve("backdoor", fraction=0.001), "no sample of the attackers is changed"),
+        (attacks.resolve("scaling", factor=1.0), "what the attackers send is what they have trained"),
+        (attacks.resolve(identity), "identity has no effect: what the attackers send"),
+        (attacks.resolve(lonely), "nothing to do with 4"),
+        (attacks.resolve("label_flipping"), None),
+        (attacks.resolve("same_value"), None),
+    ],
+)
+def test_an_attack_that_changes_nothing_gets_one_line(attack, why):
+    adversary = Adversary((attack,), (0, 1), seed=0, num_classes=10, sample_range=(0.0, 1.0))
+    assert adversary.warnings == (), "it has not had its turn"
+    for client in range(4):
+        adversary.poisoned_samples(client, samples(size=40))
+    for number in (1, 2):
+        adversary.poison_updates(number, range(4), honest_updates(m=4))
+    assert len(adversary.warnings) == (why is not None)
+    assert all(re.search(why, line) for line in adversary.warnings)
+
+
+def test_of_several_attacks_each_knows_the_updates_as_trained():
+    seen = []
+
+    def spy(compromised, own, rng):
+        seen.append((compromised.copy(), own.copy()))
+        return own
+
+    adversary = Adversary((attacks.resolve("sign_flipping"), attacks.resolve(spy)), (0, 1), seed=0)
+    rows = np.ones((4, 3), np.float32)
+    adversary.poison_updates(1, range(4), rows)
+    for known, own in seen:
+        assert (known == 1).all()
+        assert (own == -1).all()
+    assert rows[:, 0].tolist() == [-1, -1, 1, 1]
