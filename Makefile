@@ -12,7 +12,7 @@ NETWORK ?= anvil
 # The components that `make nodes` gets, of anvil, ganache, geth, kubo and brownie; all if none is named.
 NODES ?=
 
-.PHONY: run test test-slow test-integration test-faults demo-network brownie nodes lint contracts gas bench lock clean help
+.PHONY: run test test-slow fuzz test-integration test-faults demo-network brownie nodes lint contracts gas bench lock clean help
 
 help: ## these lines
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile
@@ -25,6 +25,10 @@ test: .venv/dev.stamp ## all tests that need no extra server and no Node
 
 test-slow: .venv/dev.stamp node_modules/stamp ## model checking, Foundry, slither, artifact rebuild, large inputs
 	$(PYTEST) -m "slow and not integration"
+
+fuzz: .venv/dev.stamp ## settings drawn at random, for FBFL_FUZZ_SECONDS (15 minutes); make test-slow does it for two
+	FBFL_FUZZ_SECONDS=$${FBFL_FUZZ_SECONDS:-900} FBFL_FUZZ_SEED=$${FBFL_FUZZ_SEED:-$$(date +%s)} \
+		$(BIN)/python -m pytest -s -m slow tests/fuzz
 
 test-integration: nodes ## tests on real nodes
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "integration and not geth"

@@ -1,0 +1,54 @@
+"""What makes many federations quick: parts that are kept, which change no result."""
+
+import contextlib
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from fbfl import simulation, tasks
+from fbfl.learning import federation
+from fbfl.learning.training import Trainer
+from fbfl.settings import RunSettings
+
+_MOST_TRAINERS = 6
+
+
+@contextlib.contextmanager
+def kept_parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Inside, equal trainers are compiled once, and embedded chains begin on a copy of one with registered servers."""
+    kept: dict[str, Trainer] = {}
+
+    class KeptTrainer(Trainer):
+        def __new__(cls, *args: Any, **more: Any) -> "Trainer":  # type: ignore[misc]  # it may have been made before
+            return kept.get(_words(args, more)) or super().__new__(cls)
+
+        def __init__(self, *args: Any, **more: Any) -> None:
+            words = _words(args, more)
+            if words not in kept:
+                super().__init__(*args, **more)
+                while len(kept) >= _MOST_TRAINERS:
+                    del kept[next(iter(kept))]
+                kept[words] = self
+
+    class QuickSimulation(simulation.Simulation):
+        def __init__(self, settings: RunSettings, *args: Any, **more: Any) -> None:
+            if settings.consensus != "ethash":
+                more.setdefault("ground", _ground(settings.servers, settings.stake).copy())
+            super().__init__(settings, *args, **more)
+
+    monkeypatch.setattr(federation, "Trainer", KeptTrainer)
+    monkeypatch.setattr(tasks, "Trainer", KeptTrainer)
+    monkeypatch.setattr(simulation, "Simulation", QuickSimulation)
+    yield
+
+
+def _words(args: tuple[Any, ...], more: dict[str, Any]) -> str:
+    """Arguments as text: 32.0 equals 32, and is refused all the same."""
+    return repr((args, sorted(more.items())))
+
+
+@functools.lru_cache(maxsize=16)
+def _ground(servers: int, stake: int) -> simulation.Ground:
+    return simulation.registered_ground(RunSettings(servers=servers, devices=servers, stake=stake))
