@@ -140,7 +140,7 @@ class RunFolder:
             "final_rounds": sum(line["status"] == "final" for line in self._metrics),
             "final_accuracy": last["accuracy"],
             "final_loss": last["loss"],
-            "warnings": [*warnings, *warnings_of(self._metrics)],
+            "warnings": [*warnings, *warnings_in(self._metrics)],
             "model_sha256": hashlib.sha256(encode(plan.spec, weights)).hexdigest(),
             "seconds": round(seconds, 3),
             "chain": self._writer.flush().to_json() if self._writer else None,
@@ -194,7 +194,7 @@ def metrics_line(result: RoundResult) -> dict[str, Any]:
     return clean
 
 
-def warnings_of(lines: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+def warnings_in(lines: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
     """What the rounds of a run warn of, each once."""
     return tuple(dict.fromkeys(text for line in lines for text in line.get("warnings", ())))
 

@@ -19,7 +19,7 @@ from fbfl.learning.models import load_tensorflow
 from fbfl.learning.partition import resolve as resolve_partition
 from fbfl.learning.training import Trainer
 from fbfl.randomness import generator
-from fbfl.runs import metrics_line, warnings_of
+from fbfl.runs import metrics_line, warnings_in
 from fbfl.settings import RunSettings
 from fbfl.storage.local import LocalStore
 from fbfl.storage.payload import encode
@@ -52,7 +52,7 @@ def _with_chain(run: Run, lanes: int | None) -> FinishedRun:
             settings, data, LocalStore(Path(folder)), ground=ground, trainer=_trainer(settings, lanes)
         )
         lines = tuple(metrics_line(result) for result in federation.rounds())
-        known = (*federation.warnings, *warnings_of(lines))
+        known = (*federation.warnings, *warnings_in(lines))
         model = hashlib.sha256(encode(federation.plan.spec, federation.weights)).hexdigest()
         listing = block_listing(federation.ledger, federation.task.id) if run.listing else None
     del federation
