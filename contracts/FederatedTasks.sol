@@ -25,7 +25,13 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         keccak256("Update(uint256 task,uint32 round,bytes32 digest,uint32 size,uint32 samples)");
 
     uint256 private constant _SEATS = (1 << MAX_MEMBERS) - 1;
-    uint16 private constant _WHOLE_STAKE = 10_000;
+    /// @dev A quarter of the stake.
+    uint16 private constant _MAX_PENALTY = 2_500;
+    /// @dev In a bitmap of reports: the penalty was taken.
+    uint256 private constant _SLASHED = 1 << 255;
+    /// @dev After so many rounds of being alone with a report, a member may not report for so many.
+    uint8 private constant _LONELY_ROUNDS = 3;
+    uint32 private constant _SILENT_ROUNDS = 10;
     bytes32 private constant _WITHHELD = "withheld payload";
     bytes32 private constant _TOO_FEW_UPDATES = "too few updates";
 
@@ -34,6 +40,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         IConsensus consensus;
         uint32 modelSize;
         uint32 maxRounds;
+        uint8 minMembers;
         address owner;
         uint32 commitWindow;
         uint32 submitWindow;
@@ -58,6 +65,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
     mapping(uint256 task => uint256) private _committed; // bitmap | round tag
     mapping(uint256 task => mapping(address server => bytes32)) private _commitments;
     mapping(uint256 task => mapping(uint32 round => mapping(uint8 seat => uint256))) private _reports;
+    mapping(uint256 task => mapping(address server => Reporter)) private _reporters;
     mapping(uint256 task => Proposal) private _proposals;
     mapping(uint256 task => mapping(uint32 round => bytes32)) private _outcomes;
 
@@ -75,15 +83,19 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
 
     /// @inheritdoc IFederatedTasks
     function createTask(TaskSettings calldata settings) external returns (uint256 task) {
-        if (address(settings.consensus).code.length == 0) revert TasksBadSettings("consensus");
+        // Who may slash is chosen by those who run the deployment: a task must not bring its own judge.
+        if (!_registry.isSlasher(address(settings.consensus))) revert TasksBadSettings("consensus");
         if (settings.submitWindow == 0) revert TasksBadSettings("submitWindow");
         if (settings.minUpdates == 0 || settings.minUpdates > MAX_MEMBERS) revert TasksBadSettings("minUpdates");
+        if (settings.minMembers < settings.minUpdates || settings.minMembers > MAX_MEMBERS) {
+            revert TasksBadSettings("minMembers");
+        }
         if (settings.maxRounds > MAX_ROUNDS) revert TasksBadSettings("maxRounds");
         if (settings.maxSamples == 0) revert TasksBadSettings("maxSamples");
         if (settings.maxPayload == 0 || settings.modelSize > settings.maxPayload) {
             revert TasksBadSettings("maxPayload");
         }
-        if (settings.withheldPenalty > _WHOLE_STAKE) revert TasksBadSettings("withheldPenalty");
+        if (settings.withheldPenalty > _MAX_PENALTY) revert TasksBadSettings("withheldPenalty");
         task = ++_taskCount;
         Task storage self = _tasks[task];
         self.consensus = settings.consensus;
@@ -91,6 +103,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         self.model = settings.model;
         self.modelSize = settings.modelSize;
         self.maxRounds = settings.maxRounds == 0 ? MAX_ROUNDS : settings.maxRounds;
+        self.minMembers = settings.minMembers;
         self.commitWindow = settings.commitWindow;
         self.submitWindow = settings.submitWindow;
         self.withheldPenalty = settings.withheldPenalty;
@@ -110,6 +123,15 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
             settings.definition,
             settings.model,
             settings.modelSize
+        );
+        emit TaskTerms(
+            task,
+            settings.minMembers,
+            settings.minUpdates,
+            self.maxRounds,
+            settings.maxPayload,
+            settings.maxSamples,
+            settings.withheldPenalty
         );
         settings.consensus.configure(task, settings.consensusParams);
     }
@@ -133,6 +155,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         _members[task][msg.sender] = Member({seat: seat, since: next, until: type(uint32).max});
         emit MemberJoined(task, msg.sender, seat, next);
         self.consensus.enroll(task, msg.sender, seat, next, type(uint32).max);
+        _registry.takeSeat(msg.sender);
     }
 
     /// @inheritdoc IFederatedTasks
@@ -142,8 +165,17 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
 
     /// @inheritdoc IFederatedTasks
     function evict(uint256 task, address server) external {
+        Task storage self = _existing(task);
         if (_registry.isActive(server)) revert TasksStillActive(task, server);
-        _vacate(task, server);
+        Round memory round = _rounds[task];
+        Member memory member = _members[task][server];
+        bool sits = !_isOver(round.phase) && _sits(member, round.number);
+        if (member.until == type(uint32).max) {
+            _vacate(task, server);
+        } else if (!sits) {
+            revert TasksNotMember(task, server);
+        }
+        if (sits) self.consensus.expel(task, round.number, member.seat);
     }
 
     // ---------------------------------------------------------------- rounds
@@ -155,11 +187,15 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         if (!_isOver(round.phase)) revert TasksWrongPhase(task, round.phase);
         number = round.number + 1;
         if (number > self.maxRounds) revert TasksEnded(task, self.maxRounds);
-        if (msg.sender != self.owner && !_sits(_members[task][msg.sender], number)) {
-            revert TasksNotMember(task, msg.sender);
+        if (msg.sender != self.owner) {
+            // Nobody plays the rounds alone that are paid, since the others have not joined yet.
+            if (number == 1) revert TasksNotOwner(task, msg.sender);
+            if (!_sits(_members[task][msg.sender], number)) revert TasksNotMember(task, msg.sender);
+            if (!_registry.isActive(msg.sender)) revert TasksNotActive(msg.sender);
         }
         uint256 members = self.seats.count();
-        if (members < round.minUpdates) revert TasksTooFewMembers(task, members, round.minUpdates);
+        uint256 needed = number == 1 ? self.minMembers : round.minUpdates;
+        if (members < needed) revert TasksTooFewMembers(task, members, needed);
         round.number = number;
         round.phase = round.commitReveal ? Phase.Commit : Phase.Submit;
         // forge-lint: disable-next-line(unsafe-typecast)
@@ -193,7 +229,8 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         Round memory round = _open(task, number, Phase.Submit);
         // A commitment from an earlier round may name this one; counting it would close the round on those of this round.
         bool committed = _tagged(_committed[task], number) & _bitOf(task, round, msg.sender) != 0;
-        bytes32 commitment = keccak256(abi.encode(block.chainid, address(this), task, number, msg.sender, digest, salt));
+        bytes32 commitment =
+            keccak256(abi.encode(block.chainid, address(this), task, number, msg.sender, digest, size, samples, salt));
         if (!committed || _commitments[task][msg.sender] != commitment) {
             revert TasksWrongCommitment(task, number, msg.sender);
         }
@@ -231,27 +268,35 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
 
     /// @inheritdoc IFederatedTasks
     function reportMissing(uint256 task, uint32 number, address server) external {
-        Round memory round = _rounds[task];
-        if (round.number != number) revert TasksWrongRound(task, number, round.number);
-        if (round.phase != Phase.Decide) revert TasksWrongPhase(task, round.phase);
-        uint256 reporter = _bitOf(task, round, msg.sender);
-        uint8 seat = _members[task][server].seat;
-        if (_tagged(_submitted[task], number) & _bitOf(task, round, server) == 0) {
-            revert TasksNotSubmitted(task, number, server);
-        }
+        Round memory round = _deciding(task, number);
+        (uint8 seat, uint256 reporter) = _reporting(task, round, server);
+        if (!_registry.isActive(msg.sender)) revert TasksNotActive(msg.sender);
         uint256 reports = _reports[task][number][seat];
         if (reports & reporter != 0) revert TasksAlreadyReported(task, number, server);
-        reports |= reporter;
-        _reports[task][number][seat] = reports;
+        Reporter memory record = _reporterIn(task, number, msg.sender);
+        _reporters[task][msg.sender] = record;
         emit PayloadReported(task, number, server, msg.sender);
-        if (reports.count() == (uint256(round.committeeSize) - 1) / 3 + 1) {
-            _tasks[task].missing = _tagged(_tasks[task].missing, number) | (1 << seat);
-            emit PayloadMissing(task, number, server);
-            uint16 penalty = _tasks[task].withheldPenalty;
-            // Who has nothing left to lose must not be able to stop the round. No `try`: the last reporter could make
-            // the penalty fail by sending little gas, or out of a withdrawal that holds the registry's lock.
-            if (penalty != 0 && _registry.isSlashable(server)) _registry.slash(server, penalty, _WITHHELD, task);
-        }
+        bool slashes = _count(task, number, server, seat, reports, reporter);
+        if (_hasTooFew(task, round)) _giveUp(task, number);
+        uint16 penalty = _tasks[task].withheldPenalty;
+        if (slashes && penalty != 0) _registry.slash(server, penalty, _WITHHELD, task);
+    }
+
+    /// @inheritdoc IFederatedTasks
+    function withdrawReport(uint256 task, uint32 number, address server) external {
+        Round memory round = _deciding(task, number);
+        (uint8 seat, uint256 reporter) = _reporting(task, round, server);
+        IConsensus consensus = _tasks[task].consensus;
+        if (consensus.status(task).stage != IConsensus.Stage.Propose) revert TasksAlreadyProposed(task, number);
+        uint256 reports = _reports[task][number][seat];
+        if (reports & reporter == 0) revert TasksNotReported(task, number, server);
+        reports ^= reporter;
+        _reports[task][number][seat] = reports;
+        emit ReportWithdrawn(task, number, server, msg.sender);
+        (uint256 toLeaveOut,) = consensus.reportThresholds(task);
+        uint256 count = _seatsOf(reports).count();
+        if (toLeaveOut > 1) _countLonely(task, reports, reporter, count, false);
+        if (count + 1 == toLeaveOut) _tasks[task].missing &= ~(1 << seat);
     }
 
     /// @inheritdoc IFederatedTasks
@@ -259,7 +304,8 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         Round memory round = _rounds[task];
         if (_isOver(round.phase)) revert TasksWrongPhase(task, round.phase);
         if (round.phase == Phase.Decide) {
-            _tasks[task].consensus.onTimeout(task, round.number);
+            if (_hasTooFew(task, round)) _giveUp(task, round.number);
+            else _tasks[task].consensus.onTimeout(task, round.number);
             return;
         }
         bool committing = round.phase == Phase.Commit;
@@ -288,11 +334,9 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         bytes32 expected,
         bytes calldata proof
     ) external {
-        Round memory round = _rounds[task];
-        if (round.number != number) revert TasksWrongRound(task, number, round.number);
-        if (round.phase != Phase.Decide) revert TasksWrongPhase(task, round.phase);
+        Round memory round = _deciding(task, number);
         _bitOf(task, round, msg.sender);
-        if (modelSize == 0 || modelSize > round.maxPayload) revert TasksPayloadTooLarge(modelSize, round.maxPayload);
+        if (modelSize > round.maxPayload) revert TasksPayloadTooLarge(modelSize, round.maxPayload);
         Task storage self = _tasks[task];
         Proposal storage proposal = _proposals[task];
         uint256 missing = _missingOf(task, self.consensus.status(task));
@@ -305,18 +349,21 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         proposal.modelSize = modelSize;
         proposal.model = model;
         if (proposal.missing != missing) proposal.missing = missing;
-        emit ModelProposed(task, number, msg.sender, digest, model, modelSize, missing);
+        if (modelSize == 0) emit AbortProposed(task, number, msg.sender, digest, model, missing);
+        else emit ModelProposed(task, number, msg.sender, digest, model, modelSize, missing);
         self.consensus.propose(task, number, msg.sender, digest, proof);
     }
 
     /// @inheritdoc IFederatedTasks
     function finalizeRound(uint256 task, uint32 number, bytes32 digest) external onlyConsensus(task) {
-        Round storage round = _rounds[task];
-        if (round.number != number) revert TasksWrongRound(task, number, round.number);
-        if (round.phase != Phase.Decide) revert TasksWrongPhase(task, round.phase);
+        _deciding(task, number);
         Task storage self = _tasks[task];
         Proposal memory proposal = _proposals[task];
-        round.phase = Phase.Final;
+        if (proposal.modelSize == 0) {
+            _abort(task, number, proposal.model);
+            return;
+        }
+        _rounds[task].phase = Phase.Final;
         self.model = proposal.model;
         self.modelSize = proposal.modelSize;
         _outcomes[task][number] = keccak256(abi.encode(digest, proposal.proposer));
@@ -327,9 +374,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
 
     /// @inheritdoc IFederatedTasks
     function abortRound(uint256 task, uint32 number, bytes32 reason) external onlyConsensus(task) {
-        Round storage round = _rounds[task];
-        if (round.number != number) revert TasksWrongRound(task, number, round.number);
-        if (round.phase != Phase.Decide) revert TasksWrongPhase(task, round.phase);
+        _deciding(task, number);
         _abort(task, number, reason);
     }
 
@@ -433,6 +478,60 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         self.seats &= ~(1 << member.seat);
         emit MemberLeft(task, server, member.seat, next);
         self.consensus.enroll(task, server, member.seat, member.since, next);
+        _registry.leaveSeat(server);
+    }
+
+    /// @dev Adds a report to those of an update; whether its server has to pay now.
+    function _count(uint256 task, uint32 number, address server, uint8 seat, uint256 reports, uint256 reporter)
+        private
+        returns (bool slashes)
+    {
+        (uint256 toLeaveOut, uint256 toSlash) = _tasks[task].consensus.reportThresholds(task);
+        reports |= reporter;
+        uint256 count = _seatsOf(reports).count();
+        if (toLeaveOut > 1) _countLonely(task, reports, reporter, count, true);
+        if (count == toLeaveOut) {
+            _tasks[task].missing = _tagged(_tasks[task].missing, number) | (1 << seat);
+            emit PayloadMissing(task, number, server);
+        }
+        slashes = count >= toSlash && reports & _SLASHED == 0;
+        _reports[task][number][seat] = slashes ? reports | _SLASHED : reports;
+    }
+
+    /// @dev Ends a round that has too few updates left for anybody to propose.
+    function _giveUp(uint256 task, uint32 number) private {
+        _abort(task, number, _TOO_FEW_UPDATES);
+        _tasks[task].consensus.abandon(task, number);
+    }
+
+    /// @dev Keeps count of the reports with which members are alone, after `reporter` (its bit) has added its own to
+    /// `reports`, which are `count` now, or has taken it out of them.
+    function _countLonely(uint256 task, uint256 reports, uint256 reporter, uint256 count, bool added) private {
+        if (count == (added ? 1 : 0)) {
+            Reporter storage own = _reporters[task][msg.sender];
+            if (added) own.alone += 1;
+            else own.alone -= 1;
+        } else if (count == (added ? 2 : 1)) {
+            uint256 other = _seatsOf(added ? reports ^ reporter : reports);
+            // forge-lint: disable-next-line(unsafe-typecast)
+            Reporter storage first = _reporters[task][_seatHolders[task][uint8((other - 1).count())]]; // below 240
+            if (added) first.alone -= 1;
+            else first.alone += 1;
+        }
+    }
+
+    /// @dev What is known of a reporter when it reports in a round; reverts if it may not.
+    function _reporterIn(uint256 task, uint32 number, address account) private view returns (Reporter memory record) {
+        record = _reporters[task][account];
+        if (record.round != number) {
+            bool next = record.round + 1 == number;
+            uint8 streak = record.alone == 0 ? 0 : record.streak + 1;
+            if (streak == _LONELY_ROUNDS) record.barredUntil = record.round + _SILENT_ROUNDS;
+            record.streak = next && streak < _LONELY_ROUNDS ? streak : 0;
+            record.round = number;
+            record.alone = 0;
+        }
+        if (number <= record.barredUntil) revert TasksMayNotReport(task, account, record.barredUntil);
     }
 
     function _existing(uint256 task) private view returns (Task storage self) {
@@ -445,6 +544,34 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         if (round.number != number) revert TasksWrongRound(task, number, round.number);
         if (round.phase != phase) revert TasksWrongPhase(task, round.phase);
         if (block.timestamp > round.deadline) revert TasksDeadlinePassed(task, round.deadline);
+    }
+
+    function _deciding(uint256 task, uint32 number) private view returns (Round memory round) {
+        round = _rounds[task];
+        if (round.number != number) revert TasksWrongRound(task, number, round.number);
+        if (round.phase != Phase.Decide) revert TasksWrongPhase(task, round.phase);
+    }
+
+    /// @dev The seat of a server whose update is recorded, and the bit of the sender, another member.
+    function _reporting(uint256 task, Round memory round, address server)
+        private
+        view
+        returns (uint8 seat, uint256 reporter)
+    {
+        reporter = _bitOf(task, round, msg.sender);
+        uint256 accused = _bitOf(task, round, server);
+        if (_tagged(_submitted[task], round.number) & accused == 0) {
+            revert TasksNotSubmitted(task, round.number, server);
+        }
+        if (accused == reporter) revert TasksNotMember(task, msg.sender); // it is none of the others
+        seat = _members[task][server].seat;
+    }
+
+    /// @dev Whether nobody can propose any more. A value that is prepared, or voted on, still can become final.
+    function _hasTooFew(uint256 task, Round memory round) private view returns (bool) {
+        IConsensus.Status memory decision = _tasks[task].consensus.status(task);
+        if (decision.stage != IConsensus.Stage.Propose || decision.prepared != 0) return false;
+        return _included(task, round, _missingOf(task, decision)) < round.minUpdates;
     }
 
     function _bitOf(uint256 task, Round memory round, address server) private view returns (uint256) {
@@ -461,8 +588,12 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
     }
 
     function _requireEnough(uint256 task, Round memory round, uint256 missing) private view {
-        uint256 included = _seatsOf(_tagged(_submitted[task], round.number) & ~missing).count();
+        uint256 included = _included(task, round, missing);
         if (included < round.minUpdates) revert TasksTooFewUpdates(task, included, round.minUpdates);
+    }
+
+    function _included(uint256 task, Round memory round, uint256 missing) private view returns (uint256) {
+        return _seatsOf(_tagged(_submitted[task], round.number) & ~missing).count();
     }
 
     function _valueDigest(uint256 task, uint32 number, bytes32 model, uint32 modelSize, uint256 missing)

@@ -4,28 +4,30 @@ pragma solidity ^0.8.28;
 import {AccessControl} from "@openzeppelin/contracts/access/AccessControl.sol";
 import {ReentrancyGuard} from "@openzeppelin/contracts/utils/ReentrancyGuard.sol";
 import {IMECRegistry} from "./interfaces/IMECRegistry.sol";
-import {IRewardPool} from "./interfaces/IRewardPool.sol";
 
 /// @title The MEC servers that may take part
 /// @notice A server is admitted by an allow-list, or by a stake where a minimum is set: creating many identities costs
-/// either an admitter's consent or money.
+/// either an admitter's consent or money. Every seat in a task locks that minimum, so that one stake never seats two.
+/// Nobody gains by a penalty: what is slashed is held for the unbonding time and burnt then.
 contract MECRegistry is IMECRegistry, AccessControl, ReentrancyGuard {
     /// @notice May change the allow-list.
     bytes32 public constant ADMITTER_ROLE = keccak256("ADMITTER_ROLE");
-    /// @notice May slash: the consensus contracts.
+    /// @notice May slash: the ledger and the consensus contracts.
     bytes32 public constant SLASHER_ROLE = keccak256("SLASHER_ROLE");
+    /// @notice May give out seats: the ledger.
+    bytes32 public constant LEDGER_ROLE = keccak256("LEDGER_ROLE");
 
     uint256 private constant _BASIS_POINTS = 10_000;
 
-    /// @notice Stake (wei) that admits a server that is not on the allow-list; 0: only the allow-list admits.
+    /// @notice Stake (wei) that admits a server that is not on the allow-list, and that each of its seats locks; 0: only
+    /// the allow-list admits.
     uint256 public immutable minStake;
-    /// @notice Seconds between leaving and withdrawing.
+    /// @notice Seconds between leaving, or giving the last seat up, and withdrawing; and between slashing and burning.
     uint40 public immutable unbondingTime;
 
     mapping(address account => Server) private _servers;
     mapping(address account => bool) private _admitted;
     uint32 private _count;
-    IRewardPool private _rewards;
 
     /// @param owner administers the roles, and admits
     /// @param minStake_ see `minStake`
@@ -40,12 +42,11 @@ contract MECRegistry is IMECRegistry, AccessControl, ReentrancyGuard {
     /// @inheritdoc IMECRegistry
     function join(string calldata url) external payable {
         Server storage self = _servers[msg.sender];
-        if (self.status == Status.Active || self.status == Status.Expelled) {
-            revert RegistryWrongStatus(msg.sender, self.status);
-        }
+        if (self.status == Status.Active) revert RegistryWrongStatus(msg.sender, self.status);
         uint256 stake = self.stake + msg.value;
-        if (!_admitted[msg.sender] && (minStake == 0 || stake < minStake)) {
-            revert RegistryNotAdmitted(msg.sender, stake, minStake);
+        uint256 locked = _lockedBy(self.seats);
+        if (!_admitted[msg.sender] && (minStake == 0 || stake < locked)) {
+            revert RegistryNotAdmitted(msg.sender, stake, locked);
         }
         if (self.status == Status.Unknown) self.index = _count++;
         self.status = Status.Active;
@@ -54,6 +55,15 @@ contract MECRegistry is IMECRegistry, AccessControl, ReentrancyGuard {
         self.stake = uint128(stake); // all ether there is fits 87 bits
         self.endpointHash = keccak256(bytes(url));
         emit ServerJoined(msg.sender, self.index, stake, url);
+    }
+
+    /// @inheritdoc IMECRegistry
+    function addStake() external payable {
+        Server storage self = _servers[msg.sender];
+        if (self.status != Status.Active) revert RegistryWrongStatus(msg.sender, self.status);
+        // forge-lint: disable-next-line(unsafe-typecast)
+        self.stake += uint128(msg.value); // all ether there is fits 87 bits
+        emit StakeAdded(msg.sender, msg.value);
     }
 
     /// @inheritdoc IMECRegistry
@@ -71,6 +81,7 @@ contract MECRegistry is IMECRegistry, AccessControl, ReentrancyGuard {
         if (self.status != Status.Leaving && self.status != Status.Expelled) {
             revert RegistryWrongStatus(msg.sender, self.status);
         }
+        if (self.seats != 0) revert RegistryStillSeated(msg.sender, self.seats);
         if (block.timestamp < self.unbondsAt) revert RegistryStillBonded(msg.sender, self.unbondsAt);
         uint256 amount = self.stake;
         self.stake = 0;
@@ -85,33 +96,57 @@ contract MECRegistry is IMECRegistry, AccessControl, ReentrancyGuard {
         emit AdmissionSet(account, admitted);
     }
 
-    /// @notice Say where slashed stakes go; once. The pool needs the ledger's address, and the ledger this one's.
-    function setRewards(IRewardPool rewards_) external onlyRole(DEFAULT_ADMIN_ROLE) {
-        if (address(_rewards) != address(0)) revert RegistryRewardsAlreadySet(_rewards);
-        _rewards = rewards_;
-        emit RewardsSet(rewards_);
+    /// @inheritdoc IMECRegistry
+    function takeSeat(address account) external onlyRole(LEDGER_ROLE) {
+        Server storage self = _servers[account];
+        if (self.status != Status.Active) revert RegistryWrongStatus(account, self.status);
+        uint16 seats = self.seats + 1;
+        uint256 locked = _lockedBy(seats);
+        if (!_admitted[account] && self.stake < locked) revert RegistryStakeLocked(account, self.stake, locked);
+        self.seats = seats;
     }
 
     /// @inheritdoc IMECRegistry
-    function slash(address account, uint16 basisPoints, bytes32 reason, uint256 task)
-        external
-        nonReentrant
-        onlyRole(SLASHER_ROLE)
-    {
+    function leaveSeat(address account) external onlyRole(LEDGER_ROLE) {
         Server storage self = _servers[account];
-        if (!_isSlashable(self)) revert RegistryWrongStatus(account, self.status);
+        self.seats -= 1;
+        // What it did on that seat may be found out later: the stake stays bonded from now on.
+        if (self.status != Status.Active) self.unbondsAt = uint40(block.timestamp) + unbondingTime;
+    }
+
+    /// @inheritdoc IMECRegistry
+    function slash(address account, uint16 basisPoints, bytes32 reason, uint256 task) external onlyRole(SLASHER_ROLE) {
+        Server storage self = _servers[account];
+        if (self.status == Status.Unknown) revert RegistryWrongStatus(account, self.status);
         uint256 amount = (uint256(self.stake) * basisPoints) / _BASIS_POINTS;
-        // forge-lint: disable-next-line(unsafe-typecast)
-        self.stake -= uint128(amount); // a share of it
-        bool expelled = basisPoints == _BASIS_POINTS || self.stake < minStake;
+        if (amount != 0) {
+            // forge-lint: disable-start(unsafe-typecast)
+            self.stake -= uint128(amount); // a share of it
+            self.held += uint128(amount);
+            // forge-lint: disable-end(unsafe-typecast)
+            self.burnsAt = uint40(block.timestamp) + unbondingTime;
+        }
+        bool expelled = basisPoints == _BASIS_POINTS || self.stake < _lockedBy(self.seats);
         if (expelled && self.status != Status.Expelled) {
             self.status = Status.Expelled;
             self.unbondsAt = uint40(block.timestamp) + unbondingTime;
         }
+        if (expelled && _admitted[account]) {
+            _admitted[account] = false; // otherwise it would be back at once, for nothing
+            emit AdmissionSet(account, false);
+        }
         emit ServerSlashed(account, task, reason, amount, expelled);
-        if (amount == 0) return;
-        if (address(_rewards) == address(0)) revert RegistryRewardsNotSet();
-        _rewards.fund{value: amount}(task);
+    }
+
+    /// @inheritdoc IMECRegistry
+    function burn(address account) external nonReentrant {
+        Server storage self = _servers[account];
+        uint256 amount = self.held;
+        if (amount == 0 || block.timestamp < self.burnsAt) revert RegistryNothingToBurn(account, amount, self.burnsAt);
+        self.held = 0;
+        emit StakeBurnt(account, amount);
+        (bool burnt,) = address(0).call{value: amount}("");
+        if (!burnt) revert RegistryPaymentFailed(address(0), amount);
     }
 
     /// @inheritdoc IMECRegistry
@@ -120,8 +155,8 @@ contract MECRegistry is IMECRegistry, AccessControl, ReentrancyGuard {
     }
 
     /// @inheritdoc IMECRegistry
-    function isSlashable(address account) external view returns (bool) {
-        return _isSlashable(_servers[account]);
+    function isSlasher(address account) external view returns (bool) {
+        return hasRole(SLASHER_ROLE, account);
     }
 
     /// @inheritdoc IMECRegistry
@@ -134,8 +169,8 @@ contract MECRegistry is IMECRegistry, AccessControl, ReentrancyGuard {
         return _count;
     }
 
-    /// @dev An expelled server keeps what a small penalty left it; that must not shield it from what is proved later.
-    function _isSlashable(Server storage self) private view returns (bool) {
-        return self.status == Status.Active || self.status == Status.Leaving || self.stake != 0;
+    /// @dev What a server must have at stake: the minimum for each of its seats, and once where it has none.
+    function _lockedBy(uint16 seats) private view returns (uint256) {
+        return minStake * (seats == 0 ? 1 : seats);
     }
 }

@@ -319,7 +319,12 @@ class Simulation:
 
     def _create_task(self, servers: Sequence[Participant], rules: CommitteeRules) -> Task:
         _register(self.owner, servers, self.settings.stake)
-        task = create_task(self.owner, self.store, self.settings, self.plan, self.trainer, self.dataset, rules)
+        # Where uploads take time, nobody knows beforehand which servers will be late.
+        with_samples = sum(bool(len(samples.training_set(0)[1])) for samples in self._samples)
+        expected = with_samples if self._costs is None else 0
+        task = create_task(
+            self.owner, self.store, self.settings, self.plan, self.trainer, self.dataset, rules, expected=expected
+        )
         for server in servers:
             server.join(task)
         promise_rewards(self.owner, task, self.settings)

@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 from web3.exceptions import Web3Exception
 
-from fbfl.chain.ledger import Phase, TaskState
+from fbfl.chain.ledger import Phase, Stage, TaskState
 from fbfl.chain.participant import (
     CommitteeRules,
     Participant,
@@ -17,12 +18,14 @@ from fbfl.chain.participant import (
     pbft_parameters,
     pow_parameters,
 )
-from fbfl.errors import ContractRevertError, NodeUnavailableError
+from fbfl.errors import AggregationError, ContractRevertError, NodeUnavailableError
+from fbfl.learning.aggregation import AggregationRule
 from fbfl.learning.datasets import Dataset
 from fbfl.learning.samples import range_of
 from fbfl.learning.training import Trainer, TrainingSettings
 from fbfl.mec.global_model import initial_model
 from fbfl.mec.plan import TaskPlan, canonical_json, resolve_rule
+from fbfl.randomness import generator
 from fbfl.settings import RunSettings
 from fbfl.storage.store import Store
 
@@ -99,6 +102,51 @@ def committee_rules(servers: int, timeout: int = CommitteeRules.timeout) -> Comm
     return CommitteeRules(timeout, 8 * timeout, views, rejection_penalty=PENALTY)
 
 
+def tolerated(servers: int) -> int:
+    """How many of so many servers may be absent or lie: f = floor((n-1)/3), and one may be absent of two or three."""
+    return max((servers - 1) // 3, min(1, servers - 1))
+
+
+def fewest_updates(plan: TaskPlan, servers: int, expected: int) -> int:
+    """Updates below which a round of the plan aborts: `expected` less those that may be absent, at least what the rule
+    needs.
+    """
+    return max(least_updates(plan.rule, servers), expected - tolerated(servers), 1)
+
+
+def least_updates(rule: AggregationRule, servers: int) -> int:
+    """The least number of updates of which a rule makes an aggregate; `servers` where it needs them all, or more.
+
+    It is tried out with made-up updates. A rule that compares with a trusted update needs that one besides.
+    """
+    made_up = generator(0, "made-up updates").standard_normal((servers, 8)).astype(np.float32)
+    trusted = int(rule.needs_root_update)
+    for count in range(1, servers - trusted):
+        try:
+            rule(made_up[:count], [1] * count, clients=range(count), round_number=1, root_update=made_up[0])
+            return count + trusted
+        except AggregationError:
+            continue
+    return servers
+
+
+def limits(settings: RunSettings, plan: TaskPlan) -> tuple[str, ...]:
+    """What so few servers, or this rule, do not withstand: a line each."""
+    servers = settings.servers
+    texts = []
+    if servers == 3:
+        texts.append("with 3 servers one absence is tolerated, and one liar is not; from 4 on a liar is, too")
+    if servers == 2:
+        texts.append("with 2 servers neither an absence nor a liar is tolerated; from 4 on one of them is")
+    least = least_updates(plan.rule, servers)
+    if servers > 1 and least > servers - tolerated(servers):
+        texts.append(
+            f"{settings.aggregator} needs {least} updates of {servers} servers: a round in which {tolerated(servers)} "
+            "of them is absent aborts"
+        )
+    return tuple(texts)
+
+
 def create_task(
     owner: Participant,
     store: Store,
@@ -109,8 +157,12 @@ def create_task(
     rules: CommitteeRules,
     *,
     window: int = 3600,
+    expected: int | None = None,
 ) -> int:
-    """Publish the initial model and create the task; `window` (s) is how long servers may commit, and submit."""
+    """Publish the initial model and create the task; `window` (s) is how long servers may commit, and submit.
+
+    `expected` is how many servers should have an update in every round (default: all).
+    """
     model = initial_model(plan, trainer.initial_weights())
     store.put(model.payload)
     return owner.create_task(
@@ -123,7 +175,8 @@ def create_task(
             model=model.reference,
             max_payload=plan.max_payload,
             max_samples=max(1, len(dataset.y_train)),
-            min_updates=1,
+            min_members=settings.servers,
+            min_updates=fewest_updates(plan, settings.servers, settings.servers if expected is None else expected),
             max_rounds=0,
             submit_window=window,
             commit_window=window if settings.commit_reveal else 0,
@@ -151,10 +204,10 @@ def drive(
 ) -> None:
     """Open rounds, and move on those that are due, until round number `rounds` is over.
 
-    The first round opened here waits for `servers` members; before each round, members that the registry expelled or
-    retired lose their seats. `poll` and `pause` are seconds between two looks at the chain and between two rounds.
-    `over` is told of every round that ends while this runs. It keeps nothing: called again, it goes on where the chain
-    is. A node that fails is asked again, after longer and longer pauses.
+    The first round opened here waits for `servers` members. Members that the registry expelled lose seat and vote at
+    once, those that retired lose their seats before the next round. `poll` and `pause` are seconds between two looks at
+    the chain and between two rounds. `over` is told of every round that ends while this runs. It keeps nothing: called
+    again, it goes on where the chain is. A node that fails is asked again, after longer and longer pauses.
     """
     ledger = owner.ledger
     current: int | None = None
@@ -177,6 +230,7 @@ def drive(
                     continue
             else:
                 current = state.round
+                _evict_expelled(owner, task, state.round)
                 if is_due(state, time.time()):
                     _try(owner.poke, task)
         except (NodeUnavailableError, Web3Exception) as error:
@@ -187,6 +241,15 @@ def drive(
             continue
         failed = 0
         time.sleep(poll)
+
+
+def _evict_expelled(owner: Participant, task: int, round_number: int) -> None:
+    """Take the votes of members that were expelled in the open round."""
+    ledger = owner.ledger
+    expelled = {event.args["server"] for event in ledger.events("ServerSlashed") if event.args["expelled"]}
+    for server in expelled & set(ledger.seats(task, round_number + 1)):
+        if not ledger.registry.functions.isActive(server).call():
+            _try(functools.partial(owner.evict, server=server), task)
 
 
 def _seated(owner: Participant, task: int, round_number: int) -> int:
@@ -207,7 +270,10 @@ def is_due(state: TaskState, clock: float) -> bool:
     """
     now = max(float(state.now), clock)
     if state.phase is Phase.DECIDE:
-        return now > state.decision.deadline
+        decision = state.decision
+        left = (state.submitted & ~state.missing).bit_count()
+        nothing_to_propose = decision.stage is Stage.PROPOSE and not any(decision.prepared) and left < state.min_updates
+        return nothing_to_propose or now > decision.deadline
     expected = state.committed if state.commit_reveal and state.phase is Phase.SUBMIT else state.committee
     done = state.committed if state.phase is Phase.COMMIT else state.submitted
     return done.bit_count() >= expected.bit_count() or now > state.deadline

@@ -4,9 +4,10 @@ from fbfl.chain.steps import Deployment
 
 
 def run(deployment: Deployment) -> None:
-    """Deploy the ledger, and let it slash."""
+    """Deploy the ledger, and let it slash and give out seats."""
     tasks = deployment.contract("FederatedTasks", deployment.addresses["MECRegistry"])
-    deployment.grant("MECRegistry", "SLASHER_ROLE", tasks)
+    for role in ("SLASHER_ROLE", "LEDGER_ROLE"):
+        deployment.grant("MECRegistry", role, tasks)
 
 
 def main() -> None:

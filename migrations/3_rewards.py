@@ -1,12 +1,11 @@
-"""Step 3: the reward pool, which also receives what is slashed."""
+"""Step 3: the reward pool."""
 
 from fbfl.chain.steps import Deployment
 
 
 def run(deployment: Deployment) -> None:
-    """Deploy the pool and make the registry pay into it."""
-    rewards = deployment.contract("RewardPool", deployment.addresses["FederatedTasks"])
-    deployment.call("MECRegistry", "setRewards", rewards, unless="RegistryRewardsAlreadySet")
+    """Deploy the pool."""
+    deployment.contract("RewardPool", deployment.addresses["FederatedTasks"])
 
 
 def main() -> None:

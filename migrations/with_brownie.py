@@ -44,8 +44,8 @@ class BrownieDeployment:
         self._contracts[name] = self._account.deploy(self._project[name], *arguments)
         return self._contracts[name].address
 
-    def call(self, name: str, function: str, *arguments: Any, unless: str | None = None) -> None:  # noqa: ARG002
-        """Send a transaction to a contract; nothing was done before, so nothing can say so."""
+    def call(self, name: str, function: str, *arguments: Any) -> None:
+        """Send a transaction to a contract."""
         getattr(self._contracts[name], function)(*arguments, {"from": self._account})
 
     def grant(self, name: str, role: str, account: str) -> None:

@@ -6,7 +6,6 @@ import {Bitmap} from "../libraries/Bitmap.sol";
 import {CompactSignature} from "../libraries/CompactSignature.sol";
 import {IConsensus} from "../interfaces/IConsensus.sol";
 import {IFederatedTasks} from "../interfaces/IFederatedTasks.sol";
-import {IMECRegistry} from "../interfaces/IMECRegistry.sol";
 
 /// @title What every consensus shares: a committee that votes on proposals, view after view
 /// @notice A view awaits a proposal, then votes on it. It ends with a quorum for it, a quorum against it, or its
@@ -25,7 +24,8 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
     /// @param timeoutCap most seconds of a view; every view lasts twice as long as the one before, up to this
     /// @param maxViews views after which the round aborts
     /// @param quorumRule see `QuorumRule`
-    /// @param rejectionPenalty what a leader loses whose proposal a quorum voted down, in 1/10,000 of its stake
+    /// @param rejectionPenalty what a leader loses whose proposal a quorum voted down, in 1/10,000 of its stake, at most
+    /// 2,500
     struct CommitteeRules {
         uint32 timeout;
         uint32 timeoutCap;
@@ -55,7 +55,19 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
     bytes32 public constant VOTE_TYPEHASH =
         keccak256("Vote(uint256 task,uint32 round,uint16 view,uint8 stage,bytes32 valueDigest,bool accept)");
 
+    /// @notice How a task decides, and what that may cost a member.
+    event RulesSet(
+        uint256 indexed task,
+        uint32 timeout,
+        uint32 timeoutCap,
+        uint16 maxViews,
+        QuorumRule quorumRule,
+        uint16 rejectionPenalty
+    );
+
     uint16 private constant _WHOLE_STAKE = 10_000;
+    /// @dev A quarter of the stake.
+    uint16 private constant _MAX_PENALTY = 2_500;
     bytes32 private constant _EQUIVOCATION = "equivocation";
     bytes32 private constant _REJECTED = "rejected aggregate";
     bytes32 private constant _TOO_MANY_VIEWS = "too many views";
@@ -73,6 +85,9 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
     mapping(uint256 task => mapping(uint8 seat => address)) private _holders;
     mapping(uint256 task => uint256) private _committees;
     mapping(uint256 task => uint256) private _barred;
+    /// @dev Who was expelled in the round of the tag (16 bits) in the highest bits. In a ballot they count as having voted,
+    /// so that a vote need not look here.
+    mapping(uint256 task => uint256) private _expelled;
     mapping(uint256 task => bytes32) private _proposals;
     mapping(uint256 task => address) private _proposers;
     /// @dev By the digest of the proposal, so that a vote finds out by the ballot itself whether its digest is before the
@@ -98,6 +113,25 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
     }
 
     /// @inheritdoc IConsensus
+    function expel(uint256 task, uint32 round, uint8 seat) external onlyLedger {
+        uint256 bit = 1 << seat;
+        _expelled[task] = (uint256(round) << 240) | _expelledIn(task, round) | bit;
+        Decision memory decision = _decisions[task];
+        if (decision.round != round) return; // not open yet: `open` looks here
+        _barred[task] |= bit;
+        if (decision.stage == Stage.Prepare || decision.stage == Stage.Commit) {
+            _ballots[task][_proposals[task]].votes |= bit;
+        }
+    }
+
+    /// @inheritdoc IConsensus
+    function abandon(uint256 task, uint32 round) external onlyLedger {
+        if (_decisions[task].round != round) revert ConsensusWrongRound(task, round, _decisions[task].round);
+        _clearBallot(task);
+        _decisions[task].stage = Stage.Decided;
+    }
+
+    /// @inheritdoc IConsensus
     function open(uint256 task, uint32 round, uint256 committee, bytes32 accumulator) external onlyLedger {
         CommitteeRules memory rules = _rules[task];
         uint256 size = committee.count();
@@ -117,7 +151,8 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
         // forge-lint: disable-end(unsafe-typecast)
         _clearBallot(task);
         if (_committees[task] != committee) _committees[task] = committee;
-        if (_barred[task] != 0) _barred[task] = 0;
+        uint256 expelled = _expelledIn(task, round);
+        if (_barred[task] != expelled) _barred[task] = expelled;
         _onOpen(task, round, accumulator);
         emit ViewStarted(task, round, 0, _leaderOf(task, round, 0), deadline);
     }
@@ -142,7 +177,7 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
         _proposers[task] = proposer;
         emit Proposed(task, round, proposer, decision.view_, digest);
         // A proposal is its proposer's vote for it.
-        _ballots[task][digest].votes = (_NO_VOTES + _ACCEPT) | bit;
+        _ballots[task][digest].votes = (_NO_VOTES + _ACCEPT) | bit | _expelledIn(task, round);
         if (decision.quorum == 1) _onQuorum(task, decision, digest);
     }
 
@@ -161,7 +196,10 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
         Decision memory decision = _voting(task, round, view_, stage);
         (Ballot storage ballot, uint256 votes) = _ballotOf(task, digest);
         uint256 bit = _bitOf(task, round, msg.sender);
-        if (votes & bit != 0) revert ConsensusAlreadyVoted(task, msg.sender);
+        if (votes & bit != 0) {
+            if (_expelledIn(task, round) & bit != 0) revert ConsensusBarred(task, msg.sender);
+            revert ConsensusAlreadyVoted(task, msg.sender);
+        }
         unchecked {
             votes = (votes | bit) + (accept ? _ACCEPT : _REJECT); // at most one per seat: 240
         }
@@ -248,6 +286,14 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
         });
     }
 
+    /// @inheritdoc IConsensus
+    function reportThresholds(uint256 task) external view returns (uint256 toLeaveOut, uint256 toSlash) {
+        uint256 others = uint256(_decisions[task].committeeSize) - 1;
+        uint256 faulty = others / 3;
+        toLeaveOut = _rules[task].quorumRule == QuorumRule.Byzantine ? faulty + 1 : others / 2 + 1;
+        toSlash = faulty == 0 ? 2 : 2 * faulty + 1;
+    }
+
     /// @notice Whether a member may not propose any more in the current round.
     function isBarred(uint256 task, address member) external view returns (bool) {
         return _isBarred(task, member);
@@ -277,11 +323,12 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
     function _setRules(uint256 task, CommitteeRules memory rules) internal {
         if (
             rules.timeout == 0 || rules.timeoutCap < rules.timeout || rules.maxViews == 0
-                || rules.rejectionPenalty > _WHOLE_STAKE
+                || rules.rejectionPenalty > _MAX_PENALTY
         ) {
             revert ConsensusBadParameters(rules.timeout, rules.timeoutCap, rules.maxViews);
         }
         _rules[task] = rules;
+        emit RulesSet(task, rules.timeout, rules.timeoutCap, rules.maxViews, rules.quorumRule, rules.rejectionPenalty);
     }
 
     function _decide(uint256 task, Decision memory decision, bytes32 digest) internal {
@@ -296,7 +343,7 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
         decision.stage = Stage.Commit;
         decision.deadline = uint40(block.timestamp) + _timeoutOf(task, decision.view_);
         _decisions[task] = decision;
-        _ballots[task][digest].votes = _NO_VOTES;
+        _ballots[task][digest].votes = _NO_VOTES | _expelledIn(task, decision.round);
     }
 
     function _inView(uint256 task, uint32 round, uint16 view_) internal view returns (Decision memory decision) {
@@ -326,10 +373,7 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
             _ledger.abortRound(task, round, _TOO_MANY_VIEWS);
         }
         if (rejected && rules.rejectionPenalty != 0) {
-            // Who has nothing left to lose must not be able to stop the round. No `try`: the last voter could make the
-            // penalty fail by sending little gas, or out of a withdrawal that holds the registry's lock.
-            IMECRegistry registry = _ledger.registry();
-            if (registry.isSlashable(blamed)) registry.slash(blamed, rules.rejectionPenalty, _REJECTED, task);
+            _ledger.registry().slash(blamed, rules.rejectionPenalty, _REJECTED, task);
         }
     }
 
@@ -347,6 +391,12 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
 
     function _isMember(uint256 task, uint32 round, address member) internal view returns (bool) {
         return _sits(_seats[task][member], round);
+    }
+
+    /// @dev Bitmap of the seats whose members were expelled in this round, while it was under way.
+    function _expelledIn(uint256 task, uint32 round) internal view returns (uint256) {
+        uint256 expelled = _expelled[task];
+        return expelled >> 240 == round ? expelled & ((1 << 240) - 1) : 0;
     }
 
     function _isBarred(uint256 task, address member) internal view returns (bool) {

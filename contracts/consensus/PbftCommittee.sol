@@ -49,6 +49,7 @@ contract PbftCommittee is CommitteeConsensus {
         Decision memory decision = _inView(task, round, view_);
         if (decision.stage == Stage.Decided) revert ConsensusWrongStage(task, Stage.Propose, decision.stage);
         uint256 bit = _bitOf(task, round, msg.sender);
+        if (_expelledIn(task, round) & bit != 0) revert ConsensusBarred(task, msg.sender);
         uint256 voters = _viewChanges[task][round][view_];
         if (voters & bit != 0) revert ConsensusAlreadyVoted(task, msg.sender);
         voters |= bit;

@@ -107,6 +107,13 @@ interface IConsensus {
     /// @notice Record that `member` sits on `seat` in the rounds from `since` on and before `until`. Only for the ledger.
     function enroll(uint256 task, address member, uint8 seat, uint32 since, uint32 until) external;
 
+    /// @notice From now on a member neither proposes nor votes in the current round; the quorum stays. Only for the
+    /// ledger.
+    function expel(uint256 task, uint32 round, uint8 seat) external;
+
+    /// @notice The round ended in the ledger. Only for the ledger.
+    function abandon(uint256 task, uint32 round) external;
+
     /// @notice Open the decision of a round. Only for the ledger.
     /// @param committee bitmap of the seats that vote
     /// @param accumulator running hash over the round's updates; what proofs are bound to
@@ -142,6 +149,10 @@ interface IConsensus {
 
     /// @notice End a view whose deadline has passed: the next view begins, or the round aborts. Only for the ledger.
     function onTimeout(uint256 task, uint32 round) external;
+
+    /// @notice How many members other than the accused have to report a payload in the current round: for it to be left
+    /// out, and for its server to be slashed (never fewer than two).
+    function reportThresholds(uint256 task) external view returns (uint256 toLeaveOut, uint256 toSlash);
 
     /// @notice Where the decision of a task stands.
     function status(uint256 task) external view returns (Status memory);

@@ -27,11 +27,12 @@ interface IFederatedTasks {
     /// @param modelSize its size in bytes
     /// @param maxPayload most bytes that an update or a model may have
     /// @param maxSamples most samples that an update may claim
+    /// @param minMembers fewest members that must sit before the owner can open the first round, at least `minUpdates`
     /// @param minUpdates fewest updates that a round aggregates; below, it aborts
     /// @param maxRounds rounds after which the task ends, at most 65,535; 0: that many
     /// @param commitWindow seconds for commitments; 0: no commit-reveal
     /// @param submitWindow seconds for submissions
-    /// @param withheldPenalty what a server loses whose update nobody can fetch, in 1/10,000 of its stake
+    /// @param withheldPenalty what a server loses whose update nobody can fetch, in 1/10,000 of its stake, at most 2,500
     /// @param consensusParams see the implementation of `consensus`
     struct TaskSettings {
         IConsensus consensus;
@@ -42,6 +43,7 @@ interface IFederatedTasks {
         uint32 modelSize;
         uint32 maxPayload;
         uint32 maxSamples;
+        uint8 minMembers;
         uint8 minUpdates;
         uint32 maxRounds;
         uint32 commitWindow;
@@ -81,6 +83,19 @@ interface IFederatedTasks {
         uint32 maxSamples;
     }
 
+    /// @dev How a member reported payloads so far, in one slot: of a payload of which it stays the only reporter below
+    /// the threshold, it is alone with the report.
+    /// @param round the last round in which it reported anything
+    /// @param alone reports of that round with which it is alone
+    /// @param streak rounds running before that one in which it was alone with a report
+    /// @param barredUntil last round in which it may not report
+    struct Reporter {
+        uint32 round;
+        uint8 alone;
+        uint8 streak;
+        uint32 barredUntil;
+    }
+
     /// @dev A server's seat in a task, in one slot: it is a member in the rounds `since <= round < until`.
     struct Member {
         uint8 seat;
@@ -89,8 +104,8 @@ interface IFederatedTasks {
     }
 
     /// @param proposer who proposed
-    /// @param modelSize bytes of the new model
-    /// @param model digest of the new model
+    /// @param modelSize bytes of the new model; 0 where the proposal is to give the round up
+    /// @param model digest of the new model, or the reason
     /// @param missing bitmap of the seats whose recorded updates are left out because nobody can fetch them
     struct Proposal {
         address proposer;
@@ -133,6 +148,16 @@ interface IFederatedTasks {
         bytes32 model,
         uint32 modelSize
     );
+    /// @notice What a task demands, and what it may cost a member; the consensus emits its own part, `RulesSet`.
+    event TaskTerms(
+        uint256 indexed task,
+        uint8 minMembers,
+        uint8 minUpdates,
+        uint32 maxRounds,
+        uint32 maxPayload,
+        uint32 maxSamples,
+        uint16 withheldPenalty
+    );
     /// @notice A server sits on `seat` from round `since` on.
     event MemberJoined(uint256 indexed task, address indexed server, uint8 seat, uint32 since);
     /// @notice A server is no member from round `until` on.
@@ -158,8 +183,19 @@ interface IFederatedTasks {
     event SubmissionsClosed(uint256 indexed task, uint32 indexed round, uint8 updates, bytes32 accumulator);
     /// @notice A member could not fetch the recorded update of `server`.
     event PayloadReported(uint256 indexed task, uint32 indexed round, address indexed server, address reporter);
+    /// @notice A member took its report back.
+    event ReportWithdrawn(uint256 indexed task, uint32 indexed round, address indexed server, address reporter);
     /// @notice Enough members reported it: the next proposal leaves the update of `server` out.
     event PayloadMissing(uint256 indexed task, uint32 indexed round, address indexed server);
+    /// @notice To give the round up was proposed, for a reason that the updates themselves show.
+    event AbortProposed(
+        uint256 indexed task,
+        uint32 indexed round,
+        address indexed proposer,
+        bytes32 valueDigest,
+        bytes32 reason,
+        uint256 missing
+    );
     /// @notice A new global model was proposed. The consensus contract emits who in which view.
     event ModelProposed(
         uint256 indexed task,
@@ -192,7 +228,7 @@ interface IFederatedTasks {
     error TasksFull(uint256 task, uint256 maxMembers);
     error TasksStillActive(uint256 task, address server);
     error TasksEnded(uint256 task, uint32 maxRounds);
-    error TasksTooFewMembers(uint256 task, uint256 members, uint256 minUpdates);
+    error TasksTooFewMembers(uint256 task, uint256 members, uint256 needed);
     error TasksTooFewUpdates(uint256 task, uint256 updates, uint256 minUpdates);
     error TasksWrongPhase(uint256 task, Phase phase);
     error TasksWrongRound(uint256 task, uint32 round, uint32 current);
@@ -201,6 +237,11 @@ interface IFederatedTasks {
     error TasksAlreadySubmitted(uint256 task, uint32 round, address server);
     error TasksNotSubmitted(uint256 task, uint32 round, address server);
     error TasksAlreadyReported(uint256 task, uint32 round, address server);
+    error TasksNotReported(uint256 task, uint32 round, address server);
+    /// @notice Alone with a report three rounds running: until this round the member may not report.
+    error TasksMayNotReport(uint256 task, address account, uint32 barredUntil);
+    /// @notice A proposal is before the committee: reports stay as they are.
+    error TasksAlreadyProposed(uint256 task, uint32 round);
     error TasksWrongCommitment(uint256 task, uint32 round, address server);
     error TasksPayloadTooLarge(uint32 size, uint32 maxPayload);
     error TasksBadSampleCount(uint32 samples, uint32 maxSamples);
@@ -219,14 +260,17 @@ interface IFederatedTasks {
     /// @notice Give the seat up, from the next round on.
     function resign(uint256 task) external;
 
-    /// @notice Take the seat of a server that is no longer active in the registry, from the next round on.
+    /// @notice Take the seat of a server that is not active in the registry any more, from the next round on. In the
+    /// current round it may neither propose nor vote nor report from now on; the quorum stays what it was. For anyone, at
+    /// any time.
     function evict(uint256 task, address server) external;
 
-    /// @notice Open the next round. For members and the task's owner.
+    /// @notice Open the next round. For the task's owner, once `minMembers` sit; from the second round on also for
+    /// members that are active in the registry.
     function openRound(uint256 task) external returns (uint32 round);
 
     /// @notice Commit to an update that is revealed by `submit` or `reveal` later.
-    /// @param commitment keccak256(abi.encode(chainid, this, task, round, sender, digest, salt))
+    /// @param commitment keccak256(abi.encode(chainid, this, task, round, sender, digest, size, samples, salt))
     function commit(uint256 task, uint32 round, bytes32 commitment) external;
 
     /// @notice Record an update.
@@ -242,14 +286,20 @@ interface IFederatedTasks {
     /// @notice Record updates that their servers signed. Updates of servers that have one recorded are passed over.
     function submitBatch(uint256 task, uint32 round, SignedUpdate[] calldata updates) external;
 
-    /// @notice Report that the recorded update of `server` cannot be fetched. It is left out once f+1 members of the
-    /// committee have said so before the proposal, f = floor((n-1)/3).
+    /// @notice Report that the recorded update of `server` cannot be fetched, for another member that is active in the
+    /// registry. Once as many have as `IConsensus.reportThresholds` says, it is left out of the next proposal; once enough
+    /// for a penalty have, its server is slashed. Where fewer than `minUpdates` are left, the round aborts. A member that
+    /// was alone with a report in three rounds running may report nothing in the ten rounds after them.
     function reportMissing(uint256 task, uint32 round, address server) external;
+
+    /// @notice Take a report back, since the payload could be fetched after all; while no proposal is being voted on.
+    function withdrawReport(uint256 task, uint32 round, address server) external;
 
     /// @notice Move a round on whose phase is complete or past its deadline. For anyone.
     function poke(uint256 task) external;
 
-    /// @notice Propose the new global model. The ledger computes what is voted on itself; where it is not what the
+    /// @notice Propose the new global model, or, with a size of 0, to give the round up for the reason `model` (a short
+    /// ASCII text): then the quorum that would make a model final aborts the round. The ledger computes what is voted on itself; where it is not what the
     /// proposer names, since other updates count by now, the call is refused, and nothing else happens.
     /// @param expected the digest of the value, as `valueDigest` has it
     /// @param proof what entitles the caller under the task's consensus
@@ -262,7 +312,7 @@ interface IFederatedTasks {
         bytes calldata proof
     ) external;
 
-    /// @notice Make the current proposal the outcome of the round. Only for the task's consensus.
+    /// @notice Make the current proposal the outcome of the round: a new model, or its end without one. Only for the task's consensus.
     function finalizeRound(uint256 task, uint32 round, bytes32 valueDigest) external;
 
     /// @notice Give the round up. Only for the task's consensus.

@@ -89,14 +89,9 @@ class NetworkDeployment:
         with decoded_reverts(artifact.abi):
             return contract.functions[function](*arguments).call({"from": Web3.to_checksum_address(self.owner)})
 
-    def call(self, name: str, function: str, *arguments: Any, unless: str | None = None) -> None:
-        """Send a transaction to a contract that is deployed; the error `unless` says that it was done before."""
-        try:
-            self.read(name, function, *arguments)
-        except ContractRevertError as error:
-            if error.error == unless:
-                return
-            raise
+    def call(self, name: str, function: str, *arguments: Any) -> None:
+        """Send a transaction to a contract that is deployed."""
+        self.read(name, function, *arguments)  # a refusal is known before anything is sent
         artifact = load_artifact(name)
         contract = self.w3.eth.contract(Web3.to_checksum_address(self.addresses[name]), abi=artifact.abi)
         self.sender.transact(contract.functions[function](*arguments))

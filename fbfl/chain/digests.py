@@ -60,10 +60,12 @@ def outcome(digest: bytes, leader: str) -> bytes:
     return keccak(encode(["bytes32", "address"], (digest, leader)))
 
 
-def update_commitment(domain: Domain, round_number: int, server: str, digest: bytes, salt: bytes) -> bytes:
-    """What a server commits to before it reveals its update."""
-    types = ["uint256", "address", "uint256", "uint32", "address", "bytes32", "bytes32"]
-    values = (domain.chain_id, domain.ledger, domain.task, round_number, server, digest, salt)
+def update_commitment(
+    domain: Domain, round_number: int, server: str, digest: bytes, size: int, samples: int, salt: bytes
+) -> bytes:
+    """What a server commits to before it reveals its update: all that it will reveal."""
+    types = ["uint256", "address", "uint256", "uint32", "address", "bytes32", "uint32", "uint32", "bytes32"]
+    values = (domain.chain_id, domain.ledger, domain.task, round_number, server, digest, size, samples, salt)
     return keccak(encode(types, values))
 
 

@@ -73,6 +73,10 @@ class Task:
     model: Reference
     """The initial global model."""
     block: int
+    withheld_penalty: int = 0
+    """What a server loses whose update nobody can fetch, in 1/10,000 of its stake."""
+    rejection_penalty: int = 0
+    """What a leader loses whose proposal was voted down, likewise."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +100,18 @@ class Decision:
 
 @dataclass(frozen=True)
 class Proposal:
-    """`IFederatedTasks.Proposal`: the model before the committee, or the last one that was."""
+    """`IFederatedTasks.Proposal`: the model before the committee, or the last one that was.
+
+    One of size 0 is no model but a reason to give the round up.
+    """
 
     proposer: str
     model: Reference
     missing: int
+
+
+ABORT = "the updates cannot be aggregated"
+"""Why a committee gives a round up that every server finds impossible; a task's rule says so of published bytes."""
 
 
 @dataclass(frozen=True)
@@ -201,8 +212,14 @@ class Ledger:
                     definition=read_object(args["definition"], f"the definition of task {task}"),
                     model=Reference(args["model"], args["modelSize"]),
                     block=event.block,
+                    withheld_penalty=self._published(task, "TaskTerms", "withheldPenalty"),
+                    rejection_penalty=self._published(task, "RulesSet", "rejectionPenalty"),
                 )
         raise InvalidInputError(f"task {task} does not exist on the ledger {self.tasks.address}")
+
+    def _published(self, task: int, event_name: str, argument: str) -> int:
+        """A number that was published when the task was created; 0 where a former version's contracts did not."""
+        return next((int(event.args[argument]) for event in self.events(event_name, task=task)), 0)
 
     def state(self, task: int) -> TaskState:
         """Where a task stands at the head of the chain."""

@@ -74,6 +74,8 @@ class TaskSettings:
     model: Reference
     max_payload: int
     max_samples: int
+    min_members: int
+    """Members that must sit before the owner can open the first round."""
     min_updates: int
     max_rounds: int
     submit_window: int = 3600
@@ -106,12 +108,16 @@ class Participant:
         """Join the registry with a stake in wei."""
         return self._send(self.ledger.registry.functions.join(url), _SMALL, stake)
 
+    def add_stake(self, amount: int) -> TxReceipt:
+        """Add wei to the stake: each seat locks the registry's minimum."""
+        return self._send(self.ledger.registry.functions.addStake(), _SMALL, amount)
+
     def retire(self) -> TxReceipt:
-        """Leave the registry; the stake can be withdrawn after the unbonding time."""
+        """Leave the registry; the stake can be withdrawn after the unbonding time, once no seat is held."""
         return self._send(self.ledger.registry.functions.retire(), _SMALL)
 
     def evict(self, task: int, server: str) -> TxReceipt:
-        """Take the seat of a server that is not active in the registry any more."""
+        """Take the seat, and the vote, of a server that is not active in the registry any more."""
         return self._send(self.ledger.tasks.functions.evict(task, server), _SMALL)
 
     def create_task(self, settings: TaskSettings) -> int:
@@ -131,6 +137,7 @@ class Participant:
             settings.model.size,
             settings.max_payload,
             settings.max_samples,
+            settings.min_members,
             settings.min_updates,
             settings.max_rounds,
             settings.commit_window,
@@ -178,6 +185,10 @@ class Participant:
         """Report that a server's recorded update cannot be fetched."""
         return self._send(self.ledger.tasks.functions.reportMissing(task, round_number, server), _MEDIUM)
 
+    def withdraw_report(self, task: int, round_number: int, server: str) -> TxReceipt:
+        """Take a report back: the update could be fetched after all. Refused while a proposal is being voted on."""
+        return self._send(self.ledger.tasks.functions.withdrawReport(task, round_number, server), _MEDIUM)
+
     def poke(self, task: int) -> TxReceipt:
         """Move a round on that is complete or past its deadline."""
         return self._send(self.ledger.tasks.functions.poke(task), _MEDIUM)
@@ -188,6 +199,11 @@ class Participant:
         Refused with `TasksValueChanged` if other updates count by the time that the transaction is mined.
         """
         arguments = (task, round_number, model.digest, model.size, value, proof)
+        return self._send(self.ledger.tasks.functions.propose(*arguments), _LARGE)
+
+    def propose_abort(self, task: int, round_number: int, reason: str, value: bytes, proof: bytes) -> TxReceipt:
+        """Propose to give the round up for a reason, short ASCII text, that the updates themselves show."""
+        arguments = (task, round_number, short_text(reason), 0, value, proof)
         return self._send(self.ledger.tasks.functions.propose(*arguments), _LARGE)
 
     def vote(self, task: int, state: TaskState, stage: Stage, accept: bool) -> TxReceipt:

@@ -25,8 +25,8 @@ class Deployment(Protocol):
     def contract(self, name: str, *arguments: Any) -> str:
         """The address of this contract with these constructor arguments, deployed now if it is not there yet."""
 
-    def call(self, name: str, function: str, *arguments: Any, unless: str | None = None) -> None:
-        """Send a transaction to a contract that is deployed; the error `unless` says that it was done before."""
+    def call(self, name: str, function: str, *arguments: Any) -> None:
+        """Send a transaction to a contract that is deployed."""
 
     def grant(self, name: str, role: str, account: str) -> None:
         """Give an account a role (`SLASHER_ROLE`) of a contract, if it has not got it."""

@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     from fbfl.cli.network import deployment_on
 
     deployment = deployment_on(settings.network, options.deployment)  # says now if no node answers
-    from fbfl import simulation
+    from fbfl import simulation, tasks
 
     simulation.check(settings)
     console = plain_console(quiet=options.quiet)
@@ -52,6 +52,8 @@ def run(options: argparse.Namespace) -> int:
             f"{settings.servers} MEC servers, {settings.devices} devices, {dataset.name}, {settings.aggregator}, "
             f"{settings.consensus} on {settings.network}; set up in {time.perf_counter() - started:.1f} s"
         )
+        for text in tasks.limits(settings, federation.plan):
+            console.print(text)
         known = federation.warnings
         for text in known:
             console.print(text)

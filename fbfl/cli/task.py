@@ -40,6 +40,12 @@ def create(options: argparse.Namespace) -> int:
         print(text, file=sys.stderr)
     trainer = tasks.trainer_of(settings, dataset, lanes=1)
     plan = tasks.plan_of(settings, trainer, dataset, options.retention)
+    least, most = tasks.least_updates(plan.rule, settings.servers), settings.servers - tasks.tolerated(settings.servers)
+    if settings.servers > 1 and least > most:
+        raise InvalidInputError(
+            f"aggregator {settings.aggregator} needs {least} updates; allowed with {settings.servers} servers, some of "
+            f"which may be absent: rules that need at most {most}"
+        )
     rules = tasks.committee_rules(settings.servers, options.view_timeout)
     task = tasks.create_task(owner, store, settings, plan, trainer, dataset, rules, window=options.window)
     tasks.promise_rewards(owner, task, settings)

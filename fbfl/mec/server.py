@@ -13,8 +13,9 @@ import numpy as np
 from eth_hash.auto import keccak
 
 from fbfl.chain import digests
+from fbfl.chain.digests import short_text
 from fbfl.chain.elections import Election, election_of
-from fbfl.chain.ledger import Phase, Stage, Task, TaskState, Update
+from fbfl.chain.ledger import ABORT, Phase, Stage, Task, TaskState, Update
 from fbfl.chain.participant import Participant
 from fbfl.errors import (
     AggregationError,
@@ -67,8 +68,8 @@ class _RoundMemory:
     """What could not be had in this step: to look again would take as long again."""
     unpinned: set[Reference] = field(default_factory=set)
     reported: set[tuple[str, Reference]] = field(default_factory=set)
-    models: dict[tuple[Reference, bytes, int], GlobalModel] = field(default_factory=dict)
-    """By the parent, the running hash over the updates, and the bitmap of those left out."""
+    models: dict[tuple[Reference, bytes, int], GlobalModel | None] = field(default_factory=dict)
+    """By the parent, the running hash over the updates, and the bitmap of those left out; None: they give none."""
 
 
 class MECServer:
@@ -154,7 +155,10 @@ class MECServer:
             return False
         domain = self.ledger.domain(self.task.id)
         salt = self._salt(state.round)
-        commitment = digests.update_commitment(domain, state.round, self.address, update[0].digest, salt)
+        reference, samples = update
+        commitment = digests.update_commitment(
+            domain, state.round, self.address, reference.digest, reference.size, samples, salt
+        )
         self.participant.commit(self.task.id, state.round, commitment)
         return True
 
@@ -255,8 +259,10 @@ class MECServer:
             return str(error)
         return None
 
-    def _model(self, state: TaskState, missing: int) -> GlobalModel | None:
-        """The next global model without the updates of the seats in `missing`; None if it cannot be computed here."""
+    def _value(self, state: TaskState, missing: int) -> tuple[Reference, GlobalModel | None] | None:
+        """What the committee should decide on without the updates of the seats in `missing`: the next global model, or
+        that the round is given up since its rule has none. None if that cannot be found out here, or not yet.
+        """
         key = self._parent(state), self._accumulator(state), missing
         if key not in self._memory.models:
             updates = [u for u in self.ledger.updates(self.task.id, state.round) if not missing >> u.seat & 1]
@@ -269,10 +275,14 @@ class MECServer:
             try:
                 parent = self.store.get(key[0])
                 self._memory.models[key] = next_model(self.plan, state.round, parent, payloads)
-            except (AggregationError, PayloadNotFoundError, PayloadRefusedError) as error:
+            except (PayloadNotFoundError, PayloadRefusedError) as error:
                 log.warning("round %d: %s cannot aggregate: %s", state.round, self.address, error)
                 return None
-        return self._memory.models[key]
+            except AggregationError as error:  # as everybody finds who has the same bytes
+                log.warning("round %d: %s would give the round up: %s", state.round, self.address, error)
+                self._memory.models[key] = None
+        model = self._memory.models[key]
+        return (Reference(short_text(ABORT), 0), None) if model is None else (model.reference, model)
 
     def _parent(self, state: TaskState) -> Reference:
         (opened,) = self.ledger.round_events(self.task.id, state.round, "RoundOpened")
@@ -285,14 +295,19 @@ class MECServer:
             return False
         if state.now > state.decision.deadline:
             return False
-        model = self._model(state, state.missing)
-        if model is None:
+        value = self._value(state, state.missing)
+        if value is None:
             return False
         if self._is_barred(state):
             return False
         proof = self._election.proof(state)
         if proof is None:
             return self.task.consensus == "pow"  # the search goes on
+        reference, model = value
+        if model is None:
+            digest = self._digest(state, reference, state.missing)
+            self.participant.propose_abort(self.task.id, state.round, ABORT, digest, proof)
+            return True
         payload = model.payload if self.conduct.proposes == "right" else self._wrong(model)
         reference = self.store.put(payload)
         self.participant.propose(
@@ -317,11 +332,12 @@ class MECServer:
                 return self._exchange.record_votes(state, stage, seats, voted)
         if voted & self._bit(state):
             return False
-        model = self._model(state, state.proposal.missing)
-        if model is None:
+        value = self._value(state, state.proposal.missing)
+        if value is None:
             return False  # accept only what was recomputed; reject only what was found to differ
-        right = self._digest(state, model.reference, state.proposal.missing) == decision.proposal
-        if right and self.conduct.serves:
+        reference, model = value
+        right = self._digest(state, reference, state.proposal.missing) == decision.proposal
+        if right and self.conduct.serves and model is not None:
             self.store.put(model.payload)  # so that it can be had from every voter, not only from its proposer
         accept = not right if self.conduct.votes == "inverted" else right
         exchange = self._exchange if decision.stage is not Stage.DECIDED else None

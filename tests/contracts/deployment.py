@@ -11,6 +11,7 @@ MIN_STAKE = 10**18
 UNBONDING = 1000
 SLASHER = keccak(b"SLASHER_ROLE")
 ADMITTER = keccak(b"ADMITTER_ROLE")
+LEDGER = keccak(b"LEDGER_ROLE")
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def deploy(chain: Chain, min_stake: int = MIN_STAKE, unbonding: int = UNBONDING)
         deploy_contract(chain, load_artifact(name), tasks.address)
         for name in ("PowPuzzle", "PbftCommittee", "EthashElection")
     ]
-    registry.setRewards(rewards.address, by=owner)
+    registry.grantRole(LEDGER, tasks.address, by=owner)
     for slasher in (tasks, *deciders):
         registry.grantRole(SLASHER, slasher.address, by=owner)
     return Deployment(chain, owner, registry, tasks, rewards, *deciders)

@@ -61,6 +61,8 @@ class Settings:
     solve_time: int = 0
     confirmations: int = 1
     spacing: int = 10
+    min_members: int = 0
+    """Of 0: as many as `min_updates`."""
     min_updates: int = 1
     max_rounds: int = 0
     max_payload: int = 10_000
@@ -79,9 +81,10 @@ class Settings:
         else:
             params = encode([f"({_RULES},uint16,uint16)"], [(rules, self.confirmations, self.spacing)])
         consensus: Contract = getattr(deployment, self.consensus)
+        members = self.min_members or self.min_updates
         return (
             *(consensus.address, b"krum".ljust(32, b"\0"), RULE_PARAMS, b"{}", INITIAL_MODEL, 500, self.max_payload),
-            *(self.max_samples, self.min_updates, self.max_rounds, self.commit_window, SUBMIT_WINDOW),
+            *(self.max_samples, members, self.min_updates, self.max_rounds, self.commit_window, SUBMIT_WINDOW),
             *(self.withheld_penalty, params),
         )
 
@@ -115,8 +118,12 @@ class Federation:
     # ------------------------------------------------------------ membership
 
     def enlist(self, member: Account) -> Receipt:
-        """Register, unless that is done, and take a seat."""
+        """Register, unless that is done, with a stake for one more seat, and take it."""
         register(self.on, member)
+        known = self.registry.server(member.address)
+        lacking = MIN_STAKE * (known.seats + 1) - known.stake
+        if lacking > 0:
+            self.registry.addStake(by=member, value=lacking)
         receipt = self.tasks.join(self.task, by=member)
         self.members.append(member)
         return receipt

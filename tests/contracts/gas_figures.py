@@ -11,7 +11,7 @@ from tests.contracts.abi import Account, Contract, deploy_contract
 from tests.contracts.blocks import BlockChain
 from tests.contracts.compiled import compiled_for_tests
 from tests.contracts.deployment import Deployment, deploy
-from tests.contracts.federation import Federation, Settings, Stage, update_of
+from tests.contracts.federation import Federation, Settings, Stage, register, update_of
 
 SNAPSHOT = Path(__file__).parent / "gas.json"
 
@@ -56,6 +56,7 @@ def write_snapshot(figures: dict[str, int]) -> None:
 
 def _small(deployment: Deployment, servers: list[Account]) -> dict[str, int]:
     federation = Federation(deployment, Settings(), servers[:4])
+    register(deployment, servers[4])
     join = federation.enlist(servers[4]).gas
     federation.finish(keccak(b"first"))
     opened = federation.tasks.openRound(federation.task, by=servers[0]).gas
@@ -97,7 +98,7 @@ def _hidden(deployment: Deployment, servers: list[Account]) -> dict[str, int]:
         federation.open()
         commit = reveal = 0
         for server in servers:
-            commitment = update_commitment(federation.domain, number, server.address, update_of(server), salt)
+            commitment = update_commitment(federation.domain, number, server.address, update_of(server), 100, 10, salt)
             commit = max(commit, tasks.commit(task, number, commitment, by=server).gas)
         federation.poke()
         for server in servers:

@@ -1,9 +1,9 @@
 import pytest
 from eth_hash.auto import keccak
 
-from tests.contracts.abi import NOBODY, Account, Chain, Contract, deploy_contract, reverts
+from tests.contracts.abi import Account, Chain, Contract, deploy_contract, reverts
 from tests.contracts.compiled import compiled_for_tests
-from tests.contracts.deployment import ADMITTER, MIN_STAKE, SLASHER, UNBONDING, Deployment
+from tests.contracts.deployment import ADMITTER, LEDGER, MIN_STAKE, SLASHER, UNBONDING, Deployment
 from tests.contracts.federation import Federation
 
 UNKNOWN, ACTIVE, LEAVING, EXPELLED = range(4)
@@ -18,9 +18,10 @@ def registry(deployment: Deployment) -> Contract:
 
 @pytest.fixture
 def task(deployment: Deployment, found) -> int:
-    """A task for slashed stakes to go to."""
+    """A task; the deployment's owner may slash in its name, and give out seats."""
     federation: Federation = found(0)
-    deployment.registry.grantRole(SLASHER, deployment.owner.address, by=deployment.owner)
+    for role in (SLASHER, LEDGER):
+        deployment.registry.grantRole(role, deployment.owner.address, by=deployment.owner)
     return federation.task
 
 
@@ -44,18 +45,18 @@ def test_the_allow_list_admits_without_a_stake(registry: Contract, owner: Accoun
     assert registry.server(servers[0].address).stake == 0
     registry.admit(servers[1].address, True, by=owner)
     registry.admit(servers[1].address, False, by=owner)
-    with reverts("RegistryNotAdmitted", server=servers[1].address, stake=0, minStake=MIN_STAKE):
+    with reverts("RegistryNotAdmitted", server=servers[1].address, stake=0, needed=MIN_STAKE):
         registry.join(URL, by=servers[1])
 
 
 def test_less_than_the_minimum_does_not_admit(registry: Contract, servers: list[Account]) -> None:
-    with reverts("RegistryNotAdmitted", server=servers[0].address, stake=MIN_STAKE - 1, minStake=MIN_STAKE):
+    with reverts("RegistryNotAdmitted", server=servers[0].address, stake=MIN_STAKE - 1, needed=MIN_STAKE):
         registry.join(URL, by=servers[0], value=MIN_STAKE - 1)
 
 
 def test_without_a_minimum_only_the_allow_list_admits(chain: Chain, registry: Contract, owner: Account) -> None:
     closed = deploy_contract(chain, registry.artifact, owner.address, 0, UNBONDING)
-    with reverts("RegistryNotAdmitted", server=owner.address, stake=5, minStake=0):
+    with reverts("RegistryNotAdmitted", server=owner.address, stake=5, needed=0):
         closed.join(URL, by=owner, value=5)
 
 
@@ -111,21 +112,32 @@ def test_a_payment_that_fails_leaves_the_stake(chain: Chain, registry: Contract,
     assert registry.server(puppet.address).stake == MIN_STAKE
 
 
-def test_a_part_of_a_stake_is_slashed_for_the_tasks_rewards(
+def test_what_is_slashed_is_held_and_then_burnt(
     deployment: Deployment, registry: Contract, owner: Account, servers: list[Account], task: int
 ) -> None:
-    registry.join(URL, by=servers[0], value=2 * MIN_STAKE)
-    receipt = registry.slash(servers[0].address, 2500, REASON, task, by=owner)
+    server, chain = servers[0], deployment.chain
+    registry.join(URL, by=server, value=2 * MIN_STAKE)
+    receipt = registry.slash(server.address, 2500, REASON, task, by=owner)
     assert receipt.named("ServerSlashed") == [
-        {"server": servers[0].address, "task": task, "reason": REASON, "amount": MIN_STAKE // 2, "expelled": False}
+        {"server": server.address, "task": task, "reason": REASON, "amount": MIN_STAKE // 2, "expelled": False}
     ]
-    assert receipt.named("Funded") == [{"task": task, "from": registry.address, "amount": MIN_STAKE // 2}]
-    assert registry.isActive(servers[0].address)
-    assert deployment.money == (3 * MIN_STAKE // 2, MIN_STAKE // 2)
-    assert deployment.rewards.balanceOf(task) == MIN_STAKE // 2
+    burns_at = chain.last_time + UNBONDING
+    known = registry.server(server.address)
+    assert (known.stake, known.held, known.burnsAt) == (3 * MIN_STAKE // 2, MIN_STAKE // 2, burns_at)
+    assert registry.isActive(server.address)
+    assert deployment.money == (2 * MIN_STAKE, 0)
+    chain.travel(burns_at - 1 - chain.now)
+    with reverts("RegistryNothingToBurn", server=server.address, held=MIN_STAKE // 2, burnsAt=burns_at):
+        registry.burn(server.address, by=servers[1])
+    (burnt,) = registry.burn(server.address, by=servers[1]).named("StakeBurnt")
+    assert burnt == {"server": server.address, "amount": MIN_STAKE // 2}
+    assert deployment.money == (3 * MIN_STAKE // 2, 0)
+    assert registry.server(server.address).held == 0
+    with reverts("RegistryNothingToBurn", server=server.address, held=0, burnsAt=burns_at):
+        registry.burn(server.address, by=servers[1])
 
 
-def test_who_falls_below_the_minimum_is_expelled_for_good(
+def test_who_falls_below_the_minimum_is_expelled_until_it_tops_up(
     registry: Contract, owner: Account, servers: list[Account], chain: Chain, task: int
 ) -> None:
     server = servers[0]
@@ -133,32 +145,52 @@ def test_who_falls_below_the_minimum_is_expelled_for_good(
     unbonds_at = chain.now + UNBONDING
     (slashed,) = registry.slash(server.address, 1, REASON, task, by=owner).named("ServerSlashed")
     assert slashed["expelled"]
-    known = registry.server(server.address)
+    known, lost = registry.server(server.address), MIN_STAKE // 10_000
     assert (known.status, known.unbondsAt) == (EXPELLED, unbonds_at)
-    with reverts("RegistryWrongStatus", server=server.address, status=EXPELLED):
-        registry.join(URL, by=server, value=MIN_STAKE)
-    with reverts("RegistryWrongStatus", server=server.address, status=EXPELLED):
-        registry.retire(by=server)
+    for call in ("retire", "addStake"):
+        with reverts("RegistryWrongStatus", server=server.address, status=EXPELLED):
+            getattr(registry, call)(by=server)
     with reverts("RegistryStillBonded", server=server.address, unbondsAt=unbonds_at):
         registry.withdraw(by=server)
+    before = chain.snapshot()
+    with reverts("RegistryNotAdmitted", server=server.address, stake=MIN_STAKE - 1, needed=MIN_STAKE):
+        registry.join(URL, by=server, value=lost - 1)
+    registry.join(URL, by=server, value=lost)
+    known = registry.server(server.address)
+    assert (known.index, known.status, known.stake, known.held) == (0, ACTIVE, MIN_STAKE, lost)
+    chain.revert(before)
     chain.travel(UNBONDING)
-    assert registry.withdraw(by=server).named("StakeWithdrawn")[0]["amount"] == MIN_STAKE - MIN_STAKE // 10_000
+    assert registry.withdraw(by=server).named("StakeWithdrawn")[0]["amount"] == MIN_STAKE - lost
 
 
-def test_what_an_expelled_server_has_left_can_still_be_slashed(
+def test_expulsion_ends_an_admission_by_the_allow_list(
+    registry: Contract, owner: Account, servers: list[Account], task: int
+) -> None:
+    server = servers[0]
+    registry.admit(server.address, True, by=owner)
+    registry.join(URL, by=server)
+    receipt = registry.slash(server.address, 10_000, REASON, task, by=owner)
+    assert receipt.named("AdmissionSet") == [{"server": server.address, "admitted": False}]
+    with reverts("RegistryNotAdmitted", server=server.address, stake=0, needed=MIN_STAKE):
+        registry.join(URL, by=server)
+    registry.admit(server.address, True, by=owner)
+    registry.join(URL, by=server)
+    assert registry.isActive(server.address)
+
+
+def test_evidence_is_never_refused_for_lack_of_stake(
     registry: Contract, owner: Account, servers: list[Account], chain: Chain, task: int
 ) -> None:
     server = servers[0].address
     registry.join(URL, by=servers[0], value=MIN_STAKE)
     registry.slash(server, 1, REASON, task, by=owner)
     bonded = registry.server(server).unbondsAt
-    assert registry.isSlashable(server)
     chain.travel(10)
     registry.slash(server, 10_000, REASON, task, by=owner)
-    assert registry.server(server).unbondsAt == bonded  # more penalties do not lock it up for longer
-    assert not registry.isSlashable(server)
-    with reverts("RegistryWrongStatus", server=server, status=EXPELLED):
-        registry.slash(server, 10_000, REASON, task, by=owner)
+    known = registry.server(server)
+    assert (known.stake, known.held, known.unbondsAt) == (0, MIN_STAKE, bonded)  # the rest is not locked for longer
+    (again,) = registry.slash(server, 10_000, REASON, task, by=owner).named("ServerSlashed")
+    assert (again["amount"], again["expelled"]) == (0, True)
 
 
 def test_a_leaving_server_can_be_slashed_and_an_unknown_one_not(
@@ -174,25 +206,55 @@ def test_a_leaving_server_can_be_slashed_and_an_unknown_one_not(
     assert registry.server(servers[0].address).status == EXPELLED
 
 
-def test_without_a_reward_pool_no_stake_is_taken(chain: Chain, registry: Contract, owner: Account) -> None:
-    alone = deploy_contract(chain, registry.artifact, owner.address, 1, UNBONDING)
-    alone.grantRole(SLASHER, owner.address, by=owner)
-    alone.join(URL, by=owner, value=2)
-    with reverts("RegistryRewardsNotSet"):
-        alone.slash(owner.address, 10_000, REASON, 1, by=owner)
-    assert alone.server(owner.address).stake == 2
-
-
-def test_the_reward_pool_is_set_once_by_the_administrator(
-    deployment: Deployment, registry: Contract, owner: Account, servers: list[Account]
+def test_every_seat_locks_the_minimum_stake(
+    registry: Contract, owner: Account, servers: list[Account], chain: Chain, task: int
 ) -> None:
-    fresh = deploy_contract(deployment.chain, registry.artifact, owner.address, 1, UNBONDING)
-    with reverts("AccessControlUnauthorizedAccount", account=servers[0].address, neededRole=bytes(32)):
-        fresh.setRewards(deployment.rewards.address, by=servers[0])
-    (chosen,) = fresh.setRewards(deployment.rewards.address, by=owner).named("RewardsSet")
-    assert chosen == {"rewards": deployment.rewards.address}
-    with reverts("RegistryRewardsAlreadySet", rewards=deployment.rewards.address):
-        fresh.setRewards(NOBODY, by=owner)
+    server = servers[0]
+    with reverts("RegistryWrongStatus", server=server.address, status=UNKNOWN):
+        registry.takeSeat(server.address, by=owner)
+    registry.join(URL, by=server, value=MIN_STAKE)
+    registry.takeSeat(server.address, by=owner)
+    with reverts("RegistryStakeLocked", server=server.address, stake=MIN_STAKE, needed=2 * MIN_STAKE):
+        registry.takeSeat(server.address, by=owner)
+    (added,) = registry.addStake(by=server, value=MIN_STAKE).named("StakeAdded")
+    assert added == {"server": server.address, "amount": MIN_STAKE}
+    registry.takeSeat(server.address, by=owner)
+    assert registry.server(server.address).seats == 2
+    registry.retire(by=server)
+    chain.travel(UNBONDING)
+    for seats in (2, 1):
+        with reverts("RegistryStillSeated", server=server.address, seats=seats):
+            registry.withdraw(by=server)
+        registry.leaveSeat(server.address, by=owner)
+    # What it did on its last seat may be found out later.
+    with reverts("RegistryStillBonded", server=server.address, unbondsAt=chain.last_time + UNBONDING):
+        registry.withdraw(by=server)
+    chain.travel(UNBONDING)
+    assert registry.withdraw(by=server).named("StakeWithdrawn")[0]["amount"] == 2 * MIN_STAKE
+
+
+def test_who_holds_seats_comes_back_with_the_stake_for_all(
+    registry: Contract, owner: Account, servers: list[Account], task: int
+) -> None:
+    server = servers[0]
+    registry.join(URL, by=server, value=2 * MIN_STAKE)
+    for _ in range(2):
+        registry.takeSeat(server.address, by=owner)
+    (slashed,) = registry.slash(server.address, 1000, REASON, task, by=owner).named("ServerSlashed")
+    assert slashed["expelled"]  # enough for one seat, and it has two
+    left = 2 * MIN_STAKE * 9 // 10
+    with reverts("RegistryNotAdmitted", server=server.address, stake=left, needed=2 * MIN_STAKE):
+        registry.join(URL, by=server)
+    registry.join(URL, by=server, value=2 * MIN_STAKE - left)
+    assert registry.isActive(server.address)
+
+
+def test_the_allow_list_seats_without_a_stake(registry: Contract, owner: Account, servers: list[Account], task) -> None:
+    registry.admit(servers[0].address, True, by=owner)
+    registry.join(URL, by=servers[0])
+    for _ in range(2):
+        registry.takeSeat(servers[0].address, by=owner)
+    assert registry.server(servers[0].address).seats == 2
 
 
 def test_admitting_and_slashing_need_their_roles(registry: Contract, servers: list[Account]) -> None:
@@ -201,3 +263,6 @@ def test_admitting_and_slashing_need_their_roles(registry: Contract, servers: li
         registry.admit(stranger.address, True, by=stranger)
     with reverts("AccessControlUnauthorizedAccount", account=stranger.address, neededRole=SLASHER):
         registry.slash(servers[0].address, 1, REASON, 1, by=stranger)
+    for call in ("takeSeat", "leaveSeat"):
+        with reverts("AccessControlUnauthorizedAccount", account=stranger.address, neededRole=LEDGER):
+            getattr(registry, call)(servers[0].address, by=stranger)

@@ -31,18 +31,19 @@ from tests.contracts.federation import (
 )
 
 ACTORS = 6
+OWNER = ACTORS + 1
 REWARD = 1000
 SALT = keccak(b"salt")
 MODELS = [keccak(b"model %d" % number) for number in range(2)]
 TASKS = {
     "pow": Settings(target=2**256 - 1, rejection_penalty=100, withheld_penalty=50, max_views=3),
     "pow, hidden updates": Settings(target=2**256 - 1, commit_window=500, min_updates=2, max_views=3),
-    "pbft": Settings(consensus="pbft", rejection_penalty=5000, withheld_penalty=50, max_views=3),
+    "pbft": Settings(consensus="pbft", rejection_penalty=2500, withheld_penalty=50, max_views=3),
     "ethash": Settings(consensus="ethash", timeout=2000, timeout_cap=2000, rejection_penalty=100, max_views=3),
 }
 
 actors = st.integers(0, ACTORS - 1)
-anybody = st.integers(0, ACTORS)  # one of them is no server
+anybody = st.integers(0, OWNER)  # the last two are no servers
 
 
 class Actions(RuleBasedStateMachine):
@@ -57,7 +58,7 @@ class Actions(RuleBasedStateMachine):
         super().__init__()
         self.chain = self.deployment.chain
         self.before = self.chain.snapshot()
-        self.people = self.chain.accounts[1 : ACTORS + 2]
+        self.people = [*self.chain.accounts[1 : ACTORS + 2], self.deployment.owner]
         self.federation = Federation(self.deployment, self.settings, self.people[:4])
         self.task = self.federation.task
         rewards, owner = self.deployment.rewards, self.deployment.owner
@@ -96,6 +97,10 @@ class Actions(RuleBasedStateMachine):
     def leave(self, actor: int, call: str) -> None:
         self.attempt(getattr(self.deployment.registry, call), by=actor)
 
+    @rule(actor=anybody, other=actors)
+    def burn(self, actor: int, other: int) -> None:
+        self.attempt(self.deployment.registry.burn, self.people[other].address, by=actor)
+
     @rule(actor=anybody, call=st.sampled_from(["join", "resign", "openRound", "poke"]))
     def move(self, actor: int, call: str) -> None:
         self.attempt(getattr(self.federation.tasks, call), self.task, by=actor)
@@ -114,6 +119,8 @@ class Actions(RuleBasedStateMachine):
     def _submit(self, actor: int, samples: int, number: int) -> None:
         who, tasks = self.people[actor], self.federation.tasks
         allowed = self.may_submit(who, number) and 1 <= samples <= self.settings.max_samples
+        # Commitments are all to 900 samples.
+        allowed = allowed and (samples == 900 or not self.settings.commit_window)
         content = (self.task, number, update_of(who), 100, samples)
         if self.settings.commit_window:
             done = self.attempt(tasks.reveal, *content, SALT, by=actor)
@@ -142,13 +149,13 @@ class Actions(RuleBasedStateMachine):
 
     def _commit(self, actor: int, about: int) -> None:
         who = self.people[actor]
-        content = update_commitment(self.federation.domain, about, who.address, update_of(who), SALT)
+        content = update_commitment(self.federation.domain, about, who.address, update_of(who), 100, 900, SALT)
         self.attempt(self.federation.tasks.commit, self.task, self.federation.round, content, by=actor)
 
-    @rule(actor=anybody, other=actors)
-    def report(self, actor: int, other: int) -> None:
+    @rule(actor=anybody, other=actors, call=st.sampled_from(["reportMissing", "reportMissing", "withdrawReport"]))
+    def report(self, actor: int, other: int, call: str) -> None:
         other_address = self.people[other].address
-        self.attempt(self.federation.tasks.reportMissing, self.task, self.federation.round, other_address, by=actor)
+        self.attempt(getattr(self.federation.tasks, call), self.task, self.federation.round, other_address, by=actor)
 
     # ------------------------------------------------------------ decisions
 
@@ -201,7 +208,7 @@ class Actions(RuleBasedStateMachine):
     def agree(self, model: bytes) -> None:
         """All servers do what the protocol says, as far as the round still lets them."""
         if self.federation.phase in (Phase.IDLE, Phase.FINAL, Phase.ABORTED):
-            self.attempt(self.federation.tasks.openRound, self.task, by=0)
+            self.attempt(self.federation.tasks.openRound, self.task, by=OWNER)
         for phase in (Phase.COMMIT, Phase.SUBMIT):
             if self.federation.phase is not phase:
                 continue
@@ -284,7 +291,8 @@ class Federations(Actions):
     @invariant()
     def money_is_conserved(self) -> None:
         registry, rewards = self.deployment.registry, self.deployment.rewards
-        stakes = sum(registry.server(person.address).stake for person in self.people)
+        known = [registry.server(person.address) for person in self.people]
+        stakes = sum(server.stake + server.held for server in known)
         credits = sum(rewards.creditOf(person.address) for person in self.people)
         assert self.deployment.money == (stakes, rewards.balanceOf(self.task) + credits)
 

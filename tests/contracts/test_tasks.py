@@ -11,8 +11,11 @@ from tests.contracts.abi import NOBODY, Account, reverts
 from tests.contracts.deployment import Deployment
 from tests.contracts.federation import (
     INITIAL_MODEL,
+    MAX_VIEWS,
     RULE_PARAMS,
     SUBMIT_WINDOW,
+    TIMEOUT,
+    TIMEOUT_CAP,
     Federation,
     Phase,
     Settings,
@@ -65,6 +68,32 @@ def test_creating_a_task_publishes_what_is_not_stored(deployment: Deployment) ->
     ]
 
 
+def test_a_task_publishes_what_it_may_cost_a_member(deployment: Deployment) -> None:
+    settings = Settings(min_members=3, min_updates=2, max_rounds=7, rejection_penalty=2500, withheld_penalty=1000)
+    receipt = deployment.tasks.createTask(settings.encoded(deployment), by=deployment.owner)
+    assert receipt.named("TaskTerms") == [
+        {
+            "task": 1,
+            "minMembers": 3,
+            "minUpdates": 2,
+            "maxRounds": 7,
+            "maxPayload": 10_000,
+            "maxSamples": 1000,
+            "withheldPenalty": 1000,
+        }
+    ]
+    assert receipt.named("RulesSet") == [
+        {
+            "task": 1,
+            "timeout": TIMEOUT,
+            "timeoutCap": TIMEOUT_CAP,
+            "maxViews": MAX_VIEWS,
+            "quorumRule": 0,
+            "rejectionPenalty": 2500,
+        }
+    ]
+
+
 @pytest.mark.parametrize(
     ("position", "value", "what"),
     [
@@ -72,11 +101,14 @@ def test_creating_a_task_publishes_what_is_not_stored(deployment: Deployment) ->
         (5, 10_001, "maxPayload"),
         (6, 0, "maxPayload"),
         (7, 0, "maxSamples"),
-        (8, 0, "minUpdates"),
-        (8, 241, "minUpdates"),
-        (9, 65_536, "maxRounds"),
-        (11, 0, "submitWindow"),
-        (12, 10_001, "withheldPenalty"),
+        (8, 0, "minMembers"),
+        (8, 241, "minMembers"),
+        (9, 0, "minUpdates"),
+        (9, 2, "minMembers"),
+        (9, 241, "minUpdates"),
+        (10, 65_536, "maxRounds"),
+        (12, 0, "submitWindow"),
+        (13, 2501, "withheldPenalty"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(deployment: Deployment, position: int, value, what: str) -> None:
@@ -178,10 +210,10 @@ def test_servers_that_are_no_longer_active_are_evicted_by_anyone(found, servers:
 # ---------------------------------------------------------------- rounds
 
 
-def test_opening_a_round_takes_the_seats_of_the_moment(found, servers: list[Account], owner: Account) -> None:
+def test_opening_a_round_takes_the_seats_of_the_moment(found, owner: Account) -> None:
     federation: Federation = found(2)
     deadline = federation.chain.now + SUBMIT_WINDOW
-    (opened,) = federation.tasks.openRound(federation.task, by=servers[1]).named("RoundOpened")
+    (opened,) = federation.tasks.openRound(federation.task, by=owner).named("RoundOpened")
     assert opened == {
         "task": federation.task,
         "round": 1,
@@ -197,14 +229,27 @@ def test_opening_a_round_takes_the_seats_of_the_moment(found, servers: list[Acco
 
 def test_strangers_open_no_round(found, servers: list[Account]) -> None:
     federation: Federation = found(1)
+    federation.finish(keccak(b"first"))
     with reverts("TasksNotMember", task=federation.task, account=servers[7].address):
         federation.tasks.openRound(federation.task, by=servers[7])
+    assert federation.tasks.openRound(federation.task, by=servers[0]).named("RoundOpened")
 
 
 def test_too_few_members_open_no_round(found) -> None:
-    federation: Federation = found(2, min_updates=3)
-    with reverts("TasksTooFewMembers", task=federation.task, members=2, minUpdates=3):
+    federation: Federation = found(2, min_members=3)
+    with reverts("TasksTooFewMembers", task=federation.task, members=2, needed=3):
         federation.open()
+    later: Federation = found(3, min_updates=2, min_members=3)
+    later.finish(keccak(b"first"))
+    for gone, needed in zip(later.members, (None, 2, 2), strict=True):
+        later.tasks.resign(later.task, by=gone)
+        later.members = later.members[1:]
+        if needed is None:
+            later.collect()  # two are enough from the second round on
+            later.decide(keccak(b"second"))
+            continue
+        with reverts("TasksTooFewMembers", task=later.task, members=len(later.members), needed=needed):
+            later.open()
 
 
 def test_a_task_ends_after_its_last_round(found) -> None:
@@ -363,9 +408,8 @@ def test_proposals_out_of_turn_are_refused(found, servers: list[Account]) -> Non
         tasks.propose(task, 2, model, 600, bytes(32), b"", by=servers[0])
     with reverts("TasksNotMember", task=task, account=servers[9].address):
         tasks.propose(task, 1, model, 600, bytes(32), b"", by=servers[9])
-    for size in (0, 10_001):
-        with reverts("TasksPayloadTooLarge", size=size, maxPayload=10_000):
-            tasks.propose(task, 1, model, size, bytes(32), b"", by=servers[0])
+    with reverts("TasksPayloadTooLarge", size=10_001, maxPayload=10_000):
+        tasks.propose(task, 1, model, 10_001, bytes(32), b"", by=servers[0])
 
 
 def test_only_the_consensus_ends_a_decision(found, servers: list[Account], deployment: Deployment) -> None:

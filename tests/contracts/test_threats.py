@@ -40,7 +40,7 @@ def test_a_copied_update_was_not_committed_to(found, servers: list[Account]) -> 
     victim, thief, bystander = servers[:3]
     number, tasks, task = federation.open(), federation.tasks, federation.task
     loot = update_of(victim)
-    own = update_commitment(federation.domain, number, victim.address, loot, SALT)
+    own = update_commitment(federation.domain, number, victim.address, loot, 100, 10, SALT)
     tasks.commit(task, number, own, by=victim)
     tasks.commit(task, number, own, by=thief)  # the commitment itself can be copied, but names its sender
     federation.expire_round()
@@ -92,33 +92,118 @@ def test_a_censored_update_reaches_the_chain_by_itself(found, servers: list[Acco
     assert (proposed["valueDigest"], proposed["missing"]) == (federation.value(HONEST, missing=0), 0)
 
 
-def test_a_withheld_payload_is_left_out_and_costs_stake(found, servers: list[Account]) -> None:
-    """f+1 members say that they cannot fetch it: at least one of them is honest. Fewer say it in vain."""
-    federation: Federation = found(4, withheld_penalty=2500)
+@pytest.mark.parametrize("consensus", ["pow", "pbft"])
+def test_a_withheld_payload_is_left_out_and_costs_stake(found, servers: list[Account], consensus: str) -> None:
+    """Two of four leave it out, all others together have its server slashed. Fewer say it in vain."""
+    federation: Federation = found(4, consensus=consensus, withheld_penalty=2500)
     federation.collect()
     withholder = servers[3]
-    federation.tasks.reportMissing(federation.task, 1, withholder.address, by=servers[0])
-    assert federation.state.missing == 0
-    assert federation.registry.server(withholder.address).stake == MIN_STAKE
-    federation.tasks.reportMissing(federation.task, 1, withholder.address, by=servers[1])
-    assert federation.state.missing == 0b1000
-    assert federation.registry.server(withholder.address).stake == MIN_STAKE * 3 // 4
-    federation.decide(HONEST)
+    for reporter, missing, left in zip(servers, (0, 0b1000, 0b1000), (4, 4, 3), strict=False):
+        federation.tasks.reportMissing(federation.task, 1, withholder.address, by=reporter)
+        assert federation.state.missing == missing
+        assert federation.registry.server(withholder.address).stake == MIN_STAKE * left // 4
+    federation.decide(HONEST, voters=servers[:3])
     assert federation.state.proposal.missing == 0b1000
+
+
+@pytest.mark.parametrize("n", [3, 6, 10, 13])
+def test_a_minority_leaves_out_and_slashes_nobody(found, servers: list[Account], n: int) -> None:
+    """Under a majority a third is not enough to leave updates out: it would contribute all of the aggregate alone."""
+    liars = (n - 1) // 2
+    federation: Federation = found(n, withheld_penalty=1000)
+    federation.collect()
+    for victim in servers[liars:n]:
+        for liar in servers[:liars]:
+            federation.tasks.reportMissing(federation.task, 1, victim.address, by=liar)
+        assert federation.registry.server(victim.address).stake == MIN_STAKE
+    assert federation.state.missing == 0
+
+
+@pytest.mark.parametrize("consensus", ["pow", "pbft"])
+@pytest.mark.parametrize("n", [2, 3])
+def test_one_report_costs_nobody_anything(found, servers: list[Account], consensus: str, n: int) -> None:
+    federation: Federation = found(n, consensus=consensus, withheld_penalty=2500)
+    federation.collect()
+    liar, victim = servers[:2]
+    federation.tasks.reportMissing(federation.task, 1, victim.address, by=liar)
+    assert federation.registry.server(victim.address).stake == MIN_STAKE
+
+
+def test_one_mistake_beside_a_liar_is_taken_back(found, servers: list[Account]) -> None:
+    """The liar reports everybody; an honest server's daemon was slow for a while. Nobody is expelled for ever."""
+    federation: Federation = found(4, consensus="pbft", withheld_penalty=1000)
+    federation.collect()
+    liar, slow, victim, another = servers[:4]
+    for reporter in (liar, slow):
+        federation.tasks.reportMissing(federation.task, 1, victim.address, by=reporter)
+    assert federation.state.missing == 0b100
+    (back,) = federation.tasks.withdrawReport(federation.task, 1, victim.address, by=slow).named("ReportWithdrawn")
+    assert (back["server"], back["reporter"]) == (victim.address, slow.address)
+    assert federation.state.missing == 0
+    with reverts("TasksNotReported", task=federation.task, round=1, server=victim.address):
+        federation.tasks.withdrawReport(federation.task, 1, victim.address, by=slow)
+    federation.tasks.reportMissing(federation.task, 1, victim.address, by=slow)
+    federation.tasks.reportMissing(federation.task, 1, victim.address, by=another)
+    assert federation.registry.server(victim.address).stake == MIN_STAKE * 9 // 10
+    # A penalty is taken once, whoever takes a report back and makes it again.
+    federation.tasks.withdrawReport(federation.task, 1, victim.address, by=slow)
+    federation.tasks.reportMissing(federation.task, 1, victim.address, by=slow)
+    assert federation.registry.server(victim.address).stake == MIN_STAKE * 9 // 10
+    federation.registry.join("http://again", by=victim, value=MIN_STAKE // 10)
+    assert federation.registry.isActive(victim.address)
+    federation.propose(federation.leader(), HONEST)
+    with reverts("TasksAlreadyProposed", task=federation.task, round=1):
+        federation.tasks.withdrawReport(federation.task, 1, victim.address, by=slow)
+
+
+def test_who_is_alone_with_reports_for_three_rounds_is_not_heard_for_ten(found, servers: list[Account]) -> None:
+    federation: Federation = found(4, withheld_penalty=1000)
+    liar, victim, honest = servers[:3]
+    for number in range(1, 15):
+        federation.collect()
+        if number in (1, 2, 3):
+            federation.tasks.reportMissing(federation.task, number, victim.address, by=liar)
+        elif number <= 13:
+            with reverts("TasksMayNotReport", task=federation.task, account=liar.address, barredUntil=13):
+                federation.tasks.reportMissing(federation.task, number, victim.address, by=liar)
+        else:
+            federation.tasks.reportMissing(federation.task, number, victim.address, by=liar)
+        federation.decide(keccak(b"%d" % number))
+    assert federation.registry.server(victim.address).stake == MIN_STAKE
+    assert federation.registry.server(honest.address).stake == MIN_STAKE
+
+
+@pytest.mark.parametrize("relief", ["another reporter", "withdrawn", "a round without"])
+def test_who_is_not_alone_with_its_reports_is_heard(found, servers: list[Account], relief: str) -> None:
+    federation: Federation = found(4)
+    reporter, victim, other = servers[:3]
+    for number in range(1, 8):
+        federation.collect()
+        report = (federation.task, number, victim.address)
+        if relief != "a round without" or number % 3 != 0:
+            federation.tasks.reportMissing(*report, by=reporter)
+        if relief == "another reporter":
+            federation.tasks.reportMissing(*report, by=other)
+        if relief == "withdrawn":
+            federation.tasks.withdrawReport(*report, by=reporter)
+        federation.decide(keccak(b"%d" % number))
 
 
 @pytest.mark.parametrize("consensus", ["pow", "pbft"])
 def test_a_last_report_before_the_proposal_costs_the_leader_nothing(
     found, servers: list[Account], consensus: str
 ) -> None:
-    """A server withholds its update from one member only, and reports itself just before the proposal is mined."""
+    """A server withholds its update from one member; an accomplice reports it just before the proposal is mined."""
     federation: Federation = found(4, consensus=consensus, rejection_penalty=1000, withheld_penalty=2500)
     federation.collect()
     leader, withholder = federation.leader(), servers[3]
+    with reverts("TasksNotMember", task=federation.task, account=withholder.address):
+        federation.tasks.reportMissing(federation.task, 1, withholder.address, by=withholder)
     federation.tasks.reportMissing(federation.task, 1, withholder.address, by=servers[2])
     model, proof = keccak(b"of all"), federation.proof(leader)
     computed = federation.value(model)
-    federation.tasks.reportMissing(federation.task, 1, withholder.address, by=withholder)
+    accomplice = next(server for server in servers[:2] if server != leader)
+    federation.tasks.reportMissing(federation.task, 1, withholder.address, by=accomplice)
     before = federation.decision
     counted = federation.value(model, missing=0b1000)
     with reverts("TasksValueChanged", task=federation.task, value=counted, expected=computed):
@@ -135,18 +220,18 @@ def test_a_last_report_before_the_proposal_costs_the_leader_nothing(
                 federation.vote(member)
     assert (federation.phase, federation.state.model) == (Phase.FINAL, HONEST)
     assert federation.registry.server(leader.address).stake == MIN_STAKE
-    assert federation.registry.server(withholder.address).stake == MIN_STAKE * 3 // 4
 
 
 def test_no_gas_limit_spares_an_accomplice(found, servers: list[Account]) -> None:
     """Whoever triggers a penalty chooses the gas: it suffices for all that the call does, or for nothing."""
     reporting: Federation = found(4, withheld_penalty=2500)
     reporting.collect()
-    reporting.tasks.reportMissing(reporting.task, 1, servers[3].address, by=servers[0])
+    for reporter in servers[:2]:
+        reporting.tasks.reportMissing(reporting.task, 1, servers[3].address, by=reporter)
     assert_all_or_nothing(
         reporting,
         servers[3],
-        lambda gas: reporting.tasks.reportMissing(reporting.task, 1, servers[3].address, by=servers[1], gas=gas),
+        lambda gas: reporting.tasks.reportMissing(reporting.task, 1, servers[3].address, by=servers[2], gas=gas),
     )
     rejecting: Federation = found(4, rejection_penalty=2500)
     rejecting.collect()
@@ -184,7 +269,7 @@ def assert_all_or_nothing(federation: Federation, culprit: Account, call) -> Non
 def test_sybils_cost_a_stake_each_or_an_admitters_consent(deployment: Deployment, servers: list[Account]) -> None:
     federation = Federation(deployment, Settings(), servers[:1])
     for sybil in servers[1:4]:
-        with reverts("RegistryNotAdmitted", server=sybil.address, stake=0, minStake=MIN_STAKE):
+        with reverts("RegistryNotAdmitted", server=sybil.address, stake=0, needed=MIN_STAKE):
             deployment.registry.join("http://sybil", by=sybil)
         with reverts("TasksNotActive", server=sybil.address):
             federation.tasks.join(federation.task, by=sybil)
@@ -192,14 +277,20 @@ def test_sybils_cost_a_stake_each_or_an_admitters_consent(deployment: Deployment
     one, two = servers[1], servers[2]
     federation.enlist(one)
     federation.registry.retire(by=one)
-    with reverts(
-        "RegistryStillBonded", server=one.address, unbondsAt=federation.registry.server(one.address).unbondsAt
-    ):
+    federation.chain.travel(UNBONDING)
+    with reverts("RegistryStillSeated", server=one.address, seats=1):
+        federation.registry.withdraw(by=one)
+    federation.tasks.evict(federation.task, one.address, by=two)
+    unbonds_at = federation.chain.last_time + UNBONDING
+    with reverts("RegistryStillBonded", server=one.address, unbondsAt=unbonds_at):
         federation.registry.withdraw(by=one)
     federation.chain.travel(UNBONDING)
     federation.registry.withdraw(by=one)
-    federation.tasks.evict(federation.task, one.address, by=two)
     federation.enlist(two)
+    # And one stake takes one seat.
+    another = Federation(deployment, Settings(), [])
+    with reverts("RegistryStakeLocked", server=two.address, stake=MIN_STAKE, needed=2 * MIN_STAKE):
+        another.tasks.join(another.task, by=two)
     federation.open()
     assert federation.state.round.committeeSize == 2
 
@@ -247,14 +338,14 @@ def test_a_silent_leader_loses_its_turn(found) -> None:
 
 
 def test_a_lying_leader_is_voted_down_and_pays(found) -> None:
-    federation: Federation = found(4, consensus="pbft", rejection_penalty=5000)
+    federation: Federation = found(4, consensus="pbft", rejection_penalty=2500)
     federation.collect()
     liar = federation.leader()
     federation.propose(liar, WRONG)
     for member in federation.members:
         if member != liar:
             federation.vote(member, accept=False)
-    assert federation.registry.server(liar.address).stake == MIN_STAKE // 2
+    assert federation.registry.server(liar.address).stake == MIN_STAKE * 3 // 4
     with reverts("ConsensusBarred", task=federation.task, proposer=liar.address):
         federation.propose(liar, WRONG)
     federation.decide(HONEST)
@@ -350,7 +441,7 @@ def test_equivocation_is_proved_by_two_signatures(found, servers: list[Account])
     federation: Federation = found(4, consensus="pbft", withheld_penalty=1)
     federation.collect()
     traitor = servers[3]
-    for reporter in servers[:2]:
+    for reporter in servers[:3]:
         federation.tasks.reportMissing(federation.task, 1, traitor.address, by=reporter)
     assert federation.registry.server(traitor.address).status == 3  # expelled for little, with most of its stake
     federation.propose(federation.leader(), HONEST)
@@ -390,6 +481,7 @@ def test_a_reentrant_withdrawal_gets_nothing_more(deployment: Deployment, found,
     recorded = [(thief.address, HONEST, 100, 10), (victim.address, update_of(victim), 100, 10)]
     rewards.settle(federation.task, 1, outcome, recorded, by=owner)
     act(registry, "retire")
+    act(federation.tasks, "resign", federation.task)
     chain.travel(UNBONDING)
     for contract, due in ((rewards, 500), (registry, MIN_STAKE)):
         thief.whenPaid(contract.address, contract.encode("withdraw"), by=owner)
@@ -400,35 +492,214 @@ def test_a_reentrant_withdrawal_gets_nothing_more(deployment: Deployment, found,
     assert deployment.money == (MIN_STAKE, 1500)
 
 
-def test_a_withdrawal_does_not_shield_an_accomplice(deployment: Deployment, found, owner: Account) -> None:
-    """While the registry pays, it slashes nobody: then the vote that would slash must not count either."""
-    chain, registry = deployment.chain, deployment.registry
-    federation: Federation = found(3, rejection_penalty=10_000)
-    accomplice: Contract = deploy_contract(chain, compiled_for_tests("Puppet"))
-
-    def act(contract: Contract, name: str, *arguments: object, value: int = 0) -> None:
-        accomplice.act(contract.address, contract.encode(name, *arguments), by=owner, value=value)
-
-    act(registry, "join", "http://accomplice", value=MIN_STAKE)
-    act(federation.tasks, "join", federation.task)
-    act(registry, "retire")
-    federation.open()
-    for member in federation.members:
-        federation.submit(member)
-    federation.expire_round()
+def test_a_stake_does_not_leave_by_slashing_oneself(deployment: Deployment, servers: list[Account]) -> None:
+    """A liar makes a task of its own and shows there that it equivocates: what it loses goes to nobody."""
+    chain, registry, rewards = deployment.chain, deployment.registry, deployment.rewards
+    victims = Federation(deployment, Settings(consensus="pbft"), servers[:4])
+    liar = servers[3]
+    own = Federation(deployment, Settings(target=2**256 - 1), [liar])
+    stake = registry.server(liar.address).stake
+    own.collect()
+    own.propose(liar, WRONG)
+    victims.collect()
+    victims.propose(victims.leader(), HONEST)
+    for federation in (own, victims):
+        votes = []
+        for accept in (True, False):
+            ballot = replace(federation.ballot(accept), stage=Stage.PREPARE)
+            values = (ballot.task, ballot.round, ballot.view, ballot.stage, ballot.digest, ballot.accept)
+            votes += [values, federation.signed_vote(liar, ballot)]
+        # The evidence of the victims still is one after that of its own task.
+        receipt = federation.consensus.reportEquivocation(*votes, by=servers[9])
+        assert receipt.named("Equivocation")
+    assert deployment.money == (3 * MIN_STAKE + stake, 0)
+    assert rewards.balanceOf(own.task) == 0
     chain.travel(UNBONDING)
-    federation.poke()
+    registry.burn(liar.address, by=servers[9])
+    assert deployment.money == (3 * MIN_STAKE, 0)
+    victims.tasks.evict(victims.task, liar.address, by=servers[0])
+    assert victims.consensus.isBarred(victims.task, liar.address)
+
+
+def test_a_foreign_task_takes_no_stake(deployment: Deployment, servers: list[Account]) -> None:
+    """Anybody creates tasks. A penalty has a cap, is published, takes two reporters, and pays nobody; and the judge is
+    one that those who run the deployment have chosen.
+    """
+    liar, victim = servers[:2]
+    register(deployment, liar)
+    tasks = deployment.tasks
+    for settings, what in (
+        (Settings(withheld_penalty=2501), "withheldPenalty"),
+        (Settings(consensus="registry"), "consensus"),  # any contract that is no slasher
+    ):
+        with reverts("TasksBadSettings", what=what.encode().ljust(32, b"\0")):
+            tasks.createTask(settings.encoded(deployment), by=liar)
+    created = tasks.createTask(Settings(withheld_penalty=2500).encoded(deployment), by=liar)
+    assert created.named("TaskTerms")[0]["withheldPenalty"] == 2500
+    trap = Federation(deployment, Settings(withheld_penalty=2500), [liar, victim])
+    trap.collect()
+    tasks.reportMissing(trap.task, 1, victim.address, by=liar)
+    assert deployment.registry.server(victim.address).stake == MIN_STAKE
+
+
+def test_nobody_plays_the_paid_rounds_alone(found, servers: list[Account]) -> None:
+    """The first member to join opens nothing; the owner opens the first round once enough members sit."""
+    federation: Federation = found(1, min_members=4, min_updates=3)
+    with reverts("TasksNotOwner", task=federation.task, account=servers[0].address):
+        federation.tasks.openRound(federation.task, by=servers[0])
+    for late in servers[1:4]:
+        with reverts("TasksTooFewMembers", task=federation.task, members=len(federation.members), needed=4):
+            federation.open()
+        federation.enlist(late)
+    federation.collect(servers[:1])
+    assert federation.phase is Phase.ABORTED  # one update of four is no round
+
+
+def test_who_is_expelled_neither_opens_nor_proposes_nor_votes_nor_reports(found, servers: list[Account]) -> None:
+    federation: Federation = found(5, consensus="pbft", rejection_penalty=1000)
+    tasks, task = federation.tasks, federation.task
+    federation.collect()
+    liar = federation.leader()
+    others = [member for member in federation.members if member != liar]
+    federation.propose(liar, WRONG)
+    for member in others:
+        federation.vote(member, accept=False)
+    assert not federation.registry.isActive(liar.address)
+    with reverts("TasksNotActive", server=liar.address):
+        tasks.reportMissing(task, 1, others[0].address, by=liar)
+    assert federation.leader() != liar
+    federation.propose(federation.leader(), HONEST)
+    quorum = federation.decision.quorum
+    tasks.evict(task, liar.address, by=servers[9])  # while a round is under way
+    with reverts("ConsensusBarred", task=task, proposer=liar.address):
+        federation.vote(liar, accept=False)
+    with reverts("ConsensusBarred", task=task, proposer=liar.address):
+        federation.consensus.voteViewChange(task, 1, 1, by=liar)
+    ballot = federation.ballot()
+    arguments = (ballot.task, ballot.round, ballot.view, ballot.stage, ballot.digest)
+    receipt = federation.consensus.attestSigned(*arguments, [federation.signed_vote(liar, ballot)], by=servers[9])
+    assert (receipt.named("VotesRecorded")[0]["voters"], federation.decision.accepts) == (0, 1)
+    for member in others:
+        if federation.stage is Stage.PREPARE and member.address != federation.decision.proposer:
+            federation.vote(member)
+    with reverts("ConsensusBarred", task=task, proposer=liar.address):
+        federation.vote(liar, accept=False)
+    for member in others:
+        if federation.stage is Stage.COMMIT:
+            federation.vote(member)
+    assert (federation.phase, federation.decision.quorum) == (Phase.FINAL, quorum)  # it does not shrink in the round
+    with reverts("TasksNotMember", task=task, account=liar.address):
+        tasks.openRound(task, by=liar)
+    federation.members.remove(liar)
+    assert federation.finish(keccak(b"second")) == 2
+    assert federation.decision.quorum == 3
+
+
+def test_who_is_expelled_opens_no_round_before_it_is_evicted(found, servers: list[Account]) -> None:
+    federation: Federation = found(4, rejection_penalty=1000)
+    federation.collect()
     liar, *others = federation.members
     federation.propose(liar, WRONG)
     for member in others:
         federation.vote(member, accept=False)
-    ballot = federation.ballot(accept=False)
-    vote = (ballot.task, ballot.round, ballot.view, ballot.stage, ballot.digest, False)
-    accomplice.whenPaid(federation.consensus.address, federation.consensus.encode("attest", *vote), by=owner)
-    act(registry, "withdraw")
-    assert (accomplice.intrusions(), federation.decision.rejects) == (0, 2)
-    act(federation.consensus, "attest", *vote)
-    assert registry.server(liar.address).stake == 0
+    federation.decide(HONEST, voters=others)
+    with reverts("TasksNotActive", server=liar.address):
+        federation.tasks.openRound(federation.task, by=liar)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_an_eviction_holds_for_the_round_in_which_it_happens(found, servers: list[Account], when: str) -> None:
+    """Also before the decision opens, and for who has resigned; and not for the next holder of the seat."""
+    federation: Federation = found(4)
+    tasks, task, leaver = federation.tasks, federation.task, servers[0]
+    federation.open()
+    if when == "after":
+        tasks.resign(task, by=leaver)
+    federation.registry.retire(by=leaver)
+    tasks.evict(task, leaver.address, by=servers[9])
+    for member in federation.members:
+        federation.submit(member)
+    federation.poke()
+    with reverts("ConsensusBarred", task=task, proposer=leaver.address):
+        federation.propose(leaver, WRONG)
+    federation.propose(servers[1], HONEST)
+    with reverts("ConsensusBarred", task=task, proposer=leaver.address):
+        federation.vote(leaver)
+    federation.vote(servers[2])
+    federation.vote(servers[3])
+    assert federation.phase is Phase.FINAL
+    with reverts("TasksNotMember", task=task, account=leaver.address):
+        tasks.evict(task, leaver.address, by=servers[9])
+    federation.members.remove(leaver)
+    assert federation.enlist(servers[5]).named("MemberJoined")[0]["seat"] == 0
+    federation.collect()
+    federation.propose(servers[5], keccak(b"second"))
+    assert federation.decision.proposer == servers[5].address
+
+
+# ---------------------------------------------------------------- rounds that nobody can aggregate
+
+
+def test_a_round_with_too_few_updates_left_ends_at_once(found, servers: list[Account]) -> None:
+    federation: Federation = found(4, consensus="pbft", min_updates=3)
+    federation.collect()
+    for culprit in servers[2:4]:
+        for reporter in servers[:2]:
+            receipt = federation.tasks.reportMissing(federation.task, 1, culprit.address, by=reporter)
+    assert [event["reason"].rstrip(b"\0") for event in receipt.named("RoundAborted")] == [b"too few updates"]
+    assert (federation.phase, federation.stage, federation.state.model) == (Phase.ABORTED, Stage.DECIDED, INITIAL_MODEL)
+    assert not any(federation.consensus.isBarred(federation.task, server.address) for server in servers[:4])
+    federation.finish(HONEST)
+    assert federation.state.model == HONEST
+
+
+def test_a_round_with_too_few_updates_ends_once_its_proposal_is_voted_down(found, servers: list[Account]) -> None:
+    """While a proposal is voted on, reports end nothing: it may become final yet."""
+    federation: Federation = found(4, consensus="pbft", min_updates=3)
+    federation.collect()
+    federation.propose(federation.leader(), WRONG)
+    for culprit in servers[2:4]:
+        for reporter in servers[:2]:
+            federation.tasks.reportMissing(federation.task, 1, culprit.address, by=reporter)
+    assert federation.phase is Phase.DECIDE
+    for member in federation.members:
+        if federation.stage is Stage.PREPARE and member.address != federation.decision.proposer:
+            federation.vote(member, accept=False)
+    assert federation.phase is Phase.DECIDE
+    assert federation.poke().named("RoundAborted")  # without waiting for a deadline
+
+
+@pytest.mark.parametrize("consensus", ["pow", "pbft"])
+def test_a_quorum_gives_up_a_round_that_its_rule_cannot_aggregate(found, consensus: str) -> None:
+    """By a proposal like any other: it takes no further view, bars nobody, and leaves the model as it is."""
+    federation: Federation = found(4, consensus=consensus, rejection_penalty=1000)
+    federation.collect()
+    leader, reason = federation.leader(), b"krum needs 5 updates".ljust(32, b"\0")
+    (proposed,) = federation.propose(leader, reason, size=0).named("AbortProposed")
+    assert (proposed["reason"], proposed["valueDigest"]) == (reason, federation.value(reason, 0))
+    while federation.phase is Phase.DECIDE:
+        stage = federation.stage
+        for member in federation.members:
+            if federation.stage is stage and not (stage is Stage.PREPARE and member == leader):
+                federation.vote(member)
+    assert (federation.phase, federation.state.model, federation.decision.view_) == (Phase.ABORTED, INITIAL_MODEL, 0)
+    assert federation.tasks.outcomeOf(federation.task, 1) == bytes(32)
+    assert not any(federation.consensus.isBarred(federation.task, member.address) for member in federation.members)
+    federation.finish(HONEST)
+    assert federation.state.model == HONEST
+
+
+def test_a_liar_gives_up_no_round(found) -> None:
+    federation: Federation = found(4, consensus="pbft", rejection_penalty=1000)
+    federation.collect()
+    liar = federation.leader()
+    federation.propose(liar, b"no reason".ljust(32, b"\0"), size=0)
+    for member in federation.members:
+        if member != liar:
+            federation.vote(member, accept=False)
+    assert federation.registry.server(liar.address).stake == MIN_STAKE * 9 // 10
+    federation.decide(HONEST)
+    assert federation.state.model == HONEST
 
 
 # ---------------------------------------------------------------- time, gas and blocks
@@ -477,7 +748,7 @@ def test_many_servers_exhaust_no_gas(deployment: Deployment, found, servers: lis
 def gas_of_a_round(federation: Federation, members: list[Account]) -> dict[str, int]:
     """What each call costs that somebody must make lest the round stop."""
     task, tasks, one, two = federation.task, federation.tasks, members[0], members[1]
-    gas = {"open": tasks.openRound(task, by=one).gas}
+    gas = {"open": tasks.openRound(task, by=federation.on.owner).gas}
     federation.submit(one)
     gas["submit"] = federation.submit(two).gas
     federation.expire_round()

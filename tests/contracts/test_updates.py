@@ -7,7 +7,6 @@ from fbfl.chain.digests import update_commitment
 from fbfl.errors import ContractRevertError
 from tests.contracts.abi import Account, Chain, reverts
 from tests.contracts.federation import (
-    INITIAL_MODEL,
     Federation,
     Phase,
     Stage,
@@ -65,7 +64,7 @@ def test_a_batch_holds_nobody_elses_updates(found, servers: list[Account]) -> No
 
 
 def test_f_plus_one_reports_leave_an_update_out(found, servers: list[Account]) -> None:
-    federation: Federation = found(4)
+    federation: Federation = found(4, byzantine_quorum=True)
     tasks, task = federation.tasks, federation.task
     federation.collect(servers[:3])
     receipt = tasks.reportMissing(task, 1, servers[2].address, by=servers[0])
@@ -116,18 +115,6 @@ def test_the_next_round_starts_with_nothing_missing(found, servers: list[Account
     assert federation.state.missing == 0
 
 
-def test_no_proposal_of_fewer_than_the_fewest_updates(found, servers: list[Account]) -> None:
-    federation: Federation = found(4, min_updates=4)
-    federation.collect()
-    for reporter in servers[:2]:
-        federation.tasks.reportMissing(federation.task, 1, servers[3].address, by=reporter)
-    with reverts("TasksTooFewUpdates", task=federation.task, updates=3, minUpdates=4):
-        federation.propose(servers[0], keccak(b"of three"))
-    while federation.phase is Phase.DECIDE:
-        federation.time_out()
-    assert (federation.phase, federation.state.model) == (Phase.ABORTED, INITIAL_MODEL)
-
-
 def test_reports_after_a_value_is_prepared_do_not_change_it(found, servers: list[Account]) -> None:
     federation: Federation = found(4, consensus="pbft")
     federation.collect()
@@ -158,7 +145,7 @@ def hidden(found) -> Federation:
 
 
 def commitment(federation: Federation, member: Account, round_number: int = 1, salt: bytes = bytes(32)) -> bytes:
-    return update_commitment(federation.domain, round_number, member.address, update_of(member), salt)
+    return update_commitment(federation.domain, round_number, member.address, update_of(member), 100, 10, salt)
 
 
 def reveal(federation: Federation, member: Account, round_number: int = 1, salt: bytes = bytes(32)):
@@ -194,8 +181,11 @@ def test_commitments_come_before_updates(hidden: Federation, servers: list[Accou
     reveal(hidden, servers[0])
     with reverts("TasksWrongCommitment", task=hidden.task, round=1, server=servers[2].address):
         reveal(hidden, servers[2])
-    with reverts("TasksWrongCommitment", task=hidden.task, round=1, server=servers[1].address):
-        reveal(hidden, servers[1], salt=keccak(b"another salt"))
+    # A commitment binds all that is revealed.
+    right = {"digest": update_of(servers[1]), "size": 100, "samples": 10, "salt": bytes(32)}
+    for other in ({"digest": keccak(b"another")}, {"size": 101}, {"samples": 1000}, {"salt": keccak(b"another salt")}):
+        with reverts("TasksWrongCommitment", task=hidden.task, round=1, server=servers[1].address):
+            hidden.tasks.reveal(hidden.task, 1, *(right | other).values(), by=servers[1])
     reveal(hidden, servers[1])
     hidden.poke()  # all that had committed have revealed
     assert hidden.phase is Phase.DECIDE

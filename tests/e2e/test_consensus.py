@@ -5,7 +5,7 @@ import pytest
 from fbfl.audit import audit
 from fbfl.chain.embedded import account_keys
 from fbfl.chain.ethash import EthashNetwork
-from fbfl.chain.ledger import Ledger, Phase
+from fbfl.chain.ledger import ABORT, Ledger, Phase
 from fbfl.chain.pow import Miner
 from fbfl.mec.server import Conduct
 from tests.e2e.federations import federation
@@ -96,12 +96,25 @@ def test_a_final_round_pays_its_leader_and_every_update_by_samples(tmp_path):
     assert fed.chain.w3.eth.get_balance(server.address) == before - cost + earned[server.address]
 
 
-def test_a_rejected_leader_pays_a_part_of_its_stake_into_the_rewards(tmp_path):
+def test_a_rejected_leader_loses_a_part_of_its_stake_and_nobody_gains_it(tmp_path):
     liar = Conduct(proposes="wrong")
     fed = federation(tmp_path, consensus="pbft", stake=10_000, reward=0, simulation={"conducts": {1: liar}})
     result = fed.play_round()
     assert result.record.slashes == ((fed.servers[1].address, 1000, "rejected aggregate"),)
-    assert fed.ledger.rewards.functions.balanceOf(fed.task.id).call() == 1000
+    assert fed.ledger.rewards.functions.balanceOf(fed.task.id).call() == 0
+    assert (fed.task.rejection_penalty, fed.task.withheld_penalty) == (1000, 1000)
+
+
+@pytest.mark.parametrize("consensus", ["pow", "pbft"])
+def test_a_round_that_the_rule_cannot_aggregate_ends_in_its_first_view(tmp_path, consensus):
+    """FLTrust without the trusted update: only the rule knows that there is no aggregate of the others."""
+    absent = {1: Conduct(submits=False)}
+    settings = {"aggregator": "fltrust", "aggregator_args": {"root_server": 1}, "stake": 1000}
+    fed = federation(tmp_path, consensus=consensus, simulation={"conducts": absent}, **settings)
+    record = fed.play_round().record
+    assert (record.status, record.reason) == ("aborted", ABORT)
+    assert (record.views, record.barred, record.slashes, len(record.updates)) == (1, (), (), 3)
+    assert audit(fed.ledger, fed.store, fed.task).passed
 
 
 def test_two_tasks_run_on_the_same_contracts_and_servers_without_touching_each_other(tmp_path):

@@ -133,7 +133,7 @@ def test_spoiled_reads_of_one_server_change_its_vote_alone(tmp_path):
 def test_a_leader_computes_anew_when_a_report_lands_before_its_proposal(tmp_path, monkeypatch, caplog):
     caplog.set_level("INFO", logger="fbfl.mec.server")
     fed = federation(tmp_path, consensus="pbft", stake=10_000)
-    unlucky, leader, _, withholder = fed.servers  # seat 1 leads round 1
+    unlucky, leader, other, withholder = fed.servers  # seat 1 leads round 1
     fed.owner.open_round(fed.task.id)
     for server in fed.servers:
         assert server.step()
@@ -144,7 +144,7 @@ def test_a_leader_computes_anew_when_a_report_lands_before_its_proposal(tmp_path
     def propose_too_late(task, round_number, model, value, proof):
         asked_for.append(value)
         if len(asked_for) == 1:
-            withholder.participant.report_missing(task, round_number, withholder.address)
+            other.participant.report_missing(task, round_number, withholder.address)
         return propose(task, round_number, model, value, proof)
 
     monkeypatch.setattr(leader.participant, "propose", propose_too_late)
@@ -158,7 +158,7 @@ def test_a_leader_computes_anew_when_a_report_lands_before_its_proposal(tmp_path
 
     record = fed.play_round().record
     assert (record.status, record.leader, record.views, record.barred) == ("final", leader.address, 1, ())
-    assert [slash[::2] for slash in record.slashes] == [(withholder.address, "withheld payload")]
+    assert not record.slashes  # one of the three others can fetch it
     assert not votes(record, accept=False)
     assert audit(fed.ledger, fed.store, fed.task).passed
 

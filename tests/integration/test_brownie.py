@@ -88,13 +88,13 @@ def test_a_step_that_the_contracts_refuse_fails(project: Path, port: int) -> Non
     (project / "migrations" / "9_again.py").write_text(
         "from migrations.with_brownie import run_up_to\n"
         "def run(deployment):\n"
-        "    deployment.call('MECRegistry', 'setRewards', deployment.addresses['RewardPool'])\n"
+        "    deployment.call('MECRegistry', 'burn', deployment.addresses['RewardPool'])\n"
         "def main():\n"
         "    run_up_to(__file__)\n"
     )
     ran = run(project, "run", "9_again")
     assert ran.returncode == 1
-    assert "RegistryRewardsAlreadySet" in ran.stdout
+    assert "RegistryNothingToBurn" in ran.stdout
     assert not answers(f"http://127.0.0.1:{port}")
 
 

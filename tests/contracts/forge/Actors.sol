@@ -87,6 +87,7 @@ contract Actors {
                 modelSize: 1,
                 maxPayload: 1000,
                 maxSamples: 1000,
+                minMembers: 1,
                 minUpdates: 1,
                 maxRounds: 0,
                 commitWindow: 0,
@@ -112,6 +113,15 @@ contract Actors {
     function register(uint256 who) external watched {
         VM.prank(server(who));
         registry.join{value: STAKE}("");
+    }
+
+    function addStake(uint256 who) external watched {
+        VM.prank(server(who));
+        registry.addStake{value: STAKE}();
+    }
+
+    function burn(uint256 who) external watched {
+        registry.burn(server(who));
     }
 
     function retire(uint256 who) external watched {
@@ -162,15 +172,22 @@ contract Actors {
         tasks.reportMissing(task, number, server(whose));
     }
 
+    function withdrawReport(uint256 who, uint256 whose) external watched {
+        uint32 number = tasks.stateOf(task).round.number;
+        VM.prank(server(who));
+        tasks.withdrawReport(task, number, server(whose));
+    }
+
     function poke() public watched {
         tasks.poke(task);
     }
 
     function propose(uint256 who, bytes32 newModel) public watched {
         IFederatedTasks.State memory state = tasks.stateOf(task);
-        bytes32 value = tasks.valueDigest(task, newModel, 1);
+        uint32 size = uint8(newModel[0]) % 8 == 0 ? 0 : 1; // sometimes to give the round up
+        bytes32 value = tasks.valueDigest(task, newModel, size);
         VM.prank(server(who));
-        tasks.propose(task, state.round.number, newModel, 1, value, abi.encode(uint256(0)));
+        tasks.propose(task, state.round.number, newModel, size, value, abi.encode(uint256(0)));
     }
 
     function vote(uint256 who, bool accept, uint8 wrong) public watched {

@@ -9,6 +9,7 @@ import {CommitteeConsensus} from "contracts/consensus/CommitteeConsensus.sol";
 import {EthashElection} from "contracts/consensus/EthashElection.sol";
 import {IConsensus} from "contracts/interfaces/IConsensus.sol";
 import {IFederatedTasks} from "contracts/interfaces/IFederatedTasks.sol";
+import {IMECRegistry} from "contracts/interfaces/IMECRegistry.sol";
 import {PbftCommittee} from "contracts/consensus/PbftCommittee.sol";
 import {PowPuzzle} from "contracts/consensus/PowPuzzle.sol";
 import {Actors} from "./Actors.sol";
@@ -25,7 +26,7 @@ abstract contract Invariants {
         FederatedTasks tasks = new FederatedTasks(registry);
         RewardPool rewards = new RewardPool(tasks);
         (IConsensus consensus, bytes memory params) = _consensus(tasks);
-        registry.setRewards(rewards);
+        registry.grantRole(registry.LEDGER_ROLE(), address(tasks));
         registry.grantRole(registry.SLASHER_ROLE(), address(tasks));
         registry.grantRole(registry.SLASHER_ROLE(), address(consensus));
         actors = new Actors(registry, tasks, rewards, consensus, params, FIRST_MODEL);
@@ -40,7 +41,8 @@ abstract contract Invariants {
     function invariant_stakesAreInTheRegistry() external view {
         uint256 stakes;
         for (uint256 i = 0; i < actors.COUNT(); ++i) {
-            stakes += actors.registry().server(actors.server(i)).stake;
+            IMECRegistry.Server memory known = actors.registry().server(actors.server(i));
+            stakes += known.stake + known.held;
         }
         require(address(actors.registry()).balance == stakes, "registry");
     }

@@ -33,8 +33,7 @@ def test_the_contracts_are_deployed_and_wired(chain: EmbeddedChain, sender: Send
         assert registry.functions.hasRole(keccak(b"SLASHER_ROLE"), addresses[name]).call()
     assert registry.functions.hasRole(bytes(32), sender.address).call()
     assert not registry.functions.hasRole(keccak(b"SLASHER_ROLE"), addresses["RewardPool"]).call()
-    (event,) = registry.events.RewardsSet().get_logs(from_block=0)
-    assert list(event["args"].values()) == [addresses["RewardPool"]]
+    assert registry.functions.hasRole(keccak(b"LEDGER_ROLE"), addresses["FederatedTasks"]).call()
 
 
 def test_deploying_again_does_nothing(chain: EmbeddedChain, sender: Sender, tmp_path: Path) -> None:
@@ -88,12 +87,11 @@ def test_a_contract_that_has_changed_gets_all_others_anew(
     second = deploy(chain.w3, sender, tmp_path / "it.json")
     assert set(second) == NAMES
     assert set(first.values()).isdisjoint(second.values())
-    # Slashed stakes go to the pool of the same deployment: a registry takes one pool, once.
-    registry = chain.w3.eth.contract(
-        Web3.to_checksum_address(second["MECRegistry"]), abi=load_artifact("MECRegistry").abi
+    # All of them know each other: a ledger's registry stays the same.
+    ledger = chain.w3.eth.contract(
+        Web3.to_checksum_address(second["FederatedTasks"]), abi=load_artifact("FederatedTasks").abi
     )
-    (event,) = registry.events.RewardsSet().get_logs(from_block=0)
-    assert event["args"]["rewards"] == second["RewardPool"]
+    assert ledger.functions.registry().call() == second["MECRegistry"]
     number = chain.w3.eth.block_number
     assert (
         deploy(chain.w3, sender, tmp_path / "it.json")

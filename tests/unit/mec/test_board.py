@@ -18,9 +18,12 @@ from starlette.applications import Starlette
 
 from fbfl.chain.accounts import development_account
 from fbfl.chain.digests import Domain
+from fbfl.chain.embedded import start_chain
 from fbfl.chain.ledger import Stage
 from fbfl.chain.live import accounts_of
+from fbfl.chain.participant import Participant
 from fbfl.chain.signatures import SignedUpdate, SignedVote, sign_update, sign_vote
+from fbfl.chain.transactions import Sender
 from fbfl.mec import board as boards
 from fbfl.mec.agent import Agent, LocalTraining
 from fbfl.mec.board import (
@@ -46,9 +49,14 @@ VALUE = bytes(range(32))
 
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> Simulation:
-    """Four servers, of which the last has left again, in an open round."""
-    found = federation(tmp_path_factory.mktemp("payloads"), consensus="pbft", simulation={"lanes": 1})
-    found.servers[3].participant.resign(found.task.id)
+    """Three servers in an open round, and a fourth that has left again."""
+    simulation = {"lanes": 1, "nodes": [start_chain(5)]}
+    found = federation(tmp_path_factory.mktemp("payloads"), consensus="pbft", servers=3, simulation=simulation)
+    fourth = Participant(found.ledger, Sender(found.chain.w3, accounts_of(found.nodes, 5)[4]))
+    found.owner.admit(fourth.address)
+    fourth.register("mec://fourth")
+    fourth.join(found.task.id)
+    fourth.resign(found.task.id)
     found.owner.open_round(found.task.id)
     return found
 
