@@ -22,7 +22,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
 
     /// @notice EIP-712 type of a signed update.
     bytes32 public constant UPDATE_TYPEHASH =
-        keccak256("Update(uint256 task,uint32 round,bytes32 digest,uint32 size,uint32 samples)");
+        keccak256("Update(uint256 task,uint32 round,bytes32 parent,bytes32 digest,uint32 size,uint32 samples)");
 
     uint256 private constant _SEATS = (1 << MAX_MEMBERS) - 1;
     /// @dev A quarter of the stake.
@@ -245,10 +245,10 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         bytes32 accumulator = _accumulators[task];
         RecordedUpdate[] memory recorded = new RecordedUpdate[](updates.length);
         mapping(address => Member) storage members = _members[task];
-        bytes32 domain = _domainSeparatorV4();
+        bytes32[2] memory domainAndParent = [_domainSeparatorV4(), _tasks[task].model];
         uint256 count;
         for (uint256 i = 0; i < updates.length; ++i) {
-            RecordedUpdate memory update = _signed(domain, task, number, updates[i]);
+            RecordedUpdate memory update = _signed(domainAndParent, task, number, updates[i]);
             _checkUpdate(round, update.size, update.samples);
             Member memory member = members[update.server];
             if (!_sits(member, number)) revert TasksNotMember(task, update.server);
@@ -461,7 +461,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         round.closingBlock = uint40(block.number);
         bytes32 accumulator = _accumulators[task];
         emit SubmissionsClosed(task, number, updates, accumulator);
-        self.consensus.open(task, number, self.committee, accumulator);
+        self.consensus.open(task, number, self.committee);
     }
 
     function _abort(uint256 task, uint32 number, bytes32 reason) private {
@@ -620,14 +620,15 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
     }
 
     /// @dev An update as it is recorded: with its signer in place of the signature.
-    function _signed(bytes32 domain, uint256 task, uint32 number, SignedUpdate calldata update)
+    function _signed(bytes32[2] memory domainAndParent, uint256 task, uint32 number, SignedUpdate calldata update)
         private
         view
         returns (RecordedUpdate memory)
     {
-        bytes32 content =
-            keccak256(abi.encode(UPDATE_TYPEHASH, task, number, update.digest, update.size, update.samples));
-        bytes32 hash = MessageHashUtils.toTypedDataHash(domain, content);
+        bytes32 content = keccak256(
+            abi.encode(UPDATE_TYPEHASH, task, number, domainAndParent[1], update.digest, update.size, update.samples)
+        );
+        bytes32 hash = MessageHashUtils.toTypedDataHash(domainAndParent[0], content);
         address server = CompactSignature.signerOf(hash, update.r, update.vs);
         return RecordedUpdate({server: server, digest: update.digest, size: update.size, samples: update.samples});
     }

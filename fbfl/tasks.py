@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 from web3.exceptions import Web3Exception
 
+from fbfl.chain.elections import seed_waits
 from fbfl.chain.ledger import Phase, Stage, TaskState
 from fbfl.chain.participant import (
     CommitteeRules,
@@ -231,7 +232,7 @@ def drive(
             else:
                 current = state.round
                 _evict_expelled(owner, task, state.round)
-                if is_due(state, time.time()):
+                if is_due(state, time.time()) or seed_waits(ledger, task, state):
                     _try(owner.poke, task)
         except (NodeUnavailableError, Web3Exception) as error:
             failed += 1

@@ -132,7 +132,7 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
     }
 
     /// @inheritdoc IConsensus
-    function open(uint256 task, uint32 round, uint256 committee, bytes32 accumulator) external onlyLedger {
+    function open(uint256 task, uint32 round, uint256 committee) external onlyLedger {
         CommitteeRules memory rules = _rules[task];
         uint256 size = committee.count();
         uint256 quorum = rules.quorumRule == QuorumRule.Byzantine ? (2 * size - 1) / 3 + 1 : size / 2 + 1;
@@ -153,7 +153,7 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
         if (_committees[task] != committee) _committees[task] = committee;
         uint256 expelled = _expelledIn(task, round);
         if (_barred[task] != expelled) _barred[task] = expelled;
-        _onOpen(task, round, accumulator);
+        _onOpen(task, round);
         emit ViewStarted(task, round, 0, _leaderOf(task, round, 0), deadline);
     }
 
@@ -185,6 +185,7 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
     function onTimeout(uint256 task, uint32 round) external onlyLedger {
         Decision memory decision = _decisions[task];
         if (decision.round != round) revert ConsensusWrongRound(task, round, decision.round);
+        if (_renew(task, decision)) return;
         if (block.timestamp <= decision.deadline) revert ConsensusNotDue(task, decision.deadline);
         _nextView(task, decision, false);
     }
@@ -308,7 +309,12 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
     function _leaderOf(uint256 task, uint32 round, uint16 view_) internal view virtual returns (address);
 
     /// @dev Called when a decision opens.
-    function _onOpen(uint256 task, uint32 round, bytes32 accumulator) internal virtual;
+    function _onOpen(uint256 task, uint32 round) internal virtual;
+
+    /// @dev Called before a view is ended; whether that was all there is to do.
+    function _renew(uint256, Decision memory) internal virtual returns (bool) {
+        return false;
+    }
 
     /// @dev Called when the proposal has its quorum in the current stage.
     function _onQuorum(uint256 task, Decision memory decision, bytes32 digest) internal virtual {
@@ -344,6 +350,14 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
         decision.deadline = uint40(block.timestamp) + _timeoutOf(task, decision.view_);
         _decisions[task] = decision;
         _ballots[task][digest].votes = _NO_VOTES | _expelledIn(task, decision.round);
+    }
+
+    /// @dev Gives a view that awaits a proposal its whole time again.
+    function _restartView(uint256 task, Decision memory decision) internal {
+        decision.deadline = uint40(block.timestamp) + _timeoutOf(task, decision.view_);
+        _decisions[task] = decision;
+        address leader = _leaderOf(task, decision.round, decision.view_);
+        emit ViewStarted(task, decision.round, decision.view_, leader, decision.deadline);
     }
 
     function _inView(uint256 task, uint32 round, uint16 view_) internal view returns (Decision memory decision) {

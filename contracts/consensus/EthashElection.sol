@@ -7,8 +7,8 @@ import {IConsensus} from "../interfaces/IConsensus.sol";
 import {IFederatedTasks} from "../interfaces/IFederatedTasks.sol";
 
 /// @title Leader election by the chain's own proof of work
-/// @notice In view v the leader is the member whose node mined the block `closing + v * spacing`, where `closing` is the
-/// block that closed the submissions. Its header, checked against `blockhash`, proves it. Where the miner is no member of
+/// @notice In view v the leader is the member whose node mined the block `closing + delay + v * spacing`, where `closing` is
+/// the block that closed the submissions: not that block itself, since its miner chooses what is in it. Its header, checked against `blockhash`, proves it. Where the miner is no member of
 /// the committee, or 200 blocks have passed, any member may propose.
 /// @dev A contract cannot see a seal: on a chain without proof of work this is only a mock, which whoever deploys it has
 /// to find out beforehand.
@@ -16,13 +16,15 @@ contract EthashElection is CommitteeConsensus {
     /// @param rules see `CommitteeRules`
     /// @param confirmations blocks on top of the electing block before anyone may propose
     /// @param spacing blocks from one view's electing block to the next one's
+    /// @param delay blocks from the closing block to the first electing block, at least 1
     struct EthashParameters {
         CommitteeRules rules;
         uint16 confirmations;
         uint16 spacing;
+        uint16 delay;
     }
 
-    error EthashBadParameters(uint16 confirmations, uint16 spacing);
+    error EthashBadParameters(uint16 confirmations, uint16 spacing, uint16 delay);
     error EthashTooEarly(uint256 task, uint256 fromBlock);
     error EthashWrongHeader(uint256 task, uint256 electingBlock);
 
@@ -38,8 +40,11 @@ contract EthashElection is CommitteeConsensus {
     /// @param params ABI encoding of `EthashParameters`
     function configure(uint256 task, bytes calldata params) external onlyLedger {
         EthashParameters memory parameters = abi.decode(params, (EthashParameters));
-        if (parameters.spacing == 0 || parameters.confirmations == 0 || parameters.confirmations >= PROOF_WINDOW) {
-            revert EthashBadParameters(parameters.confirmations, parameters.spacing);
+        if (
+            parameters.spacing == 0 || parameters.delay == 0 || parameters.confirmations == 0
+                || parameters.confirmations >= PROOF_WINDOW
+        ) {
+            revert EthashBadParameters(parameters.confirmations, parameters.spacing, parameters.delay);
         }
         _setRules(task, parameters.rules);
         _parameters[task] = parameters;
@@ -49,7 +54,7 @@ contract EthashElection is CommitteeConsensus {
     /// propose.
     function electionOf(uint256 task, uint16 view_) public view returns (uint256 electingBlock, uint256 fromBlock) {
         EthashParameters storage parameters = _parameters[task];
-        electingBlock = _closingBlocks[task] + uint256(view_) * parameters.spacing;
+        electingBlock = _closingBlocks[task] + parameters.delay + uint256(view_) * parameters.spacing;
         fromBlock = electingBlock + parameters.confirmations;
     }
 
@@ -69,7 +74,7 @@ contract EthashElection is CommitteeConsensus {
         }
     }
 
-    function _onOpen(uint256 task, uint32, bytes32) internal override {
+    function _onOpen(uint256 task, uint32) internal override {
         _closingBlocks[task] = block.number;
     }
 

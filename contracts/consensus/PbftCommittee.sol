@@ -71,7 +71,7 @@ contract PbftCommittee is CommitteeConsensus {
         return _memberAt(task, uint256(round) + view_);
     }
 
-    function _onOpen(uint256 task, uint32, bytes32) internal override {
+    function _onOpen(uint256 task, uint32) internal override {
         if (_prepared[task] != 0) _prepared[task] = 0;
     }
 

@@ -116,8 +116,7 @@ interface IConsensus {
 
     /// @notice Open the decision of a round. Only for the ledger.
     /// @param committee bitmap of the seats that vote
-    /// @param accumulator running hash over the round's updates; what proofs are bound to
-    function open(uint256 task, uint32 round, uint256 committee, bytes32 accumulator) external;
+    function open(uint256 task, uint32 round, uint256 committee) external;
 
     /// @notice Propose a value. Only for the ledger, on behalf of `proposer`.
     /// @param proof what entitles `proposer`, in the implementation's encoding
@@ -147,7 +146,8 @@ interface IConsensus {
         bytes32[2] calldata secondSignature
     ) external;
 
-    /// @notice End a view whose deadline has passed: the next view begins, or the round aborts. Only for the ledger.
+    /// @notice End a view whose deadline has passed: the next view begins, or the round aborts. Before that, do what this
+    /// consensus has to do once in a while. Only for the ledger.
     function onTimeout(uint256 task, uint32 round) external;
 
     /// @notice How many members other than the accused have to report a payload in the current round: for it to be left

@@ -52,8 +52,9 @@ interface IFederatedTasks {
         bytes consensusParams;
     }
 
-    /// @dev An update signed by its server: EIP-712 Update(uint256 task,uint32 round,bytes32 digest,uint32 size,uint32
-    /// samples), signature as r and vs (EIP-2098).
+    /// @dev An update signed by its server: EIP-712 Update(uint256 task,uint32 round,bytes32 parent,bytes32 digest,uint32
+    /// size,uint32 samples), where `parent` is the model that it was trained from, so that it is worth nothing on a branch
+    /// of the chain with another one; signature as r and vs (EIP-2098).
     struct SignedUpdate {
         bytes32 digest;
         uint32 size;

@@ -5,7 +5,7 @@ from typing import Protocol
 from eth_abi import encode  # type: ignore[attr-defined]  # exported at run time
 
 from fbfl.chain.headers import header_rlp
-from fbfl.chain.ledger import Ledger, Task, TaskState
+from fbfl.chain.ledger import Ledger, Phase, Stage, Task, TaskState
 from fbfl.chain.pow import Puzzle, Slices
 
 
@@ -49,8 +49,8 @@ class PuzzleElection:
         self._solver.stop()
 
     def _current(self, state: TaskState) -> Puzzle:
-        at = self._puzzle
-        if at is None or (at.round, at.view, at.accumulator) != (state.round, state.decision.view, state.accumulator):
+        at, seed = self._puzzle, seed_of_puzzle(self._ledger, self._task.id, state.round)
+        if at is None or (at.round, at.view, at.seed) != (state.round, state.decision.view, seed):
             contract = self._ledger.consensus["pow"]
             self._puzzle = at = Puzzle(
                 chain_id=self._ledger.chain_id,
@@ -58,11 +58,31 @@ class PuzzleElection:
                 task=self._task.id,
                 round=state.round,
                 view=state.decision.view,
-                accumulator=state.accumulator,
+                seed=seed,
                 solver=self._server,
                 target=contract.functions.targetOf(self._task.id).call(),
             )
         return at
+
+
+def seed_of_puzzle(ledger: Ledger, task: int, round_number: int) -> bytes:
+    """What a round's puzzles are bound to: the hash of the block that closed the submissions, or renewed the seed."""
+    *_, last = ledger.round_events(task, round_number, "SubmissionsClosed", "PuzzleRenewed")
+    return last.block_hash
+
+
+SEED_BLOCKS = 100
+"""Blocks after which a puzzle that nobody solved yet needs a `poke`: `blockhash` reaches back 256."""
+
+
+def seed_waits(ledger: Ledger, task: int, state: TaskState) -> bool:
+    """Whether the seed of a round's puzzle is to be stored, by any `poke`, before it is out of reach."""
+    if state.phase is not Phase.DECIDE or state.decision.stage is not Stage.PROPOSE:
+        return False
+    if ledger.task(task).consensus != "pow" or state.block <= state.closing_block + SEED_BLOCKS:
+        return False
+    seed_block, _, stored = ledger.consensus["pow"].functions.seedOf(task).call()
+    return not stored and state.block > seed_block + SEED_BLOCKS
 
 
 class RotatingElection:

@@ -56,9 +56,9 @@ def pbft_parameters(rules: CommitteeRules) -> bytes:
     return encode([_RULES], [rules._tuple()])
 
 
-def ethash_parameters(rules: CommitteeRules, confirmations: int, spacing: int) -> bytes:
-    """`EthashElection.EthashParameters`, encoded; both in blocks."""
-    return encode([f"({_RULES},uint16,uint16)"], [(rules._tuple(), confirmations, spacing)])
+def ethash_parameters(rules: CommitteeRules, confirmations: int, spacing: int, delay: int = 1) -> bytes:
+    """`EthashElection.EthashParameters`, encoded; all in blocks."""
+    return encode([f"({_RULES},uint16,uint16,uint16)"], [(rules._tuple(), confirmations, spacing, delay)])
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ class Puzzle:
     task: int
     round: int
     view: int
-    accumulator: bytes
+    seed: bytes
+    """Hash of the block that closed the submissions."""
     solver: str
     target: int
 
@@ -29,9 +30,7 @@ class Puzzle:
     def prefix(self) -> bytes:
         """The hashed words before the nonce."""
         types = ["uint256", "address", "uint256", "uint32", "uint16", "bytes32", "address"]
-        return encode(
-            types, (self.chain_id, self.contract, self.task, self.round, self.view, self.accumulator, self.solver)
-        )
+        return encode(types, (self.chain_id, self.contract, self.task, self.round, self.view, self.seed, self.solver))
 
 
 def search(puzzle: Puzzle, start: int, count: int) -> int | None:

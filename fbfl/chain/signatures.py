@@ -16,6 +16,7 @@ Compact = tuple[bytes, bytes]
 _UPDATE = [
     {"name": "task", "type": "uint256"},
     {"name": "round", "type": "uint32"},
+    {"name": "parent", "type": "bytes32"},
     {"name": "digest", "type": "bytes32"},
     {"name": "size", "type": "uint32"},
     {"name": "samples", "type": "uint32"},
@@ -32,10 +33,11 @@ _VOTE = [
 
 @dataclass(frozen=True)
 class SignedUpdate:
-    """`IFederatedTasks.SignedUpdate`, with the task and round that the signature covers."""
+    """`IFederatedTasks.SignedUpdate`, with the task, round and parent model (its digest) that the signature covers."""
 
     task: int
     round: int
+    parent: bytes
     payload: Reference
     samples: int
     signature: Compact
@@ -71,11 +73,12 @@ class SignedVote:
 
 
 def sign_update(
-    account: LocalAccount, domain: Domain, round_number: int, payload: Reference, samples: int
+    account: LocalAccount, domain: Domain, round_number: int, parent: bytes, payload: Reference, samples: int
 ) -> SignedUpdate:
-    """Sign an update for the ledger `domain.ledger`."""
-    message = _update_message(domain.task, round_number, payload, samples)
-    return SignedUpdate(domain.task, round_number, payload, samples, _sign(account, domain, "Update", _UPDATE, message))
+    """Sign an update of the model `parent` for the ledger `domain.ledger`."""
+    message = _update_message(domain.task, round_number, parent, payload, samples)
+    signature = _sign(account, domain, "Update", _UPDATE, message)
+    return SignedUpdate(domain.task, round_number, parent, payload, samples, signature)
 
 
 def sign_vote(
@@ -89,7 +92,7 @@ def sign_vote(
 
 def signer_of_update(domain: Domain, update: SignedUpdate) -> str:
     """The address that signed an update."""
-    message = _update_message(update.task, update.round, update.payload, update.samples)
+    message = _update_message(update.task, update.round, update.parent, update.payload, update.samples)
     return _signer(domain, "Update", _UPDATE, message, update.signature)
 
 
@@ -99,10 +102,11 @@ def signer_of_vote(domain: Domain, vote: SignedVote) -> str:
     return _signer(domain, "Vote", _VOTE, message, vote.signature)
 
 
-def _update_message(task: int, round_number: int, payload: Reference, samples: int) -> dict[str, object]:
+def _update_message(task: int, round_number: int, parent: bytes, payload: Reference, samples: int) -> dict[str, object]:
     return {
         "task": task,
         "round": round_number,
+        "parent": parent,
         "digest": payload.digest,
         "size": payload.size,
         "samples": samples,

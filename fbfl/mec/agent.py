@@ -15,6 +15,7 @@ from typing import Any
 from web3 import Web3
 from web3.exceptions import Web3Exception
 
+from fbfl.chain.elections import seed_waits
 from fbfl.chain.ledger import Phase, TaskState
 from fbfl.chain.participant import Participant
 from fbfl.chain.queries import Standing, registered_url, standing_of
@@ -224,7 +225,8 @@ class Agent:
         """
         server = self.server
         seats = server.ledger.seats(server.task.id, state.round)
-        if server.address not in seats or state.phase.is_over or not is_due(state, time.time()):
+        due = is_due(state, time.time()) or seed_waits(server.ledger, server.task.id, state)
+        if server.address not in seats or state.phase.is_over or not due:
             self._due = None
             return False
         phase = state.round, state.phase, state.decision.view

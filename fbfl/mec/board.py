@@ -126,6 +126,8 @@ class HttpBoard:
         if message.round != state.round or (isinstance(message, SignedVote) and message.view > view):
             # The node of who sent it may be ahead of this one.
             raise MessageRefusedError(409, f"round {state.round} in view {view} is the current one")
+        if isinstance(message, SignedUpdate) and message.parent != state.model.digest:
+            raise MessageRefusedError(409, f"the update is of another model than {state.model.cid}")
         if server not in seats:
             raise MessageRefusedError(403, f"{server} has no seat in round {state.round}")
         if not _is_canonical(message.signature):
@@ -193,6 +195,7 @@ def update_to_json(server: str, update: SignedUpdate) -> dict[str, Any]:
         "server": server,
         "task": update.task,
         "round": update.round,
+        "parent": update.parent.hex(),
         "digest": update.payload.digest.hex(),
         "size": update.payload.size,
         "samples": update.samples,
@@ -203,9 +206,14 @@ def update_to_json(server: str, update: SignedUpdate) -> dict[str, Any]:
 def update_from_json(message: Mapping[str, Any]) -> tuple[str, SignedUpdate]:
     """Who says to have signed it, and what; `KeyError`, `TypeError` or `ValueError` if it is none."""
     payload = Reference(_word(message["digest"]), _number(message["size"], 32))
-    number, samples = _number(message["round"], 32), _number(message["samples"], 32)
-    signed = SignedUpdate(_number(message["task"], 256), number, payload, samples, _signature(message["signature"]))
-    return str(message["server"]), signed
+    return str(message["server"]), SignedUpdate(
+        task=_number(message["task"], 256),
+        round=_number(message["round"], 32),
+        parent=_word(message["parent"]),
+        payload=payload,
+        samples=_number(message["samples"], 32),
+        signature=_signature(message["signature"]),
+    )
 
 
 def vote_to_json(server: str, vote: SignedVote) -> dict[str, Any]:

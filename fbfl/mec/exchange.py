@@ -152,25 +152,25 @@ class Exchange:
         """Tell the board where the task stands."""
         self._board.observe(state, self._participant.ledger.seats(self._task.id, state.round))
 
-    def has_signed_update(self, round_number: int) -> bool:
-        """Whether this server's update is on the board."""
-        return any(server == self._account.address for server, _ in self._board.updates(self._task.id, round_number))
+    def has_signed_update(self, state: TaskState) -> bool:
+        """Whether this server's update of the current model is on the board."""
+        return self._account.address in self._posted_updates(state)
 
-    def post_update(self, round_number: int, payload: Reference, samples: int) -> None:
-        """Sign an update and leave it on the board."""
-        update = sign_update(self._account, self._update_domain, round_number, payload, samples)
-        seats = self._participant.ledger.seats(self._task.id, round_number)
-        self._board.post_update(self._account.address, update, _collector_of_updates(round_number, seats))
+    def post_update(self, state: TaskState, payload: Reference, samples: int) -> None:
+        """Sign an update of the current model and leave it on the board."""
+        at = self._update_domain, state.round, state.model.digest
+        update = sign_update(self._account, *at, payload, samples)
+        seats = self._participant.ledger.seats(self._task.id, state.round)
+        self._board.post_update(self._account.address, update, _collector_of_updates(state.round, seats))
 
     def record_updates(self, state: TaskState, seats: Mapping[str, int]) -> bool:
         """Record what is on the board if that is this server's to do, or its own update if nobody does it.
 
         Returns whether it did something; waiting for somebody counts where patience is measured in steps.
         """
-        posted = dict(self._board.updates(self._task.id, state.round))
         waiting = {
             server: update
-            for server, update in posted.items()
+            for server, update in self._posted_updates(state).items()
             if server in seats and not state.submitted >> seats[server] & 1
         }
         if not waiting:
@@ -188,6 +188,11 @@ class Exchange:
         if impatient:
             self._participant.submit(self._task.id, state.round, own.payload, own.samples)
         return impatient or self._patience.waiting_is_a_step
+
+    def _posted_updates(self, state: TaskState) -> dict[str, SignedUpdate]:
+        """The updates on the board, without those of a model that a reorganisation took back."""
+        posted = self._board.updates(self._task.id, state.round)
+        return {server: update for server, update in posted if update.parent == state.model.digest}
 
     def has_signed_vote(self, state: TaskState, stage: Stage) -> bool:
         """Whether this server's vote in this stage of the current view is on the board."""

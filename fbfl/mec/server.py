@@ -169,14 +169,14 @@ class MECServer:
         if state.now > state.deadline:
             return False  # it would be refused, and its gas lost
         exchange = None if state.commit_reveal else self._exchange
-        if exchange is not None and exchange.has_signed_update(state.round):
+        if exchange is not None and exchange.has_signed_update(state):
             return exchange.record_updates(state, self.ledger.seats(self.task.id, state.round))
         update = self._trained(state)
         if update is None:
             return False
         reference, samples = update
         if exchange is not None:
-            exchange.post_update(state.round, reference, samples)
+            exchange.post_update(state, reference, samples)
         elif state.commit_reveal:
             self.participant.reveal(self.task.id, state.round, reference, samples, self._salt(state.round))
         else:

@@ -61,6 +61,7 @@ class Settings:
     solve_time: int = 0
     confirmations: int = 1
     spacing: int = 10
+    delay: int = 1
     min_members: int = 0
     """Of 0: as many as `min_updates`."""
     min_updates: int = 1
@@ -79,7 +80,9 @@ class Settings:
         elif self.consensus == "pbft":
             params = encode([_RULES], [rules])
         else:
-            params = encode([f"({_RULES},uint16,uint16)"], [(rules, self.confirmations, self.spacing)])
+            params = encode(
+                [f"({_RULES},uint16,uint16,uint16)"], [(rules, self.confirmations, self.spacing, self.delay)]
+            )
         consensus: Contract = getattr(deployment, self.consensus)
         members = self.min_members or self.min_updates
         return (
@@ -206,7 +209,7 @@ class Federation:
             task=self.task,
             round=state.round.number,
             view=state.decision.view_,
-            accumulator=state.accumulator,
+            seed=self.consensus.seedOf(self.task)[1],
             solver=solver.address,
             target=self.consensus.targetOf(self.task),
         )
@@ -280,11 +283,11 @@ class Federation:
         )
 
     def signed_update(
-        self, member: Account, digest: bytes = b"", samples: int = 10, round_number: int = 0
+        self, member: Account, digest: bytes = b"", samples: int = 10, round_number: int = 0, parent: bytes = b""
     ) -> tuple[Any, ...]:
         content = (digest or update_of(member), 100, samples)
-        values = (self.task, round_number or self.round, *content)
-        message = dict(zip(("task", "round", "digest", "size", "samples"), values, strict=True))
+        values = (self.task, round_number or self.round, parent or self.state.model, *content)
+        message = dict(zip(("task", "round", "parent", "digest", "size", "samples"), values, strict=True))
         return (*content, *sign(member, self.tasks, self.chain.chain_id, "Update", _UPDATE, message))
 
     def signed_vote(self, member: Account, ballot: Ballot, chain_id: int = 0) -> tuple[bytes, bytes]:
@@ -297,7 +300,7 @@ class Federation:
             self.chain.travel(deadline + 1 - self.chain.now)
 
 
-_UPDATE = "uint256 task,uint32 round,bytes32 digest,uint32 size,uint32 samples"
+_UPDATE = "uint256 task,uint32 round,bytes32 parent,bytes32 digest,uint32 size,uint32 samples"
 _VOTE = "uint256 task,uint32 round,uint16 view,uint8 stage,bytes32 valueDigest,bool accept"
 
 

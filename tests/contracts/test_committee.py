@@ -33,7 +33,7 @@ def test_only_the_ledger_opens_and_moves_decisions(deployment: Deployment, serve
         for call, arguments in {
             "configure": (1, b""),
             "enroll": (1, stranger.address, 0, 1, 2),
-            "open": (1, 1, 1, bytes(32)),
+            "open": (1, 1, 1),
             "propose": (1, 1, stranger.address, MODEL, b""),
             "onTimeout": (1, 1),
             "expel": (1, 1, 0),

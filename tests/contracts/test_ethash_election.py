@@ -27,20 +27,26 @@ def header_of(chain: BlockChain, number: int) -> bytes:
 
 
 def elect(federation: Federation, miner: Account, confirmations: int = 1) -> bytes:
-    """A decision whose submissions are closed by a block of this miner; returns the proof."""
+    """A decision whose first electing block, the one after the closing one, is of this miner; returns the proof."""
     federation.open()
     for member in federation.members:
         federation.submit(member)
-    federation.chain.set_miner(miner)
     federation.poke()
-    federation.chain.mine(confirmations)
-    return header_of(federation.chain, federation.state.round.closingBlock)
+    federation.chain.set_miner(miner)
+    federation.chain.mine(1 + confirmations)
+    return header_of(federation.chain, electing_block(federation))
 
 
-@pytest.mark.parametrize(("confirmations", "spacing"), [(0, 10), (200, 10), (1, 0)])
-def test_parameters_that_cannot_work_are_refused(deployment: Deployment, confirmations: int, spacing: int) -> None:
-    settings = replace(Settings(), consensus="ethash", confirmations=confirmations, spacing=spacing)
-    with reverts("EthashBadParameters", confirmations=confirmations, spacing=spacing):
+def electing_block(federation: Federation) -> int:
+    return int(federation.state.round.closingBlock) + 1
+
+
+@pytest.mark.parametrize(("confirmations", "spacing", "delay"), [(0, 10, 1), (200, 10, 1), (1, 0, 1), (1, 10, 0)])
+def test_parameters_that_cannot_work_are_refused(
+    deployment: Deployment, confirmations: int, spacing: int, delay: int
+) -> None:
+    settings = replace(Settings(), consensus="ethash", confirmations=confirmations, spacing=spacing, delay=delay)
+    with reverts("EthashBadParameters", confirmations=confirmations, spacing=spacing, delay=delay):
         deployment.tasks.createTask(settings.encoded(deployment), by=deployment.owner)
 
 
@@ -52,7 +58,7 @@ def test_a_header_names_its_miner(deployment: Deployment, chain: BlockChain, ser
         assert libraries.coinbaseOf(header_of(chain, chain.block_number)) == miner.address
 
 
-def test_the_miner_of_the_closing_block_leads(found, servers: list[Account]) -> None:
+def test_the_miner_of_the_block_after_the_closing_one_leads(found, servers: list[Account]) -> None:
     federation: Federation = found(4, consensus="ethash")
     proof = elect(federation, servers[2])
     assert federation.decision.leader == NOBODY  # the contract learns it from the proof
@@ -65,10 +71,10 @@ def test_the_miner_of_the_closing_block_leads(found, servers: list[Account]) -> 
 def test_nobody_proposes_before_the_confirmations(found, servers: list[Account]) -> None:
     federation: Federation = found(4, consensus="ethash", confirmations=3)
     proof = elect(federation, servers[2], confirmations=0)
-    closing = federation.state.round.closingBlock
-    assert federation.consensus.electionOf(federation.task, 0) == [closing, closing + 3]
+    electing = electing_block(federation)
+    assert federation.consensus.electionOf(federation.task, 0) == [electing, electing + 3]
     for _ in range(2):
-        with reverts("EthashTooEarly", task=federation.task, fromBlock=closing + 3):
+        with reverts("EthashTooEarly", task=federation.task, fromBlock=electing + 3):
             federation.propose(servers[2], MODEL, proof=proof)  # the refused call is mined, too
     federation.propose(servers[2], MODEL, proof=proof)
 
@@ -77,14 +83,14 @@ def test_a_later_view_elects_by_a_later_block(found, servers: list[Account]) -> 
     federation: Federation = found(4, consensus="ethash", spacing=3)
     elect(federation, servers[2])
     federation.time_out()
-    closing = federation.state.round.closingBlock
+    electing = electing_block(federation)
     federation.chain.set_miner(servers[3])
-    while federation.chain.block_number < closing + 4:
+    while federation.chain.block_number < electing + 4:
         federation.chain.mine()
-    assert federation.consensus.electionOf(federation.task, 1) == [closing + 3, closing + 4]
-    with reverts("EthashWrongHeader", task=federation.task, electingBlock=closing + 3):
-        federation.propose(servers[2], MODEL, proof=header_of(federation.chain, closing))
-    federation.propose(servers[3], MODEL, proof=header_of(federation.chain, closing + 3))
+    assert federation.consensus.electionOf(federation.task, 1) == [electing + 3, electing + 4]
+    with reverts("EthashWrongHeader", task=federation.task, electingBlock=electing + 3):
+        federation.propose(servers[2], MODEL, proof=header_of(federation.chain, electing))
+    federation.propose(servers[3], MODEL, proof=header_of(federation.chain, electing + 3))
 
 
 @pytest.mark.parametrize("stranger", [True, False])
@@ -92,13 +98,13 @@ def test_any_member_proposes_where_the_miner_may_not(found, servers: list[Accoun
     federation: Federation = found(4, consensus="ethash", spacing=1)
     miner = servers[9] if stranger else servers[1]
     elect(federation, miner)
-    proof = header_of(federation.chain, federation.state.round.closingBlock)
+    proof = header_of(federation.chain, electing_block(federation))
     if not stranger:  # it proposes and is voted down, then mines the next electing block as well
         federation.propose(miner, MODEL, proof=proof)
         for member in (servers[0], servers[2], servers[3]):
             federation.vote(member, accept=False)
         federation.chain.mine()
-        proof = header_of(federation.chain, federation.state.round.closingBlock + 1)
+        proof = header_of(federation.chain, electing_block(federation) + 1)
         with reverts("ConsensusBarred", task=federation.task, proposer=miner.address):
             federation.propose(miner, MODEL, proof=proof)
     federation.propose(servers[3], MODEL, proof=proof)
@@ -116,8 +122,8 @@ def test_after_the_proof_window_any_member_proposes(found, servers: list[Account
     federation: Federation = found(4, consensus="ethash", timeout=1000, timeout_cap=1000)
     elect(federation, servers[2])
     federation.chain.mine(199)
-    closing = federation.state.round.closingBlock
-    assert federation.chain.block_number == closing + 200
+    electing = electing_block(federation)
+    assert federation.chain.block_number == electing + 200
     federation.propose(servers[0], MODEL, proof=b"")
     assert federation.decision.proposer == servers[0].address
 
@@ -126,9 +132,9 @@ def test_inside_the_proof_window_a_proof_is_needed(found, servers: list[Account]
     federation: Federation = found(4, consensus="ethash", timeout=1000, timeout_cap=1000)
     elect(federation, servers[2])
     federation.chain.mine(198)
-    closing = federation.state.round.closingBlock
-    assert federation.chain.block_number == closing + 199
-    with reverts("EthashWrongHeader", task=federation.task, electingBlock=closing):
+    electing = electing_block(federation)
+    assert federation.chain.block_number == electing + 199
+    with reverts("EthashWrongHeader", task=federation.task, electingBlock=electing):
         federation.propose(servers[0], MODEL, proof=b"")
 
 

@@ -50,6 +50,59 @@ def test_every_view_has_its_own_puzzle(found, servers: list[Account]) -> None:
     assert contract.hashOf(federation.task, 1, 0, servers[1].address, 5) != first
 
 
+def test_the_seed_is_the_hash_of_the_closing_block(found, servers: list[Account]) -> None:
+    federation: Federation = found(2)
+    federation.collect()
+    seed_block, seed, stored = federation.consensus.seedOf(federation.task)
+    assert (seed_block, stored) == (federation.state.round.closingBlock, False)
+    assert seed != bytes(32)
+    for member in servers[:2]:
+        nonce = federation.nonce(member)
+        puzzle = federation.consensus.hashOf(federation.task, 1, 0, member.address, nonce)
+        assert int.from_bytes(puzzle, "big") < EASY
+
+
+def test_a_poke_stores_the_seed_before_it_is_out_of_reach(found, servers: list[Account]) -> None:
+    federation: Federation = found(3, timeout=10_000, timeout_cap=10_000)
+    federation.collect()
+    kept, seed, _ = federation.consensus.seedOf(federation.task)
+    federation.chain.mine(200)
+    assert federation.poke().events == []  # long before the view's deadline
+    federation.chain.mine(100)
+    assert federation.consensus.seedOf(federation.task) == [kept, seed, True]
+    with reverts("ConsensusNotDue", task=federation.task, deadline=federation.decision.deadline):
+        federation.poke()
+    federation.propose(servers[0], MODEL)
+    assert federation.decision.proposer == servers[0].address
+
+
+def test_where_the_seed_was_lost_the_view_begins_anew_with_a_fresh_one(found, servers: list[Account]) -> None:
+    federation: Federation = found(3, timeout=500, timeout_cap=500)
+    federation.collect()
+    closing = federation.state.round.closingBlock
+    federation.chain.mine(300)
+    with reverts("PowNoSeed", task=federation.task, seedBlock=closing):
+        federation.propose(servers[0], MODEL, proof=bytes(32))
+    receipt = federation.poke()
+    assert receipt.named("PuzzleRenewed") == [{"task": federation.task, "round": 1, "view_": 0}]
+    (started,) = receipt.named("ViewStarted")
+    assert (started["view_"], started["deadline"]) == (0, federation.chain.last_time + 500)
+    assert not any(federation.consensus.isBarred(federation.task, member.address) for member in servers[:3])
+    assert federation.consensus.seedOf(federation.task)[0] == federation.chain.block_number
+    federation.decide(MODEL)
+    assert federation.phase is Phase.FINAL
+
+
+def test_the_seed_of_one_round_does_not_serve_the_next(found, servers: list[Account]) -> None:
+    federation: Federation = found(2)
+    federation.finish(MODEL)
+    _, first, _ = federation.consensus.seedOf(federation.task)
+    federation.collect()
+    block, second, stored = federation.consensus.seedOf(federation.task)
+    assert (block, stored) == (federation.state.round.closingBlock, False)
+    assert second not in (first, bytes(32))
+
+
 @pytest.mark.parametrize("target", [HARDEST, EASIEST])
 def test_any_target_but_zero_will_do(deployment: Deployment, target: int) -> None:
     receipt = deployment.tasks.createTask(Settings(target=target).encoded(deployment), by=deployment.owner)

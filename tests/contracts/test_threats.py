@@ -370,21 +370,71 @@ def test_a_stolen_nonce_is_worth_nothing(found, servers: list[Account]) -> None:
 
 
 @pytest.mark.blocks
+def test_who_submits_last_knows_no_puzzle_before_the_others(found, servers: list[Account]) -> None:
+    """It knows the running hash that its own submission will give. The block that closes the round it does not."""
+    federation: Federation = found(4)
+    chain = federation.chain
+    federation.open()
+    for honest in servers[:3]:
+        federation.submit(honest)
+    rusher = servers[3]
+    seeds = set()
+    for seconds in (1, 2):
+        fork = chain.snapshot()
+        federation.submit(rusher)
+        with reverts("TasksWrongPhase", task=federation.task, phase=Phase.SUBMIT):
+            federation.propose(
+                rusher, WRONG, proof=bytes(32)
+            )  # nothing can be solved before the submissions are closed
+        chain.travel(seconds)
+        federation.poke()
+        accumulator = federation.state.accumulator
+        seeds.add(federation.consensus.seedOf(federation.task)[1])
+        assert chain.head.hash in seeds
+        chain.revert(fork)
+    assert len(seeds) == 2  # the same updates, another second: another puzzle
+    assert accumulator != bytes(32)
+
+
+@pytest.mark.blocks
+def test_a_miner_does_not_elect_itself_by_what_it_puts_into_its_block(found, servers: list[Account]) -> None:
+    """It holds its update back until it finds a block, and closes the round there: the next block elects."""
+    federation: Federation = found(4, consensus="ethash")
+    chain: BlockChain = federation.chain
+    rusher, other = servers[3], servers[1]
+    federation.open()
+    for honest in servers[:3]:
+        federation.submit(honest)
+    chain.set_miner(rusher)
+    federation.submit(rusher)
+    federation.poke()
+    closing = federation.state.round.closingBlock
+    chain.set_miner(other)
+    chain.mine(2)
+    headers = [rlp.encode(chain.chain.get_canonical_block_header_by_number(closing + n)) for n in (0, 1)]
+    with reverts("EthashWrongHeader", task=federation.task, electingBlock=closing + 1):
+        federation.propose(rusher, WRONG, proof=headers[0])
+    with reverts("ConsensusNotLeader", task=federation.task, proposer=rusher.address, leader=other.address):
+        federation.propose(rusher, WRONG, proof=headers[1])
+    federation.propose(other, HONEST, proof=headers[1])
+
+
+@pytest.mark.blocks
 def test_a_forged_header_elects_nobody(found, servers: list[Account]) -> None:
     federation: Federation = found(4, consensus="ethash")
     chain: BlockChain = federation.chain
     federation.open()
     for member in federation.members:
         federation.submit(member)
-    chain.set_miner(servers[1])
     federation.poke()
-    chain.mine()
-    closing = federation.state.round.closingBlock
-    header = rlp.encode(chain.chain.get_canonical_block_header_by_number(closing))
+    chain.set_miner(servers[1])
+    chain.mine(2)
+    electing = federation.state.round.closingBlock + 1
+    header = rlp.encode(chain.chain.get_canonical_block_header_by_number(electing))
     forger = servers[2]
-    other_block = rlp.encode(chain.chain.get_canonical_block_header_by_number(closing - 1))
+    other_block = rlp.encode(chain.chain.get_canonical_block_header_by_number(electing - 1))
     for forged in (header[:70] + forger.raw + header[90:], header[:-1], header + b"\0", other_block, b""):
-        with reverts("EthashWrongHeader", task=federation.task, electingBlock=closing):
+        with reverts("EthashWrongHeader", task=federation.task, electingBlock=electing):
             federation.propose(forger, WRONG, proof=forged)
     federation.propose(servers[1], HONEST, proof=header)
 
@@ -430,7 +480,11 @@ def test_updates_signed_for_elsewhere_are_not_recorded(found, servers: list[Acco
     twin: Federation = found(1)
     federation.open()
     twin.open()
-    for replayed in (twin.signed_update(servers[0]), federation.signed_update(servers[0], round_number=2)):
+    for replayed in (
+        twin.signed_update(servers[0]),
+        federation.signed_update(servers[0], round_number=2),
+        federation.signed_update(servers[0], parent=HONEST),  # trained from another model, before a reorganisation
+    ):
         with pytest.raises(ContractRevertError, match="TasksNotMember"):
             federation.tasks.submitBatch(federation.task, 1, [replayed], by=servers[1])
     assert federation.state.submitted == 0

@@ -3,6 +3,7 @@
 import pytest
 
 from fbfl.audit import audit
+from fbfl.chain.elections import SEED_BLOCKS, seed_of_puzzle, seed_waits
 from fbfl.chain.embedded import account_keys
 from fbfl.chain.ethash import EthashNetwork
 from fbfl.chain.ledger import ABORT, Ledger, Phase
@@ -131,6 +132,25 @@ def test_two_tasks_run_on_the_same_contracts_and_servers_without_touching_each_o
         assert audit(fed.ledger, fed.store, fed.task).passed
 
 
+def test_the_seed_of_a_puzzle_is_stored_before_contracts_forget_it(tmp_path):
+    fed = federation(tmp_path)
+    fed.owner.open_round(fed.task.id)
+    for server in fed.servers:
+        assert server.step()
+    fed.owner.poke(fed.task.id)
+    (closed,) = fed.ledger.round_events(fed.task.id, 1, "SubmissionsClosed")
+    assert seed_of_puzzle(fed.ledger, fed.task.id, 1) == closed.block_hash
+    fed.chain.mine(SEED_BLOCKS)
+    assert not seed_waits(fed.ledger, fed.task.id, fed.ledger.state(fed.task.id))
+    fed.chain.mine()
+    assert seed_waits(fed.ledger, fed.task.id, fed.ledger.state(fed.task.id))
+    fed.owner.poke(fed.task.id)
+    assert not seed_waits(fed.ledger, fed.task.id, fed.ledger.state(fed.task.id))
+    contract = fed.ledger.consensus["pow"]
+    assert contract.functions.seedOf(fed.task.id).call() == [closed.block, closed.block_hash, True]
+    assert fed.play_round().record.status == "final"
+
+
 @pytest.mark.slow
 def test_servers_that_mine_in_processes_of_their_own_stop_when_another_has_won(tmp_path):
     miners = [Miner() for _ in range(4)]
@@ -146,7 +166,7 @@ def test_servers_that_mine_in_processes_of_their_own_stop_when_another_has_won(t
 
 
 @pytest.mark.slow
-def test_ethash_elects_the_miner_of_the_closing_block(tmp_path):
+def test_ethash_elects_the_miner_of_the_block_after_the_closing_one(tmp_path):
     plain = federation(tmp_path / "plain", rounds=1).play_round()
     fed = federation(tmp_path / "ethash", rounds=1, consensus="ethash")
     result = fed.play_round()
@@ -154,7 +174,7 @@ def test_ethash_elects_the_miner_of_the_closing_block(tmp_path):
     assert result.record.consensus == "ethash"
     assert result.record.model_digest == plain.record.model_digest
     state = fed.ledger.state(fed.task.id)
-    assert result.record.leader == fed.chain.w3.eth.get_block(state.closing_block)["miner"]
+    assert result.record.leader == fed.chain.w3.eth.get_block(state.closing_block + 1)["miner"]
     heads = {node.w3.eth.get_block("latest")["hash"] for node in fed.nodes}
     assert len(fed.nodes) == 3
     assert len(heads) == 1

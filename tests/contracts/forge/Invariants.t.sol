@@ -129,7 +129,7 @@ contract PowInvariantsTest is Invariants {
 contract EthashInvariantsTest is Invariants {
     function _consensus(FederatedTasks tasks) internal override returns (IConsensus, bytes memory) {
         EthashElection.EthashParameters memory parameters = EthashElection.EthashParameters({
-            rules: _rules(CommitteeConsensus.QuorumRule.Majority), confirmations: 1, spacing: 1
+            rules: _rules(CommitteeConsensus.QuorumRule.Majority), confirmations: 1, spacing: 1, delay: 1
         });
         return (new EthashElection(tasks), abi.encode(parameters));
     }

@@ -13,6 +13,7 @@ from fbfl.storage.store import Reference
 
 ACCOUNT = Account.from_key(b"\7" * 32)
 DOMAIN = Domain(31337, "0x" + "Aa" * 20, 3)
+PARENT = b"\4" * 32
 PAYLOAD = Reference(b"\5" * 32, 1000)
 
 
@@ -23,7 +24,7 @@ def vote(**changes: object) -> SignedVote:
 
 def test_the_signer_is_recovered():
     assert signer_of_vote(DOMAIN, vote()) == ACCOUNT.address
-    assert signer_of_update(DOMAIN, sign_update(ACCOUNT, DOMAIN, 2, PAYLOAD, 10)) == ACCOUNT.address
+    assert signer_of_update(DOMAIN, sign_update(ACCOUNT, DOMAIN, 2, PARENT, PAYLOAD, 10)) == ACCOUNT.address
 
 
 def test_a_signature_covers_every_field_and_the_domain():
@@ -35,8 +36,14 @@ def test_a_signature_covers_every_field_and_the_domain():
         assert signer_of_vote(DOMAIN, replace(signed, **{field: other})) != ACCOUNT.address, field
     for field, other in (("chain_id", 1), ("ledger", "0x" + "Bb" * 20)):
         assert signer_of_vote(replace(DOMAIN, **{field: other}), signed) != ACCOUNT.address, field
-    update = sign_update(ACCOUNT, DOMAIN, 2, PAYLOAD, 10)
-    for field, other in (("task", 4), ("round", 3), ("payload", Reference(b"\5" * 32, 999)), ("samples", 11)):
+    update = sign_update(ACCOUNT, DOMAIN, 2, PARENT, PAYLOAD, 10)
+    for field, other in (
+        ("task", 4),
+        ("round", 3),
+        ("parent", b"\5" * 32),
+        ("payload", Reference(b"\5" * 32, 999)),
+        ("samples", 11),
+    ):
         assert signer_of_update(DOMAIN, replace(update, **{field: other})) != ACCOUNT.address, field
 
 

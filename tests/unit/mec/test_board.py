@@ -80,13 +80,15 @@ def url(board: HttpBoard) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
 
 
-def update_of(simulated: Simulation, account: LocalAccount, **changes: int) -> SignedUpdate:
+def update_of(simulated: Simulation, account: LocalAccount, parent: bytes = b"", **changes: int) -> SignedUpdate:
     domain = simulated.ledger.domain(simulated.task.id)
+    parent = parent or simulated.task.model.digest
     fields = {"round_number": 1, "size": 100, "samples": 7, **changes}
     return sign_update(
         account,
         replace(domain, task=changes.get("task", domain.task)),
         fields["round_number"],
+        parent,
         Reference(VALUE, fields["size"]),
         fields["samples"],
     )
@@ -157,6 +159,7 @@ def test_only_what_a_member_signed_for_this_round_is_kept(
         (403, update_to_json(resigned.address, update_of(simulated, resigned))),
         (409, update_to_json(member.address, update_of(simulated, member, round_number=2))),
         (409, vote_to_json(member.address, vote_of(simulated, member, view=1))),
+        (409, update_to_json(member.address, update_of(simulated, member, parent=VALUE))),
         (400, update_to_json(member.address, update_of(simulated, member, task=2))),
         (400, update_to_json(member.address, update_of(simulated, member, samples=too_many))),
         (400, update_to_json(member.address, update_of(simulated, member, size=0))),
