@@ -12,6 +12,7 @@ import numbers
 import types
 import typing
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -32,6 +33,7 @@ _WORDS: dict[object, str] = {
     str: "a text",
     Mapping: "a table of settings",
     Callable: "a function",
+    Path: "a path",
 }
 
 

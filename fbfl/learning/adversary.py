@@ -43,10 +43,12 @@ class Adversary:
 
     def poisoned_samples(self, client: int, samples: Samples) -> Samples:
         """A client's samples, changed once and for all where it attacks them."""
-        if client not in self.malicious or not len(samples[1]):
+        if client not in self.malicious:
             return samples
         for number, attack in enumerate(self.attacks):
-            if attack.kind == "data":
+            if attack.kind == "data" and not len(samples[1]):
+                self._note(number, "the attackers have no samples")
+            elif attack.kind == "data":
                 poisoned = attack.poison_data(
                     *samples,
                     generator(self.seed, f"attack {attack.name}", server=client),

@@ -1,6 +1,5 @@
 """The state of a federation in one safetensors file: named arrays of numbers, the round, and whose state it is."""
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import numpy.typing as npt
 import safetensors
 import safetensors.numpy
 
+from fbfl.atomic import write_atomically
 from fbfl.errors import FbflError, InvalidInputError
 from fbfl.tensors import plain_array
 
@@ -20,9 +20,7 @@ def write(path: Path, round_number: int, identity: Mapping[str, str], tensors: A
     plain = {name: plain_array(array) for name, array in tensors.items()}
     data = safetensors.numpy.save(plain, {"round": str(round_number), **identity})
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
-            file.write(data)
-        Path(file.name).replace(path)
+        write_atomically(path, data)
     except OSError as error:
         raise FbflError(f"{path} cannot be written: {error.strerror or error}") from error
 
@@ -42,4 +40,10 @@ def read(path: Path, identity: Mapping[str, str]) -> tuple[int, dict[str, npt.ND
             raise InvalidInputError(
                 f"{path} is the state of another federation: its {name} is {about.get(name)}, not {expected}"
             )
-    return int(about["round"]), tensors
+    return _whole(about.get("round"), path), tensors
+
+
+def _whole(number: str | None, path: Path) -> int:
+    if number is None or not number.isdecimal():
+        raise InvalidInputError(f"{path} is not the saved state of a federation: its round is {number}")
+    return int(number)

@@ -183,6 +183,7 @@ class Federation:
         for _ in range(n):
             yield self._play(self._round + 1)
 
+    @checks.arguments
     def save(self, path: str | Path) -> None:
         """Write the state after the last round into one file, whole or not at all."""
         tensors = {"weights": self._weights}
@@ -190,13 +191,17 @@ class Federation:
         tensors |= {f"server/{name}": array for name, array in self._server_state.items()}
         checkpoint.write(Path(path), self._round, self._identity(), tensors)
 
+    @checks.arguments
     def load(self, path: str | Path) -> None:
         """Go on from a state saved by a federation with the same arguments, to the same bytes as if never stopped.
 
         Raises `InvalidInputError` for a file that is damaged or of another federation.
         """
-        self._round, tensors = checkpoint.read(Path(path), self._identity())
-        self._weights = tensors.pop("weights")
+        number, tensors = checkpoint.read(Path(path), self._identity())
+        weights = tensors.pop("weights", None)
+        if weights is None or weights.shape != self._weights.shape or weights.dtype != np.float32:
+            raise InvalidInputError(f"{path} is not the saved state of a federation: it holds no weights of its model")
+        self._round, self._weights = number, weights
         states: dict[str, dict[str, npt.NDArray[Any]]] = {"rule": {}, "server": {}}
         for key, array in tensors.items():
             owner, _, name = key.partition("/")

@@ -110,6 +110,8 @@ def _float32(value: Any) -> float:
 
 
 def _array(values: object, where: str) -> Array:
+    if np.ma.is_masked(values):
+        raise InvalidInputError(f"{where} is a masked array, which hides some of its values: needed are all")
     try:
         return np.asarray(values)
     except Exception as error:  # lists of unequal lengths, tensors that are on another device or still have a gradient

@@ -7,7 +7,7 @@ chunks; a client's update depends only on (seed, round, client, its data, the gl
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from fbfl.errors import InvalidInputError
 from fbfl.learning import metrics, plugins
 from fbfl.learning.clients import client_numbers
 from fbfl.learning.models import NAMES, Model, build, load_tensorflow, spec_of, trainable_of, weights_of
+from fbfl.learning.samples import integers_of
 from fbfl.randomness import generator
 from fbfl.tensors import Vector
 
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 
 Samples = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 """Inputs x [n, ...], uint8 in 0..255, which stand for 0 to 1, or floating point, and integer labels y [n]."""
+
+_MOST_LANES = 1024  # each is a model of its own, so that a slip of the pen fills the memory
+_LARGEST = float(np.finfo(np.float32).max)
+_SIZE = "as float32: up to 3.4e38"
 
 # A chunk is what one call of the graph handles: large enough to make calls cheap, small enough to keep lanes busy.
 _CHUNK_CLIENTS = 64
@@ -70,10 +75,10 @@ class TrainingSettings:
         for name, most in _MOST.items():
             if (getattr(self, name) or 0) > most:
                 raise InvalidInputError(f"{name} is {getattr(self, name)}: it has to be at most {most:,}")
-        if isinstance(self.learning_rate, float | int) and not 0 <= self.learning_rate < math.inf:
-            raise InvalidInputError(f"learning_rate is {self.learning_rate}: it has to be finite and at least 0")
-        if not 0 <= self.proximal < math.inf:
-            raise InvalidInputError(f"proximal is {self.proximal}: it has to be at least 0 and finite")
+        for name in ("learning_rate", "proximal"):
+            value = getattr(self, name)
+            if isinstance(value, float | int) and not 0 <= value <= _LARGEST:
+                raise InvalidInputError(f"{name} is {value}: it has to be at least 0 and finite ({_SIZE})")
         if self.local_steps is not None and (self.local_steps < 1 or self.local_epochs != 1):
             raise InvalidInputError(
                 f"local_steps is {self.local_steps}, local_epochs is {self.local_epochs}: steps have to be at least 1,"
@@ -117,9 +122,15 @@ class Trainer:
         load_tensorflow()
         from fbfl.learning.lane import Lane
 
-        if lanes is not None and lanes < 1:
-            raise InvalidInputError(f"lanes is {lanes}: it has to be at least 1")
-        self.settings = settings or TrainingSettings()
+        if lanes is not None and not 1 <= lanes <= _MOST_LANES:
+            raise InvalidInputError(f"lanes is {lanes}: it has to be at least 1 and at most {_MOST_LANES}")
+        if num_classes < 1:
+            raise InvalidInputError(f"num_classes is {num_classes}: it has to be at least 1")
+        input_shape = _shape(input_shape)
+        settings = TrainingSettings() if settings is None else settings
+        if not isinstance(settings, TrainingSettings):
+            raise InvalidInputError(f"settings is {settings!r}; allowed: TrainingSettings(...)")
+        self.settings = settings
         self._model = model
         self._seed = seed
         self._input_shape = input_shape
@@ -128,7 +139,9 @@ class Trainer:
 
         def lane() -> tuple[Any, Lane]:
             own = build(model, input_shape=input_shape, num_classes=num_classes, seed=seed)
-            return own, Lane(own, _optimizer(self.settings)[0], self.settings)
+            made, _ = _optimizer(settings)
+            with self._users_code("set-up"):
+                return own, Lane(own, made, settings)
 
         models, self._lanes = zip(*(lane() for _ in range(self._num_lanes)), strict=True)
         self.spec = spec_of(models[0])
@@ -192,12 +205,11 @@ class Trainer:
         client_ids = client_numbers("client_ids", client_ids)
         if len(client_ids) != len(clients):
             raise InvalidInputError(f"{len(clients)} clients, but {len(client_ids)} client ids")
-        if weights.shape != (self.spec.size,):
-            raise InvalidInputError(f"weights have the shape {weights.shape}, the model has ({self.spec.size},)")
+        start = self._flat(weights)
         if local_epochs is None:
             local_epochs = self.settings.local_work
-        epochs = [local_epochs] * len(clients) if isinstance(local_epochs, int) else list(local_epochs)
-        if len(epochs) != len(clients) or any(number < 0 for number in epochs):
+        epochs = list(local_epochs) if isinstance(local_epochs, Iterable) else [local_epochs] * len(clients)
+        if len(epochs) != len(clients) or not all(checks.is_whole(number) and number >= 0 for number in epochs):
             raise InvalidInputError(f"local_epochs is {epochs}: one number of at least 0 per client is needed")
         shuffle = self.settings.shuffle
         tasks = [
@@ -205,7 +217,6 @@ class Trainer:
             for client_id, samples, number in zip(client_ids, clients, epochs, strict=True)
         ]
         rate = self._learning_rate(round_number)
-        start = np.ascontiguousarray(weights, np.float32)
 
         def run(chunk: list[_Task]) -> Vector:
             lane = self._idle.get()
@@ -226,13 +237,14 @@ class Trainer:
 
     def logits(self, weights: Vector, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """What the model with `weights` [P] answers to x [n, ...], before the softmax: float32 [n, classes]."""
+        start, x = self._flat(weights), self._samples(x, "x")
         blocks = [x[first : first + _BLOCK] for first in range(0, len(x), _BLOCK)]
 
         def run(share: int) -> list[npt.NDArray[np.float32]]:
             lane = self._idle.get()
             try:
                 with self._users_code("evaluation"):
-                    return lane.logits(weights, blocks[share :: self._num_lanes])
+                    return lane.logits(start, blocks[share :: self._num_lanes])
             finally:
                 self._idle.put(lane)
 
@@ -278,23 +290,42 @@ class Trainer:
         with plugins.users_code(f"learning_rate {plugins.label_of(rate)}"):
             returned = rate(round_number)
             number = float(returned)
-        if not 0 <= number < math.inf:
+        if not 0 <= number <= _LARGEST:
             raise InvalidInputError(
                 f"learning_rate {plugins.label_of(rate)} returned {returned!r} for round {round_number}:"
-                " needed is a finite number of at least 0"
+                f" needed is a finite number of at least 0 ({_SIZE})"
             )
         return number
 
     def _accepted(self, samples: Samples, client: int | None) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32]]:
-        x, y = samples
         where = "the test set" if client is None else f"client {client}"
-        if x.shape[1:] != self._input_shape or y.shape != x.shape[:1]:
-            raise InvalidInputError(f"{where}: x {x.shape}, y {y.shape}: needed are x [n, *{self._input_shape}], y [n]")
-        if x.dtype != np.uint8 and x.dtype.kind != "f":
-            raise InvalidInputError(f"{where}: x is {x.dtype}: allowed are uint8 and floating point")
-        if y.dtype.kind not in "iu" or (len(y) and not 0 <= y.min() <= y.max() < self._num_classes):
+        if not isinstance(samples, tuple | list) or len(samples) != 2:
+            raise InvalidInputError(f"{where} is a {type(samples).__name__}: needed is a pair (x, y)")
+        x, y = self._samples(samples[0], where), integers_of(samples[1], f"{where}: y")
+        if len(x) != len(y):
+            raise InvalidInputError(f"{where}: x holds {len(x)} samples, y {len(y)} labels: needed are as many")
+        if len(y) and not 0 <= y.min() <= y.max() < self._num_classes:
             raise InvalidInputError(f"{where}: labels have to be integers from 0 to {self._num_classes - 1}")
-        return x if x.dtype == np.uint8 else x.astype(np.float32, copy=False), y.astype(np.int32, copy=False)
+        return x, y.astype(np.int32, copy=False)
+
+    def _samples(self, x: npt.ArrayLike, where: str) -> npt.NDArray[Any]:
+        """Samples [n, ...] of the model's shape, as one of the two types that graphs are compiled for."""
+        array = np.asarray(x)
+        if array.shape[1:] != self._input_shape or not array.ndim:
+            raise InvalidInputError(f"{where}: x has the shape {array.shape}: needed is [n, *{self._input_shape}]")
+        if array.dtype == np.uint8:
+            return array
+        if array.dtype.kind != "f":
+            raise InvalidInputError(f"{where}: x is {array.dtype}: allowed are uint8 and floating point")
+        return array.astype(np.float32, copy=False)
+
+    def _flat(self, weights: npt.ArrayLike) -> Vector:
+        flat = np.asarray(weights)
+        if flat.shape != (self.spec.size,) or flat.dtype.kind not in "fiu":
+            raise InvalidInputError(
+                f"weights have the shape {flat.shape}, of {flat.dtype}: the model has numbers ({self.spec.size},)"
+            )
+        return np.ascontiguousarray(flat, np.float32)
 
 
 def draws(
@@ -382,6 +413,13 @@ def _joined(chunk: list[_Task], seed: int, round_number: int, num_generators: in
         epochs=np.array([task.epochs for task in chunk], np.int32),
         seeds=np.array([seeds for _, seeds in drawn], np.int32).reshape(len(chunk), num_generators),
     )
+
+
+def _shape(input_shape: object) -> tuple[int, ...]:
+    sizes = tuple(input_shape) if isinstance(input_shape, Iterable) else (input_shape,)
+    if not all(checks.is_whole(size) and size >= 1 for size in sizes):
+        raise InvalidInputError(f"input_shape is {input_shape!r}; allowed: whole numbers of at least 1, one per axis")
+    return tuple(int(size) for size in sizes)
 
 
 def _optimizer(settings: TrainingSettings) -> tuple[Any, float | None]:

@@ -26,6 +26,8 @@ def as_matrix(updates: Updates) -> Matrix:
         matrix = np.asarray(updates)
     except ValueError as error:
         raise AggregationError("updates have different lengths; all must hold the same P coordinates") from error
+    if matrix.ndim == 2 and not len(matrix):
+        raise AggregationError("there is no update to aggregate")
     if matrix.ndim != 2 or matrix.size == 0:
         raise AggregationError(f"updates must be an array [n, P] with n >= 1 and P >= 1, not of shape {matrix.shape}")
     if matrix.dtype.kind not in "fiu":

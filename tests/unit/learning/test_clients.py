@@ -21,6 +21,7 @@ def test_whole_numbers_of_any_kind_are_clients(given):
     [
         (1, "malicious = 1: must be several numbers of clients, which are 0 to 2"),
         (None, "malicious = None"),
+        (np.array(1), r"malicious = array\(1\)"),
         ("01", "malicious = '01'"),
         (b"\x01", "malicious = b"),
         (["1"], "holds '1': clients are whole numbers, 0 to 2"),

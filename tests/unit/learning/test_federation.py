@@ -142,7 +142,9 @@ def test_a_round_without_answers_leaves_the_model():
     before = flat(fed)
     (r,) = fed.rounds(1)
     assert r.participants == ()
-    assert r.aborted
+    assert r.aborted == "no update with a positive weight to average"
+    (r,) = federation(dropout=1.0, aggregator="median").rounds(1)
+    assert r.aborted == "there is no update to aggregate"
     assert np.array_equal(flat(fed), before)
 
 

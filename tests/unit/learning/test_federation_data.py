@@ -30,6 +30,8 @@ def test_an_attack_that_changes_nothing_gets_a_line():
     with pytest.warns(UserWarning, match="has no effect: no sample of the attackers is changed"):
         fed = federation(**nothing)
     assert len(fed.warnings) == 1
+    with pytest.warns(UserWarning, match="has no effect: the attackers have no samples"):
+        federation(clients=[(CLIENTS[0][0][:0], CLIENTS[0][1][:0]), *CLIENTS[1:]], attack="backdoor", malicious=(0,))
     fed = federation(attack="mimic", malicious=range(7), participation=0.25, seed=3)
     assert fed.warnings == (), "there may be an honest client in some round"
     assert next(iter(fed.rounds(1))).aborted is None

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fbfl.errors import FbflError, InvalidInputError
-from fbfl.learning import aggregation
+from fbfl.learning import aggregation, checkpoint
 from tests.unit.learning.small_federations import CLIENTS, federation, flat
 
 
@@ -78,7 +78,17 @@ def test_states_of_others_and_spoilt_ones_are_refused(tmp_path):
         path.write_bytes(spoilt)
         with pytest.raises(InvalidInputError, match="not the saved state"):
             fed.load(path)
+    for number, name in (("x", "weights"), ("1", "weights"), ("1", "weight")):
+        checkpoint.write(path, 1, fed._identity() | {"round": number}, {name: np.zeros(3, np.float32)})
+        with pytest.raises(InvalidInputError, match=r"not the saved state .*: (its round is x|it holds no weights)"):
+            fed.load(path)
+    for way in (fed.load, fed.save):
+        with pytest.raises(InvalidInputError, match="path is 3; allowed: a text or a path"):
+            way(3)
     with pytest.raises(InvalidInputError, match="cannot be read"):
         fed.load(tmp_path / "absent")
-    with pytest.raises(FbflError, match="cannot be written"):
-        fed.save(tmp_path / "no folder" / "state")
+    (tmp_path / "folder").mkdir()
+    for place in (tmp_path / "no folder" / "state", tmp_path / "folder"):
+        with pytest.raises(FbflError, match="cannot be written"):
+            fed.save(place)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["folder", "state"]

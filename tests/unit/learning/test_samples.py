@@ -93,6 +93,7 @@ def test_other_labels_are_refused_with_what_to_do(labels, said):
         (np.array([[1.0, -np.inf]], np.float16), "x holds NaN or Inf"),
         (np.array([[1.0, 1e39]]), r"x holds 1e\+39: allowed is what float32 holds"),
         (np.array([[-1e300, 1.0]]), r"x holds -1e\+300"),
+        (np.ma.masked_invalid([[1.0, np.nan]]), "x is a masked array, which hides some of its values"),
     ],
 )
 def test_other_samples_are_refused(samples, said):

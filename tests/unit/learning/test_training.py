@@ -338,6 +338,22 @@ def test_updates_are_computed_as_they_are_consumed(adam):
     assert threading.active_count() < 50
 
 
+def test_samples_weights_and_sizes_may_be_of_any_type_that_holds_them(adam):
+    start, (x, y) = adam.initial_weights(), clients(20)[0]
+    (update,) = train(adam, [(x, y)])
+    others = (
+        (x.tolist(), y.tolist()),
+        (np.asfortranarray(x.astype(">f8")), y.astype(np.uint8)),
+        (x.astype(np.longdouble), y.astype(">i2")),
+    )
+    for samples in others:
+        assert np.array_equal(train(adam, [samples])[0], update)
+        assert adam.evaluate(start.tolist(), *samples) == adam.evaluate(start, x, y)
+    assert np.array_equal(train(adam, [(x, y)], local_epochs=np.int8(2))[0], update)
+    other = Trainer(plain, lanes=1, **(SHAPE | {"input_shape": [np.int64(8), 8]}))
+    assert other.is_for(plain, TrainingSettings(), num_classes=10, seed=7, input_shape=(8, 8))
+
+
 def test_wrong_use_is_refused(adam):
     start, data = adam.initial_weights(), clients(20)
 
@@ -348,13 +364,29 @@ def test_wrong_use_is_refused(adam):
     x, y = data[0]
     refused("client ids", data, client_ids=[1, 2])
     refused("weights have the shape", data, weights=start[:-1])
-    refused(r"client 0: x \(20, 64\)", [(x.reshape(20, 64), y)])
-    refused("client 0: x", [(x, y[:-1])])
+    refused("weights have the shape", data, weights=None)
+    refused(r"client 0: x has the shape \(20, 64\)", [(x.reshape(20, 64), y)])
+    refused("client 0: x holds 20 samples, y 19", [(x, y[:-1])])
+    refused("client 0 is a NoneType: needed is a pair", [None])
     refused("x is int64", [(x.astype(np.int64), y)])
     refused("labels have to be integers from 0 to 9", [(x, y + 5)])
-    refused("labels have to be integers", [(x, y.astype(float))])
-    refused("local_epochs", data, local_epochs=[1, 1])
-    wrong = {"batch_size": (0,), "local_epochs": (0,), "local_steps": (0,), "proximal": (-1.0, np.inf, np.nan)}
+    refused(r"client 0: y is float64\[20\]", [(x, y.astype(float))])
+    for epochs in ([1, 1], 1.0, [1.0], "1", True, -1):
+        refused("local_epochs is", data, local_epochs=epochs)
+    for wrong in ((start[:-1], x), (start, x[:, :4]), (start, x.astype(int))):
+        with pytest.raises(InvalidInputError, match=r"weights have the shape|x has the shape|x is int64"):
+            adam.logits(*wrong)
+    wrong = {
+        "input_shape": (8.0, "88", (0,), None),
+        "num_classes": (0,),
+        "lanes": (0, 10**5),
+        "settings": ({}, TrainingSettings),
+    }
+    for name, given in ((name, value) for name, values in wrong.items() for value in values):
+        with pytest.raises(InvalidInputError, match=f"{name} is "):
+            Trainer(plain, **{name: given})
+    wrong = {"batch_size": (0,), "local_epochs": (0,), "local_steps": (0,), "proximal": (-1.0, np.inf, np.nan, 1e39)}
+    wrong |= {"learning_rate": (-1.0, np.inf, np.nan, 1e39)}
     for name, value in ((name, value) for name, values in wrong.items() for value in values):
         with pytest.raises(InvalidInputError, match="to be at least"):
             TrainingSettings(**{name: value})
@@ -377,6 +409,8 @@ def test_what_functions_of_the_users_raise_is_said_with_their_name():
         small(fails)
     with pytest.raises(UserCodeError, match="optimizer mine raised KeyError: 'absent'"):
         small(plain, TrainingSettings(optimizer=fails))
+    with pytest.raises(UserCodeError, match="set-up of model plain raised TypeError"):  # Keras sees it when it is built
+        small(plain, TrainingSettings(optimizer=lambda: keras.optimizers.MultiOptimizer(keras.optimizers.SGD())))
     with pytest.raises(UserCodeError, match="learning_rate mine raised KeyError: 'absent'"):
         small(plain, TrainingSettings(optimizer="sgd", learning_rate=fails)).warm_up()
 
