@@ -60,7 +60,7 @@ def next_model(
     aggregate = plan.rule(
         np.stack(rows),
         [update.samples for update in kept],
-        state={name: array.astype(np.float32, copy=False) for name, array in state.items()},
+        state=state,
         clients=[update.seat for update in kept],
         seed=plan.seed,
         round_number=round_number,

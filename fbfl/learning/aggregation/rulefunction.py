@@ -23,7 +23,7 @@ from fbfl.tensors import Vector
 
 P = ParamSpec("P")
 
-State = Mapping[str, npt.NDArray[np.float32]]
+State = Mapping[str, npt.NDArray[Any]]
 """What a rule carries from one round to the next: named tensors (ours: float32), so that they can be saved, and
 travel in a payload."""
 

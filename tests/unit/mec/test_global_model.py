@@ -10,7 +10,7 @@ import pytest
 
 from fbfl.chain.ledger import Task, Update
 from fbfl.errors import AggregationError, InvalidInputError
-from fbfl.learning.aggregation import fedavg, fltrust
+from fbfl.learning.aggregation import Aggregate, fedavg, fltrust, resolve
 from fbfl.mec.global_model import initial_model, next_model, weights_of
 from fbfl.mec.plan import TaskPlan, canonical_json
 from fbfl.storage.codecs import decode_update, encode_update
@@ -127,6 +127,21 @@ def test_state_travels_in_the_payload():
     forgetful = next_model(clipping, 2, encode(SPEC, weights_of(clipping, first.payload)), published(*VECTORS))
     assert second.reference != forgetful.reference
     assert first.reference.size <= clipping.max_payload
+
+
+def test_state_comes_back_with_the_types_that_a_rule_has_given_it():
+    def counting(updates, state):
+        came.append({name: (array.dtype, array.tolist()) for name, array in state.items()})
+        return Aggregate(updates[0], {"n": 2**53 - 1, "exact": np.array([0.1]), "short": np.float32([0.1])})
+
+    came = []
+    own = replace(plan(), rule=resolve(counting))
+    first = next_model(own, 1, initial_model(own, PARENT).payload, published(*VECTORS))
+    next_model(own, 2, first.payload, published(*VECTORS))
+    assert came == [
+        {},
+        {"n": (np.int64, 2**53 - 1), "exact": (np.float64, [0.1]), "short": (np.float32, [float(np.float32(0.1))])},
+    ]
 
 
 def test_the_trusted_update_is_what_the_others_are_compared_with_and_is_not_averaged():
