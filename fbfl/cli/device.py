@@ -95,7 +95,7 @@ def _journey(options: argparse.Namespace, number: int) -> Journey:
     servers = [check_url(url, "--mec").rstrip("/") for url in options.mec]
     if len(set(servers)) < len(servers):
         raise InvalidInputError(f"--mec {' '.join(servers)}: allowed is each server once")
-    settings: dict[str, Any] = parse_settings(options.mobility_arg)
+    settings: dict[str, Any] = parse_settings("--mobility-arg", options.mobility_arg)
     if options.trace is not None:
         name, settings = "trace", {**settings, "file": str(options.trace), "names": servers}
     elif options.mobility is not None:
@@ -150,5 +150,5 @@ def _part(options: argparse.Namespace, labels: Array, place: int, devices: int) 
     servers = _servers(options)
     if not 1 <= servers <= devices:
         raise InvalidInputError(f"--servers {servers}: allowed are 1 to {devices}, as many as there are devices")
-    partition = resolve_partition(options.partition, **parse_settings(options.partition_arg))
+    partition = resolve_partition(options.partition, **parse_settings("--partition-arg", options.partition_arg))
     return device_shares(labels, partition, servers, devices, options.seed)[place]

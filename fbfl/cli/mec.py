@@ -141,7 +141,7 @@ def _samples_file(ledger: Ledger, task: Task) -> str:
 
 
 def _own(options: argparse.Namespace, plan: TaskPlan) -> SampleStore:
-    partition = resolve_partition(options.partition, **parse_settings(options.partition_arg))
+    partition = resolve_partition(options.partition, **parse_settings("--partition-arg", options.partition_arg))
     x, y = own_samples(options, lambda labels, number, count: partition(labels, count, seed=plan.seed)[number])
     if x.shape[1:] != plan.input_shape:
         raise InvalidInputError(f"samples have the shape {x.shape[1:]}; allowed in this task: {plan.input_shape}")

@@ -82,8 +82,14 @@ def run(options: argparse.Namespace) -> int:
         f"after {settings.rounds} rounds in {summary['seconds']:.1f} s; model {summary['model_sha256'][:16]}"
     )
     console.print(f"plots: {', '.join(str(picture) for picture in pictures)}")
-    console.print(f"all of it: {folder.path}; next: {hint.command('audit', '--run', folder.path)}")
+    console.print(f"all of it: {folder.path}; next: {_audit(settings, folder)}")
     return 0
+
+
+def _audit(settings: RunSettings, folder: RunFolder) -> str:
+    own = [name for name in (settings.aggregator, settings.model) if ":" in name]
+    plugins = [word for name in own for word in ("--plugin", name)]
+    return hint.command("audit", "--run", folder.path, *plugins)
 
 
 def _folder(output: Path | None, settings: RunSettings) -> RunFolder:
@@ -102,7 +108,7 @@ def settings_options(options: argparse.Namespace) -> dict[str, object]:
     given: dict[str, object] = {name: value for name in _PLAIN_OPTIONS if (value := getattr(options, name)) is not None}
     for name in _ARGUMENT_OPTIONS:
         if pairs := getattr(options, name):
-            given[f"{name}s"] = parse_settings(pairs)
+            given[f"{name}s"] = parse_settings(f"--{name.replace('_', '-')}", pairs)
     return given
 
 

@@ -145,15 +145,15 @@ def source_of(kind: str, name: str) -> Path | None:
     return Path(file) if file else None
 
 
-def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
-    """Read ``KEY=VALUE`` words of a command line; values are Python literals (0.5, 3, True, (1, 2)), else text."""
+def parse_settings(option: str, pairs: Iterable[str]) -> dict[str, Any]:
+    """Read the ``KEY=VALUE`` words of an option; values are Python literals (0.5, 3, True, (1, 2)), else text."""
     settings: dict[str, Any] = {}
     for pair in pairs:
         key, separator, text = pair.partition("=")
         if not separator or not key.isidentifier():
-            raise InvalidInputError(f"{pair!r}: must be KEY=VALUE")
+            raise InvalidInputError(f"{option} {pair}: must be KEY=VALUE")
         if key in settings:
-            raise InvalidInputError(f"{pair!r}: {key} is given twice")
+            raise InvalidInputError(f"{option} {pair}: {key} is given twice")
         try:
             settings[key] = ast.literal_eval(text)
         except (ValueError, SyntaxError, MemoryError, RecursionError):

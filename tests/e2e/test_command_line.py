@@ -141,6 +141,7 @@ def test_code_that_a_run_names_is_the_owners_and_an_auditor_allows_it_by_name(tm
     Path("mylab.py").write_text("def last(updates):\n    return updates[-1]\n\n\nlast.canonical = True\n")
     done = fbfl("run", *SMALL, "--aggregator", "mylab:last", "--output", "run")
     assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("audit --run run --plugin mylab:last\n")
     for command in (("audit", "--run", "run"), ("blocks", "--tensors", "--run", "run")):
         refused = fbfl(*command)
         assert refused.returncode == 2
