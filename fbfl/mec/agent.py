@@ -113,6 +113,7 @@ class Agent:
         self._patience = patience
         self._due: tuple[tuple[int, Phase, int], float] | None = None
         self._retention = retention
+        self._was_active = False
         self._stopping = threading.Event()
         self._state: TaskState | None = None
         self._looked_at: int | None = None
@@ -192,24 +193,40 @@ class Agent:
         return eth.get_transaction_count(address, "pending") > eth.get_transaction_count(address, "latest")
 
     def _enrol(self) -> bool:
-        """Register and join unless the chain says that it was done; whether something was."""
+        """Register and join unless the chain says that it was done; whether something was.
+
+        Who has lost its standing comes back with a stake only when its operator starts the agent again.
+        """
         server = self.server
         ledger = server.ledger
         if not ledger.registry.functions.isActive(server.address).call():
             standing = standing_of(ledger, server.address)
-            if standing is not Standing.UNKNOWN:  # to register again would be refused
+            if self._was_active and standing is not Standing.UNKNOWN:  # which a reorganisation makes of who was active
                 raise ChainError(
-                    f"{server.address} is {standing.name.lower()} in the registry; allowed: another account"
+                    f"{server.address} is {standing.name.lower()} in the registry; start its agent again to come back, "
+                    "with --stake WEI, or where the owner has admitted it anew"
                 )
             server.participant.register(self._url, self._stake)
             log.info("registered %s at %s", server.address, self._url)
             return True
+        self._was_active = True
         _, since, until = ledger.tasks.functions.memberOf(server.task.id, server.address).call()
         if not since <= ledger.state(server.task.id).round + 1 < until:
-            server.participant.join(server.task.id)
-            log.info("joined task %d", server.task.id)
+            self._join()
             return True
         return False
+
+    def _join(self) -> None:
+        server = self.server
+        try:
+            server.participant.join(server.task.id)
+        except ContractRevertError as error:
+            lacking = int(str(error.values.get("needed", 0))) - int(str(error.values.get("stake", 0)))
+            if error.error != "RegistryStakeLocked" or lacking > self._stake:
+                raise
+            server.participant.add_stake(lacking)  # its seats in other tasks lock what it has
+            server.participant.join(server.task.id)
+        log.info("joined task %d", server.task.id)
 
     def _forget(self, state: TaskState) -> None:
         """Keep of the chain's records what a long run still needs."""

@@ -67,7 +67,10 @@ class _RoundMemory:
     absent: set[Reference] = field(default_factory=set)
     """What could not be had in this step: to look again would take as long again."""
     unpinned: set[Reference] = field(default_factory=set)
-    reported: set[tuple[str, Reference]] = field(default_factory=set)
+    sound: set[Reference] = field(default_factory=set)
+    """Payloads that are updates of this task."""
+    reported: set[tuple[int, str, Reference]] = field(default_factory=set)
+    """View, server and payload of what could not be had."""
     models: dict[tuple[Reference, bytes, int], GlobalModel | None] = field(default_factory=dict)
     """By the parent, the running hash over the updates, and the bitmap of those left out; None: they give none."""
 
@@ -214,23 +217,32 @@ class MECServer:
     def _report(self, state: TaskState) -> bool:
         """Fetch what was recorded; report payloads that still cannot be had, or are no updates, after some patience.
 
-        One time-out accuses nobody: those of honest servers may add up with what liars say.
+        One time-out accuses nobody: those of honest servers may add up with what liars say. Who has reported a payload
+        looks for it once in every view, and takes the report back when it has come.
         """
         acted = False
+        accused = self._accused(state)
         for update in self.ledger.updates(self.task.id, state.round):
-            claim = update.server, update.payload
-            if claim in self._memory.reported or state.missing >> update.seat & 1 or update.server == self.address:
+            if update.server == self.address or (state.missing >> update.seat & 1 and update.server not in accused):
+                continue
+            claim = state.decision.view, update.server, update.payload
+            if claim in self._memory.reported and update.payload not in self._memory.sound:
                 continue  # to look for it again would take as long as the first time
             problem = self._fetch(update)
             if problem is None:
+                if update.server in accused and state.decision.stage is Stage.PROPOSE:
+                    log.info("round %d: %s has the update of %s after all", state.round, self.address, update.server)
+                    self.participant.withdraw_report(self.task.id, state.round, update.server)
+                    self._memory.reported.discard(claim)
+                    acted = True
                 continue
-            if update.payload not in self._memory.payloads and not self._patience.is_over((state.round, *claim)):
+            if update.payload not in self._memory.payloads and not self._patience.is_over((state.round, claim[1:])):
                 log.info("round %d: %s misses the update of %s: %s", state.round, self.address, update.server, problem)
                 acted |= self._patience.waiting_is_a_step
                 continue
             log.warning("round %d: %s reports the update of %s: %s", state.round, self.address, update.server, problem)
             self._memory.reported.add(claim)
-            if not self._has_reported(state, update.server):
+            if update.server not in accused:
                 self.participant.report_missing(self.task.id, state.round, update.server)
                 acted = True
         return acted
@@ -252,7 +264,9 @@ class MECServer:
             if update.payload in self._memory.unpinned:
                 self.store.pin(update.payload)  # who has fetched a payload goes on serving it
                 self._memory.unpinned.remove(update.payload)
+            if update.payload not in self._memory.sound:
                 decode_update(self.plan.payload, self.plan.spec, payload)
+                self._memory.sound.add(update.payload)
         except (PayloadNotFoundError, PayloadRefusedError) as error:
             if update.payload not in self._memory.payloads:
                 self._memory.absent.add(update.payload)
@@ -398,11 +412,13 @@ class MECServer:
     def _bit(self, state: TaskState) -> int:
         return 1 << self.ledger.seats(self.task.id, state.round)[self.address]
 
-    def _has_reported(self, state: TaskState, server: str) -> bool:
-        return any(
-            event.args["reporter"] == self.address and event.args["server"] == server
-            for event in self.ledger.round_events(self.task.id, state.round, "PayloadReported")
-        )
+    def _accused(self, state: TaskState) -> set[str]:
+        """Whose payloads this server has reported in this round."""
+        accused: set[str] = set()
+        for event in self.ledger.round_events(self.task.id, state.round, "PayloadReported", "ReportWithdrawn"):
+            if event.args["reporter"] == self.address:
+                (accused.add if event.name == "PayloadReported" else accused.discard)(event.args["server"])
+        return accused
 
     def _is_barred(self, state: TaskState) -> bool:
         return any(

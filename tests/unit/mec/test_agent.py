@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from fbfl.chain.ledger import Phase, TaskState
-from fbfl.errors import ChainError, InvalidInputError, NodeUnavailableError, StorageError
+from fbfl.chain.ledger import Phase, Stage, TaskState
+from fbfl.chain.live import accounts_of
+from fbfl.chain.signatures import sign_vote
+from fbfl.errors import ChainError, ContractRevertError, InvalidInputError, NodeUnavailableError, StorageError
 from fbfl.jsonlog import JsonFormatter
 from fbfl.mec import agent as agents
 from fbfl.mec.agent import Agent, LocalTraining, only_one
 from fbfl.mec.endpoint import application, serving
+from fbfl.mec.exchange import vote_domain
 from fbfl.mec.server import Conduct
 from fbfl.simulation import Simulation
 from fbfl.storage.local import LocalStore
@@ -79,6 +82,26 @@ def test_an_agent_outlasts_a_failing_store_and_trains_as_in_the_simulation(
     assert is_due(simulated.ledger.state(simulated.task.id), clock=0)
 
 
+def test_who_was_expelled_comes_back_with_a_stake_when_its_agent_is_started_again(
+    simulated: Simulation, agent: Agent
+) -> None:
+    server = agent.server
+    assert not agent._enrol()
+    account = accounts_of(simulated.nodes, 3)[2]
+    at = vote_domain(simulated.ledger, simulated.task), 1, 0, Stage.PREPARE
+    first, second = (sign_vote(account, *at, bytes([value] * 32), True) for value in (1, 2))
+    simulated.owner.report_equivocation(simulated.task.id, first, second)
+    with pytest.raises(ChainError, match="is expelled in the registry; start its agent again to come back"):
+        agent._enrol()
+    anew = Agent(server, agent.training, url="http://127.0.0.1:1", stake=10**18)
+    with pytest.raises(ContractRevertError, match="RegistryNotAdmitted"):  # here the allow-list says who may take part
+        anew._enrol()
+    simulated.owner.admit(server.address)
+    assert anew._enrol()
+    assert not anew._enrol()
+    assert simulated.ledger.registry.functions.server(server.address).call()[4] >= 10**18
+
+
 def test_members_move_a_round_on_in_turn_where_its_owner_is_away(
     simulated: Simulation, store: FlakyStore, agent: Agent
 ) -> None:
@@ -126,6 +149,7 @@ def test_the_endpoint_says_how_the_agent_is_and_a_second_agent_refuses(agent: Ag
 
 def test_who_lost_its_standing_is_told_so_and_sends_nothing(simulated: Simulation, agent: Agent) -> None:
     server = agent.server
+    assert not agent._enrol()
     server.participant.retire()
     sent = simulated.chain.w3.eth.get_transaction_count(server.address)
     with pytest.raises(ChainError, match=f"{server.address} is leaving in the registry"):

@@ -123,6 +123,27 @@ def test_one_time_out_accuses_nobody(tmp_path: Path, trainer: Trainer) -> None:
     assert shaky.asked[seen] == 2
 
 
+def test_who_reported_a_payload_looks_again_and_takes_the_report_back(tmp_path: Path, trainer: Trainer) -> None:
+    shaky = ShakyStore(tmp_path, failures=2)
+    fed = federation(tmp_path, consensus="pbft", stake=10_000, simulation={"stores": {2: shaky}, "trainer": trainer})
+    shaky.asked[fed.task.model] = 2
+    fed.owner.open_round(fed.task.id)
+    fed._submit_updates(fed.servers)
+    liar, _, honest, victim = fed.servers
+    liar.participant.report_missing(fed.task.id, 1, victim.address)
+    while fed.ledger.state(fed.task.id).missing != 0b1000:  # with the report of the liar it is left out
+        assert honest.step()
+    while honest.step():
+        pass
+    state = fed.ledger.state(fed.task.id)
+    fed.chain.travel(state.decision.deadline + 1 - state.now)
+    fed.owner.poke(fed.task.id)
+    assert honest.step()
+    assert fed.ledger.state(fed.task.id).missing == 0
+    record = fed.play_round().record
+    assert (record.status, record.missing, record.slashes) == ("final", (), ())
+
+
 def test_an_update_larger_than_any_of_the_model_is_reported_and_not_fetched(tmp_path: Path, trainer: Trainer) -> None:
     store = BusyStore(tmp_path)
     store.busy = False
