@@ -317,13 +317,30 @@ class Simulation:
     def _puzzle(self, participant: Participant, solver: Callable[[], Solver]) -> PuzzleElection:
         return PuzzleElection(participant.ledger, self.task, participant.address, solver())
 
+    def _largest_share(self) -> int:
+        """The most samples that a server can ever hold: nobody has reason to claim more."""
+        if self._mobility:
+            return len(self.dataset.y_train)  # all devices may come to the same server
+        held = [0] * self.settings.servers
+        for device in self._devices:
+            held[device.id % self.settings.servers] += len(device)
+        return max(held)
+
     def _create_task(self, servers: Sequence[Participant], rules: CommitteeRules) -> Task:
         _register(self.owner, servers, self.settings.stake)
         # Where uploads take time, nobody knows beforehand which servers will be late.
         with_samples = sum(bool(len(samples.training_set(0)[1])) for samples in self._samples)
         expected = with_samples if self._costs is None else 0
         task = create_task(
-            self.owner, self.store, self.settings, self.plan, self.trainer, self.dataset, rules, expected=expected
+            self.owner,
+            self.store,
+            self.settings,
+            self.plan,
+            self.trainer,
+            self.dataset,
+            rules,
+            expected=expected,
+            max_samples=self._largest_share(),
         )
         for server in servers:
             server.join(task)

@@ -103,6 +103,14 @@ def committee_rules(servers: int, timeout: int = CommitteeRules.timeout) -> Comm
     return CommitteeRules(timeout, 8 * timeout, views, rejection_penalty=PENALTY)
 
 
+def most_samples(settings: RunSettings, dataset: Dataset) -> int:
+    """What one update may count for where nobody knows how the samples are divided: twice an equal share.
+
+    A server that claims more than it has weighs more in a rule that is weighted by samples, and in the rewards.
+    """
+    return max(1, -(-2 * len(dataset.y_train) // settings.servers))
+
+
 def tolerated(servers: int) -> int:
     """How many of so many servers may be absent or lie: f = floor((n-1)/3), and one may be absent of two or three."""
     return max((servers - 1) // 3, min(1, servers - 1))
@@ -159,10 +167,12 @@ def create_task(
     *,
     window: int = 3600,
     expected: int | None = None,
+    max_samples: int | None = None,
 ) -> int:
     """Publish the initial model and create the task; `window` (s) is how long servers may commit, and submit.
 
-    `expected` is how many servers should have an update in every round (default: all).
+    `expected` is how many servers should have an update in every round (default: all), `max_samples` what one update
+    may count for at most (default: `most_samples`).
     """
     model = initial_model(plan, trainer.initial_weights())
     store.put(model.payload)
@@ -175,7 +185,7 @@ def create_task(
             definition=plan.definition(),
             model=model.reference,
             max_payload=plan.max_payload,
-            max_samples=max(1, len(dataset.y_train)),
+            max_samples=most_samples(settings, dataset) if max_samples is None else max(1, max_samples),
             min_members=settings.servers,
             min_updates=fewest_updates(plan, settings.servers, settings.servers if expected is None else expected),
             max_rounds=0,

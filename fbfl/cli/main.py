@@ -254,6 +254,13 @@ def _add_mec(commands: "argparse._SubParsersAction[Parser]") -> None:
         help="seconds to wait for who has the turn (default 30)",
     )
     add("--stake", type=int, default=10**18, metavar="WEI", help="stake when it registers (default 1 ether)")
+    add(
+        "--most-penalty",
+        type=float,
+        default=0.1,
+        metavar="PART",
+        help="most that a task may take of the stake for one mistake, 0 to 1 (default 0.1)",
+    )
     add("--poll", type=float, default=0.5, metavar="S", help="seconds between looks at an idle chain (default 0.5)")
     add("--device-samples", type=int, default=100_000, metavar="N", help="most samples of a device (default 100000)")
     add("--state", type=Path, metavar="DIR", help="where its lock and what devices upload are (default .fbfl)")

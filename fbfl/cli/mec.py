@@ -38,6 +38,20 @@ from fbfl.mec.tokens import DeviceTokens
 from fbfl.processes import STATE
 
 
+def refuse_costly(task: Task, most: float) -> None:
+    """Raise `InvalidInputError` for a task that may take more of the stake than its operator allows: anybody creates
+    tasks, and says what they cost.
+    """
+    if not 0 <= most <= 1:
+        raise InvalidInputError(f"--most-penalty {most:g}: allowed are 0 to 1, parts of the stake")
+    dearest = max(task.withheld_penalty, task.rejection_penalty) / 10_000
+    if dearest > most:
+        raise InvalidInputError(
+            f"task {task.id} takes {dearest:g} of the stake for a withheld payload or a rejected proposal; allowed by "
+            f"--most-penalty: {most:g}"
+        )
+
+
 def mec(options: argparse.Namespace) -> int:
     """Run an agent until it is told to end."""
     if not 1 <= options.port <= 65535:
@@ -55,6 +69,7 @@ def mec(options: argparse.Namespace) -> int:
     ledger = ledger_on(options.network, options.deployment)
     account = account_of(options, ledger.chain_id)
     task = task_on(ledger, options.task)
+    refuse_costly(task, options.most_penalty)
     plan = TaskPlan.of(task, plugins)
     participant = Participant(ledger, Sender(ledger.w3, account))
     folder = (options.state or STATE) / "mec" / f"{ledger.chain_id}-{account.address}"

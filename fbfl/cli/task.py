@@ -49,6 +49,7 @@ def create(options: argparse.Namespace) -> int:
     rules = tasks.committee_rules(settings.servers, options.view_timeout)
     task = tasks.create_task(owner, store, settings, plan, trainer, dataset, rules, window=options.window)
     tasks.promise_rewards(owner, task, settings)
+    print(f"an update counts for {tasks.most_samples(settings, dataset)} samples at most", file=sys.stderr)
     print(f"task {task}")
     return 0
 

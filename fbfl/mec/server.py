@@ -209,6 +209,10 @@ class MECServer:
             return None
         reference = self.store.put(payload) if self.conduct.serves else Reference.to(payload)
         self._memory.payloads[reference] = payload
+        if count > state.max_samples:
+            log.warning(
+                "round %d: %s has %d samples, and %d count", state.round, self.address, count, state.max_samples
+            )
         self._memory.trained[state.model] = reference, min(count, state.max_samples)
         return self._memory.trained[state.model]
 

@@ -2,8 +2,14 @@
 
 import pytest
 
+from fbfl.chain.ledger import Task
+from fbfl.cli.mec import refuse_costly
+from fbfl.errors import InvalidInputError
 from fbfl.learning.aggregation import resolve
-from fbfl.tasks import least_updates, tolerated
+from fbfl.learning.datasets import load
+from fbfl.settings import RunSettings
+from fbfl.storage.store import Reference
+from fbfl.tasks import least_updates, most_samples, tolerated
 
 
 @pytest.mark.parametrize(("servers", "tolerates"), [(1, 0), (2, 1), (3, 1), (4, 1), (6, 1), (7, 2), (10, 3), (240, 79)])
@@ -27,3 +33,25 @@ def test_the_least_number_of_updates_is_the_rules(rule: str, settings: dict[str,
 
 def test_a_rule_that_needs_all_updates_needs_them_all() -> None:
     assert least_updates(resolve("krum", num_byzantine=1), 5) == 5
+
+
+@pytest.mark.parametrize(("servers", "most"), [(1, 2), (4, 2), (7, 2)])
+def test_an_update_counts_for_twice_an_equal_share(servers: int, most: int) -> None:
+    digits = load("digits")
+    share = len(digits.y_train) / servers
+    assert most * share <= most_samples(RunSettings(servers=servers), digits) < most * share + 1
+
+
+def task_with(withheld: int, rejection: int) -> Task:
+    model = Reference(bytes(32), 1)
+    return Task(1, "0x", "pbft", "0x", "fedavg", b"{}", {}, model, 1, withheld, rejection)
+
+
+def test_an_operator_refuses_tasks_that_cost_too_much() -> None:
+    refuse_costly(task_with(1000, 1000), 0.1)
+    for costly in (task_with(1001, 0), task_with(0, 1001)):
+        with pytest.raises(InvalidInputError, match=r"takes 0\.1001 of the stake .*; allowed by --most-penalty: 0\.1"):
+            refuse_costly(costly, 0.1)
+    for part in (-0.1, 1.1, float("nan")):
+        with pytest.raises(InvalidInputError, match="--most-penalty"):
+            refuse_costly(task_with(0, 0), part)
