@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import importlib.metadata
 import itertools
+import os
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -57,9 +58,9 @@ class RunFolder:
     def create(cls, path: Path, settings: RunSettings) -> Self:
         """A new folder. One that cannot be written, or that holds a run already, raises `InvalidInputError`."""
         occupied = InvalidInputError(f"--output {path}: holds a run already; allowed: a new or an empty folder")
-        if any((path / name).exists() for name in ("settings.json", "metrics.jsonl", "summary.json")):
-            raise occupied
         try:
+            if any((path / name).exists() for name in ("settings.json", "metrics.jsonl", "summary.json")):
+                raise occupied
             path.mkdir(parents=True, exist_ok=True)
             (path / "metrics.jsonl").open("x").close()  # of two that start at once, the folder is one's
             write_atomically(path / "settings.json", _pretty(as_dict(settings)))
@@ -255,9 +256,10 @@ def new_folder(parent: Path, name: str) -> Path:
         try:
             path.mkdir(parents=True)
             return path
-        except FileExistsError:
-            continue
         except OSError as error:
+            if os.path.lexists(path):
+                continue
+            # Of a link to a disk that is not there, too, the system says that it exists.
             raise InvalidInputError(f"{path}: cannot be written: {error.strerror}; allowed: --output DIR") from error
     raise AssertionError("there is always a next number")
 

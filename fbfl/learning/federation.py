@@ -391,8 +391,9 @@ def _checked_data(
         raise InvalidInputError("clients is empty: a federation needs at least one")
     test = checked(test, "the test set", "test[0]", "test[1]")
     others = owners | ({"root": checked(root, "root")} if root is not None else {})
-    if not len(test[1]):
-        raise InvalidInputError("the test set holds no sample: needed is at least 1")
+    for owner, (_, y) in (("the test set", test), ("root", others.get("root", test))):
+        if not len(y):
+            raise InvalidInputError(f"{owner} holds no sample: needed is at least 1")
     shape = test[0].shape[1:]
     for owner, (x, _) in others.items():
         if len(x) and x.shape[1:] != shape:

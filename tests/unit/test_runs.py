@@ -37,6 +37,11 @@ def test_two_runs_never_share_a_folder(tmp_path):
         new_folder(tmp_path / "file", "now")
     with pytest.raises(InvalidInputError, match="cannot be written: File exists"):
         RunFolder.create(tmp_path / "file", RunSettings())
+    with pytest.raises(InvalidInputError, match="cannot be written: File name too long"):
+        RunFolder.create(tmp_path / ("a" * 300), RunSettings())
+    (tmp_path / "link").symlink_to(tmp_path / "absent")
+    with pytest.raises(InvalidInputError, match="cannot be written: File exists"):
+        new_folder(tmp_path / "link", "now")
 
 
 def create(path, barrier, won):

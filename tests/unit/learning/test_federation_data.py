@@ -68,6 +68,7 @@ def test_samples_and_labels_are_taken_as_numpy_reads_them_or_refused():
         ({"test": (TEST[0][:0], TEST[1][:0])}, "the test set holds no sample"),
         ({"test": (TEST[0], TEST[1].astype(str))}, r"the test set: test\[1\] is <U"),
         ({"root": (x, y + 5)}, "root: labels that neither"),
+        ({"root": (x[:0], y[:0])}, "root holds no sample"),
     ):
         with pytest.raises(InvalidInputError, match=said):
             federation(**changed)
