@@ -39,30 +39,19 @@ _WORDS: dict[object, str] = {
 
 def check(where: str, name: str, value: object, annotation: object) -> None:
     """Raise `InvalidInputError`, which begins with `where`, for a value of another type than the annotation names."""
-    union = typing.get_origin(annotation) in (types.UnionType, typing.Union)
-    options = typing.get_args(annotation) if union else (annotation,)
-    if value is None and types.NoneType in options:
-        return
-    kinds = [_kind(option) for option in options if option is not types.NoneType]
-    if None in kinds or {str, Callable} <= set(kinds) or any(_is(value, kind) for kind in kinds):
-        return
-    allowed = " or ".join(_WORDS[kind] for kind in kinds)
-    if int in kinds and is_whole(value):
-        allowed += " of at most 64 bits"
-    raise InvalidInputError(f"{where}{name} is {_shown(value)}; allowed: {allowed}")
+    _check(where, name, value, _kinds(annotation))
 
 
 def arguments(function: Callable[P, R]) -> Callable[P, R]:
     """Decorate a function so that `check` sees its arguments."""
     signature = inspect.signature(function)
-    annotated = [name for name, each in signature.parameters.items() if each.annotation is not each.empty]
+    kinds = {name: _kinds(each.annotation) for name, each in signature.parameters.items()}
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         given = signature.bind(*args, **kwargs).arguments
-        for name in annotated:
-            if name in given:
-                check("", name, given[name], signature.parameters[name].annotation)
+        for name, value in given.items():
+            _check("", name, value, kinds[name])
         return function(*args, **kwargs)
 
     return checked
@@ -70,10 +59,10 @@ def arguments(function: Callable[P, R]) -> Callable[P, R]:
 
 def fields(record: Any, where: str = "") -> None:
     """Check the fields of a dataclass; what is a number of NumPy's becomes one of Python's, which JSON can write."""
-    for each in dataclasses.fields(record):
-        value = getattr(record, each.name)
-        check(where, each.name, value, each.type)
-        object.__setattr__(record, each.name, plain(value))
+    for name, kinds in _fields_of(type(record)):  # type: ignore[arg-type]  # types are hashable
+        value = getattr(record, name)
+        _check(where, name, value, kinds)
+        object.__setattr__(record, name, plain(value))
 
 
 def plain(value: Any) -> Any:
@@ -90,6 +79,29 @@ def is_whole(value: object) -> bool:
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
+def _check(where: str, name: str, value: object, kinds: tuple[object, ...]) -> None:
+    if not kinds or any(_is(value, kind) for kind in kinds):
+        return
+    allowed = " or ".join(_WORDS[kind] for kind in kinds if kind is not types.NoneType)
+    if int in kinds and is_whole(value):
+        allowed += " of at most 64 bits"
+    raise InvalidInputError(f"{where}{name} is {_shown(value)}; allowed: {allowed}")
+
+
+@functools.cache
+def _fields_of(record: type[Any]) -> tuple[tuple[str, tuple[object, ...]], ...]:
+    """The names of a dataclass's fields and what they may be: experiments make thousands of settings."""
+    return tuple((each.name, _kinds(each.type)) for each in dataclasses.fields(record))
+
+
+def _kinds(annotation: object) -> tuple[object, ...]:
+    """What an annotation allows, as keys of `_WORDS` and perhaps `NoneType`; nothing if it is left to others."""
+    union = typing.get_origin(annotation) in (types.UnionType, typing.Union)
+    options = typing.get_args(annotation) if union else (annotation,)
+    kinds = tuple(option if option is types.NoneType else _kind(option) for option in options)
+    return () if None in kinds or {str, Callable} <= {*kinds} else kinds
+
+
 def _kind(annotation: object) -> object:
     """The key of `_WORDS` that an annotation stands for; None if it is another."""
     return next((kind for kind in _WORDS if kind in (annotation, typing.get_origin(annotation))), None)
@@ -98,7 +110,7 @@ def _kind(annotation: object) -> object:
 def _is(value: Any, kind: object) -> bool:
     if kind is Callable:
         return callable(value)
-    if kind == Wei:
+    if kind is Wei:
         return is_whole(value) and value < 2**128
     if kind is int:
         return is_whole(value) and -(2**63) <= value < 2**63
