@@ -30,6 +30,9 @@ NAMES = ("mlp", "2nn", "cnn")
 Model = str | Callable[[], Any]
 """A name of `NAMES`, `package.module:function`, or a function without arguments that returns a new Keras model."""
 
+_SCOPE = re.compile(r"[A-Za-z0-9_.\\>-]*")
+"""What may be the name of a layer: eagerly Keras takes any, but not in a compiled graph."""
+
 _building = threading.Lock()
 _built: "weakref.WeakValueDictionary[int, Any]" = weakref.WeakValueDictionary()
 """The variables of all models that are still there, by their id."""
@@ -228,6 +231,11 @@ def _check(model: Any, input_shape: tuple[int, ...], num_classes: int) -> None:
         raise InvalidInputError(
             "the model function returned the same model twice, or one with the same layers: it has to build a new one"
         )
+    for layer in model._flatten_layers():
+        if not _SCOPE.fullmatch(layer.name):
+            raise InvalidInputError(
+                f"the model has a layer named {layer.name!r}: TensorFlow's graphs allow letters, digits and _ . - >"
+            )
     paths = [weight.path for weight in model.weights]
     if not model.trainable_weights or len(set(paths)) != len(paths):
         raise InvalidInputError(f"the model's weights need distinct names, and some to train: {paths}")

@@ -161,6 +161,8 @@ def trace(
 
     `names` are what the file may call the servers, beside their numbers. Devices stand where their server does.
     """
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise InvalidInputError(f"mobility trace: names is {names!r}; allowed: a list of texts")
     recorded = read_trace(Path(file), servers, names)
     grid = Grid(servers, 1, servers, 1)
 

@@ -29,7 +29,7 @@ def holds(recipe: Federated, rounds: int, lanes: int) -> None:
 class _Played:
     rounds: tuple[str, ...]
     error: str | None = None
-    """Type and text of the `FbflError`, if there was one."""
+    """Type and first line of the `FbflError`, if there was one."""
     weights: bytes = b""
 
 
@@ -51,7 +51,7 @@ def _played(recipe: Federated, rounds: int, *, saved: Path | None = None, **more
         lines = str(error).splitlines()
         # That of a user's function that raises shows its own frames, too.
         require(lines and (len(lines) <= faults.MOST_LINES or isinstance(error, UserCodeError)), f"a message: {lines}")
-        return _Played(tuple(told), f"{type(error).__name__}: {error}")
+        return _Played(tuple(told), f"{type(error).__name__}: {lines[0]}")
 
 
 def _check(federation: Federation, result: Round, number: int) -> None:

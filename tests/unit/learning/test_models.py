@@ -301,6 +301,7 @@ def test_a_model_is_built_anew_every_time(model):
             dense(lambda: keras.layers.Dense(10, bias_initializer=keras.initializers.Constant(np.nan))),
             "begins with NaN or Inf in sequential/dense/bias",
         ),
+        (dense(lambda: keras.layers.Dense(10, name="größe [m]")), r"a layer named 'größe \[m\]': TensorFlow's graphs"),
         (dense(lambda: keras.layers.Dense(7)), "7] per sample: needed are 10 logits"),
         (lambda: keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(10, dtype="float64")]), "not float32"),
         (lambda: keras.Sequential([keras.Input((5,)), keras.layers.Dense(10)]), r"refuses samples of the shape \(28"),

@@ -121,6 +121,10 @@ def test_devices_come_to_other_servers():
         ("random_waypoint", {"columns": 0}, "columns is 0"),
         ("random_waypoint", {"round_seconds": 0}, "round_seconds is 0"),
         ("random_waypoint", {"collect_rounds": 0}, "collect_rounds is 0"),
+        *(
+            ("trace", {"file": "x", "names": names}, "names is .*; allowed: a list of")
+            for names in (0.5, "a", [1], None)
+        ),
         ("math:sqrt", {}, "has to return a Mobility, not a float"),
     ],
 )
