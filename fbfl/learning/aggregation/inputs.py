@@ -22,12 +22,14 @@ Weights = npt.ArrayLike | Sequence[int] | None
 
 def as_matrix(updates: Updates) -> Matrix:
     """Return the updates as a contiguous float32 [n, P], without a copy where they are one already."""
+    if np.ma.is_masked(updates):
+        raise AggregationError("updates are a masked array, which hides some of its values; all are needed")
     try:
         matrix = np.asarray(updates)
     except ValueError as error:
         raise AggregationError("updates have different lengths; all must hold the same P coordinates") from error
     if matrix.ndim == 2 and not len(matrix):
-        raise AggregationError("there is no update to aggregate")
+        raise AggregationError("there are no updates to aggregate")
     if matrix.ndim != 2 or matrix.size == 0:
         raise AggregationError(f"updates must be an array [n, P] with n >= 1 and P >= 1, not of shape {matrix.shape}")
     if matrix.dtype.kind not in "fiu":

@@ -327,7 +327,8 @@ def test_a_broken_bound_is_named(rule, n, settings, message):
 
 def test_updates_and_weights_are_checked():
     good = np.ones((3, 2), np.float32)
-    for bad in (np.ones(3), np.ones((0, 2)), np.ones((2, 0)), [[1.0, 2.0], [1.0]], np.ones((2, 2), complex)):
+    masked = np.ma.masked_array(good, good > 0)
+    for bad in (np.ones(3), np.ones((0, 2)), np.ones((2, 0)), [[1.0, 2.0], [1.0]], np.ones((2, 2), complex), masked):
         with pytest.raises(AggregationError, match="updates"):
             aggregation.fedavg(bad)
     for weights in ([1, 2], [1, -1, 1], [1, np.nan, 1], [0, 0, 0]):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -261,9 +262,10 @@ def test_cut_files_are_named(tmp_path, keep):
         datasets.load(path)
 
 
-def test_no_flipped_byte_escapes_the_error_tree(tmp_path):
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_no_flipped_byte_escapes_the_error_tree(save, tmp_path):
     path = tmp_path / "flipped.npz"
-    np.savez_compressed(path, **GOOD)
+    save(path, **GOOD)
     content = path.read_bytes()
     for position in range(0, len(content), 7):
         spoilt = bytearray(content)
@@ -271,6 +273,24 @@ def test_no_flipped_byte_escapes_the_error_tree(tmp_path):
         path.write_bytes(spoilt)
         with contextlib.suppress(InvalidInputError):  # anything else escapes and fails the test
             datasets.load(path)
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (b"{'descr': '|u1', 'fortran_order': False, 'shape': (10**12, 4, 4), }", "not a whole .npz"),
+        (b"{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000000000, 4, 4), }", "does not fit into memory"),
+        (b"{'descr': '|u1', 'fortran_order': False, 'shape': (6, 4, 4), ", "not a whole .npz"),
+        (b"{'descr': '|u1', 'fortran_order': False, 'shape': (6, 4, 4)", "not a whole .npz"),
+    ],
+)
+def test_what_an_array_says_of_itself_is_not_believed(header, message, tmp_path):
+    path = write(tmp_path / "header.npz", x_train=None)
+    with zipfile.ZipFile(path, "a") as file:
+        line = header + b" " * (117 - len(header)) + b"\n"
+        file.writestr("x_train.npy", b"\x93NUMPY\x01\x00" + len(line).to_bytes(2, "little") + line + bytes(96))
+    with pytest.raises(InvalidInputError, match=message):
+        datasets.load(path)
 
 
 def test_unknown_names(tmp_path):

@@ -144,7 +144,7 @@ def test_a_round_without_answers_leaves_the_model():
     assert r.participants == ()
     assert r.aborted == "no update with a positive weight to average"
     (r,) = federation(dropout=1.0, aggregator="median").rounds(1)
-    assert r.aborted == "there is no update to aggregate"
+    assert r.aborted == "there are no updates to aggregate"
     assert np.array_equal(flat(fed), before)
 
 
