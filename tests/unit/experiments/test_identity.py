@@ -1,14 +1,19 @@
 """What a stored run is known by, besides its settings."""
 
+import json
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
 from fbfl.errors import InvalidInputError
+from fbfl.experiments import definition, runner
 from fbfl.experiments.identity import dependencies
-from fbfl.experiments.stored import Run
+from fbfl.experiments.stored import LINES, FinishedRuns, Run
 from fbfl.settings import RunSettings
+
+FOLDER = Path(__file__).resolve().parents[3] / "experiments"
 
 
 @pytest.fixture
@@ -52,3 +57,14 @@ def test_nothing_is_said_of_what_computes_as_in_the_first_release():
     for settings in ({}, {"aggregator": "krum"}, {"attack": "alie", "malicious": 3}, {"dataset": "mnist-5k"}, ours):
         assert dependencies(RunSettings(**settings)) == {}
     assert dependencies(RunSettings(aggregator="bulyan")) == {"versions": {"aggregator": 2}}
+
+
+def test_all_runs_of_the_definitions_are_stored_under_their_names():
+    """What changes them plays them anew, and keeps nothing that no definition asks for."""
+    stored = FinishedRuns(FOLDER / "results" / "finished")
+    runs = runner.runs_of([definition.load(path) for path in definition.files(FOLDER)])
+    assert [run.settings for run in runs if stored.load(run) is None] == []
+    names = {run.name for run in runs}
+    kept = (FOLDER / "results" / "finished" / LINES).read_text().splitlines()
+    assert {json.loads(line).get("run", runs[0].name) for line in kept} <= names
+    assert {path.stem for path in (FOLDER / "results" / "finished").glob("*.json")} <= names
