@@ -34,8 +34,8 @@ contract RewardPool is IRewardPool, ReentrancyGuard {
 
     /// @inheritdoc IRewardPool
     function fund(uint256 task) external payable {
-        // Otherwise whoever creates the task of that number later would own the money.
-        if (_ledger.ownerOf(task) == address(0)) revert RewardsUnknownTask(task);
+        // Otherwise the owner could say afterwards, to its own favour, what the money is for.
+        if (_terms[task].perRound == 0) revert RewardsNoTerms(task);
         _balances[task] += msg.value;
         emit Funded(task, msg.sender, msg.value);
     }

@@ -42,7 +42,6 @@ interface IRewardPool {
     /// @notice A server took what it had earned.
     event RewardWithdrawn(address indexed server, uint256 amount);
 
-    error RewardsUnknownTask(uint256 task);
     error RewardsNotOwner(uint256 task, address account);
     error RewardsTermsAlreadySet(uint256 task);
     error RewardsBadTerms(uint16 leaderShare);
@@ -56,7 +55,7 @@ interface IRewardPool {
     /// @notice Set a task's terms, once. Only for its owner.
     function setTerms(uint256 task, Terms calldata terms) external;
 
-    /// @notice Add the wei sent along to a task's rewards. For anyone.
+    /// @notice Add the wei sent along to a task's rewards, once its terms are set: they do not change any more. For anyone.
     function fund(uint256 task) external payable;
 
     /// @notice Divide the reward of a final round, once. For anyone; what is paid follows from the ledger alone. The

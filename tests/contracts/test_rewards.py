@@ -65,14 +65,19 @@ def test_the_owner_sets_terms_once(found, rewards: Contract, owner: Account, ser
         rewards.setTerms(task, (REWARD, LEADER_SHARE, True), by=owner)
 
 
-def test_anyone_funds_a_task_that_exists(found, rewards: Contract, servers: list[Account]) -> None:
+def test_anyone_funds_a_task_whose_terms_are_set(
+    found, rewards: Contract, owner: Account, servers: list[Account]
+) -> None:
+    """Otherwise the owner could take the money of others by terms that it sets afterwards."""
     task = found(0).task
+    for without in (task, task + 1):
+        with reverts("RewardsNoTerms", task=without):
+            rewards.fund(without, by=servers[0], value=7)
+    rewards.setTerms(task, (REWARD, LEADER_SHARE, True), by=owner)
     (funded,) = rewards.fund(task, by=servers[0], value=7).named("Funded")
     assert funded == {"task": task, "from": servers[0].address, "amount": 7}
     rewards.fund(task, by=servers[1], value=3)
     assert rewards.balanceOf(task) == 10
-    with reverts("RewardsUnknownTask", task=task + 1):
-        rewards.fund(task + 1, by=servers[0], value=7)
 
 
 def test_a_round_pays_its_leader_and_its_updates(federation: Federation, rewards: Contract) -> None:
