@@ -119,8 +119,7 @@ def _audit_round(
 def _audit_digests(ledger: Ledger, task: Task, record: RoundRecord, parent: Reference) -> Iterator[Finding]:
     number = record.round
     domain = ledger.domain(task.id)
-    recorded = [(u.server, u.payload.digest, u.payload.size, u.samples) for u in ledger.recorded(task.id, number)]
-    accumulator = digests.accumulate(digests.initial_accumulator(domain, number), recorded)
+    accumulator = ledger.accumulator(task.id, number)
     for closed in ledger.round_events(task.id, number, "SubmissionsClosed"):
         if closed.args["accumulator"] != accumulator:
             yield Finding(number, None, "the running hash does not belong to the recorded updates")

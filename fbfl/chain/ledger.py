@@ -271,9 +271,7 @@ class Ledger:
         recorded = self.recorded(task, number)
         if state.phase in (Phase.COMMIT, Phase.SUBMIT):
             return len(recorded) >= state.submitted.bit_count()
-        first = digests.initial_accumulator(self.domain(task), number)
-        updates = ((u.server, u.payload.digest, u.payload.size, u.samples) for u in recorded)
-        if digests.accumulate(first, updates) != state.accumulator:
+        if self.accumulator(task, number) != state.accumulator:
             return False
         self._complete.add(known)
         return True
@@ -311,6 +309,12 @@ class Ledger:
                     )
                 )
         return updates
+
+    def accumulator(self, task: int, round_number: int) -> bytes:
+        """The running hash over the updates of a round, as the logs have them."""
+        first = digests.initial_accumulator(self.domain(task), round_number)
+        recorded = self.recorded(task, round_number)
+        return digests.accumulate(first, ((u.server, u.payload.digest, u.payload.size, u.samples) for u in recorded))
 
     def voters(self, task: int, state: TaskState, stage: Stage) -> int:
         """Bitmap of the seats whose votes in this stage of the current view are recorded."""

@@ -281,9 +281,12 @@ class MECServer:
         """What the committee should decide on without the updates of the seats in `missing`: the next global model, or
         that the round is given up since its rule has none. None if that cannot be found out here, or not yet.
         """
-        key = self._parent(state), self._accumulator(state), missing
+        key = self._parent(state), state.accumulator, missing
         if key not in self._memory.models:
-            updates = [u for u in self.ledger.updates(self.task.id, state.round) if not missing >> u.seat & 1]
+            recorded = self.ledger.updates(self.task.id, state.round)
+            if self.ledger.accumulator(self.task.id, state.round) != state.accumulator:
+                return None  # the chain was reorganised meanwhile: the next step looks again
+            updates = [update for update in recorded if not missing >> update.seat & 1]
             for update in updates:
                 if update.payload not in self._memory.absent:
                     self._fetch(update)
@@ -388,19 +391,12 @@ class MECServer:
             self.ledger.domain(self.task.id),
             state.round,
             parent=self._parent(state).digest,
-            accumulator=self._accumulator(state),
+            accumulator=state.accumulator,
             missing=missing,
             rule=self.task.rule,
             rule_params=self.task.rule_params,
             model=model.digest,
             model_size=model.size,
-        )
-
-    def _accumulator(self, state: TaskState) -> bytes:
-        recorded = self.ledger.recorded(self.task.id, state.round)
-        return digests.accumulate(
-            digests.initial_accumulator(self.ledger.domain(self.task.id), state.round),
-            ((u.server, u.payload.digest, u.payload.size, u.samples) for u in recorded),
         )
 
     def _wrong(self, model: GlobalModel) -> bytes:

@@ -57,9 +57,8 @@ def test_a_final_round_without_its_votes_is_found(fed):
 
 def test_a_reward_that_is_not_what_the_terms_say_is_found(fed):
     def one_wei_more(log: dict[str, Any]) -> dict[str, Any]:
-        data = bytearray(HexBytes(log["data"]))
-        data[-1] ^= 1
-        return log | {"data": "0x" + data.hex()}
+        amount = int.from_bytes(HexBytes(log["data"])[-32:], "big") + 1
+        return log | {"data": "0x" + (bytes(HexBytes(log["data"])[:-32]) + amount.to_bytes(32, "big")).hex()}
 
     told = findings(fed, "rewards", "Credited", one_wei_more)
     assert len(told) == 4

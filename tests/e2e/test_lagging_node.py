@@ -95,3 +95,24 @@ def test_logs_that_fall_short_are_not_acted_upon_and_read_again(
     assert len(record.updates) == 4
     assert all(vote.accept for vote in record.votes)
     assert fed.ledger.state(fed.task.id).phase is Phase.FINAL
+
+
+def test_logs_that_change_between_two_looks_are_not_voted_on(
+    tmp_path: Path, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fed = federation(tmp_path, consensus="pbft", stake=10_000, simulation={"trainer": trainer})
+    fed.owner.open_round(fed.task.id)
+    to_decide(fed)
+    leader = next(s for s in fed.servers if s.address == fed.ledger.state(fed.task.id).decision.leader)
+    while fed.ledger.state(fed.task.id).decision.stage is Stage.PROPOSE:
+        leader.step()
+    fed.ledger.confirm(fed.task.id)
+    recorded = fed.ledger.recorded
+    with monkeypatch.context() as patch:
+        patch.setattr(fed.ledger, "recorded", lambda task, number: recorded(task, number)[:-1])
+        for server in fed.servers:
+            server._memory.models.clear()
+            assert not server.step()
+    record = fed.play_round().record
+    assert (record.status, record.views, record.slashes) == ("final", 1, ())
+    assert all(vote.accept for vote in record.votes)
