@@ -36,6 +36,9 @@ class NonFiniteUpdateError(AggregationError):
         super().__init__(message)
         self.clients = clients
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (str(self), self.clients)  # for processes that play experiments
+
 
 class UserCodeError(FbflError):
     """A function of the user's raised something. The message names it and shows its own frames."""
@@ -87,6 +90,9 @@ class ContractRevertError(ChainError):
         super().__init__(f"{error}({', '.join(f'{name}={value}' for name, value in values.items())})")
         self.error = error
         self.values = values
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.error, self.values)
 
 
 class NoFinalRoundError(FbflError):

@@ -59,6 +59,8 @@ def test_what_is_wrong_is_named(name, settings, message):
 BROKEN = """
 import numpy as np
 from fbfl.errors import AggregationError
+from fbfl.mec.mobility import Grid, Mobility
+from fbfl.mec.radio import CostModel, Radio
 
 def fails(*_, **__):
     return deeper()
@@ -74,6 +76,8 @@ def split(labels, num_clients): fails()
 def server(update, state): fails()
 def moves(servers): fails()
 def air(): fails()
+def moving(servers): return Mobility(fails, Grid(1, 1, servers, 1), 1.0, 1)
+def busy(): return CostModel(Radio(), fails, fails)
 def refuses(updates): raise AggregationError("no update is good")
 def leaves(updates): raise SystemExit(0)
 def stopped(updates): raise KeyboardInterrupt
@@ -100,6 +104,8 @@ CALLS = {
     "server optimizer brokenlab:server": lambda: server_optimizers.resolve("brokenlab:server")(UPDATES[0], {}),
     "mobility brokenlab:moves": lambda: mobility.resolve("brokenlab:moves", 2, {}),
     "radio brokenlab:air": lambda: radio.resolve("brokenlab:air", {}),
+    "mobility fails": lambda: mobility.resolve("brokenlab:moving", 2, {}).server_of(0, 0, 1),
+    "radio fails": lambda: radio.resolve("brokenlab:busy", {}).round_cost(0, [], {0: 1}, 1),
 }
 
 
@@ -110,8 +116,8 @@ def test_what_a_function_of_the_users_raises_is_shown_with_its_name_and_its_own_
     first, *frames = str(caught.value).splitlines()
     assert first.startswith(f"{label} raised ValueError: cannot reshape")
     assert frames[-2:] == [
-        f"  {broken}:6 in fails: return deeper()",
-        f"  {broken}:9 in deeper: return np.zeros(2).reshape(3)",
+        f"  {broken}:8 in fails: return deeper()",
+        f"  {broken}:11 in deeper: return np.zeros(2).reshape(3)",
     ]
     assert all(frame.startswith(f"  {broken}:") for frame in frames)
     assert caught.value.exit_status == 2

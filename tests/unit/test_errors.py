@@ -1,0 +1,23 @@
+"""The exception tree."""
+
+import pickle
+
+import pytest
+
+from fbfl import errors
+
+ARGUMENTS = {
+    errors.NonFiniteUpdateError: ("NaN in the update of client 3", (3,)),
+    errors.ContractRevertError: ("TasksNotMember", {"task": 1}),
+}
+
+
+def tree(root: type[errors.FbflError]) -> list[type[errors.FbflError]]:
+    return [root, *(each for kind in root.__subclasses__() for each in tree(kind))]
+
+
+@pytest.mark.parametrize("kind", tree(errors.FbflError))
+def test_an_error_comes_whole_from_another_process(kind):
+    error = kind(*ARGUMENTS.get(kind, ("what is wrong",)))
+    copy = pickle.loads(pickle.dumps(error))
+    assert (type(copy), str(copy), vars(copy), copy.exit_status) == (kind, str(error), vars(error), error.exit_status)
