@@ -116,7 +116,7 @@ def _round_text(line: dict[str, Any]) -> str:
     outcome = f"leader {line['leader'][:10]}" if line["leader"] else "aborted: the parent model stays"
     simulated = ""
     if "simulated_seconds" in line:
-        simulated = f"  simulated {line['simulated_seconds']:.1f} s, {line['simulated_energy_joules']:.1f} J"
+        simulated = f"  simulated {line['simulated_seconds']:.1f} s, {line['simulated_energy_joules']:.3g} J"
         late = [f"{line[f'late_{kind}']} {kind}" for kind in ("devices", "servers") if line[f"late_{kind}"]]
         simulated += f", late: {', '.join(late)}" if late else ""
     return (

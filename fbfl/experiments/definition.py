@@ -244,8 +244,8 @@ def _check(experiment: Experiment, path: Path, quick: bool) -> None:
         except InvalidInputError as error:
             raise InvalidInputError(f"{path}: variant {variant.label!r}: {error}") from error
     for number, claim in enumerate(experiment.claims, 1):
-        for label in (claim.variant, *claim.than):
-            one_of(f"{path}: claim {number}: variant", label, labels)
+        for key, label in (("variant", claim.variant), *(("than", label) for label in claim.than)):
+            one_of(f"{path}: claim {number}: {key}", label, labels)
         if not experiment.chain and claim.measure.partition("_")[2] in COSTS:
             raise InvalidInputError(f"{path}: claim {number}: measure is {claim.measure!r}: not known without chain")
         if not claim.than or claim.variant in claim.than:
