@@ -285,7 +285,7 @@ class Ledger:
 
     def round_events(self, task: int, round_number: int, *names: str) -> Iterator[Event]:
         """The events of one round in the order of the chain, optionally of some names."""
-        if round_number < self._forgotten.get(task, 0):
+        if 0 <= round_number < self._forgotten.get(task, 0):
             raise ChainError(f"task {task}: round {round_number} was forgotten here")
         self._refresh()
         for event in self._events_of_round.get((task, round_number), ()):

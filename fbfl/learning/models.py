@@ -241,7 +241,10 @@ def _check(model: Any, input_shape: tuple[int, ...], num_classes: int) -> None:
         raise InvalidInputError(f"the model's weights need distinct names, and some to train: {paths}")
     other = [f"{weight.path} ({weight.dtype})" for weight in model.weights if weight.dtype != "float32"]
     if other:
-        raise InvalidInputError(f"the model has weights that are not float32: {', '.join(other)}")
+        raise InvalidInputError(
+            f"the model has weights that are not float32: {', '.join(other)}; allowed: layers, a dtype policy and"
+            " a floatx in keras.json that leave them so, as float32 and mixed_bfloat16 do"
+        )
     infinite = [weight.path for weight in model.weights if not np.isfinite(weight.numpy()).all()]
     if infinite:
         raise InvalidInputError(f"the model begins with NaN or Inf in {', '.join(infinite)}: needed are finite weights")

@@ -87,8 +87,9 @@ def test_queries_answer_from_the_stored_chain(finished):
     assert one == rounds[1]
     assert len(one["updates"]) == len({update["server"] for update in one["updates"]}) == 4
     assert len(fbfl("rounds", "--run", folder).stdout.splitlines()) == 2
-    absent = fbfl("round", 3, "--run", folder)
-    assert (absent.returncode, absent.stderr) == (2, "fbfl: round 3 does not exist; allowed: 1 to 2\n")
+    for number in (3, -1):
+        absent = fbfl("round", number, "--run", folder)
+        assert (absent.returncode, absent.stderr) == (2, f"fbfl: round {number} does not exist; allowed: 1 to 2\n")
 
 
 def test_a_run_that_failed_in_its_first_round_has_nothing_to_audit(finished, tmp_path, monkeypatch):
