@@ -274,6 +274,8 @@ def run_settings(draw: st.DrawFn, *, dataset: str, one_in: int = 120) -> dict[st
     drawn["attack"], drawn["attack_args"] = draw(rarely(attack_names, st.just((None, {})), one_in=2))
     drawn["mobility"], drawn["mobility_args"] = draw(rarely(mobilities, st.just((None, {})), one_in=4))
     drawn["radio"], drawn["radio_args"] = draw(rarely(radios, st.just((None, {})), one_in=4))
+    if drawn["attack"] == "same_value":  # most rules would not let it through
+        drawn["aggregator"], drawn["aggregator_args"] = "fedavg", {}
     if drawn["attack"]:
         drawn["malicious"] = usual(st.integers(1, max(1, number // 2)))
     fields = {field.name: field for field in dataclasses.fields(RunSettings)}
