@@ -5,11 +5,17 @@ Each class carries the exit status that the command line ends with when the erro
 or no round became final).
 """
 
+import copyreg
+
 
 class FbflError(Exception):
     """Root of the tree. The message is one or two lines that a user can act on."""
 
     exit_status = 3
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # For processes that play experiments: whatever the constructor takes, what it has made is what comes over.
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]  # not in typeshed
 
 
 class InvalidInputError(FbflError, ValueError):
@@ -35,9 +41,6 @@ class NonFiniteUpdateError(AggregationError):
     def __init__(self, message: str, clients: tuple[int, ...]) -> None:
         super().__init__(message)
         self.clients = clients
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (str(self), self.clients)  # for processes that play experiments
 
 
 class UserCodeError(FbflError):
@@ -90,9 +93,6 @@ class ContractRevertError(ChainError):
         super().__init__(f"{error}({', '.join(f'{name}={value}' for name, value in values.items())})")
         self.error = error
         self.values = values
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.error, self.values)
 
 
 class NoFinalRoundError(FbflError):

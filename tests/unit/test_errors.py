@@ -5,10 +5,16 @@ import pickle
 import pytest
 
 from fbfl import errors
+from fbfl.mec.board import MessageRefusedError
+from fbfl.mec.bodies import RequestRefusedError
+from fbfl.mec.uploads import UploadError
 
-ARGUMENTS = {
-    errors.NonFiniteUpdateError: ("NaN in the update of client 3", (3,)),
-    errors.ContractRevertError: ("TasksNotMember", {"task": 1}),
+MADE = {
+    errors.NonFiniteUpdateError: lambda: errors.NonFiniteUpdateError("NaN in the update of client 3", (3,)),
+    errors.ContractRevertError: lambda: errors.ContractRevertError("TasksNotMember", {"task": 1}),
+    RequestRefusedError: lambda: RequestRefusedError(404, "no such device"),
+    MessageRefusedError: lambda: MessageRefusedError(403, "not a member"),
+    UploadError: lambda: UploadError("refused", final=True),
 }
 
 
@@ -18,6 +24,6 @@ def tree(root: type[errors.FbflError]) -> list[type[errors.FbflError]]:
 
 @pytest.mark.parametrize("kind", tree(errors.FbflError))
 def test_an_error_comes_whole_from_another_process(kind):
-    error = kind(*ARGUMENTS.get(kind, ("what is wrong",)))
+    error = MADE.get(kind, lambda: kind("what is wrong"))()
     copy = pickle.loads(pickle.dumps(error))
     assert (type(copy), str(copy), vars(copy), copy.exit_status) == (kind, str(error), vars(error), error.exit_status)
