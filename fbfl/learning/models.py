@@ -226,6 +226,11 @@ def _check(model: Any, input_shape: tuple[int, ...], num_classes: int) -> None:
     for name in ("train_step", "compute_loss"):
         if getattr(type(model), name) is not getattr(keras.Model, name):
             raise InvalidInputError(f"the model has a {name} of its own, which training would not call: remove it")
+    if model.compiled:
+        raise InvalidInputError(
+            "the model comes compiled, but its loss and optimizer would not count: return it without compile;"
+            " the optimizer is a setting"
+        )
     _check_output(model, input_shape, num_classes)
     if any(_built.get(id(variable)) is variable for variable in model.variables):
         raise InvalidInputError(

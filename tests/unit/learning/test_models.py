@@ -173,6 +173,12 @@ def dense(*layers):
     return lambda: keras.Sequential([keras.layers.Flatten(), *[make() for make in layers]])
 
 
+def compiled():
+    model = dense(lambda: keras.layers.Dense(10))()
+    model.compile("sgd", "mse")
+    return model
+
+
 def subclass(answer, *bases, **methods):
     """A model class whose `call` is `answer(logits)`."""
 
@@ -287,6 +293,7 @@ def test_a_model_is_built_anew_every_time(model):
         (subclass(lambda x: keras.ops.cast(x, "int32")), "returns int32: needed are logits"),
         (subclass(lambda x: x, train_step=lambda self, data: {}), "train_step of its own"),
         (subclass(lambda x: x, compute_loss=lambda self, **data: 0), "compute_loss of its own"),
+        (compiled, "comes compiled, but its loss and optimizer would not count"),
         (
             dense(lambda: keras.layers.Dense(10, bias_initializer=keras.initializers.Constant(np.nan))),
             "begins with NaN or Inf in sequential/dense/bias",
