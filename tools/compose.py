@@ -23,6 +23,9 @@ from tools.compose_setup import ACCOUNTS, DEVICES, SERVERS, SUBNET, address
 
 MEC_PORT = 8600
 
+TASK = "1"
+"""The first of a new chain."""
+
 GETH_IMAGE = "ethereum/client-go:v1.11.6"  # the last that mines
 KUBO_IMAGE = "ipfs/kubo:v0.41.0"
 
@@ -193,7 +196,7 @@ def _owner(rounds: int) -> Service:
 
 def _mec(server: int) -> Service:
     name = f"server-{server}"
-    command = ["fbfl", "mec", "--network", RPC, *_key(name), "--devices", "devices", "--store", "ipfs"]
+    command = ["fbfl", "mec", "--network", RPC, *_key(name), "--task", TASK, "--devices", "devices", "--store", "ipfs"]
     command += ["--host", address(server), "--port", str(MEC_PORT), "--url", mec_url(server)]
     ask = f"import urllib.request; urllib.request.urlopen('{mec_url(server)}/health', timeout=5)"
     return {

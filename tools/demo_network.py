@@ -111,8 +111,8 @@ def run(demo: Demo, console: Console) -> int:
         ends.enter_context(_ended(demo))
         console.print(f"starting {demo.network} and Kubo in {demo.folder}")
         urls, daemons = _start_nodes(demo, console)
-        _own(demo, console, urls[0], daemons[0])
-        start(demo.folder, _servers(demo, urls, daemons), lambda p: _answers(p.ports[0]), timeout=START_SECONDS)
+        task = _own(demo, console, urls[0], daemons[0])
+        start(demo.folder, _servers(demo, task, urls, daemons), lambda p: _answers(p.ports[0]), timeout=START_SECONDS)
         start(demo.folder, _devices(demo), lambda _: _all_servers_have_samples(demo), timeout=START_SECONDS)
         start(demo.folder, [_owner(demo, urls[0])], lambda _: True, timeout=START_SECONDS)
         console.print("while it runs, ask in another terminal:")
@@ -154,8 +154,9 @@ def _start_nodes(demo: Demo, console: Console) -> tuple[list[str], list[str]]:
     return [node.url for node in chain], [daemon.address for daemon in daemons]
 
 
-def _own(demo: Demo, console: Console, url: str, daemon: str) -> None:
-    """What the owner does before the servers come."""
+def _own(demo: Demo, console: Console, url: str, daemon: str) -> str:
+    """What the owner does before the servers come; returns the number of the task."""
+    task = ""
     consensus, *options = CONSENSUS[demo.network]
     settings = ["--dataset", demo.dataset, "--servers", SERVERS, "--devices", DEVICES, "--rounds", demo.rounds]
     addresses = [development_account(server).address for server in range(SERVERS)]
@@ -179,16 +180,19 @@ def _own(demo: Demo, console: Console, url: str, daemon: str) -> None:
         )
         if done.returncode:
             raise ProcessError(f"fbfl {words[0]} failed: {done.stderr.strip()}")
+        if "create" in words:
+            task = done.stdout.split()[-1]
+    return task
 
 
-def _servers(demo: Demo, urls: Sequence[str], daemons: Sequence[str]) -> list[Program]:
+def _servers(demo: Demo, task: str, urls: Sequence[str], daemons: Sequence[str]) -> list[Program]:
     """The MEC servers, each with a node and a daemon of its own as far as there are so many."""
     return [
         Program(
             f"mec-{server}",
             [
                 *(sys.executable, "-m", "fbfl", "mec", "--network", urls[server % len(urls)], "--account", str(server)),
-                *("--devices", _TOKENS, "--store", "ipfs"),
+                *("--task", task, "--devices", _TOKENS, "--store", "ipfs"),
                 *("--port", str(demo.port + MEC_PORT + server)),
             ],
             (demo.port + MEC_PORT + server,),

@@ -78,6 +78,11 @@ class Task:
     rejection_penalty: int = 0
     """What a leader loses whose proposal was voted down, likewise."""
 
+    @property
+    def dearest(self) -> float:
+        """The largest part of its stake that one mistake may cost a member, from 0 to 1."""
+        return max(self.withheld_penalty, self.rejection_penalty) / 10_000
+
 
 @dataclass(frozen=True)
 class Decision:

@@ -231,7 +231,7 @@ def _add_mec(commands: "argparse._SubParsersAction[Parser]") -> None:
     add("--network", required=True, help="anvil, ganache, geth, or a JSON-RPC URL")
     _add_deployment(mec)
     _add_key(mec)
-    add("--task", type=int, metavar="T", help="the task (default: the newest)")
+    add("--task", type=int, metavar="T", help="the task, by the number that its owner says; has to be given")
     data = mec.add_mutually_exclusive_group(required=True)
     data.add_argument("--data", type=Path, metavar="FILE", help="samples: .npz with x_train and y_train")
     data.add_argument("--dataset", help="or a share of a data set: mnist, mnist-5k, fashion-mnist, digits, a file")

@@ -15,9 +15,9 @@ from fbfl.chain.ledger import Ledger, Task
 from fbfl.chain.participant import Participant
 from fbfl.chain.transactions import Sender
 from fbfl.cli.keys import account_of
-from fbfl.cli.network import ledger_on, plugins_of, store_of, task_on
+from fbfl.cli.network import ledger_on, plugins_of, store_of, tasks_on
 from fbfl.cli.samples import own_samples, refuse_share
-from fbfl.errors import InvalidInputError
+from fbfl.errors import FbflError, InvalidInputError
 from fbfl.jsonlog import JsonFormatter
 from fbfl.learning.partition import resolve as resolve_partition
 from fbfl.learning.plugins import parse_settings
@@ -37,6 +37,9 @@ from fbfl.mec.signed_votes import SignedVotes
 from fbfl.mec.tokens import DeviceTokens
 from fbfl.processes import STATE
 
+LISTED = 10
+"""The most tasks that are listed where none is named."""
+
 
 def refuse_costly(task: Task, most: float) -> None:
     """Raise `InvalidInputError` for a task that may take more of the stake than its operator allows: anybody creates
@@ -44,12 +47,30 @@ def refuse_costly(task: Task, most: float) -> None:
     """
     if not 0 <= most <= 1:
         raise InvalidInputError(f"--most-penalty {most:g}: allowed are 0 to 1, parts of the stake")
-    dearest = max(task.withheld_penalty, task.rejection_penalty) / 10_000
-    if dearest > most:
+    if task.dearest > most:
         raise InvalidInputError(
-            f"task {task.id} takes {dearest:g} of the stake for a withheld payload or a rejected proposal; allowed by "
-            f"--most-penalty: {most:g}"
+            f"task {task.id} takes {task.dearest:g} of the stake for a withheld payload or a rejected proposal; "
+            f"allowed by --most-penalty: {most:g}"
         )
+
+
+def chosen_task(ledger: Ledger, number: int | None) -> Task:
+    """The task of that number. Without one `InvalidInputError` lists the newest, and what they may take of a stake:
+    anybody creates tasks, and so nobody joins one that was not named.
+    """
+    if number is not None:
+        return ledger.task(number)
+    created = tasks_on(ledger)
+    newest = [_described(ledger, each) for each in created[: -LISTED - 1 : -1]]
+    older = f" and {len(created) - LISTED} older" if len(created) > LISTED else ""
+    raise InvalidInputError(f"which task to join, nothing says; allowed is --task T, of {', '.join(newest)}{older}")
+
+
+def _described(ledger: Ledger, number: int) -> str:
+    try:
+        return f"{number} (takes up to {ledger.task(number).dearest:g} of the stake)"
+    except FbflError:  # whoever created it published something else than a task of fbfl
+        return f"{number} (cannot be read)"
 
 
 def mec(options: argparse.Namespace) -> int:
@@ -68,7 +89,7 @@ def mec(options: argparse.Namespace) -> int:
     plugins = plugins_of(options)
     ledger = ledger_on(options.network, options.deployment)
     account = account_of(options, ledger.chain_id)
-    task = task_on(ledger, options.task)
+    task = chosen_task(ledger, options.task)
     refuse_costly(task, options.most_penalty)
     plan = TaskPlan.of(task, plugins)
     participant = Participant(ledger, Sender(ledger.w3, account))

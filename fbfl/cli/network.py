@@ -39,12 +39,15 @@ def deployment_on(network: str, deployment: Path | None) -> Path | None:
 
 def task_on(ledger: Ledger, number: int | None) -> Task:
     """A task by its number; the newest one if none is given."""
-    if number is not None:
-        return ledger.task(number)
+    return ledger.task(tasks_on(ledger)[-1] if number is None else number)
+
+
+def tasks_on(ledger: Ledger) -> list[int]:
+    """The numbers of all tasks, the newest last; none raises `InvalidInputError`."""
     created = [event.args["task"] for event in ledger.events("TaskCreated")]
     if not created:
         raise InvalidInputError("there is no task on this network; create one with fbfl task create")
-    return ledger.task(created[-1])
+    return created
 
 
 def plugins_of(options: argparse.Namespace) -> frozenset[str]:

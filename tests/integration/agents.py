@@ -56,6 +56,7 @@ class Agents:
         self._ipfs = ipfs
         self.devices = devices
         self._clocks = clocks or {}
+        self.task = 1
         self.agents: dict[int, subprocess.Popen[bytes]] = {}
         self.others: list[subprocess.Popen[bytes]] = []
 
@@ -68,7 +69,7 @@ class Agents:
             share = ("--devices", self.devices)
         store = ("--store", "ipfs") if self._ipfs else ()
         network = self._networks[number % len(self._networks)]
-        words = ("mec", "--account", self.accounts[number], *share, *store, *options)
+        words = ("mec", "--task", self.task, "--account", self.accounts[number], *share, *store, *options)
         return self.command(*words, network=network)
 
     def url(self, number: int) -> str:
@@ -100,8 +101,8 @@ class Agents:
             done = self.do(*words, "--account", self._owner)
             assert done.returncode == 0, f"{words}: {done.stdout} {done.stderr}"
             if "create" in words:
-                number = int(done.stdout.split()[-1])
-        return number
+                self.task = int(done.stdout.split()[-1])
+        return self.task
 
     def enrol(self, task: int) -> None:
         """Give the servers their seats in the order of their numbers, before the agents start and would take them.

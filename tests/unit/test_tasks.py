@@ -1,10 +1,13 @@
 """What a task demands of its committee, from the settings of a run."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 
 from fbfl.chain.ledger import Task
-from fbfl.cli.mec import refuse_costly
-from fbfl.errors import InvalidInputError
+from fbfl.cli.mec import LISTED, chosen_task, refuse_costly
+from fbfl.errors import ChainError, InvalidInputError
 from fbfl.learning.aggregation import resolve
 from fbfl.learning.datasets import load
 from fbfl.settings import RunSettings
@@ -55,3 +58,30 @@ def test_an_operator_refuses_tasks_that_cost_too_much() -> None:
     for part in (-0.1, 1.1, float("nan")):
         with pytest.raises(InvalidInputError, match="--most-penalty"):
             refuse_costly(task_with(0, 0), part)
+
+
+class Tasks:
+    """A ledger with so many tasks, of which number 2 is no task of fbfl."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def events(self, name: str) -> list[SimpleNamespace]:
+        return [SimpleNamespace(args={"task": number}) for number in range(1, self._count + 1)]
+
+    def task(self, number: int) -> Task:
+        if number == 2:
+            raise ChainError("the definition of task 2 is damaged")
+        return replace(task_with(100 * number, 0), id=number)
+
+
+def test_a_server_joins_only_a_task_that_was_named() -> None:
+    assert chosen_task(Tasks(3), 1).id == 1
+    with pytest.raises(InvalidInputError) as refused:
+        chosen_task(Tasks(3), None)
+    listed = "3 (takes up to 0.03 of the stake), 2 (cannot be read), 1 (takes up to 0.01 of the stake)"
+    assert str(refused.value) == f"which task to join, nothing says; allowed is --task T, of {listed}"
+    with pytest.raises(InvalidInputError, match=r"of 15 \(.*, 6 \(takes [^,]* and 5 older$"):
+        chosen_task(Tasks(LISTED + 5), None)
+    with pytest.raises(InvalidInputError, match="there is no task on this network"):
+        chosen_task(Tasks(0), None)

@@ -97,9 +97,9 @@ def test_the_settings_of_a_task_may_come_through_a_pipe(capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("command", "module"),
     [
-        (MEC, "fbfl.cli.mec"),
-        (("audit", "--network", "anvil"), "fbfl.cli.queries"),
-        (("blocks", "--tensors", "--network", "anvil"), "fbfl.cli.queries"),
+        ((*MEC, "--task", "1"), "fbfl.cli.mec"),
+        (("audit", "--network", "anvil", "--task", "1"), "fbfl.cli.queries"),
+        (("blocks", "--tensors", "--network", "anvil", "--task", "1"), "fbfl.cli.queries"),
     ],
 )
 def test_code_that_a_task_on_a_network_names_needs_the_operator(
@@ -107,8 +107,8 @@ def test_code_that_a_task_on_a_network_names_needs_the_operator(
 ) -> None:
     task = Task(1, "0x", "pbft", "0x", "pickle:loads", b"{}", {"model": "mlp"}, Reference(b"", 0), 0)
     commands = importlib.import_module(module)
-    monkeypatch.setattr(commands, "ledger_on", lambda network, deployment: SimpleNamespace(chain_id=1337))
-    monkeypatch.setattr(commands, "task_on", lambda ledger, number: task)
+    ledger = SimpleNamespace(chain_id=1337, task=lambda number: task)
+    monkeypatch.setattr(commands, "ledger_on", lambda network, deployment: ledger)
     assert main([*command, "--plugin", "pickle:load"]) == 2
     assert "the aggregator of task 1 is 'pickle:loads'; allowed: fedavg" in capsys.readouterr().err
     assert main([*command, "--plugin", "pickle:loads"]) == 2
