@@ -17,16 +17,20 @@ from fbfl.cli.run import settings_options
 from fbfl.errors import InvalidInputError
 from fbfl.settings import RunSettings
 
+LARGEST = 2**31 - 1
+"""Of what a task fixes in seconds, rounds and samples: what every contract holds."""
+
 
 def create(options: argparse.Namespace) -> int:
     """Create a task from the settings of a run; prints its number."""
     values = run_settings.read_values(options.config, settings_options(options))
     _refuse_what_is_simulated(values)
     settings = RunSettings(**values)  # type: ignore[arg-type]  # checked by read_values
-    for name, unit in (("window", "seconds"), ("view_timeout", "seconds"), ("retention", "rounds")):
+    units = {"window": "seconds", "view_timeout": "seconds", "retention": "rounds", "max_samples": "samples"}
+    for name, unit in units.items():
         value = getattr(options, name)
-        if value is not None and value < 1:
-            raise InvalidInputError(f"--{name.replace('_', '-')} {value}: allowed are 1 or more {unit}")
+        if value is not None and not 1 <= value <= LARGEST:
+            raise InvalidInputError(f"--{name.replace('_', '-')} {value}: allowed are 1 to {LARGEST} {unit}")
     owner = _owner(options, ledger_on(settings.network, options.deployment))
     options.store = settings.store
     store = store_of(options)
@@ -47,9 +51,12 @@ def create(options: argparse.Namespace) -> int:
             f"which may be absent: rules that need at most {most}"
         )
     rules = tasks.committee_rules(settings.servers, options.view_timeout)
-    task = tasks.create_task(owner, store, settings, plan, trainer, dataset, rules, window=options.window)
+    most_samples = options.max_samples or tasks.most_samples(settings, dataset)
+    task = tasks.create_task(
+        owner, store, settings, plan, trainer, dataset, rules, window=options.window, max_samples=most_samples
+    )
     tasks.promise_rewards(owner, task, settings)
-    print(f"an update counts for {tasks.most_samples(settings, dataset)} samples at most", file=sys.stderr)
+    print(f"an update counts for {most_samples} samples at most", file=sys.stderr)
     print(f"task {task}")
     return 0
 
