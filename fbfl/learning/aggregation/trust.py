@@ -8,13 +8,14 @@ import numpy.typing as npt
 
 from fbfl.errors import AggregationError
 from fbfl.learning.aggregation.averages import sum_in_order, weighted_sum
-from fbfl.learning.aggregation.inputs import Floats, Updates, as_finite_matrix, as_matrix, require_finite
+from fbfl.learning.aggregation.inputs import Floats, Updates, as_finite_matrix, as_matrix
 from fbfl.learning.aggregation.norms import inner_products, norms
 from fbfl.learning.aggregation.rulefunction import Aggregate, State, answer, rule
 from fbfl.learning.clients import client_numbers
 from fbfl.learning.exact_gram import exact_gram
 
 LN_CONTEXT = decimal.Context(prec=40)
+LARGEST = np.finfo(np.float32).max
 
 
 @rule
@@ -55,8 +56,8 @@ def foolsgold(updates: Updates, state: State | None = None, clients: Sequence[in
     Cost: n^2 P.
 
     `state["history"]` holds the summed updates [clients, P] by client, so that it fits when some are missing;
-    `clients` tells whose the rows are, by default 0..n-1. Canonical: the logarithm is that of `decimal`, which is
-    correctly rounded, unlike those of C libraries.
+    `clients` tells whose the rows are, by default 0..n-1. Sums are cut to float32's range. Canonical: the logarithm is
+    that of `decimal`, which is correctly rounded, unlike those of C libraries.
     """
     matrix = as_finite_matrix(updates)
     n, width = matrix.shape
@@ -66,7 +67,8 @@ def foolsgold(updates: Updates, state: State | None = None, clients: Sequence[in
     history = _grown((state or {}).get("history"), max(numbers) + 1, width)
     with np.errstate(over="ignore"):
         history[numbers] += matrix
-    require_finite(history[numbers])
+    # Else whoever sends twice what float32 just holds would stop all later rounds.
+    np.clip(history, -LARGEST, LARGEST, out=history)
     weights = _foolsgold_weights(history[numbers])
     total = sum_in_order(weights)
     if total == 0:

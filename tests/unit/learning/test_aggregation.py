@@ -236,6 +236,20 @@ def test_foolsgold_remembers_by_client_and_silences_sybils():
             assert not {1, 5} & {here[i] for i in answer.selected}
 
 
+@pytest.mark.parametrize("name", ["foolsgold", "centered_clipping"])
+def test_a_liar_cannot_make_what_a_rule_remembers_unusable(name):
+    rng = np.random.default_rng(0)
+    rule, state = resolve(name), {}
+    for number in range(6):
+        updates = rng.standard_normal((5, 7)).astype(np.float32)
+        if number < 3:
+            updates[0, 0] = 3e38  # finite, so that no server may leave it out
+        answer = rule(updates, state=state, clients=range(5))
+        state = answer.state
+        assert np.isfinite(answer.vector).all()
+        assert all(np.isfinite(each).all() for each in state.values())
+
+
 def test_foolsgold_does_not_change_the_state_it_was_given():
     updates = np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32)
     first = aggregation.foolsgold.aggregate(updates)
