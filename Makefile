@@ -34,7 +34,7 @@ test-integration: nodes ## tests on real nodes
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "integration and not geth"
 	$(BIN)/python -m pytest -m "integration and geth and not slow"
 
-test-faults: nodes ## geth networks: five rounds, one that falls apart, one that loses a node; twenty minutes
+test-faults: nodes ## geth: real seals, five rounds, networks that fall apart or lose a node; half an hour
 	$(BIN)/python -m pytest -m "integration and slow"
 
 demo-network: .venv/run.stamp ## MEC servers and devices as processes on real nodes, shown as they go; NETWORK=geth for proof of work

@@ -18,6 +18,8 @@ class Layout:
 
     nodes: int
     port: int
+    ethash_test: bool = False
+    """Whether geth seals its blocks in ethash's test mode."""
 
     @property
     def names(self) -> list[str]:
@@ -25,14 +27,24 @@ class Layout:
         return [f"node-{node}" for node in range(self.nodes)]
 
 
-def agree(folder: Path, nodes: int | None, port: int | None, default: Layout) -> Layout:
+def agree(
+    folder: Path, nodes: int | None, port: int | None, default: Layout, *, ethash_test: bool | None = None
+) -> Layout:
     """The layout to start with: what is asked for, else what was, else the default.
 
-    Asking for another one than that of nodes that are running raises `InvalidInputError`.
+    Asking for another one than that of nodes that are running, or for other seals than those of the chain that is
+    kept, raises `InvalidInputError`.
     """
     known = layout_of(folder)
     usual = known or default
-    layout = Layout(usual.nodes if nodes is None else nodes, usual.port if port is None else port)
+    layout = Layout(
+        usual.nodes if nodes is None else nodes,
+        usual.port if port is None else port,
+        usual.ethash_test if ethash_test is None else ethash_test,
+    )
+    if known and known.ethash_test != layout.ethash_test:
+        kept = "test seals" if known.ethash_test else "seals of real work"
+        raise InvalidInputError(f"the chain kept in {folder} has {kept}; allowed: the same, or down --forget first")
     if known not in (None, layout) and any(running(folder, name) for name in recorded(folder)):
         raise InvalidInputError(
             f"{folder.name} is running already, as --nodes {usual.nodes} --port {usual.port}; stop it first"
@@ -49,10 +61,10 @@ def layout_of(folder: Path) -> Layout | None:
     """The layout of the nodes that were started last; None if none ever were."""
     try:
         kept = json.loads((folder / FILE).read_text())
-        return Layout(int(kept["nodes"]), int(kept["port"]))
+        return Layout(int(kept["nodes"]), int(kept["port"]), bool(kept.get("ethash_test", False)))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ProcessError(f"{folder / FILE} cannot be read ({error})") from error
 
 

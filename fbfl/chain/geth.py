@@ -38,6 +38,9 @@ DAGS = ("full-R23-0000000000000000", "full-R23-290decd9548b62a8")
 DAG_SIZES = (1_073_739_904, 1_082_130_304)
 """Bytes of their data sets (Yellow Paper, appendix J.2)."""
 
+TEST_MODE = 2
+"""What geth's configuration calls ethash with a data set of 32 KiB."""
+
 MAX_NODES = 32
 P2P_OFFSET = 100
 """From the JSON-RPC port of a node to the port for its peers; twice that to its authenticated port."""
@@ -53,8 +56,14 @@ def silent(what: str, share: float) -> None:
     """The progress of who does not want to know."""
 
 
-def programs(folder: Path, nodes: int, port: int, *, dag: Path = DAG_FOLDER) -> list[Program]:
-    """The nodes of the network in `folder`, JSON-RPC on `port` and the ports after it; makes what they start from."""
+def programs(
+    folder: Path, nodes: int, port: int, *, dag: Path = DAG_FOLDER, ethash_test: bool = False
+) -> list[Program]:
+    """The nodes of the network in `folder`, JSON-RPC on `port` and the ports after it; makes what they start from.
+
+    With `ethash_test` they seal blocks in ethash's test mode: real work at the same difficulty on a data set of 32 KiB,
+    which is there at once, and which nobody else verifies.
+    """
     if not 1 <= nodes <= MAX_NODES:
         raise InvalidInputError(f"--nodes {nodes}: geth networks have 1 to {MAX_NODES} nodes")
     geth = _checked(find_program("geth"))
@@ -62,7 +71,10 @@ def programs(folder: Path, nodes: int, port: int, *, dag: Path = DAG_FOLDER) -> 
     accounts = [development_account(index).address for index in range(FUNDED)]
     write_atomically(genesis, render_genesis(accounts))
     peers = enodes(folder, nodes, port)
-    return [_program(geth, folder / f"node-{node}", node, port + node, peers, genesis, dag) for node in range(nodes)]
+    return [
+        _program(geth, folder / f"node-{node}", node, port + node, peers, genesis, dag, ethash_test)
+        for node in range(nodes)
+    ]
 
 
 def prepare_dags(progress: Progress, *, dag: Path = DAG_FOLDER, epochs: Sequence[int] = (0, 1)) -> None:
@@ -105,10 +117,12 @@ def enode(data: Path, host: str, port: int) -> str:
     return f"enode://{public.to_hex()[2:]}@{host}:{port}?discport=0"
 
 
-def configure(data: Path, host: str, port: int, peers: Sequence[str], miner: str) -> None:
+def configure(data: Path, host: str, port: int, peers: Sequence[str], miner: str, *, ethash_test: bool = False) -> None:
     """Write what a node does not take from its command line: where it listens for peers, who they are, whom it pays."""
     # The command line has only the port of the first, and is the same for all where containers run from it.
     config = f'[Eth.Miner]\nEtherbase = "{miner}"\n\n'
+    if ethash_test:
+        config += f"[Eth.Ethash]\nPowMode = {TEST_MODE}\n\n"
     config += f'[Node.P2P]\nListenAddr = "{host}:{port}"\nStaticNodes = {json.dumps(list(peers))}\n'
     write_atomically(data / "config.toml", config.encode())
 
@@ -141,10 +155,12 @@ def options(data: Path, *, dag: Path, rpc_port: int, auth_port: int, peers_in: s
     return [*switches, *(f"--{name}={value}" for name, value in named.items())]
 
 
-def _program(geth: str, data: Path, node: int, port: int, peers: Sequence[str], genesis: Path, dag: Path) -> Program:
+def _program(
+    geth: str, data: Path, node: int, port: int, peers: Sequence[str], genesis: Path, dag: Path, ethash_test: bool
+) -> Program:
     p2p, auth = port + P2P_OFFSET, port + 2 * P2P_OFFSET
     others = [peer for number, peer in enumerate(peers) if number != node]
-    configure(data, LOOPBACK, p2p, others, development_account(node).address)
+    configure(data, LOOPBACK, p2p, others, development_account(node).address, ethash_test=ethash_test)
     if not (data / "geth" / "chaindata").exists():
         _run(geth, "--datadir", str(data), "init", str(genesis))
     command = [geth, *options(data, dag=dag, rpc_port=port, auth_port=auth)]

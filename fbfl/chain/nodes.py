@@ -8,7 +8,7 @@ only.
 import json
 import urllib.request
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,10 @@ CHAIN_IDS = {"anvil": 31337, "ganache": 1337, "geth": geth.CHAIN_ID}
 
 @dataclass(frozen=True)
 class NodeStatus:
-    """A node: `pid` if its process runs; `client` and `block` if it answers too; `peers` where nodes have some."""
+    """A node: `pid` if its process runs; `client` and `block` if it answers too; `peers` where nodes have some.
+
+    `seals` says how its blocks are sealed, where that is by work: `ethash`, or `ethash (test)`.
+    """
 
     name: str
     url: str
@@ -46,6 +49,7 @@ class NodeStatus:
     client: str | None = None
     block: int | None = None
     peers: int | None = None
+    seals: str | None = None
 
     @property
     def healthy(self) -> bool:
@@ -62,15 +66,18 @@ def up(
     timeout: float = 120.0,
     progress: geth.Progress = geth.silent,
     dag: Path = geth.DAG_FOLDER,
+    ethash_test: bool | None = None,
 ) -> list[NodeStatus]:
     """Start a network, or those of its nodes that do not run, and wait until every node is ready.
 
-    `nodes` and `port` are by default those of the last time. `timeout` in seconds is for the nodes; the data sets that
-    geth's mining needs take minutes before that, once.
+    `nodes`, `port` and `ethash_test` (see `geth.programs`) are by default those of the last time. `timeout` in seconds
+    is for the nodes; the data sets that geth's mining needs take minutes before that, once.
     """
     folder = _folder(network, state)
+    if ethash_test and network != "geth":
+        raise InvalidInputError(f"--ethash-test: allowed with --network geth, not {network}")
     with exclusive(folder):
-        layout = agree(folder, nodes, port, Layout(NETWORKS[network], PORT))
+        layout = agree(folder, nodes, port, Layout(NETWORKS[network], PORT), ethash_test=ethash_test)
         programs = _programs(network, folder, layout, progress, dag)
         remember(folder, layout)
         start(folder, programs, lambda program: _ready(network, layout.nodes, program.ports[0]), timeout=timeout)
@@ -94,7 +101,9 @@ def status(network: str, *, state: Path = STATE, timeout: float = 3.0) -> list[N
     if layout is None:
         return []
     urls = [f"http://{LOOPBACK}:{layout.port + node}" for node in range(layout.nodes)]
-    return [_status(folder, name, url, timeout) for name, url in zip(layout.names, urls, strict=True)]
+    seals = None if network != "geth" else "ethash (test)" if layout.ethash_test else "ethash"
+    found = [_status(folder, name, url, timeout) for name, url in zip(layout.names, urls, strict=True)]
+    return [replace(node, seals=seals) for node in found]
 
 
 def ask(url: str, method: str, *parameters: Any, timeout: float = 10.0) -> Any:
@@ -115,9 +124,10 @@ def ask(url: str, method: str, *parameters: Any, timeout: float = 10.0) -> Any:
 
 def _programs(network: str, folder: Path, layout: Layout, progress: geth.Progress, dag: Path) -> list[Program]:
     if network == "geth":
-        programs = geth.programs(folder, layout.nodes, layout.port, dag=dag)
+        programs = geth.programs(folder, layout.nodes, layout.port, dag=dag, ethash_test=layout.ethash_test)
         refuse_ports_in_use(folder, programs)  # now, not after minutes
-        geth.prepare_dags(progress, dag=dag)
+        if not layout.ethash_test:
+            geth.prepare_dags(progress, dag=dag)
         return programs
     if layout.nodes != 1:
         raise InvalidInputError(f"--nodes {layout.nodes}: a network of {network} has 1 node")

@@ -333,6 +333,12 @@ def _add_nodes(commands: "argparse._SubParsersAction[Parser]") -> None:
                 one.add_argument("--nodes", type=int, help="how many (default: as last time, or 1; geth and Kubo 2)")
                 one.add_argument("--port", type=int, help="of the first; the others follow (default: as last time)")
                 one.add_argument("--timeout", type=float, help="seconds until all must be ready (default 120; Kubo 60)")
+            if action == "up" and name == "chain":
+                one.add_argument(
+                    "--ethash-test",
+                    action=argparse.BooleanOptionalAction,
+                    help="geth: seal blocks with a data set of 32 KiB, there at once; nobody else verifies them",
+                )
             if action == "down":
                 one.add_argument("--forget", action="store_true", help="remove what they keep, too")
             one.set_defaults(command=_nodes, kind=name, action=action)

@@ -34,7 +34,13 @@ def _up(options: argparse.Namespace, state: Path) -> int:
         return _report(kubo.up(nodes=options.nodes, port=options.port, state=state, **wishes))
     with _progress() as progress:
         found = ethereum.up(
-            options.network, nodes=options.nodes, port=options.port, state=state, progress=progress, **wishes
+            options.network,
+            nodes=options.nodes,
+            port=options.port,
+            state=state,
+            progress=progress,
+            ethash_test=options.ethash_test,
+            **wishes,
         )
     return _report(found)
 
@@ -68,7 +74,9 @@ def _report(found: list[NodeStatus] | list[KuboStatus]) -> int:
         health = "running" if node.healthy else "not running" if node.pid is None else "running, but does not answer"
         parts = [node.name, _where(node), health]
         parts += [f"process {node.pid}"] if node.pid is not None else []
-        parts += [f"block {node.block}"] if isinstance(node, NodeStatus) and node.block is not None else []
+        if isinstance(node, NodeStatus):
+            parts += [node.seals] if node.seals is not None else []
+            parts += [f"block {node.block}"] if node.block is not None else []
         parts += [f"{node.peers} peers"] if node.peers is not None else []
         print("  ".join([*parts, f"log {_short(node.log)}"]))
     return 0 if all(node.healthy for node in found) else NOT_RUNNING

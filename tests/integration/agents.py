@@ -30,7 +30,8 @@ class Agents:
 
     Agent i uses development account `accounts[i]`, and one of `networks` and of the IPFS daemons `ipfs` in turn (by
     default `network`, as the owner, and a local store). It trains on a share of the digits, or with a file of `devices`
-    on what these upload. The clock of agent i is wrong by `clocks[i]` seconds.
+    on what these upload. The clock of agent i is wrong by `clocks[i]` seconds. `mock_ethash` is for chains whose seals
+    are no real ones.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Agents:
         ipfs: Sequence[str] = (),
         devices: Path | None = None,
         clocks: Mapping[int, float] | None = None,
+        mock_ethash: bool = False,
     ) -> None:
         self.folder = folder
         self.network = network
@@ -57,6 +59,7 @@ class Agents:
         self.devices = devices
         self._clocks = clocks or {}
         self.task = 1
+        self._deploy = ("deploy", "--mock-ethash") if mock_ethash else ("deploy",)
         self.agents: dict[int, subprocess.Popen[bytes]] = {}
         self.others: list[subprocess.Popen[bytes]] = []
 
@@ -97,7 +100,7 @@ class Agents:
     def create_task(self, *settings: object) -> int:
         """Deploy, create a task and admit the servers, as its owner does; returns its number."""
         store = ("--store", "ipfs") if self._ipfs else ()
-        for words in (("deploy",), ("task", "create", *settings, *store), ("task", "admit", *self.addresses)):
+        for words in (self._deploy, ("task", "create", *settings, *store), ("task", "admit", *self.addresses)):
             done = self.do(*words, "--account", self._owner)
             assert done.returncode == 0, f"{words}: {done.stdout} {done.stderr}"
             if "create" in words:

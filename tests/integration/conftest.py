@@ -23,7 +23,7 @@ from fbfl.storage.ipfs import IpfsStore
 from tests.integration.machine import deployed, free_ports, require
 
 NETWORKS = ("anvil", "ganache", "geth")
-GETH_FIXTURES = {"dag", "geth_nodes", "four_miners"}
+GETH_FIXTURES = {"dag", "geth_nodes", "real_geth_nodes", "four_miners"}
 GETH_NODES = 2
 
 
@@ -63,17 +63,13 @@ def started() -> dict[str, list[NodeStatus]]:
 
 
 @pytest.fixture(scope="session")
-def start_network(
-    state: Path, started: dict[str, list[NodeStatus]], request: pytest.FixtureRequest
-) -> Iterator[Callable[[str], list[NodeStatus]]]:
-    """Starts a network when it is first asked for; all are stopped at the end."""
+def start_network(state: Path, started: dict[str, list[NodeStatus]]) -> Iterator[Callable[[str], list[NodeStatus]]]:
+    """Starts a network when it is first asked for, geth's with test seals; all are stopped at the end."""
 
     def start(network: str) -> list[NodeStatus]:
         if network not in started:
             require(network)
-            options: dict[str, Any] = {}
-            if network == "geth":
-                options = {"nodes": GETH_NODES, "dag": request.getfixturevalue("dag")}
+            options: dict[str, Any] = {"nodes": GETH_NODES, "ethash_test": True} if network == "geth" else {}
             started[network] = nodes.up(network, port=free_ports(), state=state, **options)
         return started[network]
 
@@ -98,15 +94,28 @@ def geth_nodes(start_network: Callable[[str], list[NodeStatus]]) -> list[NodeSta
     return start_network("geth")
 
 
+@pytest.fixture(scope="session")
+def real_geth_nodes(dag: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[NodeStatus]]:
+    """A geth network that mines with the data set of a GiB."""
+    state = tmp_path_factory.mktemp("real")
+    yield nodes.up("geth", nodes=GETH_NODES, port=free_ports(), state=state, dag=dag)
+    nodes.down("geth", state=state)
+
+
 @pytest.fixture
 def four_miners(
-    tmp_path: Path, dag: Path, started: dict[str, list[NodeStatus]]
-) -> Iterator[Callable[[], list[NodeStatus]]]:
-    """Starts a geth network with a node for each of four servers, which has the machine for itself."""
+    tmp_path: Path, started: dict[str, list[NodeStatus]], request: pytest.FixtureRequest
+) -> Iterator[Callable[[bool], list[NodeStatus]]]:
+    """Starts a geth network with a node for each of four servers, which has the machine for itself; with test seals?"""
     idle = started.get("geth", [])
     for node in idle:
         nodes.ask(node.url, "miner_stop")
-    yield lambda: nodes.up("geth", nodes=4, port=free_ports(), state=tmp_path, dag=dag)
+
+    def start(test: bool) -> list[NodeStatus]:
+        options = {"ethash_test": True} if test else {"dag": request.getfixturevalue("dag")}
+        return nodes.up("geth", nodes=4, port=free_ports(), state=tmp_path, **options)
+
+    yield start
     nodes.down("geth", state=tmp_path)
     for node in idle:
         nodes.ask(node.url, "miner_start", 1)

@@ -16,6 +16,7 @@ from tests.integration.machine import require
 pytestmark = pytest.mark.integration
 
 
+@pytest.mark.slow
 def test_hashes_from_it_are_those_of_a_library_that_does_without_it(dag: Path) -> None:
     items = np.memmap(dag / geth.DAGS[0], dtype="<u4", mode="r", offset=len(MAGIC)).reshape(-1, WORDS)
     assert items.nbytes == geth.DAG_SIZES[0]

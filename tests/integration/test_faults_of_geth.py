@@ -43,6 +43,7 @@ def playing(geth_nodes: list[NodeStatus], tmp_path_factory: pytest.TempPathFacto
             networks=[first, second, to_first.url, first],
             accounts=range(SERVERS),
             owner=SERVERS,
+            mock_ethash=True,
         )
         stack.callback(agents.end)
         task = agents.create_task(*SETTINGS, "--consensus", "ethash", "--view-timeout", 30, "--rounds", 10)
@@ -52,7 +53,7 @@ def playing(geth_nodes: list[NodeStatus], tmp_path_factory: pytest.TempPathFacto
         yield RoundByRound(agents, task, {LAST: to_first})
 
 
-def test_a_node_that_is_killed_and_comes_back(playing: RoundByRound, state: Path, dag: Path) -> None:
+def test_a_node_that_is_killed_and_comes_back(playing: RoundByRound, state: Path) -> None:
     address = playing.agents.addresses[AWAY]
     with playing.round() as number, playing.held(LAST, "submit"):
         recorded = playing.ledger.recorded
@@ -62,7 +63,7 @@ def test_a_node_that_is_killed_and_comes_back(playing: RoundByRound, state: Path
         os.kill(pid, signal.SIGKILL)
     # The others have finished the round meanwhile; the agent says what is wrong, and takes part in the next one.
     wait(lambda: "no node answers" in str(playing.agents.health(AWAY)), "its agent says so")
-    nodes.up("geth", state=state, dag=dag)
+    nodes.up("geth", state=state)
     with playing.round():
         pass
     wait(lambda: playing.agents.health(AWAY)["last_error"] is None, "its agent has recovered")

@@ -13,6 +13,7 @@ from web3.contract import Contract
 from fbfl.chain import geth
 from fbfl.chain.accounts import development_account
 from fbfl.chain.artifacts import Artifact
+from fbfl.chain.headers import proof_of_work
 from fbfl.chain.logs import Event, LogScanner
 from fbfl.chain.networks import connect
 from fbfl.chain.nodes import NodeStatus, ask
@@ -30,8 +31,11 @@ def nodes(geth_nodes: list[NodeStatus]) -> list[Web3]:
     return [connect(node.url) for node in geth_nodes]
 
 
-def test_every_block_carries_a_valid_ethash_seal(nodes: list[Web3]) -> None:
+@pytest.mark.slow
+def test_every_block_carries_a_valid_ethash_seal(real_geth_nodes: list[NodeStatus]) -> None:
+    nodes = [connect(node.url) for node in real_geth_nodes]
     first, second = nodes
+    assert {node.seals for node in real_geth_nodes} == {"ethash"}
     head = wait_for(lambda: first.eth.block_number, lambda number: number >= 5)
     wait_for(lambda: second.eth.block_number, lambda number: number >= head - 2)
     servers = {development_account(node).address for node in range(len(nodes))}
@@ -43,6 +47,17 @@ def test_every_block_carries_a_valid_ethash_seal(nodes: list[Web3]) -> None:
         assert block["difficulty"] >= geth.DIFFICULTY
         assert block["miner"] in servers
         assert second.eth.get_block(number)["hash"] == block["hash"]
+
+
+def test_test_seals_take_work_and_are_told_from_real_ones(geth_nodes: list[NodeStatus], nodes: list[Web3]) -> None:
+    assert {node.seals for node in geth_nodes} == {"ethash (test)"}
+    wait_for(lambda: nodes[0].eth.block_number, lambda number: number >= 3)
+    block = nodes[0].eth.get_block(1)
+    assert keccak(rlp.encode(header(block))) == block["hash"]
+    assert block["difficulty"] >= geth.DIFFICULTY
+    assert int.from_bytes(block["mixHash"], "big") != 0
+    assert not has_valid_seal(block)
+    assert not proof_of_work(nodes[0])
 
 
 def test_a_nodes_blocks_pay_its_own_server(geth_nodes: list[NodeStatus], nodes: list[Web3]) -> None:

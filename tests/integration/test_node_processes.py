@@ -26,7 +26,7 @@ pytestmark = pytest.mark.integration
 COMMANDS = {
     "anvil": ["chain", "{action}", "--network", "anvil"],
     "ganache": ["chain", "{action}", "--network", "ganache"],
-    "geth": ["chain", "{action}", "--network", "geth"],
+    "geth": ["chain", "{action}", "--network", "geth"],  # with test seals
     "kubo": ["ipfs", "{action}"],
 }
 
@@ -34,11 +34,10 @@ COMMANDS = {
 class Nodes:
     """The nodes of one kind, in a folder of the test's own."""
 
-    def __init__(self, kind: str, state: Path, dag: Path | None) -> None:
+    def __init__(self, kind: str, state: Path) -> None:
         self.kind = kind
         self.state = state
         self.port = free_ports()
-        self.environment = {**os.environ, **({"FBFL_DAG": str(dag)} if dag else {})}
 
     @property
     def folder(self) -> Path:
@@ -46,17 +45,11 @@ class Nodes:
 
     def command(self, action: str, *options: str) -> list[str]:
         words = [word.format(action=action) for word in COMMANDS[self.kind]]
+        words += ["--ethash-test"] if (self.kind, action) == ("geth", "up") else []
         return [sys.executable, "-m", "fbfl", *words, "--state", str(self.state), *options]
 
     def run(self, action: str, *options: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command(action, *options),
-            capture_output=True,
-            text=True,
-            timeout=240,
-            env=self.environment,
-            check=False,
-        )
+        return subprocess.run(self.command(action, *options), capture_output=True, text=True, timeout=240, check=False)
 
     def up(self, *options: str) -> None:
         done = self.run("up", "--port", str(self.port), *options)
@@ -75,8 +68,8 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def nodes(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Nodes]:
-    made = Nodes(kind, tmp_path, request.getfixturevalue("dag") if kind == "geth" else None)
+def nodes(kind: str, tmp_path: Path) -> Iterator[Nodes]:
+    made = Nodes(kind, tmp_path)
     yield made
     stop(made.folder, recorded(made.folder))
 
@@ -121,7 +114,6 @@ def test_nodes_outlive_a_caller_that_is_killed_and_a_later_command_stops_them(no
         nodes.command("up", "--port", str(nodes.port)),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env=nodes.environment,
     )
     deadline = time.monotonic() + 60
     while not (nodes.folder.exists() and nodes.pids()):
@@ -205,6 +197,7 @@ def test_wrong_wishes_are_refused_in_one_line(tmp_path: Path) -> None:
     assert "--nodes 2" in refused("chain", "up", "--network", "anvil", "--nodes", "2")
     assert "--nodes 0" in refused("ipfs", "up", "--nodes", "0")
     assert "allowed are 1024 to 65535" in refused("chain", "up", "--network", "anvil", "--port", "70000")
+    assert "--ethash-test" in refused("chain", "up", "--network", "anvil", "--ethash-test")
     assert "--timeout -1" in refused("chain", "up", "--network", "anvil", "--timeout", "-1")
 
 

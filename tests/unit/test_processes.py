@@ -194,6 +194,12 @@ def test_a_layout_is_kept_and_may_change_only_while_nothing_runs(folder: Path) -
         remove(folder)
     assert stop_all(folder) == ["node-0"]
     assert agree(folder, 4, None, default) == Layout(4, 6000)
+    with pytest.raises(InvalidInputError, match="has seals of real work; allowed: the same"):
+        agree(folder, None, None, default, ethash_test=True)
+    remember(folder, Layout(3, 6000, ethash_test=True))
+    assert agree(folder, None, None, default) == Layout(3, 6000, ethash_test=True)
+    with pytest.raises(InvalidInputError, match="has test seals; allowed: the same"):
+        agree(folder, None, None, default, ethash_test=False)
     remove(folder)
     assert not folder.exists()
     assert stop_all(folder) == []
