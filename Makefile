@@ -71,7 +71,7 @@ lock: ## pin every package anew; needs uv
 		-o requirements-dev.txt --custom-compile-command "make lock (uv pip compile)"
 
 clean: ## remove what was set up and built
-	rm -rf .venv node_modules .tools build *.egg-info
+	rm -rf .venv node_modules .tools build dist *.egg-info
 
 .venv/run.stamp: requirements.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and "fbfl needs Python 3.11 to 3.13: make PYTHON=...")'

@@ -13,6 +13,7 @@ from typing import Any
 from eth_hash.auto import keccak
 from web3 import Web3
 
+from fbfl import shipped
 from fbfl.atomic import write_atomically
 from fbfl.chain.artifacts import load_artifact
 from fbfl.chain.headers import proof_of_work
@@ -21,8 +22,6 @@ from fbfl.chain.reverts import decoded_reverts
 from fbfl.chain.steps import run_steps
 from fbfl.chain.transactions import Sender
 from fbfl.errors import ChainError, ContractRevertError, InvalidInputError, StorageError
-
-MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
 
 
 class _OutdatedError(Exception):
@@ -121,9 +120,9 @@ class NetworkDeployment:
 
 
 def deploy(
-    w3: Web3, sender: Sender, file: Path | None = None, steps: Path = MIGRATIONS, *, mock_ethash: bool = False
+    w3: Web3, sender: Sender, file: Path | None = None, steps: Path | None = None, *, mock_ethash: bool = False
 ) -> dict[str, str]:
-    """Run the steps on a network; returns the contracts' addresses by name.
+    """Run the steps, by default those in migrations/, on a network; returns the contracts' addresses by name.
 
     `mock_ethash` deploys `EthashElection` on a chain without proof of work too. They are remembered in `file`, where
     there is one. Refusals raise `ContractRevertError`, a node or a step that fails `ChainError`, a disk that fails
@@ -131,6 +130,7 @@ def deploy(
     """
     records = _read_records(file, w3.eth.chain_id) if file else {}
     deployment = NetworkDeployment(w3, sender, records, file, mock_ethash)
+    steps = steps or shipped.folder("migrations")
     try:
         run_steps(deployment, steps)
     except _OutdatedError:

@@ -34,8 +34,9 @@ def experiment(options: argparse.Namespace) -> int:
     found = definition.find(options.name)
     chosen = [definition.load(path, quick=options.quick, seeds=options.seeds) for path in found]
     runs = runner.runs_of(chosen)
-    folder = found[0].parent
-    output: Path = options.output or (QUICK_OUTPUT if options.quick else folder)
+    by_path = definition.is_path(options.name)
+    usual = QUICK_OUTPUT if options.quick else found[0].parent if by_path else definition.FOLDER
+    output: Path = options.output or usual
     finished = FinishedRuns(output / "results" / "finished")
     console = plain_console(quiet=options.quiet)
     missing = [run for run in runs if finished.load(run) is None]
@@ -56,16 +57,16 @@ def experiment(options: argparse.Namespace) -> int:
             for names in waiting.values():
                 names.discard(run.name)
             unwritten = _write_complete(unwritten, waiting, finished, output, console)
-    _write_report(folder, output, options.quick)
+    _write_report(definition.files(found[0].parent) if by_path else definition.known(), output, options.quick)
     console.print(f"report: {output / 'RESULTS.md'}")
     return 0
 
 
-def _write_report(folder: Path, output: Path, quick: bool) -> None:
-    """Write the report on every experiment of a folder that has tables; of others that are wrong, only say so."""
+def _write_report(paths: Sequence[Path], output: Path, quick: bool) -> None:
+    """Write the report on every experiment of these that has tables; of others that are wrong, only say so."""
     found: list[tuple[Experiment, results.Curves]] = []
     left_out: list[str] = []
-    for path in definition.files(folder):
+    for path in paths:
         if not results.table(output / "results", path.stem).exists():
             continue
         try:

@@ -368,7 +368,7 @@ def _add_queries(commands: "argparse._SubParsersAction[Parser]") -> None:
 
 def _add_experiment(commands: "argparse._SubParsersAction[Parser]") -> None:
     one = commands.add_parser("experiment", help="reproduce a figure", description="Reproduce figures of the paper.")
-    one.add_argument("name", metavar="NAME|all", help="a file experiments/NAME.toml, all of them, or a path")
+    one.add_argument("name", metavar="NAME|all", help="experiments/NAME.toml, here or of fbfl, all of them, or a path")
     one.add_argument("--seeds", type=int, help="seeds of each variant (default: as defined, 5)")
     one.add_argument("--jobs", type=int, metavar="J", help="runs at a time, a process each (default: one per core)")
     stored = one.add_mutually_exclusive_group()
@@ -377,7 +377,7 @@ def _add_experiment(commands: "argparse._SubParsersAction[Parser]") -> None:
     one.add_argument("--quick", action="store_true", help="small data, few rounds: only shows that it works")
     one.add_argument("--backend", default="joblib", help="joblib (default), or ray for a cluster at RAY_ADDRESS")
     one.add_argument(
-        "--output", type=Path, metavar="DIR", help="default where the definition is; with --quick runs/quick"
+        "--output", type=Path, metavar="DIR", help="default experiments/, or beside a path; with --quick runs/quick"
     )
     one.add_argument("--quiet", action="store_true", help="print nothing but errors")
     one.set_defaults(command=_experiment)

@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fbfl import shipped
 from fbfl.errors import InvalidInputError
 from fbfl.experiments.stored import Run
 from fbfl.experiments.toml_table import TomlTable, at_least, one_of
@@ -28,7 +29,7 @@ from fbfl.settings import RunSettings
 from fbfl.textfile import read_text
 
 FOLDER = Path("experiments")
-"""Where definitions are looked for by name, under the current folder."""
+"""Where definitions are looked for by name, and results go, under the current folder."""
 
 CURVES = ("accuracy", "loss", "attack_success_rate")
 """What is measured of the global model after every round."""
@@ -121,20 +122,28 @@ class Experiment:
 
 
 def find(name: str) -> list[Path]:
-    """The file of that name in `FOLDER`, every one there for `all`, or the file whose path it is.
+    """The definition of that name, all that there are for `all`, or the file whose path it is.
 
     An unknown name raises `InvalidInputError`.
     """
-    if Path(name).suffix == ".toml" or Path(name).name != name:
+    if is_path(name):
         return [Path(name)]
-    found = {path.stem: path for path in files(FOLDER)}
-    if not found:
-        raise InvalidInputError(f"no definitions in {FOLDER}/; run it where the experiments are, or name a TOML file")
+    found = {path.stem: path for path in known()}
     if name != "all" and name not in found:
         raise InvalidInputError(
             f"experiment {name!r} is unknown; allowed: all, {', '.join(found)}, and the path of a TOML file"
         )
     return [*found.values()] if name == "all" else [found[name]]
+
+
+def is_path(name: str) -> bool:
+    """Tell whether a definition is named by the path of its file."""
+    return Path(name).suffix == ".toml" or Path(name).name != name
+
+
+def known() -> list[Path]:
+    """The definitions that go by their name: those in `FOLDER`; where there are none, those that come with fbfl."""
+    return files(FOLDER) or files(shipped.folder("experiments"))
 
 
 def files(folder: Path) -> list[Path]:

@@ -255,5 +255,14 @@ def test_an_unknown_name_lists_those_that_there_are(tmp_path, monkeypatch):
     with pytest.raises(InvalidInputError, match="allowed: all, backdoor, consensus, defences, fig2"):
         definition.find("fig9")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InvalidInputError, match="no definitions"):
-        definition.find("all")
+    with pytest.raises(InvalidInputError, match="allowed: all, backdoor, consensus, defences, fig2"):
+        definition.find("fig9")
+
+
+def test_where_the_folder_has_no_definitions_those_of_fbfl_are_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert [path.stem for path in definition.find("all")] == sorted((*FIGURES, *BEYOND))
+    (tmp_path / "experiments").mkdir()
+    assert definition.load(*definition.find("fig6")).title == "Fig. 6: model poisoning"
+    (tmp_path / "experiments" / "mine.toml").write_text(GOOD)
+    assert [path.stem for path in definition.find("all")] == ["mine"]
