@@ -136,7 +136,7 @@ def _audit_digests(ledger: Ledger, task: Task, record: RoundRecord, parent: Refe
             model=args["model"],
             model_size=args["modelSize"],
         )
-        kept = ledger.tasks.functions.outcomeOf(task.id, number).call()
+        kept = ledger.outcome(task.id, number)
         if digest != args["valueDigest"] or digests.outcome(digest, args["leader"]) != kept:
             yield Finding(number, record.leader, "the outcome on the ledger is not what the committee voted on")
 
@@ -162,12 +162,12 @@ def _audit_rewards(ledger: Ledger, task: Task, record: RoundRecord) -> Iterator[
     """What was paid for a round is what the task's terms say, to the leader and to every included update."""
     if not record.rewards:
         return
-    per_round, leader_share, by_samples = ledger.rewards.functions.termsOf(task.id).call()
-    for_leader = per_round * leader_share // 10_000
-    weights = {u.server: u.samples if by_samples else 1 for u in record.updates if u.included}
+    terms = ledger.reward_terms(task.id)
+    for_leader = terms.per_round * terms.leader_share // 10_000
+    weights = {u.server: u.samples if terms.by_samples else 1 for u in record.updates if u.included}
     due = dict.fromkeys(weights, 0)
     for server, weight in weights.items():
-        due[server] = (per_round - for_leader) * weight // sum(weights.values())
+        due[server] = (terms.per_round - for_leader) * weight // sum(weights.values())
     if record.leader is not None:
         due[record.leader] = due.get(record.leader, 0) + for_leader
     paid: dict[str, int] = {}

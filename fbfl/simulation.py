@@ -15,7 +15,7 @@ import numpy as np
 from eth_account.signers.local import LocalAccount
 
 from fbfl.chain.deploy import deploy, first_block
-from fbfl.chain.elections import PuzzleElection, Solver
+from fbfl.chain.elections import PuzzleElection, Solver, electing_blocks
 from fbfl.chain.embedded import EmbeddedChain, start_chain
 from fbfl.chain.ethash import EthashNetwork, NodeChain
 from fbfl.chain.ledger import Ledger, Phase, Stage, Task
@@ -291,12 +291,11 @@ class Simulation:
         decision = self.ledger.state(self.task.id).decision
         if self.settings.consensus != "ethash" or decision.stage is not Stage.PROPOSE:
             return False
-        contract = self.ledger.consensus["ethash"]
-        _, from_block = contract.functions.electionOf(self.task.id, decision.view).call()
+        _, from_block = electing_blocks(self.ledger, self.task.id, decision.view)
         waits = self.chain.w3.eth.block_number + 1 < from_block
         if waits:
             self.chain.mine()
-        return bool(waits)
+        return waits
 
     def _end_phase(self) -> None:
         """Close a phase in which nobody acts: at once if it is complete, else when its time has passed."""

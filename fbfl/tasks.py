@@ -259,7 +259,7 @@ def _evict_expelled(owner: Participant, task: int, round_number: int) -> None:
     ledger = owner.ledger
     expelled = {event.args["server"] for event in ledger.events("ServerSlashed") if event.args["expelled"]}
     for server in expelled & set(ledger.seats(task, round_number + 1)):
-        if not ledger.registry.functions.isActive(server).call():
+        if not ledger.is_active(server):
             _try(functools.partial(owner.evict, server=server), task)
 
 
@@ -268,7 +268,7 @@ def _seated(owner: Participant, task: int, round_number: int) -> int:
     ledger = owner.ledger
     members = list(ledger.seats(task, round_number))
     for server in members:
-        if not ledger.registry.functions.isActive(server).call():
+        if not ledger.is_active(server):
             _try(functools.partial(owner.evict, server=server), task)
     return len(ledger.seats(task, round_number))
 

@@ -109,8 +109,7 @@ class MinedElection:
 
     def proof(self, state: TaskState) -> bytes | None:
         """The electing block's header, once it has its confirmations, if it elects this server or nobody."""
-        contract = self._ledger.consensus["ethash"]
-        electing, from_block = contract.functions.electionOf(self._task.id, state.decision.view).call()
+        electing, from_block = electing_blocks(self._ledger, self._task.id, state.decision.view)
         next_block = self._ledger.w3.eth.block_number + 1
         if next_block < from_block:
             return None
@@ -127,6 +126,12 @@ class MinedElection:
     def _is_barred(self, state: TaskState, server: str) -> bool:
         events = self._ledger.round_events(self._task.id, state.round, "ProposerBarred")
         return any(event.args["proposer"] == server for event in events)
+
+
+def electing_blocks(ledger: Ledger, task: int, view: int) -> tuple[int, int]:
+    """The block whose miner may propose in a view of an ethash election, and the first block in which it may."""
+    electing, from_block = ledger.consensus["ethash"].functions.electionOf(task, view).call()
+    return electing, from_block
 
 
 PROOF_WINDOW = 200

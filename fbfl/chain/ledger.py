@@ -6,7 +6,7 @@ One `Ledger` reads through one node. What it caches is a pure function of the he
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import Enum, IntEnum, auto
 from functools import cached_property
 from typing import Any
 
@@ -145,6 +145,27 @@ class TaskState:
     """The block at which this was read."""
     now: int
     """Its time (s)."""
+
+
+@dataclass(frozen=True)
+class RewardTerms:
+    """`IRewardPool.Terms`: what a final round pays."""
+
+    per_round: int
+    """Wei; 0 where no terms were set."""
+    leader_share: int
+    """The leader's part in 1/10,000."""
+    by_samples: bool
+    """Whether the included updates share the rest by their samples, or equally."""
+
+
+class Payment(Enum):
+    """How it stands with the reward of a final round."""
+
+    NOT_PROMISED = auto()
+    NOT_FUNDED = auto()
+    DUE = auto()
+    SETTLED = auto()
 
 
 @dataclass(frozen=True)
@@ -353,6 +374,37 @@ class Ledger:
         self._events_of_round = {key: events for key, events in self._events_of_round.items() if not is_old(*key)}
         self._seats = {key: seats for key, seats in self._seats.items() if not is_old(*key)}
         self._complete = {known for known in self._complete if not is_old(*known[:2])}
+
+    def is_active(self, server: str) -> bool:
+        """Whether the registry lets a server take seats, propose and vote."""
+        return bool(self.registry.functions.isActive(server).call())
+
+    def has_seat(self, task: int, server: str, round_number: int) -> bool:
+        """Whether a server sits, or will sit, in the committee of a round."""
+        _, since, until = self.tasks.functions.memberOf(task, server).call()
+        return bool(since <= round_number < until)
+
+    def outcome(self, task: int, round_number: int) -> bytes:
+        """What the ledger keeps of a final round: `digests.outcome`; zeros before it is final."""
+        return bytes(self.tasks.functions.outcomeOf(task, round_number).call())
+
+    def reward_terms(self, task: int) -> RewardTerms:
+        """What a final round of a task pays."""
+        return RewardTerms(*self.rewards.functions.termsOf(task).call())
+
+    def payment(self, task: int, round_number: int) -> Payment:
+        """How it stands with the reward of a final round."""
+        per_round = self.reward_terms(task).per_round
+        if not per_round:
+            return Payment.NOT_PROMISED
+        if self.rewards.functions.isSettled(task, round_number).call():
+            return Payment.SETTLED
+        funded = self.rewards.functions.balanceOf(task).call() >= per_round
+        return Payment.DUE if funded else Payment.NOT_FUNDED
+
+    def earned(self, server: str) -> int:
+        """What a server has earned and not withdrawn yet, in wei."""
+        return int(self.rewards.functions.creditOf(server).call())
 
     def _find_seats(self, task: int, round_number: int) -> dict[str, int]:
         seats: dict[str, int] = {}

@@ -68,7 +68,7 @@ def admit(options: argparse.Namespace) -> int:
             raise InvalidInputError(f"{server!r} is no address; allowed: 20 bytes as hex")
     owner = _owner(options, ledger_on(options.network, options.deployment))
     for server in map(Web3.to_checksum_address, options.servers):
-        if not owner.ledger.registry.functions.isActive(server).call():
+        if not owner.ledger.is_active(server):
             owner.admit(server)
         print(f"admitted {server}")
     return 0

@@ -16,7 +16,7 @@ from web3 import Web3
 from web3.exceptions import Web3Exception
 
 from fbfl.chain.elections import seed_waits
-from fbfl.chain.ledger import Phase, TaskState
+from fbfl.chain.ledger import Payment, Phase, TaskState
 from fbfl.chain.participant import Participant
 from fbfl.chain.queries import Standing, registered_url, standing_of
 from fbfl.errors import ChainError, ContractRevertError, FbflError, InvalidInputError
@@ -199,7 +199,7 @@ class Agent:
         """
         server = self.server
         ledger = server.ledger
-        if not ledger.registry.functions.isActive(server.address).call():
+        if not ledger.is_active(server.address):
             standing = standing_of(ledger, server.address)
             if self._was_active and standing is not Standing.UNKNOWN:  # which a reorganisation makes of who was active
                 raise ChainError(
@@ -210,8 +210,7 @@ class Agent:
             log.info("registered %s at %s", server.address, self._url)
             return True
         self._was_active = True
-        _, since, until = ledger.tasks.functions.memberOf(server.task.id, server.address).call()
-        if not since <= ledger.state(server.task.id).round + 1 < until:
+        if not ledger.has_seat(server.task.id, server.address, ledger.state(server.task.id).round + 1):
             self._join()
             return True
         return False
@@ -271,27 +270,30 @@ class Agent:
             return False
         server = self.server
         ledger = server.ledger
-        rewards = ledger.rewards.functions
-        per_round = rewards.termsOf(server.task.id).call()[0]
         self._unpaid = None
-        for event in ledger.events("RoundFinalized", task=server.task.id):
-            number = event.args["round"]
-            if not per_round or event.args["leader"] != server.address or number in self._settled:
-                continue
-            if not rewards.isSettled(server.task.id, number).call():
-                if rewards.balanceOf(server.task.id).call() < per_round:
-                    self._unpaid = number
-                    break
+        for number in self._led() if ledger.reward_terms(server.task.id).per_round else ():
+            payment = ledger.payment(server.task.id, number)
+            if payment is Payment.NOT_FUNDED:
+                self._unpaid = number
+                break
+            if payment is Payment.DUE:
                 server.participant.settle(server.task.id, number)
                 log.info("round %d: settled", number)
                 return True
             self._settled.add(number)
-        if rewards.creditOf(server.address).call():
+        if ledger.earned(server.address):
             server.participant.withdraw_rewards()
             log.info("withdrew rewards")
             return True
         self._looked_at = state.block
         return False
+
+    def _led(self) -> list[int]:
+        """The final rounds that this server led and of which it does not know that they are settled."""
+        server = self.server
+        final = server.ledger.events("RoundFinalized", task=server.task.id)
+        led = [event.args["round"] for event in final if event.args["leader"] == server.address]
+        return [number for number in led if number not in self._settled]
 
 
 @contextlib.contextmanager

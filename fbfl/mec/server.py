@@ -15,7 +15,7 @@ from eth_hash.auto import keccak
 from fbfl.chain import digests
 from fbfl.chain.digests import short_text
 from fbfl.chain.elections import Election, election_of
-from fbfl.chain.ledger import ABORT, Phase, Stage, Task, TaskState, Update
+from fbfl.chain.ledger import ABORT, Payment, Phase, Stage, Task, TaskState, Update
 from fbfl.chain.participant import Participant
 from fbfl.errors import (
     AggregationError,
@@ -377,11 +377,7 @@ class MECServer:
         """The leader has the reward of its round divided; anyone could."""
         if state.phase is not Phase.FINAL or state.proposal.proposer != self.address:
             return False
-        rewards = self.ledger.rewards.functions
-        per_round = rewards.termsOf(self.task.id).call()[0]
-        if not per_round or rewards.isSettled(self.task.id, state.round).call():
-            return False
-        if rewards.balanceOf(self.task.id).call() < per_round:
+        if self.ledger.payment(self.task.id, state.round) is not Payment.DUE:
             return False
         self.participant.settle(self.task.id, state.round)
         return True
