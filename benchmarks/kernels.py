@@ -3,7 +3,7 @@
     python benchmarks/kernels.py [--repeats 5]
 
 Seconds a round, medians (min to max), the three in turn. TensorFlow takes oneDNN's by itself only where the processor
-has AVX-512 VNNI; `fbfl.learning.models.load_tensorflow` always asks for them, with the system's allocator.
+has AVX-512 VNNI; `fbfl.learning.backend.load_tensorflow` always asks for them, with the system's allocator.
 """
 
 import argparse

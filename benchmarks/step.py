@@ -23,7 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
-from fbfl.learning.models import Model, load_tensorflow
+from fbfl.learning.backend import load_tensorflow
+from fbfl.learning.models import Model
 from fbfl.learning.training import Trainer
 
 STEPS = 2000

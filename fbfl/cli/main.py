@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _answered(arguments: Sequence[str] | None) -> int:
     # Training and servers keep every core busy: BLAS threads would only wait for each other. Read when NumPy loads.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    os.environ.setdefault("FBFL_LEAN_KERAS", "1")  # see fbfl.learning.models.load_tensorflow
+    os.environ.setdefault("FBFL_LEAN_KERAS", "1")  # see fbfl.learning.backend.load_tensorflow
     here = _current_folder()
     if here not in sys.path:
         sys.path.append(here)  # where a user's own package.module:function is looked for

@@ -13,9 +13,9 @@ from fbfl.chain.queries import block_listing
 from fbfl.errors import InvalidInputError
 from fbfl.experiments.stored import FinishedRun, Run
 from fbfl.learning import aggregation, datasets
+from fbfl.learning.backend import load_tensorflow
 from fbfl.learning.datasets import Dataset
 from fbfl.learning.federation import Federation
-from fbfl.learning.models import load_tensorflow
 from fbfl.learning.partition import resolve as resolve_partition
 from fbfl.learning.training import Trainer
 from fbfl.randomness import generator

@@ -17,7 +17,6 @@ from fbfl.errors import InvalidInputError
 from fbfl.learning import kerasstate
 from fbfl.learning.models import spec_of
 from fbfl.learning.optimizers import in_graph
-from fbfl.learning.training import TrainingSettings
 from fbfl.tensors import Vector
 
 Int32s = npt.NDArray[np.int32]
@@ -42,12 +41,15 @@ class Work:
 
 
 class Lane:
-    """A model of its own and its compiled local training. One thread at a time may use it."""
+    """A model of its own and its compiled local training. One thread at a time may use it.
 
-    def __init__(self, model: Any, optimizer: Any, settings: TrainingSettings) -> None:
+    `batch_size`, `proximal` and `fused` are those of `training.TrainingSettings`.
+    """
+
+    def __init__(self, model: Any, optimizer: Any, batch_size: int, *, proximal: float, fused: bool) -> None:
         self._model = model
-        self._batch_size = settings.batch_size
-        self._proximal = settings.proximal
+        self._batch_size = batch_size
+        self._proximal = proximal
         self._shapes = [tensor.shape for tensor in spec_of(model).tensors]
         self._sizes = [tensor.size for tensor in spec_of(model).tensors]
         self._weights = [variable.value for variable in model.weights]
@@ -58,7 +60,7 @@ class Lane:
         self._trained_places = [places[id(variable)] for variable in model.trainable_variables]
         # A variable, since TensorFlow turns division by a constant into a product, which rounds otherwise than NumPy.
         self._white = tf.Variable(255.0, trainable=False)
-        self._optimizer = in_graph(optimizer, model, fused=settings.fused)
+        self._optimizer = in_graph(optimizer, model, fused=fused)
         self._run = tf.function(self._train_clients, autograph=False)
         self._call = tf.function(self._logits, autograph=False)
         self._traced: dict[Any, Callable[..., Any]] = {}

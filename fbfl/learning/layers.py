@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fbfl.learning.models import load_tensorflow
+from fbfl.learning.backend import load_tensorflow
 
 load_tensorflow()  # whoever imports this first gets its settings, too
 

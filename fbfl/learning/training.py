@@ -20,8 +20,9 @@ import numpy.typing as npt
 from fbfl import checks
 from fbfl.errors import InvalidInputError
 from fbfl.learning import metrics, plugins
+from fbfl.learning.backend import load_tensorflow
 from fbfl.learning.clients import client_numbers
-from fbfl.learning.models import NAMES, Model, build, load_tensorflow, spec_of, trainable_of, weights_of
+from fbfl.learning.models import NAMES, Model, build, spec_of, trainable_of, weights_of
 from fbfl.learning.samples import integers_of
 from fbfl.randomness import generator
 from fbfl.tensors import Vector
@@ -141,7 +142,7 @@ class Trainer:
             own = build(model, input_shape=input_shape, num_classes=num_classes, seed=seed)
             made, _ = _optimizer(settings)
             with self._users_code("set-up"):
-                return own, Lane(own, made, settings)
+                return own, Lane(own, made, settings.batch_size, proximal=settings.proximal, fused=settings.fused)
 
         models, self._lanes = zip(*(lane() for _ in range(self._num_lanes)), strict=True)
         self.spec = spec_of(models[0])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import strategies as st
 
-from fbfl.learning import models
+from fbfl.learning import backend
 from tests.fuzz import commands, federations, recipes, shortcuts, strategies
 from tests.fuzz.drawing import drawn_for
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(autouse=True)
 def _among_strangers(monkeypatch, tmp_path):
-    models.load_tensorflow()
+    backend.load_tensorflow()
     monkeypatch.syspath_prepend(Path(__file__).parent / "users")
     monkeypatch.chdir(tmp_path)
     Path("trace.csv").write_text("seconds,cell\n0,0\n90,1\n", encoding="utf-8")

@@ -323,48 +323,14 @@ def test_a_model_is_no_function_that_makes_one(tmp_path, monkeypatch):
         models.build("ready:model")
 
 
-def test_tensorflow_is_loaded_in_silence_unless_that_fails():
-    program = """
-import os
-from fbfl.learning import models
-try:
-    with models._without_notices():
-        os.write(2, b"what C++ says first")
-        raise OSError
-except OSError:
-    pass
-models.load_tensorflow()
-os.write(2, b", and what comes later")
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
-    assert (done.returncode, done.stderr) == (0, "what C++ says first, and what comes later")
-
-
-@pytest.mark.parametrize(("lean", "found"), [("1", False), ("0", True)])
-def test_keras_finds_what_it_does_not_need_only_outside_of_the_command_line(lean: str, found: bool) -> None:
-    program = """
-import sys
-from fbfl.learning import models
-models.load_tensorflow()
-import keras
-found = ["matplotlib" in sys.modules, "sklearn" in sys.modules]
-import matplotlib.pyplot, sklearn.base
-keras.Sequential([keras.layers.Dense(1)])
-print(found)
-"""
-    environment = {**os.environ, "FBFL_LEAN_KERAS": lean}
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, env=environment)
-    assert (done.returncode, done.stdout) == (0, f"[{found}, {found}]\n"), done.stderr
-
-
 def test_named_models_are_the_same_in_another_process_whatever_keras_json_says(tmp_path):
     folder = tmp_path / ".keras"
     folder.mkdir()
     (folder / "keras.json").write_text('{"image_data_format": "channels_first", "backend": "jax"}')
     program = """
 import hashlib, json, numpy as np
-from fbfl.learning import models
-models.load_tensorflow()
+from fbfl.learning import backend, models
+backend.load_tensorflow()
 import keras
 others = [keras.layers.Dense(3) for _ in range(7)]
 x = np.random.default_rng(0).random((2, 8, 9)).astype(np.float32)
@@ -380,10 +346,3 @@ print(json.dumps([weights, [np.asarray(model(x)).tolist() for model in built]]))
     own = [models.build(name, input_shape=(8, 9), seed=9) for name in models.NAMES]
     assert weights == [hashlib.sha256(models.weights_of(model)).hexdigest() for model in own]
     np.testing.assert_allclose(answers, [np.asarray(model(x)) for model in own], atol=1e-5)
-
-
-def test_another_backend_is_refused_before_it_is_imported():
-    program = "import fbfl.learning.models as m\ntry: m.load_tensorflow()\nexcept m.InvalidInputError as e: print(e)"
-    environment = {**os.environ, "KERAS_BACKEND": "jax"}
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, env=environment)
-    assert done.stdout == "KERAS_BACKEND is 'jax': fbfl trains with TensorFlow; set KERAS_BACKEND=tensorflow\n"

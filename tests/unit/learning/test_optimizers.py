@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from fbfl.errors import FbflError
-from fbfl.learning import models, optimizers, training
+from fbfl.learning import backend, models, optimizers, training
 from fbfl.learning.training import Trainer, TrainingSettings, draws
 from tests.unit.learning.small_trainings import DIGITS, OPTIMIZERS, SHAPE, clients, keras_fit, plain, train
 
-models.load_tensorflow()  # before anything of TensorFlow's runs
+backend.load_tensorflow()  # before anything of TensorFlow's runs
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -1,0 +1,48 @@
+"""How TensorFlow and Keras are imported: quietly, lean on the command line, and no other backend."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+def test_tensorflow_is_loaded_in_silence_unless_that_fails():
+    program = """
+import os
+from fbfl.learning import backend
+try:
+    with backend._without_notices():
+        os.write(2, b"what C++ says first")
+        raise OSError
+except OSError:
+    pass
+backend.load_tensorflow()
+os.write(2, b", and what comes later")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "what C++ says first, and what comes later")
+
+
+@pytest.mark.parametrize(("lean", "found"), [("1", False), ("0", True)])
+def test_keras_finds_what_it_does_not_need_only_outside_of_the_command_line(lean: str, found: bool) -> None:
+    program = """
+import sys
+from fbfl.learning import backend
+backend.load_tensorflow()
+import keras
+found = ["matplotlib" in sys.modules, "sklearn" in sys.modules]
+import matplotlib.pyplot, sklearn.base
+keras.Sequential([keras.layers.Dense(1)])
+print(found)
+"""
+    environment = {**os.environ, "FBFL_LEAN_KERAS": lean}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, env=environment)
+    assert (done.returncode, done.stdout) == (0, f"[{found}, {found}]\n"), done.stderr
+
+
+def test_another_backend_is_refused_before_it_is_imported():
+    program = "import fbfl.learning.backend as m\ntry: m.load_tensorflow()\nexcept m.InvalidInputError as e: print(e)"
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, env=environment)
+    assert done.stdout == "KERAS_BACKEND is 'jax': fbfl trains with TensorFlow; set KERAS_BACKEND=tensorflow\n"
