@@ -6,13 +6,16 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
+COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --quiet --custom-compile-command "make lock"
+UPGRADE ?= --upgrade
+
 # What `make demo-network` runs on: anvil, ganache or geth.
 NETWORK ?= anvil
 
-# The components that `make nodes` gets, of anvil, ganache, geth, kubo and brownie; all if none is named.
+# The components that `make nodes` gets, of anvil, ganache, geth and kubo; all if none is named.
 NODES ?=
 
-.PHONY: run test test-slow fuzz test-integration test-faults demo-network brownie nodes lint contracts gas bench lock clean help
+.PHONY: run test test-slow fuzz test-integration test-faults test-lowest demo-network brownie nodes lint contracts gas bench lock clean help
 
 help: ## these lines
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile
@@ -31,6 +34,7 @@ fuzz: .venv/dev.stamp ## settings drawn at random, for FBFL_FUZZ_SECONDS (15 min
 		$(BIN)/python -m pytest -s -m slow tests/fuzz
 
 test-integration: nodes ## tests on real nodes
+	-$(BIN)/python tools/install_brownie.py
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "integration and not geth"
 	$(BIN)/python -m pytest -m "integration and geth and not slow"
 
@@ -38,21 +42,23 @@ test-faults: nodes ## geth: real seals, five rounds, networks that fall apart or
 	$(BIN)/python -m pytest -m "integration and slow"
 
 demo-network: .venv/run.stamp ## MEC servers and devices as processes on real nodes, shown as they go; NETWORK=geth for proof of work
-	$(BIN)/python tools/install_nodes.py $(NETWORK) kubo
+	-$(BIN)/fbfl nodes install $(NETWORK) kubo
 	$(BIN)/python tools/demo_network.py --network $(NETWORK)
 
 brownie: .venv/dev.stamp ## Brownie in its own environment (.tools/bin/brownie), and the deployment steps under it
-	$(BIN)/python tools/install_nodes.py anvil brownie
+	$(BIN)/fbfl nodes install anvil
+	$(BIN)/python tools/install_brownie.py
 	$(BIN)/python -m pytest tests/integration/test_brownie.py
 
-nodes: .venv/dev.stamp ## Anvil, Ganache, geth, Kubo and Brownie into .tools/bin, each as far as it can be had
-	$(BIN)/python tools/install_nodes.py $(NODES)
+nodes: .venv/dev.stamp ## Anvil, Ganache, geth and Kubo into .tools/bin, each as far as it can be had
+	-$(BIN)/fbfl nodes install $(NODES)
 
-lint: .venv/dev.stamp ## style, types, and who may import whom
+lint: .venv/dev.stamp ## style, types, who may import whom, and whether what is imported is declared
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry fbfl migrations
 
 contracts: .venv/dev.stamp node_modules/stamp ## compile contracts/ into the package
 	$(BIN)/python -m fbfl.chain.compile
@@ -64,11 +70,18 @@ bench: .venv/dev.stamp ## local training beside the paper's way, Flower and pfl 
 	sh benchmarks/peers.sh $(PYTHON)
 	$(BIN)/python benchmarks/training.py
 
-lock: ## pin every package anew; needs uv
-	uv pip compile --universal --python-version 3.11 --quiet --upgrade pyproject.toml -o requirements.txt \
-		--custom-compile-command "make lock (uv pip compile)"
-	uv pip compile --universal --python-version 3.11 --quiet --extra dev -c requirements.txt pyproject.toml \
-		-o requirements-dev.txt --custom-compile-command "make lock (uv pip compile)"
+lock: .venv/dev.stamp ## pin every package anew (UPGRADE= keeps the versions that still fit)
+	$(COMPILE) $(UPGRADE) pyproject.toml -o requirements.txt
+	$(COMPILE) --extra dev pyproject.toml requirements.txt -o requirements-dev.txt
+
+test-lowest: .venv/dev.stamp ## the quick tests on the lowest versions that pyproject.toml allows, in .tools/lowest
+	mkdir -p build
+	$(BIN)/uv pip compile --quiet --no-sources --resolution lowest-direct --python $(BIN)/python pyproject.toml \
+		-o build/lowest.txt
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .tools/lowest
+	$(BIN)/uv pip install --quiet --no-sources --python .tools/lowest -r build/lowest.txt
+	$(BIN)/uv pip install --quiet --no-sources --python .tools/lowest -c build/lowest.txt -e ".[dev]"
+	.tools/lowest/bin/python -m pytest --numprocesses auto --dist loadfile -m "not slow and not integration"
 
 clean: ## remove what was set up and built
 	rm -rf .venv node_modules .tools build dist *.egg-info

@@ -3,7 +3,7 @@
     python -m benchmarks.soak [--minutes 30] [--output DIR]
 
 Four agents as processes on Anvil, with PBFT and signed votes, on the digits data; their payloads are in two Kubo
-daemons where Kubo is installed (`make nodes`), and kept for five rounds. Every agent is looked at all ten seconds.
+daemons where Kubo is installed, and kept for five rounds. Every agent is looked at all ten seconds.
 DIR/soak.csv gets what was seen. The first two minutes, in which programs load, are no part of the comparison of the
 first third with the last one. Exit status 1 if something grew, or rounds became fewer.
 """

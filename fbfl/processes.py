@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fbfl import launcher
+from fbfl import launcher, shipped
 from fbfl.errors import InvalidInputError, ProcessError
 from fbfl.locks import alone_in
 
@@ -26,8 +26,8 @@ LOOPBACK = "127.0.0.1"
 STATE = Path(".fbfl")
 """Where the state of local nodes is kept unless told otherwise."""
 
-TOOLS = Path(__file__).resolve().parents[1] / ".tools" / "bin"
-"""Where `make nodes` puts the programs of a checkout."""
+TOOLS = Path(os.environ.get("FBFL_TOOLS") or shipped.checkout_folder(".tools") or Path.home() / ".local/share/fbfl")
+"""Where `fbfl nodes install` puts programs, in `bin`, and what they need: in a checkout a folder of its own."""
 
 RECORD = ".process"
 
@@ -44,10 +44,10 @@ class Program:
 
 
 def find_program(name: str) -> str:
-    """The path of an installed program: the pinned one of the checkout, else what PATH has."""
-    path = shutil.which(name, path=f"{TOOLS}{os.pathsep}{os.environ.get('PATH', os.defpath)}")
+    """The path of an installed program: the pinned one of `TOOLS`, else what PATH has."""
+    path = shutil.which(name, path=f"{TOOLS / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}")
     if path is None:
-        raise ProcessError(f"{name} is not installed; `make nodes` in a checkout of fbfl gets it")
+        raise ProcessError(f"{name} is not installed; `fbfl nodes install` gets it")
     return path
 
 

@@ -6,9 +6,14 @@ In a checkout these are folders beside the package; the build puts them into the
 from importlib import resources
 from pathlib import Path
 
+_PACKAGE = Path(str(resources.files("fbfl")))
+
 
 def folder(name: str) -> Path:
     """The folder `migrations` or `experiments`: of the installed package, or of the checkout that fbfl runs from."""
-    package = Path(str(resources.files("fbfl")))
-    installed = package / "shipped" / name
-    return installed if installed.is_dir() else package.parent / name
+    return checkout_folder(name) or _PACKAGE / "shipped" / name
+
+
+def checkout_folder(name: str) -> Path | None:
+    """A folder of the checkout that fbfl runs from; None where it runs from an installed package."""
+    return None if (_PACKAGE / "shipped").is_dir() else _PACKAGE.parent / name

@@ -174,7 +174,9 @@ def _checked(geth: str) -> str:
     version = re.search(r"^Version: (\d+)\.(\d+)", answer, re.MULTILINE)
     if version is None or (int(version[1]), int(version[2])) > (1, 11):
         found = version[0].lower() if version else "not geth"
-        raise ProcessError(f"{geth} is {found}: the last version that mines is 1.11.6, which `make nodes` gets")
+        raise ProcessError(
+            f"{geth} is {found}: the last version that mines is 1.11.6, which `fbfl nodes install geth` gets"
+        )
     return geth
 
 

@@ -342,6 +342,11 @@ def _add_nodes(commands: "argparse._SubParsersAction[Parser]") -> None:
             if action == "down":
                 one.add_argument("--forget", action="store_true", help="remove what they keep, too")
             one.set_defaults(command=_nodes, kind=name, action=action)
+    group = commands.add_parser("nodes", help="get node programs", description="Programs of nodes for this machine.")
+    actions = group.add_subparsers(title="actions", metavar="install", required=True, parser_class=Parser)
+    install = actions.add_parser("install", help="get them, in pinned versions, from npm and with Go")
+    install.add_argument("names", nargs="*", metavar="NAME", help="anvil, ganache, geth, kubo (default: all)")
+    install.set_defaults(command=_install)
 
 
 def _add_queries(commands: "argparse._SubParsersAction[Parser]") -> None:
@@ -417,6 +422,12 @@ def _token(options: argparse.Namespace) -> int:
     from fbfl.cli.device import token
 
     return token(options)
+
+
+def _install(options: argparse.Namespace) -> int:
+    from fbfl.cli.install import install
+
+    return install(options)
 
 
 def _nodes(options: argparse.Namespace) -> int:

@@ -64,11 +64,18 @@ def test_the_wheel_has_the_package_the_steps_and_the_definitions_and_nothing_els
     steps = {f"fbfl/shipped/migrations/{path.name}" for path in (ROOT / "migrations").glob("[0-9]*.py")}
     assert shipped == definitions | steps
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"fbfl"}
-    assert "fbfl/chain/artifacts/FederatedTasks.json" in names
+    assert {"fbfl/chain/artifacts/FederatedTasks.json", "fbfl/nodes/pins/kubo/go.sum", "fbfl/py.typed"} <= names
 
 
 def test_what_it_requires_is_there(installed, tmp_path):
     call(sys.executable, "-m", "pip", "--python", installed, "check", folder=tmp_path)
+
+
+def test_the_lowest_versions_that_it_allows_can_be_had_together(tmp_path):
+    # `make test-lowest` installs them, and runs the quick tests.
+    options = ["--no-sources", "--universal", "--python-version", "3.11", "--resolution", "lowest-direct"]
+    extras = [f"--extra={name}" for name in ("cluster", "cuda", "nodes")]
+    call(sys.executable, "-m", "uv", "pip", "compile", *options, *extras, ROOT / "pyproject.toml", folder=tmp_path)
 
 
 def test_it_plays_audits_and_deploys_in_an_empty_folder(installed, tmp_path):

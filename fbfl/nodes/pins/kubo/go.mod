@@ -1,4 +1,4 @@
-module fbfl/tools/nodes/kubo
+module fbfl/nodes/pins/kubo
 
 go 1.26.2
 

@@ -1,0 +1,19 @@
+"""`fbfl nodes install`: Ethereum and IPFS nodes for this machine."""
+
+import argparse
+import os
+from pathlib import Path
+
+from fbfl.errors import ProcessError
+from fbfl.nodes import install as nodes
+
+
+def install(options: argparse.Namespace) -> int:
+    """Get the nodes that are named, or all, and say of each where it is, or why it is not; 3 if one is not."""
+    complete = True
+    for outcome in nodes.install(options.names, lambda line: print(line, flush=True)):
+        where = os.path.relpath(outcome.program) if outcome.program.is_relative_to(Path.cwd()) else outcome.program
+        state = f"available ({where})" if outcome.problem is None else f"not available: {outcome.problem}"
+        print(f"{outcome.name} {outcome.version}: {state}", flush=True)
+        complete &= outcome.problem is None
+    return 0 if complete else ProcessError.exit_status

@@ -1,0 +1,1 @@
+"""Real Ethereum and IPFS nodes on this machine."""
