@@ -1,0 +1,249 @@
+"""Threats to updates: copying, inflating, censoring and withholding them, and reporting them falsely."""
+
+import pytest
+from eth_hash.auto import keccak
+
+from fbfl.chain.digests import accumulate, initial_accumulator, update_commitment
+from fbfl.errors import ContractRevertError
+from tests.contracts.abi import Account, reverts
+from tests.contracts.deployment import MIN_STAKE
+from tests.contracts.federation import (
+    INITIAL_MODEL,
+    RULE_PARAMS,
+    Federation,
+    Phase,
+    Stage,
+    update_of,
+)
+
+HONEST, WRONG = keccak(b"the right aggregate"), keccak(b"a wrong aggregate")
+SALT = keccak(b"salt")
+
+
+def test_a_copied_update_was_not_committed_to(found, servers: list[Account]) -> None:
+    """A thief sees an update when it is revealed; by then it must have committed itself to something."""
+    federation: Federation = found(3, commit_window=500)
+    victim, thief, bystander = servers[:3]
+    number, tasks, task = federation.open(), federation.tasks, federation.task
+    loot = update_of(victim)
+    own = update_commitment(federation.domain, number, victim.address, loot, 100, 10, SALT)
+    tasks.commit(task, number, own, by=victim)
+    tasks.commit(task, number, own, by=thief)  # the commitment itself can be copied, but names its sender
+    federation.expire_round()
+    federation.poke()
+    tasks.reveal(task, number, loot, 100, 10, SALT, by=victim)
+    for copier in (thief, bystander):
+        with reverts("TasksWrongCommitment", task=task, round=number, server=copier.address):
+            tasks.reveal(task, number, loot, 100, 10, SALT, by=copier)
+    assert federation.state.submitted == 0b001
+
+
+def test_an_inflated_sample_count_is_capped(found, owner: Account, servers: list[Account]) -> None:
+    """Samples weight the average and the rewards; nobody claims more than the task allows."""
+    federation: Federation = found(2)
+    rewards = federation.on.rewards
+    rewards.setTerms(federation.task, (10_000, 0, True), by=owner)
+    rewards.fund(federation.task, by=owner, value=10_000)
+    federation.open()
+    modest, greedy = servers[:2]
+    federation.submit(modest, samples=500)
+    with reverts("TasksBadSampleCount", samples=2**32 - 1, maxSamples=1000):
+        federation.submit(greedy, samples=2**32 - 1)
+    federation.submit(greedy, samples=1000)
+    federation.poke()
+    federation.decide(HONEST)
+    outcome = (federation.state.proposal.proposer, INITIAL_MODEL, 0, b"krum".ljust(32, b"\0"), keccak(RULE_PARAMS))
+    claims = [(modest.address, update_of(modest), 100, 500), (greedy.address, update_of(greedy), 100, 1000)]
+    inflated = [claims[0], (*claims[1][:3], 2**32 - 1)]
+    with reverts("RewardsWrongOutcome", task=federation.task, round=1):
+        rewards.settle(federation.task, 1, (*outcome, HONEST, 600), inflated, by=greedy)
+    rewards.settle(federation.task, 1, (*outcome, HONEST, 600), claims, by=greedy)
+    assert rewards.creditOf(modest.address) == 10_000 * 500 // 1500
+
+
+def test_a_censored_update_reaches_the_chain_by_itself(found, servers: list[Account]) -> None:
+    """The collector of a batch leaves one server out; that server submits alone, and no leader can drop it then."""
+    federation: Federation = found(4)
+    federation.open()
+    victim = servers[0]
+    batch = [federation.signed_update(member) for member in servers[1:4]]
+    federation.tasks.submitBatch(federation.task, 1, batch, by=servers[1])
+    federation.submit(victim)
+    federation.poke()
+    state = federation.state
+    order = [(member.address, update_of(member), 100, 10) for member in (*servers[1:4], victim)]
+    assert state.accumulator == accumulate(initial_accumulator(federation.domain, 1), order)
+    # Whatever a leader proposes, the contract puts its own running hash and its own bitmap into the digest.
+    (proposed,) = federation.propose(servers[1], HONEST).named("ModelProposed")
+    assert (proposed["valueDigest"], proposed["missing"]) == (federation.value(HONEST, missing=0), 0)
+
+
+@pytest.mark.parametrize("consensus", ["pow", "pbft"])
+def test_a_withheld_payload_is_left_out_and_costs_stake(found, servers: list[Account], consensus: str) -> None:
+    """Two of four leave it out, all others together have its server slashed. Fewer say it in vain."""
+    federation: Federation = found(4, consensus=consensus, withheld_penalty=2500)
+    federation.collect()
+    withholder = servers[3]
+    for reporter, missing, left in zip(servers, (0, 0b1000, 0b1000), (4, 4, 3), strict=False):
+        federation.tasks.reportMissing(federation.task, 1, withholder.address, by=reporter)
+        assert federation.state.missing == missing
+        assert federation.registry.server(withholder.address).stake == MIN_STAKE * left // 4
+    federation.decide(HONEST, voters=servers[:3])
+    assert federation.state.proposal.missing == 0b1000
+
+
+@pytest.mark.parametrize("n", [3, 6, 10, 13])
+def test_a_minority_leaves_out_and_slashes_nobody(found, servers: list[Account], n: int) -> None:
+    """Under a majority a third is not enough to leave updates out: it would contribute all of the aggregate alone."""
+    liars = (n - 1) // 2
+    federation: Federation = found(n, withheld_penalty=1000)
+    federation.collect()
+    for victim in servers[liars:n]:
+        for liar in servers[:liars]:
+            federation.tasks.reportMissing(federation.task, 1, victim.address, by=liar)
+        assert federation.registry.server(victim.address).stake == MIN_STAKE
+    assert federation.state.missing == 0
+
+
+@pytest.mark.parametrize("consensus", ["pow", "pbft"])
+@pytest.mark.parametrize("n", [2, 3])
+def test_one_report_costs_nobody_anything(found, servers: list[Account], consensus: str, n: int) -> None:
+    federation: Federation = found(n, consensus=consensus, withheld_penalty=2500)
+    federation.collect()
+    liar, victim = servers[:2]
+    federation.tasks.reportMissing(federation.task, 1, victim.address, by=liar)
+    assert federation.registry.server(victim.address).stake == MIN_STAKE
+
+
+def test_one_mistake_beside_a_liar_is_taken_back(found, servers: list[Account]) -> None:
+    """The liar reports everybody; an honest server's daemon was slow for a while. Nobody is expelled for ever."""
+    federation: Federation = found(4, consensus="pbft", withheld_penalty=1000)
+    federation.collect()
+    liar, slow, victim, another = servers[:4]
+    for reporter in (liar, slow):
+        federation.tasks.reportMissing(federation.task, 1, victim.address, by=reporter)
+    assert federation.state.missing == 0b100
+    (back,) = federation.tasks.withdrawReport(federation.task, 1, victim.address, by=slow).named("ReportWithdrawn")
+    assert (back["server"], back["reporter"]) == (victim.address, slow.address)
+    assert federation.state.missing == 0
+    with reverts("TasksNotReported", task=federation.task, round=1, server=victim.address):
+        federation.tasks.withdrawReport(federation.task, 1, victim.address, by=slow)
+    federation.tasks.reportMissing(federation.task, 1, victim.address, by=slow)
+    federation.tasks.reportMissing(federation.task, 1, victim.address, by=another)
+    assert federation.registry.server(victim.address).stake == MIN_STAKE * 9 // 10
+    # A penalty is taken once, whoever takes a report back and makes it again.
+    federation.tasks.withdrawReport(federation.task, 1, victim.address, by=slow)
+    federation.tasks.reportMissing(federation.task, 1, victim.address, by=slow)
+    assert federation.registry.server(victim.address).stake == MIN_STAKE * 9 // 10
+    federation.registry.join("http://again", by=victim, value=MIN_STAKE // 10)
+    assert federation.registry.isActive(victim.address)
+    federation.propose(federation.leader(), HONEST)
+    with reverts("TasksAlreadyProposed", task=federation.task, round=1):
+        federation.tasks.withdrawReport(federation.task, 1, victim.address, by=slow)
+
+
+def test_who_is_alone_with_reports_for_three_rounds_is_not_heard_for_ten(found, servers: list[Account]) -> None:
+    federation: Federation = found(4, withheld_penalty=1000)
+    liar, victim, honest = servers[:3]
+    for number in range(1, 15):
+        federation.collect()
+        if number in (1, 2, 3):
+            federation.tasks.reportMissing(federation.task, number, victim.address, by=liar)
+        elif number <= 13:
+            with reverts("TasksMayNotReport", task=federation.task, account=liar.address, barredUntil=13):
+                federation.tasks.reportMissing(federation.task, number, victim.address, by=liar)
+        else:
+            federation.tasks.reportMissing(federation.task, number, victim.address, by=liar)
+        federation.decide(keccak(b"%d" % number))
+    assert federation.registry.server(victim.address).stake == MIN_STAKE
+    assert federation.registry.server(honest.address).stake == MIN_STAKE
+
+
+@pytest.mark.parametrize("relief", ["another reporter", "withdrawn", "a round without"])
+def test_who_is_not_alone_with_its_reports_is_heard(found, servers: list[Account], relief: str) -> None:
+    federation: Federation = found(4)
+    reporter, victim, other = servers[:3]
+    for number in range(1, 8):
+        federation.collect()
+        report = (federation.task, number, victim.address)
+        if relief != "a round without" or number % 3 != 0:
+            federation.tasks.reportMissing(*report, by=reporter)
+        if relief == "another reporter":
+            federation.tasks.reportMissing(*report, by=other)
+        if relief == "withdrawn":
+            federation.tasks.withdrawReport(*report, by=reporter)
+        federation.decide(keccak(b"%d" % number))
+
+
+@pytest.mark.parametrize("consensus", ["pow", "pbft"])
+def test_a_last_report_before_the_proposal_costs_the_leader_nothing(
+    found, servers: list[Account], consensus: str
+) -> None:
+    """A server withholds its update from one member; an accomplice reports it just before the proposal is mined."""
+    federation: Federation = found(4, consensus=consensus, rejection_penalty=1000, withheld_penalty=2500)
+    federation.collect()
+    leader, withholder = federation.leader(), servers[3]
+    with reverts("TasksNotMember", task=federation.task, account=withholder.address):
+        federation.tasks.reportMissing(federation.task, 1, withholder.address, by=withholder)
+    federation.tasks.reportMissing(federation.task, 1, withholder.address, by=servers[2])
+    model, proof = keccak(b"of all"), federation.proof(leader)
+    computed = federation.value(model)
+    accomplice = next(server for server in servers[:2] if server != leader)
+    federation.tasks.reportMissing(federation.task, 1, withholder.address, by=accomplice)
+    before = federation.decision
+    counted = federation.value(model, missing=0b1000)
+    with reverts("TasksValueChanged", task=federation.task, value=counted, expected=computed):
+        federation.propose(leader, model, proof=proof, value=computed)
+    assert (federation.stage, federation.decision) == (Stage.PROPOSE, before)
+    assert not federation.consensus.isBarred(federation.task, leader.address)
+    receipt = federation.propose(leader, HONEST, proof=proof)
+    (proposed,) = receipt.named("ModelProposed")
+    assert (proposed["missing"], proposed["valueDigest"]) == (0b1000, federation.value(HONEST, missing=0b1000))
+    while federation.phase is Phase.DECIDE:
+        stage = federation.stage
+        for member in servers[:3]:
+            if federation.stage is stage and not (stage is Stage.PREPARE and member == leader):
+                federation.vote(member)
+    assert (federation.phase, federation.state.model) == (Phase.FINAL, HONEST)
+    assert federation.registry.server(leader.address).stake == MIN_STAKE
+
+
+def test_no_gas_limit_spares_an_accomplice(found, servers: list[Account]) -> None:
+    """Whoever triggers a penalty chooses the gas: it suffices for all that the call does, or for nothing."""
+    reporting: Federation = found(4, withheld_penalty=2500)
+    reporting.collect()
+    for reporter in servers[:2]:
+        reporting.tasks.reportMissing(reporting.task, 1, servers[3].address, by=reporter)
+    assert_all_or_nothing(
+        reporting,
+        servers[3],
+        lambda gas: reporting.tasks.reportMissing(reporting.task, 1, servers[3].address, by=servers[2], gas=gas),
+    )
+    rejecting: Federation = found(4, rejection_penalty=2500)
+    rejecting.collect()
+    proposer, *others = rejecting.members
+    rejecting.propose(proposer, WRONG)
+    for member in others[:2]:
+        rejecting.vote(member, accept=False)
+    ballot = rejecting.ballot(accept=False)
+    arguments = (ballot.task, ballot.round, ballot.view, ballot.stage, ballot.digest, ballot.accept)
+    assert_all_or_nothing(
+        rejecting, proposer, lambda gas: rejecting.consensus.attest(*arguments, by=others[2], gas=gas)
+    )
+
+
+def assert_all_or_nothing(federation: Federation, culprit: Account, call) -> None:
+    chain, registry = federation.chain, federation.registry
+    stake = registry.server(culprit.address).stake
+    outcomes = set()
+    for gas in range(60_000, 240_000, 2_000):
+        before = chain.snapshot()
+        try:
+            call(gas)
+            done = True
+        except ContractRevertError:
+            done = False
+        assert (registry.server(culprit.address).stake < stake) is done, gas
+        outcomes.add(done)
+        chain.revert(before)
+    assert outcomes == {True, False}
