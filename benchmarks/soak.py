@@ -75,7 +75,7 @@ def soak(folder: Path, seconds: float) -> list[Sample]:
     (node,) = nodes.up("anvil", port=free_ports(), state=folder)
     agents = Agents(folder, node.url, free_ports(), ipfs=_daemons(folder))
     try:
-        settings = ("--dataset", "digits", "--servers", SERVERS, "--devices", SERVERS, "--consensus", "pbft")
+        settings = ("--dataset", "digits", "--servers", SERVERS, "--consensus", "pbft")
         task = agents.create_task(*settings, "--signatures", "--retention", 5, "--rounds", 1000)
         agents.enrol(task)
         for number in range(SERVERS):

@@ -17,17 +17,20 @@ from typing import Annotated, Any, ParamSpec, TypeVar
 
 import numpy as np
 
+from fbfl import money
 from fbfl.errors import InvalidInputError
+from fbfl.fields import Setting
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 Wei = Annotated[int, "wei"]
-"""An amount of money, which is larger than other whole numbers: up to the 128 bits that the contracts have for it."""
+"""An amount of money, which is larger than other whole numbers: up to the 128 bits that the contracts have for it. As
+text with a unit, too, until `fields` makes a number of it."""
 
 _WORDS: dict[object, str] = {
     int: "a whole number",
-    Wei: "a whole number of wei, below 2**128",
+    Wei: "a whole number of wei, below 2**128, or an amount such as '0.01 ether'",
     float: "a number",
     bool: "True or False",
     str: "a text",
@@ -39,13 +42,13 @@ _WORDS: dict[object, str] = {
 
 def check(where: str, name: str, value: object, annotation: object) -> None:
     """Raise `InvalidInputError`, which begins with `where`, for a value of another type than the annotation names."""
-    _check(where, name, value, _kinds(annotation))
+    _check(where, name, value, kinds_of(annotation))
 
 
 def arguments(function: Callable[P, R]) -> Callable[P, R]:
     """Decorate a function so that `check` sees its arguments."""
     signature = inspect.signature(function)
-    kinds = {name: _kinds(each.annotation) for name, each in signature.parameters.items()}
+    kinds = {name: kinds_of(each.annotation) for name, each in signature.parameters.items()}
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -58,11 +61,25 @@ def arguments(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def fields(record: Any, where: str = "") -> None:
-    """Check the fields of a dataclass; what is a number of NumPy's becomes one of Python's, which JSON can write."""
-    for name, kinds in _fields_of(type(record)):  # type: ignore[arg-type]  # types are hashable
+    """Check the fields of a dataclass, and what `fbfl.fields` says of them.
+
+    What is a number of NumPy's becomes one of Python's, which JSON can write, an amount of money its wei, and nothing
+    the default that is derived from the fields before it.
+    """
+    for name, kinds, setting in _fields_of(type(record)):  # type: ignore[arg-type]  # types are hashable
         value = getattr(record, name)
+        if value is None and setting and setting.derive:
+            value = setting.derive(record)
         _check(where, name, value, kinds)
-        object.__setattr__(record, name, plain(value))
+        value = plain(_counted(value, kinds))
+        if setting:
+            setting.check(where, name, value)
+        object.__setattr__(record, name, value)
+
+
+def counted(value: object, annotation: object) -> Any:
+    """The value; an amount of money in words as its wei."""
+    return _counted(value, kinds_of(annotation))
 
 
 def plain(value: Any) -> Any:
@@ -89,12 +106,12 @@ def _check(where: str, name: str, value: object, kinds: tuple[object, ...]) -> N
 
 
 @functools.cache
-def _fields_of(record: type[Any]) -> tuple[tuple[str, tuple[object, ...]], ...]:
+def _fields_of(record: type[Any]) -> tuple[tuple[str, tuple[object, ...], Setting | None], ...]:
     """The names of a dataclass's fields and what they may be: experiments make thousands of settings."""
-    return tuple((each.name, _kinds(each.type)) for each in dataclasses.fields(record))
+    return tuple((each.name, kinds_of(each.type), each.metadata.get("setting")) for each in dataclasses.fields(record))
 
 
-def _kinds(annotation: object) -> tuple[object, ...]:
+def kinds_of(annotation: object) -> tuple[object, ...]:
     """What an annotation allows, as keys of `_WORDS` and perhaps `NoneType`; nothing if it is left to others."""
     union = typing.get_origin(annotation) in (types.UnionType, typing.Union)
     options = typing.get_args(annotation) if union else (annotation,)
@@ -111,6 +128,7 @@ def _is(value: Any, kind: object) -> bool:
     if kind is Callable:
         return callable(value)
     if kind is Wei:
+        value = _counted(value, (Wei,))
         return is_whole(value) and value < 2**128
     if kind is int:
         return is_whole(value) and -(2**63) <= value < 2**63
@@ -121,6 +139,13 @@ def _is(value: Any, kind: object) -> bool:
     if kind is bool:
         return isinstance(value, bool | np.bool_)
     return isinstance(value, typing.cast(type, kind))
+
+
+def _counted(value: object, kinds: tuple[object, ...]) -> Any:
+    if Wei in kinds and isinstance(value, str):
+        amount = money.wei(value)
+        return value if amount is None else amount
+    return value
 
 
 def _shown(value: object) -> str:

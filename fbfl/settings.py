@@ -1,18 +1,20 @@
-"""The settings of one run: a typed record, read from TOML and from command-line options."""
+"""The settings of one run: a table, from which options, files, guide and checks follow; read from TOML and options."""
 
 import dataclasses
 import json
-import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 from fbfl import checks
 from fbfl.errors import InvalidInputError
+from fbfl.fields import Place, Setting, field, like, settings_of
 from fbfl.jsonobject import read_object
-from fbfl.storage.codecs import check_codec
+from fbfl.learning.training import TrainingSettings
+from fbfl.storage.codecs import CODECS
 from fbfl.textfile import read_text
 
 CONSENSUS = ("pow", "pbft", "ethash")
@@ -20,94 +22,110 @@ STORES = ("local", "ipfs")
 MAX_SERVERS = 240
 MAX_DEVICES = 1_000_000
 
+_EMBEDDED = "eth-tester"  # as fbfl.chain.networks has it, whose import takes seconds
+_CHAIN: dict[str, Any] = {"places": Place.ON_CHAIN}
+
 Arguments = Mapping[str, object]
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What one federation does, end to end. Two runs with equal settings compute the same global model."""
+    """What one federation does, end to end. Two runs with equal settings compute the same global model.
 
-    rounds: int = 10
-    """Rounds of training, aggregation and decision."""
-    servers: int = 10
-    """MEC servers: the FL clients and the members of the committee."""
-    devices: int = 20
-    """Local devices of all servers together; device d has samples of server d mod `servers`' share."""
-    mobility: str | None = None
-    """How devices move between the servers' cells and collect samples: `random_waypoint`, `trace`, or
-    `package.module:function`; by default they stay, and have uploaded all their samples before the first round."""
-    mobility_args: Arguments = field(default_factory=dict)
-    """Parameters of the mobility."""
-    radio: str | None = None
-    """What uploads and training cost, and who is too late for a round: `shannon`, or `package.module:function`; by
-    default `shannon` where devices move, and nothing elsewhere."""
-    radio_args: Arguments = field(default_factory=dict)
-    """Parameters of the radio."""
-    dataset: str | None = None
-    """`mnist`, `mnist-5k`, `fashion-mnist`, `digits`, or the path of an .npz file; by default `mnist`, or `mnist-5k`
-    where that can be had neither from disk nor from the network."""
-    partition: str = "iid"
-    """How the samples are split among the servers."""
-    partition_args: Arguments = field(default_factory=dict)
-    """Parameters of the partition."""
-    model: str = "mlp"
-    """`mlp`, `2nn`, `cnn`, or `package.module:function` that returns a Keras model."""
-    aggregator: str = "fedavg"
-    """The aggregation rule: a name or `package.module:function`."""
-    aggregator_args: Arguments = field(default_factory=dict)
-    """Parameters of the rule."""
-    attack: str | None = None
-    """What the malicious servers do: a name or `package.module:function`; none by default."""
-    attack_args: Arguments = field(default_factory=dict)
-    """Parameters of the attack."""
-    malicious: int = 0
-    """The first so many servers are malicious."""
-    consensus: str = "pow"
-    """`pow`, `pbft` or `ethash`."""
-    liars: int = 0
-    """The first so many servers lie in every phase of the consensus: they propose wrong models and vote for them."""
-    signatures: bool = False
-    """Servers sign their updates and votes, and one transaction records many of them."""
-    commit_reveal: bool = False
-    """Servers commit to their updates before anybody shows one."""
-    stake: checks.Wei = 10**18
-    """Wei that each server has at stake."""
-    reward: checks.Wei = 10**16
-    """Wei that the owner pays for a final round: a fifth to the leader, the rest by samples to the included updates."""
-    nodes: int = 3
-    """Full nodes of the embedded ethash network; each executes and verifies every block."""
-    network: str = "eth-tester"
-    """`eth-tester`, `ganache`, `anvil`, `geth`, or a JSON-RPC URL."""
-    store: str = "local"
-    """`local` (in the output folder) or `ipfs`."""
-    payload: str = "float32"
-    """How updates are published: `float32`, `float16` or `int8`."""
-    local_epochs: int = 1
-    """Passes of each server over its samples in a round."""
-    batch_size: int = 32
-    """Samples of a training step."""
-    optimizer: str = "adam"
-    """The Keras optimizer of the local training."""
-    learning_rate: float | None = None
-    """Its learning rate; the optimizer's own default if none is given."""
-    seed: int = 0
-    """Everything random follows from it."""
+    All that is said of a setting stands here: command line, files, `fbfl schema`, docs/settings.md and checks follow.
+    """
+
+    rounds: int = field(10, "rounds of training, aggregation and decision", least=1)
+    servers: int = field(10, "MEC servers: the FL clients and the members of the committee", least=1, most=MAX_SERVERS)
+    devices: int = field(
+        None,
+        "local devices of all servers together, at least one each; device d has samples of server d mod servers",
+        least=1,
+        most=MAX_DEVICES,
+        derive=lambda settings: max(20, settings.servers),
+        by_default="20, or as many as there are servers",
+        places=Place.IN_ONE_PROCESS,
+    )
+    mobility: str | None = field(
+        None,
+        "how devices move between cells and collect samples: random_waypoint, trace, or package.module:function",
+        by_default="they stay, and have uploaded all before the first round",
+        places=Place.SIMULATION,
+    )
+    mobility_args: Arguments = field(dict, "parameters of the mobility", places=Place.SIMULATION)
+    radio: str | None = field(
+        None,
+        "what uploads and training cost, and who is too late for a round: shannon, or package.module:function",
+        by_default="shannon where devices move, and nothing elsewhere",
+        places=Place.SIMULATION,
+    )
+    radio_args: Arguments = field(dict, "parameters of the radio", places=Place.SIMULATION)
+    dataset: str | None = field(
+        None,
+        "mnist, mnist-5k, fashion-mnist, digits, or the path of an .npz file",
+        by_default="mnist, or mnist-5k where that can be had neither from disk nor from the network",
+    )
+    partition: str = field(
+        "iid",
+        "how samples are split among servers: iid, shards, dirichlet, ..., or package.module:function",
+        places=Place.IN_ONE_PROCESS,
+    )
+    partition_args: Arguments = field(dict, "parameters of the partition", places=Place.IN_ONE_PROCESS)
+    model: str = field("mlp", "mlp, 2nn, cnn, or package.module:function that returns a Keras model")
+    aggregator: str = field("fedavg", "the rule: fedavg, krum, trimmed_mean, ..., or package.module:function")
+    aggregator_args: Arguments = field(dict, "parameters of the rule")
+    attack: str | None = field(
+        None,
+        "what malicious servers do: label_flipping, model_poisoning, backdoor, ..., or package.module:function",
+        by_default="none",
+        places=Place.IN_ONE_PROCESS,
+    )
+    attack_args: Arguments = field(dict, "parameters of the attack", places=Place.IN_ONE_PROCESS)
+    malicious: int = field(0, "servers that are malicious: the first ones", least=0, places=Place.IN_ONE_PROCESS)
+    consensus: str = field(
+        "pow", "who decides on the new global model: pow, pbft or ethash", **_CHAIN, allowed=CONSENSUS
+    )
+    liars: int = field(
+        0,
+        "servers that lie in every phase of the consensus, and vote for wrong models: the first ones",
+        least=0,
+        places=Place.SIMULATION,
+    )
+    signatures: bool = field(False, "sign updates and votes, and record many in one transaction", **_CHAIN)
+    commit_reveal: bool = field(False, "commit to updates before anybody shows one", **_CHAIN)
+    stake: checks.Wei = field(
+        10**18,
+        "what each server has at stake: wei, or an amount such as '0.01 ether'",
+        least=0,
+        places=Place.SIMULATION,
+    )
+    reward: checks.Wei = field(
+        10**16, "what the owner pays for a final round, to its leader and, by samples, for updates", least=0, **_CHAIN
+    )
+    nodes: int = field(
+        3,
+        "full nodes of the embedded ethash network; each executes and verifies every block",
+        least=1,
+        most=MAX_SERVERS,
+        places=Place.SIMULATION,
+        only={"consensus": "ethash", "network": _EMBEDDED},
+    )
+    network: str = field(_EMBEDDED, "eth-tester (in this process), anvil, ganache, geth, or a JSON-RPC URL", **_CHAIN)
+    store: str = field("local", "where payloads are: local (the folder of the run) or ipfs", **_CHAIN, allowed=STORES)
+    payload: str = field("float32", "how updates are published: float32, float16 or int8", **_CHAIN, allowed=CODECS)
+    local_epochs: int = like(TrainingSettings, "local_epochs")
+    batch_size: int = like(TrainingSettings, "batch_size")
+    optimizer: str = like(TrainingSettings, "optimizer")
+    learning_rate: float | None = like(TrainingSettings, "learning_rate", least=None, above=0)
+    seed: int = field(0, "everything random follows from it", least=0, most=2**63 - 1)
 
     def __post_init__(self) -> None:
         checks.fields(self)
-        for name in ("rounds", "servers", "devices", "local_epochs", "batch_size", "nodes"):
-            _at_least(name, getattr(self, name), 1)
-        for name, most in (("servers", MAX_SERVERS), ("nodes", MAX_SERVERS), ("devices", MAX_DEVICES)):
-            if getattr(self, name) > most:
-                raise InvalidInputError(f"{name} is {getattr(self, name)}; allowed: 1 to {most}")
-        for name in ("malicious", "liars", "stake", "reward", "seed"):
-            _at_least(name, getattr(self, name), 0)
         if self.devices < self.servers:
             raise InvalidInputError(f"devices is {self.devices}; allowed: at least one per server ({self.servers})")
-        if self.malicious > self.servers:
-            raise InvalidInputError(f"malicious is {self.malicious}; allowed: 0 to {self.servers} (servers)")
-        if self.liars > self.servers:
-            raise InvalidInputError(f"liars is {self.liars}; allowed: 0 to {self.servers} (servers)")
+        for name in ("malicious", "liars"):
+            if getattr(self, name) > self.servers:
+                raise InvalidInputError(f"{name} is {getattr(self, name)}; allowed: 0 to {self.servers} (servers)")
         if self.malicious and self.attack is None:
             raise InvalidInputError(f"malicious is {self.malicious} but no attack is named; allowed: attack = NAME")
         if self.attack is not None and not self.malicious:
@@ -117,19 +135,66 @@ class RunSettings:
         for name, without in unnamed.items():
             if without and (args := getattr(self, f"{name}_args")):
                 raise InvalidInputError(f"{name}_args is {dict(args)} but no {name} is named; allowed: {name} = NAME")
-        for name in ("mobility_args", "radio_args", "partition_args", "aggregator_args", "attack_args"):
-            _check_json(name, getattr(self, name))
-        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
-            raise InvalidInputError(f"learning_rate is {self.learning_rate}; allowed: more than 0")
-        if self.seed >= 2**63:
-            raise InvalidInputError(f"seed is {self.seed}; allowed: 0 to 2**63 - 1")
-        _one_of("consensus", self.consensus, CONSENSUS)
-        _one_of("store", self.store, STORES)
-        check_codec(self.payload)
+        for name in SETTINGS:
+            if name.endswith("_args"):
+                _check_json(name, getattr(self, name))
+        self._refuse_what_means_nothing()
+
+    def _refuse_what_means_nothing(self) -> None:
+        """Refuse what differs from its default and is for other values of other settings."""
+        for name in changed(vars(self)):
+            wanted = SETTINGS[name].only
+            if any(getattr(self, other) != value for other, value in wanted.items()):
+                only = " and ".join(f"{other} = {value}" for other, value in wanted.items())
+                raise InvalidInputError(f"{name} is {getattr(self, name)!r}; allowed: only with {only}")
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """Those of them that `TrainingSettings` takes."""
+        return {
+            each.name: getattr(self, each.name)
+            for each in dataclasses.fields(TrainingSettings)
+            if each.name in SETTINGS
+        }
 
     def replace(self, **changes: object) -> "RunSettings":
         """A copy with some fields changed; checked anew."""
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]  # names and types are checked by read()
+
+
+SETTINGS: Mapping[str, Setting] = settings_of(RunSettings)
+"""What is said of each setting."""
+
+_FIELDS = {each.name: each for each in dataclasses.fields(RunSettings)}
+
+
+def default_of(name: str, others: Mapping[str, object] = MappingProxyType({})) -> Any:
+    """The default of a setting, where these others are given."""
+    each = _FIELDS[name]
+    if derive := SETTINGS[name].derive:
+        return derive(SimpleNamespace(**{other.name: other.default for other in _FIELDS.values()} | {**others}))
+    return each.default if each.default_factory is dataclasses.MISSING else each.default_factory()
+
+
+def checked(name: str, value: object, where: str = "") -> Any:
+    """The value of a setting as `RunSettings` has it; one that is not allowed raises `InvalidInputError`."""
+    checks.check(where, name, value, _FIELDS[name].type)
+    value = checks.plain(checks.counted(value, _FIELDS[name].type))
+    SETTINGS[name].check(where, name, value)
+    return value
+
+
+def changed(values: Mapping[str, Any]) -> list[str]:
+    """The names of these settings whose values differ from the defaults."""
+    given = {name: checks.plain(checks.counted(value, _FIELDS[name].type)) for name, value in values.items()}
+    return [name for name, value in given.items() if value is not None and value != default_of(name, given)]
+
+
+def refuse_elsewhere(values: Mapping[str, Any], place: Place, where: str, allowed: str) -> None:
+    """Raise `InvalidInputError` for values that differ from the default and mean nothing in a place."""
+    for name in changed(values):
+        if place not in SETTINGS[name].places:
+            raise InvalidInputError(f"{where}{name} is {values[name]!r}; allowed {allowed}")
 
 
 def read(path: Path | None, options: Mapping[str, object]) -> RunSettings:
@@ -161,11 +226,10 @@ def read_values(path: Path | None, options: Mapping[str, object]) -> dict[str, o
 
 def check_names_and_types(values: Mapping[str, object], where: str) -> None:
     """Raise `InvalidInputError`, which begins with `where`, unless these are fields of `RunSettings`, rightly typed."""
-    fields = {f.name: f for f in dataclasses.fields(RunSettings)}
     for name, value in values.items():
-        if name not in fields:
-            raise InvalidInputError(f"{where}: unknown key {name!r}; allowed: {', '.join(fields)}")
-        checks.check(f"{where}: ", name, value, fields[name].type)
+        if name not in _FIELDS:
+            raise InvalidInputError(f"{where}: unknown key {name!r}; allowed: {', '.join(_FIELDS)}")
+        checks.check(f"{where}: ", name, value, _FIELDS[name].type)
 
 
 def as_dict(settings: RunSettings) -> dict[str, Any]:
@@ -174,11 +238,6 @@ def as_dict(settings: RunSettings) -> dict[str, Any]:
         f.name: dict(value) if isinstance(value := getattr(settings, f.name), Mapping) else value
         for f in dataclasses.fields(settings)
     }
-
-
-def _at_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise InvalidInputError(f"{name} is {value}; allowed: {least} or more")
 
 
 def _check_json(name: str, arguments: Arguments) -> None:
@@ -190,8 +249,3 @@ def _check_json(name: str, arguments: Arguments) -> None:
             raise InvalidInputError(
                 f"{name}: {key} is {value!r}; allowed: finite numbers, texts, true, false, and lists or tables of these"
             ) from error
-
-
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise InvalidInputError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")

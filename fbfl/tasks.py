@@ -48,12 +48,7 @@ _LEADER_SHARE = 2_000  # 1/10,000 of a round's reward
 
 def training_of(settings: RunSettings) -> TrainingSettings:
     """How the servers train."""
-    return TrainingSettings(
-        local_epochs=settings.local_epochs,
-        batch_size=settings.batch_size,
-        optimizer=settings.optimizer,
-        learning_rate=settings.learning_rate,
-    )
+    return TrainingSettings(**settings.training)
 
 
 def trainer_of(settings: RunSettings, dataset: Dataset, lanes: int | None = None) -> Trainer:
@@ -76,12 +71,7 @@ def plan_of(settings: RunSettings, trainer: Trainer, dataset: Dataset, retention
         model=settings.model,
         input_shape=dataset.input_shape,
         num_classes=dataset.num_classes,
-        training={
-            "local_epochs": settings.local_epochs,
-            "batch_size": settings.batch_size,
-            "optimizer": settings.optimizer,
-            "learning_rate": settings.learning_rate,
-        },
+        training=settings.training,
         rule=resolve_rule(settings.aggregator, rule_params),
         rule_params=rule_params,
         seed=settings.seed,

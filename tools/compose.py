@@ -164,7 +164,7 @@ def _kubo(server: int) -> Service:
 def _task(dataset: str, rounds: int) -> Service:
     """Deploys the contracts and creates a task, unless that was done."""
     settings = ["--consensus", "ethash", "--dataset", dataset, "--rounds", str(rounds), "--servers", str(SERVERS)]
-    settings += ["--devices", str(DEVICES), "--store", "ipfs", "--window", "120"]
+    settings += ["--store", "ipfs", "--window", "120"]
     create = shlex.join(["fbfl", "task", "create", *_OWN, *settings])
     admit = shlex.join(["fbfl", "task", "admit", *_OWN])
     lines = [

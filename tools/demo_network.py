@@ -158,7 +158,7 @@ def _own(demo: Demo, console: Console, url: str, daemon: str) -> str:
     """What the owner does before the servers come; returns the number of the task."""
     task = ""
     consensus, *options = CONSENSUS[demo.network]
-    settings = ["--dataset", demo.dataset, "--servers", SERVERS, "--devices", DEVICES, "--rounds", demo.rounds]
+    settings = ["--dataset", demo.dataset, "--servers", SERVERS, "--rounds", demo.rounds]
     addresses = [development_account(server).address for server in range(SERVERS)]
     own = ["--network", url, "--account", OWNER]
     for words in (

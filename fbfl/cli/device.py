@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fbfl.cli.samples import own_samples, share_of
+from fbfl.cli.settings import taken
 from fbfl.errors import InvalidInputError
 from fbfl.jsonlog import JsonFormatter
 from fbfl.learning.partition import Indices
@@ -34,9 +35,9 @@ TOKEN_VARIABLE = "FBFL_DEVICE_TOKEN"
 
 def device(options: argparse.Namespace) -> int:
     """Run a device until it is told to end, or with --once until all is uploaded."""
-    for name, least in (("batch", 1), ("seed", 0)):
-        if getattr(options, name) < least:
-            raise InvalidInputError(f"--{name} {getattr(options, name)}: allowed are {least} or more")
+    if options.batch < 1:
+        raise InvalidInputError(f"--batch {options.batch}: allowed are 1 or more")
+    options.seed = taken(options, "seed")
     if not options.poll > 0:
         raise InvalidInputError(f"--poll {options.poll:g}: allowed are more than 0 seconds")
     number = _number(options)
@@ -137,7 +138,8 @@ def _source(options: argparse.Namespace, number: int) -> str:
     if options.data is not None:
         words = [f"--data {Path(options.data).resolve()}"]
     else:
-        partition = [options.partition, *sorted(options.partition_arg), f"seed {options.seed}"]
+        pairs = sorted(options.partition_args or [])
+        partition = [taken(options, "partition"), *pairs, f"seed {options.seed}"]
         words = [f"--dataset {options.dataset}", f"--share {options.share}", f"{_servers(options)} servers", *partition]
     return ", ".join([*words, f"device {number}"])
 
@@ -150,5 +152,5 @@ def _part(options: argparse.Namespace, labels: Array, place: int, devices: int) 
     servers = _servers(options)
     if not 1 <= servers <= devices:
         raise InvalidInputError(f"--servers {servers}: allowed are 1 to {devices}, as many as there are devices")
-    partition = resolve_partition(options.partition, **parse_settings("--partition-arg", options.partition_arg))
+    partition = resolve_partition(taken(options, "partition"), **taken(options, "partition_args"))
     return device_shares(labels, partition, servers, devices, options.seed)[place]

@@ -13,9 +13,13 @@ from typing import NoReturn
 from fbfl import __version__
 from fbfl.cli import hint, output
 from fbfl.cli.interrupts import never_lost
+from fbfl.cli.settings import add_option, add_options
 from fbfl.errors import ChainError, FbflError, InvalidInputError, StorageError
+from fbfl.fields import Place
 
 INTERRUPTED = 130
+
+_WHERE = "where payloads are: local (default; see --payloads) or ipfs"
 
 _OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
@@ -94,56 +98,17 @@ def parser() -> argparse.ArgumentParser:
     _add_token(commands)
     _add_queries(commands)
     _add_experiment(commands)
+    _add_schema(commands)
     return root
 
 
 def _add_run(commands: "argparse._SubParsersAction[Parser]") -> None:
     run = commands.add_parser("run", help="one federation end to end", description="One federation end to end.")
-    _add_settings(
-        run,
-        network="eth-tester (default: in this process), or a local anvil, ganache or geth, or its URL",
-    )
+    add_options(run, Place.SIMULATION)
     run.add_argument("--output", type=Path, metavar="DIR", help="new folder for the results (default runs/<time>)")
     run.add_argument("--quiet", action="store_true", help="print nothing but errors")
     _add_deployment(run)
     run.set_defaults(command=_run)
-
-
-def _add_settings(command: Parser, *, network: str) -> None:
-    """The options that name fields of `fbfl.settings.RunSettings`; `network` says what is allowed there."""
-    add = command.add_argument
-    add("--config", type=Path, metavar="FILE", help="settings as TOML, or settings.json of a run; options win")
-    add("--rounds", type=int, help="rounds (default 10)")
-    add("--servers", type=int, help="MEC servers (default 10)")
-    add("--devices", type=int, help="local devices of all servers together, at least one each (default 20)")
-    add("--mobility", help="how devices move: random_waypoint, trace, or package.module:function (default: not)")
-    add("--mobility-arg", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the mobility")
-    add("--radio", help="what uploads and training cost, and who is late: shannon, or package.module:function")
-    add("--radio-arg", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the radio")
-    add("--dataset", help="mnist, mnist-5k, fashion-mnist, digits, or an .npz file (default mnist if it can be had)")
-    add("--partition", help="how samples are split among servers: iid (default), shards, dirichlet, ...")
-    add("--partition-arg", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the partition")
-    add("--model", help="mlp (default), 2nn, cnn, or package.module:function")
-    add("--aggregator", help="fedavg (default), krum, trimmed_mean, ..., or package.module:function")
-    add("--aggregator-arg", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the rule")
-    add("--attack", help="what --malicious servers do: label_flipping, model_poisoning, backdoor, ...")
-    add("--attack-arg", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the attack")
-    add("--malicious", type=int, help="the first so many servers are malicious (default 0)")
-    add("--consensus", help="pow, pbft or ethash (default pow)")
-    add("--liars", type=int, help="the first so many servers lie in every phase of the consensus (default 0)")
-    add("--signatures", action="store_const", const=True, help="sign updates and votes; record many at once")
-    add("--commit-reveal", action="store_const", const=True, help="commit to updates before they are shown")
-    add("--stake", type=int, metavar="WEI", help="stake of each server (default 1 ether)")
-    add("--reward", type=int, metavar="WEI", help="reward of a final round (default 0.01 ether)")
-    add("--nodes", type=int, help="full nodes of the embedded ethash network (default 3)")
-    add("--network", help=network)
-    add("--store", help="local (default) or ipfs")
-    add("--payload", help="how updates are published: float32 (default), float16 or int8")
-    add("--local-epochs", type=int, help="passes over a server's samples per round (default 1)")
-    add("--batch-size", type=int, help="samples of a training step (default 32)")
-    add("--optimizer", help="the Keras optimizer (default adam)")
-    add("--learning-rate", type=float, help="its learning rate (default: the optimizer's own)")
-    add("--seed", type=int, help="everything random follows from it (default 0)")
 
 
 def _add_deploy(commands: "argparse._SubParsersAction[Parser]") -> None:
@@ -194,7 +159,7 @@ def _add_task(commands: "argparse._SubParsersAction[Parser]") -> None:
     group = commands.add_parser("task", help="own a task on a network", description="What the owner of a task does.")
     actions = group.add_subparsers(title="actions", metavar="ACTION", required=True, parser_class=Parser)
     create = actions.add_parser("create", help="create a task", description="Create a task; prints its number.")
-    _add_settings(create, network="anvil, ganache, geth, or a JSON-RPC URL; has to be given")
+    add_options(create, Place.NETWORK)
     _add_store(create)
     create.add_argument(
         "--window", type=int, default=3600, metavar="S", help="seconds to submit in, and to commit in (default 3600)"
@@ -240,10 +205,10 @@ def _add_mec(commands: "argparse._SubParsersAction[Parser]") -> None:
     data.add_argument("--dataset", help="or a share of a data set: mnist, mnist-5k, fashion-mnist, digits, a file")
     data.add_argument("--devices", type=Path, metavar="FILE", help="or what devices upload; FILE as of fbfl token")
     add("--share", metavar="I/N", help="the share: number I, from 0, of N")
-    add("--partition", default="iid", help="how shares are made: iid (default), shards, dirichlet, ...")
-    add("--partition-arg", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the partition")
+    add_option(mec, "partition")
+    add_option(mec, "partition_args")
     _add_plugin(mec)
-    add("--store", help="local (default) or ipfs")
+    add_option(mec, "store", _WHERE)
     _add_store(mec)
     add("--port", type=int, default=8600, metavar="P", help="port of its endpoint (default 8600)")
     add("--host", default="127.0.0.1", metavar="ADDRESS", help="where that listens (default 127.0.0.1, the loopback)")
@@ -256,7 +221,7 @@ def _add_mec(commands: "argparse._SubParsersAction[Parser]") -> None:
         metavar="S",
         help="seconds to wait for who has the turn (default 30)",
     )
-    add("--stake", type=int, default=10**18, metavar="WEI", help="stake when it registers (default 1 ether)")
+    add_option(mec, "stake", "stake when it registers: wei, or an amount as '0.01 ether' (default: 1 ether)")
     add(
         "--most-penalty",
         type=float,
@@ -291,13 +256,13 @@ def _add_device(commands: "argparse._SubParsersAction[Parser]") -> None:
     data.add_argument("--dataset", help="or a share of a data set: mnist, mnist-5k, fashion-mnist, digits, a file")
     add("--share", metavar="I/N", help="the share: that of device I, from 0, of N")
     add("--servers", type=int, metavar="S", help="servers that the data set is split among first (default: the --mec)")
-    add("--partition", default="iid", help="how it is split: iid (default), shards, dirichlet, ...")
-    add("--partition-arg", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the partition")
+    add_option(device, "partition")
+    add_option(device, "partition_args")
     way = device.add_mutually_exclusive_group()
     way.add_argument("--trace", type=Path, metavar="FILE", help="where it goes: CSV with the columns seconds, cell")
     way.add_argument("--mobility", help="or a model: random_waypoint, or package.module:function (default: it stays)")
     add("--mobility-arg", action="append", default=[], metavar="KEY=VALUE", help="a parameter of trace or model")
-    add("--seed", type=int, default=0, help="of partition and mobility (default 0)")
+    add_option(device, "seed", "of partition and mobility (default: 0)")
     add("--batch", type=int, default=1000, metavar="N", help="most samples of an upload (default 1000)")
     add("--once", action="store_true", help="end when servers have all its samples")
     add("--poll", type=float, default=0.5, metavar="S", help="seconds between looks where it is idle (default 0.5)")
@@ -366,7 +331,7 @@ def _add_queries(commands: "argparse._SubParsersAction[Parser]") -> None:
         where.add_argument("--run", type=Path, metavar="DIR", help="the folder of a run (default: the newest in runs/)")
         _add_deployment(command)
         command.add_argument("--task", type=int, metavar="T", help="the task on the network (default: the newest)")
-        command.add_argument("--store", help="where the network's payloads are: local (default) or ipfs")
+        add_option(command, "store", _WHERE)
         _add_store(command)
         command.set_defaults(command=function)
 
@@ -386,6 +351,20 @@ def _add_experiment(commands: "argparse._SubParsersAction[Parser]") -> None:
     )
     one.add_argument("--quiet", action="store_true", help="print nothing but errors")
     one.set_defaults(command=_experiment)
+
+
+def _add_schema(commands: "argparse._SubParsersAction[Parser]") -> None:
+    schema = commands.add_parser(
+        "schema", help="what a file of settings may say", description="JSON Schema of settings."
+    )
+    schema.add_argument("--markdown", action="store_true", help="as a guide (docs/settings.md) instead")
+    schema.set_defaults(command=_schema)
+
+
+def _schema(options: argparse.Namespace) -> int:
+    from fbfl.cli.schema import schema
+
+    return schema(options)
 
 
 def _run(options: argparse.Namespace) -> int:

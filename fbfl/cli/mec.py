@@ -17,10 +17,10 @@ from fbfl.chain.transactions import Sender
 from fbfl.cli.keys import account_of
 from fbfl.cli.network import ledger_on, plugins_of, store_of, tasks_on
 from fbfl.cli.samples import own_samples, refuse_share
+from fbfl.cli.settings import taken
 from fbfl.errors import FbflError, InvalidInputError
 from fbfl.jsonlog import JsonFormatter
 from fbfl.learning.partition import resolve as resolve_partition
-from fbfl.learning.plugins import parse_settings
 from fbfl.mec.agent import Agent, LocalTraining, only_one
 from fbfl.mec.batches import SampleForm
 from fbfl.mec.board import HttpBoard, board_routes
@@ -77,8 +77,7 @@ def mec(options: argparse.Namespace) -> int:
     """Run an agent until it is told to end."""
     if not 1 <= options.port <= 65535:
         raise InvalidInputError(f"--port {options.port}: allowed are 1 to 65535")
-    if options.stake < 0:
-        raise InvalidInputError(f"--stake {options.stake}: allowed are 0 or more wei")
+    stake = taken(options, "stake")
     for name in ("poll", "patience"):
         if not getattr(options, name) > 0:
             raise InvalidInputError(f"--{name} {getattr(options, name):g}: allowed are more than 0 seconds")
@@ -127,7 +126,7 @@ def mec(options: argparse.Namespace) -> int:
         server,
         training,
         url=url,
-        stake=options.stake,
+        stake=stake,
         poll=options.poll,
         patience=options.patience,
         retention=retention,
@@ -177,7 +176,7 @@ def _samples_file(ledger: Ledger, task: Task) -> str:
 
 
 def _own(options: argparse.Namespace, plan: TaskPlan) -> SampleStore:
-    partition = resolve_partition(options.partition, **parse_settings("--partition-arg", options.partition_arg))
+    partition = resolve_partition(taken(options, "partition"), **taken(options, "partition_args"))
     x, y = own_samples(options, lambda labels, number, count: partition(labels, count, seed=plan.seed)[number])
     if x.shape[1:] != plan.input_shape:
         raise InvalidInputError(f"samples have the shape {x.shape[1:]}; allowed in this task: {plan.input_shape}")

@@ -6,9 +6,9 @@ from pathlib import Path
 from fbfl.chain.deploy import file_of, open_ledger
 from fbfl.chain.ledger import Ledger, Task
 from fbfl.chain.networks import EMBEDDED, connect
+from fbfl.cli.settings import taken
 from fbfl.errors import InvalidInputError
 from fbfl.processes import STATE
-from fbfl.settings import STORES
 from fbfl.storage.ipfs import IpfsStore
 from fbfl.storage.local import LocalStore
 from fbfl.storage.store import Store
@@ -61,7 +61,5 @@ def plugins_of(options: argparse.Namespace) -> frozenset[str]:
 
 def store_of(options: argparse.Namespace) -> Store:
     """The store that `--store` and `--payloads` name."""
-    kind = options.store or "local"
-    if kind not in STORES:
-        raise InvalidInputError(f"--store {kind}: allowed are {', '.join(STORES)}")
+    kind = taken(options, "store")
     return IpfsStore() if kind == "ipfs" else LocalStore(options.payloads or PAYLOADS)

@@ -12,20 +12,12 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from fbfl import settings as run_settings
 from fbfl.cli import hint
 from fbfl.cli.console import plain_console
+from fbfl.cli.settings import settings_of
 from fbfl.errors import NoFinalRoundError
-from fbfl.learning.plugins import parse_settings
 from fbfl.runs import DEFAULT_PARENT, RunFolder, new_folder
 from fbfl.settings import RunSettings
-
-_PLAIN_OPTIONS = (
-    *("rounds", "servers", "devices", "mobility", "radio", "dataset", "partition", "model", "aggregator", "attack"),
-    *("malicious", "liars", "signatures", "commit_reveal", "stake", "reward", "nodes"),
-    *("consensus", "network", "store", "payload", "local_epochs", "batch_size", "optimizer", "learning_rate", "seed"),
-)
-_ARGUMENT_OPTIONS = ("mobility_arg", "radio_arg", "partition_arg", "aggregator_arg", "attack_arg")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -96,20 +88,6 @@ def _folder(output: Path | None, settings: RunSettings) -> RunFolder:
     if output is None:
         output = new_folder(DEFAULT_PARENT, datetime.now().strftime("%Y%m%d-%H%M%S"))
     return RunFolder.create(output, settings)
-
-
-def settings_of(options: argparse.Namespace) -> RunSettings:
-    """The settings that the command line and its configuration file ask for."""
-    return run_settings.read(options.config, settings_options(options))
-
-
-def settings_options(options: argparse.Namespace) -> dict[str, object]:
-    """Those that the command line names."""
-    given: dict[str, object] = {name: value for name in _PLAIN_OPTIONS if (value := getattr(options, name)) is not None}
-    for name in _ARGUMENT_OPTIONS:
-        if pairs := getattr(options, name):
-            given[f"{name}s"] = parse_settings(f"--{name.replace('_', '-')}", pairs)
-    return given
 
 
 def _round_text(line: dict[str, Any]) -> str:

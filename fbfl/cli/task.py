@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from collections.abc import Mapping
 
 from eth_utils.address import is_address
 from web3 import Web3
@@ -13,8 +12,9 @@ from fbfl.chain.participant import Participant
 from fbfl.chain.transactions import Sender
 from fbfl.cli.keys import account_of
 from fbfl.cli.network import ledger_on, store_of, task_on
-from fbfl.cli.run import settings_options
+from fbfl.cli.settings import given
 from fbfl.errors import InvalidInputError
+from fbfl.fields import Place
 from fbfl.settings import RunSettings
 
 LARGEST = 2**31 - 1
@@ -23,8 +23,8 @@ LARGEST = 2**31 - 1
 
 def create(options: argparse.Namespace) -> int:
     """Create a task from the settings of a run; prints its number."""
-    values = run_settings.read_values(options.config, settings_options(options))
-    _refuse_what_is_simulated(values)
+    values = run_settings.read_values(options.config, given(options))
+    run_settings.refuse_elsewhere(values, Place.NETWORK, "", "on a network: only with fbfl run")
     settings = RunSettings(**values)  # type: ignore[arg-type]  # checked by read_values
     units = {"window": "seconds", "view_timeout": "seconds", "retention": "rounds", "max_samples": "samples"}
     for name, unit in units.items():
@@ -102,9 +102,3 @@ def drive(options: argparse.Namespace) -> int:
 
 def _owner(options: argparse.Namespace, ledger: Ledger) -> Participant:
     return Participant(ledger, Sender(ledger.w3, account_of(options, ledger.chain_id)))
-
-
-def _refuse_what_is_simulated(values: Mapping[str, object]) -> None:
-    for name in ("attack", "attack_args", "malicious", "liars", "mobility", "mobility_args", "radio", "radio_args"):
-        if value := values.get(name):
-            raise InvalidInputError(f"{name} is {value!r}; allowed on a network: only with fbfl run")

@@ -25,7 +25,8 @@ from fbfl.errors import InvalidInputError
 from fbfl.experiments.stored import Run
 from fbfl.experiments.toml_table import TomlTable, at_least, one_of
 from fbfl.experiments.variants import OF_ATTACKS, Grid, Variant, read_grid, read_settings, read_variant, refuse
-from fbfl.settings import RunSettings
+from fbfl.fields import Place
+from fbfl.settings import RunSettings, refuse_elsewhere
 from fbfl.textfile import read_text
 
 FOLDER = Path("experiments")
@@ -50,12 +51,6 @@ MAX_SEEDS = 10_000
 """Of an experiment: as many runs of each variant."""
 
 RELATIONS = ("higher", "lower", "equal", "different")
-
-ONLY_ON_CHAIN = (
-    *("mobility", "mobility_args", "consensus", "liars", "signatures", "commit_reveal", "stake", "reward", "nodes"),
-    *("network", "store", "payload", "radio", "radio_args"),
-)
-"""Settings that mean nothing in a federation without the chain."""
 
 
 @dataclass(frozen=True)
@@ -247,7 +242,7 @@ def _check(experiment: Experiment, path: Path, quick: bool) -> None:
             )
         if not experiment.chain:
             given = {**experiment.base, **variant.settings}
-            refuse(ONLY_ON_CHAIN, given, f"{path}: variant {variant.label!r}", "there is none without chain")
+            refuse_elsewhere(given, Place.FEDERATION, f"{path}: variant {variant.label!r}: ", "only with the chain")
         try:
             experiment.settings(variant, 0)
         except InvalidInputError as error:

@@ -97,10 +97,7 @@ def _without_chain(settings: RunSettings, lanes: int | None) -> FinishedRun:
             rule,
             settings.attack,
             range(settings.malicious),
-            settings.local_epochs,
-            settings.batch_size,
-            settings.optimizer,
-            settings.learning_rate,
+            **settings.training,
             seed=settings.seed,
             attack_args=settings.attack_args,
             root=_root(data, settings.seed) if rule.needs_root_update else None,
@@ -125,8 +122,7 @@ def _root(data: Dataset, seed: int) -> tuple[Any, Any]:
 
 
 def _trainer(settings: RunSettings, lanes: int | None) -> Trainer:
-    names = ("model", "local_epochs", "batch_size", "optimizer", "learning_rate", "seed")
-    return _warm_trainer(settings.dataset, lanes, **{name: getattr(settings, name) for name in names})
+    return _warm_trainer(settings.dataset, lanes, model=settings.model, seed=settings.seed, **settings.training)
 
 
 @functools.lru_cache(maxsize=1)

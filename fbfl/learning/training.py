@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from fbfl import checks
 from fbfl.errors import InvalidInputError
+from fbfl.fields import field
 from fbfl.learning import metrics, plugins
 from fbfl.learning.backend import load_tensorflow
 from fbfl.learning.clients import client_numbers
@@ -35,15 +36,11 @@ Samples = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 
 _MOST_LANES = 1024  # each is a model of its own, so that a slip of the pen fills the memory
 _LARGEST = float(np.finfo(np.float32).max)
-_SIZE = "as float32: up to 3.4e38"
 
 # A chunk is what one call of the graph handles: large enough to make calls cheap, small enough to keep lanes busy.
 _CHUNK_CLIENTS = 64
 _CHUNK_SAMPLES = 4096
 _CHUNK_BYTES = 32 * 2**20
-# Beyond these a round does not come to an end: TensorFlow takes time and memory in proportion to the size of a batch,
-# and the order of all samples is drawn before the first step.
-_MOST = {"local_epochs": 10_000, "local_steps": 1_000_000, "batch_size": 2**24}
 _BLOCK = 1000  # samples per evaluation step, whatever the number of lanes: the kernels' rounding depends on it
 
 
@@ -51,39 +48,35 @@ _BLOCK = 1000  # samples per evaluation step, whatever the number of lanes: the 
 class TrainingSettings:
     """How a client trains."""
 
-    local_epochs: int = 1
-    """Passes over the client's own samples per round."""
-    batch_size: int = 32
-    """Samples per step; the last batch of an epoch may be smaller."""
-    optimizer: str | Callable[[], Any] = "adam"
-    """A name that Keras knows, or a function (or class) that returns a new Keras optimizer."""
-    learning_rate: float | Callable[[int], float] | None = None
-    """A number, or a function of the round (from 1); None: the optimizer's own."""
-    proximal: float = 0.0
-    """FedProx: mu in the term mu/2 |w - global|^2 of the loss (Li et al. 2020)."""
+    # Beyond the largest numbers a round does not come to an end: TensorFlow takes time and memory in proportion to the
+    # size of a batch, and the order of all samples is drawn before the first step.
+    local_epochs: int = field(1, "passes over a server's samples per round", least=1, most=10_000)
+    batch_size: int = field(
+        32, "samples of a training step; the last one of an epoch may be smaller", least=1, most=2**24
+    )
+    optimizer: str | Callable[[], Any] = field("adam", "the Keras optimizer of the local training, by its name")
+    """Or a function (or class) that returns a new one."""
+    learning_rate: float | Callable[[int], float] | None = field(
+        None, "its learning rate", least=0, most=_LARGEST, by_default="the optimizer's own"
+    )
+    """Or a function of the round (from 1)."""
+    proximal: float = field(
+        0.0, "FedProx: mu in the term mu/2 |w - global|^2 of the loss (Li et al. 2020)", least=0, most=_LARGEST
+    )
     fused: bool = True
     """Use TensorFlow's fused kernels for plain SGD and Adam; without them training equals Keras bit for bit."""
-    local_steps: int | None = None
-    """Instead of epochs: steps per round, each on a batch drawn afresh from all of the client's own samples."""
+    local_steps: int | None = field(
+        None, "instead of epochs: steps per round, each on a batch drawn afresh from all samples", least=1, most=10**6
+    )
     shuffle: bool = True
     """Go through the samples in a new random order in every epoch; else always in the order in which they are given."""
 
     def __post_init__(self) -> None:
         checks.fields(self)
-        for name in ("local_epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise InvalidInputError(f"{name} is {getattr(self, name)}: it has to be at least 1")
-        for name, most in _MOST.items():
-            if (getattr(self, name) or 0) > most:
-                raise InvalidInputError(f"{name} is {getattr(self, name)}: it has to be at most {most:,}")
-        for name in ("learning_rate", "proximal"):
-            value = getattr(self, name)
-            if isinstance(value, float | int) and not 0 <= value <= _LARGEST:
-                raise InvalidInputError(f"{name} is {value}: it has to be at least 0 and finite ({_SIZE})")
-        if self.local_steps is not None and (self.local_steps < 1 or self.local_epochs != 1):
+        if self.local_steps is not None and self.local_epochs != 1:
             raise InvalidInputError(
-                f"local_steps is {self.local_steps}, local_epochs is {self.local_epochs}: steps have to be at least 1,"
-                " and take the place of epochs, which then stay 1"
+                f"local_steps is {self.local_steps}, local_epochs is {self.local_epochs}; allowed: steps take the place"
+                " of epochs, which then stay 1"
             )
         if self.local_steps is not None and not self.shuffle:
             raise InvalidInputError("shuffle is False, but local_steps draws batches at random; allowed is one of them")
@@ -294,7 +287,7 @@ class Trainer:
         if not 0 <= number <= _LARGEST:
             raise InvalidInputError(
                 f"learning_rate {plugins.label_of(rate)} returned {returned!r} for round {round_number}:"
-                f" needed is a finite number of at least 0 ({_SIZE})"
+                f" needed is a finite number of at least 0 (as float32: up to 3.4e38)"
             )
         return number
 

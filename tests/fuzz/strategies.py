@@ -5,7 +5,6 @@ drawn from then on. What is drawn are recipes, in words that can be read and rep
 `tests.fuzz.recipes` make arrays and files of them.
 """
 
-import dataclasses
 import inspect
 import types
 import typing
@@ -14,12 +13,13 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from fbfl.fields import Place
 from fbfl.learning import aggregation, attacks, models, partition, server_optimizers
 from fbfl.learning.aggregation.rulefunction import CONTEXT as RULE_CONTEXT
 from fbfl.learning.attacks.names import CONTEXT as ATTACK_CONTEXT
 from fbfl.learning.plugins import KEYWORD
 from fbfl.mec import mobility, radio
-from fbfl.settings import CONSENSUS, RunSettings
+from fbfl.settings import CONSENSUS, SETTINGS, default_of
 from fbfl.storage.codecs import CODECS
 from tests.fuzz.recipes import LABELS, SAMPLES, Data, Federated
 from tests.fuzz.users import strangers
@@ -254,7 +254,7 @@ def run_settings(draw: st.DrawFn, *, dataset: str, one_in: int = 120) -> dict[st
         "devices": usual(st.integers(number, number + 3)),
         "dataset": draw(rarely(rarely(words, st.just("digits"), one_in=3), st.just(dataset), one_in=20)),
         "consensus": draw(rarely(words, st.sampled_from((*("pow", "pbft") * 8, *CONSENSUS)), one_in=60)),
-        "nodes": usual(st.just(1)),
+        "nodes": 3,
         "seed": usual(st.integers(0, 2)),
         "local_epochs": usual(st.integers(1, 2)),
         "batch_size": usual(st.sampled_from((1, 5, 32))),
@@ -274,18 +274,14 @@ def run_settings(draw: st.DrawFn, *, dataset: str, one_in: int = 120) -> dict[st
     drawn["attack"], drawn["attack_args"] = draw(rarely(attack_names, st.just((None, {})), one_in=2))
     drawn["mobility"], drawn["mobility_args"] = draw(rarely(mobilities, st.just((None, {})), one_in=4))
     drawn["radio"], drawn["radio_args"] = draw(rarely(radios, st.just((None, {})), one_in=4))
+    if drawn["consensus"] == "ethash":
+        drawn["nodes"] = usual(st.just(1))
     if drawn["attack"] == "same_value":  # most rules would not let it through
         drawn["aggregator"], drawn["aggregator_args"] = "fedavg", {}
     if drawn["attack"]:
         drawn["malicious"] = usual(st.integers(1, max(1, number // 2)))
-    fields = {field.name: field for field in dataclasses.fields(RunSettings)}
-    assert {*drawn} | LEFT_ALONE == {*fields}, "a setting that is never drawn"
-    defaults = {name: _default(field) for name, field in fields.items()}
-    return {name: value for name, value in drawn.items() if value != defaults[name]}
-
-
-def _default(field: "dataclasses.Field[Any]") -> Any:
-    return field.default if field.default is not dataclasses.MISSING else field.default_factory()  # type: ignore[misc]
+    assert {*drawn} | LEFT_ALONE == {*SETTINGS}, "a setting that is never drawn"
+    return {name: value for name, value in drawn.items() if name == "devices" or value != default_of(name)}
 
 
 # `fbfl experiment`: a definition.
@@ -300,7 +296,7 @@ def definitions(draw: st.DrawFn, *, dataset: str) -> dict[str, Any]:
     base = draw(run_settings(dataset=dataset, one_in=300)) | {"rounds": draw(st.integers(1, 2))}
     base.pop("seed", None)
     if not chain:
-        base = {name: value for name, value in base.items() if name not in definition.ONLY_ON_CHAIN}
+        base = {name: value for name, value in base.items() if Place.FEDERATION in SETTINGS[name].places}
     shared = {name: base.pop(name) for name in list(base) if not name.startswith(("attack", "malicious", "aggreg"))}
     labels = draw(st.lists(words, min_size=2, max_size=3, unique=True))
     variants = []

@@ -15,7 +15,7 @@ from tests.integration.devices import DEVICES, Devices
 from tests.integration.moments import Moment
 from tests.integration.proxy import Proxy
 
-SETTINGS = ("--dataset", "digits", "--servers", SERVERS, "--devices", DEVICES)
+SETTINGS = ("--dataset", "digits", "--servers", SERVERS)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from tests.integration.machine import free_ports
 pytestmark = pytest.mark.integration
 
 ROUNDS = 3
-SETTINGS = ("--dataset", "digits", "--servers", SERVERS, "--devices", 2 * SERVERS, "--consensus", "pbft")
+SETTINGS = ("--dataset", "digits", "--servers", SERVERS, "--consensus", "pbft")
 VICTIM = 1
 
 

@@ -54,7 +54,7 @@ def test_whoever_moves_or_is_killed_the_model_is_that_of_the_simulation(agents: 
         counts.append([server.samples.count for server in simulated.servers])
     assert counts[0] != counts[1] == counts[2]
 
-    settings = ("--dataset", "digits", "--servers", SERVERS, "--devices", DEVICES, "--rounds", ROUNDS)
+    settings = ("--dataset", "digits", "--servers", SERVERS, "--rounds", ROUNDS)
     task = agents.create_task(*settings, "--consensus", "pbft")
     agents.enrol(task)
     ledger = agents.ledger()

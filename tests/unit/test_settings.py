@@ -3,10 +3,13 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from fbfl import strictjson
+from fbfl import money, strictjson
 from fbfl.errors import InvalidInputError
-from fbfl.settings import RunSettings, as_dict, read
+from fbfl.fields import Place
+from fbfl.settings import SETTINGS, RunSettings, as_dict, read, refuse_elsewhere
 
 OTHERS = {
     "rounds": 3,
@@ -25,6 +28,56 @@ def test_the_settings_of_a_run_are_a_configuration(tmp_path, values):
     path.write_text(strictjson.dumps(as_dict(RunSettings(**values)), indent=1))
     assert read(path, {}) == RunSettings(**values)
     assert read(path, {"seed": 7}) == RunSettings(**values, seed=7)
+
+
+def test_there_are_as_many_devices_as_servers_and_twenty_at_least():
+    assert [RunSettings(servers=servers).devices for servers in (1, 20, 21, 240)] == [20, 20, 21, 240]
+    assert RunSettings(servers=30, devices=None) == RunSettings(servers=30, devices=30)
+    with pytest.raises(InvalidInputError, match=r"devices is 20; allowed: at least one per server \(30\)"):
+        RunSettings(servers=30, devices=20)
+
+
+def test_what_means_nothing_is_refused_unless_it_is_the_default():
+    assert RunSettings(consensus="ethash", nodes=5).nodes == 5
+    for others in ({"consensus": "pow"}, {"consensus": "ethash", "network": "geth"}):
+        assert RunSettings(**others, nodes=3).nodes == 3
+        with pytest.raises(
+            InvalidInputError, match=r"^nodes is 5; allowed: only with consensus = ethash and network = "
+        ):
+            RunSettings(**others, nodes=5)
+
+
+@pytest.mark.parametrize("place", [Place.FEDERATION, Place.NETWORK])
+def test_what_means_nothing_in_a_place_is_refused_there(place):
+    odd = {
+        "stake": "2 ether",
+        "devices": 30,
+        "attack": "alie",
+        "liars": 1,
+        "payload": "int8",
+        "radio": "shannon",
+    }
+    for name, value in odd.items():
+        if place in SETTINGS[name].places:
+            refuse_elsewhere({name: value}, place, "", "nowhere")
+            continue
+        with pytest.raises(InvalidInputError, match=f"^here: {name} is .*; allowed elsewhere$"):
+            refuse_elsewhere({name: value}, place, "here: ", "elsewhere")
+    refuse_elsewhere(as_dict(RunSettings(servers=40)) | {"stake": "1 ether"}, place, "", "nowhere")
+
+
+@given(st.integers(0, 2**128 - 1))
+def test_money_is_read_as_it_is_written(amount):
+    whole, part = divmod(amount, 10**18)
+    assert RunSettings(stake=f"{whole}.{part:018d} ether").stake == amount
+    assert RunSettings(reward=f"{amount}wei").reward == amount
+    assert money.wei(money.text(amount)) == amount
+
+
+@pytest.mark.parametrize("text", ["", "1 eth", "0.5 wei", "1e18", "-1 ether", "1,5 ether", "0.0000000001 gwei"])
+def test_what_is_no_amount_is_refused(text):
+    with pytest.raises(InvalidInputError, match=r"^stake is .*; allowed: (a whole number of wei|0 or more)"):
+        RunSettings(stake=text)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])

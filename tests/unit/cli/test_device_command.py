@@ -35,7 +35,7 @@ DIGITS = ("--dataset", "digits", "--share", "5/8", "--servers", "4")
         ([*MEC], ["--data", "--dataset"]),
         ([*MEC, *DIGITS, "--batch", "0"], ["--batch 0", "1 or more"]),
         ([*MEC, *DIGITS, "--poll", "0"], ["--poll 0", "more than 0"]),
-        ([*MEC, *DIGITS, "--seed", "-1"], ["--seed -1", "0 or more"]),
+        ([*MEC, *DIGITS, "--seed", "-1"], ["--seed is -1", "0 to 2**63 - 1"]),
         ([*MEC, *DIGITS, "--device", "-1"], ["--device -1", "0 to"]),
         ([*MEC, *DIGITS, "--mec", "127.0.0.1:9"], ["--mec 127.0.0.1:9", "http(s) URLs"]),
         ([*MEC, *DIGITS, "--mec", "http://127.0.0.1:9/"], ["each server once"]),

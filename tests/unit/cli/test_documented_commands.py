@@ -8,7 +8,7 @@ import pytest
 
 from fbfl import simulation
 from fbfl.cli.main import parser
-from fbfl.cli.run import settings_of
+from fbfl.cli.settings import settings_of
 from fbfl.mec.radio import resolve
 
 ROOT = Path(__file__).resolve().parents[3]

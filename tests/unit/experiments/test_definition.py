@@ -159,7 +159,7 @@ def test_runs_that_experiments_share_are_run_once(tmp_path):
         ("rounds = 4", "rouns = 4", "unknown key 'rouns'"),
         ("rounds = 1", "rouns = 1", "unknown key 'rouns'"),
         ('label = "b"', 'label = "a"', "label 'a' is used twice"),
-        ("[base]", 'chain = false\n[base]\nradio = "shannon"', "variant 'a' sets radio: there is none without chain"),
+        ("[base]", 'chain = false\n[base]\nradio = "shannon"', "radio is 'shannon'; allowed only with the chain"),
         ("seeds = 3", 'seeds = 3\ndrawn = ["c"]', "drawn is 'c'; allowed: a, b"),
         ("seeds = 3", 'drawn = ["a"]\nagainst = "servers"', "in pictures of curves only"),
         ("local_epochs = 2", "local_epochs = 0", "variant 'b': local_epochs is 0"),
@@ -179,7 +179,7 @@ def test_runs_that_experiments_share_are_run_once(tmp_path):
         ("seeds = 3", 'against = "servers"', "variant 'a': series belongs to a picture against a setting"),
         ('label = "a"', 'label = "a"\nseries = "s"', "variant 'a': series belongs"),
         ("seeds = 3", "chain = false\nlisting = true", "without chain there are no blocks"),
-        ("[base]", 'chain = false\n[base]\npayload = "int8"', "variant 'a' sets payload: there is none without chain"),
+        ("[base]", 'chain = false\n[base]\npayload = "int8"', "variant 'a': payload is 'int8'; allowed only"),
         ("[quick]", "[grid]\nmalicious = [1]\n[quick]", "needed are [[grid.rules]] and [[grid.attacks]]"),
     ],
 )

@@ -11,7 +11,7 @@ from fbfl.errors import InvalidInputError
 from fbfl.experiments import definition, runner
 from fbfl.experiments.identity import dependencies
 from fbfl.experiments.stored import LINES, FinishedRuns, Run
-from fbfl.settings import RunSettings
+from fbfl.settings import RunSettings, read
 
 FOLDER = Path(__file__).resolve().parents[3] / "experiments"
 
@@ -57,6 +57,13 @@ def test_nothing_is_said_of_what_computes_as_in_the_first_release():
     for settings in ({}, {"aggregator": "krum"}, {"attack": "alie", "malicious": 3}, {"dataset": "mnist-5k"}, ours):
         assert dependencies(RunSettings(**settings)) == {}
     assert dependencies(RunSettings(aggregator="bulyan")) == {"versions": {"aggregator": 2}}
+
+
+def test_the_settings_of_every_stored_run_are_a_configuration_and_make_its_name(tmp_path):
+    for path in (FOLDER / "results" / "finished").glob("*.json"):
+        stored = json.loads(path.read_bytes())
+        (tmp_path / "settings.json").write_text(json.dumps(stored["settings"]))
+        assert Run(read(tmp_path / "settings.json", {}), listing="listing" in stored).name == path.stem
 
 
 def test_all_runs_of_the_definitions_are_stored_under_their_names():

@@ -1,0 +1,24 @@
+"""Amounts of money as people write them: wei, gwei, ether."""
+
+import re
+
+_UNITS = {"": 1, "wei": 1, "gwei": 10**9, "ether": 10**18}
+_AMOUNT = re.compile(r"(-?[0-9]{1,40}(?:\.[0-9]{1,40})?) ?(|wei|gwei|ether)")
+
+
+def wei(text: str) -> int | None:
+    """The wei of `0.01 ether`, `5 gwei` or `-100`; None if it is no amount, or not a whole number of wei."""
+    match = _AMOUNT.fullmatch(text.strip())
+    if match is None:
+        return None
+    number, unit = match.groups()
+    whole, _, part = number.partition(".")
+    scaled = int(whole + part) * _UNITS[unit]
+    amount, rest = divmod(scaled, 10 ** len(part))
+    return None if rest else amount
+
+
+def text(amount: int) -> str:
+    """An amount of wei as people read it."""
+    ether = amount / 10**18
+    return f"{ether:g} ether" if amount and wei(f"{ether:.6f} ether") == amount else f"{amount} wei"
