@@ -29,6 +29,7 @@ from fbfl.mec.plan import TaskPlan, canonical_json, resolve_rule
 from fbfl.randomness import generator
 from fbfl.settings import RunSettings
 from fbfl.storage.store import Store
+from fbfl.system.backoff import pause_after
 
 log = logging.getLogger(__name__)
 
@@ -236,7 +237,7 @@ def drive(
                     _try(owner.poke, task)
         except (NodeUnavailableError, Web3Exception) as error:
             failed += 1
-            wait = min(poll * 2 ** min(failed, 16), LONGEST_PAUSE)
+            wait = pause_after(failed, first=2 * poll, longest=LONGEST_PAUSE)
             log.error("task %d: tried again in %g s: %s", task, wait, error)
             time.sleep(wait)
             continue

@@ -5,12 +5,12 @@ work. All have the accounts of `fbfl.chain.accounts`, keep their chain when they
 only.
 """
 
-import json
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import requests
 
 from fbfl.chain import geth
 from fbfl.chain.accounts import BALANCE_ETHER, FUNDED, MNEMONIC
@@ -27,6 +27,7 @@ from fbfl.processes import (
     running,
     start,
 )
+from fbfl.system.http import session
 
 NETWORKS = {"anvil": 1, "ganache": 1, "geth": 2}
 """How many nodes each has unless told otherwise."""
@@ -108,15 +109,14 @@ def status(network: str, *, state: Path = STATE, timeout: float = 3.0) -> list[N
 
 def ask(url: str, method: str, *parameters: Any, timeout: float = 10.0) -> Any:
     """A JSON-RPC request without web3, which takes seconds to import; `NodeUnavailableError` for any failure."""
-    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters}).encode()
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-    # Proxies are for other machines.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters}
     try:
-        with opener.open(request, timeout=timeout) as response:
-            answer = json.load(response)
+        with session() as asking:
+            response = asking.post(url, json=body, timeout=timeout)
+            response.raise_for_status()
+            answer = response.json()
         return answer["result"]
-    except (OSError, ValueError) as error:
+    except (requests.RequestException, ValueError) as error:
         raise NodeUnavailableError(f"no node answers at {url} ({type(error).__name__})") from error
     except (KeyError, TypeError) as error:
         raise NodeUnavailableError(f"the node at {url} refused {method}: {answer}") from error

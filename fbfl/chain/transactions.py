@@ -15,6 +15,7 @@ from web3.types import BlockData, TxParams, TxReceipt, Wei
 
 from fbfl.chain.reverts import ABI, decoded_reverts
 from fbfl.errors import ChainError, ContractRevertError, NodeUnavailableError
+from fbfl.system.backoff import pause_after
 
 DEFAULT_GAS = 1_000_000
 TIP = Wei(10**9)
@@ -148,7 +149,7 @@ class Sender:
 
     def _poll(self, sent: Sent, timeout: float) -> TxReceipt | None:
         deadline = time.monotonic() + timeout
-        pause = 0.02
+        looks = 0
         while True:
             for transaction_hash in sent.hashes:
                 try:
@@ -160,8 +161,8 @@ class Sender:
             left = deadline - time.monotonic()
             if left <= 0:
                 return None
-            time.sleep(min(pause, left))
-            pause = min(2 * pause, 1.0)
+            looks += 1
+            time.sleep(min(pause_after(looks, first=0.02, longest=1.0), left))
 
     def _failure(self, sent: Sent, receipt: TxReceipt) -> ContractRevertError:
         """Why a mined transaction failed: receipts do not say, so run it again on the state before its block."""

@@ -2,13 +2,10 @@
 
 import gzip
 import hashlib
-import http.client
 import importlib.util
 import io
 import os
-import tempfile
 import threading
-import urllib.request
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +14,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import requests
 
+from fbfl.atomic import write_atomically
 from fbfl.errors import DataUnavailableError, InvalidInputError
 from fbfl.learning.samples import absent_labels, checked
 from fbfl.randomness import generator
@@ -265,10 +264,12 @@ def _download(url: str, advice: str) -> bytes:
 
     def fetch() -> None:
         try:
-            with urllib.request.urlopen(url, timeout=_CONNECT_SECONDS) as response:
+            # Through a proxy, if the environment names one: unlike all else, this goes out into the world.
+            with requests.get(url, timeout=_CONNECT_SECONDS, stream=True) as response:
                 answered.set()
-                result.append(response.read())
-        except (OSError, http.client.HTTPException) as error:
+                response.raise_for_status()
+                result.append(response.content)
+        except requests.RequestException as error:
             result.append(error)
         finally:
             answered.set()
@@ -287,8 +288,6 @@ def _keep(data: bytes, path: Path) -> None:
     """Put a checked download where Keras would put it, whole or not at all; a read-only home is no failure."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(data)
-        Path(file.name).replace(path)
+        write_atomically(path, data)
     except OSError:
         return

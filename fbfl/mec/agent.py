@@ -27,6 +27,7 @@ from fbfl.mec.plan import TaskPlan
 from fbfl.mec.retention import Retention
 from fbfl.mec.samples import SampleStore
 from fbfl.mec.server import MECServer
+from fbfl.system.backoff import pause_after
 from fbfl.tasks import is_due
 from fbfl.tensors import Vector
 
@@ -158,7 +159,7 @@ class Agent:
                 # A transaction may have arrived, though the answer did not.
                 self._waits_for_unmined = True
                 self._patience_ends = time.monotonic() + UNMINED
-                pause = min(FIRST_PAUSE * 2 ** min(failed - 1, 16), LONGEST_PAUSE)
+                pause = pause_after(failed, first=FIRST_PAUSE, longest=LONGEST_PAUSE)
                 unexpected = not isinstance(error, FbflError | Web3Exception)
                 log.warning("failed, tried again in %g s: %s", pause, self.last_error, exc_info=unexpected)
                 self._stopping.wait(pause)

@@ -1,5 +1,6 @@
 """Takes messages to other agents' endpoints in the background: who is slow or dead holds nobody up."""
 
+import itertools
 import json
 import logging
 import threading
@@ -13,6 +14,8 @@ from urllib3.exceptions import HTTPError
 
 from fbfl.errors import FbflError, InvalidInputError
 from fbfl.jsonobject import read_object
+from fbfl.system.backoff import pause_after
+from fbfl.system.http import session
 
 log = logging.getLogger(__name__)
 
@@ -48,16 +51,17 @@ class Courier:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _deliver(self, server: str, path: str, body: bytes) -> None:
-        waited, pause = 0.0, FIRST_PAUSE
-        while True:
+        waited = 0.0
+        for attempt in itertools.count(1):
             problem, is_final = self._attempt(server, path, body)
             if problem is None:
                 return
             if is_final or waited >= self._patience or self._closed.is_set():
                 log.warning("a message to %s%s was not delivered: %s", server, path, problem)
                 return
+            pause = pause_after(attempt, first=FIRST_PAUSE, longest=self._patience)
             self._closed.wait(pause)
-            waited, pause = waited + pause, 2 * pause
+            waited += pause
 
     def _attempt(self, server: str, path: str, body: bytes) -> tuple[str | None, bool]:
         """What went wrong, if anything, and whether it will not go better another time."""
@@ -65,8 +69,8 @@ class Courier:
             url = self._url_of(server)
             if url is None:
                 return "where it is, nobody says", True
-            with _session() as session:
-                answer = session.post(
+            with session() as sending:
+                answer = sending.post(
                     url.rstrip("/") + path,
                     data=body,
                     headers={"Content-Type": "application/json"},
@@ -117,8 +121,8 @@ class Directory:
 def health_of(url: str, timeout: float = 3.0) -> dict[str, Any] | None:
     """What the agent at a URL says of itself; None if no agent answers there in time."""
     try:
-        with _session() as session:
-            answer = session.get(f"{url.rstrip('/')}/health", timeout=timeout, allow_redirects=False, stream=True)
+        with session() as asking:
+            answer = asking.get(f"{url.rstrip('/')}/health", timeout=timeout, allow_redirects=False, stream=True)
             said = read_object(answer.raw.read(_MAX_ANSWER, decode_content=True), "the answer")
     except (requests.RequestException, HTTPError, OSError, ValueError):
         return None
@@ -146,9 +150,3 @@ def check_url(url: str, option: str = "--peer") -> str:
             f"{option} {url}: allowed are http(s) URLs of servers' endpoints, without ?, #, @, \\ and spaces"
         )
     return url
-
-
-def _session() -> requests.Session:
-    session = requests.Session()
-    session.trust_env = False  # proxies are for other machines
-    return session

@@ -14,6 +14,7 @@ from fbfl.mec.batches import MAX_BODY, most_samples
 from fbfl.mec.device import Journey
 from fbfl.mec.device_database import DeviceDatabase
 from fbfl.mec.uploads import UploadError, Uploads
+from fbfl.system.backoff import pause_after
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +125,7 @@ class DeviceAgent:
         except FbflError as error:
             if self._once and isinstance(error, UploadError) and error.final:
                 raise
-            pause = min(FIRST_PAUSE * 2 ** min(failures, 16), LONGEST_PAUSE)
+            pause = pause_after(failures + 1, first=FIRST_PAUSE, longest=LONGEST_PAUSE)
             self._pauses[what] = failures + 1, time.monotonic() + pause
             log.warning("failed, tried again in %g s: %s", pause, error)
             return False

@@ -9,6 +9,7 @@ from urllib3.exceptions import HTTPError
 from fbfl.errors import FbflError
 from fbfl.mec.batches import encode_batch
 from fbfl.mec.samples import Batch
+from fbfl.system.http import session
 
 _MAX_ANSWER = 4 * 2**20  # bytes
 _LATER = (408, 429)
@@ -48,9 +49,8 @@ class Uploads:
     def _ask(self, method: str, server: str, path: str, body: bytes | None = None) -> dict[str, Any]:
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/octet-stream"}
         try:
-            with requests.Session() as session:
-                session.trust_env = False  # no other authorisation than ours
-                answer = session.request(
+            with session() as asking:
+                answer = asking.request(
                     method,
                     server + path,
                     data=body,

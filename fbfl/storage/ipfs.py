@@ -15,6 +15,7 @@ from urllib3.exceptions import ReadTimeoutError
 from fbfl.errors import InvalidInputError, PayloadNotFoundError, PayloadRefusedError, StorageError
 from fbfl.storage.cid import CHUNK_SIZE, LINKS_PER_NODE, child_sizes, children_in, cid_of_node, height_of
 from fbfl.storage.store import Reference
+from fbfl.system.backoff import pause_after
 
 ENVIRONMENT_VARIABLE = "FBFL_IPFS"
 DEFAULT_ADDRESS = "/ip4/127.0.0.1/tcp/5001/http"
@@ -142,7 +143,7 @@ class IpfsStore:
         problem: Exception | None = None
         for attempt in range(self.attempts):
             if attempt:
-                time.sleep(min(0.1 * 2**attempt, 2.0))
+                time.sleep(pause_after(attempt, first=0.4, longest=2.0))
             try:
                 return request()
             except exceptions.ErrorResponse as error:

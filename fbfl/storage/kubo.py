@@ -7,17 +7,19 @@ gateway, and listeners on loopback only. What one adds, the others read by bitsw
 import json
 import secrets
 import subprocess
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import requests
+
 from fbfl.atomic import PRIVATE, write_atomically
 from fbfl.errors import InvalidInputError, StorageError
 from fbfl.nodeset import Layout, agree, layout_of, remember, remove, stop_all
 from fbfl.processes import LOOPBACK, STATE, Program, exclusive, find_program, log_of, running, start
+from fbfl.system.http import session
 
 NODES = 2
 MAX_NODES = 32
@@ -217,11 +219,12 @@ def _peers(port: int, timeout: float) -> int | None:
 
 
 def _ask(port: int, command: str, timeout: float) -> Any:
-    request = urllib.request.Request(f"http://{LOOPBACK}:{port}/api/v0/{command}", b"")
     try:
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=timeout) as response:
-            return json.load(response)
-    except (OSError, ValueError):
+        with session() as asking:
+            response = asking.post(f"http://{LOOPBACK}:{port}/api/v0/{command}", timeout=timeout)
+            response.raise_for_status()
+            return response.json()
+    except (requests.RequestException, ValueError):
         return None
 
 
