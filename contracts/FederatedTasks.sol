@@ -41,6 +41,8 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         uint32 modelSize;
         uint32 maxRounds;
         uint8 minMembers;
+        uint8 maxMembers;
+        uint16 finalRounds;
         address owner;
         uint32 commitWindow;
         uint32 submitWindow;
@@ -86,10 +88,11 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         // Who may slash is chosen by those who run the deployment: a task must not bring its own judge.
         if (!_registry.isSlasher(address(settings.consensus))) revert TasksBadSettings("consensus");
         if (settings.submitWindow == 0) revert TasksBadSettings("submitWindow");
-        if (settings.minUpdates == 0 || settings.minUpdates > MAX_MEMBERS) revert TasksBadSettings("minUpdates");
-        if (settings.minMembers < settings.minUpdates || settings.minMembers > MAX_MEMBERS) {
+        if (settings.minUpdates == 0) revert TasksBadSettings("minUpdates");
+        if (settings.minMembers < settings.minUpdates || settings.minMembers > settings.maxMembers) {
             revert TasksBadSettings("minMembers");
         }
+        if (settings.maxMembers > MAX_MEMBERS) revert TasksBadSettings("maxMembers");
         if (settings.maxRounds > MAX_ROUNDS) revert TasksBadSettings("maxRounds");
         if (settings.maxSamples == 0) revert TasksBadSettings("maxSamples");
         if (settings.maxPayload == 0 || settings.modelSize > settings.maxPayload) {
@@ -104,6 +107,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         self.modelSize = settings.modelSize;
         self.maxRounds = settings.maxRounds == 0 ? MAX_ROUNDS : settings.maxRounds;
         self.minMembers = settings.minMembers;
+        self.maxMembers = settings.maxMembers;
         self.commitWindow = settings.commitWindow;
         self.submitWindow = settings.submitWindow;
         self.withheldPenalty = settings.withheldPenalty;
@@ -127,6 +131,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         emit TaskTerms(
             task,
             settings.minMembers,
+            settings.maxMembers,
             settings.minUpdates,
             self.maxRounds,
             settings.maxPayload,
@@ -134,6 +139,17 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
             settings.withheldPenalty
         );
         settings.consensus.configure(task, settings.consensusParams);
+    }
+
+    /// @inheritdoc IFederatedTasks
+    function endTask(uint256 task) external {
+        Task storage self = _existing(task);
+        if (msg.sender != self.owner) revert TasksNotOwner(task, msg.sender);
+        Round memory round = _rounds[task];
+        if (!_isOver(round.phase)) revert TasksWrongPhase(task, round.phase);
+        if (round.number >= self.maxRounds) revert TasksEnded(task, self.maxRounds);
+        self.maxRounds = round.number;
+        emit TaskEnded(task, round.number);
     }
 
     /// @inheritdoc IFederatedTasks
@@ -149,7 +165,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         if (!_registry.isActive(msg.sender)) revert TasksNotActive(msg.sender);
         uint256 taken = self.seats | (over ? 0 : self.committee);
         uint8 seat = taken.lowestFree();
-        if (seat >= MAX_MEMBERS) revert TasksFull(task, MAX_MEMBERS);
+        if (seat >= self.maxMembers) revert TasksFull(task, self.maxMembers);
         self.seats |= 1 << seat;
         _seatHolders[task][seat] = msg.sender;
         _members[task][msg.sender] = Member({seat: seat, since: next, until: type(uint32).max});
@@ -366,6 +382,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         _rounds[task].phase = Phase.Final;
         self.model = proposal.model;
         self.modelSize = proposal.modelSize;
+        self.finalRounds += 1;
         _outcomes[task][number] = keccak256(abi.encode(digest, proposal.proposer));
         emit RoundFinalized(
             task, number, proposal.proposer, digest, proposal.model, proposal.modelSize, proposal.missing
@@ -427,6 +444,13 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
     /// @inheritdoc IFederatedTasks
     function seatHolder(uint256 task, uint8 seat) external view returns (address) {
         return _seatHolders[task][seat];
+    }
+
+    /// @inheritdoc IFederatedTasks
+    function progressOf(uint256 task) external view returns (uint32 finalRounds, bool ended) {
+        Task storage self = _existing(task);
+        Round storage round = _rounds[task];
+        return (self.finalRounds, round.number >= self.maxRounds && _isOver(round.phase));
     }
 
     /// @inheritdoc IFederatedTasks

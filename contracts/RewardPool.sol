@@ -9,12 +9,19 @@ import {IRewardPool} from "./interfaces/IRewardPool.sol";
 /// @notice The ledger keeps 32 bytes per final round. Whoever settles a round shows what they commit to; so submitting
 /// and voting cost nothing for the sake of rewards.
 contract RewardPool is IRewardPool, ReentrancyGuard {
+    /// @param balance wei for rounds that are not settled yet
+    /// @param settledRounds how many are
+    struct Budget {
+        uint128 balance;
+        uint16 settledRounds;
+    }
+
     uint256 private constant _BASIS_POINTS = 10_000;
 
     IFederatedTasks private immutable _ledger;
 
     mapping(uint256 task => Terms) private _terms;
-    mapping(uint256 task => uint256) private _balances;
+    mapping(uint256 task => Budget) private _budgets;
     mapping(uint256 task => mapping(uint32 round => bool)) private _settled;
     mapping(address server => uint256) private _credits;
 
@@ -34,10 +41,11 @@ contract RewardPool is IRewardPool, ReentrancyGuard {
 
     /// @inheritdoc IRewardPool
     function fund(uint256 task) external payable {
-        // Otherwise the owner could say afterwards, to its own favour, what the money is for.
+        if (msg.sender != _ledger.ownerOf(task)) revert RewardsNotOwner(task, msg.sender);
         if (_terms[task].perRound == 0) revert RewardsNoTerms(task);
-        _balances[task] += msg.value;
-        emit Funded(task, msg.sender, msg.value);
+        // forge-lint: disable-next-line(unsafe-typecast)
+        _budgets[task].balance += uint128(msg.value); // all ether there is fits 87 bits
+        emit Funded(task, msg.value);
     }
 
     /// @inheritdoc IRewardPool
@@ -45,7 +53,8 @@ contract RewardPool is IRewardPool, ReentrancyGuard {
         Terms memory terms = _terms[task];
         if (terms.perRound == 0) revert RewardsNoTerms(task);
         if (_settled[task][round]) revert RewardsAlreadySettled(task, round);
-        if (_balances[task] < terms.perRound) revert RewardsUnderfunded(task, _balances[task], terms.perRound);
+        Budget storage budget = _budgets[task];
+        if (budget.balance < terms.perRound) revert RewardsUnderfunded(task, budget.balance, terms.perRound);
         _requireOutcome(task, round, outcome, updates);
         _settled[task][round] = true;
 
@@ -60,8 +69,29 @@ contract RewardPool is IRewardPool, ReentrancyGuard {
             paid += share;
             _credit(task, round, updates[i].server, share);
         }
-        _balances[task] -= paid; // what rounding leaves stays with the task
+        // forge-lint: disable-next-line(unsafe-typecast)
+        budget.balance -= uint128(paid); // at most `perRound`; what rounding leaves stays with the task
+        budget.settledRounds += 1;
         emit RoundSettled(task, round, paid);
+    }
+
+    /// @inheritdoc IRewardPool
+    function reclaim(uint256 task) external nonReentrant {
+        if (msg.sender != _ledger.ownerOf(task)) revert RewardsNotOwner(task, msg.sender);
+        (uint32 finalRounds, bool ended) = _ledger.progressOf(task);
+        if (!ended) revert RewardsNotEnded(task);
+        Budget storage budget = _budgets[task];
+        uint256 perRound = _terms[task].perRound;
+        uint256 owed = perRound * (finalRounds - budget.settledRounds);
+        // Where the money does not reach for all of them, a part of a round pays nobody.
+        if (owed > budget.balance) owed = budget.balance - budget.balance % perRound;
+        uint256 amount = budget.balance - owed;
+        if (amount == 0) revert RewardsNothingLeft(task);
+        // forge-lint: disable-next-line(unsafe-typecast)
+        budget.balance = uint128(owed); // at most what it was
+        emit LeftoverReclaimed(task, msg.sender, amount);
+        (bool paid,) = msg.sender.call{value: amount}("");
+        if (!paid) revert RewardsPaymentFailed(msg.sender, amount);
     }
 
     /// @inheritdoc IRewardPool
@@ -81,7 +111,7 @@ contract RewardPool is IRewardPool, ReentrancyGuard {
 
     /// @inheritdoc IRewardPool
     function balanceOf(uint256 task) external view returns (uint256) {
-        return _balances[task];
+        return _budgets[task].balance;
     }
 
     /// @inheritdoc IRewardPool

@@ -178,6 +178,7 @@ def create_task(
             max_payload=plan.max_payload,
             max_samples=most_samples(settings, dataset) if max_samples is None else max(1, max_samples),
             min_members=settings.servers,
+            max_members=plan.most_members,
             min_updates=fewest_updates(plan, settings.servers, settings.servers if expected is None else expected),
             max_rounds=0,
             submit_window=window,
@@ -206,10 +207,11 @@ def drive(
 ) -> None:
     """Open rounds, and move on those that are due, until round number `rounds` is over.
 
-    The first round opened here waits for `servers` members. Members that the registry expelled lose seat and vote at
-    once, those that retired lose their seats before the next round. `poll` and `pause` are seconds between two looks at
-    the chain and between two rounds. `over` is told of every round that ends while this runs. It keeps nothing: called
-    again, it goes on where the chain is. A node that fails is asked again, after longer and longer pauses.
+    A task that has ended by then raises `ContractRevertError`. The first round opened here waits for `servers` members.
+    Members that the registry expelled lose seat and vote at once, those that retired lose their seats before the next
+    round. `poll` and `pause` are seconds between two looks at the chain and between two rounds. `over` is told of every
+    round that ends while this runs. It keeps nothing: called again, it goes on where the chain is. A node that fails is
+    asked again, after longer and longer pauses.
     """
     ledger = owner.ledger
     current: int | None = None
@@ -285,6 +287,8 @@ def _try(action: Callable[[int], object], task: int) -> None:
     try:
         action(task)
     except ContractRevertError as error:
+        if error.error == "TasksEnded":
+            raise
         log.info("task %d: %s", task, error)  # somebody was faster, or the clock here is ahead
 
 

@@ -28,6 +28,7 @@ interface IFederatedTasks {
     /// @param maxPayload most bytes that an update or a model may have
     /// @param maxSamples most samples that an update may claim
     /// @param minMembers fewest members that must sit before the owner can open the first round, at least `minUpdates`
+    /// @param maxMembers most seats, at least `minMembers` and at most 240: what a rule keeps for each must fit `maxPayload`
     /// @param minUpdates fewest updates that a round aggregates; below, it aborts
     /// @param maxRounds rounds after which the task ends, at most 65,535; 0: that many
     /// @param commitWindow seconds for commitments; 0: no commit-reveal
@@ -44,6 +45,7 @@ interface IFederatedTasks {
         uint32 maxPayload;
         uint32 maxSamples;
         uint8 minMembers;
+        uint8 maxMembers;
         uint8 minUpdates;
         uint32 maxRounds;
         uint32 commitWindow;
@@ -153,12 +155,15 @@ interface IFederatedTasks {
     event TaskTerms(
         uint256 indexed task,
         uint8 minMembers,
+        uint8 maxMembers,
         uint8 minUpdates,
         uint32 maxRounds,
         uint32 maxPayload,
         uint32 maxSamples,
         uint16 withheldPenalty
     );
+    /// @notice The owner ended the task: no round follows number `lastRound`.
+    event TaskEnded(uint256 indexed task, uint32 lastRound);
     /// @notice A server sits on `seat` from round `since` on.
     event MemberJoined(uint256 indexed task, address indexed server, uint8 seat, uint32 since);
     /// @notice A server is no member from round `until` on.
@@ -255,7 +260,11 @@ interface IFederatedTasks {
     /// @notice Create a task; the caller owns it.
     function createTask(TaskSettings calldata settings) external returns (uint256 task);
 
-    /// @notice Take a seat in a task, from the next round on. The caller must be active in the registry.
+    /// @notice End a task: no further round opens. For its owner, while no round is under way.
+    function endTask(uint256 task) external;
+
+    /// @notice Take a seat in a task, from the next round on. The caller must be active in the registry, and a seat below
+    /// `maxMembers` free.
     function join(uint256 task) external;
 
     /// @notice Give the seat up, from the next round on.
@@ -328,6 +337,9 @@ interface IFederatedTasks {
     function ownerOf(uint256 task) external view returns (address);
     function memberOf(uint256 task, address server) external view returns (Member memory);
     function seatHolder(uint256 task, uint8 seat) external view returns (address);
+
+    /// @notice How many rounds were final, and whether the task has ended: its last round is over.
+    function progressOf(uint256 task) external view returns (uint32 finalRounds, bool ended);
 
     /// @notice keccak256(abi.encode(valueDigest, leader)) of a final round; zero otherwise.
     function outcomeOf(uint256 task, uint32 round) external view returns (bytes32);

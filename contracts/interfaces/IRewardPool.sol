@@ -34,11 +34,13 @@ interface IRewardPool {
     /// @notice A task's terms were set.
     event TermsSet(uint256 indexed task, uint128 perRound, uint16 leaderShare, bool bySamples);
     /// @notice Money for a task's rewards arrived.
-    event Funded(uint256 indexed task, address indexed from, uint256 amount);
+    event Funded(uint256 indexed task, uint256 amount);
     /// @notice A final round was paid out: `paid` wei in all.
     event RoundSettled(uint256 indexed task, uint32 indexed round, uint256 paid);
     /// @notice A server may withdraw `amount` more.
     event Credited(uint256 indexed task, uint32 indexed round, address indexed server, uint256 amount);
+    /// @notice The owner took back `amount` that no round of its ended task can earn any more.
+    event LeftoverReclaimed(uint256 indexed task, address indexed owner, uint256 amount);
     /// @notice A server took what it had earned.
     event RewardWithdrawn(address indexed server, uint256 amount);
 
@@ -48,6 +50,9 @@ interface IRewardPool {
     error RewardsNoTerms(uint256 task);
     error RewardsAlreadySettled(uint256 task, uint32 round);
     error RewardsUnderfunded(uint256 task, uint256 balance, uint256 perRound);
+    error RewardsNotEnded(uint256 task);
+    /// @notice Final rounds that are not settled yet may need all that there is.
+    error RewardsNothingLeft(uint256 task);
     error RewardsWrongOutcome(uint256 task, uint32 round);
     error RewardsNothingToWithdraw(address server);
     error RewardsPaymentFailed(address to, uint256 amount);
@@ -55,13 +60,18 @@ interface IRewardPool {
     /// @notice Set a task's terms, once. Only for its owner.
     function setTerms(uint256 task, Terms calldata terms) external;
 
-    /// @notice Add the wei sent along to a task's rewards, once its terms are set: they do not change any more. For anyone.
+    /// @notice Add the wei sent along to a task's rewards, once its terms are set. Only for its owner, whom what is left
+    /// belongs to: nobody else's money can end up there.
     function fund(uint256 task) external payable;
 
     /// @notice Divide the reward of a final round, once. For anyone; what is paid follows from the ledger alone. The
     /// task's balance must cover the round: nobody can settle it for less before the money comes.
     /// @param updates every recorded update in the order of recording: they must give the round's running hash
     function settle(uint256 task, uint32 round, Outcome calldata outcome, Update[] calldata updates) external;
+
+    /// @notice Take back what no round can earn any more, once the task has ended: all but what its final rounds that are
+    /// not settled yet will pay. Only for its owner, again and again.
+    function reclaim(uint256 task) external;
 
     /// @notice Withdraw what the caller has earned.
     function withdraw() external;

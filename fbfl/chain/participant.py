@@ -1,6 +1,6 @@
 """What one account says to the contracts: every write is one method, sent and confirmed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +76,8 @@ class TaskSettings:
     max_samples: int
     min_members: int
     """Members that must sit before the owner can open the first round."""
+    max_members: int
+    """Most seats."""
     min_updates: int
     max_rounds: int
     submit_window: int = 3600
@@ -138,6 +140,7 @@ class Participant:
             settings.max_payload,
             settings.max_samples,
             settings.min_members,
+            settings.max_members,
             settings.min_updates,
             settings.max_rounds,
             settings.commit_window,
@@ -146,12 +149,11 @@ class Participant:
             settings.consensus_params,
         )
         receipt = self._send(self.ledger.tasks.functions.createTask(values), 2_000_000)
-        (created,) = [
-            event
-            for event in self.ledger.events("TaskCreated")
-            if event.transaction == bytes(receipt["transactionHash"])
-        ]
-        return int(created.args["task"])
+        return int(self._emitted(receipt, "TaskCreated")["task"])
+
+    def end_task(self, task: int) -> TxReceipt:
+        """Let no further round of a task open; refused while one is under way."""
+        return self._send(self.ledger.tasks.functions.endTask(task), _SMALL)
 
     def join(self, task: int) -> TxReceipt:
         """Take a seat from the next round on."""
@@ -241,6 +243,11 @@ class Participant:
         """Add wei to a task's rewards."""
         return self._send(self.ledger.rewards.functions.fund(task), _SMALL, amount)
 
+    def reclaim_rewards(self, task: int) -> int:
+        """Take back what no round of an ended task can earn any more; returns how much, in wei."""
+        receipt = self._send(self.ledger.rewards.functions.reclaim(task), _SMALL)
+        return int(self._emitted(receipt, "LeftoverReclaimed")["amount"])
+
     def settle(self, task: int, round_number: int) -> TxReceipt:
         """Divide the reward of a final round among its leader and the included updates."""
         (final,) = self.ledger.round_events(task, round_number, "RoundFinalized")
@@ -265,6 +272,12 @@ class Participant:
     def withdraw_rewards(self) -> TxReceipt:
         """Take what this account has earned."""
         return self._send(self.ledger.rewards.functions.withdraw(), _SMALL)
+
+    def _emitted(self, receipt: TxReceipt, name: str) -> Mapping[str, Any]:
+        """The values of the one event of this name in a transaction."""
+        hash_ = bytes(receipt["transactionHash"])
+        (event,) = (event for event in self.ledger.events(name) if event.transaction == hash_)
+        return event.args
 
     def _consensus(self, task: int) -> Contract:
         return self.ledger.consensus[self.ledger.task(task).consensus]

@@ -181,11 +181,16 @@ def _add_task(commands: "argparse._SubParsersAction[Parser]") -> None:
     drive.add_argument("--rounds", type=int, required=True, metavar="R", help="until round number R is over")
     drive.add_argument("--servers", type=int, default=1, metavar="N", help="wait for N members first (default 1)")
     drive.set_defaults(action="drive")
-    for action in (admit, one, drive):
+    end = actions.add_parser("end", help="let no further round open")
+    end.set_defaults(action="end")
+    reclaim = actions.add_parser("reclaim", help="take back the rewards that an ended task has left")
+    reclaim.set_defaults(action="reclaim")
+    for action in (admit, one, drive, end, reclaim):
         action.add_argument("--network", required=True, help="anvil, ganache, geth, or a JSON-RPC URL")
-    for action in (one, drive):
+    for action in (one, drive, reclaim):
         action.add_argument("--task", type=int, metavar="T", help="the task (default: the newest)")
-    for action in (create, admit, one, drive):
+    end.add_argument("--task", type=int, required=True, metavar="T", help="the task; there is no way back")
+    for action in (create, admit, one, drive, end, reclaim):
         _add_deployment(action)
         _add_key(action)
         action.set_defaults(command=_task)

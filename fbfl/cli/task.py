@@ -100,5 +100,22 @@ def drive(options: argparse.Namespace) -> int:
     return 0
 
 
+def end(options: argparse.Namespace) -> int:
+    """End a task: no further round opens."""
+    owner = _owner(options, ledger_on(options.network, options.deployment))
+    task = task_on(owner.ledger, options.task)
+    owner.end_task(task.id)
+    print(f"task {task.id} has ended with round {owner.ledger.state(task.id).round}")
+    return 0
+
+
+def reclaim(options: argparse.Namespace) -> int:
+    """Take back the money that no round of an ended task can earn any more."""
+    owner = _owner(options, ledger_on(options.network, options.deployment))
+    task = task_on(owner.ledger, options.task)
+    print(f"task {task.id}: {owner.reclaim_rewards(task.id)} wei are back")
+    return 0
+
+
 def _owner(options: argparse.Namespace, ledger: Ledger) -> Participant:
     return Participant(ledger, Sender(ledger.w3, account_of(options, ledger.chain_id)))

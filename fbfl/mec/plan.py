@@ -14,6 +14,7 @@ from fbfl.learning.aggregation.names import RULES
 from fbfl.learning.aggregation.rulefunction import CONTEXT
 from fbfl.learning.models import NAMES
 from fbfl.learning.samples import PICTURES, Range
+from fbfl.settings import MAX_SERVERS
 from fbfl.storage.codecs import check_codec, max_update_size
 from fbfl.storage.payload import max_size
 from fbfl.tensors import ModelSpec, TensorSpec
@@ -115,6 +116,11 @@ class TaskPlan:
         """The seat of the server whose update is the trusted one, and is not averaged itself; None if none is."""
         found: int | None = json.loads(self.rule_params).get(ROOT)
         return found
+
+    @property
+    def most_members(self) -> int:
+        """Most seats of the task: where the rule carries state, those for which there is room in a payload."""
+        return self.max_members if self.rule.stateful else MAX_SERVERS
 
     @property
     def state_limit(self) -> int:

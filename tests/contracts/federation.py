@@ -64,6 +64,7 @@ class Settings:
     delay: int = 1
     min_members: int = 0
     """Of 0: as many as `min_updates`."""
+    max_members: int = 240
     min_updates: int = 1
     max_rounds: int = 0
     max_payload: int = 10_000
@@ -87,8 +88,8 @@ class Settings:
         members = self.min_members or self.min_updates
         return (
             *(consensus.address, b"krum".ljust(32, b"\0"), RULE_PARAMS, b"{}", INITIAL_MODEL, 500, self.max_payload),
-            *(self.max_samples, members, self.min_updates, self.max_rounds, self.commit_window, SUBMIT_WINDOW),
-            *(self.withheld_penalty, params),
+            *(self.max_samples, members, self.max_members, self.min_updates, self.max_rounds, self.commit_window),
+            *(SUBMIT_WINDOW, self.withheld_penalty, params),
         )
 
 

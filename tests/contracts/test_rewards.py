@@ -8,7 +8,7 @@ from eth_hash.auto import keccak
 
 from tests.contracts.abi import Account, Contract, deploy_contract, reverts
 from tests.contracts.compiled import compiled_for_tests
-from tests.contracts.federation import INITIAL_MODEL, RULE_PARAMS, Federation, register, update_of
+from tests.contracts.federation import INITIAL_MODEL, RULE_PARAMS, Federation, Settings, register, update_of
 
 MODEL = keccak(b"new")
 REWARD, LEADER_SHARE = 10_000_000, 2_000
@@ -65,18 +65,20 @@ def test_the_owner_sets_terms_once(found, rewards: Contract, owner: Account, ser
         rewards.setTerms(task, (REWARD, LEADER_SHARE, True), by=owner)
 
 
-def test_anyone_funds_a_task_whose_terms_are_set(
+def test_the_owner_alone_funds_a_task_once_its_terms_are_set(
     found, rewards: Contract, owner: Account, servers: list[Account]
 ) -> None:
-    """Otherwise the owner could take the money of others by terms that it sets afterwards."""
+    """What is left is the owner's in the end, so nobody else's money may come in."""
     task = found(0).task
-    for without in (task, task + 1):
-        with reverts("RewardsNoTerms", task=without):
-            rewards.fund(without, by=servers[0], value=7)
+    with reverts("RewardsNoTerms", task=task):
+        rewards.fund(task, by=owner, value=7)
     rewards.setTerms(task, (REWARD, LEADER_SHARE, True), by=owner)
-    (funded,) = rewards.fund(task, by=servers[0], value=7).named("Funded")
-    assert funded == {"task": task, "from": servers[0].address, "amount": 7}
-    rewards.fund(task, by=servers[1], value=3)
+    for of in (task, task + 1):
+        with reverts("RewardsNotOwner", task=of, account=servers[0].address):
+            rewards.fund(of, by=servers[0], value=7)
+    (funded,) = rewards.fund(task, by=owner, value=7).named("Funded")
+    assert funded == {"task": task, "amount": 7}
+    rewards.fund(task, by=owner, value=3)
     assert rewards.balanceOf(task) == 10
 
 
@@ -224,3 +226,76 @@ def test_a_payment_that_fails_leaves_the_credit(found, rewards: Contract, owner:
     with reverts("RewardsPaymentFailed", to=puppet.address, amount=REWARD):
         act(rewards, "withdraw")
     assert rewards.creditOf(puppet.address) == REWARD
+
+
+# ---------------------------------------------------------------- what is left
+
+
+def test_what_no_round_needs_is_the_owners_once_the_task_has_ended(
+    federation: Federation, rewards: Contract, owner: Account
+) -> None:
+    """What final rounds pay stays, whoever has not settled them yet; what rounding leaves goes with the rest."""
+    task, chain = federation.task, federation.chain
+    rewards.fund(task, by=owner, value=3 * REWARD + 5)
+    federation.finish(keccak(b"first"))
+    settle(federation, model=keccak(b"first"))
+    dust = rewards.balanceOf(task) - 4 * REWARD
+    assert dust == 5 + 2  # of 8,000,000 among three
+    federation.finish(MODEL)  # and nobody settles it
+    federation.collect(federation.members[:0])  # aborts
+    with reverts("RewardsNotEnded", task=task):
+        rewards.reclaim(task, by=owner)
+    federation.tasks.endTask(task, by=owner)
+    with reverts("RewardsNotOwner", task=task, account=federation.members[0].address):
+        rewards.reclaim(task, by=federation.members[0])
+    before = chain.balance(rewards.address)
+    (back,) = rewards.reclaim(task, by=owner).named("LeftoverReclaimed")
+    assert back == {"task": task, "owner": owner.address, "amount": 3 * REWARD + dust}
+    assert chain.balance(rewards.address) == before - back["amount"]
+    with reverts("RewardsNothingLeft", task=task):
+        rewards.reclaim(task, by=owner)
+    recorded = (outcome(federation, parent=keccak(b"first")), updates(federation.members))
+    rewards.settle(task, 2, *recorded, by=federation.members[0])
+    (more,) = rewards.reclaim(task, by=owner).named("LeftoverReclaimed")
+    assert (more["amount"], rewards.balanceOf(task)) == (2, 0)
+
+
+def test_a_part_of_a_round_is_left_over_too(found, rewards: Contract, owner: Account) -> None:
+    """Where the money does not reach for the final rounds, what pays none of them would stay for ever."""
+    federation: Federation = found(1)
+    task = federation.task
+    rewards.setTerms(task, (REWARD, LEADER_SHARE, False), by=owner)
+    rewards.fund(task, by=owner, value=REWARD + 3)
+    for number in range(3):
+        federation.finish(keccak(b"%d" % number))
+    federation.tasks.endTask(task, by=owner)
+    assert rewards.reclaim(task, by=owner).named("LeftoverReclaimed")[0]["amount"] == 3
+    assert rewards.balanceOf(task) == REWARD
+
+
+def test_a_task_whose_rounds_are_played_leaves_its_rest(found, rewards: Contract, owner: Account) -> None:
+    federation: Federation = found(1, max_rounds=1)
+    rewards.setTerms(federation.task, (REWARD, LEADER_SHARE, False), by=owner)
+    rewards.fund(federation.task, by=owner, value=3 * REWARD)
+    federation.collect()
+    with reverts("RewardsNotEnded", task=federation.task):
+        rewards.reclaim(federation.task, by=owner)
+    federation.decide(MODEL)
+    assert rewards.reclaim(federation.task, by=owner).named("LeftoverReclaimed")[0]["amount"] == 2 * REWARD
+
+
+def test_an_owner_that_takes_no_money_gets_none(rewards: Contract, owner: Account, deployment) -> None:
+    puppet = deploy_contract(deployment.chain, compiled_for_tests("Puppet"))
+
+    def act(contract: Contract, name: str, *arguments: Any, value: int = 0) -> None:
+        puppet.act(contract.address, contract.encode(name, *arguments), by=owner, value=value)
+
+    act(deployment.tasks, "createTask", Settings().encoded(deployment))
+    task = deployment.tasks.taskCount()
+    act(rewards, "setTerms", task, (REWARD, 0, False))
+    act(rewards, "fund", task, value=REWARD)
+    act(deployment.tasks, "endTask", task)
+    puppet.refuseMoney(by=owner)
+    with reverts("RewardsPaymentFailed", to=puppet.address, amount=REWARD):
+        act(rewards, "reclaim", task)
+    assert rewards.balanceOf(task) == REWARD

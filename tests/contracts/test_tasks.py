@@ -69,12 +69,20 @@ def test_creating_a_task_publishes_what_is_not_stored(deployment: Deployment) ->
 
 
 def test_a_task_publishes_what_it_may_cost_a_member(deployment: Deployment) -> None:
-    settings = Settings(min_members=3, min_updates=2, max_rounds=7, rejection_penalty=2500, withheld_penalty=1000)
+    settings = Settings(
+        min_members=3,
+        max_members=5,
+        min_updates=2,
+        max_rounds=7,
+        rejection_penalty=2500,
+        withheld_penalty=1000,
+    )
     receipt = deployment.tasks.createTask(settings.encoded(deployment), by=deployment.owner)
     assert receipt.named("TaskTerms") == [
         {
             "task": 1,
             "minMembers": 3,
+            "maxMembers": 5,
             "minUpdates": 2,
             "maxRounds": 7,
             "maxPayload": 10_000,
@@ -103,12 +111,13 @@ def test_a_task_publishes_what_it_may_cost_a_member(deployment: Deployment) -> N
         (7, 0, "maxSamples"),
         (8, 0, "minMembers"),
         (8, 241, "minMembers"),
-        (9, 0, "minUpdates"),
-        (9, 2, "minMembers"),
-        (9, 241, "minUpdates"),
-        (10, 65_536, "maxRounds"),
-        (12, 0, "submitWindow"),
-        (13, 2501, "withheldPenalty"),
+        (9, 0, "minMembers"),
+        (9, 241, "maxMembers"),
+        (10, 0, "minUpdates"),
+        (10, 2, "minMembers"),
+        (11, 65_536, "maxRounds"),
+        (13, 0, "submitWindow"),
+        (14, 2501, "withheldPenalty"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(deployment: Deployment, position: int, value, what: str) -> None:
@@ -120,9 +129,11 @@ def test_settings_that_cannot_work_are_refused(deployment: Deployment, position:
 
 def test_an_unknown_task_is_named(deployment: Deployment, owner: Account) -> None:
     tasks = deployment.tasks
-    for function in ("join", "resign", "openRound"):
+    for function in ("join", "resign", "openRound", "endTask"):
         with reverts("TasksUnknownTask", task=9):
             getattr(tasks, function)(9, by=owner)
+    with reverts("TasksUnknownTask", task=9):
+        tasks.progressOf(9)
     with reverts("TasksUnknownTask", task=9):
         tasks.evict(9, owner.address, by=owner)
     with reverts("TasksUnknownTask", task=9):
@@ -256,6 +267,34 @@ def test_a_task_ends_after_its_last_round(found) -> None:
     federation: Federation = found(1, max_rounds=1)
     federation.finish(keccak(b"first"))
     with reverts("TasksEnded", task=federation.task, maxRounds=1):
+        federation.open()
+
+
+def test_the_owner_ends_a_task_between_rounds(found, owner: Account, servers: list[Account]) -> None:
+    federation: Federation = found(2)
+    tasks, task = federation.tasks, federation.task
+    with reverts("TasksNotOwner", task=task, account=servers[0].address):
+        tasks.endTask(task, by=servers[0])
+    federation.finish(keccak(b"first"))
+    federation.open()
+    with reverts("TasksWrongPhase", task=task, phase=Phase.SUBMIT):
+        tasks.endTask(task, by=owner)
+    federation.expire_round()
+    federation.poke()
+    assert tuple(tasks.progressOf(task)) == (1, False)
+    assert tasks.endTask(task, by=owner).named("TaskEnded") == [{"task": task, "lastRound": 2}]
+    assert tuple(tasks.progressOf(task)) == (1, True)
+    with reverts("TasksEnded", task=task, maxRounds=2):
+        federation.open()
+    with reverts("TasksEnded", task=task, maxRounds=2):
+        tasks.endTask(task, by=owner)
+    tasks.resign(task, by=servers[0])  # a seat, and the stake that it locks, are free again
+
+
+def test_a_task_may_end_before_its_first_round(found, owner: Account) -> None:
+    federation: Federation = found(1)
+    federation.tasks.endTask(federation.task, by=owner)
+    with reverts("TasksEnded", task=federation.task, maxRounds=0):
         federation.open()
 
 

@@ -187,3 +187,18 @@ def test_an_eviction_holds_for_the_round_in_which_it_happens(found, servers: lis
     federation.collect()
     federation.propose(servers[5], keccak(b"second"))
     assert federation.decision.proposer == servers[5].address
+
+
+def test_a_joiner_takes_no_seat_for_which_the_rules_state_has_no_room(found, servers: list[Account]) -> None:
+    """FoolsGold's history has a row per seat: one more would make every later model larger than `maxPayload`."""
+    federation: Federation = found(3, max_members=3)
+    tasks, task = federation.tasks, federation.task
+    register(federation.on, servers[3])
+    with reverts("TasksFull", task=task, maxMembers=3):
+        tasks.join(task, by=servers[3])
+    federation.collect()
+    tasks.resign(task, by=servers[1])
+    with reverts("TasksFull", task=task, maxMembers=3):  # its seat is free when the round is over
+        tasks.join(task, by=servers[3])
+    federation.decide(HONEST)
+    assert federation.enlist(servers[3]).named("MemberJoined")[0]["seat"] == 1

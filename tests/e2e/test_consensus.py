@@ -7,7 +7,11 @@ from fbfl.chain.elections import SEED_BLOCKS, seed_of_puzzle, seed_waits
 from fbfl.chain.embedded import account_keys
 from fbfl.chain.ethash import EthashNetwork
 from fbfl.chain.ledger import ABORT, Ledger, Phase
+from fbfl.chain.live import accounts_of
 from fbfl.chain.pow import Miner
+from fbfl.cli import main
+from fbfl.cli import task as task_commands
+from fbfl.cli.keys import KEY_VARIABLE
 from fbfl.mec.server import Conduct
 from tests.e2e.federations import federation
 
@@ -95,6 +99,27 @@ def test_a_final_round_pays_its_leader_and_every_update_by_samples(tmp_path):
     receipt = server.participant.withdraw_rewards()
     cost = receipt["gasUsed"] * receipt["effectiveGasPrice"]
     assert fed.chain.w3.eth.get_balance(server.address) == before - cost + earned[server.address]
+
+
+def test_an_owner_ends_its_task_and_takes_back_what_no_round_earned(tmp_path, monkeypatch, capsys):
+    """Half of what was paid in, and what rounding left of the round that was played."""
+    fed = federation(tmp_path, reward=10**9)
+    fed.play_round()
+    owner = accounts_of(fed.nodes, 5)[0]
+    monkeypatch.setenv(KEY_VARIABLE, owner.key.hex())
+    monkeypatch.setattr(task_commands, "ledger_on", lambda network, deployment: fed.ledger)
+    rewards = fed.ledger.rewards.functions
+    assert main(["task", "reclaim", "--network", "anvil"]) == 3
+    assert "RewardsNotEnded(task=1)" in capsys.readouterr().err
+    assert main(["task", "end", "--network", "anvil", "--task", "1"]) == 0
+    assert capsys.readouterr().out == "task 1 has ended with round 1\n"
+    left = rewards.balanceOf(1).call()
+    assert left >= 10**9
+    assert main(["task", "reclaim", "--network", "anvil"]) == 0
+    assert capsys.readouterr().out == f"task 1: {left} wei are back\n"
+    assert rewards.balanceOf(1).call() == 0
+    assert main(["task", "drive", "--network", "anvil", "--rounds", "2"]) == 3  # does not wait for what never comes
+    assert "TasksEnded(task=1, maxRounds=1)" in capsys.readouterr().err
 
 
 def test_a_rejected_leader_loses_a_part_of_its_stake_and_nobody_gains_it(tmp_path):

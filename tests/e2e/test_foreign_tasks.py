@@ -26,6 +26,7 @@ def test_a_definition_that_is_no_json_object_is_said_in_one_line(fed: Simulation
             max_payload=fed.task.model.size,
             max_samples=1,
             min_members=1,
+            max_members=240,
             min_updates=1,
             max_rounds=0,
             submit_window=3600,

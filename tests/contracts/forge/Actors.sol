@@ -88,6 +88,7 @@ contract Actors {
                 maxPayload: 1000,
                 maxSamples: 1000,
                 minMembers: 1,
+                maxMembers: 240,
                 minUpdates: 1,
                 maxRounds: 0,
                 commitWindow: 0,
@@ -155,6 +156,8 @@ contract Actors {
         accumulator = keccak256(abi.encode(block.chainid, address(tasks), task, number));
         updates = 0;
     }
+
+    receive() external payable {}
 
     function submit(uint256 who, bytes32 digest, uint32 samples) public watched {
         uint32 number = tasks.stateOf(task).round.number;
@@ -260,6 +263,15 @@ contract Actors {
     function settle(uint32 round) external watched {
         round = round % (tasks.stateOf(task).round.number + 1);
         rewards.settle(task, round, _results[round], _updates[round]);
+    }
+
+    /// @notice Rarely, since nothing happens afterwards.
+    function end(uint8 often) external watched {
+        if (often == 0) tasks.endTask(task);
+    }
+
+    function reclaim() external watched {
+        rewards.reclaim(task);
     }
 
     function earn(uint256 who) external watched {
