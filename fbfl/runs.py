@@ -209,14 +209,14 @@ class StoredRun:
     task: Task
 
 
-def open_run(path: Path) -> StoredRun:
+def open_stored(path: Path) -> StoredRun:
     """Open a run's folder; where the run was on a network, that has to be there.
 
     A folder that is none raises `InvalidInputError`, a damaged chain, or another one than that of the run,
     `ChainImportError`.
     """
-    deployment = _read_json(path / "deployment.json")
-    settings = _read_json(path / "settings.json")
+    deployment = read_json(path / "deployment.json")
+    settings = read_json(path / "settings.json")
     network = settings.get("network", EMBEDDED)
     try:
         ledger = _exported(path, deployment) if network == EMBEDDED else _running(path, deployment, network)
@@ -227,10 +227,41 @@ def open_run(path: Path) -> StoredRun:
     return StoredRun(ledger, store, task)
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """The content of a file of a run: `InvalidInputError` if it is not there, `ChainImportError` if it is damaged."""
+    return _object(path, _text(path))
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of a file of a run, as `read_json`."""
+    return [_object(path, line) for line in _text(path).splitlines()]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InvalidInputError(
+            f"--run {path.parent}: not the folder of a run: {path.name}: {error.strerror}"
+        ) from error
+    except ValueError as error:
+        raise ChainImportError(f"{path} is damaged: {error}") from error
+
+
+def _object(path: Path, text: str) -> dict[str, Any]:
+    try:
+        content = strictjson.loads(text)
+    except ValueError as error:
+        raise ChainImportError(f"{path} is damaged: {error}") from error
+    if not isinstance(content, dict):
+        raise ChainImportError(f"{path} is damaged: not a JSON object")
+    return content
+
+
 def _exported(path: Path, deployment: Mapping[str, Any]) -> Ledger:
     expected = None
     if (path / "summary.json").exists():
-        expected = ChainHead.from_json(_read_json(path / "summary.json").get("chain", {}))
+        expected = ChainHead.from_json(read_json(path / "summary.json").get("chain", {}))
     chain = import_chain(path / "chain", expected)
     return Ledger(chain.w3, deployment["addresses"], head=chain.head)
 
@@ -285,20 +316,6 @@ def _has_finished_round(path: Path) -> bool:
         return (path / "metrics.jsonl").stat().st_size > 0
     except OSError:
         return False
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = strictjson.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InvalidInputError(
-            f"--run {path.parent}: not the folder of a run: {path.name}: {error.strerror}"
-        ) from error
-    except ValueError as error:
-        raise ChainImportError(f"{path} is damaged: {error}") from error
-    if not isinstance(content, dict):
-        raise ChainImportError(f"{path} is damaged: not a JSON object")
-    return content
 
 
 def _versions() -> dict[str, str]:

@@ -23,6 +23,9 @@ from fbfl.chain.steps import run_steps
 from fbfl.chain.transactions import Sender
 from fbfl.errors import ChainError, ContractRevertError, InvalidInputError, StorageError
 
+DEPLOYMENTS = Path("deployments")
+"""Where the files of networks that last are, unless told otherwise."""
+
 
 class _OutdatedError(Exception):
     """A contract that is on record is not what would be deployed now, or is gone."""

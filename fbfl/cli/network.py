@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from fbfl.chain.deploy import file_of, open_ledger
+from fbfl.chain.deploy import DEPLOYMENTS, file_of, open_ledger
 from fbfl.chain.ledger import Ledger, Task
 from fbfl.chain.networks import EMBEDDED, connect
 from fbfl.cli.settings import taken
@@ -13,7 +13,6 @@ from fbfl.storage.ipfs import IpfsStore
 from fbfl.storage.local import LocalStore
 from fbfl.storage.store import Store
 
-DEPLOYMENTS = Path("deployments")
 PAYLOADS = STATE / "payloads"
 
 

@@ -11,7 +11,7 @@ from fbfl.chain.queries import RoundRecord, block_listing, round_record, round_r
 from fbfl.cli.network import ledger_on, plugins_of, store_of, task_on
 from fbfl.errors import InvalidInputError, NoFinalRoundError
 from fbfl.mec.plan import TaskPlan
-from fbfl.runs import StoredRun, newest_run, open_run
+from fbfl.runs import StoredRun, newest_run, open_stored
 from fbfl.storage.codecs import decode_update
 from fbfl.storage.payload import decode
 from fbfl.storage.store import Reference
@@ -114,7 +114,7 @@ def _open(options: argparse.Namespace) -> StoredRun:
         path, note = newest_run()
         if note:
             print(note, file=sys.stderr)
-    return open_run(path)
+    return open_stored(path)
 
 
 def _line(record: RoundRecord) -> str:

@@ -2,11 +2,8 @@
 
 import argparse
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -16,8 +13,6 @@ from fbfl.cli import hint
 from fbfl.cli.console import plain_console
 from fbfl.cli.settings import settings_of
 from fbfl.errors import NoFinalRoundError
-from fbfl.runs import DEFAULT_PARENT, RunFolder, new_folder
-from fbfl.settings import RunSettings
 
 
 def run(options: argparse.Namespace) -> int:
@@ -26,68 +21,29 @@ def run(options: argparse.Namespace) -> int:
     from fbfl.cli.network import deployment_on
 
     deployment = deployment_on(settings.network, options.deployment)  # says now if no node answers
-    from fbfl import simulation, tasks
+    from fbfl.play import own_functions, play
 
-    simulation.check(settings)
     console = plain_console(quiet=options.quiet)
-    started = time.perf_counter()
+    with _progress(console, settings.rounds) as advance:
 
-    from fbfl.learning import datasets
-
-    dataset = datasets.load(settings.dataset or "mnist", fallback=settings.dataset is None)
-    if dataset.note:
-        console.print(dataset.note)
-    with _folder(options.output, settings) as folder, _progress(console, settings.rounds) as advance:
-        federation = simulation.Simulation(settings, dataset, folder.payloads(settings.store), deployment=deployment)
-        folder.attach(federation)
-        console.print(
-            f"{settings.servers} MEC servers, {settings.devices} devices, {dataset.name}, {settings.aggregator}, "
-            f"{settings.consensus} on {settings.network}; set up in {time.perf_counter() - started:.1f} s"
-        )
-        for text in tasks.limits(settings, federation.plan):
-            console.print(text)
-        known = federation.warnings
-        for text in known:
-            console.print(text)
-        for result in federation.rounds():
-            line = folder.add_round(result)
+        def show(line: dict[str, Any]) -> None:
             advance()
             console.print(_round_text(line))
-        summary = folder.finish(
-            settings,
-            dataset,
-            federation.plan,
-            federation.weights,
-            seconds=time.perf_counter() - started,
-            warnings=federation.warnings,
-        )
-        for text in federation.warnings:
-            if text not in known:
-                console.print(text)
-        pictures = folder.plot(f"{dataset.name}, {settings.servers} servers, {settings.aggregator}")
+
+        played = play(settings, options.output, deployment=deployment, say=console.print, on_round=show)
+    summary = played.summary
     if summary["final_rounds"] == 0:
         raise NoFinalRoundError(
-            f"none of {settings.rounds} rounds became final; see {hint.command('rounds', '--run', folder.path)}"
+            f"none of {settings.rounds} rounds became final; see {hint.command('rounds', '--run', played.path)}"
         )
     console.print(
         f"accuracy {_figure(summary['final_accuracy'])}, loss {_figure(summary['final_loss'])} "
         f"after {settings.rounds} rounds in {summary['seconds']:.1f} s; model {summary['model_sha256'][:16]}"
     )
-    console.print(f"plots: {', '.join(str(picture) for picture in pictures)}")
-    console.print(f"all of it: {folder.path}; next: {_audit(settings, folder)}")
+    console.print(f"plots: {', '.join(str(picture) for picture in played.pictures)}")
+    plugins = [word for name in own_functions(settings) for word in ("--plugin", name)]
+    console.print(f"all of it: {played.path}; next: {hint.command('audit', '--run', played.path, *plugins)}")
     return 0
-
-
-def _audit(settings: RunSettings, folder: RunFolder) -> str:
-    own = [name for name in (settings.aggregator, settings.model) if ":" in name]
-    plugins = [word for name in own for word in ("--plugin", name)]
-    return hint.command("audit", "--run", folder.path, *plugins)
-
-
-def _folder(output: Path | None, settings: RunSettings) -> RunFolder:
-    if output is None:
-        output = new_folder(DEFAULT_PARENT, datetime.now().strftime("%Y%m%d-%H%M%S"))
-    return RunFolder.create(output, settings)
 
 
 def _round_text(line: dict[str, Any]) -> str:

@@ -1,0 +1,128 @@
+"""A run from Python: what `fbfl.run` plays, and `fbfl.open_run` opens again."""
+
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fbfl.audit import Finding
+from fbfl.audit import audit as audit_task
+from fbfl.chain.deploy import DEPLOYMENTS, file_of
+from fbfl.chain.networks import EMBEDDED, connect
+from fbfl.chain.queries import RoundRecord, round_records
+from fbfl.errors import InvalidInputError
+from fbfl.mec.global_model import weights_of
+from fbfl.mec.plan import TaskPlan
+from fbfl.play import own_functions, play
+from fbfl.runs import StoredRun, open_stored, read_json, read_lines
+from fbfl.settings import RunSettings, read
+from fbfl.storage.store import Reference
+from fbfl.tensors import Vector
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def run(
+    settings: RunSettings | None = None,
+    output: str | os.PathLike[str] | None = None,
+    on_round: Callable[[Mapping[str, Any]], None] | None = None,
+) -> "Run":
+    """Play a federation end to end, as the command `fbfl run` does, and return it as `open_run` does.
+
+    `output` is a new folder (default: runs/<time>). `on_round` is called after every round with its line of
+    metrics.jsonl. Nothing is printed: what is to be known is in `summary["warnings"]`. Other than the command it
+    returns a run of which no round became final. What is wrong with the settings raises `InvalidInputError`, and
+    whatever else fails an `FbflError`.
+    """
+    settings = settings or RunSettings()
+    deployment = None if settings.network == EMBEDDED else file_of(connect(settings.network), DEPLOYMENTS)
+    played = play(settings, None if output is None else Path(output), deployment=deployment, on_round=on_round)
+    return Run(played.path, own_functions(settings))
+
+
+def open_run(path: str | os.PathLike[str], plugins: Iterable[str] = ()) -> "Run":
+    """Open the folder of a run, which may be under way still.
+
+    A model or rule of a user's own, `package.module:function`, is code that the folder names: it is imported only if
+    it is in `plugins`. What is no folder of a run raises `InvalidInputError`.
+    """
+    return Run(Path(path), frozenset(plugins))
+
+
+class Run:
+    """A run in its folder. Everything is read when it is first asked for, the chain re-executed and checked."""
+
+    def __init__(self, path: Path, plugins: Collection[str] = ()) -> None:
+        self.path = path.absolute()
+        read_json(path / "settings.json")  # says what a folder that is none lacks
+        self.settings: RunSettings = read(path / "settings.json", {})
+        """What it was run with."""
+        self._plugins = plugins
+
+    def __repr__(self) -> str:
+        """Its folder and its size."""
+        return f"<Run {self.path}: {self.settings.servers} servers, {self.settings.rounds} rounds>"
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """The content of summary.json; of a run that has not ended, `InvalidInputError`."""
+        return read_json(self.path / "summary.json")
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl so far, one per round."""
+        return read_lines(self.path / "metrics.jsonl")
+
+    @cached_property
+    def rounds(self) -> list[RoundRecord]:
+        """All that the chain says of every round."""
+        return list(round_records(self._stored.ledger, self._stored.task.id))
+
+    def weights(self, round: int | None = None) -> list[Vector]:
+        """The tensors of the global model after a round (0: before the first; default: the last), in the model's order.
+
+        After a round that was aborted they are those before it. A payload that nobody has, or that is damaged, raises
+        `StorageError`, a round that there is not `InvalidInputError`.
+        """
+        vector = weights_of(self._plan, self._stored.store.get(self._model_after(round)))
+        return self._plan.spec.unflatten(vector)
+
+    def keras_model(self, round: int | None = None) -> Any:
+        """A new Keras model, not compiled, with the weights of `weights(round)`; it gives logits."""
+        from fbfl.learning.models import build
+
+        plan = self._plan
+        weights = self.weights(round)
+        model = build(plan.model, input_shape=plan.input_shape, num_classes=plan.num_classes, seed=plan.seed)
+        model.set_weights(weights)
+        return model
+
+    def audit(self) -> tuple[Finding, ...]:
+        """Recompute every round from chain and payloads; returns what differs, nothing if everything is right."""
+        stored = self._stored
+        return audit_task(stored.ledger, stored.store, stored.task, self._plugins).findings
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """`metrics` as a table with a row per round, by its number."""
+        import pandas as pd
+
+        return pd.DataFrame(self.metrics).set_index("round")
+
+    @cached_property
+    def _stored(self) -> StoredRun:
+        return open_stored(self.path)
+
+    @cached_property
+    def _plan(self) -> TaskPlan:
+        return TaskPlan.of(self._stored.task, self._plugins)
+
+    def _model_after(self, number: int | None) -> Reference:
+        known = len(self.rounds)
+        if number is not None and not 0 <= number <= known:
+            raise InvalidInputError(f"round is {number}; allowed: 0 to {known}")
+        for record in reversed(self.rounds[:number]):
+            if record.model_digest is not None and record.model_size is not None:
+                return Reference(bytes.fromhex(record.model_digest[2:]), record.model_size)
+        return self._stored.task.model

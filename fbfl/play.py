@@ -1,0 +1,83 @@
+"""A run from its first step to its last: for the command line, which shows it, and for Python."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from fbfl import simulation, tasks
+from fbfl.learning import datasets
+from fbfl.runs import DEFAULT_PARENT, RunFolder, new_folder
+from fbfl.settings import RunSettings
+
+
+@dataclass(frozen=True)
+class Played:
+    """A run that has ended: its folder, its summary.json, and its pictures."""
+
+    path: Path
+    summary: Mapping[str, Any]
+    pictures: tuple[Path, ...]
+
+
+def play(
+    settings: RunSettings,
+    output: Path | None,
+    *,
+    deployment: Path | None,
+    say: Callable[[str], None] | None = None,
+    on_round: Callable[[dict[str, Any]], None] | None = None,
+) -> Played:
+    """Play a run into the folder `output` (default: a new one in runs/), and keep every round as soon as it is over.
+
+    `deployment` is the file that remembers the contracts of a network that lasts. `say` is told what is to be known,
+    a line each, and `on_round` gets the line of metrics.jsonl of every round.
+    """
+    say, on_round = say or _ignore, on_round or _ignore
+    simulation.check(settings)
+    started = time.perf_counter()
+    dataset = datasets.load(settings.dataset or "mnist", fallback=settings.dataset is None)
+    if dataset.note:
+        say(dataset.note)
+    with _folder(output, settings) as folder:
+        federation = simulation.Simulation(settings, dataset, folder.payloads(settings.store), deployment=deployment)
+        folder.attach(federation)
+        say(
+            f"{settings.servers} MEC servers, {settings.devices} devices, {dataset.name}, {settings.aggregator}, "
+            f"{settings.consensus} on {settings.network}; set up in {time.perf_counter() - started:.1f} s"
+        )
+        known = (*tasks.limits(settings, federation.plan), *federation.warnings)
+        for text in known:
+            say(text)
+        for result in federation.rounds():
+            on_round(folder.add_round(result))
+        summary = folder.finish(
+            settings,
+            dataset,
+            federation.plan,
+            federation.weights,
+            seconds=time.perf_counter() - started,
+            warnings=federation.warnings,
+        )
+        for text in federation.warnings:
+            if text not in known:
+                say(text)
+        pictures = folder.plot(f"{dataset.name}, {settings.servers} servers, {settings.aggregator}")
+    return Played(folder.path, summary, tuple(pictures))
+
+
+def own_functions(settings: RunSettings) -> list[str]:
+    """The functions ``package.module:function`` that a task of these settings names: `--plugin` of who reads it."""
+    return [name for name in (settings.aggregator, settings.model) if ":" in name]
+
+
+def _folder(output: Path | None, settings: RunSettings) -> RunFolder:
+    if output is None:
+        output = new_folder(DEFAULT_PARENT, datetime.now().strftime("%Y%m%d-%H%M%S"))
+    return RunFolder.create(output, settings)
+
+
+def _ignore(_: object) -> None:
+    """For a caller who wants to know nothing."""

@@ -1,0 +1,65 @@
+"""docs/python.md: its code runs from first to last, and does what the page says."""
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fbfl
+
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "python.md"
+
+
+@pytest.fixture(scope="module")
+def guide(tmp_path_factory):
+    """What its blocks define."""
+    names = {}
+    text = GUIDE.read_text()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("guide"))
+        for block in re.finditer(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+            line = text[: block.start(1)].count("\n")
+            exec(compile("\n" * line + block[1], str(GUIDE), "exec"), names)
+    return names
+
+
+def test_the_keras_model_is_the_one_that_the_run_measured(guide):
+    assert guide["accuracy"] == pytest.approx(guide["run"].summary["final_accuracy"], abs=1e-6)
+    assert guide["loss"] == pytest.approx(guide["run"].summary["final_loss"], rel=1e-5)
+    first = [np.asarray(weight) for weight in guide["first"].weights]
+    assert all(np.array_equal(*pair) for pair in zip(first, guide["run"].weights(1), strict=True))
+
+
+def test_the_table_has_the_rounds(guide):
+    table = guide["table"]
+    assert list(table.index) == [1, 2, 3]
+    assert list(table["accuracy"]) == [line["accuracy"] for line in guide["run"].metrics]
+    assert guide["cheapest"] in table.index
+
+
+def test_the_model_moves_in_every_round(guide):
+    assert len(guide["lengths"]) == 3
+    assert min(guide["lengths"]) > 0
+    with pytest.raises(fbfl.InvalidInputError, match="round is 4; allowed: 0 to 3"):
+        guide["run"].weights(4)
+
+
+def test_a_payload_that_was_changed_is_found(guide, tmp_path):
+    folder = shutil.copytree(guide["run"].path, tmp_path / "run")
+    largest = max((folder / "payloads").rglob("*"), key=lambda path: path.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[:-1] + b"!")
+    assert any("damaged" in str(finding) for finding in fbfl.open_run(folder).audit())
+
+
+def test_what_is_no_folder_of_a_run_is_refused(tmp_path):
+    with pytest.raises(fbfl.InvalidInputError, match="not the folder of a run"):
+        fbfl.open_run(tmp_path)
+
+
+def test_every_public_name_is_on_the_page():
+    text = GUIDE.read_text()
+    assert [name for name in fbfl.__all__ if f"fbfl.{name}" not in text] == []
+    public = [name for name in dir(fbfl.open_run.__globals__["Run"]) if not name.startswith("_")]
+    assert [name for name in public if f"`{name}" not in text] == []
