@@ -130,7 +130,8 @@ class Simulation:
             seed=settings.seed,
         ):
             raise InvalidInputError("trainer was made for another model, data shape, training or seed")
-        self.plan = plan_of(settings, self.trainer, dataset)
+        accounts = accounts_of(self.nodes, settings.servers + 1)
+        self.plan = plan_of(settings, self.trainer, dataset, [account.address for account in accounts[1:]])
         self._devices = _devices(settings, dataset)
         self._mobility = (
             resolve_mobility(settings.mobility, settings.servers, settings.mobility_args) if settings.mobility else None
@@ -143,7 +144,6 @@ class Simulation:
         self._triggered = self._adversary.triggered(dataset.x_test, dataset.y_test)
         self._training = _JointTraining(self.trainer, self._samples, self._adversary)
         self._training.poison(0)
-        accounts = accounts_of(self.nodes, settings.servers + 1)
         owner = Sender(self.chain.w3, accounts[0])
         self.addresses: Mapping[str, str] = ground.addresses if ground else deploy(self.chain.w3, owner, deployment)
         self.start_block = first_block(self.chain.w3, deployment) if deployment else 0
@@ -435,11 +435,12 @@ def _register(owner: Participant, servers: Sequence[Participant], stake: int) ->
         server.register(f"mec://{server.address}", stake)
 
 
-def check(settings: RunSettings, *, chain: bool = True) -> None:
+def check(settings: RunSettings, *, chain: bool = True, registered: int | None = None) -> None:
     """Raise `InvalidInputError` for training, a partition, rule or attack that is impossible, before any work.
 
     Rules that need a trusted update take it on a chain from a server, and without `chain`, as in
-    `fbfl.learning.federation`, from samples of its own.
+    `fbfl.learning.federation`, from samples of its own. `registered` is how many servers the registry of a running
+    network has, of which that is one.
     """
     training_of(settings)
     resolve_partition(settings.partition, **settings.partition_args)
@@ -451,7 +452,7 @@ def check(settings: RunSettings, *, chain: bool = True) -> None:
     if chain:
         rule = resolve_rule(settings.aggregator, canonical_json(dict(settings.aggregator_args)))
         if rule.needs_root_update:
-            _check_root(settings, settings.aggregator_args[ROOT])
+            _check_root(settings, settings.aggregator_args[ROOT], registered)
             averaged -= 1
     else:
         rule = resolve_aggregator(settings.aggregator, **settings.aggregator_args)
@@ -461,8 +462,16 @@ def check(settings: RunSettings, *, chain: bool = True) -> None:
     attack.check(settings.servers)
 
 
-def _check_root(settings: RunSettings, root: Any) -> None:
-    if not settings.malicious <= root < settings.servers or settings.servers < 2:
+def _check_root(settings: RunSettings, root: Any, registered: int | None) -> None:
+    if not isinstance(root, int):
+        raise InvalidInputError(f"{ROOT} is {root!r}; allowed: the number of the trusted server, from 0")
+    if registered is not None and root >= registered:
+        raise InvalidInputError(
+            f"{ROOT} is {root}; allowed: the number of a server in the registry, which has {registered} "
+            "(fbfl register puts one there)"
+        )
+    known = settings.servers if registered is None else registered
+    if not settings.malicious <= root < known or settings.servers < 2:
         raise InvalidInputError(
             f"{ROOT} is {root}, with {settings.servers} servers of which the first {settings.malicious} are malicious; "
             "allowed: an honest server, and at least one other"

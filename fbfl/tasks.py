@@ -3,7 +3,7 @@
 import functools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -25,7 +25,7 @@ from fbfl.learning.datasets import Dataset
 from fbfl.learning.samples import range_of
 from fbfl.learning.training import Trainer, TrainingSettings
 from fbfl.mec.global_model import initial_model
-from fbfl.mec.plan import TaskPlan, canonical_json, resolve_rule
+from fbfl.mec.plan import ROOT, TaskPlan, canonical_json, resolve_rule
 from fbfl.randomness import generator
 from fbfl.settings import RunSettings
 from fbfl.storage.store import Store
@@ -64,9 +64,21 @@ def trainer_of(settings: RunSettings, dataset: Dataset, lanes: int | None = None
     )
 
 
-def plan_of(settings: RunSettings, trainer: Trainer, dataset: Dataset, retention: int | None = None) -> TaskPlan:
-    """What the task publishes to its servers; `retention` is for how many rounds they keep payloads (None: all)."""
-    rule_params = canonical_json(dict(settings.aggregator_args))
+def plan_of(
+    settings: RunSettings,
+    trainer: Trainer,
+    dataset: Dataset,
+    servers: Sequence[str],
+    retention: int | None = None,
+) -> TaskPlan:
+    """What the task publishes to its servers, whose addresses are `servers` by their numbers in the settings.
+
+    `retention` is for how many rounds they keep payloads (None: all).
+    """
+    arguments = dict(settings.aggregator_args)
+    if isinstance(root := arguments.get(ROOT), int):
+        arguments[ROOT] = servers[root]
+    rule_params = canonical_json(arguments)
     return TaskPlan(
         spec=trainer.spec,
         model=settings.model,

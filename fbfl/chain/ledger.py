@@ -375,6 +375,11 @@ class Ledger:
         self._seats = {key: seats for key, seats in self._seats.items() if not is_old(*key)}
         self._complete = {known for known in self._complete if not is_old(*known[:2])}
 
+    def servers(self) -> list[str]:
+        """All servers that have ever registered, by their number there."""
+        numbered = {event.args["index"]: event.args["server"] for event in self.events("ServerJoined")}
+        return [numbered[number] for number in sorted(numbered)]
+
     def is_active(self, server: str) -> bool:
         """Whether the registry lets a server take seats, propose and vote."""
         return bool(self.registry.functions.isActive(server).call())

@@ -19,6 +19,7 @@ from fbfl.fields import Place
 
 INTERRUPTED = 130
 
+_STAKE = "stake when it registers: wei, or an amount as '0.01 ether' (default: 1 ether)"
 _WHERE = "where payloads are: local (default; see --payloads) or ipfs"
 
 _OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
@@ -93,6 +94,7 @@ def parser() -> argparse.ArgumentParser:
     _add_deploy(commands)
     _add_nodes(commands)
     _add_task(commands)
+    _add_register(commands)
     _add_mec(commands)
     _add_device(commands)
     _add_token(commands)
@@ -196,6 +198,20 @@ def _add_task(commands: "argparse._SubParsersAction[Parser]") -> None:
         action.set_defaults(command=_task)
 
 
+def _add_register(commands: "argparse._SubParsersAction[Parser]") -> None:
+    register = commands.add_parser(
+        "register",
+        help="register a MEC server before there is a task",
+        description="Register a MEC server; prints its number, by which a task may name it. fbfl mec does it, too.",
+    )
+    register.add_argument("--network", required=True, help="anvil, ganache, geth, or a JSON-RPC URL")
+    _add_deployment(register)
+    _add_key(register)
+    register.add_argument("--url", required=True, help="where others will reach it")
+    add_option(register, "stake", _STAKE)
+    register.set_defaults(command=_register)
+
+
 def _add_mec(commands: "argparse._SubParsersAction[Parser]") -> None:
     mec = commands.add_parser(
         "mec", help="one MEC server, until it is stopped", description="One MEC server of a task on a network."
@@ -226,7 +242,7 @@ def _add_mec(commands: "argparse._SubParsersAction[Parser]") -> None:
         metavar="S",
         help="seconds to wait for who has the turn (default 30)",
     )
-    add_option(mec, "stake", "stake when it registers: wei, or an amount as '0.01 ether' (default: 1 ether)")
+    add_option(mec, "stake", _STAKE)
     add(
         "--most-penalty",
         type=float,
@@ -388,6 +404,12 @@ def _task(options: argparse.Namespace) -> int:
     from fbfl.cli import task
 
     return int(getattr(task, options.action)(options))
+
+
+def _register(options: argparse.Namespace) -> int:
+    from fbfl.cli.register import register
+
+    return register(options)
 
 
 def _mec(options: argparse.Namespace) -> int:

@@ -38,12 +38,13 @@ def create(options: argparse.Namespace) -> int:
     from fbfl import simulation, tasks
     from fbfl.learning import datasets
 
-    simulation.check(settings)
+    servers = owner.ledger.servers()
+    simulation.check(settings, registered=len(servers))
     dataset = datasets.load(settings.dataset or "mnist", fallback=settings.dataset is None)
     for text in filter(None, (dataset.note, *dataset.warnings)):
         print(text, file=sys.stderr)
     trainer = tasks.trainer_of(settings, dataset, lanes=1)
-    plan = tasks.plan_of(settings, trainer, dataset, options.retention)
+    plan = tasks.plan_of(settings, trainer, dataset, servers, options.retention)
     least, most = tasks.least_updates(plan.rule, settings.servers), settings.servers - tasks.tolerated(settings.servers)
     if settings.servers > 1 and least > most:
         raise InvalidInputError(

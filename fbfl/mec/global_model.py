@@ -76,10 +76,10 @@ def next_model(
 
 def _taken_out(plan: TaskPlan, round_number: int, rows: list[Vector], kept: list[Update]) -> Vector | None:
     """The trusted update, which is then no longer among the others; None if the rule needs none."""
-    if plan.root_seat is None:
+    if plan.root is None:
         return None
     for place, update in enumerate(kept):
-        if update.seat == plan.root_seat:
+        if update.server == plan.root:
             kept.pop(place)
             return rows.pop(place)
-    raise AggregationError(f"round {round_number} has no update of the trusted server, which has seat {plan.root_seat}")
+    raise AggregationError(f"round {round_number} has no update of the trusted server {plan.root}")

@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from eth_utils.address import is_checksum_address
+
 from fbfl.chain.ledger import Task
 from fbfl.errors import InvalidInputError
 from fbfl.jsonobject import read_object
@@ -20,7 +22,8 @@ from fbfl.storage.payload import max_size
 from fbfl.tensors import ModelSpec, TensorSpec
 
 ROOT = "root_server"
-"""The parameter, besides its own, of a rule that compares with a trusted update: the seat of who publishes that."""
+"""The parameter, besides its own, of a rule that compares with a trusted update: who publishes that. In settings it is
+the number of a server, in a task its address: seats and numbers may be somebody else's later."""
 
 _STATE_SLACK = 65_536  # names and shapes of state tensors in a payload's header
 
@@ -60,8 +63,8 @@ class TaskPlan:
         low, high = self.sample_range
         if not -math.inf < low <= high < math.inf:
             raise InvalidInputError(f"sample_range is {low} to {high}; allowed: finite numbers, the least first")
-        if self.root_seat is not None and self.root_seat >= self.max_members:
-            raise InvalidInputError(f"{ROOT} is {self.root_seat}; allowed: 0 to {self.max_members - 1} (servers)")
+        if self.root is not None and not is_checksum_address(self.root):
+            raise InvalidInputError(f"{ROOT} is {self.root!r}; allowed in a task: the address of the trusted server")
 
     @classmethod
     def of(cls, task: Task, plugins: Collection[str] = ()) -> Self:
@@ -112,9 +115,9 @@ class TaskPlan:
         )
 
     @property
-    def root_seat(self) -> int | None:
-        """The seat of the server whose update is the trusted one, and is not averaged itself; None if none is."""
-        found: int | None = json.loads(self.rule_params).get(ROOT)
+    def root(self) -> str | None:
+        """The address of the server whose update is the trusted one, and is not averaged itself; None if none is."""
+        found: str | None = json.loads(self.rule_params).get(ROOT)
         return found
 
     @property
@@ -168,10 +171,11 @@ def resolve_rule(name: str, params: bytes) -> AggregationRule:
             "docs/extending.md says of rules on a chain, or no chain: fbfl.learning.federation.Federation, or an "
             "experiment with chain = false"
         )
-    if rule.needs_root_update and (not isinstance(root, int) or isinstance(root, bool) or root < 0):
+    numbered = isinstance(root, int) and not isinstance(root, bool) and root >= 0
+    if rule.needs_root_update and not numbered and not isinstance(root, str):
         raise InvalidInputError(
             f"aggregator {name!r} compares with the update of a trusted server, and {ROOT} is {root!r}; "
-            "allowed: the seat of that server, from 0"
+            "allowed: the number of that server, from 0"
         )
     return rule
 

@@ -202,7 +202,7 @@ def test_a_replaced_aggregate_in_the_chain_export_is_refused(run):
         (["--dataset", "cifar"], ["cifar", "mnist-5k"]),
         (["--aggregator", "average"], ["average", "fedavg"]),
         (["--aggregator", "krum", "--aggregator-arg", "num_byzantine=4"], ["n >= 2f+3", "needs 11"]),
-        (["--aggregator", "fltrust"], ["root_server is None", "the seat of that server"]),
+        (["--aggregator", "fltrust"], ["root_server is None", "the number of that server"]),
         (["--aggregator", "fltrust", "--aggregator-arg", "root_server=10"], ["root_server is 10", "10 servers"]),
         (["--aggregator-arg", "weights=abc"], ["weights follows from the round"]),
         (

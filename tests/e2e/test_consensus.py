@@ -10,8 +10,10 @@ from fbfl.chain.ledger import ABORT, Ledger, Phase
 from fbfl.chain.live import accounts_of
 from fbfl.chain.pow import Miner
 from fbfl.cli import main
+from fbfl.cli import register as register_command
 from fbfl.cli import task as task_commands
 from fbfl.cli.keys import KEY_VARIABLE
+from fbfl.mec.plan import TaskPlan
 from fbfl.mec.server import Conduct
 from tests.e2e.federations import federation
 
@@ -120,6 +122,28 @@ def test_an_owner_ends_its_task_and_takes_back_what_no_round_earned(tmp_path, mo
     assert rewards.balanceOf(1).call() == 0
     assert main(["task", "drive", "--network", "anvil", "--rounds", "2"]) == 3  # does not wait for what never comes
     assert "TasksEnded(task=1, maxRounds=1)" in capsys.readouterr().err
+
+
+def test_a_task_trusts_a_server_of_the_registry(tmp_path, monkeypatch, capsys):
+    fed = federation(tmp_path, stake=1000)
+    accounts = accounts_of(fed.nodes, 5)
+    for module in (task_commands, register_command):
+        monkeypatch.setattr(module, "ledger_on", lambda network, deployment: fed.ledger)
+    monkeypatch.setenv(KEY_VARIABLE, accounts[0].key.hex())
+    creating = ["task", "create", "--network", "anvil", "--dataset", "digits", "--servers", "4", "--payloads"]
+    creating += [str(tmp_path), "--aggregator", "fltrust", "--aggregator-arg"]
+    assert main([*creating, "root_server=4"]) == 2
+    assert "root_server is 4; allowed: the number of a server in the registry, which has 4" in capsys.readouterr().err
+    assert main([*creating, "root_server=2"]) == 0
+    number = int(capsys.readouterr().out.split()[-1])
+    assert TaskPlan.of(fed.ledger.task(number)).root == fed.servers[2].address
+    # One that comes back is registered again, and keeps its number.
+    fed.servers[2].participant.retire()
+    monkeypatch.setenv(KEY_VARIABLE, accounts[3].key.hex())
+    for _ in range(2):
+        assert main(["register", "--network", "anvil", "--url", "http://two", "--stake", "0"]) == 0
+        assert capsys.readouterr().out == f"{fed.servers[2].address} is server 2\n"
+        assert fed.ledger.is_active(fed.servers[2].address)
 
 
 def test_a_rejected_leader_loses_a_part_of_its_stake_and_nobody_gains_it(tmp_path):

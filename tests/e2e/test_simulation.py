@@ -261,6 +261,7 @@ def test_fltrust_follows_the_update_that_a_trusted_server_publishes(tmp_path):
     trusted = [*fed.rounds()][-1]
     assert trusted.record.status == "final"
     assert trusted.accuracy > averaged.accuracy + 0.2
+    assert fed.servers[3].address.encode() in fed.task.rule_params
     assert audit(fed.ledger, fed.store, fed.task).passed
 
     silent = {"conducts": {3: Conduct(submits=False)}, "rules": CommitteeRules(max_views=2)}

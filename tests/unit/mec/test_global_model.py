@@ -144,17 +144,51 @@ def test_state_comes_back_with_the_types_that_a_rule_has_given_it():
     ]
 
 
+TRUSTED = "0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf"
+
+
+def of_trusted(updates: list[tuple[Update, bytes]], place: int) -> list[tuple[Update, bytes]]:
+    """The same updates, of which this one is by the trusted server."""
+    ours = replace(updates[place][0], server=TRUSTED), updates[place][1]
+    return [*updates[:place], ours, *updates[place + 1 :]]
+
+
 def test_the_trusted_update_is_what_the_others_are_compared_with_and_is_not_averaged():
-    trusting = plan("fltrust", root_server=2)
+    trusting = plan("fltrust", root_server=TRUSTED)
     parent = initial_model(trusting, PARENT)
-    updates = published(*VECTORS)
+    updates = of_trusted(published(*VECTORS), 2)
     model = next_model(trusting, 1, parent.payload, updates)
     expected = PARENT + fltrust(VECTORS[[0, 1, 3]], VECTORS[2])
     assert weights_of(trusting, model.payload).tobytes() == expected.tobytes()
-    with pytest.raises(AggregationError, match="round 1 has no update of the trusted server, which has seat 2"):
+    with pytest.raises(AggregationError, match=f"round 1 has no update of the trusted server {TRUSTED}"):
         next_model(trusting, 1, parent.payload, [updates[0], updates[1], updates[3]])
     with pytest.raises(AggregationError, match="no update that could"):
         next_model(trusting, 1, parent.payload, [updates[2]])
+
+
+def test_whoever_gets_the_seat_of_the_trusted_server_is_not_trusted():
+    """Seats go to whoever comes next; the task names an address."""
+    trusting = plan("fltrust", root_server=TRUSTED)
+    parent = initial_model(trusting, PARENT)
+    before = next_model(trusting, 1, parent.payload, of_trusted(published(*VECTORS), 2))
+    with pytest.raises(AggregationError, match="no update of the trusted server"):
+        next_model(trusting, 1, parent.payload, published(*VECTORS))  # 0x2 has seat 2 now
+    elsewhere = [VECTORS[2], VECTORS[0], VECTORS[1], VECTORS[3]]
+    assert next_model(trusting, 1, parent.payload, of_trusted(published(*elsewhere), 0)).payload == before.payload
+
+
+def test_a_full_committee_leaves_room_for_the_state_of_a_rule():
+    """FoolsGold keeps a row per seat: the task has as many seats as there is room for; two more would be too many."""
+    judging = plan("foolsgold")
+    wide = replace(judging, spec=ModelSpec((TensorSpec("dense/kernel", (10_000, 10)),)))
+    vectors = [RNG.normal(size=wide.spec.size).astype(np.float32) for _ in range(6)]
+    payloads = [encode(wide.spec, vector) for vector in vectors]
+    updates = [(Update(f"0x{s}", s, Reference.to(p), 1, 0, "0x"), p) for s, p in enumerate(payloads)]
+    parent = initial_model(wide, np.zeros(wide.spec.size, np.float32))
+    assert wide.most_members == 4
+    model = next_model(wide, 1, parent.payload, updates[:4])
+    assert len(model.payload) <= wide.max_payload < len(next_model(wide, 1, parent.payload, updates).payload)
+    assert plan("fedavg").most_members == 240
 
 
 def test_a_model_that_is_not_finite_is_none():
@@ -171,9 +205,10 @@ UNSURE = ("machine_dependent", "silent")
     [
         (task("nonsense"), "nonsense"),
         (task("krum"), "num_byzantine"),
-        (task("fltrust"), "root_server is None; allowed: the seat"),
-        (task("fltrust", root_server=True), "root_server is True; allowed: the seat"),
-        (task("fltrust", root_server=4), "root_server is 4; allowed: 0 to 3"),
+        (task("fltrust"), "root_server is None; allowed: the number"),
+        (task("fltrust", root_server=True), "root_server is True; allowed: the number"),
+        (task("fltrust", root_server=2), "root_server is 2; allowed in a task: the address"),
+        (task("fltrust", root_server=TRUSTED.lower()), "root_server is '0x7e5f.*; allowed in a task: the address"),
         (task("median", root_server=0), "root_server"),
         *((task(f"{__name__}:{name}"), rf"same bytes .*{name}.canonical = True .*Federation") for name in UNSURE),
     ],
