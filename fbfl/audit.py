@@ -146,7 +146,7 @@ def _audit_votes(ledger: Ledger, task: Task, record: RoundRecord) -> Iterator[Fi
     if record.status != "final":
         return
     size = len(ledger.seats(task.id, record.round))
-    quorum = (2 * size - 1) // 3 + 1 if task.consensus == "pbft" else size // 2 + 1
+    quorum = task.quorum_of(size)
     stage = "commit" if task.consensus == "pbft" else "prepare"
     voters = {
         vote.voter

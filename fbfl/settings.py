@@ -18,7 +18,10 @@ from fbfl.storage.codecs import CODECS
 from fbfl.textfile import read_text
 
 CONSENSUS = ("pow", "pbft", "ethash")
+QUORUMS = ("majority", "byzantine")
 STORES = ("local", "ipfs")
+LARGEST = 2**31 - 1
+"""Of what a task fixes in seconds, rounds and samples: what every contract holds."""
 MAX_SERVERS = 240
 MAX_DEVICES = 1_000_000
 
@@ -26,6 +29,11 @@ _EMBEDDED = "eth-tester"  # as fbfl.chain.networks has it, whose import takes se
 _CHAIN: dict[str, Any] = {"places": Place.ON_CHAIN}
 
 Arguments = Mapping[str, object]
+
+
+def _part(most: float) -> dict[str, Any]:
+    """Bounds of a part, which contracts have in 1/10,000: of a stake they take no more than a quarter for a mistake."""
+    return {"least": 0, "most": most, "step": 1e-4}
 
 
 @dataclass(frozen=True)
@@ -93,6 +101,67 @@ class RunSettings:
     )
     signatures: bool = field(False, "sign updates and votes, and record many in one transaction", **_CHAIN)
     commit_reveal: bool = field(False, "commit to updates before anybody shows one", **_CHAIN)
+    quorum: str | None = field(
+        None,
+        "votes that carry a proposal of n servers: majority (more than half) or byzantine, (2n-1)/3+1",
+        **_CHAIN,
+        allowed=QUORUMS,
+        by_default="byzantine with pbft, else majority",
+    )
+    view_timeout: int = field(
+        600,
+        "seconds of a round's first view; each lasts twice as long as the one before, up to eight times this",
+        **_CHAIN,
+        least=1,
+        most=LARGEST,
+    )
+    max_views: int | None = field(
+        None,
+        "views after which a round aborts",
+        **_CHAIN,
+        least=1,
+        most=2**16 - 1,
+        by_default="half of the servers, at least 8, so that liars cannot use them up",
+    )
+    pow_hashes: int = field(
+        4096,
+        "hashes that the first puzzle takes on average, of all servers together",
+        **_CHAIN,
+        least=1,
+        most=LARGEST,
+        only={"consensus": "pow"},
+    )
+    solve_time: int = field(
+        0,
+        "seconds that a puzzle should take, towards which the next is made easier or harder; 0: all are alike",
+        **_CHAIN,
+        least=0,
+        most=LARGEST,
+        only={"consensus": "pow"},
+    )
+    min_updates: int | None = field(
+        None,
+        "updates below which a round aborts",
+        **_CHAIN,
+        least=1,
+        most=MAX_SERVERS,
+        by_default="all but those that may be absent, at least what the rule needs",
+    )
+    max_samples: int | None = field(
+        None,
+        "samples that an update counts for at most, whatever its server claims",
+        **_CHAIN,
+        least=1,
+        most=LARGEST,
+        by_default="the most that a server can hold; on a network twice an equal share",
+    )
+    leader_share: float = field(0.2, "part of a reward that goes to the leader", **_CHAIN, **_part(1))
+    rejection_penalty: float = field(
+        0.1, "part of its stake that a leader loses whose proposal is voted down", **_CHAIN, **_part(0.25)
+    )
+    withheld_penalty: float = field(
+        0.1, "part of its stake that a server loses whose payload is withheld", **_CHAIN, **_part(0.25)
+    )
     stake: checks.Wei = field(
         10**18,
         "what each server has at stake: wei, or an amount such as '0.01 ether'",
@@ -138,6 +207,14 @@ class RunSettings:
         for name in SETTINGS:
             if name.endswith("_args"):
                 _check_json(name, getattr(self, name))
+        if self.quorum == "majority" and self.consensus == "pbft":
+            raise InvalidInputError("quorum is 'majority'; allowed with pbft: byzantine")
+        if self.solve_time and self.network == _EMBEDDED:
+            raise InvalidInputError(f"solve_time is {self.solve_time}; allowed on {_EMBEDDED}: 0, as time is logical")
+        if self.min_updates is not None and self.min_updates > self.servers:
+            raise InvalidInputError(f"min_updates is {self.min_updates}; allowed: 1 to {self.servers} (servers)")
+        if not self.reward and "leader_share" in changed({"leader_share": self.leader_share}):
+            raise InvalidInputError(f"leader_share is {self.leader_share} but reward is 0; allowed: reward = 1 or more")
         self._refuse_what_means_nothing()
 
     def _refuse_what_means_nothing(self) -> None:

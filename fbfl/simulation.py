@@ -21,7 +21,7 @@ from fbfl.chain.ethash import EthashNetwork, NodeChain
 from fbfl.chain.ledger import Ledger, Phase, Stage, Task
 from fbfl.chain.live import Node, accounts_of, live_nodes
 from fbfl.chain.networks import EMBEDDED
-from fbfl.chain.participant import CommitteeRules, Participant
+from fbfl.chain.participant import Participant
 from fbfl.chain.queries import RoundRecord, round_record
 from fbfl.chain.transactions import Sender
 from fbfl.errors import InvalidInputError
@@ -45,7 +45,7 @@ from fbfl.mec.server import Conduct, MECServer
 from fbfl.randomness import generator, seed_sequence
 from fbfl.settings import RunSettings
 from fbfl.storage.store import Store
-from fbfl.tasks import committee_rules, create_task, plan_of, promise_rewards, trainer_of, training_of
+from fbfl.tasks import create_task, least_updates, plan_of, promise_rewards, trainer_of, training_of
 from fbfl.tensors import Vector
 
 UPLOAD_BATCH = 100
@@ -111,7 +111,6 @@ class Simulation:
         ground: Ground | None = None,
         conducts: Mapping[int, Conduct] | None = None,
         stores: Mapping[int, Store] | None = None,
-        rules: CommitteeRules | None = None,
         solver: Callable[[], Solver] | None = None,
         trainer: Trainer | None = None,
         lanes: int | None = None,
@@ -152,7 +151,7 @@ class Simulation:
         self.ledger = ledgers[0]
         self.owner = Participant(self.ledger, owner)
         participants = _participants(self.nodes, ledgers, accounts[1:])
-        self.task = self._create_task(participants, rules or committee_rules(settings.servers))
+        self.task = self._create_task(participants)
         liar = Conduct(proposes="wrong", votes="inverted")
         conducts = {**dict.fromkeys(range(settings.liars), liar), **(conducts or {})}
         stores = stores or {}
@@ -325,7 +324,7 @@ class Simulation:
             held[device.id % self.settings.servers] += len(device)
         return max(held)
 
-    def _create_task(self, servers: Sequence[Participant], rules: CommitteeRules) -> Task:
+    def _create_task(self, servers: Sequence[Participant]) -> Task:
         _register(self.owner, servers, self.settings.stake)
         # Where uploads take time, nobody knows beforehand which servers will be late.
         with_samples = sum(bool(len(samples.training_set(0)[1])) for samples in self._samples)
@@ -337,7 +336,6 @@ class Simulation:
             self.plan,
             self.trainer,
             self.dataset,
-            rules,
             expected=expected,
             max_samples=self._largest_share(),
         )
@@ -460,6 +458,10 @@ def check(settings: RunSettings, *, chain: bool = True, registered: int | None =
     made_up = generator(0, "made-up updates").standard_normal((settings.servers, 8)).astype(np.float32)
     rule(made_up[:averaged], [1] * averaged, clients=range(averaged), round_number=1, root_update=made_up[0])
     attack.check(settings.servers)
+    if settings.min_updates is not None and settings.min_updates < (least := least_updates(rule, settings.servers)):
+        raise InvalidInputError(
+            f"min_updates is {settings.min_updates}; allowed with {settings.aggregator}: {least} to {settings.servers}"
+        )
 
 
 def _check_root(settings: RunSettings, root: Any, registered: int | None) -> None:

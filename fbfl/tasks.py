@@ -4,7 +4,6 @@ import functools
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 from web3.exceptions import Web3Exception
@@ -33,18 +32,11 @@ from fbfl.system.backoff import pause_after
 
 log = logging.getLogger(__name__)
 
-POW_HASHES = 4096
-"""Hashes that solving the embedded chain's puzzle takes on average: a fraction of a second for all servers together."""
-
-PENALTY = 1_000
-"""1/10,000 of the stake: for a proposal that was voted down, and for a withheld payload."""
-
 LONGEST_PAUSE = 30.0
 """Most seconds between two attempts to reach a node."""
 
 _CONFIRMATIONS = 3  # blocks on an electing block before its miner may propose
 _SPACING = 4  # blocks from one view's electing block to the next one's: beyond its confirmations
-_LEADER_SHARE = 2_000  # 1/10,000 of a round's reward
 
 
 def training_of(settings: RunSettings) -> TrainingSettings:
@@ -96,14 +88,19 @@ def plan_of(
     )
 
 
-def committee_rules(servers: int, timeout: int = CommitteeRules.timeout) -> CommitteeRules:
-    """The rules for a committee of so many servers; `timeout` is that of the first view (s).
+def committee_rules(settings: RunSettings) -> CommitteeRules:
+    """The rules for a committee of so many servers.
 
     Each view that fails bars its leader. There is a view more than faulty leaders that an honest majority outvotes (and
     8 at least), so that they cannot use the views up, not even one after the other as neighbours in PBFT's order.
     """
-    views = max(CommitteeRules.max_views, (servers + 1) // 2)
-    return CommitteeRules(timeout, 8 * timeout, views, rejection_penalty=PENALTY)
+    return CommitteeRules(
+        timeout=settings.view_timeout,
+        timeout_cap=min(8 * settings.view_timeout, 2**32 - 1),
+        max_views=settings.max_views or max(8, (settings.servers + 1) // 2),
+        byzantine_quorum=settings.quorum == "byzantine" or settings.consensus == "pbft",
+        rejection_penalty=_basis_points(settings.rejection_penalty),
+    )
 
 
 def most_samples(settings: RunSettings, dataset: Dataset) -> int:
@@ -166,7 +163,6 @@ def create_task(
     plan: TaskPlan,
     trainer: Trainer,
     dataset: Dataset,
-    rules: CommitteeRules,
     *,
     window: int = 3600,
     expected: int | None = None,
@@ -175,27 +171,29 @@ def create_task(
     """Publish the initial model and create the task; `window` (s) is how long servers may commit, and submit.
 
     `expected` is how many servers should have an update in every round (default: all), `max_samples` what one update
-    may count for at most (default: `most_samples`).
+    may count for at most where the settings do not say it (default: `most_samples`).
     """
     model = initial_model(plan, trainer.initial_weights())
     store.put(model.payload)
     return owner.create_task(
         TaskSettings(
             consensus=settings.consensus,
-            consensus_params=_consensus_parameters(settings.consensus, rules),
+            consensus_params=_consensus_parameters(settings),
             rule=settings.aggregator,
             rule_params=plan.rule_params,
             definition=plan.definition(),
             model=model.reference,
             max_payload=plan.max_payload,
-            max_samples=most_samples(settings, dataset) if max_samples is None else max(1, max_samples),
+            max_samples=settings.max_samples
+            or (most_samples(settings, dataset) if max_samples is None else max(1, max_samples)),
             min_members=settings.servers,
             max_members=plan.most_members,
-            min_updates=fewest_updates(plan, settings.servers, settings.servers if expected is None else expected),
+            min_updates=settings.min_updates
+            or fewest_updates(plan, settings.servers, settings.servers if expected is None else expected),
             max_rounds=0,
             submit_window=window,
             commit_window=window if settings.commit_reveal else 0,
-            withheld_penalty=PENALTY,
+            withheld_penalty=_basis_points(settings.withheld_penalty),
         )
     )
 
@@ -203,7 +201,7 @@ def create_task(
 def promise_rewards(owner: Participant, task: int, settings: RunSettings) -> None:
     """Say what a final round pays, and pay in for as many rounds as the settings name."""
     if settings.reward:
-        owner.set_reward_terms(task, settings.reward, _LEADER_SHARE, by_samples=True)
+        owner.set_reward_terms(task, settings.reward, _basis_points(settings.leader_share), by_samples=True)
         owner.fund_rewards(task, settings.reward * settings.rounds)
 
 
@@ -304,10 +302,16 @@ def _try(action: Callable[[int], object], task: int) -> None:
         log.info("task %d: %s", task, error)  # somebody was faster, or the clock here is ahead
 
 
-def _consensus_parameters(consensus: str, rules: CommitteeRules) -> bytes:
-    if consensus == "pow":
-        # Time is logical on an embedded chain, so the puzzle cannot be adapted to how long solving takes.
-        return pow_parameters(rules, 2**256 // POW_HASHES, solve_time=0)
-    if consensus == "pbft":
-        return pbft_parameters(replace(rules, byzantine_quorum=True))
+def _consensus_parameters(settings: RunSettings) -> bytes:
+    rules = committee_rules(settings)
+    if settings.consensus == "pow":
+        target = min(2**256 // settings.pow_hashes, 2**256 - 1)
+        return pow_parameters(rules, target, settings.solve_time)
+    if settings.consensus == "pbft":
+        return pbft_parameters(rules)
     return ethash_parameters(rules, confirmations=_CONFIRMATIONS, spacing=_SPACING)
+
+
+def _basis_points(part: float) -> int:
+    """A part, 0 to 1, as contracts have it."""
+    return round(part * 10_000)

@@ -10,7 +10,9 @@ from enum import Enum, IntEnum, auto
 from functools import cached_property
 from typing import Any
 
+from eth_abi import decode  # type: ignore[attr-defined]  # exported at run time
 from eth_typing import BlockNumber
+from hexbytes import HexBytes
 from web3 import Web3
 from web3.contract import Contract
 
@@ -26,6 +28,12 @@ from fbfl.storage.store import Reference
 
 CONSENSUS_CONTRACTS = {"pow": "PowPuzzle", "pbft": "PbftCommittee", "ethash": "EthashElection"}
 """The contract behind each name of a consensus."""
+
+COMMITTEE_RULES = "(uint32,uint32,uint16,uint8,uint16)"
+"""`CommitteeConsensus.CommitteeRules` in the ABI's words."""
+
+POW_PARAMETERS = f"({COMMITTEE_RULES},uint256,uint32)"
+"""`PowPuzzle.PowParameters`: the rules, the first target, and the seconds that a solution should take."""
 
 ZERO_ADDRESS = "0x" + "0" * 40
 
@@ -77,6 +85,12 @@ class Task:
     """What a server loses whose update nobody can fetch, in 1/10,000 of its stake."""
     rejection_penalty: int = 0
     """What a leader loses whose proposal was voted down, likewise."""
+    byzantine_quorum: bool = False
+    """Whether (2n-1)/3+1 votes carry a proposal of n members; else more than half."""
+
+    def quorum_of(self, members: int) -> int:
+        """The votes that carry a proposal of so many members."""
+        return (2 * members - 1) // 3 + 1 if self.byzantine_quorum else members // 2 + 1
 
     @property
     def dearest(self) -> float:
@@ -145,6 +159,23 @@ class TaskState:
     """The block at which this was read."""
     now: int
     """Its time (s)."""
+
+
+@dataclass(frozen=True)
+class TaskTerms:
+    """What a task demands of its rounds; penalties in 1/10,000 of a stake, times in seconds."""
+
+    view_timeout: int
+    max_views: int
+    byzantine_quorum: bool
+    min_updates: int
+    max_samples: int
+    rejection_penalty: int
+    withheld_penalty: int
+    target: int | None
+    """Hashes below it solve the first puzzle; only with proof of work."""
+    solve_time: int | None
+    """Towards which puzzles move; 0 if they do not."""
 
 
 @dataclass(frozen=True)
@@ -228,10 +259,11 @@ class Ledger:
         for event in self.events("TaskCreated"):
             args = event.args
             if args["task"] == task:
+                consensus = names.get(args["consensus"], "unknown")
                 return Task(
                     id=task,
                     owner=args["owner"],
-                    consensus=names.get(args["consensus"], "unknown"),
+                    consensus=consensus,
                     consensus_address=args["consensus"],
                     rule=from_short_text(args["rule"]),
                     rule_params=args["ruleParams"],
@@ -240,6 +272,7 @@ class Ledger:
                     block=event.block,
                     withheld_penalty=self._published(task, "TaskTerms", "withheldPenalty"),
                     rejection_penalty=self._published(task, "RulesSet", "rejectionPenalty"),
+                    byzantine_quorum=consensus == "pbft" or self._published(task, "RulesSet", "quorumRule") == 1,
                 )
         raise InvalidInputError(f"task {task} does not exist on the ledger {self.tasks.address}")
 
@@ -392,6 +425,40 @@ class Ledger:
     def outcome(self, task: int, round_number: int) -> bytes:
         """What the ledger keeps of a final round: `digests.outcome`; zeros before it is final."""
         return bytes(self.tasks.functions.outcomeOf(task, round_number).call())
+
+    def terms(self, task: int) -> TaskTerms | None:
+        """What a task demands of its rounds, as its owner created it; None where a former version's contracts did not
+        publish it.
+        """
+        about, rules = self.task(task), next(self.events("RulesSet", task=task), None)
+        demands = next(self.events("TaskTerms", task=task), None)
+        if rules is None or demands is None:
+            return None
+        target, solve_time = self._puzzle_of(task) if about.consensus == "pow" else (None, None)
+        return TaskTerms(
+            view_timeout=rules.args["timeout"],
+            max_views=rules.args["maxViews"],
+            byzantine_quorum=about.byzantine_quorum,
+            min_updates=demands.args["minUpdates"],
+            max_samples=demands.args["maxSamples"],
+            rejection_penalty=about.rejection_penalty,
+            withheld_penalty=about.withheld_penalty,
+            target=target,
+            solve_time=solve_time,
+        )
+
+    def _puzzle_of(self, task: int) -> tuple[int | None, int | None]:
+        """The target of a task's first puzzle, and the seconds of a solution: no event has them, but the transaction.
+
+        None where a contract of somebody's created the task.
+        """
+        (created,) = self.events("TaskCreated", task=task)
+        sent = self.w3.eth.get_transaction(HexBytes(created.transaction))
+        if sent.get("to") != self.tasks.address:
+            return None, None
+        _, arguments = self.tasks.decode_function_input(sent["input"])
+        ((_, target, solve_time),) = decode([POW_PARAMETERS], arguments["settings"]["consensusParams"])
+        return target, solve_time
 
     def reward_terms(self, task: int) -> RewardTerms:
         """What a final round of a task pays."""

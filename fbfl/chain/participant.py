@@ -10,7 +10,7 @@ from web3.contract import Contract
 from web3.types import TxReceipt
 
 from fbfl.chain.digests import short_text
-from fbfl.chain.ledger import Ledger, Stage, TaskState
+from fbfl.chain.ledger import COMMITTEE_RULES, POW_PARAMETERS, Ledger, Stage, TaskState
 from fbfl.chain.signatures import SignedUpdate, SignedVote
 from fbfl.chain.transactions import Sender
 from fbfl.errors import InvalidInputError
@@ -43,22 +43,19 @@ class CommitteeRules:
         return (self.timeout, self.timeout_cap, self.max_views, quorum_rule, self.rejection_penalty)
 
 
-_RULES = "(uint32,uint32,uint16,uint8,uint16)"
-
-
 def pow_parameters(rules: CommitteeRules, target: int, solve_time: int) -> bytes:
     """`PowPuzzle.PowParameters`, encoded; `solve_time` in seconds, 0 keeps the target."""
-    return encode([f"({_RULES},uint256,uint32)"], [(rules._tuple(), target, solve_time)])
+    return encode([POW_PARAMETERS], [(rules._tuple(), target, solve_time)])
 
 
 def pbft_parameters(rules: CommitteeRules) -> bytes:
     """`PbftCommittee`'s parameters, encoded."""
-    return encode([_RULES], [rules._tuple()])
+    return encode([COMMITTEE_RULES], [rules._tuple()])
 
 
 def ethash_parameters(rules: CommitteeRules, confirmations: int, spacing: int, delay: int = 1) -> bytes:
     """`EthashElection.EthashParameters`, encoded; all in blocks."""
-    return encode([f"({_RULES},uint16,uint16,uint16)"], [(rules._tuple(), confirmations, spacing, delay)])
+    return encode([f"({COMMITTEE_RULES},uint16,uint16,uint16)"], [(rules._tuple(), confirmations, spacing, delay)])
 
 
 @dataclass(frozen=True)

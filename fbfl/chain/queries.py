@@ -97,6 +97,29 @@ class RoundRecord:
         return values
 
 
+def task_terms(ledger: Ledger, task: int) -> dict[str, Any]:
+    """What a task fixes of its rounds, by the names of the settings; parts from 0 to 1, times in seconds, money in wei.
+
+    Empty where a former version's contracts did not publish it.
+    """
+    terms, rewards = ledger.terms(task), ledger.reward_terms(task)
+    if terms is None:
+        return {}
+    puzzle = {"pow_hashes": 2**256 // terms.target, "solve_time": terms.solve_time} if terms.target else {}
+    return {
+        "quorum": "byzantine" if terms.byzantine_quorum else "majority",
+        "view_timeout": terms.view_timeout,
+        "max_views": terms.max_views,
+        **puzzle,
+        "min_updates": terms.min_updates,
+        "max_samples": terms.max_samples,
+        "reward": rewards.per_round,
+        "leader_share": rewards.leader_share / 10_000,
+        "rejection_penalty": terms.rejection_penalty / 10_000,
+        "withheld_penalty": terms.withheld_penalty / 10_000,
+    }
+
+
 def num_rounds(ledger: Ledger, task: int) -> int:
     """How many rounds a task has opened."""
     return sum(1 for _ in ledger.events("RoundOpened", task=task))

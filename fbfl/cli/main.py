@@ -166,12 +166,6 @@ def _add_task(commands: "argparse._SubParsersAction[Parser]") -> None:
     create.add_argument(
         "--window", type=int, default=3600, metavar="S", help="seconds to submit in, and to commit in (default 3600)"
     )
-    create.add_argument(
-        "--view-timeout", type=int, default=600, metavar="S", help="seconds of the first view (default 600)"
-    )
-    create.add_argument(
-        "--max-samples", type=int, metavar="N", help="what an update counts for at most (default: twice an equal share)"
-    )
     create.add_argument("--retention", type=int, metavar="R", help="rounds to keep payloads for (default: all)")
     create.set_defaults(action="create")
     admit = actions.add_parser("admit", help="put servers on the allow-list")

@@ -7,7 +7,7 @@ from typing import Any
 
 from fbfl import audit as auditing
 from fbfl import strictjson
-from fbfl.chain.queries import RoundRecord, block_listing, round_record, round_records
+from fbfl.chain.queries import RoundRecord, block_listing, round_record, round_records, task_terms
 from fbfl.cli.network import ledger_on, plugins_of, store_of, task_on
 from fbfl.errors import InvalidInputError, NoFinalRoundError
 from fbfl.mec.plan import TaskPlan
@@ -35,10 +35,13 @@ def one_round(options: argparse.Namespace) -> int:
     """All that is recorded of one round."""
     run = _open(options)
     record = round_record(run.ledger, run.task.id, options.number)
+    terms = task_terms(run.ledger, run.task.id)
     if options.json:
-        print(strictjson.dumps(record.as_json(), indent=1))
+        print(strictjson.dumps({**record.as_json(), "terms": terms}, indent=1))
         return 0
     print(_line(record))
+    for name, value in terms.items():
+        print(f"  {name:<17} {value}")
     print(f"  parent model   {record.parent_cid}")
     if record.model_cid:
         print(f"  global model   {record.model_cid}  ({record.model_size} bytes)")

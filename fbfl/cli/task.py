@@ -15,10 +15,7 @@ from fbfl.cli.network import ledger_on, store_of, task_on
 from fbfl.cli.settings import given
 from fbfl.errors import InvalidInputError
 from fbfl.fields import Place
-from fbfl.settings import RunSettings
-
-LARGEST = 2**31 - 1
-"""Of what a task fixes in seconds, rounds and samples: what every contract holds."""
+from fbfl.settings import LARGEST, RunSettings
 
 
 def create(options: argparse.Namespace) -> int:
@@ -26,7 +23,7 @@ def create(options: argparse.Namespace) -> int:
     values = run_settings.read_values(options.config, given(options))
     run_settings.refuse_elsewhere(values, Place.NETWORK, "", "on a network: only with fbfl run")
     settings = RunSettings(**values)  # type: ignore[arg-type]  # checked by read_values
-    units = {"window": "seconds", "view_timeout": "seconds", "retention": "rounds", "max_samples": "samples"}
+    units = {"window": "seconds", "retention": "rounds"}
     for name, unit in units.items():
         value = getattr(options, name)
         if value is not None and not 1 <= value <= LARGEST:
@@ -51,12 +48,9 @@ def create(options: argparse.Namespace) -> int:
             f"aggregator {settings.aggregator} needs {least} updates; allowed with {settings.servers} servers, some of "
             f"which may be absent: rules that need at most {most}"
         )
-    rules = tasks.committee_rules(settings.servers, options.view_timeout)
-    most_samples = options.max_samples or tasks.most_samples(settings, dataset)
-    task = tasks.create_task(
-        owner, store, settings, plan, trainer, dataset, rules, window=options.window, max_samples=most_samples
-    )
+    task = tasks.create_task(owner, store, settings, plan, trainer, dataset, window=options.window)
     tasks.promise_rewards(owner, task, settings)
+    most_samples = settings.max_samples or tasks.most_samples(settings, dataset)
     print(f"an update counts for {most_samples} samples at most", file=sys.stderr)
     print(f"task {task}")
     return 0

@@ -11,7 +11,7 @@ import pytest
 from fbfl.audit import audit
 from fbfl.chain.ledger import Phase, Stage
 from fbfl.chain.live import accounts_of
-from fbfl.chain.participant import CommitteeRules
+from fbfl.chain.queries import task_terms
 from fbfl.chain.signatures import SignedVote
 from fbfl.errors import ChainError, PayloadNotFoundError, StorageError
 from fbfl.learning import datasets
@@ -208,11 +208,7 @@ def test_wrong_aggregates_are_voted_down_and_their_leaders_barred(tmp_path, cons
 
 def test_liars_beyond_the_quorum_stall_the_round_but_nothing_wrong_is_final(tmp_path):
     liar = Conduct(proposes="wrong", votes="inverted")
-    fed = federation(
-        tmp_path,
-        consensus="pbft",
-        simulation={"conducts": {0: liar, 1: liar}, "rules": CommitteeRules(max_views=3)},
-    )
+    fed = federation(tmp_path, consensus="pbft", max_views=3, simulation={"conducts": {0: liar, 1: liar}})
     result = fed.play_round()
     assert result.record.status == "aborted"
     assert result.record.reason == "too many views"
@@ -264,8 +260,8 @@ def test_fltrust_follows_the_update_that_a_trusted_server_publishes(tmp_path):
     assert fed.servers[3].address.encode() in fed.task.rule_params
     assert audit(fed.ledger, fed.store, fed.task).passed
 
-    silent = {"conducts": {3: Conduct(submits=False)}, "rules": CommitteeRules(max_views=2)}
-    alone = federation(tmp_path / "alone", **trusting, simulation=silent)
+    silent = {"conducts": {3: Conduct(submits=False)}}
+    alone = federation(tmp_path / "alone", **trusting, max_views=2, simulation=silent)
     assert alone.play_round().record.status == "aborted"
 
 
@@ -390,3 +386,30 @@ def test_a_chain_that_loses_two_rounds_makes_nobody_sign_two_votes_that_exclude_
     assert len({vote.value_digest for _, vote in heard if vote.round == 1}) == 1
     for (one, first), (other, second) in itertools.combinations(heard, 2):
         assert one != other or not first.conflicts_with(second)
+
+
+def test_what_a_task_fixes_is_on_the_chain_and_holds(tmp_path):
+    terms = {
+        **{"quorum": "byzantine", "view_timeout": 50, "max_views": 3, "pow_hashes": 1, "min_updates": 2},
+        **{"max_samples": 100, "reward": 10**6, "leader_share": 0.5, "rejection_penalty": 0.25},
+        **{"withheld_penalty": 0.0001},
+    }
+    fed = federation(tmp_path, **terms)
+    record = fed.play_round().record
+    assert task_terms(fed.ledger, fed.task.id) == terms | {"solve_time": 0}
+    assert record.status == "final"
+    assert [update.samples for update in record.updates] == [100] * 4
+    assert (record.leader, 500_000) in record.rewards
+    assert fed.task.quorum_of(4) == 3
+    assert audit(fed.ledger, fed.store, fed.task).passed
+
+
+def test_by_default_a_task_fixes_what_the_first_release_did(tmp_path):
+    for consensus, quorum in (("pow", "majority"), ("pbft", "byzantine")):
+        fed = federation(tmp_path / consensus, consensus=consensus)
+        found = task_terms(fed.ledger, fed.task.id)
+        assert (found.pop("pow_hashes", 4096), found.pop("solve_time", 0)) == (4096, 0)
+        assert found == {
+            **{"quorum": quorum, "view_timeout": 600, "max_views": 8, "min_updates": 3, "max_samples": 360},
+            **{"reward": 10**16, "leader_share": 0.2, "rejection_penalty": 0.1, "withheld_penalty": 0.1},
+        }

@@ -19,7 +19,7 @@ from fbfl.learning.aggregation.rulefunction import CONTEXT as RULE_CONTEXT
 from fbfl.learning.attacks.names import CONTEXT as ATTACK_CONTEXT
 from fbfl.learning.plugins import KEYWORD
 from fbfl.mec import mobility, radio
-from fbfl.settings import CONSENSUS, SETTINGS, default_of
+from fbfl.settings import CONSENSUS, QUORUMS, SETTINGS, default_of
 from fbfl.storage.codecs import CODECS
 from tests.fuzz.recipes import LABELS, SAMPLES, Data, Federated
 from tests.fuzz.users import strangers
@@ -267,6 +267,16 @@ def run_settings(draw: st.DrawFn, *, dataset: str, one_in: int = 120) -> dict[st
         "stake": draw(rarely(whole, st.just(10**18))),
         "reward": draw(rarely(whole, st.just(10**16))),
         "malicious": 0,
+        "quorum": draw(rarely(st.sampled_from(QUORUMS), st.none(), one_in=6)),
+        "view_timeout": usual(st.sampled_from((600, 600, 1, 60, 10**6))),
+        "max_views": usual(st.sampled_from((None, None, 1, 3, 20))),
+        "pow_hashes": 4096,
+        "solve_time": 0,
+        "min_updates": usual(st.sampled_from((None, None, None, 1, number))),
+        "max_samples": usual(st.sampled_from((None, None, 1, 100))),
+        "leader_share": draw(rarely(real, st.sampled_from((0.2, 0.0, 0.5, 1.0)), one_in=40)),
+        "rejection_penalty": draw(rarely(real, st.sampled_from((0.1, 0.0, 0.25)), one_in=40)),
+        "withheld_penalty": draw(rarely(real, st.sampled_from((0.1, 0.0, 0.25)), one_in=40)),
     }
     drawn["model"] = draw(rarely(model_names, st.just("mlp"), one_in=2))
     drawn["aggregator"], drawn["aggregator_args"] = draw(rules)
@@ -274,6 +284,8 @@ def run_settings(draw: st.DrawFn, *, dataset: str, one_in: int = 120) -> dict[st
     drawn["attack"], drawn["attack_args"] = draw(rarely(attack_names, st.just((None, {})), one_in=2))
     drawn["mobility"], drawn["mobility_args"] = draw(rarely(mobilities, st.just((None, {})), one_in=4))
     drawn["radio"], drawn["radio_args"] = draw(rarely(radios, st.just((None, {})), one_in=4))
+    if drawn["consensus"] == "pow":
+        drawn["pow_hashes"] = usual(st.sampled_from((1, 16, 4096)))
     if drawn["consensus"] == "ethash":
         drawn["nodes"] = usual(st.just(1))
     if drawn["attack"] == "same_value":  # most rules would not let it through

@@ -66,6 +66,29 @@ def test_what_means_nothing_in_a_place_is_refused_there(place):
     refuse_elsewhere(as_dict(RunSettings(servers=40)) | {"stake": "1 ether"}, place, "", "nowhere")
 
 
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"quorum": "majority", "consensus": "pbft"}, "quorum is 'majority'; allowed with pbft: byzantine"),
+        ({"solve_time": 3}, "solve_time is 3; allowed on eth-tester: 0, as time is logical"),
+        (
+            {"solve_time": 3, "network": "anvil", "consensus": "pbft"},
+            "solve_time is 3; allowed: only with consensus = pow",
+        ),
+        ({"pow_hashes": 1, "consensus": "ethash"}, "pow_hashes is 1; allowed: only with consensus = pow"),
+        ({"min_updates": 11}, "min_updates is 11; allowed: 1 to 10 (servers)"),
+        ({"leader_share": 0.5, "reward": 0}, "leader_share is 0.5 but reward is 0; allowed: reward = 1 or more"),
+        ({"leader_share": 1.1}, "leader_share is 1.1; allowed: 0 to 1, in steps of 0.0001"),
+        ({"rejection_penalty": 0.2501}, "rejection_penalty is 0.2501; allowed: 0 to 0.25, in steps of 0.0001"),
+        ({"withheld_penalty": 0.00005}, "withheld_penalty is 5e-05; allowed: 0 to 0.25, in steps of 0.0001"),
+    ],
+)
+def test_what_no_task_can_fix_is_refused(values, message):
+    with pytest.raises(InvalidInputError) as raised:
+        RunSettings(**values)
+    assert str(raised.value) == message
+
+
 @given(st.integers(0, 2**128 - 1))
 def test_money_is_read_as_it_is_written(amount):
     whole, part = divmod(amount, 10**18)
