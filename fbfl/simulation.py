@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,6 +35,7 @@ from fbfl.learning.partition import resolve as resolve_partition
 from fbfl.learning.samples import Range
 from fbfl.learning.training import Samples, Trainer
 from fbfl.mec.device import LocalDevice, device_shares
+from fbfl.mec.dishonest import Conduct, DishonestServer, EquivocatingExchange
 from fbfl.mec.exchange import Exchange, MemoryBoard
 from fbfl.mec.global_model import weights_of
 from fbfl.mec.mobility import resolve as resolve_mobility
@@ -41,7 +43,7 @@ from fbfl.mec.plan import ROOT, canonical_json, resolve_rule
 from fbfl.mec.radio import CostModel, RoundCost, Upload
 from fbfl.mec.radio import resolve as resolve_radio
 from fbfl.mec.samples import MemorySampleStore, SampleStore
-from fbfl.mec.server import Conduct, MECServer
+from fbfl.mec.server import MECServer
 from fbfl.randomness import generator, seed_sequence
 from fbfl.settings import RunSettings
 from fbfl.storage.store import Store
@@ -156,21 +158,24 @@ class Simulation:
         conducts = {**dict.fromkeys(range(settings.liars), liar), **(conducts or {})}
         stores = stores or {}
         board = MemoryBoard()
-        self.servers = [
-            MECServer(
-                participant,
-                stores.get(number, store),
-                self.task,
-                self.plan,
-                self._training.of(number),
-                self._samples[number],
-                conduct=conducts.get(number),
-                exchange=Exchange(board, participant, self.task, account) if settings.signatures else None,
-                election=self._puzzle(participant, solver) if solver else None,
-                salt_secret=number.to_bytes(4, "big"),
+        self.servers: list[MECServer] = []
+        for number, (participant, account) in enumerate(zip(participants, accounts[1:], strict=True)):
+            conduct = conducts.get(number)
+            server = partial(DishonestServer, conduct) if conduct else MECServer
+            exchange = EquivocatingExchange if conduct and conduct.votes == "both" else Exchange
+            self.servers.append(
+                server(
+                    participant,
+                    stores.get(number, store),
+                    self.task,
+                    self.plan,
+                    self._training.of(number),
+                    self._samples[number],
+                    exchange=exchange(board, participant, self.task, account) if settings.signatures else None,
+                    election=self._puzzle(participant, solver) if solver else None,
+                    salt_secret=number.to_bytes(4, "big"),
+                )
             )
-            for number, (participant, account) in enumerate(zip(participants, accounts[1:], strict=True))
-        ]
 
     @property
     def ground(self) -> Ground:

@@ -19,7 +19,6 @@ from fbfl.chain.signatures import (
     SignedUpdate,
     SignedVote,
     sign_update,
-    sign_vote,
     signer_of_update,
     signer_of_vote,
 )
@@ -124,6 +123,41 @@ class PatienceInSeconds:
         return now - self._began.setdefault(wait, now) > self._seconds
 
 
+class VoteSender(Protocol):
+    """The way on which the votes of one server get onto the chain."""
+
+    def has_voted(self, state: TaskState, stage: Stage) -> bool:
+        """Whether the server has voted in this stage of the current view."""
+
+    def send(self, state: TaskState, stage: Stage, accept: bool) -> None:
+        """Vote on the proposal of the current view."""
+
+    def record(self, state: TaskState, stage: Stage) -> bool:
+        """Do what is left to do once the server has voted; whether it did something."""
+
+
+class VotesByTransaction:
+    """A transaction for every vote."""
+
+    def __init__(self, participant: Participant, task: int) -> None:
+        self._participant = participant
+        self._task = task
+
+    def has_voted(self, state: TaskState, stage: Stage) -> bool:
+        """Whether the server's vote is on the chain."""
+        ledger = self._participant.ledger
+        seat = ledger.seats(self._task, state.round)[self._participant.address]
+        return ledger.voters(self._task, state, stage) >> seat & 1 == 1
+
+    def send(self, state: TaskState, stage: Stage, accept: bool) -> None:
+        """Send the vote."""
+        self._participant.vote(self._task, state, stage, accept)
+
+    def record(self, state: TaskState, stage: Stage) -> bool:  # noqa: ARG002
+        """Nothing: the vote is on the chain."""
+        return False
+
+
 class Exchange:
     """One server's side of the board. `signed` is all that it has signed before (default: nothing)."""
 
@@ -147,10 +181,11 @@ class Exchange:
         self._update_domain = ledger.domain(task.id)
         self._vote_domain = vote_domain(ledger, task)
         self._signed = signed or SignedVotes(account, self._vote_domain)
+        self._transactions = VotesByTransaction(participant, task.id)
 
     def observe(self, state: TaskState) -> None:
         """Tell the board where the task stands."""
-        self._board.observe(state, self._participant.ledger.seats(self._task.id, state.round))
+        self._board.observe(state, self._seats(state))
 
     def has_signed_update(self, state: TaskState) -> bool:
         """Whether this server's update of the current model is on the board."""
@@ -160,14 +195,15 @@ class Exchange:
         """Sign an update of the current model and leave it on the board."""
         at = self._update_domain, state.round, state.model.digest
         update = sign_update(self._account, *at, payload, samples)
-        seats = self._participant.ledger.seats(self._task.id, state.round)
-        self._board.post_update(self._account.address, update, _collector_of_updates(state.round, seats))
+        collector = _collector_of_updates(state.round, self._seats(state))
+        self._board.post_update(self._account.address, update, collector)
 
-    def record_updates(self, state: TaskState, seats: Mapping[str, int]) -> bool:
+    def record_updates(self, state: TaskState) -> bool:
         """Record what is on the board if that is this server's to do, or its own update if nobody does it.
 
         Returns whether it did something; waiting for somebody counts where patience is measured in steps.
         """
+        seats = self._seats(state)
         waiting = {
             server: update
             for server, update in self._posted_updates(state).items()
@@ -194,37 +230,37 @@ class Exchange:
         posted = self._board.updates(self._task.id, state.round)
         return {server: update for server, update in posted if update.parent == state.model.digest}
 
-    def has_signed_vote(self, state: TaskState, stage: Stage) -> bool:
-        """Whether this server's vote in this stage of the current view is on the board."""
-        return any(server == self._account.address for server, _ in self._current_votes(state, stage))
+    def has_voted(self, state: TaskState, stage: Stage) -> bool:
+        """Whether this server's vote in this stage of the current view is on the chain, or at least on the board."""
+        return self._transactions.has_voted(state, stage) or (
+            self._still_counts(state) and self._account.address in dict(self._current_votes(state, stage))
+        )
 
-    def post_vote(self, state: TaskState, stage: Stage, accept: bool) -> bool:
-        """Sign a vote on the current proposal and leave it on the board; whether that was safe.
+    def send(self, state: TaskState, stage: Stage, accept: bool) -> None:
+        """Sign a vote on the current proposal and leave it on the board; send it where that is of no use, or not safe.
 
         A reorganisation may bring another proposal into a view in which this server signed a vote. Two such signatures
         are evidence of equivocation; a second vote by transaction is not.
         """
         decision = state.decision
-        vote = self._signed.sign(state.round, decision.view, stage, decision.proposal, accept)
+        vote = None
+        if self._still_counts(state):
+            vote = self._signed.sign(state.round, decision.view, stage, decision.proposal, accept)
         if vote is None:
-            return False
-        self._board.post_vote(self._account.address, vote, decision.proposer)
-        return True
+            self._transactions.send(state, stage, accept)
+        else:
+            self._board.post_vote(self._account.address, vote, decision.proposer)
 
-    def equivocate(self, state: TaskState, stage: Stage) -> None:
-        """Sign for and against the current proposal, as no honest server does."""
-        at = state.round, state.decision.view, stage, state.decision.proposal
-        for accept in (True, False):
-            vote = sign_vote(self._account, self._vote_domain, *at, accept)
-            self._board.post_vote(self._account.address, vote, state.decision.proposer)
-
-    def record_votes(self, state: TaskState, stage: Stage, seats: Mapping[str, int], voted: int) -> bool:
+    def record(self, state: TaskState, stage: Stage) -> bool:
         """Record the votes for the proposal if that is this server's to do, or its own vote if nobody does it.
 
-        `voted` is the bitmap of the seats whose votes are recorded. Votes against a proposal are always sent by the
-        voter itself, at once: whoever proposed has no reason to record them. Returns whether it did something;
-        waiting for somebody counts where patience is measured in steps.
+        Votes against a proposal are always sent by the voter itself, at once: whoever proposed has no reason to record
+        them. Returns whether it did something; waiting for somebody counts where patience is measured in steps.
         """
+        if not self._still_counts(state):
+            return False
+        seats = self._seats(state)
+        voted = self._participant.ledger.voters(self._task.id, state, stage)
         waiting = {
             server: vote
             for server, vote in self._current_votes(state, stage)
@@ -232,7 +268,7 @@ class Exchange:
         }
         own = waiting.get(self._account.address)
         if own is not None and not own.accept:
-            self._participant.vote(self._task.id, state, stage, accept=False)
+            self._transactions.send(state, stage, accept=False)
             return True
         accepting = {server: vote for server, vote in waiting.items() if vote.accept}
         if not accepting:
@@ -246,7 +282,7 @@ class Exchange:
         if own is None:
             return False
         if impatient:
-            self._participant.vote(self._task.id, state, stage, accept=True)
+            self._transactions.send(state, stage, accept=True)
         return impatient or self._patience.waiting_is_a_step
 
     def report_equivocation(self, round_number: int) -> bool:
@@ -266,6 +302,13 @@ class Exchange:
                     self._accused.add((round_number, server))
                     return True
         return False
+
+    def _seats(self, state: TaskState) -> Mapping[str, int]:
+        return self._participant.ledger.seats(self._task.id, state.round)
+
+    def _still_counts(self, state: TaskState) -> bool:
+        """Whether whoever proposed still has a reason to record signed votes."""
+        return state.decision.stage is not Stage.DECIDED
 
     def _current_votes(self, state: TaskState, stage: Stage) -> list[tuple[str, SignedVote]]:
         decision = state.decision

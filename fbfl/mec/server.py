@@ -7,7 +7,6 @@ again: it can be stopped anywhere and started again.
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 from eth_hash.auto import keccak
@@ -24,12 +23,11 @@ from fbfl.errors import (
     PayloadNotFoundError,
     PayloadRefusedError,
 )
-from fbfl.mec.exchange import Exchange, Patience, PatienceInSteps
+from fbfl.mec.exchange import Exchange, Patience, PatienceInSteps, VotesByTransaction, VoteSender
 from fbfl.mec.global_model import GlobalModel, next_model, weights_of
 from fbfl.mec.plan import TaskPlan
 from fbfl.mec.samples import SampleStore
 from fbfl.storage.codecs import decode_update, encode_update, max_update_size
-from fbfl.storage.payload import encode
 from fbfl.storage.store import Reference, Store
 from fbfl.tensors import Vector
 
@@ -37,20 +35,6 @@ log = logging.getLogger(__name__)
 
 Training = Callable[[Vector, int], Vector]
 """Local training: (global weights [P], round) -> update [P]."""
-
-
-@dataclass(frozen=True)
-class Conduct:
-    """What a server does where the others rely on it. The default is honest; the rest is for experiments and tests."""
-
-    submits: bool = True
-    """Whether it records updates."""
-    serves: bool = True
-    """Whether it publishes the payload that it records."""
-    proposes: Literal["right", "wrong", "never"] = "right"
-    """What it does when it is its turn to propose."""
-    votes: Literal["right", "inverted", "never", "both"] = "right"
-    """How it votes; with `both` it signs for and against (only where votes are signed)."""
 
 
 @dataclass
@@ -92,7 +76,6 @@ class MECServer:
         training: Training,
         samples: SampleStore,
         *,
-        conduct: Conduct | None = None,
         exchange: Exchange | None = None,
         election: Election | None = None,
         salt_secret: bytes = b"",
@@ -105,10 +88,10 @@ class MECServer:
         self.plan = plan
         self.training = training
         self.samples = samples
-        self.conduct = conduct or Conduct()
         self._salt_secret = salt_secret
         self._patience = patience or PatienceInSteps(1)
         self._exchange = exchange
+        self._votes: VoteSender = exchange or VotesByTransaction(participant, task.id)
         self._election: Election = election or election_of(self.ledger, task, participant.address)
         self._memory = _RoundMemory(0)
 
@@ -151,7 +134,7 @@ class MECServer:
     # ------------------------------------------------------------ update
 
     def _commit(self, state: TaskState) -> bool:
-        if not self.conduct.submits or state.committed & self._bit(state) or state.now > state.deadline:
+        if state.committed & self._bit(state) or state.now > state.deadline:
             return False
         update = self._trained(state)
         if update is None:
@@ -167,13 +150,13 @@ class MECServer:
 
     def _submit(self, state: TaskState) -> bool:
         bit = self._bit(state)
-        if not self.conduct.submits or state.submitted & bit or (state.commit_reveal and not state.committed & bit):
+        if state.submitted & bit or (state.commit_reveal and not state.committed & bit):
             return False
         if state.now > state.deadline:
             return False  # it would be refused, and its gas lost
         exchange = None if state.commit_reveal else self._exchange
         if exchange is not None and exchange.has_signed_update(state):
-            return exchange.record_updates(state, self.ledger.seats(self.task.id, state.round))
+            return exchange.record_updates(state)
         update = self._trained(state)
         if update is None:
             return False
@@ -207,7 +190,7 @@ class MECServer:
         except InvalidInputError as error:
             log.warning("round %d: %s has no update that can be published: %s", state.round, self.address, error)
             return None
-        reference = self.store.put(payload) if self.conduct.serves else Reference.to(payload)
+        reference = self._publish(payload)
         self._memory.payloads[reference] = payload
         if count > state.max_samples:
             log.warning(
@@ -305,6 +288,19 @@ class MECServer:
         model = self._memory.models[key]
         return (Reference(short_text(ABORT), 0), None) if model is None else (model.reference, model)
 
+    def _digest(self, state: TaskState, model: Reference, missing: int) -> bytes:
+        return digests.value_digest(
+            self.ledger.domain(self.task.id),
+            state.round,
+            parent=self._parent(state).digest,
+            accumulator=state.accumulator,
+            missing=missing,
+            rule=self.task.rule,
+            rule_params=self.task.rule_params,
+            model=model.digest,
+            model_size=model.size,
+        )
+
     def _parent(self, state: TaskState) -> Reference:
         (opened,) = self.ledger.round_events(self.task.id, state.round, "RoundOpened")
         return Reference(opened.args["parent"], opened.args["parentSize"])
@@ -312,9 +308,7 @@ class MECServer:
     # ------------------------------------------------------------ consensus
 
     def _propose(self, state: TaskState) -> bool:
-        if state.decision.stage is not Stage.PROPOSE or self.conduct.proposes == "never":
-            return False
-        if state.now > state.decision.deadline:
+        if state.decision.stage is not Stage.PROPOSE or state.now > state.decision.deadline:
             return False
         value = self._value(state, state.missing)
         if value is None:
@@ -329,49 +323,53 @@ class MECServer:
             digest = self._digest(state, reference, state.missing)
             self.participant.propose_abort(self.task.id, state.round, ABORT, digest, proof)
             return True
-        payload = model.payload if self.conduct.proposes == "right" else self._wrong(model)
-        reference = self.store.put(payload)
+        reference = self.store.put(self._proposal(model))
         self.participant.propose(
             self.task.id, state.round, reference, self._digest(state, reference, state.missing), proof
         )
         return True
 
     def _vote(self, state: TaskState) -> bool:
-        decision = state.decision
-        if decision.round != state.round or self.conduct.votes == "never" or state.now > decision.deadline:
+        stage = self._voting_stage(state)
+        if stage is None or state.now > state.decision.deadline:
             return False
-        stage = decision.stage
-        if stage is Stage.DECIDED and state.phase is Phase.FINAL:
-            stage = Stage.COMMIT if self.task.consensus == "pbft" else Stage.PREPARE
-        if stage not in (Stage.PREPARE, Stage.COMMIT):
-            return False
-        voted = self.ledger.voters(self.task.id, state, stage)
-        if self._exchange is not None and decision.stage is not Stage.DECIDED:
-            signed = self._exchange.has_signed_vote(state, stage) or voted & self._bit(state) != 0
-            if signed:
-                seats = self.ledger.seats(self.task.id, state.round)
-                return self._exchange.record_votes(state, stage, seats, voted)
-        if voted & self._bit(state):
-            return False
+        if self._votes.has_voted(state, stage):
+            return self._votes.record(state, stage)
         value = self._value(state, state.proposal.missing)
         if value is None:
             return False  # accept only what was recomputed; reject only what was found to differ
         reference, model = value
-        right = self._digest(state, reference, state.proposal.missing) == decision.proposal
-        if right and self.conduct.serves and model is not None:
-            self.store.put(model.payload)  # so that it can be had from every voter, not only from its proposer
-        accept = not right if self.conduct.votes == "inverted" else right
-        exchange = self._exchange if decision.stage is not Stage.DECIDED else None
-        if exchange is not None and self.conduct.votes == "both":
-            exchange.equivocate(state, stage)
-        elif exchange is None or not exchange.post_vote(state, stage, accept):
-            self.participant.vote(self.task.id, state, stage, accept)
+        right = self._digest(state, reference, state.proposal.missing) == state.decision.proposal
+        if right and model is not None:
+            self._publish(model.payload)  # so that it can be had from every voter, not only from its proposer
+        self._votes.send(state, stage, self._ballot(right))
         return True
 
+    def _voting_stage(self, state: TaskState) -> Stage | None:
+        """The stage whose votes the committee casts, or still records of a round that is final."""
+        stage = state.decision.stage
+        if stage is Stage.DECIDED and state.phase is Phase.FINAL:
+            stage = Stage.COMMIT if self.task.consensus == "pbft" else Stage.PREPARE
+        return stage if state.decision.round == state.round and stage in (Stage.PREPARE, Stage.COMMIT) else None
+
     def _accuse(self, state: TaskState) -> bool:
-        if self._exchange is None or self.conduct.votes != "right":
-            return False
-        return self._exchange.report_equivocation(state.round)
+        return self._exchange is not None and self._exchange.report_equivocation(state.round)
+
+    # ------------------------------------------------------------ what the others rely on
+
+    def _publish(self, payload: bytes) -> Reference:
+        """Have a payload, its own update or a model that it votes for, where the others can fetch it."""
+        return self.store.put(payload)
+
+    def _proposal(self, model: GlobalModel) -> bytes:
+        """The payload to propose, where the next global model is this."""
+        return model.payload
+
+    def _ballot(self, right: bool) -> bool:
+        """Whether to accept a proposal that was found right, or wrong."""
+        return right
+
+    # ------------------------------------------------------------ rewards
 
     def _settle(self, state: TaskState) -> bool:
         """The leader has the reward of its round divided; anyone could."""
@@ -381,24 +379,6 @@ class MECServer:
             return False
         self.participant.settle(self.task.id, state.round)
         return True
-
-    def _digest(self, state: TaskState, model: Reference, missing: int) -> bytes:
-        return digests.value_digest(
-            self.ledger.domain(self.task.id),
-            state.round,
-            parent=self._parent(state).digest,
-            accumulator=state.accumulator,
-            missing=missing,
-            rule=self.task.rule,
-            rule_params=self.task.rule_params,
-            model=model.digest,
-            model_size=model.size,
-        )
-
-    def _wrong(self, model: GlobalModel) -> bytes:
-        """A model that is well-formed and not the aggregate: the right one, turned around."""
-        vector = weights_of(self.plan, model.payload)
-        return encode(self.plan.spec, np.negative(vector))
 
     # ------------------------------------------------------------ what the chain says of this server
 

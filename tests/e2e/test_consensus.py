@@ -13,8 +13,8 @@ from fbfl.cli import main
 from fbfl.cli import register as register_command
 from fbfl.cli import task as task_commands
 from fbfl.cli.keys import KEY_VARIABLE
+from fbfl.mec.dishonest import Conduct
 from fbfl.mec.plan import TaskPlan
-from fbfl.mec.server import Conduct
 from tests.e2e.federations import federation
 
 

@@ -15,9 +15,9 @@ from fbfl.chain.queries import task_terms
 from fbfl.chain.signatures import SignedVote
 from fbfl.errors import ChainError, PayloadNotFoundError, StorageError
 from fbfl.learning import datasets
+from fbfl.mec.dishonest import Conduct
 from fbfl.mec.exchange import Exchange, MemoryBoard, vote_domain
 from fbfl.mec.plan import TaskPlan
-from fbfl.mec.server import Conduct
 from fbfl.mec.signed_votes import SignedVotes
 from fbfl.settings import RunSettings
 from fbfl.simulation import Simulation, registered_ground
@@ -368,6 +368,7 @@ def test_a_chain_that_loses_two_rounds_makes_nobody_sign_two_votes_that_exclude_
             account, domain = accounts[server.address], vote_domain(fed.ledger, fed.task)
             signed = SignedVotes(account, domain, tmp_path / f"{server.address}.sqlite")
             server._exchange = Exchange(board, server.participant, fed.task, account, signed=signed)
+            server._votes = server._exchange
 
     start(ForgetfulBoard(heard))
     fed.owner.open_round(fed.task.id)

@@ -14,7 +14,7 @@ import requests
 
 from fbfl.errors import PayloadNotFoundError, PayloadRefusedError, StorageError
 from fbfl.learning import datasets
-from fbfl.mec.server import Conduct
+from fbfl.mec.dishonest import Conduct
 from fbfl.processes import recorded, running
 from fbfl.settings import RunSettings
 from fbfl.simulation import Simulation

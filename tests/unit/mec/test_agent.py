@@ -16,7 +16,6 @@ from fbfl.mec import agent as agents
 from fbfl.mec.agent import Agent, LocalTraining, only_one
 from fbfl.mec.endpoint import application, serving
 from fbfl.mec.exchange import vote_domain
-from fbfl.mec.server import Conduct
 from fbfl.simulation import Simulation
 from fbfl.storage.local import LocalStore
 from fbfl.storage.store import Reference
@@ -103,7 +102,7 @@ def test_who_was_expelled_comes_back_with_a_stake_when_its_agent_is_started_agai
 
 
 def test_members_move_a_round_on_in_turn_where_its_owner_is_away(
-    simulated: Simulation, store: FlakyStore, agent: Agent
+    simulated: Simulation, store: FlakyStore, agent: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.attempts = FAILURES
     others = simulated.servers[0]
@@ -120,7 +119,8 @@ def test_members_move_a_round_on_in_turn_where_its_owner_is_away(
                 one._step()
 
     until(lambda state: state.phase is Phase.DECIDE)
-    others.conduct = agent.server.conduct = Conduct(proposes="never")
+    for one in (others, agent.server):
+        monkeypatch.setattr(one, "_propose", lambda state: False)
     for view in range(1, 3):
         state = ledger.state(task)
         simulated.chain.travel(state.decision.deadline + 1 - state.now)

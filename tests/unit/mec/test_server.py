@@ -8,7 +8,7 @@ from fbfl.chain.ledger import Phase, Stage
 from fbfl.errors import PayloadNotFoundError, StorageError
 from fbfl.learning import datasets
 from fbfl.learning.training import Trainer
-from fbfl.mec.server import Conduct
+from fbfl.mec.dishonest import Conduct
 from fbfl.settings import RunSettings
 from fbfl.storage.codecs import max_update_size
 from fbfl.storage.local import LocalStore

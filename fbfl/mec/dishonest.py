@@ -1,0 +1,74 @@
+"""Servers that others cannot rely on, for experiments and tests."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from fbfl.chain.ledger import Stage, TaskState
+from fbfl.chain.signatures import sign_vote
+from fbfl.mec.exchange import Exchange
+from fbfl.mec.global_model import GlobalModel, weights_of
+from fbfl.mec.server import MECServer
+from fbfl.storage.payload import encode
+from fbfl.storage.store import Reference
+
+
+@dataclass(frozen=True)
+class Conduct:
+    """What a server does where the others rely on it. The default is honest."""
+
+    submits: bool = True
+    """Whether it records updates."""
+    serves: bool = True
+    """Whether it publishes the payload that it records."""
+    proposes: Literal["right", "wrong", "never"] = "right"
+    """What it does when it is its turn to propose."""
+    votes: Literal["right", "inverted", "never", "both"] = "right"
+    """How it votes; with `both` it signs for and against (only where votes are signed, with `EquivocatingExchange`)."""
+
+
+class DishonestServer(MECServer):
+    """A `MECServer`, whose arguments it takes, of another conduct."""
+
+    def __init__(self, conduct: Conduct, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.conduct = conduct
+
+    def _trained(self, state: TaskState) -> tuple[Reference, int] | None:
+        return super()._trained(state) if self.conduct.submits else None
+
+    def _publish(self, payload: bytes) -> Reference:
+        return super()._publish(payload) if self.conduct.serves else Reference.to(payload)
+
+    def _propose(self, state: TaskState) -> bool:
+        return self.conduct.proposes != "never" and super()._propose(state)
+
+    def _proposal(self, model: GlobalModel) -> bytes:
+        if self.conduct.proposes == "right":
+            return super()._proposal(model)
+        # Well-formed and not the aggregate: the right model, turned around.
+        return encode(self.plan.spec, np.negative(weights_of(self.plan, model.payload)))
+
+    def _vote(self, state: TaskState) -> bool:
+        return self.conduct.votes != "never" and super()._vote(state)
+
+    def _ballot(self, right: bool) -> bool:
+        return right != (self.conduct.votes == "inverted")
+
+    def _accuse(self, state: TaskState) -> bool:
+        return self.conduct.votes == "right" and super()._accuse(state)
+
+
+class EquivocatingExchange(Exchange):
+    """Signs for and against every proposal."""
+
+    def send(self, state: TaskState, stage: Stage, accept: bool) -> None:
+        """Leave both votes on the board; send one where signatures decide nothing any more."""
+        if not self._still_counts(state):
+            super().send(state, stage, accept)
+            return
+        at = state.round, state.decision.view, stage, state.decision.proposal
+        for each in (True, False):
+            vote = sign_vote(self._account, self._vote_domain, *at, each)
+            self._board.post_vote(self._account.address, vote, state.decision.proposer)
