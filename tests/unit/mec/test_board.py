@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import requests
@@ -16,14 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 
-from fbfl.chain.accounts import development_account
 from fbfl.chain.digests import Domain
-from fbfl.chain.embedded import start_chain
 from fbfl.chain.ledger import Stage
-from fbfl.chain.live import accounts_of
-from fbfl.chain.participant import Participant
 from fbfl.chain.signatures import SignedUpdate, SignedVote, sign_update, sign_vote
-from fbfl.chain.transactions import Sender
 from fbfl.mec import board as boards
 from fbfl.mec.agent import Agent, LocalTraining
 from fbfl.mec.board import (
@@ -38,38 +34,31 @@ from fbfl.mec.board import (
     vote_to_json,
 )
 from fbfl.mec.endpoint import application, serving
-from fbfl.mec.exchange import PatienceInSeconds
-from fbfl.simulation import Simulation
 from fbfl.storage.store import Reference
-from tests.e2e.federations import federation
 from tests.integration.machine import free_ports
+from tests.support.servers import Committee, account, committee
 
 VALUE = bytes(range(32))
 
 
-@pytest.fixture(scope="module")
-def simulated(tmp_path_factory: pytest.TempPathFactory) -> Simulation:
+@pytest.fixture
+def members(tmp_path: Path) -> Committee:
     """Three servers in an open round, and a fourth that has left again."""
-    simulation = {"lanes": 1, "nodes": [start_chain(5)]}
-    found = federation(tmp_path_factory.mktemp("payloads"), consensus="pbft", servers=3, simulation=simulation)
-    fourth = Participant(found.ledger, Sender(found.chain.w3, accounts_of(found.nodes, 5)[4]))
-    found.owner.admit(fourth.address)
-    fourth.register("mec://fourth")
-    fourth.join(found.task.id)
-    fourth.resign(found.task.id)
-    found.owner.open_round(found.task.id)
+    found = committee(tmp_path)
+    found.ledger.contracts.resign(found.servers[3].address)
+    found.open()
     return found
 
 
 @pytest.fixture(scope="module")
-def accounts(simulated: Simulation) -> list[LocalAccount]:
-    return [*accounts_of(simulated.nodes, 5)[1:], development_account(9)]  # the last one is a stranger
+def accounts() -> list[LocalAccount]:
+    return [*map(account, range(4)), account(9)]  # the last one is a stranger
 
 
 @pytest.fixture
-def board(simulated: Simulation) -> Iterator[HttpBoard]:
-    with closing(HttpBoard(simulated.ledger, simulated.task, simulated.servers[0].address)) as found:
-        found.observe(simulated.ledger.state(1), simulated.ledger.seats(1, 1))
+def board(members: Committee) -> Iterator[HttpBoard]:
+    with closing(HttpBoard(members.ledger, members.task, members.servers[0].address)) as found:
+        found.observe(members.state, members.ledger.seats(1, 1))
         yield found
 
 
@@ -80,9 +69,9 @@ def url(board: HttpBoard) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
 
 
-def update_of(simulated: Simulation, account: LocalAccount, parent: bytes = b"", **changes: int) -> SignedUpdate:
-    domain = simulated.ledger.domain(simulated.task.id)
-    parent = parent or simulated.task.model.digest
+def update_of(members: Committee, account: LocalAccount, parent: bytes = b"", **changes: int) -> SignedUpdate:
+    domain = members.ledger.domain(members.task.id)
+    parent = parent or members.task.model.digest
     fields = {"round_number": 1, "size": 100, "samples": 7, **changes}
     return sign_update(
         account,
@@ -94,24 +83,24 @@ def update_of(simulated: Simulation, account: LocalAccount, parent: bytes = b"",
     )
 
 
-def vote_of(simulated: Simulation, account: LocalAccount, view: int = 0, value: bytes = VALUE) -> SignedVote:
-    domain = Domain(simulated.ledger.chain_id, simulated.task.consensus_address, simulated.task.id)
+def vote_of(members: Committee, account: LocalAccount, view: int = 0, value: bytes = VALUE) -> SignedVote:
+    domain = Domain(members.ledger.chain_id, members.task.consensus_address, members.task.id)
     return sign_vote(account, domain, 1, view, Stage.PREPARE, value, accept=True)
 
 
 def test_messages_reach_the_collector_and_stay_with_who_signed_them(
-    simulated: Simulation, accounts: list[LocalAccount], board: HttpBoard
+    members: Committee, accounts: list[LocalAccount], board: HttpBoard
 ) -> None:
-    server = simulated.servers[0]
+    server = members.servers[0]
     agent = Agent(server, LocalTraining(server.participant, 1, server.plan, server.samples), url="", stake=0)
     port = free_ports()
     own = accounts[1].address
     peers = [f"http://127.0.0.1:{port + 1}", f"http://127.0.0.1:{port}/"]  # nobody is at the first
     with (
         serving(application(agent, board_routes(board)), port),
-        closing(HttpBoard(simulated.ledger, simulated.task, own, peers=peers)) as sending,
+        closing(HttpBoard(members.ledger, members.task, own, peers=peers)) as sending,
     ):
-        update, vote = update_of(simulated, accounts[1]), vote_of(simulated, accounts[1])
+        update, vote = update_of(members, accounts[1]), vote_of(members, accounts[1])
         for _ in range(2):  # as after a restart
             sending.post_update(own, update, server.address)
             sending.post_vote(own, vote, server.address)
@@ -126,43 +115,41 @@ def test_messages_reach_the_collector_and_stay_with_who_signed_them(
         assert not board.votes(1, 2)
 
 
-def test_a_collector_that_is_dead_or_silent_holds_nobody_up(
-    simulated: Simulation, accounts: list[LocalAccount]
-) -> None:
+def test_a_collector_that_is_dead_or_silent_holds_nobody_up(members: Committee, accounts: list[LocalAccount]) -> None:
     own = accounts[1].address
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         peer = f"http://127.0.0.1:{silent.getsockname()[1]}"
         started = time.monotonic()
-        with closing(HttpBoard(simulated.ledger, simulated.task, own, peers=[peer], timeout=0.3)) as sending:
-            for collector in (simulated.servers[0].address, accounts[4].address):
-                sending.post_update(own, update_of(simulated, accounts[1]), collector)
+        with closing(HttpBoard(members.ledger, members.task, own, peers=[peer], timeout=0.3)) as sending:
+            for collector in (members.servers[0].address, accounts[4].address):
+                sending.post_update(own, update_of(members, accounts[1]), collector)
         assert time.monotonic() - started < 0.3
 
 
 def test_only_what_a_member_signed_for_this_round_is_kept(
-    simulated: Simulation, accounts: list[LocalAccount], board: HttpBoard, url: str
+    members: Committee, accounts: list[LocalAccount], board: HttpBoard, url: str
 ) -> None:
     member, other, _, resigned, stranger = accounts
-    good = update_to_json(member.address, update_of(simulated, member))
+    good = update_to_json(member.address, update_of(members, member))
     r, vs = good["signature"]
     parity_and_s = int(vs, 16)
     high = (parity_and_s ^ 1 << 255) >> 255 << 255 | SECPK1_N - (parity_and_s & (1 << 255) - 1) & (1 << 255) - 1
-    too_many = simulated.ledger.state(1).max_samples + 1
+    too_many = members.ledger.state(1).max_samples + 1
     refused = [
         (403, {**good, "server": other.address}),
         (403, {**good, "samples": 8}),
         (403, {**good, "signature": [r, f"{high:064x}"]}),
         (403, {**good, "signature": ["0" * 64, vs]}),
-        (403, update_to_json(stranger.address, update_of(simulated, stranger))),
-        (403, update_to_json(resigned.address, update_of(simulated, resigned))),
-        (409, update_to_json(member.address, update_of(simulated, member, round_number=2))),
-        (409, vote_to_json(member.address, vote_of(simulated, member, view=1))),
-        (409, update_to_json(member.address, update_of(simulated, member, parent=VALUE))),
-        (400, update_to_json(member.address, update_of(simulated, member, task=2))),
-        (400, update_to_json(member.address, update_of(simulated, member, samples=too_many))),
-        (400, update_to_json(member.address, update_of(simulated, member, size=0))),
+        (403, update_to_json(stranger.address, update_of(members, stranger))),
+        (403, update_to_json(resigned.address, update_of(members, resigned))),
+        (409, update_to_json(member.address, update_of(members, member, round_number=2))),
+        (409, vote_to_json(member.address, vote_of(members, member, view=1))),
+        (409, update_to_json(member.address, update_of(members, member, parent=VALUE))),
+        (400, update_to_json(member.address, update_of(members, member, task=2))),
+        (400, update_to_json(member.address, update_of(members, member, samples=too_many))),
+        (400, update_to_json(member.address, update_of(members, member, size=0))),
         (400, {**good, "size": -1}),
         (400, {**good, "signature": [r]}),
         (400, [good]),
@@ -180,10 +167,10 @@ def test_only_what_a_member_signed_for_this_round_is_kept(
 
 
 def test_a_member_cannot_fill_the_memory_and_equivocation_is_kept(
-    simulated: Simulation, accounts: list[LocalAccount], board: HttpBoard, monkeypatch: pytest.MonkeyPatch
+    members: Committee, accounts: list[LocalAccount], board: HttpBoard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(boards, "MAX_VOTES", 3)
-    votes = [vote_of(simulated, accounts[1], value=bytes([number] * 32)) for number in range(4)]
+    votes = [vote_of(members, accounts[1], value=bytes([number] * 32)) for number in range(4)]
     bodies = [json.dumps(vote_to_json(accounts[1].address, vote)).encode() for vote in votes]
     for body in (*bodies[:3], bodies[0]):
         board.take_vote(body)
@@ -195,39 +182,38 @@ def test_a_member_cannot_fill_the_memory_and_equivocation_is_kept(
 
 
 def test_a_member_may_vote_in_each_of_the_many_views_of_a_large_committee(
-    simulated: Simulation, accounts: list[LocalAccount], board: HttpBoard
+    members: Committee, accounts: list[LocalAccount], board: HttpBoard
 ) -> None:
-    state = simulated.ledger.state(1)
+    state = members.ledger.state(1)
     for view in range(120):
-        board.observe(
-            replace(state, decision=replace(state.decision, round=1, view=view)), simulated.ledger.seats(1, 1)
-        )
-        board.take_vote(json.dumps(vote_to_json(accounts[1].address, vote_of(simulated, accounts[1], view))).encode())
+        board.observe(replace(state, decision=replace(state.decision, round=1, view=view)), members.ledger.seats(1, 1))
+        board.take_vote(json.dumps(vote_to_json(accounts[1].address, vote_of(members, accounts[1], view))).encode())
     assert len(board.votes(1, 1)) == 120
 
 
 def test_whoever_sends_messages_the_node_is_not_asked(
-    simulated: Simulation, accounts: list[LocalAccount], board: HttpBoard, monkeypatch: pytest.MonkeyPatch
+    members: Committee, accounts: list[LocalAccount], board: HttpBoard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(simulated.ledger, "_head", None)
-    for account in accounts:
-        update, vote = update_of(simulated, account), vote_of(simulated, account)
+    for name in ("state", "_refresh"):
+        monkeypatch.setattr(members.ledger, name, None)
+    for sender in accounts:
+        update, vote = update_of(members, sender), vote_of(members, sender)
         for take, message in (
-            (board.take_update, update_to_json(account.address, update)),
-            (board.take_vote, vote_to_json(account.address, vote)),
-            (board.take_update, update_to_json(account.address, replace(update, round=2))),
+            (board.take_update, update_to_json(sender.address, update)),
+            (board.take_vote, vote_to_json(sender.address, vote)),
+            (board.take_update, update_to_json(sender.address, replace(update, round=2))),
         ):
             with contextlib.suppress(MessageRefusedError):
                 take(json.dumps(message).encode())
-    assert {server for server, _ in board.updates(1, 1)} == {account.address for account in accounts[:3]}
+    assert {server for server, _ in board.updates(1, 1)} == {sender.address for sender in accounts[:3]}
 
 
 def test_before_the_chain_was_read_senders_are_asked_to_come_again(
-    simulated: Simulation, accounts: list[LocalAccount]
+    members: Committee, accounts: list[LocalAccount]
 ) -> None:
-    body = json.dumps(update_to_json(accounts[1].address, update_of(simulated, accounts[1]))).encode()
+    body = json.dumps(update_to_json(accounts[1].address, update_of(members, accounts[1]))).encode()
     with (
-        closing(HttpBoard(simulated.ledger, simulated.task, simulated.servers[0].address)) as board,
+        closing(HttpBoard(members.ledger, members.task, members.servers[0].address)) as board,
         pytest.raises(MessageRefusedError, match="not known here yet") as caught,
     ):
         board.take_update(body)
@@ -248,16 +234,3 @@ def test_whatever_arrives_is_refused_in_words(body: bytes | str) -> None:
     for read in (update_from_json, vote_from_json):
         with pytest.raises(MessageRefusedError, match="no such message"):
             boards._parsed(raw, read)
-
-
-def test_patience_ends_by_the_clock() -> None:
-    now = [0.0]
-    patience = PatienceInSeconds(10, clock=lambda: now[0])
-    assert not patience.waiting_is_a_step
-    assert not patience.is_over("first")
-    now[0] = 10.0
-    assert not patience.is_over("first")
-    assert not patience.is_over("second")
-    now[0] = 10.1
-    assert patience.is_over("first")
-    assert not patience.is_over("second")

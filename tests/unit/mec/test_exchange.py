@@ -1,0 +1,483 @@
+"""One server's side of the board, on a fake ledger: what it signs, what it records, and whom it waits for."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fbfl.chain.ledger import Phase, Stage, TaskState
+from fbfl.chain.signatures import SignedVote, sign_update, sign_vote
+from fbfl.errors import ContractRevertError
+from fbfl.mec import exchange as exchanges
+from fbfl.mec.exchange import Exchange, MemoryBoard, PatienceInSeconds, PatienceInSteps, vote_domain
+from fbfl.mec.signed_votes import SignedVotes
+from fbfl.storage.store import Reference
+from tests.support.ledger import FakeLedger, FakeParticipant
+from tests.support.servers import account, small_task
+
+TASK = small_task()
+UPDATES = [Reference.to(bytes([number])) for number in range(4)]
+MODEL = Reference.to(b"model")
+
+
+class NotedBoard(MemoryBoard):
+    """Remembers who was to collect what, and what it was told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.collectors: list[str] = []
+        self.observed: list[tuple[TaskState, Mapping[str, int]]] = []
+
+    def observe(self, state: TaskState, seats: Mapping[str, int]) -> None:
+        self.observed.append((state, seats))
+
+    def post_update(self, server: str, update: object, collector: str) -> None:
+        self.collectors.append(collector)
+        super().post_update(server, update, collector)  # type: ignore[arg-type]
+
+    def post_vote(self, server: str, vote: SignedVote, collector: str) -> None:
+        self.collectors.append(collector)
+        super().post_vote(server, vote, collector)
+
+
+class Members:
+    """Four members of one task, each with its exchange, on one board."""
+
+    def __init__(self, patience: int = 2) -> None:
+        self.ledger = FakeLedger(TASK)
+        self.board = NotedBoard()
+        self.participants = [FakeParticipant(self.ledger, account(number).address) for number in range(4)]
+        for participant in self.participants:
+            participant.join(1)
+        self.ledger.contracts.open_round()
+        self.exchanges = [self.exchange(number, PatienceInSteps(patience)) for number in range(4)]
+        self.forget()
+
+    def exchange(
+        self, number: int, patience: PatienceInSteps | PatienceInSeconds, signed: SignedVotes | None = None
+    ) -> Exchange:
+        participant = self.participants[number]
+        return Exchange(self.board, participant, TASK, account(number), patience, signed=signed)
+
+    @property
+    def state(self) -> TaskState:
+        return self.ledger.state(1)
+
+    def address(self, number: int) -> str:
+        return account(number).address
+
+    def forget(self) -> None:
+        for participant in self.participants:
+            participant.sent.clear()
+
+    @property
+    def sent(self) -> list[list[str]]:
+        return [participant.sent for participant in self.participants]
+
+    def post_updates(self, *numbers: int) -> None:
+        for number in numbers:
+            self.exchanges[number].post_update(self.state, UPDATES[number], number + 1)
+
+    def propose(self, missing: int = 0) -> None:
+        """Close the submissions; the leader, member 1, proposes."""
+        for number in range(4):
+            if not self.state.submitted >> number & 1:
+                self.participants[number].submit(1, self.state.round, UPDATES[number], 1)
+        self.ledger.contracts.poke()
+        self.propose_again(MODEL)
+        self.forget()
+
+    def propose_again(self, model: Reference) -> None:
+        from fbfl.chain.digests import value_digest
+
+        state = self.state
+        value = value_digest(
+            self.ledger.domain(1),
+            state.round,
+            parent=state.model.digest,
+            accumulator=state.accumulator,
+            missing=state.missing,
+            rule=TASK.rule,
+            rule_params=TASK.rule_params,
+            model=model.digest,
+            model_size=model.size,
+        )
+        leader = next(p for p in self.participants if p.address == state.decision.leader)
+        leader.propose(1, state.round, model, value, b"")
+
+    def vote_of(self, number: int, accept: bool = True, value: bytes | None = None, signer: int | None = None) -> None:
+        """Leave a vote on the board by hand."""
+        at = vote_domain(self.ledger, TASK), self.state.round, self.state.decision.view, Stage.PREPARE
+        signing = account(number if signer is None else signer)
+        vote = sign_vote(signing, *at, self.state.decision.proposal if value is None else value, accept)
+        self.board.post_vote(self.address(number), vote, self.address(1))
+
+
+def test_the_board_is_told_where_the_task_stands() -> None:
+    members = Members()
+    members.exchanges[0].observe(members.state)
+    assert members.board.observed == [(members.state, members.ledger.seats(1, 1))]
+
+
+# ---------------------------------------------------------------- updates
+
+
+def test_a_complete_board_is_recorded_by_the_member_whose_turn_it_is() -> None:
+    for round_number in (1, 2, 5):
+        members = Members()
+        members.ledger.contracts.round = round_number - 1
+        members.ledger.contracts.phase = Phase.IDLE
+        members.ledger.contracts.open_round()
+        members.post_updates(0, 1, 2, 3)
+        collector = round_number % 4
+        assert members.board.collectors == [members.address(collector)] * 4
+        for number in {0, 1, 2, 3} - {collector}:
+            assert members.exchanges[number].record_updates(members.state), "waiting"
+        assert members.sent == [[]] * 4
+        assert members.exchanges[collector].record_updates(members.state)
+        assert members.sent[collector] == ["submit_batch"]
+        recorded = members.ledger.updates(1, round_number)
+        assert [(u.server, u.payload, u.samples) for u in recorded] == [
+            (members.address(number), UPDATES[number], number + 1) for number in range(4)
+        ]
+        assert not any(exchange.record_updates(members.state) for exchange in members.exchanges)
+
+
+def test_the_collector_waits_for_the_others_with_patience() -> None:
+    members = Members(patience=2)
+    members.post_updates(0, 1)
+    assert [members.exchanges[1].record_updates(members.state) for _ in range(2)] == [True, True]
+    assert members.sent[1] == []
+    assert members.exchanges[1].record_updates(members.state)
+    assert members.sent[1] == ["submit_batch"]
+    assert members.state.submitted == 0b11
+
+
+def test_a_collector_without_an_update_of_its_own_records_those_of_the_others() -> None:
+    members = Members(patience=1)
+    members.post_updates(0)
+    assert not members.exchanges[1].record_updates(members.state), "it has nothing to wait for itself"
+    assert members.exchanges[1].record_updates(members.state)
+    assert (members.sent[1], members.state.submitted) == (["submit_batch"], 0b1)
+
+
+def test_where_the_collector_sleeps_each_sends_its_own_update() -> None:
+    members = Members(patience=2)
+    members.post_updates(0, 1, 2, 3)
+    assert [members.exchanges[2].record_updates(members.state) for _ in range(3)] == [True] * 3
+    assert (members.sent[2], members.state.submitted) == (["submit"], 0b100)
+    (update,) = members.ledger.updates(1, 1)
+    assert (update.payload, update.samples) == (UPDATES[2], 3)
+    assert not members.exchanges[2].record_updates(members.state)
+
+
+def test_what_was_recorded_already_is_waited_for_no_more() -> None:
+    members = Members(patience=0)
+    members.post_updates(0, 1)
+    members.participants[0].submit(1, 1, UPDATES[0], 1)
+    members.forget()
+    assert members.exchanges[1].record_updates(members.state)
+    assert members.state.submitted == 0b11
+    assert not members.exchanges[0].record_updates(members.state)
+    assert not members.exchanges[3].record_updates(members.state)
+    assert members.sent == [[], ["submit_batch"], [], []]
+
+
+def test_nothing_on_the_board_is_no_reason_to_wait() -> None:
+    members = Members(patience=1)
+    assert [exchange.record_updates(members.state) for exchange in members.exchanges] == [False] * 4
+    members.post_updates(0)
+    assert members.exchanges[0].record_updates(members.state)
+    assert members.sent == [[]] * 4, "the patience begins with the first update"
+
+
+def test_updates_of_strangers_and_with_forged_signatures_are_not_sent() -> None:
+    members = Members(patience=0)
+    at = members.ledger.domain(1), 1, TASK.model.digest
+    for claimed, signer in ((9, 9), (3, 2)):
+        forged = sign_update(account(signer), *at, UPDATES[0], 1)
+        members.board.post_update(members.address(claimed), forged, members.address(1))
+    members.post_updates(0, 1)
+    assert members.exchanges[1].record_updates(members.state)
+    assert members.state.submitted == 0b11
+
+
+def test_an_update_of_a_model_that_was_taken_back_is_signed_anew() -> None:
+    members = Members(patience=0)
+    members.post_updates(0)
+    assert members.exchanges[0].has_signed_update(members.state)
+    assert not members.exchanges[1].has_signed_update(members.state)
+    members.ledger.contracts.model = MODEL
+    assert not members.exchanges[0].has_signed_update(members.state)
+    assert not members.exchanges[0].record_updates(members.state)
+    members.post_updates(0)
+    assert members.exchanges[0].has_signed_update(members.state)
+    assert members.exchanges[1].record_updates(members.state)
+    assert members.state.submitted == 1
+
+
+# ---------------------------------------------------------------- votes
+
+
+def test_votes_are_collected_by_who_proposed_and_recorded_once_they_are_complete() -> None:
+    members = Members()
+    members.propose()
+    for number in (0, 2, 3):
+        exchange = members.exchanges[number]
+        assert not exchange.has_voted(members.state, Stage.PREPARE)
+        exchange.send(members.state, Stage.PREPARE, accept=True)
+        assert exchange.has_voted(members.state, Stage.PREPARE)
+        assert exchange.record(members.state, Stage.PREPARE) == True, "waiting"  # noqa: E712
+        assert members.exchanges[1].record(members.state, Stage.PREPARE) == (number == 3)
+    assert members.board.collectors == [members.address(1)] * 3
+    assert members.sent == [[], ["vote_signed"], [], []]
+    assert members.state.decision.stage is Stage.COMMIT
+    assert [event.args["voters"] for event in members.ledger.round_events(1, 1, "VotesRecorded")] == [0b1101]
+    assert not members.exchanges[0].has_voted(members.state, Stage.COMMIT), "another stage"
+
+
+def test_a_vote_on_the_chain_counts_as_cast() -> None:
+    members = Members()
+    members.propose()
+    members.participants[0].vote(1, members.state, Stage.PREPARE, accept=True)
+    assert members.exchanges[0].has_voted(members.state, Stage.PREPARE)
+    assert members.exchanges[1].has_voted(members.state, Stage.PREPARE), "a proposal is its proposer's vote"
+    assert not members.exchanges[2].has_voted(members.state, Stage.PREPARE)
+    assert not members.exchanges[0].record(members.state, Stage.PREPARE)
+
+
+def test_who_proposed_waits_for_the_others_with_patience() -> None:
+    members = Members(patience=2)
+    members.propose()
+    for number in (0, 2):
+        members.exchanges[number].send(members.state, Stage.PREPARE, accept=True)
+    assert [members.exchanges[1].record(members.state, Stage.PREPARE) for _ in range(3)] == [False, False, True]
+    assert members.sent[1] == ["vote_signed"]
+    assert members.state.decision.stage is Stage.COMMIT
+
+
+def test_where_the_collector_sleeps_each_sends_its_own_vote() -> None:
+    members = Members(patience=1)
+    members.propose()
+    for number in (0, 2):
+        members.exchanges[number].send(members.state, Stage.PREPARE, accept=True)
+    assert [members.exchanges[0].record(members.state, Stage.PREPARE) for _ in range(2)] == [True, True]
+    assert members.sent == [["vote"], [], [], []]
+    assert members.state.decision.accepts == 2
+    assert not members.exchanges[3].record(members.state, Stage.PREPARE), "it has no vote to wait for"
+
+
+def test_a_vote_against_is_sent_by_the_voter_at_once() -> None:
+    members = Members(patience=5)
+    members.propose()
+    members.exchanges[0].send(members.state, Stage.PREPARE, accept=False)
+    members.exchanges[2].send(members.state, Stage.PREPARE, accept=True)
+    assert members.sent == [[]] * 4
+    assert members.exchanges[0].record(members.state, Stage.PREPARE)
+    assert members.sent[0] == ["vote"]
+    assert members.state.decision.rejects == 1
+    assert not members.exchanges[1].record(members.state, Stage.PREPARE)
+    members.exchanges[3].send(members.state, Stage.PREPARE, accept=True)
+    assert members.exchanges[1].record(members.state, Stage.PREPARE), "complete with the one against"
+    assert members.state.decision.stage is Stage.COMMIT
+
+
+def test_votes_against_alone_are_nothing_to_collect() -> None:
+    members = Members(patience=0)
+    members.propose()
+    members.exchanges[0].send(members.state, Stage.PREPARE, accept=False)
+    assert not members.exchanges[1].record(members.state, Stage.PREPARE)
+    assert members.sent == [[]] * 4
+
+
+def test_each_stage_and_view_has_a_patience_of_its_own() -> None:
+    members = Members(patience=1)
+    members.propose()
+    for number in (0, 2):
+        members.exchanges[number].send(members.state, Stage.PREPARE, accept=True)
+    assert [members.exchanges[1].record(members.state, Stage.PREPARE) for _ in range(2)] == [False, True]
+    for number in (0, 1):
+        members.exchanges[number].send(members.state, Stage.COMMIT, accept=True)
+    assert [members.exchanges[1].record(members.state, Stage.COMMIT) for _ in range(2)] == [True, True]
+    assert members.sent[1] == ["vote_signed", "vote_signed"]
+
+
+def test_votes_of_strangers_and_with_forged_signatures_are_not_sent() -> None:
+    members = Members(patience=0)
+    members.propose()
+    members.vote_of(9)
+    members.vote_of(3, signer=2)
+    members.vote_of(0)
+    assert members.exchanges[1].record(members.state, Stage.PREPARE)
+    assert members.state.decision.accepts == 2
+
+
+def test_votes_on_other_values_or_views_are_not_counted() -> None:
+    members = Members(patience=0)
+    members.propose()
+    members.vote_of(0, value=bytes(32))
+    members.board.votes(1, 1)
+    assert not members.exchanges[0].has_voted(members.state, Stage.PREPARE)
+    assert not members.exchanges[1].record(members.state, Stage.PREPARE)
+    members.vote_of(2)
+    decision = members.state.decision
+    later = replace(members.state, decision=replace(decision, view=1))
+    assert members.exchanges[2].has_voted(members.state, Stage.PREPARE)
+    assert not members.exchanges[2].has_voted(later, Stage.PREPARE)
+
+
+def test_a_server_that_may_have_signed_before_its_restart_votes_by_transaction(tmp_path: Path) -> None:
+    members = Members()
+    members.propose()
+    domain = vote_domain(members.ledger, TASK)
+    unsure = SignedVotes(account(0), domain, tmp_path / "votes", unsure=1)
+    restarted = members.exchange(0, PatienceInSteps(), unsure)
+    restarted.send(members.state, Stage.PREPARE, accept=True)
+    assert members.sent[0] == ["vote"]
+    assert not members.board.votes(1, 1)
+    assert members.state.decision.accepts == 2
+    assert restarted.has_voted(members.state, Stage.PREPARE)
+
+
+def test_another_value_in_the_same_view_after_a_reorganisation_is_voted_on_by_transaction() -> None:
+    members = Members()
+    for number in range(4):
+        members.participants[number].submit(1, 1, UPDATES[number], 1)
+    members.ledger.contracts.poke()
+    before = members.ledger.snapshot()
+    members.propose_again(MODEL)
+    members.exchanges[0].send(members.state, Stage.PREPARE, accept=True)
+    first = members.state.decision.proposal
+    members.ledger.reorganise(before)
+    members.propose_again(Reference.to(b"another model"))
+    assert members.state.decision.proposal != first
+    members.forget()
+    assert not members.exchanges[0].has_voted(members.state, Stage.PREPARE)
+    members.exchanges[0].send(members.state, Stage.PREPARE, accept=True)
+    assert members.sent[0] == ["vote"]
+    assert len(members.board.votes(1, 1)) == 1
+
+
+def test_once_it_is_decided_votes_are_transactions() -> None:
+    members = Members(patience=0)
+    members.propose()
+    for stage in (Stage.PREPARE, Stage.COMMIT):
+        for number in (1, 2, 3) if stage is Stage.COMMIT else (2, 3):
+            members.exchanges[number].send(members.state, stage, accept=True)
+        members.exchanges[1].record(members.state, stage)
+    assert members.state.phase is Phase.FINAL
+    members.vote_of(0)
+    members.forget()
+    exchange = members.exchanges[0]
+    assert not exchange.has_voted(members.state, Stage.COMMIT)
+    exchange.send(members.state, Stage.COMMIT, accept=True)
+    assert members.sent[0] == ["vote"]
+    assert exchange.has_voted(members.state, Stage.COMMIT)
+    assert not exchange.record(members.state, Stage.COMMIT)
+    assert members.ledger.voters(1, members.state, Stage.COMMIT) == 0b1111
+
+
+# ---------------------------------------------------------------- equivocation
+
+
+def test_two_votes_that_exclude_each_other_are_shown_once_in_a_round() -> None:
+    members = Members()
+    members.propose()
+    reporter = members.exchanges[0]
+    assert not reporter.report_equivocation(1)
+    members.vote_of(2)
+    members.vote_of(3, accept=False)
+    members.vote_of(3, accept=False)
+    assert not reporter.report_equivocation(1), "those of two members, or twice the same"
+    members.vote_of(3)
+    assert reporter.report_equivocation(1)
+    assert members.sent[0] == ["report_equivocation"]
+    (event,) = members.ledger.round_events(1, 1, "Equivocation")
+    assert event.args["voter"] == members.address(3)
+    assert not reporter.report_equivocation(1)
+    assert not members.exchanges[1].report_equivocation(1), "the chain knows"
+    members.vote_of(2, value=bytes(32))
+    assert reporter.report_equivocation(1)
+    assert len(members.sent[0]) == 2
+
+
+def test_nobody_shows_its_own_votes() -> None:
+    members = Members()
+    members.propose()
+    members.vote_of(3)
+    members.vote_of(3, accept=False)
+    assert not members.exchanges[3].report_equivocation(1)
+
+
+def test_evidence_that_the_chain_refuses_is_not_shown_again_in_its_round() -> None:
+    members = Members()
+    members.propose()
+    tried = []
+
+    def refuse(*evidence: object) -> None:
+        tried.append(evidence)
+        raise ContractRevertError("ConsensusNotMember", {})
+
+    members.participants[0].report_equivocation = refuse  # type: ignore[method-assign,assignment]
+    members.vote_of(3)
+    members.vote_of(3, accept=False)
+    members.vote_of(2)
+    members.vote_of(2, accept=False)
+    assert [members.exchanges[0].report_equivocation(1) for _ in range(3)] == [True, True, False]
+    assert len(tried) == 2
+    members.ledger.contracts.round = 2
+    members.vote_of(3)
+    members.vote_of(3, accept=False)
+    assert members.exchanges[0].report_equivocation(2), "another round, other evidence"
+    assert members.exchanges[0].report_equivocation(1), "of former rounds nothing is remembered"
+
+
+# ---------------------------------------------------------------- boards and patience
+
+
+def test_a_board_in_memory_keeps_rounds_and_tasks_apart() -> None:
+    board = MemoryBoard()
+    for task in (1, 2):
+        for number in (1, 2):
+            domain = replace(FakeLedger(TASK).domain(1), task=task)
+            update = sign_update(account(0), domain, number, TASK.model.digest, UPDATES[0], 1)
+            vote = sign_vote(account(0), domain, number, 0, Stage.PREPARE, bytes(32), True)
+            board.post_update("a", update, "b")
+            board.post_vote("a", vote, "b")
+    assert [(u.task, u.round) for _, u in board.updates(2, 1)] == [(2, 1)]
+    assert [(v.task, v.round) for _, v in board.votes(1, 2)] == [(1, 2)]
+    assert board.updates(3, 1) == board.votes(1, 3) == ()
+
+
+def test_patience_in_steps_counts_each_wait_for_itself() -> None:
+    patience = PatienceInSteps(2)
+    assert patience.waiting_is_a_step
+    assert [patience.is_over("one") for _ in range(4)] == [False, False, True, True]
+    assert not patience.is_over("other")
+    assert [PatienceInSteps().is_over("one") for _ in range(1)] == [False]
+    default = PatienceInSteps()
+    assert [default.is_over("one") for _ in range(4)] == [False, False, False, True]
+
+
+def test_patience_ends_by_the_clock() -> None:
+    now = [0.0]
+    patience = PatienceInSeconds(10, clock=lambda: now[0])
+    assert not patience.waiting_is_a_step
+    assert not patience.is_over("first")
+    now[0] = 10.0
+    assert not patience.is_over("first")
+    assert not patience.is_over("second")
+    now[0] = 10.1
+    assert patience.is_over("first")
+    assert not patience.is_over("second")
+
+
+def test_waits_of_long_ago_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchanges, "MAX_WAITS", 2)
+    now = [0.0]
+    patience = PatienceInSeconds(10, clock=lambda: now[0])
+    for wait in "abc":
+        patience.is_over(wait)
+    now[0] = 11
+    assert [patience.is_over(wait) for wait in "bca"] == [True, True, False]
