@@ -11,11 +11,11 @@ from eth_account.signers.local import LocalAccount
 
 MNEMONIC = "test test test test test test test test test test test junk"
 FUNDED = 100
-"""How many accounts every local network funds."""
+"""Number of accounts that every local network funds."""
 
 BALANCE_ETHER = 1_000_000
 LOCAL_CHAINS = (31337, 1337, 1338)
-"""Chain ids of the local networks: the only ones for which these accounts are."""
+"""Chain ids of the local networks, the only ones that these accounts are for."""
 
 
 @functools.cache

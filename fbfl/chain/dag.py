@@ -23,7 +23,7 @@ PARENTS = 256
 
 FNV_PRIME = np.uint32(0x01000193)
 MAGIC = bytes.fromhex("fecaddbaaddee1fe")
-"""What geth's files of caches and data sets begin with."""
+"""First bytes of geth's files of caches and data sets."""
 
 TOGETHER = 2048
 """Items that take their steps together: what they read and write stays near the processor."""

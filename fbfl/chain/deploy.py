@@ -33,7 +33,7 @@ class _OutdatedError(Exception):
 
 @dataclass
 class NetworkDeployment:
-    """A deployment that is remembered. `records` is what is known of each contract, by its name."""
+    """A deployment that is kept on record; `records` holds what is known of each contract, by its name."""
 
     w3: Web3
     sender: Sender
@@ -44,7 +44,7 @@ class NetworkDeployment:
 
     @property
     def owner(self) -> str:
-        """Who deploys."""
+        """Account that deploys."""
         return self.sender.address
 
     @property
@@ -53,7 +53,7 @@ class NetworkDeployment:
         return {name: record["address"] for name, record in self.records.items()}
 
     def contract(self, name: str, *arguments: Any) -> str:
-        """The address of this contract with these constructor arguments, deployed now if it is not there yet."""
+        """Return the address of a contract with these constructor arguments; deploy it if it is not there yet."""
         artifact = load_artifact(name)
         factory = self.w3.eth.contract(abi=artifact.abi, bytecode=artifact.bytecode)
         creation = factory.constructor(*arguments)
@@ -67,7 +67,7 @@ class NetworkDeployment:
         try:
             receipt = self.sender.transact(creation, gas=1_000_000 + 220 * len(artifact.bytecode))
         except ContractRevertError as error:
-            if error.error == "OutOfGas":  # which an instruction that is none takes all of
+            if error.error == "OutOfGas":  # an invalid instruction takes all gas
                 chain = f"chain {self.w3.eth.chain_id}"
                 raise ChainError(
                     f"{name} does not run on {chain}; needed are the rules of Istanbul or newer"
@@ -93,7 +93,7 @@ class NetworkDeployment:
 
     def call(self, name: str, function: str, *arguments: Any) -> None:
         """Send a transaction to a contract that is deployed."""
-        self.read(name, function, *arguments)  # a refusal is known before anything is sent
+        self.read(name, function, *arguments)  # learn of a refusal before anything is sent
         artifact = load_artifact(name)
         contract = self.w3.eth.contract(Web3.to_checksum_address(self.addresses[name]), abi=artifact.abi)
         self.sender.transact(contract.functions[function](*arguments))
@@ -105,7 +105,7 @@ class NetworkDeployment:
             self.call(name, "grantRole", role_hash, account)
 
     def elects_miners(self) -> bool:
-        """Whether the blocks so far carry valid seals of proof of work, or a mock of an election is wanted."""
+        """Return True if the blocks so far carry valid proofs of work, or a mock of an election is wanted."""
         return self.mock_ethash or proof_of_work(self.w3)
 
     def _code_hash(self, address: str) -> str:
@@ -143,12 +143,12 @@ def deploy(
 
 
 def file_of(w3: Web3, folder: Path) -> Path:
-    """Where a folder keeps what is deployed on the chain of `w3`."""
+    """Return the file in a folder that records what is deployed on the chain of `w3`."""
     return folder / f"{w3.eth.chain_id}.json"
 
 
 def read_addresses(file: Path, chain_id: int) -> dict[str, str]:
-    """What `deploy` recorded in a file for a chain; `InvalidInputError` if that is nothing."""
+    """Return the addresses that `deploy` recorded in a file for a chain; if none, raise `InvalidInputError`."""
     records = _read_records(file, chain_id)
     if not records:
         raise InvalidInputError(

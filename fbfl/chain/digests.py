@@ -12,7 +12,7 @@ from eth_hash.auto import keccak
 
 @dataclass(frozen=True)
 class Domain:
-    """Where a digest holds: one task on one contract of one chain."""
+    """Scope of a digest: one task on one contract of one chain."""
 
     chain_id: int
     ledger: str
@@ -45,7 +45,7 @@ def value_digest(
     model: bytes,
     model_size: int,
 ) -> bytes:
-    """What the committee votes on: the outcome of a round, without the view in which it is decided."""
+    """Return the digest that the committee votes on: the outcome of a round, without the view that decides it."""
     types = ["uint256", "address", "uint256", "uint32", "bytes32", "bytes32", "uint256", "bytes32", "bytes32"]
     values = (
         *(domain.chain_id, domain.ledger, domain.task, round_number),
@@ -56,14 +56,14 @@ def value_digest(
 
 
 def outcome(digest: bytes, leader: str) -> bytes:
-    """What the ledger keeps of a final round."""
+    """Return the word that the ledger keeps of a final round."""
     return keccak(encode(["bytes32", "address"], (digest, leader)))
 
 
 def update_commitment(
     domain: Domain, round_number: int, server: str, digest: bytes, size: int, samples: int, salt: bytes
 ) -> bytes:
-    """What a server commits to before it reveals its update: all that it will reveal."""
+    """Return the hash that commits a server to all that it will reveal of its update."""
     types = ["uint256", "address", "uint256", "uint32", "address", "bytes32", "uint32", "uint32", "bytes32"]
     values = (domain.chain_id, domain.ledger, domain.task, round_number, server, digest, size, samples, salt)
     return keccak(encode(types, values))

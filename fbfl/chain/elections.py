@@ -1,4 +1,4 @@
-"""Who may propose: for each consensus, what a server has to show, or that it is not its turn."""
+"""Elections of leaders: for each consensus, the proof that lets a server propose, or None if it is not its turn."""
 
 from typing import Protocol
 
@@ -13,10 +13,10 @@ class Election(Protocol):
     """One server's part in the election of leaders of one task."""
 
     def proof(self, state: TaskState) -> bytes | None:
-        """What entitles the server to propose in the current view; None while nothing does."""
+        """Return the proof that the server may propose in the current view; None while it may not."""
 
     def stand_down(self) -> None:
-        """Somebody has proposed: what is still going on here is in vain."""
+        """Stop whatever still runs here: somebody has proposed."""
 
 
 class Solver(Protocol):
@@ -40,7 +40,7 @@ class PuzzleElection:
         self._puzzle: Puzzle | None = None
 
     def proof(self, state: TaskState) -> bytes | None:
-        """The nonce, ABI-encoded, once it is found."""
+        """Return the ABI-encoded nonce, once it is found."""
         nonce = self._solver.attempt(self._current(state))
         return None if nonce is None else encode(["uint256"], [nonce])
 
@@ -66,7 +66,7 @@ class PuzzleElection:
 
 
 def seed_of_puzzle(ledger: Ledger, task: int, round_number: int) -> bytes:
-    """What a round's puzzles are bound to: the hash of the block that closed the submissions, or renewed the seed."""
+    """Return the seed of a round's puzzles: hash of the block that closed the submissions, or renewed the seed."""
     *_, last = ledger.round_events(task, round_number, "SubmissionsClosed", "PuzzleRenewed")
     return last.block_hash
 
@@ -76,7 +76,7 @@ SEED_BLOCKS = 100
 
 
 def seed_waits(ledger: Ledger, task: int, state: TaskState) -> bool:
-    """Whether the seed of a round's puzzle is to be stored, by any `poke`, before it is out of reach."""
+    """Return True if a `poke` has to store the seed of a round's puzzle before it is out of reach."""
     if state.phase is not Phase.DECIDE or state.decision.stage is not Stage.PROPOSE:
         return False
     if ledger.task(task).consensus != "pow" or state.block <= state.closing_block + SEED_BLOCKS:
@@ -92,11 +92,11 @@ class RotatingElection:
         self._server = server
 
     def proof(self, state: TaskState) -> bytes | None:
-        """Nothing to show but who one is."""
+        """Return an empty proof in the server's turn: its address is enough."""
         return b"" if state.decision.leader == self._server else None
 
     def stand_down(self) -> None:
-        """Nothing goes on between two calls."""
+        """Do nothing: nothing runs between two calls."""
 
 
 class MinedElection:
@@ -108,7 +108,7 @@ class MinedElection:
         self._server = server
 
     def proof(self, state: TaskState) -> bytes | None:
-        """The electing block's header, once it has its confirmations, if it elects this server or nobody."""
+        """Return the electing block's header, once confirmed, if it elects this server or nobody."""
         electing, from_block = electing_blocks(self._ledger, self._task.id, state.decision.view)
         next_block = self._ledger.w3.eth.block_number + 1
         if next_block < from_block:
@@ -121,7 +121,7 @@ class MinedElection:
         return None if elected and miner != self._server else header_rlp(block)
 
     def stand_down(self) -> None:
-        """Nothing goes on between two calls."""
+        """Do nothing: nothing runs between two calls."""
 
     def _is_barred(self, state: TaskState, server: str) -> bool:
         events = self._ledger.round_events(self._task.id, state.round, "ProposerBarred")

@@ -43,7 +43,7 @@ def account_keys(number: int) -> list[PrivateKey]:
 
 @dataclass(frozen=True)
 class Genesis:
-    """What a chain starts from: the header of block 0 (py-evm's field names), the accounts, one of `SEALS`."""
+    """Start of a chain: the header of block 0 (py-evm's field names), the accounts, one of `SEALS`."""
 
     header: Mapping[str, Any]
     alloc: Mapping[Address, AccountDetails]
@@ -83,7 +83,7 @@ class LondonBackend(PyEVMBackend):  # type: ignore[misc]
 
     @property
     def _key_lookup(self) -> dict[bytes, PrivateKey]:
-        """The keys by address, which eth-tester would hash together anew, twice, for each transaction."""
+        """Keys by address; eth-tester would compute the addresses anew, twice, for each transaction."""
         return self._keys
 
     def add_account(self, private_key: bytes) -> None:
@@ -126,7 +126,7 @@ class LondonBackend(PyEVMBackend):  # type: ignore[misc]
 
     def call(self, transaction: dict[str, Any], block_number: int | str = "latest") -> bytes:
         """Execute without keeping anything; a revert raises `RevertedError` with its data, unlike eth-tester's text."""
-        # What still waits to be mined does not count: a call runs on the state after its block.
+        # Transactions that wait to be mined do not count: a call runs on the state after its block.
         nonce = super().get_nonce(transaction["from"], block_number)
         transaction = {"gas": self.chain.header.gas_limit, "nonce": nonce, **transaction}
         unsigned = self._get_normalized_and_unsigned_evm_transaction(transaction, block_number)
@@ -182,7 +182,7 @@ class BatchingTester(EthereumTester):  # type: ignore[misc]
         return None if self.batching else super().mine_block(*args, **kwargs)
 
     def _handle_filtering_for_transaction(self, transaction_hash: str) -> None:
-        """Feed no filter yet: there is no receipt before the block, which feeds them itself."""
+        """Feed no filter yet: receipts exist only after the block, which feeds the filters itself."""
 
 
 class RevertedError(Exception):
@@ -237,7 +237,7 @@ class EmbeddedChain:
         return cast(LondonChain, self.tester.backend.chain)
 
     def head(self) -> Head:
-        """The newest block, without the way through JSON-RPC: it is asked for before every read."""
+        """Return the newest block, which every read asks for, without the cost of JSON-RPC."""
         with self.lock:
             header = self.chain.get_canonical_head()
         return Head(header.block_number, bytes(header.hash), header.timestamp)

@@ -32,7 +32,7 @@ ALLOWED_AHEAD = 15
 
 
 class NodeChain(LondonChain):
-    """What one full node believes."""
+    """The chain as one full node sees it."""
 
     network: "EthashNetwork"
 
@@ -65,7 +65,7 @@ class NodeChain(LondonChain):
 
 @dataclass(frozen=True)
 class Race:
-    """How a block was found: its miner, and the hashes that all miners tried together."""
+    """The race for one block: its winner, and the number of hashes that all miners tried together."""
 
     number: int
     winner: ChecksumAddress
@@ -75,7 +75,7 @@ class Race:
 class EthashNetwork:
     """`nodes` are the full nodes, each with its own web3; `miners` have shares of the hash budget.
 
-    Miner i works on top of node i modulo their number. `races` tells how each block was found.
+    Miner i works on top of node i modulo their number. `races` has the race for each block.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class EthashNetwork:
         return [_node_chain(node) for node in self.nodes]
 
     def mine(self, origin: NodeChain, **params: Any) -> BlockAPI:
-        """The next block on top of what `origin` and the nodes connected with it believe.
+        """Mine the next block on top of the branch that `origin` and the nodes connected with it follow.
 
         Every miner works on a block of its own, executed for its own coinbase; the first valid seal wins and all
         connected nodes import the block. `params` are header fields.
@@ -187,7 +187,7 @@ class EthashNetwork:
 
     @staticmethod
     def _gossip(chains: Sequence[NodeChain]) -> None:
-        """Every connected node hears of every waiting transaction."""
+        """Tell every connected node of every waiting transaction."""
         waiting = {transaction.hash: transaction for chain in chains for transaction in chain.pool}
         for chain in chains:
             chain.pool = list(waiting.values())
@@ -210,7 +210,7 @@ def run_race(
     def draw(number: int) -> tuple[ChecksumAddress, int]:
         drawn = hashlib.sha256(parent + number.to_bytes(8, "big")).digest()
         miner = slots[int.from_bytes(drawn[:8], "big") % len(slots)]
-        if miner not in blocks:  # it executes all transactions: not for the many whose turn does not come
+        if miner not in blocks:  # executing all transactions is costly: only for miners whose turn comes
             blocks[miner] = candidate(miner)
         return miner, int.from_bytes(drawn[8:16], "big")
 

@@ -40,7 +40,7 @@ STRINGS = {"nonce": "nonce", "extraData": "extra_data", "mixHash": "mix_hash", "
 
 @dataclass(frozen=True)
 class ChainHead:
-    """What pins an export: the head's number and hash, the bytes of chain.rlp up to it, both files' SHA-256 (hex)."""
+    """Pin of an export: the head's number and hash, the bytes of chain.rlp up to it, both files' SHA-256 (hex)."""
 
     number: int
     hash: str
@@ -104,7 +104,7 @@ class ChainWriter:
         return record
 
     def _kept_blocks(self, chain: LondonChain) -> int:
-        """How many of the written blocks are still on the chain."""
+        """Return the number of written blocks that are still on the chain."""
         kept = len(self._blocks)
         while kept and not _is_canonical(chain, kept - 1, self._blocks[kept - 1][0]):
             kept -= 1

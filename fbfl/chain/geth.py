@@ -23,14 +23,14 @@ from fbfl.processes import LOOPBACK, Program, find_program
 
 CHAIN_ID = 1338
 DIFFICULTY = 0x20000
-"""Of the first block: the least that the protocol allows."""
+"""Difficulty of the first block: the lowest that the protocol allows."""
 
 GAS_LIMIT = 30_000_000
 DAG_FOLDER = Path(os.environ.get("FBFL_DAG") or Path.home() / ".ethash")
-"""Where the data sets are that mining needs, a GiB each and the same on every network: where geth itself keeps them."""
+"""Folder of the data sets that mining needs (a GiB each, the same on every network): by default geth's own."""
 
 EPOCH = 30_000
-"""How many blocks share a data set."""
+"""Number of blocks that share a data set."""
 
 DAGS = ("full-R23-0000000000000000", "full-R23-290decd9548b62a8")
 """The files of the epochs to prepare: the first, and the one after it, which every node would compute in advance."""
@@ -39,21 +39,21 @@ DAG_SIZES = (1_073_739_904, 1_082_130_304)
 """Bytes of their data sets (Yellow Paper, appendix J.2)."""
 
 TEST_MODE = 2
-"""What geth's configuration calls ethash with a data set of 32 KiB."""
+"""Number of ethash's test mode, with a data set of 32 KiB, in geth's configuration."""
 
 MAX_NODES = 32
 P2P_OFFSET = 100
-"""From the JSON-RPC port of a node to the port for its peers; twice that to its authenticated port."""
+"""Distance from a node's JSON-RPC port to the port for its peers; twice that to its authenticated port."""
 
 TIMEOUT = 120.0
-"""Seconds for a command of geth's that ends by itself; the longest computes the cache of an epoch."""
+"""Seconds that a geth command may take to end by itself; the longest computes the cache of an epoch."""
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share of it that is done, from 0 to 1."""
 
 
 def silent(what: str, share: float) -> None:
-    """The progress of who does not want to know."""
+    """Report no progress."""
 
 
 def programs(
@@ -81,7 +81,7 @@ def prepare_dags(progress: Progress, *, dag: Path = DAG_FOLDER, epochs: Sequence
     """Compute the data sets that mining reads, unless they are there: minutes, once for all networks and nodes."""
     dag.mkdir(parents=True, exist_ok=True)
     with (dag / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # who comes second waits, and finds them done
+        fcntl.flock(lock, fcntl.LOCK_EX)  # a second process waits, and finds them done
         missing = [epoch for epoch in epochs if not (dag / DAGS[epoch]).exists()]
         for done, epoch in enumerate(missing):
             for share in _make_dag(epoch, dag):
@@ -89,7 +89,7 @@ def prepare_dags(progress: Progress, *, dag: Path = DAG_FOLDER, epochs: Sequence
 
 
 def enodes(folder: Path, nodes: int, port: int) -> list[str]:
-    """How the nodes name each other, for `admin_addPeer` and `admin_removePeer`."""
+    """Return the enode URLs of the nodes, for `admin_addPeer` and `admin_removePeer`."""
     return [enode(folder / f"node-{node}", LOOPBACK, port + P2P_OFFSET + node) for node in range(nodes)]
 
 
@@ -108,7 +108,7 @@ def render_genesis(accounts: Iterable[str]) -> bytes:
 
 
 def enode(data: Path, host: str, port: int) -> str:
-    """How the node with this data folder is named to its peers, for whom it listens there; makes its key."""
+    """Return the enode URL of the node with this data folder, at which its peers reach it; makes its key."""
     key_file = data / "geth" / "nodekey"
     if not key_file.exists():
         key_file.parent.mkdir(parents=True, exist_ok=True)
@@ -118,8 +118,8 @@ def enode(data: Path, host: str, port: int) -> str:
 
 
 def configure(data: Path, host: str, port: int, peers: Sequence[str], miner: str, *, ethash_test: bool = False) -> None:
-    """Write what a node does not take from its command line: where it listens for peers, who they are, whom it pays."""
-    # The command line has only the port of the first, and is the same for all where containers run from it.
+    """Write a node's settings that its command line does not take: where it listens, its peers, whom it pays."""
+    # The command line has only the port of the first node, and in containers it is the same for all.
     config = f'[Eth.Miner]\nEtherbase = "{miner}"\n\n'
     if ethash_test:
         config += f"[Eth.Ethash]\nPowMode = {TEST_MODE}\n\n"
@@ -198,7 +198,7 @@ def _make_dag(epoch: int, folder: Path) -> Iterator[float]:
 
 
 def _run(geth: str, *arguments: str) -> str:
-    """What a command of geth's prints that ends by itself; `ProcessError` with its last line if it fails."""
+    """Run a geth command to its end and return its output; `ProcessError` with its last line if it fails."""
     command = [geth, *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)

@@ -36,7 +36,7 @@ def header_rlp(block: BlockData) -> bytes:
 
 
 def proof_of_work(w3: Web3, blocks: int = 3) -> bool:
-    """Whether the newest blocks carry valid ethash seals; a chain that has only its genesis has not shown any.
+    """Return True if the newest blocks carry valid ethash seals; False for a chain that has only its genesis.
 
     Each check takes about 10 ms, after 2-3 s for the first of an epoch of 30,000 blocks.
     """
@@ -49,7 +49,7 @@ def _is_sealed(block: BlockData) -> bool:
     try:
         fields = rlp.decode(header_rlp(block))
     except ChainError:
-        return False  # of another kind than Ethereum's
+        return False  # the headers are not Ethereum's
     if len(fields) > 16:
         return False  # after London there is no proof of work
     rules = LondonBackwardsHeader if len(fields) == 16 else BlockHeader

@@ -1,4 +1,4 @@
-"""The head of a chain, as far as readers need it to notice that the chain has moved."""
+"""The newest block of a chain: readers compare it to notice that the chain has moved."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""The round ledger, read as typed Python: tasks, where they stand, and what was recorded.
+"""The round ledger, read as typed Python: tasks, their states, and what was recorded.
 
 One `Ledger` reads through one node. What it caches is a pure function of the head block, so servers that share a node
 (as in the simulation) share the answers.
@@ -39,7 +39,7 @@ ZERO_ADDRESS = "0x" + "0" * 40
 
 
 class Phase(IntEnum):
-    """`IFederatedTasks.Phase`: where a round stands."""
+    """`IFederatedTasks.Phase`: the phase of a round."""
 
     IDLE = 0
     COMMIT = 1
@@ -50,12 +50,12 @@ class Phase(IntEnum):
 
     @property
     def is_over(self) -> bool:
-        """Whether the next round may open."""
+        """True if the next round may open."""
         return self in (Phase.IDLE, Phase.FINAL, Phase.ABORTED)
 
 
 class Stage(IntEnum):
-    """`IConsensus.Stage`: where the decision on a round stands."""
+    """`IConsensus.Stage`: the stage of the decision on a round."""
 
     NONE = 0
     PROPOSE = 1
@@ -77,19 +77,19 @@ class Task:
     rule_params: bytes
     """Canonical JSON, as published."""
     definition: Mapping[str, Any]
-    """What else a server needs: the model's tensors and the training settings."""
+    """All else that a server needs: the model's tensors and the training settings."""
     model: Reference
     """The initial global model."""
     block: int
     withheld_penalty: int = 0
-    """What a server loses whose update nobody can fetch, in 1/10,000 of its stake."""
+    """Part of its stake, in 1/10,000, that a server loses if nobody can fetch its update."""
     rejection_penalty: int = 0
-    """What a leader loses whose proposal was voted down, likewise."""
+    """Part of its stake, in 1/10,000, that a leader loses if its proposal is voted down."""
     byzantine_quorum: bool = False
-    """Whether (2n-1)/3+1 votes carry a proposal of n members; else more than half."""
+    """True if (2n-1)/3+1 votes carry a proposal of n members; else more than half do."""
 
     def quorum_of(self, members: int) -> int:
-        """The votes that carry a proposal of so many members."""
+        """Return the number of votes that carry a proposal in a committee of this size."""
         return (2 * members - 1) // 3 + 1 if self.byzantine_quorum else members // 2 + 1
 
     @property
@@ -130,7 +130,7 @@ class Proposal:
 
 
 ABORT = "the updates cannot be aggregated"
-"""Why a committee gives a round up that every server finds impossible; a task's rule says so of published bytes."""
+"""Reason to give up a round whose updates the task's rule cannot aggregate, as every server finds for itself."""
 
 
 @dataclass(frozen=True)
@@ -187,11 +187,11 @@ class RewardTerms:
     leader_share: int
     """The leader's part in 1/10,000."""
     by_samples: bool
-    """Whether the included updates share the rest by their samples, or equally."""
+    """True if the included updates share the rest by their samples; otherwise equally."""
 
 
 class Payment(Enum):
-    """How it stands with the reward of a final round."""
+    """State of the reward of a final round."""
 
     NOT_PROMISED = auto()
     NOT_FUNDED = auto()
@@ -246,15 +246,15 @@ class Ledger:
 
     @cached_property
     def has_proof_of_work(self) -> bool:
-        """Whether the chain's newest blocks carry valid ethash seals; without them, an ethash election is a mock."""
+        """True if the chain's newest blocks carry valid ethash seals; without them, an ethash election is a mock."""
         return proof_of_work(self.w3)
 
     def domain(self, task: int) -> Domain:
-        """Where digests of this task hold."""
+        """Return the scope of this task's digests."""
         return Domain(self.chain_id, self.tasks.address, task)
 
     def task(self, task: int) -> Task:
-        """What is known of a task; an unknown number, or a definition that is no object, raises `InvalidInputError`."""
+        """Return a task; an unknown number, or a definition that is not an object, raises `InvalidInputError`."""
         names = {contract.address: name for name, contract in self.consensus.items()}
         for event in self.events("TaskCreated"):
             args = event.args
@@ -277,11 +277,11 @@ class Ledger:
         raise InvalidInputError(f"task {task} does not exist on the ledger {self.tasks.address}")
 
     def _published(self, task: int, event_name: str, argument: str) -> int:
-        """A number that was published when the task was created; 0 where a former version's contracts did not."""
+        """Return a number published when the task was created; 0 if older contracts did not publish it."""
         return next((int(event.args[argument]) for event in self.events(event_name, task=task)), 0)
 
     def state(self, task: int) -> TaskState:
-        """Where a task stands at the head of the chain."""
+        """Return the state of a task at the head of the chain."""
         head = self._head()
         cached = self._states.get(task)
         if cached is None or cached[0] != head:
@@ -291,11 +291,10 @@ class Ledger:
         return cached[1]
 
     def confirm(self, task: int) -> TaskState:
-        """Where a task stands, if the node's logs of its round hold all that its contracts know of.
+        """Return the state of a task, once the node's logs of its round hold all that its contracts know of.
 
-        Whatever answers for the logs may be behind what answered for the contracts, and does not say so. Logs that fall
-        short are read again, first those of the round and then all; where that does not help, `NodeUnavailableError` is
-        raised.
+        A node's logs may lag behind its contracts' state without saying so. Logs that fall short are read again, first
+        those of the round and then all; if that does not help, `NodeUnavailableError` is raised.
         """
         state = self.state(task)
         if self._confirmed.get(task) is state:
@@ -316,7 +315,7 @@ class Ledger:
         return state
 
     def _is_complete(self, task: int, state: TaskState) -> bool:
-        """Whether the logs have the members, the updates and the votes of the current round."""
+        """Return True if the logs have the members, the updates and the votes of the current round."""
         number, decision = state.round, state.decision
         voting = decision.round == number and decision.stage in (Stage.PREPARE, Stage.COMMIT)
         if voting and self.voters(task, state, decision.stage).bit_count() < decision.accepts + decision.rejects:
@@ -397,7 +396,7 @@ class Ledger:
         return self._seats[task, round_number]
 
     def forget_before(self, task: int, round_number: int) -> None:
-        """Drop what is known of a task's rounds before this one, for who runs long and asks about new ones only."""
+        """Drop what is known of a task's rounds before this one, for long-running readers of new rounds only."""
 
         def is_old(of_task: int | None, number: int) -> bool:
             return of_task == task and number < round_number
@@ -409,21 +408,21 @@ class Ledger:
         self._complete = {known for known in self._complete if not is_old(*known[:2])}
 
     def servers(self) -> list[str]:
-        """All servers that have ever registered, by their number there."""
+        """Return all servers that have ever registered, in the order of their registry numbers."""
         numbered = {event.args["index"]: event.args["server"] for event in self.events("ServerJoined")}
         return [numbered[number] for number in sorted(numbered)]
 
     def is_active(self, server: str) -> bool:
-        """Whether the registry lets a server take seats, propose and vote."""
+        """Return True if the registry lets a server take seats, propose and vote."""
         return bool(self.registry.functions.isActive(server).call())
 
     def has_seat(self, task: int, server: str, round_number: int) -> bool:
-        """Whether a server sits, or will sit, in the committee of a round."""
+        """Return True if a server sits, or will sit, in the committee of a round."""
         _, since, until = self.tasks.functions.memberOf(task, server).call()
         return bool(since <= round_number < until)
 
     def outcome(self, task: int, round_number: int) -> bytes:
-        """What the ledger keeps of a final round: `digests.outcome`; zeros before it is final."""
+        """Return the word that the ledger keeps of a final round, `digests.outcome`; zeros before it is final."""
         return bytes(self.tasks.functions.outcomeOf(task, round_number).call())
 
     def terms(self, task: int) -> TaskTerms | None:
@@ -461,11 +460,11 @@ class Ledger:
         return target, solve_time
 
     def reward_terms(self, task: int) -> RewardTerms:
-        """What a final round of a task pays."""
+        """Return the terms by which a final round of a task pays."""
         return RewardTerms(*self.rewards.functions.termsOf(task).call())
 
     def payment(self, task: int, round_number: int) -> Payment:
-        """How it stands with the reward of a final round."""
+        """Return the state of the reward of a final round."""
         per_round = self.reward_terms(task).per_round
         if not per_round:
             return Payment.NOT_PROMISED
@@ -475,7 +474,7 @@ class Ledger:
         return Payment.DUE if funded else Payment.NOT_FUNDED
 
     def earned(self, server: str) -> int:
-        """What a server has earned and not withdrawn yet, in wei."""
+        """Return the wei that a server has earned and not withdrawn yet."""
         return int(self.rewards.functions.creditOf(server).call())
 
     def _find_seats(self, task: int, round_number: int) -> dict[str, int]:
@@ -504,7 +503,7 @@ class Ledger:
         self._scanned = head
 
     def _forget(self, last_block: int) -> None:
-        """Drop what stood in blocks that are not on the chain any more."""
+        """Drop what came from blocks that are no longer on the chain."""
         self._complete.clear()
         self._confirmed.clear()
         self._events = [event for event in self._events if event.block <= last_block]

@@ -1,4 +1,4 @@
-"""A running node as a simulation uses one: the same few operations as an embedded chain, where time is real."""
+"""Running nodes for a simulation: the same few operations as an embedded chain's, in real time."""
 
 import time
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _MOMENT = 1.0  # second
 
 
 class Node(Protocol):
-    """What the servers of a federation need of the network."""
+    """The operations of a network that a federation's servers need."""
 
     @property
     def w3(self) -> Web3:
@@ -30,7 +30,7 @@ class Node(Protocol):
         """The newest block."""
 
     def mine(self) -> None:
-        """Let a block come."""
+        """Have a block mined."""
 
     def travel(self, seconds: int) -> None:
         """Let time pass."""
@@ -57,7 +57,7 @@ class LiveNode:
             time.sleep(_POLL)
 
     def travel(self, seconds: int) -> None:
-        """Wait a moment, not all of the time: it passes by itself, and others may act meanwhile."""
+        """Wait a moment only: time passes by itself, and others may act meanwhile."""
         time.sleep(min(seconds, _MOMENT))
 
 

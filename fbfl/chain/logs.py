@@ -20,7 +20,7 @@ from fbfl.chain.reverts import ABI
 from fbfl.errors import ChainError, InvalidInputError
 
 CHECKPOINTS = 64
-"""How many places the scanner can go back to before it starts over."""
+"""Number of blocks that the scanner can go back to before it starts over."""
 
 MAX_REQUESTS = 1_000_000
 
@@ -40,7 +40,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Scan:
-    """What is new: `events` in chain order, and if the chain was reorganised, after which block all is new.
+    """New events in chain order; after a reorganisation, also the block after which everything is new.
 
     With `rewound_to` = n, everything that earlier scans said about blocks above n is void.
     """
@@ -83,7 +83,7 @@ class LogScanner:
 
     @property
     def state(self) -> dict[str, Any]:
-        """Where the scanner stands, for JSON."""
+        """Return the scanner's position, as JSON values."""
         return {"checkpoints": [[number, "0x" + block_hash.hex()] for number, block_hash in self._checkpoints]}
 
     def scan(self) -> Scan:
@@ -99,7 +99,7 @@ class LogScanner:
             raise
 
     def doubt(self, block: int) -> None:
-        """Have the next scan read all from this block on again: the node may not have known all that was there."""
+        """Have the next scan read again from this block on: the node may not have known all of its events."""
         self._checkpoints = [checkpoint for checkpoint in self._checkpoints if checkpoint[0] < block]
         self._doubted = True
 
@@ -119,7 +119,7 @@ class LogScanner:
         raise ChainError(f"the chain changed faster than its logs could be read, at block {first}")
 
     def _rewind(self) -> int | None:
-        """Drop the checkpoints that left the chain; the last block that is still good, if any were dropped."""
+        """Drop the checkpoints that left the chain; return the last block that is still good, if any were dropped."""
         dropped, self._doubted = self._doubted, False
         while not self._stands():
             self._checkpoints.pop()
@@ -129,7 +129,7 @@ class LogScanner:
         return self._checkpoints[-1][0] if self._checkpoints else self._start - 1
 
     def _stands(self) -> bool:
-        """Whether the newest checkpoint is on the chain."""
+        """Return True if the newest checkpoint is on the chain."""
         return not self._checkpoints or hash_of(self._w3, self._checkpoints[-1][0]) == self._checkpoints[-1][1]
 
     def _read_chunk(self, first: int, last: int) -> list[Event]:

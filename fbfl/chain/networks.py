@@ -52,9 +52,9 @@ def network_url(network: str) -> str:
 
 
 def public_name(url: str) -> str:
-    """What messages may say of a node's URL: scheme, host and port. Providers have their keys in the rest.
+    """Return what messages may show of a node's URL: scheme, host and port. The rest may hold a provider's key.
 
-    Of a URL without a valid host and port it is the scheme; other texts stay, but for what is before an `@`.
+    For a URL without a valid host and port that is the scheme; other texts stay, except for what is before an `@`.
     """
     origin = _origin(url)
     if origin is not None:
@@ -124,10 +124,10 @@ def _notice_refusal(response: requests.Response, **_: Any) -> None:
 
 
 _PASSING = (408, 429, 502, 503, 504)
-"""HTTP statuses of what may go well the next time."""
+"""HTTP statuses of requests that may succeed the next time."""
 
 _REFUSING = (400, 413)
-"""Those of requests that ask for too much, also where no JSON-RPC error is inside."""
+"""HTTP statuses of requests that ask for too much, also without a JSON-RPC error inside."""
 
 
 def _no_node(url: object, reason: str) -> NodeUnavailableError:

@@ -30,7 +30,7 @@ from fbfl.processes import (
 from fbfl.system.http import session
 
 NETWORKS = {"anvil": 1, "ganache": 1, "geth": 2}
-"""How many nodes each has unless told otherwise."""
+"""Default number of nodes of each network."""
 
 PORT = 8545
 CHAIN_IDS = {"anvil": 31337, "ganache": 1337, "geth": geth.CHAIN_ID}
@@ -54,7 +54,7 @@ class NodeStatus:
 
     @property
     def healthy(self) -> bool:
-        """Whether it runs and answers."""
+        """True if it runs and answers."""
         return self.pid is not None and self.block is not None
 
 
@@ -71,8 +71,8 @@ def up(
 ) -> list[NodeStatus]:
     """Start a network, or those of its nodes that do not run, and wait until every node is ready.
 
-    `nodes`, `port` and `ethash_test` (see `geth.programs`) are by default those of the last time. `timeout` in seconds
-    is for the nodes; the data sets that geth's mining needs take minutes before that, once.
+    `nodes`, `port` and `ethash_test` (see `geth.programs`) default to those of the last time. `timeout` in seconds
+    bounds the nodes' start; the data sets that geth's mining needs take minutes before that, once.
     """
     folder = _folder(network, state)
     if ethash_test and network != "geth":
@@ -96,7 +96,7 @@ def forget(network: str, *, state: Path = STATE) -> None:
 
 
 def status(network: str, *, state: Path = STATE, timeout: float = 3.0) -> list[NodeStatus]:
-    """How the nodes of the last `up` are."""
+    """Return the status of each node of the last `up`."""
     folder = _folder(network, state)
     layout = layout_of(folder)
     if layout is None:
@@ -125,7 +125,7 @@ def ask(url: str, method: str, *parameters: Any, timeout: float = 10.0) -> Any:
 def _programs(network: str, folder: Path, layout: Layout, progress: geth.Progress, dag: Path) -> list[Program]:
     if network == "geth":
         programs = geth.programs(folder, layout.nodes, layout.port, dag=dag, ethash_test=layout.ethash_test)
-        refuse_ports_in_use(folder, programs)  # now, not after minutes
+        refuse_ports_in_use(folder, programs)  # find out now, not after minutes
         if not layout.ethash_test:
             geth.prepare_dags(progress, dag=dag)
         return programs
@@ -177,7 +177,7 @@ def _ready(network: str, nodes: int, port: int) -> bool:
         block = int(ask(url, "eth_blockNumber", timeout=2.0), 16)
         if network != "geth":
             return True
-        # It has a block by proof of work, and hears of everybody else's.
+        # Ready: it has a block by proof of work, and hears of all other nodes' blocks.
         peers = int(ask(url, "net_peerCount", timeout=2.0), 16)
         return block > 0 and peers >= nodes - 1
     except NodeUnavailableError:
@@ -192,7 +192,7 @@ def _status(folder: Path, name: str, url: str, timeout: float) -> NodeStatus:
     try:
         client = str(ask(url, "web3_clientVersion", timeout=timeout))
         block = int(ask(url, "eth_blockNumber", timeout=timeout), 16)
-        # Nodes of development chains have no peers, and Anvil does not know the question.
+        # Nodes of development chains have no peers, and Anvil does not know the method.
         peers = int(ask(url, "net_peerCount", timeout=timeout), 16) if folder.name == "geth" else None
     except NodeUnavailableError:
         return found

@@ -1,4 +1,4 @@
-"""What one account says to the contracts: every write is one method, sent and confirmed."""
+"""One account's transactions with the contracts: every write is one method, sent and confirmed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ _PER_SIGNATURE = 15_000
 
 @dataclass(frozen=True)
 class CommitteeRules:
-    """`CommitteeConsensus.CommitteeRules`: how long views last and what carries a proposal."""
+    """`CommitteeConsensus.CommitteeRules`: the length of views and the quorum."""
 
     timeout: int = 600
     """Seconds of the first view; each view lasts twice as long as the one before."""
@@ -36,7 +36,7 @@ class CommitteeRules:
     byzantine_quorum: bool = False
     """Quorum (2n-1)/3+1; otherwise more than half."""
     rejection_penalty: int = 0
-    """What a leader loses whose proposal a quorum voted down, in 1/10,000 of its stake."""
+    """Part of its stake, in 1/10,000, that a leader loses if a quorum votes its proposal down."""
 
     def _tuple(self) -> tuple[int, int, int, int, int]:
         quorum_rule = int(self.byzantine_quorum)
@@ -149,7 +149,7 @@ class Participant:
         return int(self._emitted(receipt, "TaskCreated")["task"])
 
     def end_task(self, task: int) -> TxReceipt:
-        """Let no further round of a task open; refused while one is under way."""
+        """End a task, so that no further round of it opens; refused while one is under way."""
         return self._send(self.ledger.tasks.functions.endTask(task), _SMALL)
 
     def join(self, task: int) -> TxReceipt:
@@ -177,8 +177,8 @@ class Participant:
 
     def reveal(self, task: int, round_number: int, update: Reference, samples: int, salt: bytes) -> TxReceipt:
         """Record an update that was committed to."""
-        arguments = (task, round_number, update.digest, update.size, samples, salt)
-        return self._send(self.ledger.tasks.functions.reveal(*arguments), _SMALL)
+        call = self.ledger.tasks.functions.reveal(task, round_number, update.digest, update.size, samples, salt)
+        return self._send(call, _SMALL)
 
     def report_missing(self, task: int, round_number: int, server: str) -> TxReceipt:
         """Report that a server's recorded update cannot be fetched."""
@@ -197,19 +197,20 @@ class Participant:
 
         Refused with `TasksValueChanged` if other updates count by the time that the transaction is mined.
         """
-        arguments = (task, round_number, model.digest, model.size, value, proof)
-        return self._send(self.ledger.tasks.functions.propose(*arguments), _LARGE)
+        call = self.ledger.tasks.functions.propose(task, round_number, model.digest, model.size, value, proof)
+        return self._send(call, _LARGE)
 
     def propose_abort(self, task: int, round_number: int, reason: str, value: bytes, proof: bytes) -> TxReceipt:
         """Propose to give the round up for a reason, short ASCII text, that the updates themselves show."""
-        arguments = (task, round_number, short_text(reason), 0, value, proof)
-        return self._send(self.ledger.tasks.functions.propose(*arguments), _LARGE)
+        call = self.ledger.tasks.functions.propose(task, round_number, short_text(reason), 0, value, proof)
+        return self._send(call, _LARGE)
 
     def vote(self, task: int, state: TaskState, stage: Stage, accept: bool) -> TxReceipt:
         """Vote on the proposal of the current view."""
         decision = state.decision
-        arguments = (task, state.round, decision.view, int(stage), decision.proposal, accept)
-        return self._send(self._consensus(task).functions.attest(*arguments), _MEDIUM)
+        attest = self._consensus(task).functions.attest
+        call = attest(task, state.round, decision.view, int(stage), decision.proposal, accept)
+        return self._send(call, _MEDIUM)
 
     def submit_batch(self, task: int, round_number: int, updates: Sequence[SignedUpdate]) -> TxReceipt:
         """Record updates that their servers signed."""
@@ -220,14 +221,15 @@ class Participant:
         """Record votes for the current proposal that members signed."""
         decision = state.decision
         signatures = [vote.signature for vote in votes]
-        arguments = (task, state.round, decision.view, int(stage), decision.proposal, signatures)
-        call = self._consensus(task).functions.attestSigned(*arguments)
+        attest = self._consensus(task).functions.attestSigned
+        call = attest(task, state.round, decision.view, int(stage), decision.proposal, signatures)
         return self._send(call, _MEDIUM + _PER_SIGNATURE * len(votes))
 
     def report_equivocation(self, task: int, first: SignedVote, second: SignedVote) -> TxReceipt:
         """Show two votes of one member that exclude each other."""
-        arguments = (first.as_tuple(), first.signature, second.as_tuple(), second.signature)
-        return self._send(self._consensus(task).functions.reportEquivocation(*arguments), _MEDIUM)
+        report = self._consensus(task).functions.reportEquivocation
+        call = report(first.as_tuple(), first.signature, second.as_tuple(), second.signature)
+        return self._send(call, _MEDIUM)
 
     # ------------------------------------------------------------ rewards
 
@@ -241,7 +243,7 @@ class Participant:
         return self._send(self.ledger.rewards.functions.fund(task), _SMALL, amount)
 
     def reclaim_rewards(self, task: int) -> int:
-        """Take back what no round of an ended task can earn any more; returns how much, in wei."""
+        """Take back the wei that no round of an ended task can earn any more; returns their number."""
         receipt = self._send(self.ledger.rewards.functions.reclaim(task), _SMALL)
         return int(self._emitted(receipt, "LeftoverReclaimed")["amount"])
 

@@ -9,7 +9,7 @@ from typing import cast
 import ethash
 from eth_abi import encode  # type: ignore[attr-defined]  # exported at run time
 
-_CHUNK = 2_000  # nonces between two looks at whether the search is over: about 10 ms
+_CHUNK = 2_000  # nonces between two checks for the end of the search: about 10 ms
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Slices:
         return nonce
 
     def stop(self) -> None:
-        """Nothing goes on between two calls."""
+        """Do nothing: nothing runs between two calls."""
 
 
 class Miner:
@@ -100,7 +100,7 @@ class Miner:
 
     @property
     def hashes_per_second(self) -> float:
-        """Of one process."""
+        """Hashes per second of one process."""
         return self.hashes / self.seconds if self.seconds else 0.0
 
     def start(self, puzzle: Puzzle) -> None:
@@ -114,7 +114,7 @@ class Miner:
             pipe.send(puzzle)
 
     def solution(self, timeout: float = 0.0) -> int | None:
-        """The solution of the current puzzle, once found; waits for it at most `timeout` seconds."""
+        """Return the solution of the current puzzle, or None; waits for it at most `timeout` seconds."""
         deadline = time.monotonic() + timeout
         while self._solution is None and self._puzzle is not None:
             ready = wait(self._pipes, max(0.0, deadline - time.monotonic()))
@@ -139,7 +139,7 @@ class Miner:
             while not self._note(pipe.recv()):
                 pass
         self._puzzle = None
-        self._solution = None  # a process may have found one just before it was told
+        self._solution = None  # a process may have found one just before it was stopped
 
     def close(self) -> None:
         """End the processes."""
@@ -151,7 +151,7 @@ class Miner:
             pipe.close()
 
     def _note(self, report: "_Report") -> bool:
-        """Take a process's report; whether it is its last one for this puzzle."""
+        """Take a process's report; return True if it is its last one for this puzzle."""
         if report.nonce is not None and self._solution is None:
             self._solution = report.nonce
         self.hashes += report.hashes
@@ -161,7 +161,7 @@ class Miner:
 
 @dataclass(frozen=True)
 class _Report:
-    """What a process has to say: a solution it found, or that it has stopped."""
+    """Report of a process: a solution that it found, or that it has stopped."""
 
     nonce: int | None
     hashes: int

@@ -1,4 +1,4 @@
-"""Rounds as records: what the chain says of them, for people (`fbfl rounds`) and programs (`--json`)."""
+"""Rounds as records read from the chain, for people (`fbfl rounds`) and programs (`--json`)."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -15,7 +15,7 @@ from fbfl.storage.store import Reference
 
 @dataclass(frozen=True)
 class UpdateRecord:
-    """An update: who sent it, where its payload is, how many samples it was trained on, whether it was left out."""
+    """An update: its sender, the CID of its payload, its number of samples, and whether it was left out."""
 
     server: str
     seat: int
@@ -85,7 +85,7 @@ class RoundRecord:
 
     @property
     def payload_bytes(self) -> int:
-        """What was published off the chain: the updates, and every model that was proposed."""
+        """Bytes published off the chain: the updates, and every model that was proposed."""
         models = {proposal.digest: proposal.size for proposal in self.proposals}
         return sum(update.size for update in self.updates) + sum(models.values())
 
@@ -121,7 +121,7 @@ def task_terms(ledger: Ledger, task: int) -> dict[str, Any]:
 
 
 def num_rounds(ledger: Ledger, task: int) -> int:
-    """How many rounds a task has opened."""
+    """Return the number of rounds that a task has opened."""
     return sum(1 for _ in ledger.events("RoundOpened", task=task))
 
 
@@ -132,13 +132,13 @@ def round_records(ledger: Ledger, task: int) -> Iterator[RoundRecord]:
 
 
 def registered_url(ledger: Ledger, server: str) -> str | None:
-    """Where the registry says that a server can be reached; None before it registered."""
+    """Return the URL of a server in the registry; None before it registered."""
     joined = [event for event in ledger.events("ServerJoined") if event.args["server"] == server]
     return str(joined[-1].args["url"]) if joined else None
 
 
 class Standing(IntEnum):
-    """`IMECRegistry.Status`: what a server is in the registry."""
+    """`IMECRegistry.Status`: a server's status in the registry."""
 
     UNKNOWN = 0
     ACTIVE = 1
@@ -147,7 +147,7 @@ class Standing(IntEnum):
 
 
 def standing_of(ledger: Ledger, server: str) -> Standing:
-    """What a server is in the registry."""
+    """Return a server's status in the registry."""
     _, status, *_ = ledger.registry.functions.server(server).call()
     return Standing(status)
 

@@ -1,4 +1,4 @@
-"""What a contract refused with, in words: one decoder for the custom errors of all contracts on all networks."""
+"""Contracts' refusals in words: one decoder for the custom errors of all contracts on all networks."""
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -19,7 +19,7 @@ from eth_utils.exceptions import ValidationError
 from fbfl.chain.seals import SEALS
 
 CHAIN_ID = 131277322940537
-"""What web3's eth-tester provider answers, whatever chain is behind it."""
+"""Chain id that web3's eth-tester provider answers, whatever chain is behind it."""
 
 GAS_LIMIT = 30_000_000
 GENESIS_TIME = 1_640_995_200
@@ -67,7 +67,7 @@ class LondonChain(MiningChain):
         self.pool.append(transaction)
 
     def pooled(self, sender: Address) -> int:
-        """How many transactions of this sender wait to be mined."""
+        """Return the number of this sender's transactions that wait to be mined."""
         return sum(transaction.sender == sender for transaction in self.pool)
 
     def build_block(self, transactions: Sequence[SignedTransactionAPI], **params: Any) -> BlockAPI:
@@ -101,15 +101,15 @@ class LondonChain(MiningChain):
         return block
 
     def import_block(self, block: BlockAPI, perform_validation: bool = True) -> BlockImportResult:
-        """Execute and add the block of somebody else; whatever is wrong with it raises an exception.
+        """Execute and add a block mined elsewhere; an invalid one raises an exception.
 
-        The seal comes first: work that was not done is not worth executing.
+        The seal is checked first: a block without its work is not worth executing.
         """
         self.validate_seal(block.header)
         return super().import_block(block, perform_validation)
 
     def get_transaction_builder(self) -> type[TransactionBuilderAPI]:
-        """What eth-tester makes transactions with."""
+        """Return the class with which eth-tester makes transactions."""
         return self.get_vm().get_transaction_builder()
 
 
@@ -130,6 +130,6 @@ def chain_class(kind: type[Kind], seal: str, difficulty: int) -> type[Kind]:
         consensus_class = SEALS[seal]
         create_header_from_parent = staticmethod(create_london_header_from_parent(rule))
         compute_difficulty = staticmethod(rule)
-        configure_header = configure_header(difficulty_fn=rule)  # what an imported block is held against
+        configure_header = configure_header(difficulty_fn=rule)  # the rule that imported blocks are checked against
 
     return type(kind.__name__, (kind,), {"vm_configuration": ((BlockNumber(0), VM),), "consensus": SEALS[seal]})

@@ -1,4 +1,4 @@
-"""How blocks are sealed: not at all, or with Ethereum's proof of work, ethash."""
+"""Seals of blocks: none, or Ethereum's proof of work, ethash."""
 
 import itertools
 from typing import Any
@@ -24,11 +24,11 @@ class EthashSeal(PowConsensus):
     """Real ethash, by the C++ library: py-evm's own is slow and not Ethash (it refuses mainnet's block 1)."""
 
     def __init__(self, base_db: AtomicDatabaseAPI | None = None) -> None:
-        """Ethash needs nothing from the database."""
+        """Take no database: ethash needs none."""
 
     def validate_seal(self, header: BlockHeaderAPI) -> None:
         """Raise `ValidationError` unless the nonce proves the work for the header's difficulty."""
-        # No work gives a mix of zeros, and to find that out takes the library the seconds of its cache.
+        # No work gives a mix of zeros; refuse it before the library takes seconds to compute its cache.
         lengths = len(header.mix_hash), len(header.nonce)
         if lengths != (32, 8) or header.difficulty < 1 or header.mix_hash == ZERO_HASH32:
             raise ValidationError(f"block {header.block_number} has no ethash seal")

@@ -64,7 +64,7 @@ class SignedVote:
         return (self.task, self.round, self.view, int(self.stage), self.value_digest, self.accept)
 
     def conflicts_with(self, other: "SignedVote") -> bool:
-        """Whether an honest member cannot have signed both: see `IConsensus.reportEquivocation`."""
+        """Return True if no honest member can have signed both: see `IConsensus.reportEquivocation`."""
         if (self.task, self.round, self.view, self.stage) != (other.task, other.round, other.view, other.stage):
             return False
         if self.value_digest == other.value_digest:

@@ -1,6 +1,6 @@
-"""The numbered steps of a deployment, and what they work with, whoever runs them: `fbfl deploy`, or Brownie.
+"""The numbered steps of a deployment, and the interface that they use, under `fbfl deploy` or Brownie.
 
-It imports no package: Brownie's environment has other versions of them, and lacks most.
+This module imports no package: Brownie's environment has other versions of them, and lacks most.
 """
 
 import importlib.util
@@ -16,14 +16,14 @@ class Deployment(Protocol):
 
     @property
     def owner(self) -> str:
-        """Who deploys."""
+        """Account that deploys."""
 
     @property
     def addresses(self) -> Mapping[str, str]:
         """The contracts so far, by name."""
 
     def contract(self, name: str, *arguments: Any) -> str:
-        """The address of this contract with these constructor arguments, deployed now if it is not there yet."""
+        """Return the address of a contract with these constructor arguments; deploy it if it is not there yet."""
 
     def call(self, name: str, function: str, *arguments: Any) -> None:
         """Send a transaction to a contract that is deployed."""
@@ -32,7 +32,7 @@ class Deployment(Protocol):
         """Give an account a role (`SLASHER_ROLE`) of a contract, if it has not got it."""
 
     def elects_miners(self) -> bool:
-        """Whether the blocks so far carry valid seals of proof of work, or somebody wants a mock of an election."""
+        """Return True if the blocks so far carry valid proofs of work, or a mock of an election is wanted."""
 
 
 def run_steps(deployment: Deployment, folder: Path, last: Path | None = None) -> None:

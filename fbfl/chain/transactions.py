@@ -71,7 +71,7 @@ class Sender:
         abi: ABI = cast(Any, call.contract_abi if isinstance(call, ContractFunction) else call.abi)
         with self._lock:
             for retry in (True, False):
-                # The node knows best: a restart, another process or a reorganisation may have changed it.
+                # Ask the node: a restart, another process or a reorganisation may have changed the nonce.
                 nonce = self.w3.eth.get_transaction_count(self.address, "pending")
                 fields: TxParams = {"from": self.address, "nonce": nonce, "chainId": self._chain_id}
                 limits: TxParams = {"gas": gas or self.gas, "value": Wei(value), **self._fees()}
@@ -80,7 +80,7 @@ class Sender:
                     self._submit(sent)
                     break
                 except ChainError as error:
-                    # Another process may have been faster, or the base fee has more than doubled.
+                    # Another process may have used the nonce, or the base fee has more than doubled.
                     if not (retry and ("nonce" in str(error).lower() or "fee" in str(error).lower())):
                         raise
         return sent
@@ -144,7 +144,7 @@ class Sender:
         try:
             self._submit(sent)
         except ChainError:
-            # Mined meanwhile, or not replaceable: the hashes that there are decide.
+            # Mined meanwhile, or not replaceable: one of the hashes sent so far decides.
             return
 
     def _poll(self, sent: Sent, timeout: float) -> TxReceipt | None:
@@ -165,7 +165,7 @@ class Sender:
             time.sleep(min(pause_after(looks, first=0.02, longest=1.0), left))
 
     def _failure(self, sent: Sent, receipt: TxReceipt) -> ContractRevertError:
-        """Why a mined transaction failed: receipts do not say, so run it again on the state before its block."""
+        """Return the reason why a mined transaction failed; receipts lack it, so run it again on the state before."""
         call = {key: value for key, value in sent.transaction.items() if key in ("from", "to", "data", "value", "gas")}
         failure = ContractRevertError("Unknown", {"transaction": receipt["transactionHash"].to_0x_hex()})
         for block in (receipt["blockNumber"] - 1, receipt["blockNumber"]):
@@ -183,5 +183,5 @@ class Sender:
 
 
 def _raised(old: int, now: int) -> Wei:
-    # By an eighth at least, or nodes keep the transaction that they have.
+    # Raise the fee by an eighth at least: nodes keep their transaction otherwise.
     return Wei(max(old * 5 // 4 + 1, now))
