@@ -19,7 +19,7 @@ from fbfl.storage.codecs import max_update_size
 from fbfl.storage.local import LocalStore
 from fbfl.storage.store import Reference
 from tests.support.ledger import Terms
-from tests.support.servers import START, Committee, Turn, adding, committee, small_task, update_of
+from tests.support.servers import START, Committee, Turn, account, adding, committee, small_task, update_of
 
 
 class FaultyStore(LocalStore):
@@ -527,7 +527,7 @@ def test_a_leader_without_the_parent_proposes_nothing(tmp_path: Path, store: Fau
 
 
 def test_what_the_rule_cannot_aggregate_is_given_up(tmp_path: Path) -> None:
-    fed = committee(tmp_path, task=small_task("pbft", "fltrust", root_server=0), samples=(0, 1, 1, 1))
+    fed = committee(tmp_path, task=small_task("pbft", "fltrust", root_server=account(0).address), samples=(0, 1, 1, 1))
     fed.open()
     fed.settle_down()
     fed.travel_past_deadline()
@@ -698,7 +698,7 @@ def test_who_accepts_a_model_serves_it_and_who_rejects_one_does_not(tmp_path: Pa
 
 
 def test_a_vote_for_giving_the_round_up_publishes_nothing(tmp_path: Path) -> None:
-    fed = committee(tmp_path, task=small_task("pbft", "fltrust", root_server=0), samples=(0, 1, 1, 1))
+    fed = committee(tmp_path, task=small_task("pbft", "fltrust", root_server=account(0).address), samples=(0, 1, 1, 1))
     fed.open()
     fed.settle_down()
     fed.travel_past_deadline()
