@@ -1,1 +1,1 @@
-"""Federated learning and attacks on it, without a blockchain: usable alone, and what the servers of one run."""
+"""Federated learning and attacks on it, without a blockchain: usable alone, and used by the servers of one."""

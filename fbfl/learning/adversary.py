@@ -21,14 +21,14 @@ class Adversary:
 
     attacks: tuple[Attack, ...]
     malicious: tuple[int, ...]
-    """Client numbers, rising."""
+    """Client numbers, ascending."""
     seed: int
     num_classes: int | None = None
-    """Of the data; None where they are not known yet."""
+    """Number of classes of the data; None while it is not known."""
     sample_range: Range | None = None
-    """Of the training data of all clients, before anything is poisoned; None where they are not known yet."""
+    """Range of the training data of all clients, before anything is poisoned; None while it is not known."""
     _idle: dict[int, str | None] = field(default_factory=dict, init=False, repr=False, compare=False)
-    """Why an attack, by its place, has changed nothing so far, though it had its turn; None: it has."""
+    """By the place of an attack: the reason why it has had its turn but changed nothing so far; None once it has."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -38,11 +38,11 @@ class Adversary:
 
     @property
     def poisons_updates(self) -> bool:
-        """Whether it has to see all updates of a round before its own are sent."""
+        """True if it has to see all updates of a round before its own are sent."""
         return bool(self.malicious) and any(attack.kind == "update" for attack in self.attacks)
 
     def poisoned_samples(self, client: int, samples: Samples) -> Samples:
-        """A client's samples, changed once and for all where it attacks them."""
+        """Return a client's samples, poisoned once and for all if it attacks them."""
         if client not in self.malicious:
             return samples
         for number, attack in enumerate(self.attacks):
@@ -63,7 +63,7 @@ class Adversary:
         return samples
 
     def check(self, num_clients: int) -> None:
-        """Raise `VacuousAttackError` if an attack of ours is impossible when all of so many clients take part."""
+        """Raise `VacuousAttackError` if an attack of ours is impossible when all `num_clients` take part."""
         made_up = generator(0, "made-up updates").standard_normal((num_clients, 8)).astype(np.float32)
         clients, attackers = range(num_clients), list(self.malicious)
         for attack in self.attacks:
@@ -73,8 +73,8 @@ class Adversary:
     def poison_updates(self, round_number: int, clients: Sequence[int], rows: npt.NDArray[np.float32]) -> None:
         """Replace the attackers' rows of float32 [n, P] by what they send, one attack after the other.
 
-        `clients` has the client number of each row. An attack that is impossible with those who take part in this
-        round is left out: there the attackers send what they have.
+        `clients` has the client number of each row. An attack that is impossible with this round's participants is
+        left out: the attackers then send what they have.
         """
         attackers = [row for row, client in enumerate(clients) if client in self.malicious]
         if not attackers or not self.poisons_updates:
@@ -108,7 +108,7 @@ class Adversary:
         trained: npt.NDArray[np.float32],
         rows: npt.NDArray[np.float32],
     ) -> list[npt.NDArray[np.float32]]:
-        """What an attack makes of the attackers' `rows`, of whatever it may know of the updates as `trained`."""
+        """Return what the attackers send instead of their `rows`, from what the attack knows of `trained` updates."""
         known = trained
         if attack.knowledge == "honest":
             known = np.delete(trained, attackers, axis=0)
@@ -128,7 +128,7 @@ class Adversary:
         ]
 
     def triggered(self, x: Images, y: npt.NDArray[np.integer]) -> tuple[Images, npt.NDArray[np.integer], int] | None:
-        """Test samples with the backdoor's trigger, their true labels and the target; None without a backdoor."""
+        """Return test samples with the backdoor's trigger, their true labels and the target; None if there is none."""
         found = (
             attack.triggered(x, y, num_classes=self.num_classes, sample_range=self.sample_range)
             for attack in self.attacks

@@ -1,4 +1,4 @@
-"""The state of a federation in one safetensors file: named arrays of numbers, the round, and whose state it is."""
+"""The state of a federation in one safetensors file: named arrays of numbers, the round, and an identity."""
 
 from collections.abc import Mapping
 from pathlib import Path

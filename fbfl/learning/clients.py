@@ -1,4 +1,4 @@
-"""The numbers, from 0, that name clients: what could only be read as numbers (text, flags) is refused."""
+"""The numbers, from 0, that name clients; text and flags that could be read as numbers are refused."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from fbfl.errors import InvalidInputError
 
 
 def client_numbers(name: str, given: object, num_clients: int | None = None) -> tuple[int, ...]:
-    """The clients that an argument names, in the order given. `num_clients`: how many there are, if that is known.
+    """Return the clients that an argument names, in the order given; `num_clients` is their number, if known.
 
     Raises `InvalidInputError`, which begins with the `name` of the argument, for anything but whole numbers in range.
     """

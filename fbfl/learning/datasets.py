@@ -22,7 +22,7 @@ from fbfl.learning.samples import absent_labels, checked
 from fbfl.randomness import generator
 
 NAMES = ("mnist", "mnist-5k", "fashion-mnist", "digits")
-"""What `load` knows by name."""
+"""Names of the data sets that `load` knows."""
 
 Array = npt.NDArray[Any]
 
@@ -60,7 +60,7 @@ class Dataset:
 
     `x_train` and `x_test` are [n, height, width] (any shape behind n is allowed in files of one's own), uint8 in
     0..255, which stand for 0 to 1, or finite float32; `y_train` and `y_test` are int64 [n], classes counted from 0.
-    `source` says where the arrays came from; `note` is one line for the user when it is not what they asked for, else
+    `source` names the origin of the arrays; `note` is one line for the user when it is not what they asked for, else
     None.
     """
 
@@ -125,7 +125,7 @@ def _mnist() -> Dataset:
     data = _download(url, f"put mnist.npz into $FBFL_DATA or {cached.parent}")
     try:
         dataset = _official("mnist", _read_npz(io.BytesIO(data), url), _MNIST, url)
-    except InvalidInputError as error:  # what came is not the file, as from a network that wants a login first
+    except InvalidInputError as error:  # not the file, as from a network that wants a login first
         raise DataUnavailableError(str(error)) from error
     _keep(data, cached)
     return dataset
@@ -196,7 +196,7 @@ def _checked(arrays: dict[str, Array], path: Path) -> dict[str, Array]:
 
 
 def _official(name: str, arrays: Mapping[str, Array], digests: Mapping[str, str], source: str) -> Dataset:
-    """Accept the arrays only if their bytes are those that everybody else's results were measured on."""
+    """Accept the arrays only if their bytes are those of the published data set."""
     for part, digest in digests.items():
         if hashlib.sha256(np.ascontiguousarray(arrays[part]).tobytes()).hexdigest() != digest:
             raise InvalidInputError(f"{source}: {part} is not that of {name} (SHA-256 {digest[:12]}... expected)")
@@ -219,7 +219,7 @@ def _read_npz(file: Path | io.BytesIO, source: str | None = None, parts: Sequenc
         raise InvalidInputError(f"{source}: cannot be read: {error.strerror or error}") from error
     except MemoryError as error:
         raise InvalidInputError(f"{source}: does not fit into memory: {error}") from error
-    except Exception as error:  # of a damaged file NumPy raises what the zip, the header or Python's parser finds
+    except Exception as error:  # for a damaged file NumPy raises the errors of zip, header and parser
         raise InvalidInputError(f"{source}: not a whole .npz file of plain arrays: {error}") from error
 
 
@@ -264,7 +264,7 @@ def _download(url: str, advice: str) -> bytes:
 
     def fetch() -> None:
         try:
-            # Through a proxy, if the environment names one: unlike all else, this goes out into the world.
+            # Through a proxy, if the environment names one: unlike all other requests, this one leaves the machine.
             with requests.get(url, timeout=_CONNECT_SECONDS, stream=True) as response:
                 answered.set()
                 response.raise_for_status()

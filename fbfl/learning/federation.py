@@ -39,12 +39,12 @@ AttackLike = str | Callable[..., Any] | Attack
 
 @dataclass(frozen=True)
 class Round:
-    """What a round did to the global model."""
+    """One round, and the new global model's figures."""
 
     round: int
     """Counted from 1."""
     accuracy: float
-    """Share of the test samples that the new global model gets right."""
+    """Share of the test samples that the new global model classifies correctly."""
     loss: float
     """Mean cross-entropy on the test samples."""
     train_seconds: float
@@ -56,13 +56,13 @@ class Round:
     selected: tuple[int, ...] | None
     """Clients that the rule let in; None where it judges no client as a whole."""
     recall: tuple[float, ...]
-    """Per class: share of its test samples that the model gets right (NaN: it has none)."""
+    """Per class: share of its test samples that the model classifies correctly (NaN: it has none)."""
     attack_success_rate: float | None = None
     """With a backdoor: share of triggered test samples of other classes that the model takes for the target."""
     aborted: str | None = None
-    """Why there is no new global model (the old one stays), or None."""
+    """Reason why there is no new global model (the old one stays), or None."""
     warnings: tuple[str, ...] = ()
-    """What its figures are to be read with, a line each: the loss is not finite."""
+    """Warnings about its figures, a line each: the loss is not finite."""
 
 
 class Federation:
@@ -171,9 +171,9 @@ class Federation:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What all figures are to be read with, a line each: classes have no sample, an attack has changed nothing.
+        """Warnings about all figures, a line each: classes have no sample, an attack has changed nothing.
 
-        What can be known before the first round is also given as Python's `UserWarning`.
+        Those known before the first round are also given as Python's `UserWarning`.
         """
         return (*self._absent_labels, *self._adversary.warnings)
 
@@ -248,7 +248,7 @@ class Federation:
         )
 
     def _present(self, number: int) -> dict[int, int]:
-        """Who takes part in a round, with how much local work. Clients without samples have nothing to send."""
+        """Return the participants of a round, with their local work. Clients without samples have nothing to send."""
         seed = self._seed
         asked = sampling.participants(len(self._clients), self._participation, seed, number)
         answering = sampling.without_dropouts(asked, self._dropout, seed, number)
@@ -257,7 +257,7 @@ class Federation:
 
     @property
     def _streams(self) -> bool:
-        """Whether updates can be averaged as they come, so that they are never all in memory."""
+        """True if updates can be averaged as they come, so that they are never all in memory."""
         plain = self._rule.plugin.function is aggregation.fedavg and not self._rule.plugin.settings
         return plain and not self._adversary.poisons_updates
 
@@ -278,7 +278,7 @@ class Federation:
         rows = np.empty((len(present), self.trainer.spec.size), np.float32)
         for row, update in zip(rows, updates, strict=True):
             row[:] = update
-        clients, rows = _finite(present, rows, record)  # what attackers know of the others is finite, too
+        clients, rows = _finite(present, rows, record)  # attackers too see finite updates only
         self._adversary.poison_updates(number, clients, rows)
         clients, rows = _finite(clients, rows, record)
         root = self._root_update(number) if self._rule.needs_root_update else None
@@ -310,7 +310,7 @@ class Federation:
 
     def _root_update(self, number: int) -> Vector:
         assert self._root is not None  # checked at the start
-        trusted = len(self._clients)  # a number that is no client's
+        trusted = len(self._clients)  # a number that no client has
         (update,) = self.trainer.train(self._weights, [self._root], round_number=number, client_ids=[trusted])
         return update
 
@@ -332,12 +332,12 @@ class Federation:
         sampling.without_dropouts(asked, self._dropout, self._seed, 1)
         sampling.straggler_epochs(asked, 1, self._stragglers, self._seed, 1)
         if isinstance(self._rule.plugin.function, RuleFunction):
-            # Made-up updates show now what the settings do not allow with so many clients.
+            # Made-up updates show now what the settings do not allow with this number of clients.
             made_up = generator(0, "made-up updates").standard_normal((len(asked), 8)).astype(np.float32)
             self._rule(made_up, root_update=made_up[0])
 
     def _identity(self) -> dict[str, str]:
-        """What has to be the same for a saved state to be of use."""
+        """Return all that must be the same for a saved state to be of use."""
         digest = hashlib.sha256()
         for x, y in (*self._clients, *((self._root,) if self._root else ())):
             digest.update(f"{x.dtype} {x.shape} {y.dtype} {y.shape}".encode())
@@ -364,7 +364,7 @@ class Federation:
 
 @dataclass
 class _Record:
-    """What is noted while the updates are joined."""
+    """Notes taken while the updates are aggregated."""
 
     excluded: list[int] = field(default_factory=list)
     selected: tuple[int, ...] | None = None
@@ -383,7 +383,7 @@ class _Record:
 def _checked_data(
     clients: Iterable[Samples], test: Samples, root: Samples | None
 ) -> tuple[list[Samples], Samples, Samples | None]:
-    """All samples as NumPy arrays that fit together. Clients may have none."""
+    """Return all samples as NumPy arrays that fit together. Clients may have none."""
     if not isinstance(clients, Iterable):
         raise InvalidInputError(f"clients is {clients!r}: needed is a list of pairs (x, y), one per client")
     owners = {f"client {number}": checked(samples, f"client {number}") for number, samples in enumerate(clients)}
@@ -453,6 +453,6 @@ def _resolved_attacks(attack: AttackLike | Sequence[AttackLike] | None, args: Se
 
 
 def _words(settings: TrainingSettings) -> str:
-    """The settings as text that is the same in every process (a function by its name)."""
+    """Return the settings as text that is the same in every process (a function by its name)."""
     values = {entry.name: getattr(settings, entry.name) for entry in fields(settings)}
     return str({name: getattr(value, "__qualname__", value) for name, value in values.items()})

@@ -1,4 +1,4 @@
-"""Keras's settings that each thread has for itself: whoever builds or traces a model elsewhere takes them along.
+"""Keras's settings of one thread, to be copied to any other thread that builds or traces a model.
 
 Importing this module imports TensorFlow.
 """
@@ -9,7 +9,7 @@ from typing import Any
 
 from keras.src.backend.common import global_state
 
-# Not among them: what layers are called next and which seeds initialisers draw, which depend on nothing but arguments.
+# Not among them: the next names of layers and seeds of initialisers, which here depend on arguments alone.
 _NAMES = (
     "dtype_policy",  # keras.config.set_dtype_policy, keras.mixed_precision.set_global_policy
     "custom_objects_scope_dict",  # keras.saving.custom_object_scope
@@ -23,14 +23,14 @@ _NAMES = (
 
 
 def of_this_thread() -> dict[str, Any]:
-    """What has been set in this thread."""
+    """Return the settings of this thread."""
     state = vars(global_state.GLOBAL_STATE_TRACKER)
     return {name: state[name] for name in _NAMES if name in state}
 
 
 @contextmanager
 def under(settings: Mapping[str, Any]) -> Iterator[None]:
-    """While it lasts, this thread has the settings of another."""
+    """Give this thread the settings of another, inside the `with` block."""
     before = of_this_thread()
     _set(settings)
     try:

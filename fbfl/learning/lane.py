@@ -58,7 +58,7 @@ class Lane:
         self._generators = [variable.value for variable in model.variables if id(variable) not in exchanged]
         places = {id(variable): place for place, variable in enumerate(model.weights)}
         self._trained_places = [places[id(variable)] for variable in model.trainable_variables]
-        # A variable, since TensorFlow turns division by a constant into a product, which rounds otherwise than NumPy.
+        # A variable: TensorFlow turns division by a constant into a product, which rounds differently from NumPy.
         self._white = tf.Variable(255.0, trainable=False)
         self._optimizer = in_graph(optimizer, model, fused=fused)
         self._run = tf.function(self._train_clients, autograph=False)
@@ -92,7 +92,7 @@ class Lane:
         return updates
 
     def logits(self, weights: Vector, blocks: list[npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
-        """The model's output [n, classes] for each block of samples [n, ...]."""
+        """Return the model's output [n, classes] for each block of samples [n, ...]."""
         self._assign(tf.constant(weights))
         results = []
         for block in blocks:
@@ -114,7 +114,7 @@ class Lane:
         return tf.cast(self._model(self._scaled(x), training=False), tf.float32)
 
     def _scaled(self, x: Any) -> Any:
-        """Pixels in [0, 1], whether they are stored as bytes or as floats."""
+        """Return pixels in [0, 1], from bytes or floats."""
         return tf.cast(x, tf.float32) / self._white if x.dtype == tf.uint8 else x
 
     def _train_clients(
@@ -170,7 +170,7 @@ class Lane:
         self._optimizer.finish(steps - 1)
 
     def _gradients(self, x: Any, y: Any, anchors: list[Any]) -> list[Any]:
-        """Of the trained weights; None for one on which the loss does not depend."""
+        """Return the gradients of the trained weights; None for one on which the loss does not depend."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             for variable in self._trained:
                 tape.watch(variable)

@@ -4,7 +4,7 @@ from typing import Any
 
 from fbfl.learning.backend import load_tensorflow
 
-load_tensorflow()  # whoever imports this first gets its settings, too
+load_tensorflow()  # so that a first import of this module also has its settings
 
 import keras  # noqa: E402
 
@@ -18,7 +18,7 @@ class Dropout(keras.layers.Dropout):  # type: ignore[misc]
     """
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        """Inputs of any shape; the same shape and dtype come back."""
+        """Return the inputs, of any shape, after dropout, in the same shape and dtype."""
         if not training or not 0 < self.rate < 1 or self.noise_shape is not None:
             return super().call(inputs, training=training)
         uniform = keras.random.uniform(keras.ops.shape(inputs), dtype=inputs.dtype, seed=self.seed_generator)

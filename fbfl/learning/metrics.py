@@ -1,4 +1,4 @@
-"""How good a model is, how far an attack got, and whom a rule caught: pure functions on arrays.
+"""Measures of a model, of an attack's success, and of a rule's detection of attackers: pure functions on arrays.
 
 Predictions are class numbers [n] or scores (logits or probabilities) [n, classes], of which the largest counts.
 """
@@ -38,7 +38,7 @@ def cross_entropy(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
 
 
 def warnings_of(loss: float) -> tuple[str, ...]:
-    """Return what a round's figures are to be read with: a line if the loss is not finite, else nothing."""
+    """Return the warnings about a round's figures: a line if the loss is not finite, else nothing."""
     return () if math.isfinite(loss) else ("loss is not finite",)
 
 
@@ -55,7 +55,7 @@ def per_class_recall(predictions: npt.ArrayLike, labels: npt.ArrayLike, num_clas
 def attack_success_rate(predictions: npt.ArrayLike, labels: npt.ArrayLike, target: int) -> float:
     """Return the share of triggered samples predicted as the attacker's target.
 
-    Samples that truly are of the target class do not count: a clean model predicts the target for them too.
+    Samples whose true class is the target do not count: a clean model predicts the target for them too.
     """
     classes, truth = _paired(predictions, labels)
     others = truth != target
@@ -66,7 +66,7 @@ def attack_success_rate(predictions: npt.ArrayLike, labels: npt.ArrayLike, targe
 
 @dataclass(frozen=True)
 class Detection:
-    """How well a rule that selects clients tells the malicious ones; a client that is not selected counts as caught."""
+    """Detection of malicious clients by a rule that selects clients; those not selected count as caught."""
 
     precision: float
     """Share of the caught that are malicious; 1 when nobody was caught."""

@@ -1,4 +1,4 @@
-"""Models by name or from a function of one's own, with weights and names that depend on nothing else in the process."""
+"""Models by name or from a user's function, with weights and names that depend on nothing else in the process."""
 
 import random
 import re
@@ -21,24 +21,24 @@ from fbfl.randomness import int32_seed
 from fbfl.tensors import ModelSpec, TensorSpec, Vector
 
 NAMES = ("mlp", "2nn", "cnn")
-"""What `build` knows by name."""
+"""Names of the models that `build` knows."""
 
 Model = str | Callable[[], Any]
 """A name of `NAMES`, `package.module:function`, or a function without arguments that returns a new Keras model."""
 
 _SCOPE = re.compile(r"[A-Za-z0-9_.\\>-]*")
-"""What may be the name of a layer: eagerly Keras takes any, but not in a compiled graph."""
+"""Allowed names of layers: Keras takes any eagerly, but not in a compiled graph."""
 
 _building = threading.Lock()
 _built: "weakref.WeakValueDictionary[int, Any]" = weakref.WeakValueDictionary()
-"""The variables of all models that are still there, by their id."""
+"""Variables of all models that still exist, by their id."""
 
 
 def build(model: Model, *, input_shape: tuple[int, ...] = (28, 28), num_classes: int = 10, seed: int = 0) -> Any:
     """Build a new Keras model that maps samples [n, *input_shape] to logits [n, num_classes].
 
-    Initial weights and variable names depend on the arguments alone. A function of one's own is held to that as far
-    as Keras goes (its initialisers, and Python's and NumPy's global generators, are seeded while it runs); it has
+    Initial weights and variable names depend on the arguments alone. For a user's function this holds as far as
+    Keras allows (its initialisers, and Python's and NumPy's global generators, are seeded while it runs); it has
     to return logits, a new model at each call, and float32 weights, else `InvalidInputError` is raised. The settings
     of Keras in the caller's thread, such as its dtype policy, count.
     """
@@ -70,19 +70,19 @@ def build(model: Model, *, input_shape: tuple[int, ...] = (28, 28), num_classes:
 
 
 def spec_of(model: Any) -> ModelSpec:
-    """Names and shapes of everything that clients exchange: trained weights and the likes of BatchNorm statistics."""
+    """Return names and shapes of all that clients exchange: trained weights and others, as BatchNorm statistics."""
     return ModelSpec(tuple(TensorSpec(weight.path, tuple(weight.shape)) for weight in model.weights))
 
 
 def trainable_of(model: Any) -> npt.NDArray[np.bool_]:
-    """Which of the model's weights are trained, bool [P]."""
+    """Return a mask of the model's weights that are trained, bool [P]."""
     trained = {id(weight) for weight in model.trainable_weights}
     sizes = [tensor.size for tensor in spec_of(model).tensors]
     return np.repeat([id(weight) in trained for weight in model.weights], sizes)
 
 
 def weights_of(model: Any) -> Vector:
-    """The model's current weights [P]."""
+    """Return the model's current weights [P]."""
     return spec_of(model).flatten([np.asarray(weight.numpy(), np.float32) for weight in model.weights])
 
 
@@ -209,7 +209,7 @@ def _check_output(model: Any, input_shape: tuple[int, ...], num_classes: int) ->
     rng, outputs = np.random.default_rng(0), [output]
     with suppress(Exception):  # the numbers of words, say, are not so large
         outputs.append(answer(np.concatenate([rng.random(samples.shape), 1000 * rng.standard_normal(samples.shape)])))
-    for variable, value in zip(kept, before, strict=True):  # some layers keep something of every call
+    for variable, value in zip(kept, before, strict=True):  # some layers store state at every call
         variable.assign(value)
     rows = np.concatenate([np.asarray(keras.ops.cast(each, "float32")) for each in outputs])
     rows = rows[np.isfinite(rows).all(axis=1)]
@@ -218,14 +218,14 @@ def _check_output(model: Any, input_shape: tuple[int, ...], num_classes: int) ->
 
 
 def _gist(error: Exception) -> str:
-    """What an error of Keras's says, in one line, without colours and the arguments that it lists."""
+    """Return the message of a Keras error as one line, without colours and the arguments that it lists."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split("Arguments received by")[0]
     return " ".join(text.split()) or type(error).__name__
 
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """While it lasts, the global generators that initialisers draw from are seeded; afterwards they are as before."""
+    """Seed the global generators that initialisers draw from; afterwards they are as before."""
     states = random.getstate(), np.random.get_state()  # noqa: NPY002 - a function of the user's may draw from it
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002

@@ -31,17 +31,17 @@ class InGraph(Protocol):
         """Begin anew, from the weights that the model's variables have now."""
 
     def scaled(self, value: Any) -> Any:
-        """The loss, or what is added to its gradient, as it is to be differentiated; `apply` takes the scale away."""
+        """Return the loss, or what is added to its gradient, scaled for differentiation; `apply` removes the scale."""
 
     def apply(self, gradients: list[Any], learning_rate: Any, step: Any) -> None:
         """Change the model's variables by one step; `step` counts from 1. A variable may have no gradient: None."""
 
     def finish(self, steps: Any) -> None:
-        """Change the model's variables to what they are to be after so many steps."""
+        """Give the model's variables their final values after `steps` steps."""
 
 
 def make(optimizer: str | Callable[[], Any]) -> Any:
-    """A new optimizer of a name that Keras knows, or from a function (or class) that returns one.
+    """Return a new optimizer by a name that Keras knows, or from a function (or class) that returns one.
 
     Raises `InvalidInputError` for anything else.
     """
@@ -67,7 +67,7 @@ def make(optimizer: str | Callable[[], Any]) -> Any:
 
 
 def _names() -> list[str]:
-    """What `keras.optimizers.get` makes from a name alone."""
+    """Return the names from which alone `keras.optimizers.get` makes an optimizer."""
     base, wrappers = keras.optimizers.Optimizer, ("Optimizer", "LossScaleOptimizer", "MultiOptimizer")
     kinds = (kind for kind in vars(keras.optimizers).values() if isinstance(kind, type) and issubclass(kind, base))
     return sorted({kind.__name__.lower() for kind in kinds if kind.__name__ not in wrappers})
@@ -90,7 +90,7 @@ def in_graph(optimizer: Any, model: Any, *, fused: bool) -> InGraph:
 
 
 def rate_of(optimizer: Any) -> float | None:
-    """The optimizer's learning rate; None where it is no number: a schedule, a function, or several optimizers'."""
+    """Return the learning rate; None if it is not a number: a schedule, a function, or several optimizers'."""
     try:
         rate = optimizer.learning_rate
     except AttributeError:  # keras.optimizers.MultiOptimizer
@@ -110,7 +110,7 @@ def _scales_loss(model: Any) -> bool:
 
 
 class _Fused:
-    """What all kernels have in common."""
+    """Base of the kernels."""
 
     def __init__(self, variables: list[Any], state: list[Any]) -> None:
         self._variables = variables
@@ -172,7 +172,7 @@ class _Keras:
         self._optimizer = optimizer
         self._variables = variables
         self._has_rate = rate_of(optimizer) is not None
-        # Some optimizers start from the weights (schedule-free AdamW). Weights that nobody has show where.
+        # Some optimizers start from the weights (schedule-free AdamW). Random weights as marks show where.
         weights = [variable.numpy() for variable in variables]
         marks = [np.random.default_rng(place).random(weight.shape, np.float32) for place, weight in enumerate(weights)]
         _assign(variables, marks)
@@ -207,7 +207,7 @@ def _assign(variables: list[Any], values: list[Any]) -> None:
 
 
 def _origin(value: Any, variables: list[Any], marks: list[Any]) -> Any:
-    """The variable that held the value as its mark, if one did, else the value."""
+    """Return the variable that held the value as its mark, if one did, else the value."""
     copied = (
         variable.value
         for variable, mark in zip(variables, marks, strict=True)

@@ -34,7 +34,7 @@ def iid(labels: npt.ArrayLike, num_clients: int, seed: int) -> list[Indices]:
 
 @checks.arguments
 def shards(labels: npt.ArrayLike, num_clients: int, shards_per_client: int, seed: int) -> list[Indices]:
-    """Sort by label, cut into equal shards, and give each client so many of them at random.
+    """Sort by label, cut into equal shards, and give each client `shards_per_client` of them at random.
 
     McMahan et al. 2017, section 3: 60,000 samples, 100 clients, 2 shards of 300 each, so most clients see two digits.
     Sizes of shards differ by one at most; all samples are used.
@@ -107,8 +107,8 @@ def label_quantity(labels: npt.ArrayLike, num_clients: int, labels_per_client: i
 def label_bias(labels: npt.ArrayLike, num_clients: int, bias: float, seed: int, min_samples: int = 1) -> list[Indices]:
     """Divide the clients into one group per label; a sample goes to its label's group with probability `bias`.
 
-    Else it goes to another group, and within the group to a client, each as likely as the next. Which clients make up
-    a group is drawn, and groups differ in size by one at most. Fang et al. 2020, "Local Model Poisoning Attacks to
+    Otherwise it goes to another group; groups, and clients within a group, are equally likely. The members of a group
+    are drawn, and groups differ in size by one at most. Fang et al. 2020, "Local Model Poisoning Attacks to
     Byzantine-Robust Federated Learning", section 4.1 (p, the degree of non-IID). With L labels, bias = 1/L is IID and
     1 leaves each client a single label. With n < L clients each is a group of its own, for the labels i, i + n, ...
     Clients that come out short are filled up to `min_samples` (see the module). All samples are used.
@@ -185,7 +185,7 @@ class Partition:
     plugin: plugins.Plugin
 
     def __call__(self, labels: npt.ArrayLike, num_clients: int, *, seed: int) -> list[Indices]:
-        """The sample numbers of each client. What a user's function returns besides raises `InvalidInputError`."""
+        """Return the sample numbers of each client; anything else from a user's function raises `InvalidInputError`."""
         where, count = f"partition {self.plugin.name}", len(np.asarray(labels))
         returned = self.plugin(labels, num_clients, seed=seed)
         if not isinstance(returned, list | tuple | np.ndarray) or len(returned) != num_clients:

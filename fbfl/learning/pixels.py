@@ -1,4 +1,4 @@
-"""Pictures: pixels as bytes, where nothing is lost by it, and which axes are height and width."""
+"""Pictures: pixels as bytes, if that loses nothing, and the axes of height and width."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,12 +24,12 @@ def compact(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def channels_first(shape: Sequence[int]) -> bool:
-    """Whether samples of this shape are [channels, height, width]: of three axes, only the first is at most 4 long."""
+    """Return True for shapes [channels, height, width]: of three axes, only the first is at most 4 long."""
     return len(shape) == 3 and shape[0] <= _MOST_CHANNELS < min(shape[1:])
 
 
 def as_pictures(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """A view of samples as [n, height, width] or [n, height, width, channels], wherever their channels are.
+    """Return a view of samples as [n, height, width] or [n, height, width, channels], from channels first or last.
 
     Samples of another rank raise `InvalidInputError`.
     """

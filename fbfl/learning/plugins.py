@@ -28,20 +28,20 @@ _PACKAGE = str(Path(__file__).parents[1]) + os.sep
 _PYTHON = tuple(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib"))
 _INSTALLED = tuple(sysconfig.get_path(name) + os.sep for name in ("purelib", "platlib"))
 _SHOWN = 4
-"""Most frames, and most lines of its text, that are shown of an error in a user's function."""
+"""Most frames, and most lines of text, to show of an error in a user's function."""
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """A function with its settings; calling it adds what it wants of the context."""
+    """A function with its settings; a call adds the parameters that it takes from the context."""
 
     kind: str
-    """How messages call it ("aggregator")."""
+    """Its name in messages ("aggregator")."""
     name: str
     function: Callable[..., Any]
     settings: Mapping[str, Any]
     wants: frozenset[str]
-    """The names of the context that the function has as parameters."""
+    """Names of the function's parameters that the context fills in."""
 
     def __call__(self, *data: Any, **context: Any) -> Any:
         """Call the function with its settings and what it names of the context.
@@ -55,9 +55,9 @@ class Plugin:
 
 @contextmanager
 def users_code(label: str, function: object = None) -> Iterator[None]:
-    """Turn whatever is raised inside into `UserCodeError`, but for errors of fbfl and interrupts.
+    """Turn whatever is raised inside into `UserCodeError`, except errors of fbfl and interrupts.
 
-    `label` is what the message calls the code. If it is a function of fbfl's own that runs, everything passes.
+    `label` names the code in the message. If the `function` is fbfl's own, everything passes.
     """
     try:
         yield
@@ -71,7 +71,7 @@ def users_code(label: str, function: object = None) -> Iterator[None]:
 
 
 def guarded(kind: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, so that what it raises becomes `UserCodeError` if it is a user's."""
+    """Return the function, wrapped if it is a user's so that what it raises becomes `UserCodeError`."""
     if is_ours(function):
         return function
 
@@ -84,14 +84,14 @@ def guarded(kind: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def is_ours(function: object) -> bool:
-    """Whether a function, perhaps with some arguments given, is part of fbfl."""
+    """Return True if a function, perhaps a partial one, is part of fbfl."""
     while isinstance(function, functools.partial):
         function = function.func
     return str(getattr(function, "__module__", "")).startswith("fbfl.")
 
 
 def label_of(function: object) -> str:
-    """What messages call a function, or a name of one."""
+    """Return the name in messages of a function, or of a name of one."""
     return function if isinstance(function, str) else getattr(function, "__name__", repr(function))
 
 
@@ -106,7 +106,7 @@ def resolve(
 ) -> Plugin:
     """Find the function of a name (or take a function as it is) and check the names and presence of its settings.
 
-    `kind` is how messages call it ("aggregator"), `data` the number of leading parameters that are no settings.
+    `kind` is its name in messages ("aggregator"), `data` the number of leading parameters that are not settings.
     An entry of the context can be given as a setting too, and then wins.
     """
     function = _find(kind, name, table) if isinstance(name, str) else name
@@ -136,7 +136,7 @@ def resolve(
 def source_of(kind: str, name: str) -> Path | None:
     """The file of the module of ``package.module:function``, which is imported; None for one of fbfl or without a file.
 
-    `kind` is how messages call it.
+    `kind` is its name in messages.
     """
     if is_ours(_find(kind, name, {})):
         return None
@@ -183,13 +183,13 @@ def _find(kind: str, name: str, table: Mapping[str, Callable[..., Any]]) -> Call
 
 
 def _own_frames(error: BaseException) -> list[str]:
-    """The last places in the user's files through which an error came, a line each."""
+    """Return the last places in the user's files that an error passed through, a line each."""
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
         if frame.filename.startswith(_INSTALLED) or not frame.filename.startswith((*_PYTHON, _PACKAGE, "<frozen"))
     ]
     own = [frame for frame in frames if not frame.filename.startswith(_INSTALLED)]
-    # Of a function in an installed package, the frames of the packages that it calls come last.
+    # For a function in an installed package, the frames of the packages that it calls come last.
     shown = own[-_SHOWN:] or frames[:_SHOWN]
     return [f"  {frame.filename}:{frame.lineno} in {frame.name}: {frame.line}" for frame in shown]

@@ -1,4 +1,4 @@
-"""Samples and labels: what is accepted, whoever brings them, and the range of their values."""
+"""Samples and labels: the types that are accepted, and the range of their values."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -12,19 +12,19 @@ from fbfl.errors import InvalidInputError
 Array = npt.NDArray[Any]
 
 MAX_CLASSES = 65_536
-"""Labels are below. Thrice the classes of the largest public data sets, while the output layer still fits in memory."""
+"""Bound above labels: three times the classes of the largest public data sets; the output layer fits in memory."""
 
 Range = tuple[float, float]
-"""The least and the largest value of samples."""
+"""The smallest and the largest value of samples."""
 
 PICTURES: Range = (0.0, 1.0)
-"""The range of pictures. Of bytes, 255 stands for 1."""
+"""The range of pictures. In bytes, 255 stands for 1."""
 
 _RENUMBERED = "np.unique(y, return_inverse=True)[1] numbers classes from 0"
 
 
 def checked(samples: object, where: str, x_name: str = "x", y_name: str = "y") -> tuple[Array, Array]:
-    """Samples x [n, ...] and labels y [n] of one owner, n perhaps 0, as NumPy arrays of the types that they have.
+    """Return samples x [n, ...] and labels y [n] of one owner, n may be 0, as NumPy arrays of their own types.
 
     `where` and the names begin the message of the `InvalidInputError` for anything else.
     """
@@ -97,7 +97,7 @@ def range_of(parts: Iterable[Array]) -> Range:
 
 
 def absent_labels(num_classes: int, parts: Iterable[Array]) -> tuple[str, ...]:
-    """A line if some of so many classes have no sample, as where labels count from 1; else nothing. y [n] per part."""
+    """Return a line if some classes have no sample, as when labels count from 1; else nothing. y [n] per part."""
     absent = np.setdiff1d(np.arange(num_classes), np.concatenate([np.unique(y) for y in parts]))
     if not absent.size:
         return ()
@@ -114,12 +114,12 @@ def _array(values: object, where: str) -> Array:
         raise InvalidInputError(f"{where} is a masked array, which hides some of its values: needed are all")
     try:
         return np.asarray(values)
-    except Exception as error:  # lists of unequal lengths, tensors that are on another device or still have a gradient
+    except Exception as error:  # lists of unequal lengths, tensors on another device or with a gradient
         raise InvalidInputError(f"{where} is a {type(values).__name__} that NumPy cannot read: {error}") from error
 
 
 def _are_integers(array: Array) -> bool:
-    """Whether an array is [n] and holds whole numbers, NumPy's or Python's."""
+    """Return True if an array is [n] and holds whole numbers, NumPy's or Python's."""
     return array.ndim == 1 and (
         not array.size
         or array.dtype.kind in "iu"

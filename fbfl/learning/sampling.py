@@ -1,4 +1,4 @@
-"""Who takes part in a round: client sampling, drop-outs and stragglers as pure functions of (seed, round).
+"""Participants of a round: client sampling, drop-outs and stragglers as pure functions of (seed, round).
 
 Draws are made from the raw 64-bit words of PCG64, the one stream that NumPy promises never to change, so that servers
 with different versions of NumPy draw the same.
@@ -18,7 +18,7 @@ def draw(population: int, count: int, sequence: np.random.SeedSequence) -> npt.N
     """Draw `count` different numbers below `population`, ascending: those with the smallest random words."""
     bits = max(1, (population - 1).bit_length())
     words = np.asarray(np.random.PCG64(sequence).random_raw(population), dtype=np.uint64)
-    # The number itself in the low bits makes all words different, so that no tie is left to the sorting algorithm.
+    # The number itself in the low bits makes all words different: the sorting algorithm meets no tie.
     keys = (words >> np.uint64(bits) << np.uint64(bits)) | np.arange(population, dtype=np.uint64)
     chosen = np.partition(keys, count - 1)[:count] & np.uint64((1 << bits) - 1)
     return np.sort(chosen).astype(np.int64)

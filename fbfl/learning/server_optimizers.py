@@ -1,4 +1,4 @@
-"""What the server makes of the aggregate: plain addition, momentum, or an adaptive step.
+"""Server optimizers turn the aggregate into a step of the model: plain addition, momentum, or an adaptive step.
 
 A server optimizer is a plain function `(update, state, settings...) -> (step, state)` on float32 vectors [T]; the new
 model is the old one plus `step`, and `state` (named arrays, empty in the first round) comes back in the next round.
@@ -89,13 +89,13 @@ class ServerOptimizer:
     plugin: plugins.Plugin
 
     def __call__(self, update: Vector, state: State) -> Step:
-        """The step, float32 [T] (of another type it is rounded), and the new state, as arrays.
+        """Return the step, float32 [T] (other types are rounded), and the new state, as arrays.
 
         Raises `InvalidInputError` if the function returns anything else, and `AggregationError` where one of ours
         goes beyond float32.
         """
         label = f"server optimizer {self.plugin.name}"
-        with np.errstate(all="ignore"):  # what is not finite is refused, here or with the new model
+        with np.errstate(all="ignore"):  # non-finite values are refused, here or with the new model
             returned = self.plugin(update, state)
         if not isinstance(returned, tuple) or len(returned) != 2:
             what = f"{len(returned)} values" if isinstance(returned, tuple) else f"a {type(returned).__name__}"
@@ -126,7 +126,7 @@ def _squares(update: Vector) -> Floats:
 
 
 def _rounded(values: Floats) -> Vector:
-    """Refuse what float32 cannot hold: kept as Inf it would make every later step 0 or NaN."""
+    """Round to float32; refuse what it cannot hold: as Inf it would make every later step 0 or NaN."""
     with np.errstate(over="ignore"):
         rounded = values.astype(np.float32)
     if not np.isfinite(rounded).all():

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 Samples = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 """Inputs x [n, ...], uint8 in 0..255, which stand for 0 to 1, or floating point, and integer labels y [n]."""
 
-_MOST_LANES = 1024  # each is a model of its own, so that a slip of the pen fills the memory
+_MOST_LANES = 1024  # each holds a model of its own: a typing error must not fill the memory
 _LARGEST = float(np.finfo(np.float32).max)
 
 # A chunk is what one call of the graph handles: large enough to make calls cheap, small enough to keep lanes busy.
@@ -46,20 +46,20 @@ _BLOCK = 1000  # samples per evaluation step, whatever the number of lanes: the 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How a client trains."""
+    """Settings of a client's local training."""
 
-    # Beyond the largest numbers a round does not come to an end: TensorFlow takes time and memory in proportion to the
+    # Beyond the largest numbers a round does not end: TensorFlow takes time and memory in proportion to the
     # size of a batch, and the order of all samples is drawn before the first step.
     local_epochs: int = field(1, "passes over a server's samples per round", least=1, most=10_000)
     batch_size: int = field(
         32, "samples of a training step; the last one of an epoch may be smaller", least=1, most=2**24
     )
     optimizer: str | Callable[[], Any] = field("adam", "the Keras optimizer of the local training, by its name")
-    """Or a function (or class) that returns a new one."""
+    """Name of an optimizer, or a function (or class) that returns a new one."""
     learning_rate: float | Callable[[int], float] | None = field(
         None, "its learning rate", least=0, most=_LARGEST, by_default="the optimizer's own"
     )
-    """Or a function of the round (from 1)."""
+    """Learning rate, or a function of the round (from 1)."""
     proximal: float = field(
         0.0, "FedProx: mu in the term mu/2 |w - global|^2 of the loss (Li et al. 2020)", least=0, most=_LARGEST
     )
@@ -83,13 +83,13 @@ class TrainingSettings:
 
     @property
     def local_work(self) -> int:
-        """What a client does in a round: a number of epochs, or of steps where they are set."""
+        """Work of a client in a round: a number of epochs, or of steps if they are set."""
         return self.local_steps or self.local_epochs
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How a model does on a test set: share of right answers and mean cross-entropy (natural logarithm)."""
+    """Figures of a model on a test set: share of right answers and mean cross-entropy (natural logarithm)."""
 
     accuracy: float
     loss: float
@@ -140,7 +140,7 @@ class Trainer:
         models, self._lanes = zip(*(lane() for _ in range(self._num_lanes)), strict=True)
         self.spec = spec_of(models[0])
         self.trainable = trainable_of(models[0])
-        """Which of the P weights are trained, bool [P]; the others are the likes of BatchNorm's statistics."""
+        """Mask of the P weights that are trained, bool [P]; others are, for one, BatchNorm's statistics."""
         self._initial_weights = weights_of(models[0])
         _, self._default_rate = _optimizer(self.settings)
         self._idle: SimpleQueue[Lane] = SimpleQueue()
@@ -157,14 +157,14 @@ class Trainer:
         num_classes: int,
         seed: int,
     ) -> bool:
-        """Whether a trainer made with these arguments would compute the same bytes."""
+        """Return True if a trainer made with these arguments would compute the same bytes."""
         mine = (self._model, self.settings, self._input_shape, self._num_classes, self._seed)
         return mine == (model, settings, tuple(input_shape), num_classes, seed)
 
     def warm_up(self, dtype: npt.DTypeLike = np.uint8) -> None:
-        """Compile now what samples of this type (uint8 or float32) need, which otherwise the first round does.
+        """Compile the graphs for samples of this type (uint8 or float32) now rather than in the first round.
 
-        For whoever measures rounds, or keeps a trainer for several federations.
+        For measurements of rounds, and for a trainer that serves several federations.
         """
         # One sample: oneDNN cannot chain convolutions of an empty batch.
         x, y = np.zeros((1, *self._input_shape), dtype), np.zeros(1, np.int32)
@@ -177,7 +177,7 @@ class Trainer:
                 lane.logits(self._initial_weights, [x])
 
     def initial_weights(self) -> Vector:
-        """The weights [P] that the seed gives to a new model."""
+        """Return the weights [P] that the seed gives to a new model."""
         return self._initial_weights.copy()
 
     def train(
@@ -192,7 +192,7 @@ class Trainer:
         """Train every client from the global `weights` [P]; yield their updates [P] (trained minus global) in order.
 
         Updates are computed while the caller consumes them, a few chunks ahead, so that thousands of clients need no
-        more memory than a few. `client_ids` are what the randomness hangs on (at least 0). `local_epochs` overrides
+        more memory than a few. `client_ids` (at least 0) select each client's random numbers. `local_epochs` overrides
         the settings' `local_work`, for all clients or for each (a straggler's may be 0). A client without samples has
         an update of zeros. Raises `InvalidInputError` for samples that the model cannot take.
         """
@@ -224,13 +224,13 @@ class Trainer:
         return self._stream(run, _chunks(tasks, max(1, _CHUNK_BYTES // (4 * self.spec.size))))
 
     def evaluate(self, weights: Vector, x: npt.NDArray[Any], y: npt.NDArray[Any]) -> Evaluation:
-        """Accuracy and mean cross-entropy of the model with `weights` [P] on the samples x [n, ...], y [n]."""
+        """Return accuracy and mean cross-entropy of the model with `weights` [P] on samples x [n, ...], y [n]."""
         x, y = self._accepted((x, y), None)
         logits = self.logits(weights, x)
         return Evaluation(metrics.accuracy(logits, y), metrics.cross_entropy(logits, y))
 
     def logits(self, weights: Vector, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """What the model with `weights` [P] answers to x [n, ...], before the softmax: float32 [n, classes]."""
+        """Return the model's output with `weights` [P] for x [n, ...], before the softmax: float32 [n, classes]."""
         start, x = self._flat(weights), self._samples(x, "x")
         blocks = [x[first : first + _BLOCK] for first in range(0, len(x), _BLOCK)]
 
@@ -248,7 +248,7 @@ class Trainer:
 
     @property
     def num_traces(self) -> int:
-        """How many graphs have been compiled so far: it does not grow with clients, their sizes or rounds."""
+        """Number of graphs compiled so far: it does not grow with clients, their sizes or rounds."""
         return sum(lane.num_traces for lane in self._lanes)
 
     def _stream(self, run: Callable[[list["_Task"]], Vector], chunks: list[list["_Task"]]) -> Iterator[Vector]:
@@ -265,7 +265,7 @@ class Trainer:
                 future.cancel()
 
     def _users_code(self, activity: str) -> AbstractContextManager[None]:
-        """What is raised inside comes from layers or an optimizer of the user's, if there are such."""
+        """Report errors raised inside as the user's, if layers or optimizer are."""
         if self._model in NAMES and isinstance(self.settings.optimizer, str):
             return nullcontext()
         return plugins.users_code(f"the {activity} of model {plugins.label_of(self._model)}")
@@ -278,7 +278,7 @@ class Trainer:
     def _learning_rate(self, round_number: int) -> float:
         rate = self.settings.learning_rate
         if rate is None:
-            return math.nan if self._default_rate is None else self._default_rate  # NaN: nothing looks at it
+            return math.nan if self._default_rate is None else self._default_rate  # NaN: never used
         if not callable(rate):
             return float(rate)
         with plugins.users_code(f"learning_rate {plugins.label_of(rate)}"):
@@ -303,7 +303,7 @@ class Trainer:
         return x, y.astype(np.int32, copy=False)
 
     def _samples(self, x: npt.ArrayLike, where: str) -> npt.NDArray[Any]:
-        """Samples [n, ...] of the model's shape, as one of the two types that graphs are compiled for."""
+        """Return samples [n, ...] of the model's shape, as one of the two types that graphs are compiled for."""
         array = np.asarray(x)
         if array.shape[1:] != self._input_shape or not array.ndim:
             raise InvalidInputError(f"{where}: x has the shape {array.shape}: needed is [n, *{self._input_shape}]")
@@ -333,7 +333,7 @@ def draws(
     *,
     shuffle: bool = True,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """All that is random in a client's round.
+    """Draw all that is random in a client's round.
 
     The orders in which it goes through its samples, int64 [epochs, size], and a seed for each of the model's random
     layers, int64 [num_generators] below 2^31. With a batch size there is a batch for each step instead of an order for
@@ -352,13 +352,13 @@ class _Task:
     x: npt.NDArray[Any]
     y: npt.NDArray[np.int32]
     epochs: int
-    """Or steps, where batches are drawn."""
+    """Number of epochs; of steps if batches are drawn."""
     batch_size: int | None
-    """Of the batches that are drawn; None: epochs."""
+    """Size of the batches that are drawn; None: epochs."""
 
     @property
     def num_samples(self) -> int:
-        """How many samples the graph is given."""
+        """Number of samples given to the graph."""
         return len(self.y) if self.batch_size is None else self.epochs * min(self.batch_size, len(self.y))
 
 
@@ -393,7 +393,7 @@ def _joined(chunk: list[_Task], seed: int, round_number: int, num_generators: in
         for task in chunk
     ]
     xs, ys, orders = [task.x for task in chunk], [task.y for task in chunk], [order.ravel() for order, _ in drawn]
-    if chunk[0].batch_size is not None:  # the graph needs no more than what was drawn
+    if chunk[0].batch_size is not None:  # the graph needs the drawn samples only
         xs, ys = ([part[order] for part, order in zip(parts, orders, strict=True)] for parts in (xs, ys))
         orders = [np.arange(order.size) for order in orders]
     lengths = np.array([len(y) for y in ys])
@@ -417,7 +417,7 @@ def _shape(input_shape: object) -> tuple[int, ...]:
 
 
 def _optimizer(settings: TrainingSettings) -> tuple[Any, float | None]:
-    """A new optimizer, and its learning rate if that is a number."""
+    """Return a new optimizer, and its learning rate if that is a number."""
     from fbfl.learning import optimizers
 
     made = optimizers.make(settings.optimizer)

@@ -160,7 +160,7 @@ def _stamped(x: Images, y: Labels, chosen: npt.NDArray[np.intp], stamped: Images
 
 
 def _fitting(x: Images, height: int, width: int) -> Images:
-    """The view of samples as pictures, into which a trigger of this size fits."""
+    """Return samples as pictures, checked to be large enough for a trigger of this size."""
     pictures = as_pictures(x)
     if not (1 <= height <= pictures.shape[1] and 1 <= width <= pictures.shape[2]):
         raise InvalidInputError(

@@ -91,7 +91,7 @@ def choose(candidates: npt.NDArray[np.intp], fraction: float, rng: np.random.Gen
 
 
 def relabelled(y: Labels, chosen: npt.NDArray[np.intp], target: int) -> Labels:
-    """Return the labels with `target` in the chosen places; one that can be no label raises `InvalidInputError`."""
+    """Return the labels with `target` in the chosen places; one that cannot be a label raises `InvalidInputError`."""
     _require(0 <= target < MAX_CLASSES, f"target = {target}: must be a label, 0 to {MAX_CLASSES - 1}")
     labels = holding(y, target)
     labels[chosen] = target

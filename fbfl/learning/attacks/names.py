@@ -70,7 +70,7 @@ ATTACKS: dict[str, Callable[..., Any]] = {
 }
 
 VERSIONS: dict[str, int] = {}
-"""Of attacks that no longer compute what they did at first, in version 1; stored runs are known by them, too."""
+"""Versions of attacks that no longer compute what version 1 did; part of the identity of stored runs."""
 
 COLLUDING = frozenset({"same_value", "ipm", "alie", "min_max", "min_sum", "mimic", "fang_krum", "fang_krum_partial"})
 """Update attacks that look neither at the attacker's own update nor at its generator: all attackers send the same."""
@@ -100,7 +100,7 @@ class Attack:
     plugin: plugins.Plugin
     kind: Kind
     knowledge: Knowledge
-    """Of an update attack: whose updates it wants, as trained, before any attack."""
+    """For an update attack: the clients whose updates it sees, as trained, before any attack."""
 
     @property
     def name(self) -> str:
@@ -115,12 +115,12 @@ class Attack:
 
     @property
     def is_ours(self) -> bool:
-        """Whether it is the function of `ATTACKS` of that name, and not a user's own."""
+        """True if it is the function of `ATTACKS` of that name, and not a user's own."""
         return ATTACKS.get(self.name) is self.plugin.function
 
     @property
     def colluding(self) -> bool:
-        """Whether all attackers of a round send the same update, so that it is enough to make it once."""
+        """True if all attackers of a round send the same update, so that it is enough to make it once."""
         return self.is_ours and self.name in COLLUDING
 
     def poison_data(
@@ -219,7 +219,7 @@ class Attack:
 
     @contextmanager
     def _naming(self) -> Iterator[None]:
-        """Begin messages about what the attack was given with its name."""
+        """Begin messages about the attack's input with its name."""
         try:
             yield
         except InvalidInputError as error:
@@ -228,7 +228,7 @@ class Attack:
 
 
 def _known(num_classes: int | None, sample_range: Range | None) -> dict[str, Any]:
-    """What is known of the data, as context."""
+    """Return what is known of the data, as context."""
     context = {"num_classes": num_classes, "sample_range": sample_range}
     return {key: value for key, value in context.items() if value is not None}
 
