@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, whatever interrupts the writing."""
+"""Files that are whole or absent, whatever interrupts the writing."""
 
 import os
 import secrets

@@ -1,4 +1,4 @@
-"""The audit: recompute every round from the chain and the payloads, and say what differs."""
+"""The audit: recompute every round from the chain and the payloads, and report what differs."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from fbfl.storage.store import Reference, Store
 
 @dataclass(frozen=True)
 class Finding:
-    """Evidence that is damaged, missing or wrong. `server` is None where it belongs to no server."""
+    """Evidence that is damaged, missing or wrong. `server` is None if it belongs to no server."""
 
     round: int
     server: str | None
@@ -29,28 +29,28 @@ class Finding:
 
 @dataclass(frozen=True)
 class AuditReport:
-    """What an audit looked at and found."""
+    """Scope and findings of an audit."""
 
     rounds: int
     over: int
-    """Final or aborted."""
+    """Number of rounds that are final or aborted."""
     final: int
     updates: int
     findings: tuple[Finding, ...]
     expired: int = 0
-    """Payloads that are gone because the task's retention is over."""
+    """Number of payloads that are gone because the task's retention is over."""
 
     @property
     def passed(self) -> bool:
-        """Whether everything is there and everything is right."""
+        """True if everything is there and right."""
         return not self.findings
 
 
 def audit(ledger: Ledger, store: Store, task: Task, plugins: Collection[str] = ()) -> AuditReport:
     """Audit all rounds of a task; of functions that the task names, only those in `plugins` are imported.
 
-    Of every round: the running hash over its updates, every payload, the digest that was voted on, the votes, the
-    outcome that the ledger keeps, the rewards, and the new global model, recomputed from the payloads.
+    It checks for every round: the running hash over its updates, every payload, the digest that was voted on, the
+    votes, the outcome that the ledger keeps, the rewards, and the new global model, recomputed from the payloads.
     """
     plan = TaskPlan.of(task, plugins)
     findings: list[Finding] = []
@@ -79,7 +79,7 @@ def audit(ledger: Ledger, store: Store, task: Task, plugins: Collection[str] = (
 def _audit_round(
     ledger: Ledger, store: Store, task: Task, plan: TaskPlan, record: RoundRecord, parent: Reference, due: bool
 ) -> Iterator[Finding]:
-    """What is wrong with one round; `due` says that its payloads may be gone."""
+    """Yield all that is wrong with one round; `due` says that its payloads may be gone."""
     number = record.round
     if record.parent_cid != parent.cid:
         yield Finding(number, None, f"starts from {record.parent_cid}, but the model before it is {parent.cid}")
@@ -105,7 +105,7 @@ def _audit_round(
     if after is None:
         yield Finding(number, record.leader, f"global model {model.cid}: {problem}", absent)
     if before is None or len(payloads) < len(updates):
-        return  # said already why it cannot be recomputed
+        return  # the findings above say why it cannot be recomputed
     try:
         recomputed = next_model(plan, number, before, payloads).reference
     except AggregationError as error:
@@ -142,7 +142,7 @@ def _audit_digests(ledger: Ledger, task: Task, record: RoundRecord, parent: Refe
 
 
 def _audit_votes(ledger: Ledger, task: Task, record: RoundRecord) -> Iterator[Finding]:
-    """A final round has a quorum of its committee for what became final, in the last stage of the last view."""
+    """Check that a quorum of the committee voted for what became final, in the last stage of the last view."""
     if record.status != "final":
         return
     size = len(ledger.seats(task.id, record.round))
@@ -159,7 +159,7 @@ def _audit_votes(ledger: Ledger, task: Task, record: RoundRecord) -> Iterator[Fi
 
 
 def _audit_rewards(ledger: Ledger, task: Task, record: RoundRecord) -> Iterator[Finding]:
-    """What was paid for a round is what the task's terms say, to the leader and to every included update."""
+    """Check that the leader and every included update were paid what the task's terms say."""
     if not record.rewards:
         return
     terms = ledger.reward_terms(task.id)
@@ -180,9 +180,9 @@ def _audit_rewards(ledger: Ledger, task: Task, record: RoundRecord) -> Iterator[
 
 
 def _read(store: Store, reference: Reference, due: bool) -> tuple[bytes | None, str, Reference | None]:
-    """The payload, or what is wrong with it, and its reference if nobody has it.
+    """Return the payload, or the problem with it, and its reference if nobody has it.
 
-    One that may be gone is looked for here alone: to search among all peers for each takes a time-out.
+    A payload that may be gone is looked for here alone: a search among all peers takes a time-out each.
     """
     try:
         if not due or store.has(reference):

@@ -1,6 +1,6 @@
 """Empty pictures for files, and how Matplotlib is loaded.
 
-What a user's environment and matplotlibrc say is for windows and notebooks; pictures here look the same without.
+A user's environment and matplotlibrc are for windows and notebooks; these pictures look the same everywhere.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def blank(**settings: Any) -> Iterator["Figure"]:
-    """An empty figure, to be filled and saved inside; `settings` are Matplotlib's own, with `__` for the dot."""
+    """Yield an empty figure, to be filled and saved inside; `settings` are Matplotlib's own, with `__` for the dot."""
     mpl = load_matplotlib()
     from matplotlib.figure import Figure
 
@@ -32,7 +32,7 @@ def blank(**settings: Any) -> Iterator["Figure"]:
 def save(figure: "Figure", path: Path, **options: Any) -> Path:
     """Write a picture of the kind that its name ends with; a disk that fails raises `StorageError`."""
     try:
-        # Matplotlib warns of letters that its font has not, and of titles that leave no room: texts of the user's.
+        # Matplotlib warns of letters missing in its font and of titles that leave no room: the texts are the user's.
         with warnings.catch_warnings(action="ignore", category=UserWarning):
             figure.savefig(path, **options)
     except OSError as error:
@@ -41,14 +41,14 @@ def save(figure: "Figure", path: Path, **options: Any) -> Path:
 
 
 def literal(text: str) -> str:
-    """A user's text as Matplotlib draws it letter by letter: between two $ it would read a formula."""
+    """Return a user's text escaped, so that Matplotlib draws it as it is: between two $ it would read a formula."""
     return text.replace("$", r"\$")
 
 
 def load_matplotlib() -> Any:
-    """Import Matplotlib also where MPLBACKEND names what is not installed here, as in the shell of a notebook.
+    """Import Matplotlib even if MPLBACKEND names a backend that is not installed here, as in a notebook's shell.
 
-    It would refuse to be imported. A backend that is there stays the one of the program that imports us.
+    Its import would fail otherwise. A backend that is installed stays as the importing program has it.
     """
     given = os.environ.get("MPLBACKEND")
     first = "matplotlib" not in sys.modules

@@ -1,8 +1,8 @@
 """Values of the wrong type, refused in one line before they are computed with: of arguments, fields and settings.
 
-What is asked for stands in the annotation. Numbers may be NumPy's, as sizes and loop variables often are; flags are no
-numbers; whole ones have at most 64 bits. What is a name or a function is left to whoever knows the names; so is every
-annotation that names anything else than numbers, flags, texts, tables and functions.
+The annotation says what is allowed. Numbers may be NumPy's, as sizes and loop variables often are; flags are not
+numbers; whole numbers have at most 64 bits. Names and functions are checked where they are looked up, and so is every
+annotation with anything but numbers, flags, texts, tables and functions.
 """
 
 import dataclasses
@@ -25,8 +25,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 Wei = Annotated[int, "wei"]
-"""An amount of money, which is larger than other whole numbers: up to the 128 bits that the contracts have for it. As
-text with a unit, too, until `fields` makes a number of it."""
+"""An amount of money, up to 128 bits as in the contracts, unlike other whole numbers; or a text with a unit, until
+`fields` makes a number of it."""
 
 _WORDS: dict[object, str] = {
     int: "a whole number",
@@ -61,10 +61,10 @@ def arguments(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def fields(record: Any, where: str = "") -> None:
-    """Check the fields of a dataclass, and what `fbfl.fields` says of them.
+    """Check the fields of a dataclass against their types and their declarations in `fbfl.fields`.
 
-    What is a number of NumPy's becomes one of Python's, which JSON can write, an amount of money its wei, and nothing
-    the default that is derived from the fields before it.
+    NumPy's numbers become Python's, which JSON can write, an amount of money its wei, and None the default that is
+    derived from the fields before it.
     """
     for name, kinds, setting in _fields_of(type(record)):  # type: ignore[arg-type]  # types are hashable
         value = getattr(record, name)
@@ -78,12 +78,12 @@ def fields(record: Any, where: str = "") -> None:
 
 
 def counted(value: object, annotation: object) -> Any:
-    """The value; an amount of money in words as its wei."""
+    """Return the value; of an amount of money in words, its wei."""
     return _counted(value, kinds_of(annotation))
 
 
 def plain(value: Any) -> Any:
-    """The value, with numbers of NumPy's as Python's, also in a table."""
+    """Return the value with NumPy's numbers as Python's, also in a table."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, Mapping) and any(isinstance(each, np.generic) for each in value.values()):
@@ -92,7 +92,7 @@ def plain(value: Any) -> Any:
 
 
 def is_whole(value: object) -> bool:
-    """Whether a value is a whole number by its type, Python's or NumPy's."""
+    """Return True if a value is a whole number by its type, Python's or NumPy's."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
@@ -107,12 +107,12 @@ def _check(where: str, name: str, value: object, kinds: tuple[object, ...]) -> N
 
 @functools.cache
 def _fields_of(record: type[Any]) -> tuple[tuple[str, tuple[object, ...], Setting | None], ...]:
-    """The names of a dataclass's fields and what they may be: experiments make thousands of settings."""
+    """Return a dataclass's fields with their types, cached: experiments make thousands of settings."""
     return tuple((each.name, kinds_of(each.type), each.metadata.get("setting")) for each in dataclasses.fields(record))
 
 
 def kinds_of(annotation: object) -> tuple[object, ...]:
-    """What an annotation allows, as keys of `_WORDS` and perhaps `NoneType`; nothing if it is left to others."""
+    """Return what an annotation allows, as keys of `_WORDS`, perhaps `NoneType`; nothing if it is checked elsewhere."""
     union = typing.get_origin(annotation) in (types.UnionType, typing.Union)
     options = typing.get_args(annotation) if union else (annotation,)
     kinds = tuple(option if option is types.NoneType else _kind(option) for option in options)
@@ -120,7 +120,7 @@ def kinds_of(annotation: object) -> tuple[object, ...]:
 
 
 def _kind(annotation: object) -> object:
-    """The key of `_WORDS` that an annotation stands for; None if it is another."""
+    """Return the key of `_WORDS` that an annotation stands for; None if there is none."""
     return next((kind for kind in _WORDS if kind in (annotation, typing.get_origin(annotation))), None)
 
 
@@ -149,6 +149,6 @@ def _counted(value: object, kinds: tuple[object, ...]) -> Any:
 
 
 def _shown(value: object) -> str:
-    """A value in a line of a message."""
+    """Return a value as text for a message of one line."""
     text = " ".join(repr(value).split())
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,4 +1,4 @@
-"""SQLite files: what was written is on the disk, all of it or nothing, whatever ends the process."""
+"""SQLite files: each transaction is on the disk, whole or not at all, whatever ends the process."""
 
 import contextlib
 import sqlite3
@@ -8,14 +8,14 @@ from pathlib import Path
 
 from fbfl.errors import StorageError
 
-_BUSY_SECONDS = 10.0  # how long another process may hold the file
+_BUSY_SECONDS = 10.0  # that another process may hold the file
 
 
 class Database:
     """One file; one transaction at a time. Safe to use from several threads.
 
-    `schema` is SQL that is run each time: `create table if not exists ...`. What the disk or the file does not allow
-    raises `StorageError`.
+    `schema` is SQL that is run each time: `create table if not exists ...`. A disk or file that fails raises
+    `StorageError`.
     """
 
     def __init__(self, path: Path, schema: str) -> None:
@@ -26,14 +26,14 @@ class Database:
             self._connection = sqlite3.connect(
                 path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
-            # What was answered for must outlast a power failure, too.
+            # What others were told is kept must outlast a power failure, too.
             self._connection.execute("pragma journal_mode = wal")
             self._connection.execute("pragma synchronous = full")
             self._connection.executescript(schema)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Inside, all is done or, if anything is raised, nothing."""
+        """Do all of what is inside or, if it raises, nothing."""
         with self._lock, self._failures_named():
             self._connection.execute("begin immediate")
             try:
@@ -45,7 +45,7 @@ class Database:
                 raise
 
     def close(self) -> None:
-        """Use it no more."""
+        """Close the file."""
         with self._lock:
             self._connection.close()
 

@@ -14,7 +14,7 @@ class FbflError(Exception):
     exit_status = 3
 
     def __reduce__(self) -> tuple[object, ...]:
-        # For processes that play experiments: whatever the constructor takes, what it has made is what comes over.
+        # For processes that play experiments: pickle the state, whatever arguments the constructor takes.
         return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]  # not in typeshed
 
 
@@ -29,7 +29,7 @@ class AggregationError(InvalidInputError):
 
 
 class VacuousAttackError(InvalidInputError):
-    """An attack makes no sense with so many clients and attackers, or with the updates that it sees."""
+    """An attack makes no sense with these numbers of clients and attackers, or with the updates that it sees."""
 
 
 class NonFiniteUpdateError(AggregationError):
@@ -44,13 +44,13 @@ class NonFiniteUpdateError(AggregationError):
 
 
 class UserCodeError(FbflError):
-    """A function of the user's raised something. The message names it and shows its own frames."""
+    """A user's function raised an error. The message names the function and shows its frames."""
 
     exit_status = 2
 
 
 class DataUnavailableError(FbflError):
-    """A data set can be had neither from disk nor from the network."""
+    """A data set is neither on disk nor available from the network."""
 
 
 class StorageError(FbflError):

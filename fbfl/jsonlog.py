@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 
 
 class JsonFormatter(logging.Formatter):
-    """time (UTC), level, logger and message; with an exception its text; and the given fields, the same in each."""
+    """Formats time (UTC), level, logger, message, an exception's text, and the given fields, the same in each line."""
 
     def __init__(self, **fields: object) -> None:
         super().__init__()
         self._fields = fields
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line."""
+        """Return a record as one line."""
         line: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),

@@ -1,4 +1,4 @@
-"""JSON that somebody else wrote, where an object is expected."""
+"""JSON objects written by others."""
 
 import json
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 from fbfl.errors import InvalidInputError
 
 MOST_BRACKETS = 10_000
-"""In one text. Libraries of the chain raise Python's limit of recursion so far that deep nesting ends the process."""
+"""Brackets in one text at most: the chain's libraries raise Python's recursion limit so far that nesting can crash."""
 
 
 def read_object(text: bytes, what: str) -> dict[str, Any]:
-    """The object in a JSON text; anything else raises `InvalidInputError`, which begins with `what`."""
+    """Return the object in a JSON text; anything else raises `InvalidInputError`, which begins with `what`."""
     brackets = text.count(b"[") + text.count(b"{")
     if brackets > MOST_BRACKETS:
         raise InvalidInputError(f"{what} has {brackets} brackets; allowed: a JSON object with at most {MOST_BRACKETS}")

@@ -1,4 +1,4 @@
-"""Locks between processes: a file in a folder, let go of even by a crash."""
+"""Locks between processes: a file in a folder, released even by a crash."""
 
 import contextlib
 import fcntl
@@ -9,12 +9,12 @@ from pathlib import Path
 from fbfl.errors import FbflError, InvalidInputError, StorageError
 
 LOCK = "lock"
-"""The file in the folder."""
+"""Name of the file in the folder."""
 
 
 @contextlib.contextmanager
 def alone_in(folder: Path, otherwise: FbflError) -> Iterator[None]:
-    """Inside, no other process is in here for this folder, which is made; if one is, `otherwise` is raised."""
+    """Make the folder and hold its lock; raise `otherwise` if another process holds it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / LOCK).open("w")
@@ -29,5 +29,5 @@ def alone_in(folder: Path, otherwise: FbflError) -> Iterator[None]:
 
 
 def only_process(folder: Path, who: str) -> AbstractContextManager[None]:
-    """Inside, no other process is in here for this folder; if one is, `InvalidInputError`: `who` runs already."""
+    """Hold the folder's lock; if another process does, raise `InvalidInputError`: `who` runs already."""
     return alone_in(folder, InvalidInputError(f"{who} runs already: it holds {folder / LOCK}"))

@@ -7,7 +7,7 @@ _AMOUNT = re.compile(r"(-?[0-9]{1,40}(?:\.[0-9]{1,40})?) ?(|wei|gwei|ether)")
 
 
 def wei(text: str) -> int | None:
-    """The wei of `0.01 ether`, `5 gwei` or `-100`; None if it is no amount, or not a whole number of wei."""
+    """Return the wei of `0.01 ether`, `5 gwei` or `-100`; None if it is not an amount, or not a whole number of wei."""
     match = _AMOUNT.fullmatch(text.strip())
     if match is None:
         return None
@@ -19,6 +19,6 @@ def wei(text: str) -> int | None:
 
 
 def text(amount: int) -> str:
-    """An amount of wei as people read it."""
+    """Return an amount of wei as text: in ether if six decimals hold it, else in wei."""
     ether = amount / 10**18
     return f"{ether:g} ether" if amount and wei(f"{ether:.6f} ether") == amount else f"{amount} wei"

@@ -1,4 +1,4 @@
-"""Nodes of one kind on this machine, numbered from 0, in one folder: how many, from which port on, and ending them."""
+"""Nodes of one kind on this machine, numbered from 0, in one folder: their number, ports and end."""
 
 import json
 import shutil
@@ -14,26 +14,26 @@ FILE = "nodes.json"
 
 @dataclass(frozen=True)
 class Layout:
-    """How many nodes there are, and the port of the first; the next ones have the ports after it."""
+    """Number of nodes, and port of the first; the others have the ports after it."""
 
     nodes: int
     port: int
     ethash_test: bool = False
-    """Whether geth seals its blocks in ethash's test mode."""
+    """True if geth seals its blocks in ethash's test mode."""
 
     @property
     def names(self) -> list[str]:
-        """What the nodes are called."""
+        """Names of the nodes."""
         return [f"node-{node}" for node in range(self.nodes)]
 
 
 def agree(
     folder: Path, nodes: int | None, port: int | None, default: Layout, *, ethash_test: bool | None = None
 ) -> Layout:
-    """The layout to start with: what is asked for, else what was, else the default.
+    """Return the layout to start with: the given values, else those of the last time, else the default.
 
-    Asking for another one than that of nodes that are running, or for other seals than those of the chain that is
-    kept, raises `InvalidInputError`.
+    A layout that differs from that of running nodes, or other seals than those of the kept chain, raise
+    `InvalidInputError`.
     """
     known = layout_of(folder)
     usual = known or default
@@ -58,7 +58,7 @@ def remember(folder: Path, layout: Layout) -> None:
 
 
 def layout_of(folder: Path) -> Layout | None:
-    """The layout of the nodes that were started last; None if none ever were."""
+    """Return the layout of the nodes that were started last; None if none ever were."""
     try:
         kept = json.loads((folder / FILE).read_text())
         return Layout(int(kept["nodes"]), int(kept["port"]), bool(kept.get("ethash_test", False)))
@@ -69,7 +69,7 @@ def layout_of(folder: Path) -> Layout | None:
 
 
 def stop_all(folder: Path) -> list[str]:
-    """Stop what runs in this folder, whoever started it; returns the names of the nodes that ran."""
+    """Stop the nodes of this folder, whoever started them; return the names of those that ran."""
     if not folder.exists():
         return []
     with exclusive(folder):

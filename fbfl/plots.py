@@ -12,7 +12,7 @@ ACCENT = "#c0562b"
 
 
 def plot_run(folder: Path, metrics: Sequence[dict[str, Any]], title: str) -> list[Path]:
-    """Draw accuracy.png and loss.png from the lines of metrics.jsonl; returns their paths. What is null is a gap."""
+    """Draw accuracy.png and loss.png from the lines of metrics.jsonl; returns their paths. A null is a gap."""
     rounds = [line["round"] for line in metrics]
     curves = {"accuracy": [("test accuracy", INK, _values(metrics, "accuracy"))]}
     if any("attack_success_rate" in line for line in metrics):

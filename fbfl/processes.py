@@ -1,4 +1,4 @@
-"""Programs that run on after the command that started them, each on a record, so that any later command can stop it.
+"""Programs that outlive the command that started them, each with a record, so that any later command can stop it.
 
 A folder holds for each program NAME `NAME.process` (its number and when it started, so that no other process that
 got the same number later is ever taken for it) and `NAME.log` (what it printed since its last start).
@@ -24,10 +24,10 @@ from fbfl.locks import alone_in
 
 LOOPBACK = "127.0.0.1"
 STATE = Path(".fbfl")
-"""Where the state of local nodes is kept unless told otherwise."""
+"""Default folder for the state of local nodes."""
 
 TOOLS = Path(os.environ.get("FBFL_TOOLS") or shipped.checkout_folder(".tools") or Path.home() / ".local/share/fbfl")
-"""Where `fbfl nodes install` puts programs, in `bin`, and what they need: in a checkout a folder of its own."""
+"""Folder of what `fbfl nodes install` gets, programs in `bin`; a checkout has its own."""
 
 RECORD = ".process"
 
@@ -44,7 +44,7 @@ class Program:
 
 
 def find_program(name: str) -> str:
-    """The path of an installed program: the pinned one of `TOOLS`, else what PATH has."""
+    """Return the path of an installed program: the pinned one of `TOOLS`, else the one on PATH."""
     path = shutil.which(name, path=f"{TOOLS / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}")
     if path is None:
         raise ProcessError(f"{name} is not installed; `fbfl nodes install` gets it")
@@ -79,7 +79,7 @@ def refuse_ports_in_use(folder: Path, programs: Sequence[Program]) -> None:
 
 
 def running(folder: Path, name: str) -> int | None:
-    """The number of the process on record under this name, if that very process still runs."""
+    """Return the number of the process on record under this name, if that very process still runs."""
     path = folder / (name + RECORD)
     try:
         record = json.loads(path.read_text())
@@ -93,7 +93,7 @@ def running(folder: Path, name: str) -> int | None:
 
 
 def recorded(folder: Path) -> list[str]:
-    """The names of the programs on record, whether they run or not."""
+    """Return the names of the programs on record, running or not."""
     return sorted(path.name.removesuffix(RECORD) for path in folder.glob(f"*{RECORD}"))
 
 
@@ -115,12 +115,12 @@ def stop(folder: Path, names: Sequence[str], *, patience: float = 20.0) -> list[
 
 
 def log_of(folder: Path, name: str) -> Path:
-    """The file that has what the program printed."""
+    """Return the file with the program's output."""
     return folder / f"{name}.log"
 
 
 def exclusive(folder: Path) -> AbstractContextManager[None]:
-    """Inside, no other command starts or stops programs in this folder; if one does, `ProcessError`."""
+    """Keep other commands from starting or stopping programs in this folder; `ProcessError` if one does so now."""
     return alone_in(folder, ProcessError(f"another command is starting or stopping what is in {folder}"))
 
 
@@ -146,7 +146,7 @@ def _wait_until_ready(
     log = log_of(folder, program.name)
     while True:
         is_ready = ready(program)
-        # Asked in this order: what answered may be another's process that was quicker to take the port.
+        # In this order: the answer may come from another process that was quicker to take the port.
         if running(folder, program.name) is None:
             raise ProcessError(f"{program.name} ended at once: {_last_line(log)} (all of it in {log})")
         if is_ready:

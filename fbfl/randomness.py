@@ -9,10 +9,10 @@ from fbfl.errors import InvalidInputError
 
 
 def seed_sequence(seed: int, purpose: str, *, round_number: int = 0, server: int = 0) -> np.random.SeedSequence:
-    """The independent seed sequence of one purpose, round and server under one experiment seed.
+    """Return the independent seed sequence of one purpose, round and server under one experiment seed.
 
     `purpose` is any text (for example ``"partition"``); it enters through SHA-256, so that new purposes never
-    shift the random numbers of the old ones. A seed, round or server that is no whole number from 0 raises
+    shift the random numbers of the old ones. A seed, round or server that is not a whole number from 0 raises
     `InvalidInputError`.
     """
     for name, value in (("seed", seed), ("round_number", round_number), ("server", server)):

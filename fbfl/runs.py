@@ -5,7 +5,7 @@ deployment.json   the contracts' addresses and the task's number
 chain/            the embedded chain as blocks and genesis (see `fbfl.chain.export`); none of another network
 payloads/         every model and update by its CID
 metrics.jsonl     a line per round
-summary.json      what came out, and the hashes that pin the chain; written when the run has ended
+summary.json      the results, and the hashes that pin the chain; written when the run has ended
 accuracy.png, loss.png
 """
 
@@ -56,13 +56,13 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path, settings: RunSettings) -> Self:
-        """A new folder. One that cannot be written, or that holds a run already, raises `InvalidInputError`."""
+        """Make a new folder. One that cannot be written, or holds a run already, raises `InvalidInputError`."""
         occupied = InvalidInputError(f"--output {path}: holds a run already; allowed: a new or an empty folder")
         try:
             if any((path / name).exists() for name in ("settings.json", "metrics.jsonl", "summary.json")):
                 raise occupied
             path.mkdir(parents=True, exist_ok=True)
-            (path / "metrics.jsonl").open("x").close()  # of two that start at once, the folder is one's
+            (path / "metrics.jsonl").open("x").close()  # if two start at once, only one gets the folder
             write_atomically(path / "settings.json", _pretty(as_dict(settings)))
         except OSError as error:
             if isinstance(error, FileExistsError) and path.is_dir():
@@ -80,12 +80,12 @@ class RunFolder:
             return
         if not (self.path / "deployment.json").exists():
             self._forget()
-        # What is on the chain when a run is interrupted is kept; up to the last finished round it is there anyway.
+        # Keep the chain of an interrupted run; up to the last finished round it is on disk anyway.
         elif self._writer is not None and issubclass(kind, KeyboardInterrupt):
             self._writer.flush()
 
     def _forget(self) -> None:
-        """Remove the traces of a run that did not begin: the corrected one may have the folder."""
+        """Remove the traces of a run that did not begin, so that the corrected one can use the folder."""
         with contextlib.suppress(OSError):  # somebody else's files stay, and the folder with them
             for name in ("settings.json", "metrics.jsonl"):
                 (self.path / name).unlink()
@@ -98,7 +98,7 @@ class RunFolder:
         return IpfsStore() if kind == "ipfs" else LocalStore(self.path / "payloads")
 
     def attach(self, federation: Simulation) -> None:
-        """Say where the contracts and the task are; a chain of this process is kept from now on."""
+        """Record the addresses of contracts and task; keep the chain from now on, if it is in this process."""
         deployment: dict[str, Any] = {"addresses": dict(federation.addresses), "task": federation.task.id}
         chain = federation.chain
         if not isinstance(chain, EmbeddedChain):
@@ -162,7 +162,7 @@ class RunFolder:
 
 
 def metrics_line(result: RoundResult) -> dict[str, Any]:
-    """A round as a line of metrics.jsonl; times in seconds. What is not finite is None."""
+    """Return a round as a line of metrics.jsonl; times in seconds; None for values that are not finite."""
     record = result.record
     line: dict[str, Any] = {
         "round": record.round,
@@ -196,13 +196,13 @@ def metrics_line(result: RoundResult) -> dict[str, Any]:
 
 
 def warnings_in(lines: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-    """What the rounds of a run warn of, each once."""
+    """Return the warnings of a run's rounds, each once."""
     return tuple(dict.fromkeys(text for line in lines for text in line.get("warnings", ())))
 
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A task to be read: of a run opened again, its chain re-executed, or on a network. Its payloads are at hand."""
+    """A task and its payloads to read: of a stored run, its chain re-executed, or on a network."""
 
     ledger: Ledger
     store: Store
@@ -210,9 +210,9 @@ class StoredRun:
 
 
 def open_stored(path: Path) -> StoredRun:
-    """Open a run's folder; where the run was on a network, that has to be there.
+    """Open a run's folder; a run on a network needs that network.
 
-    A folder that is none raises `InvalidInputError`, a damaged chain, or another one than that of the run,
+    A folder that holds no run raises `InvalidInputError`; a damaged chain, or one of another run,
     `ChainImportError`.
     """
     deployment = read_json(path / "deployment.json")
@@ -281,7 +281,7 @@ def _hash_of(w3: Web3, block: int) -> str | None:
 
 
 def new_folder(parent: Path, name: str) -> Path:
-    """Make a folder that nobody else has: of that name, or with a number behind it."""
+    """Make a folder that did not exist: with this name, or with a number appended."""
     for number in itertools.count(1):
         path = parent / (name if number == 1 else f"{name}-{number}")
         try:
@@ -290,13 +290,13 @@ def new_folder(parent: Path, name: str) -> Path:
         except OSError as error:
             if os.path.lexists(path):
                 continue
-            # Of a link to a disk that is not there, too, the system says that it exists.
+            # A link to a missing disk also counts as existing.
             raise InvalidInputError(f"{path}: cannot be written: {error.strerror}; allowed: --output DIR") from error
     raise AssertionError("there is always a next number")
 
 
 def newest_run(parent: Path = DEFAULT_PARENT) -> tuple[Path, str | None]:
-    """The run with a finished round that was started last, else the last of all; and what is to be said of the choice.
+    """Return the last started run with a finished round, else the last of all; and a note on the choice.
 
     No run at all raises `InvalidInputError`.
     """

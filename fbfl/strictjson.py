@@ -1,4 +1,4 @@
-"""JSON as its standard has it, for every file and every answer of fbfl: a number that is not finite is null there."""
+"""Standard JSON for every file and answer of fbfl: numbers that are not finite are null."""
 
 import json
 import math
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def dumps(value: object, *, indent: int | None = None) -> str:
-    """The value as JSON. What is no JSON value raises `TypeError`."""
+    """Return the value as JSON. A value that JSON cannot hold raises `TypeError`."""
     try:
         return json.dumps(value, indent=indent, allow_nan=False)
     except ValueError:
@@ -15,12 +15,12 @@ def dumps(value: object, *, indent: int | None = None) -> str:
 
 
 def loads(text: str | bytes) -> Any:
-    """The value of a JSON text; as null also the NaN and Infinity that Python writes. Else raises `ValueError`."""
+    """Return the value of a JSON text, NaN and Infinity as null; raise `ValueError` if it is none."""
     return json.loads(text, parse_constant=lambda _: None)
 
 
 def finite(value: Any) -> Any:
-    """The value with None for every number in it that is not finite."""
+    """Return the value with None for every number in it that is not finite."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""The shape of a model as data: which tensors it has, in which order, and their flat float32 form."""
+"""The shape of a model as data: its tensors, their order, and their flat float32 form."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ Vector = npt.NDArray[np.float32]
 
 
 def plain_array(value: npt.ArrayLike) -> npt.NDArray[Any]:
-    """The value as an array in C order and in the machine's byte order; no copy if it is one already.
+    """Return the value as an array in C order and in the machine's byte order; no copy if it is one already.
 
     The safetensors library copies memory as it lies: it would not see the strides of a view.
     """
@@ -26,9 +26,9 @@ def plain_array(value: npt.ArrayLike) -> npt.NDArray[Any]:
 def vector_of(
     owner: str, what: str, returned: object, width: int, error: type[InvalidInputError] = InvalidInputError
 ) -> npt.NDArray[Any]:
-    """What a function returned where real numbers [width] are needed, of the type that NumPy gives them.
+    """Return a function's answer as real numbers [width], of the type that NumPy gives them; raise `error` for others.
 
-    `owner` and `what` are how the message calls the function and what it returned. Raises `error` for anything else.
+    `owner` and `what` name the function and its answer in the message.
     """
     try:
         vector = np.asarray(returned)
@@ -41,9 +41,9 @@ def vector_of(
 
 
 def state_arrays(owner: str, state: object) -> dict[str, npt.NDArray[Any]]:
-    """What a function keeps for the next round, as plain arrays by name; a number is an array of no dimensions.
+    """Return a function's state for the next round as plain arrays by name; a number is an array of no dimensions.
 
-    `owner` is how the message calls the function. Raises `InvalidInputError` for what cannot be saved.
+    `owner` names the function in the message. State that cannot be saved raises `InvalidInputError`.
     """
     if not isinstance(state, Mapping):
         raise InvalidInputError(f"{owner} returned a {type(state).__name__} as state: needed are arrays by name")

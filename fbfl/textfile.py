@@ -1,4 +1,4 @@
-"""Text files that users write, with whatever editor."""
+"""Text files that users write, with any editor."""
 
 import codecs
 from pathlib import Path
@@ -6,11 +6,11 @@ from pathlib import Path
 from fbfl.errors import InvalidInputError
 
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-"""What editors of Windows put before a text."""
+"""Marks that Windows editors put before a text."""
 
 
 def read_text(path: Path, what: str) -> str:
-    """A text in UTF-8, or in UTF-16 if it says so. What cannot be read raises `InvalidInputError`: `what`, and why."""
+    """Read a text in UTF-8, or in UTF-16 if marked. If it fails, `InvalidInputError` names `what` and the reason."""
     try:
         data = path.read_bytes()
     except OSError as error:

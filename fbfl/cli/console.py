@@ -1,4 +1,4 @@
-"""How commands print what users have named."""
+"""Output of commands that may hold names chosen by users."""
 
 from typing import NoReturn
 
@@ -7,10 +7,10 @@ from rich.console import Console
 
 class _Plain(Console):
     def on_broken_pipe(self) -> NoReturn:
-        """Leave it to `fbfl.cli.main`; Rich would end with status 1."""
+        """Leave a broken pipe to `fbfl.cli.main`; Rich would end with status 1."""
         raise BrokenPipeError
 
 
 def plain_console(*, quiet: bool = False) -> Console:
-    """What prints lines as they are: brackets and colons in names are no markup. `quiet` prints nothing."""
+    """Return a console that prints lines as they are: brackets and colons are not markup. `quiet` prints nothing."""
     return _Plain(quiet=quiet, markup=False, emoji=False, highlight=False, soft_wrap=True)

@@ -33,7 +33,7 @@ def deploy(options: argparse.Namespace) -> int:
 
 
 def _account(options: argparse.Namespace, w3: Web3) -> LocalAccount | ChecksumAddress:
-    """The account that was named, else the key in the environment, else the first account that the node holds."""
+    """Return the account that was named, else that of the key in the environment, else the node's first account."""
     if options.account is not None or options.keystore is not None:
         return account_of(options, w3.eth.chain_id)
     account = account_of_environment()

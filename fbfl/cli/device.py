@@ -1,4 +1,4 @@
-"""`fbfl device`: one local device as a process of its own; `fbfl token`: with what it shows who it is."""
+"""`fbfl device`: one local device as a process of its own; `fbfl token`: the tokens that identify devices."""
 
 import argparse
 import functools
@@ -45,7 +45,7 @@ def device(options: argparse.Namespace) -> int:
     uploads = Uploads(number, _token(options))
     folder = options.state or STATE / "devices" / str(number)
     file = folder / "samples.sqlite"
-    samples = None if file.exists() else _samples(options)  # before anything is made
+    samples = None if file.exists() else _samples(options)  # checked before anything is made
     with only_process(folder, f"a device of {folder}"), closing(DeviceDatabase(file)) as database:
         source = _source(options, number)
         if database.source is None:
@@ -106,7 +106,7 @@ def _journey(options: argparse.Namespace, number: int) -> Journey:
     else:
         return Journey(number, servers)
     journey = Journey(number, servers, resolve_mobility(name, len(servers), settings), options.seed)
-    journey.server(0.0)  # says now if the trace has no such device
+    journey.server(0.0)  # fails now if the trace has no such device
     return journey
 
 
@@ -134,7 +134,7 @@ def _samples(options: argparse.Namespace) -> tuple[Array, Array]:
 
 
 def _source(options: argparse.Namespace, number: int) -> str:
-    """What tells samples apart: the same words, the same samples."""
+    """Return a text that identifies the samples: equal texts mean equal samples."""
     if options.data is not None:
         words = [f"--data {Path(options.data).resolve()}"]
     else:

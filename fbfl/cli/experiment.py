@@ -1,4 +1,4 @@
-"""`fbfl experiment`: reproduce figures, with what is needed to judge them."""
+"""`fbfl experiment`: reproduce figures, with tables, tests and a report."""
 
 import argparse
 import itertools
@@ -20,7 +20,7 @@ from fbfl.experiments.definition import Experiment
 from fbfl.experiments.stored import FinishedRuns
 
 QUICK_OUTPUT = Path("runs") / "quick"
-"""Where `--quick` writes by default: never over the results."""
+"""Default folder of `--quick`: it never overwrites the results."""
 
 
 def experiment(options: argparse.Namespace) -> int:
@@ -63,7 +63,7 @@ def experiment(options: argparse.Namespace) -> int:
 
 
 def _write_report(paths: Sequence[Path], output: Path, quick: bool) -> None:
-    """Write the report on every experiment of these that has tables; of others that are wrong, only say so."""
+    """Write the report on those of the experiments that have tables; of invalid definitions only print the error."""
     found: list[tuple[Experiment, results.Curves]] = []
     left_out: list[str] = []
     for path in paths:
@@ -86,7 +86,7 @@ def _write_complete(
     output: Path,
     console: Console,
 ) -> list[Experiment]:
-    """Write tables and pictures of those that wait for no run; returns the others."""
+    """Write tables and pictures of the experiments whose runs are all finished; return the others."""
     folder, unwritten = output / "results", []
     for one in experiments:
         if waiting[one.name]:
@@ -102,7 +102,7 @@ def _write_complete(
 
 
 def _warnings(experiment: Experiment, finished: FinishedRuns) -> Iterator[str]:
-    """What is to be known of its runs, a line per variant and kind."""
+    """Yield the warnings of its runs, a line per variant and kind."""
     for variant in experiment.variants:
         of_seeds = [finished.get(experiment.run(variant, seed)).warnings for seed in experiment.seeds]
         for text, number in Counter(itertools.chain.from_iterable(of_seeds)).items():
@@ -111,7 +111,7 @@ def _warnings(experiment: Experiment, finished: FinishedRuns) -> Iterator[str]:
 
 @contextmanager
 def _progress(console: Console, total: int) -> Iterator[Callable[[], None]]:
-    """A bar with the time left on a terminal, a line per run elsewhere. Yields what says that a run has finished."""
+    """Show a bar with the time left on a terminal, else a line per run. Yields a function to call after each run."""
     if console.quiet or not sys.stdout.isatty():
         started, done = time.monotonic(), 0
 

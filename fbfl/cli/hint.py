@@ -1,4 +1,4 @@
-"""Commands that a message proposes, as they can be typed where this one was."""
+"""Commands that messages propose, in a form to type into the same shell."""
 
 import shlex
 import shutil
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def command(*words: object) -> str:
-    """`fbfl` with these arguments, called as it has been, ready for a shell."""
+    """Return an `fbfl` command with these arguments, called as this one was, quoted for a shell."""
     return shlex.join([*_called(), *map(str, words)])
 
 

@@ -9,7 +9,7 @@ from fbfl.nodes import install as nodes
 
 
 def install(options: argparse.Namespace) -> int:
-    """Get the nodes that are named, or all, and say of each where it is, or why it is not; 3 if one is not."""
+    """Get the nodes that are named, or all, and print where each is, or why it is missing; 3 if one is missing."""
     complete = True
     for outcome in nodes.install(options.names, lambda line: print(line, flush=True)):
         where = os.path.relpath(outcome.program) if outcome.program.is_relative_to(Path.cwd()) else outcome.program

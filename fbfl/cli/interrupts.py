@@ -12,10 +12,10 @@ _LATER = 0.01  # s
 
 @contextmanager
 def never_lost() -> Iterator[None]:
-    """Inside, an interrupt that Python ignores comes again a moment later.
+    """Repeat, a moment later, an interrupt that Python ignores.
 
-    Python ignores what is raised while it clears an object up (`__del__`). Hashing for the chain leaves so many objects
-    behind that a few of a thousand interrupts come just then, and the program would go on.
+    Python ignores errors raised in `__del__`. Hashing for the chain leaves so many objects behind that a few of a
+    thousand interrupts fall into it, and the program would go on.
     """
     before = sys.unraisablehook
 

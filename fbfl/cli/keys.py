@@ -1,4 +1,4 @@
-"""Whose key a command signs with. Keys and passwords are in files or the environment, not on the command line."""
+"""The key that a command signs with. Keys and passwords come from files or the environment, not from options."""
 
 import argparse
 import json
@@ -17,7 +17,7 @@ PASSWORD_VARIABLE = "FBFL_PASSWORD"
 
 
 def account_of(options: argparse.Namespace, chain_id: int) -> LocalAccount:
-    """The account that the options name, else that of the key in the environment.
+    """Return the account that the options name, else that of the key in the environment.
 
     Development accounts, whose keys everybody knows, are for local networks only.
     """
@@ -39,7 +39,7 @@ def account_of(options: argparse.Namespace, chain_id: int) -> LocalAccount:
 
 
 def account_of_environment() -> LocalAccount | None:
-    """The account of the key in the environment, if there is one."""
+    """Return the account of the key in the environment, if there is one."""
     key = os.environ.get(KEY_VARIABLE)
     if not key:
         return None

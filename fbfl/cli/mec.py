@@ -38,12 +38,12 @@ from fbfl.mec.tokens import DeviceTokens
 from fbfl.processes import STATE
 
 LISTED = 10
-"""The most tasks that are listed where none is named."""
+"""Most tasks to list if none is named."""
 
 
 def refuse_costly(task: Task, most: float) -> None:
-    """Raise `InvalidInputError` for a task that may take more of the stake than its operator allows: anybody creates
-    tasks, and says what they cost.
+    """Raise `InvalidInputError` for a task that may take more of the stake than its operator allows: anybody can create
+    tasks, with any penalties.
     """
     if not 0 <= most <= 1:
         raise InvalidInputError(f"--most-penalty {most:g}: allowed are 0 to 1, parts of the stake")
@@ -55,8 +55,8 @@ def refuse_costly(task: Task, most: float) -> None:
 
 
 def chosen_task(ledger: Ledger, number: int | None) -> Task:
-    """The task of that number. Without one `InvalidInputError` lists the newest, and what they may take of a stake:
-    anybody creates tasks, and so nobody joins one that was not named.
+    """Return the task with a number. Without one, `InvalidInputError` lists the newest tasks and the stake they may
+    take: anybody can create tasks, so a server joins none that was not named.
     """
     if number is not None:
         return ledger.task(number)
@@ -69,7 +69,7 @@ def chosen_task(ledger: Ledger, number: int | None) -> Task:
 def _described(ledger: Ledger, number: int) -> str:
     try:
         return f"{number} (takes up to {ledger.task(number).dearest:g} of the stake)"
-    except FbflError:  # whoever created it published something else than a task of fbfl
+    except FbflError:  # not a task of fbfl
         return f"{number} (cannot be read)"
 
 
@@ -108,7 +108,7 @@ def mec(options: argparse.Namespace) -> int:
     patience = PatienceInSeconds(options.patience)
     store = store_of(options)
     exchange = _exchange(board, participant, task, account, patience, folder) if board else None
-    # Nobody without the key can know the salts; a restarted agent has the same.
+    # Salts follow from the key: nobody else knows them, and a restarted agent has the same.
     server = MECServer(
         participant,
         store,
@@ -149,7 +149,7 @@ def _exchange(
     board: HttpBoard, participant: Participant, task: Task, account: LocalAccount, patience: Patience, folder: Path
 ) -> Exchange:
     ledger = participant.ledger
-    # Votes that were signed before there was the file, on another machine perhaps, are of rounds up to this one.
+    # Votes signed before the file existed, perhaps on another machine, are for rounds up to this one.
     signed = SignedVotes(
         account, vote_domain(ledger, task), folder / "votes.sqlite", unsure=ledger.state(task.id).round
     )
@@ -157,7 +157,7 @@ def _exchange(
 
 
 def _uploaded(options: argparse.Namespace, plan: TaskPlan, file: Path) -> tuple[SampleStore, list[BaseRoute]]:
-    """What devices upload, and where they do it."""
+    """Return the store for what devices upload, and the routes for uploads."""
     refuse_share(options)
     if options.device_samples < 1:
         raise InvalidInputError(f"--device-samples {options.device_samples}: allowed are 1 or more")
@@ -167,7 +167,7 @@ def _uploaded(options: argparse.Namespace, plan: TaskPlan, file: Path) -> tuple[
 
 
 def _samples_file(ledger: Ledger, task: Task) -> str:
-    """A file of its own for each task of each chain: one that was made anew has the same id, but another block 1.
+    """Return a file name for each task of each chain: a chain made anew has the same id, but another block 1.
 
     That block is older than any task, and so out of reach of reorganisations.
     """

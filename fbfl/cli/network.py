@@ -1,4 +1,4 @@
-"""What the commands on a running network share: its ledger, a task on it, the payloads beside it."""
+"""Arguments shared by commands on a running network: its ledger, a task on it, the payloads beside it."""
 
 import argparse
 from pathlib import Path
@@ -17,7 +17,7 @@ PAYLOADS = STATE / "payloads"
 
 
 def ledger_on(network: str, deployment: Path | None = None) -> Ledger:
-    """The ledger that `fbfl deploy` put on a network, by the file `deployment` (default: deployments/CHAIN_ID.json)."""
+    """Return the ledger that `fbfl deploy` recorded in the file `deployment` (default: deployments/CHAIN_ID.json)."""
     if network == EMBEDDED:
         raise InvalidInputError(
             f"--network {EMBEDDED}: its chain lives as long as a run, whose folder queries take as --run DIR; "
@@ -28,7 +28,7 @@ def ledger_on(network: str, deployment: Path | None = None) -> Ledger:
 
 
 def deployment_on(network: str, deployment: Path | None) -> Path | None:
-    """The file that keeps what is deployed on a network that lasts; a network that does not answer raises."""
+    """Return the file that records what is deployed on a network that lasts; one that does not answer raises."""
     if network != EMBEDDED:
         return deployment or file_of(connect(network), DEPLOYMENTS)
     if deployment is not None:
@@ -37,12 +37,12 @@ def deployment_on(network: str, deployment: Path | None) -> Path | None:
 
 
 def task_on(ledger: Ledger, number: int | None) -> Task:
-    """A task by its number; the newest one if none is given."""
+    """Return a task by its number; the newest one if none is given."""
     return ledger.task(tasks_on(ledger)[-1] if number is None else number)
 
 
 def tasks_on(ledger: Ledger) -> list[int]:
-    """The numbers of all tasks, the newest last; none raises `InvalidInputError`."""
+    """Return the numbers of all tasks, the newest last; raise `InvalidInputError` if there are none."""
     created = [event.args["task"] for event in ledger.events("TaskCreated")]
     if not created:
         raise InvalidInputError("there is no task on this network; create one with fbfl task create")
@@ -50,7 +50,7 @@ def tasks_on(ledger: Ledger) -> list[int]:
 
 
 def plugins_of(options: argparse.Namespace) -> frozenset[str]:
-    """The functions that a task may name, as `--plugin` says."""
+    """Return the functions that `--plugin` allows tasks to name."""
     for name in options.plugin:
         module, _, function = name.partition(":")
         if not module or not function:
@@ -59,6 +59,6 @@ def plugins_of(options: argparse.Namespace) -> frozenset[str]:
 
 
 def store_of(options: argparse.Namespace) -> Store:
-    """The store that `--store` and `--payloads` name."""
+    """Return the store that `--store` and `--payloads` name."""
     kind = taken(options, "store")
     return IpfsStore() if kind == "ipfs" else LocalStore(options.payloads or PAYLOADS)

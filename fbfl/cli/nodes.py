@@ -21,7 +21,7 @@ NOT_RUNNING = 3
 
 
 def nodes(options: argparse.Namespace) -> int:
-    """Do the action on the nodes of the kind asked for; 3 if `status` finds one that does not run and answer."""
+    """Start, stop or list nodes of one kind; 3 if `status` finds one that does not run and answer."""
     actions: dict[str, Callable[[argparse.Namespace, Path], int]] = {"up": _up, "down": _down, "status": _status}
     return actions[options.action](options, options.state or STATE)
 
@@ -92,7 +92,7 @@ def _short(path: Path) -> str:
 
 @contextlib.contextmanager
 def _progress() -> Iterator[Callable[[str, float], None]]:
-    """A bar on a terminal, a line for each tenth elsewhere."""
+    """Show a bar on a terminal, a line for each tenth elsewhere."""
     if not sys.stderr.isatty():
         said: set[tuple[str, int]] = set()
 

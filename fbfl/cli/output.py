@@ -1,4 +1,4 @@
-"""Standard output, where nobody may be left to read it."""
+"""Standard output, also after its reader has gone."""
 
 import contextlib
 import os
@@ -8,11 +8,11 @@ from io import TextIOWrapper, UnsupportedOperation
 from pathlib import Path
 
 READER_GONE = 141
-"""What a shell says of a program that wrote into a pipe after its reader had ended, as with `| head`."""
+"""Exit status that shells give a program whose pipe has lost its reader, as with `| head`."""
 
 
 def prepare() -> None:
-    """Print whatever a terminal can show, names of files that are no text included; nothing where it is closed."""
+    """Let prints show any name of a file, also one that is not text; print nothing if standard output is closed."""
     if sys.stdout is None:
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (open as long as the process runs)
     if isinstance(sys.stdout, TextIOWrapper):
@@ -20,13 +20,13 @@ def prepare() -> None:
 
 
 def flush() -> None:
-    """Write what is waiting, while errors can still be answered."""
+    """Write the waiting output while errors can still be handled."""
     if sys.stdout is not None:
         sys.stdout.flush()
 
 
 def reader_is_gone() -> bool:
-    """Whether this is a pipe that nobody reads: a `BrokenPipeError` may also be a node's or a store's."""
+    """Return True if standard output has lost its reader: a `BrokenPipeError` may also be a node's or a store's."""
     watch = select.poll()
     watch.register(sys.stdout, 0)
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in watch.poll(0))
@@ -34,5 +34,5 @@ def reader_is_gone() -> bool:
 
 def discard() -> None:
     """Write nothing more; the interpreter would complain when it ends and flushes."""
-    with contextlib.suppress(UnsupportedOperation):  # no file, but an object of a caller
+    with contextlib.suppress(UnsupportedOperation):  # not a file, but a caller's object
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""`fbfl rounds`, `round`, `blocks` and `audit`: what the chain says, and whether it is true."""
+"""`fbfl rounds`, `round`, `blocks` and `audit`: show what the chain records, and check it."""
 
 import argparse
 import sys
@@ -18,7 +18,7 @@ from fbfl.storage.store import Reference
 
 
 def rounds(options: argparse.Namespace) -> int:
-    """A line, or a JSON object, per round."""
+    """Print a line, or a JSON object, per round."""
     run = _open(options)
     records = list(round_records(run.ledger, run.task.id))
     if options.json:
@@ -32,7 +32,7 @@ def rounds(options: argparse.Namespace) -> int:
 
 
 def one_round(options: argparse.Namespace) -> int:
-    """All that is recorded of one round."""
+    """Print all that is recorded of one round."""
     run = _open(options)
     record = round_record(run.ledger, run.task.id, options.number)
     terms = task_terms(run.ledger, run.task.id)
@@ -63,7 +63,7 @@ def one_round(options: argparse.Namespace) -> int:
 
 
 def blocks(options: argparse.Namespace) -> int:
-    """The paper's listing of blocks."""
+    """Print the paper's listing of blocks."""
     plugins = plugins_of(options)
     run = _open(options)
     listing = block_listing(run.ledger, run.task.id, _tensors(run, plugins) if options.tensors else None)
@@ -72,7 +72,7 @@ def blocks(options: argparse.Namespace) -> int:
 
 
 def _tensors(run: StoredRun, plugins: Collection[str]) -> Callable[[str, Reference], dict[str, Any]]:
-    """What reads the tensors of an update or a model, by its kind and reference."""
+    """Return a function that reads the tensors of an update or a model, by its kind and reference."""
     plan = TaskPlan.of(run.task, plugins)
 
     def tensors(kind: str, reference: Reference) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def _tensors(run: StoredRun, plugins: Collection[str]) -> Callable[[str, Referen
 
 
 def audit(options: argparse.Namespace) -> int:
-    """Recompute everything; 1 if anything differs, 3 if there is nothing yet."""
+    """Recompute everything; 1 if anything differs, 3 if no round is over yet."""
     plugins = plugins_of(options)
     run = _open(options)
     report = auditing.audit(run.ledger, run.store, run.task, plugins)

@@ -1,4 +1,4 @@
-"""The samples that `--data`, or `--dataset` and `--share`, name."""
+"""Samples named by `--data`, or by `--dataset` and `--share`."""
 
 import argparse
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from fbfl.mec.samples import Array
 
 
 def own_samples(options: argparse.Namespace, part: Callable[[Array, int, int], Indices]) -> tuple[Array, Array]:
-    """Samples x [n, ...] and labels y [n]; `part` finds from (labels, I, N) what the share I/N of a data set is."""
+    """Return samples x [n, ...] and labels y [n]; `part` selects share I/N of a data set from (labels, I, N)."""
     if options.data is not None:
         refuse_share(options)
         return datasets.load_samples(options.data)
@@ -25,7 +25,7 @@ def own_samples(options: argparse.Namespace, part: Callable[[Array, int, int], I
 
 
 def share_of(word: str) -> tuple[int, int]:
-    """I and N of a share I/N."""
+    """Return I and N of a share I/N."""
     number, _, count = word.partition("/")
     if not (number.isdecimal() and count.isdecimal() and int(number) < int(count)):
         raise InvalidInputError(f"--share {word}: allowed are I/N with I from 0 to N-1")
@@ -33,6 +33,6 @@ def share_of(word: str) -> tuple[int, int]:
 
 
 def refuse_share(options: argparse.Namespace) -> None:
-    """Where the samples are no data set's."""
+    """Refuse `--share` if the samples do not come from a data set."""
     if options.share is not None:
         raise InvalidInputError(f"--share {options.share}: allowed only with --dataset")

@@ -1,4 +1,4 @@
-"""`fbfl schema`: what a file of settings may say, as JSON Schema or as docs/settings.md."""
+"""`fbfl schema`: the settings that a file may hold, as JSON Schema or as docs/settings.md."""
 
 import argparse
 import dataclasses
@@ -54,13 +54,13 @@ given: *with a chain* is everything but experiments with `chain = false`, *in on
 
 
 def schema(options: argparse.Namespace) -> int:
-    """Print it."""
+    """Print the schema, or the guide."""
     print(markdown() if options.markdown else strictjson.dumps(json_schema(), indent=1))
     return 0
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema of a file of settings; how settings go together is not in it."""
+    """Return the JSON Schema of a file of settings, without the rules on how settings go together."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Settings of fbfl run",
@@ -87,7 +87,7 @@ def _property(each: "dataclasses.Field[Any]") -> dict[str, Any]:
 
 
 def markdown() -> str:
-    """The guide, without the last line break."""
+    """Return the guide, without the last line break."""
     rows = []
     for each in dataclasses.fields(RunSettings):
         setting, name = SETTINGS[each.name], each.name

@@ -16,7 +16,7 @@ _FIELDS = {each.name: each for each in dataclasses.fields(RunSettings)}
 
 
 def add_options(command: argparse.ArgumentParser, place: Place) -> None:
-    """Add `--config` and an option for every setting. The help is silent of those that mean nothing in that place."""
+    """Add `--config` and an option for every setting. The help leaves out those that mean nothing in that place."""
     command.add_argument(
         "--config", type=Path, metavar="FILE", help="settings as TOML, or settings.json of a run; options win"
     )
@@ -25,17 +25,17 @@ def add_options(command: argparse.ArgumentParser, place: Place) -> None:
 
 
 def add_option(command: argparse.ArgumentParser, name: str, text: str | None = None) -> None:
-    """Add the option of one setting, with another help if `text` is given; `given` or `taken` find its value."""
+    """Add the option of one setting, with `text` as help if given; `given` or `taken` find its value."""
     command.add_argument(option_of(name), dest=name, help=text or _help(name), **_reading(name))
 
 
 def option_of(name: str) -> str:
-    """The option of a setting: one of the parameters, where it is a table of them."""
+    """Return the option of a setting; if that is a table of parameters, the option of one of them."""
     return "--" + (name.removesuffix("s") if _holds(name, Mapping) else name).replace("_", "-")
 
 
 def given(options: argparse.Namespace) -> dict[str, Any]:
-    """The settings that the command line names."""
+    """Return the settings that the command line names."""
     named = {name: value for name in SETTINGS if (value := getattr(options, name, None)) is not None}
     return {
         name: parse_settings(option_of(name), value) if _holds(name, Mapping) else value
@@ -44,17 +44,17 @@ def given(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def settings_of(options: argparse.Namespace) -> RunSettings:
-    """The settings that the command line and its configuration file ask for."""
+    """Return the settings that the command line and its configuration file ask for."""
     return run_settings.read(options.config, given(options))
 
 
 def taken(options: argparse.Namespace, name: str) -> Any:
-    """The value of one setting, or its default; one that is not allowed raises `InvalidInputError`."""
+    """Return the value of one setting, or its default; one that is not allowed raises `InvalidInputError`."""
     return run_settings.checked(name, given(options).get(name, run_settings.default_of(name)), "--")
 
 
 def default_text(name: str) -> str:
-    """The default of a setting in words; nothing of a table of parameters, which is empty."""
+    """Return the default of a setting in words; nothing for a table of parameters, which is empty."""
     if by_default := SETTINGS[name].by_default:
         return by_default
     default = run_settings.default_of(name)

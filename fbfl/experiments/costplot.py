@@ -1,4 +1,4 @@
-"""The picture of what a round costs, against a setting such as the number of servers: a panel per kind of cost."""
+"""The picture of the cost of a round against a setting such as the number of servers: a panel per kind of cost."""
 
 from typing import TYPE_CHECKING
 

@@ -1,10 +1,10 @@
-"""What an experiment is: variants of one federation, run with the same seeds, and claims about how they compare.
+"""Definitions of experiments: variants of one federation, run with the same seeds, and claims that compare them.
 
 Declared in a TOML file, NAME.toml:
 
 title, about       a line for headings; a few sentences of Markdown for the report
 seeds              how many; seed s of one variant is compared with seed s of another
-chain              false: runs go through `Federation` without the chain instead of through the whole system
+chain              false: play runs with `Federation`, without the chain, instead of through the whole system
 [base]             fields of `fbfl.settings.RunSettings` that all variants share
 [quick]            fields, and `seeds`, of the small version that only shows that everything works
 listing            true: keep the blocks of the first run as NAME.json
@@ -30,25 +30,25 @@ from fbfl.settings import RunSettings, refuse_elsewhere
 from fbfl.textfile import read_text
 
 FOLDER = Path("experiments")
-"""Where definitions are looked for by name, and results go, under the current folder."""
+"""Folder under the current one for definitions by name, and for results."""
 
 CURVES = ("accuracy", "loss", "attack_success_rate")
-"""What is measured of the global model after every round."""
+"""Measures of the global model after every round."""
 
 COSTS = (
     *("seconds", "train_seconds", "consensus_seconds", "cpu_seconds", "views", "updates", "gas_used", "transactions"),
     *("calldata_bytes", "payload_bytes", "simulated_seconds", "simulated_energy_joules"),
 )
-"""What is measured of every round itself; only with the chain."""
+"""Measures of every round itself; only with the chain."""
 
 MEASURES = tuple(f"{kind}_{curve}" for kind in ("final", "mean") for curve in (*CURVES, *COSTS))
 """After (or of) the last round, or the mean of the first `rounds` rounds."""
 
 AGAINST = ("round", "payload_bytes", "gas_used", "cpu_seconds", "servers")
-"""What the horizontal axis of the picture can be: rounds, what they took so far, or a setting of the variants."""
+"""Horizontal axes of the picture: rounds, their summed cost so far, or a setting of the variants."""
 
 MAX_SEEDS = 10_000
-"""Of an experiment: as many runs of each variant."""
+"""Most seeds of an experiment, and so most runs of each variant."""
 
 RELATIONS = ("higher", "lower", "equal", "different")
 
@@ -58,7 +58,7 @@ class Claim:
     """A statement that the results can contradict."""
 
     text: str
-    """In words, as the source has it."""
+    """Its words, as in the source."""
     measure: str
     """One of `MEASURES`."""
     variant: str
@@ -68,16 +68,16 @@ class Claim:
     than: tuple[str, ...]
     """The labels that it is compared with; the claim holds if it holds for each."""
     margin: float = 0.0
-    """In units of the measure."""
+    """Margin in units of the measure."""
     rounds: int | None = None
-    """Of a mean: how many rounds from the first."""
+    """For a mean: the number of rounds, from the first."""
     remark: str = ""
-    """Why it does not hold, where that is known; Markdown."""
+    """Reason why it does not hold, if known; Markdown."""
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A figure: what is run, and what is claimed about it."""
+    """A figure: its runs, and the claims about them."""
 
     name: str
     title: str
@@ -87,37 +87,37 @@ class Experiment:
     seeds: tuple[int, ...]
     claims: tuple[Claim, ...]
     chain: bool = True
-    """Whether runs go through the whole system: contracts, payloads, consensus."""
+    """True if runs go through the whole system: contracts, payloads, consensus."""
     grid: Grid | None = None
-    """What the variants are the cells of."""
+    """The grid whose cells are the variants, if there is one."""
     against: str = "round"
     """The horizontal axis of the picture, one of `AGAINST`."""
     drawn: tuple[str, ...] = ()
     """The labels of the variants in the picture; all if none is named."""
     listing: bool = False
-    """Whether the blocks of the first run are kept, in the form of the paper's listing."""
+    """True to keep the blocks of the first run, in the form of the paper's listing."""
 
     def settings(self, variant: Variant, seed: int) -> RunSettings:
-        """The settings of one run."""
+        """Return the settings of one run."""
         return RunSettings(**{**self.base, **variant.settings, "seed": seed})  # type: ignore[arg-type]  # by `load`
 
     def run(self, variant: Variant, seed: int) -> Run:
-        """One run."""
+        """Return one run."""
         return Run(self.settings(variant, seed), self.chain, self.listing)
 
     @property
     def against_setting(self) -> bool:
-        """Whether the picture shows what rounds cost against a setting of the variants."""
+        """True if the picture shows the cost of rounds against a setting of the variants."""
         return self.against == "servers"
 
     @property
     def rounds(self) -> int:
-        """The rounds of every run."""
+        """Number of rounds of every run."""
         return self.settings(self.variants[0], 0).rounds
 
 
 def find(name: str) -> list[Path]:
-    """The definition of that name, all that there are for `all`, or the file whose path it is.
+    """Return the definition of a name, all definitions for `all`, or the file at a path.
 
     An unknown name raises `InvalidInputError`.
     """
@@ -137,19 +137,19 @@ def is_path(name: str) -> bool:
 
 
 def known() -> list[Path]:
-    """The definitions that go by their name: those in `FOLDER`; where there are none, those that come with fbfl."""
+    """Return the definitions known by name: those in `FOLDER`, or if there are none, those that come with fbfl."""
     return files(FOLDER) or files(shipped.folder("experiments"))
 
 
 def files(folder: Path) -> list[Path]:
-    """The definitions in a folder."""
+    """Return the definitions in a folder."""
     return sorted(folder.glob("*.toml"))
 
 
 def load(path: Path, *, quick: bool = False, seeds: int | None = None) -> Experiment:
     """Read and check a definition; `quick` takes the small version, `seeds` another number of seeds.
 
-    What cannot be read, or is not allowed, raises `InvalidInputError` with the file and the place.
+    A definition that cannot be read or is not allowed raises `InvalidInputError` with the file and the place.
     """
     text = read_text(path, str(path))
     try:

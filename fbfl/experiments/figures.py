@@ -1,6 +1,6 @@
 """The picture of an experiment: accuracy left, loss right, means of the seeds with bands of their 95 % intervals.
 
-Of a grid it is a heat map instead, and of variants along a setting, what their rounds cost.
+For a grid it is a heat map instead, and for variants along a setting, the cost of their rounds.
 """
 
 import math
@@ -33,7 +33,7 @@ _AGAINST = {
     "cpu_seconds": ("processor seconds so far", 1.0),
 }
 _MARKERS = 8  # on each line, at most
-_LOG_FROM = 20.0  # what spans more than this factor is drawn on a logarithmic axis
+_LOG_FROM = 20.0  # values that span more than this factor get a logarithmic axis
 
 
 def draw(folder: Path, experiment: Experiment, curves: Curves) -> list[Path]:
@@ -107,7 +107,7 @@ def _panel(axes: "Axes", curves: Curves, labels: Sequence[str], curve: str, agai
 
 
 def _places(curves: Curves, label: str, against: str, rounds: int) -> list[float]:
-    """Where the rounds stand on the horizontal axis: their numbers, or what they took together, as a mean of seeds."""
+    """Return the rounds' places on the horizontal axis: their numbers, or their summed cost, as a mean of seeds."""
     if against == "round":
         return [float(number) for number in range(1, rounds + 1)]
     factor = _AGAINST[against][1]

@@ -20,7 +20,7 @@ _SCALES = {
     "accuracy": ("cividis", 2.0, "final test accuracy"),
     "attack_success_rate": ("cividis_r", 0.5, "attack success rate"),
 }
-"""Colours, the exponent of their scale (more room where values crowd), and what they stand for."""
+"""Colours, the exponent of their scale (more room where values crowd), and their meaning."""
 _CELL = 0.62, 0.3  # inches
 _WIDE = 12  # columns; panels with more stand below one another
 _DARK = 0.45  # numbers are white on cells whose mean of red, green and blue is below
@@ -49,7 +49,7 @@ def draw_grid(figure: "Figure", experiment: Experiment, curves: Curves) -> None:
 
 
 def _panel(axes: "Axes", grid: Grid, curves: Curves, malicious: int) -> dict[str, Any]:
-    """Draw a panel; returns for each measure what its colours come from."""
+    """Draw a panel; return the colour mapping of each measure that it shows."""
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import PowerNorm

@@ -1,6 +1,6 @@
-"""What a stored run depends on besides its settings: the versions of ours, and the files of the user's, that they name.
+"""Identity of a stored run besides its settings: the versions of rules and attacks, and the user's files, they name.
 
-Nothing is said of what all first releases computed alike, so runs that were stored before have the names they had.
+Version 1 is left out, so that runs stored before versions existed keep their names.
 """
 
 import functools
@@ -16,10 +16,10 @@ _FUNCTIONS = ("mobility", "radio", "partition", "model", "aggregator", "attack")
 
 
 def dependencies(settings: RunSettings) -> dict[str, dict[str, object]]:
-    """Versions above 1, and SHA-256 digests of data files and of the files of modules, by the setting that names them.
+    """Return versions above 1, and SHA-256 digests of data files and modules' files, by the setting that names them.
 
-    Of code it is the file of the module that is named, and not what that imports. A file that cannot be read, and a
-    module that cannot be imported, raise `InvalidInputError` or `UserCodeError`.
+    For code it is the file of the named module, without what that imports. A file that cannot be read, or a module
+    that cannot be imported, raises `InvalidInputError` or `UserCodeError`.
     """
     versions = {
         "aggregator": aggregation.names.VERSIONS.get(settings.aggregator, 1),
@@ -53,6 +53,6 @@ def _digest_of(name: str, path: Path) -> str:
 
 @functools.lru_cache(maxsize=64)
 def _digest(path: Path, *_: int) -> str:
-    """Thousands of runs name the same files."""
+    """Return the file's SHA-256, cached: thousands of runs name the same files."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Plays one federation of an experiment to its end, through the whole system or without the chain."""
+"""Play one federation of an experiment to its end, through the whole system or without the chain."""
 
 import functools
 import gc
@@ -26,7 +26,7 @@ from fbfl.storage.payload import encode
 from fbfl.tasks import trainer_of
 
 ROOT_SAMPLES = 100
-"""Of the training set, drawn at random, for rules that need a trusted update: as Cao et al. 2021 (FLTrust), VI-A."""
+"""Trusted samples, drawn from the training set, for rules that need them, as Cao et al. 2021 (FLTrust), VI-A."""
 
 
 def check(run: Run) -> None:
@@ -56,19 +56,19 @@ def _with_chain(run: Run, lanes: int | None) -> FinishedRun:
         model = hashlib.sha256(encode(federation.plan.spec, federation.weights)).hexdigest()
         listing = block_listing(federation.ledger, federation.task.id) if run.listing else None
     del federation
-    gc.collect()  # the process goes on to the next run: servers and chain refer to each other
+    gc.collect()  # the process goes on to the next run, and servers and chain refer to each other
     return FinishedRun(lines, model, listing, known)
 
 
 @functools.cache
 def _set_aside_imports() -> None:
-    """Spare the garbage collector the million objects that TensorFlow brings: they took half a second each time."""
+    """Keep the garbage collector from TensorFlow's million objects, which cost half a second each time."""
     gc.collect()
     gc.freeze()
 
 
 def _ground(settings: RunSettings) -> simulation.Ground:
-    """A copy of nodes with registered servers, since to make them takes as long as a round or two."""
+    """Return a copy of cached nodes with registered servers: making them takes as long as a round or two."""
     ethash_nodes = settings.nodes if settings.consensus == "ethash" else None
     return _registered_ground(settings.servers, settings.stake, ethash_nodes).copy()
 
@@ -89,7 +89,7 @@ def _without_chain(settings: RunSettings, lanes: int | None) -> FinishedRun:
     rule = aggregation.resolve(settings.aggregator, **settings.aggregator_args)
     trainer = _trainer(settings, lanes)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # the run keeps them, and the command says them
+        warnings.simplefilter("ignore", UserWarning)  # the run keeps the warnings, and the command prints them
         federation = Federation(
             [(data.x_train[share], data.y_train[share]) for share in shares],
             (data.x_test, data.y_test),
@@ -127,9 +127,9 @@ def _trainer(settings: RunSettings, lanes: int | None) -> Trainer:
 
 @functools.lru_cache(maxsize=1)
 def _warm_trainer(dataset: str | None, lanes: int | None, **settings: Any) -> Trainer:
-    """One after the other, since compiling takes longer than many a run. Runs come seed by seed.
+    """Return a compiled trainer, the last one if it fits: compiling takes longer than many a run.
 
-    It is compiled at once, so that no run has to in its first round.
+    One is enough, since runs come seed by seed. It is compiled here, so that no run compiles in its first round.
     """
     data = _dataset(dataset)
     trainer = trainer_of(RunSettings(**settings), data, lanes)

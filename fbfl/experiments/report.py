@@ -1,4 +1,4 @@
-"""RESULTS.md: every claim beside our numbers, and whether it holds. Written from the tables alone."""
+"""RESULTS.md: every claim with our numbers and a verdict, written from the tables alone."""
 
 import math
 from collections.abc import Iterable
@@ -54,10 +54,10 @@ def write_report(path: Path, experiments: Iterable[tuple[Experiment, Curves]], p
 
 
 def verdict(claim: Claim, curves: Curves) -> str:
-    """`holds`, `not shown`, `does not hold`, or why neither can be said.
+    """Return `holds`, `not shown`, `does not hold`, or the reason why there is no verdict.
 
-    That is `cannot be tested` where there are fewer than two seeds, and `cannot be judged` where a figure of some seed
-    is missing, since it was not finite, and no other pair decides.
+    The reason is `cannot be tested` with fewer than two seeds, and `cannot be judged` if a figure of some seed was not
+    finite and no other pair decides.
     """
     if len(curves.seeds) < 2:
         return "cannot be tested"
@@ -76,7 +76,7 @@ def verdict(claim: Claim, curves: Curves) -> str:
 
 
 def _agrees(difference: float, claim: Claim) -> bool:
-    """Whether the means alone agree with a claim."""
+    """Return True if the means alone agree with a claim."""
     if claim.relation == "higher":
         return difference > claim.margin
     if claim.relation == "lower":
@@ -127,7 +127,7 @@ def _numbers(experiment: Experiment, curves: Curves) -> list[str]:
 
 
 def _costs(experiment: Experiment) -> tuple[str, ...]:
-    """The costs that a table shows."""
+    """Return the costs that a table shows."""
     if experiment.against_setting:
         return "cpu_seconds", "transactions", "gas_used", "calldata_bytes", "payload_bytes"
     return () if experiment.against == "round" else (experiment.against,)

@@ -1,4 +1,4 @@
-"""The tables of an experiment, as CSV: learning curves, and apart from them what differs from run to run."""
+"""The tables of an experiment, as CSV: learning curves, and apart from them the costs that vary between machines."""
 
 import csv
 import io
@@ -19,14 +19,14 @@ COST_COLUMNS = ("experiment", "variant", "seed", "round", "leader", *COSTS)
 
 
 ALWAYS_MEASURED = ("accuracy", "loss")
-"""Of `CURVES`: where a table has no number, it was not finite. Of others, it was not measured."""
+"""Curves whose missing numbers were not finite; a missing number of another curve was not measured."""
 
 
 @dataclass(frozen=True)
 class Curves:
-    """What was measured: `values[variant][seed][measure]` is a list with a value per round, of `CURVES` or `COSTS`.
+    """Measured values: `values[variant][seed][measure]` is a list with a value per round, of `CURVES` or `COSTS`.
 
-    NaN stands for what was not finite; a list is empty where nothing was measured.
+    NaN stands for a value that was not finite; a list is empty if nothing was measured.
     """
 
     values: Mapping[str, Mapping[int, Mapping[str, Sequence[float]]]]
@@ -37,11 +37,11 @@ class Curves:
         return tuple(next(iter(self.values.values())))
 
     def has(self, curve: str) -> bool:
-        """Whether it was measured in all runs."""
+        """Return True if it was measured in all runs."""
         return all(measures[curve] for runs in self.values.values() for measures in runs.values())
 
     def measured(self, variant: str, curve: str) -> list[Sequence[float]]:
-        """One curve of a variant, for each seed. One that was not measured raises `InvalidInputError`."""
+        """Return one curve of a variant, for each seed. One that was not measured raises `InvalidInputError`."""
         found = [self.values[variant][seed][curve] for seed in self.seeds]
         if not all(found):
             raise InvalidInputError(
@@ -51,11 +51,11 @@ class Curves:
         return found
 
     def means(self, variant: str, curve: str) -> list[float]:
-        """The means of all rounds, for each seed."""
+        """Return the means of all rounds, for each seed."""
         return [sum(series) / len(series) for series in self.measured(variant, curve)]
 
     def measure(self, variant: str, claim: Claim) -> list[float]:
-        """What a claim is about, for each seed."""
+        """Return the value of a claim's measure, for each seed."""
         kind, _, curve = claim.measure.partition("_")
         return [
             series[-1] if kind == "final" else sum(series[: claim.rounds]) / len(series[: claim.rounds])
@@ -87,12 +87,12 @@ def write_tables(folder: Path, experiment: Experiment, run_of: Callable[[Run], F
 
 
 def table(folder: Path, name: str) -> Path:
-    """The file of the learning curves of an experiment."""
+    """Return the file of the learning curves of an experiment."""
     return folder / f"{name}.csv"
 
 
 def read_curves(folder: Path, experiment: Experiment) -> Curves:
-    """What is in NAME.csv, and with the chain in NAME-costs.csv.
+    """Read NAME.csv, and with the chain NAME-costs.csv.
 
     A table that does not hold the same seeds of every variant of the definition raises `InvalidInputError`.
     """
@@ -116,7 +116,7 @@ def _read(path: Path, measures: Sequence[str], values: Mapping[str, dict[int, di
             for row in csv.DictReader(file):
                 curves = values[row["variant"]].setdefault(int(row["seed"]), defaultdict(list))
                 for measure in measures:
-                    cell = row[measure] if measure in CURVES else row.get(measure)  # costs have been added over time
+                    cell = row[measure] if measure in CURVES else row.get(measure)  # older tables lack some costs
                     if cell or measure in ALWAYS_MEASURED:
                         value = float(cell or math.nan)
                         curves[measure].append(value if math.isfinite(value) else math.nan)

@@ -1,4 +1,4 @@
-"""Runs the federations of experiments in processes of their own, and keeps each as soon as it has finished."""
+"""Run the federations of experiments in processes of their own, and keep each as soon as it has finished."""
 
 import functools
 import os
@@ -16,7 +16,7 @@ Finished = tuple[Run, FinishedRun]
 
 
 def runs_of(experiments: Iterable[Experiment]) -> list[Run]:
-    """All runs, each once: variants that several experiments share are run once."""
+    """Return all runs, each once: variants that several experiments share are run once."""
     found: dict[str, Run] = {}
     for experiment in experiments:
         for seed in experiment.seeds:
@@ -27,7 +27,7 @@ def runs_of(experiments: Iterable[Experiment]) -> list[Run]:
 
 
 def run_all(runs: Sequence[Run], finished: FinishedRuns, *, jobs: int = 1, backend: str = "joblib") -> Iterator[Run]:
-    """Play the runs, `jobs` at a time, and keep each; yields it when it is kept, in order of finishing.
+    """Play the runs, `jobs` at a time, and keep each; yield it when it is kept, in order of finishing.
 
     `backend` is `joblib` (processes of this machine) or `ray` (the cluster at `RAY_ADDRESS`, else a local one).
     """

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 LEVEL = 0.95
-"""Of the confidence intervals; a test decides at one minus it."""
+"""Level of the confidence intervals; tests decide at one minus it."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Estimate:
 
 
 def estimate(values: Sequence[float]) -> Estimate:
-    """The mean with its interval: ``t(0.975, n-1) s / sqrt(n)``."""
+    """Return the mean with its interval: ``t(0.975, n-1) s / sqrt(n)``."""
     n = len(values)
     if n < 2:
         return Estimate(float(np.mean(values)), math.nan)
@@ -29,7 +29,7 @@ def estimate(values: Sequence[float]) -> Estimate:
 
 
 def p_value(first: Sequence[float], second: Sequence[float], relation: str, margin: float = 0.0) -> float:
-    """Of the paired t-test of `first` against `second`, seed by seed; small if the relation holds.
+    """Return p of the paired t-test of `first` against `second`, seed by seed; small if the relation holds.
 
     `higher`, `lower`: one-sided, against a difference of no more than `margin`. `different`: two-sided. `equal`: the
     larger of two one-sided tests against a difference of `margin` or more either way (TOST, Schuirmann 1987). NaN for
@@ -46,7 +46,7 @@ def p_value(first: Sequence[float], second: Sequence[float], relation: str, marg
 
 
 def _one_sided(values: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]") -> float:
-    """Whether the mean is above 0. Values that do not vary at all decide by their sign."""
+    """Return p of a one-sided test that the mean is above 0; values that do not vary decide by their sign."""
     if len(values) < 2:
         return math.nan
     if np.ptp(values) == 0:

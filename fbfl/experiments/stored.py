@@ -1,4 +1,4 @@
-"""Finished runs on disk, found by the hash of their settings and of what these name.
+"""Finished runs on disk, by the hash of their settings and of the code and files that these name.
 
 Runs through the whole system are a JSON file each; the many small ones without the chain are lines of one file.
 """
@@ -23,16 +23,16 @@ LINES = "without-chain.jsonl"
 
 @dataclass(frozen=True)
 class Run:
-    """What is played once: a federation, through the whole system or without the chain."""
+    """One run: a federation, through the whole system or without the chain."""
 
     settings: RunSettings
     chain: bool = True
     listing: bool = False
-    """Whether the paper's listing of its blocks is kept with it."""
+    """True to keep the paper's listing of its blocks with it."""
 
     @cached_property
     def name(self) -> str:
-        """The hash of what differs from the defaults: a setting that is added later leaves names of old runs alone.
+        """Hash of the settings that differ from the defaults: a setting added later leaves names of old runs alone.
 
         Versions of rules and attacks, data files and users' code count, too: see `fbfl.experiments.identity`.
         """
@@ -46,16 +46,16 @@ class Run:
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """What is kept of a run."""
+    """Record of a finished run."""
 
     rounds: tuple[Mapping[str, Any], ...]
-    """The lines of metrics.jsonl (docs/formats.md); without the chain, what they say of the model."""
+    """Lines of metrics.jsonl (docs/formats.md); without the chain, only their figures of the model."""
     model_sha256: str
-    """Of the final global model as safetensors bytes."""
+    """Hash of the final global model's safetensors bytes."""
     listing: Mapping[str, Any] | None = None
     """Its blocks, as `fbfl blocks` prints them."""
     warnings: tuple[str, ...] = ()
-    """What its figures are to be read with, a line each, as in summary.json."""
+    """Warnings about its figures, a line each, as in summary.json."""
 
 
 class FinishedRuns:
@@ -70,7 +70,7 @@ class FinishedRuns:
         self._lines = _LineFile(folder / LINES)
 
     def path(self, run: Run) -> Path:
-        """The file in which that run is kept."""
+        """Return the file in which a run is kept."""
         return self._folder / (f"{run.name}.json" if run.chain else LINES)
 
     def save(self, run: Run, finished: FinishedRun) -> None:
@@ -98,14 +98,14 @@ class FinishedRuns:
             self._lines.remove(set(lines))
 
     def get(self, run: Run) -> FinishedRun:
-        """That run. One that is not there raises `StorageError`."""
+        """Return a run. One that is not there raises `StorageError`."""
         finished = self.load(run)
         if finished is None:
             raise StorageError(f"{self.path(run)}: run {run.name} is not stored any more")
         return finished
 
     def load(self, run: Run) -> FinishedRun | None:
-        """That run; None if it is not there, damaged, or was run with another default."""
+        """Return a run; None if it is not there, damaged, or was run with another default."""
         try:
             content = strictjson.loads(self.path(run).read_bytes()) if run.chain else self._lines.content.get(run.name)
             if content is None:
@@ -131,8 +131,8 @@ class FinishedRuns:
 
 class _LineFile:
     """A JSON object per run: `run` (its name), `settings` (those that differ from the defaults), `model_sha256`,
-    `warnings` if there are any, and a list per measure with a value per round. A line with `defaults` says what they
-    were for the lines behind it.
+    `warnings` if there are any, and a list per measure with a value per round. A line with `defaults` has the
+    defaults for the lines after it.
     """
 
     def __init__(self, path: Path) -> None:

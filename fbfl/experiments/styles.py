@@ -14,19 +14,19 @@ _STYLES = (
 
 
 def line_style(number: int) -> dict[str, Any]:
-    """What Matplotlib draws the line of that number with."""
+    """Return Matplotlib's arguments for the line with a number."""
     colour, line, marker = _STYLES[number % len(_STYLES)]
     return {"color": colour, "linestyle": line, "marker": marker, "markersize": 4.5}
 
 
 def plain_axes(axes: "Axes") -> None:
-    """A light grid, and no frame where there is no axis."""
+    """Draw a light grid, and no frame where there is no axis."""
     axes.grid(color="#dddddd", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def legend_below(figure: "Figure", width: float) -> None:
-    """One legend for all panels, in as many columns as fit into `width` inches."""
+    """Draw one legend for all panels, in as many columns as fit into `width` inches."""
     # Not get_legend_handles_labels, which leaves out names that begin with an underscore.
     handles: list[Any] = [*figure.axes[0].containers] or [*figure.axes[0].lines]
     names = [str(handle.get_label()) for handle in handles]

@@ -1,4 +1,4 @@
-"""Reading TOML tables strictly: every key is known, of the right kind, and within bounds."""
+"""Strict reading of TOML tables: every key is known, of the right kind, and within bounds."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +20,7 @@ _KINDS: dict[object, str] = {
 class TomlTable:
     """A table from which the known keys are taken one by one, so that those left over are unknown.
 
-    What is not allowed raises `InvalidInputError`, whose text begins with `where`.
+    A value that is not allowed raises `InvalidInputError`, whose text begins with `where`.
     """
 
     def __init__(self, content: object, where: str) -> None:
@@ -31,7 +31,7 @@ class TomlTable:
         self._known: list[str] = []
 
     def take(self, key: str, kind: Any, default: Any = _REQUIRED) -> Any:
-        """The value of a key, which has to be of a kind; without a default it has to be there."""
+        """Take the value of a key, which has to be of a kind; without a default it has to be there."""
         self._known.append(key)
         if key not in self.rest:
             if default is _REQUIRED:
@@ -43,26 +43,26 @@ class TomlTable:
         return value
 
     def take_tables(self, key: str, name: str) -> "list[TomlTable]":
-        """The tables of an array, none if it is absent; in messages they are called by a name and a number."""
+        """Take the tables of an array, none if it is absent; messages call them by a name and a number."""
         found = self.take(key, list, [])
         return [TomlTable(content, f"{self.where}: {name} {number}") for number, content in enumerate(found, 1)]
 
     def end(self) -> None:
-        """Refuse what nobody took."""
+        """Refuse the keys that were not taken."""
         if self.rest:
             unknown = next(iter(self.rest))
             raise InvalidInputError(f"{self.where}: unknown key {unknown!r}; allowed: {', '.join(self._known)}")
 
 
 def at_least(name: str, value: int, minimum: int) -> int:
-    """The value, unless it is smaller."""
+    """Return the value; refuse one below the minimum."""
     if value < minimum:
         raise InvalidInputError(f"{name} is {value}; allowed: {minimum} or more")
     return value
 
 
 def one_of(name: str, value: str, allowed: Sequence[str]) -> str:
-    """The value, unless it is another than those allowed."""
+    """Return the value; refuse one that is not allowed."""
     if value not in allowed:
         raise InvalidInputError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
     return value

@@ -11,12 +11,12 @@ from fbfl.experiments.toml_table import TomlTable, at_least, one_of
 CELL_MEASURES = ("accuracy", "attack_success_rate")
 
 OF_ATTACKS = ("attack", "attack_args", "malicious")
-"""Settings that in a grid only its attacks have: the other cells are without one."""
+"""Settings that in a grid only the cells with an attack have."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """What is run with every seed: one curve, or one cell, of the figure."""
+    """One curve, or one cell, of the figure, run with every seed."""
 
     label: str
     settings: Mapping[str, object]
@@ -32,16 +32,16 @@ class Rule:
     label: str
     settings: Mapping[str, object]
     byzantine: str | None
-    """The argument of the rule that is the number of malicious servers, if it has one."""
+    """Argument of the rule for the number of malicious servers, if it has one."""
     at_most: int | None
-    """The largest number that the rule allows there with so many servers."""
+    """Largest number that the rule allows there with this number of servers."""
 
     def is_exceeded_by(self, malicious: int) -> bool:
-        """Whether so many attackers are more than the rule can be set to."""
+        """Return True if there are more attackers than the rule can be set to."""
         return self.at_most is not None and malicious > self.at_most
 
     def settings_against(self, malicious: int) -> dict[str, object]:
-        """The settings of the rule where so many servers attack, or as many as it can be set to."""
+        """Return the rule's settings against this number of malicious servers, or the most it can be set to."""
         if self.byzantine is None or self.at_most is None:
             return dict(self.settings)
         given: Any = self.settings.get("aggregator_args", {})
@@ -55,9 +55,9 @@ class AttackColumn:
     label: str
     settings: Mapping[str, object]
     measure: str
-    """What shows that it harms: one of `CELL_MEASURES`."""
+    """Measure of its harm: one of `CELL_MEASURES`."""
     malicious: tuple[int, ...]
-    """The numbers of malicious servers that it is tried with: those of the grid, or fewer where it is vacuous."""
+    """Numbers of malicious servers to try: those of the grid, or fewer if it is vacuous for some."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Grid:
     attacks: tuple[AttackColumn, ...]
 
     def variants(self) -> Iterator[Variant]:
-        """Its cells: for each rule the one without attack first."""
+        """Yield its cells: for each rule the one without attack first."""
         for rule in self.rules:
             yield Variant(self.label(rule), rule.settings_against(0))
             for attack in self.attacks:
@@ -78,12 +78,12 @@ class Grid:
                     yield Variant(self.label(rule, attack, number), settings)
 
     def label(self, rule: Rule, attack: AttackColumn | None = None, malicious: int = 0) -> str:
-        """How the variant of a cell is called."""
+        """Return the label of the variant of a cell."""
         return f"{rule.label}, {attack.label}, {malicious} malicious" if attack else f"{rule.label}, no attack"
 
 
 def read_variant(table: TomlTable) -> Variant:
-    """One that is listed."""
+    """Read a variant that is listed."""
     variant = Variant(
         table.take("label", str),
         read_settings(table.take("settings", dict, {}), table.where),
@@ -94,7 +94,7 @@ def read_variant(table: TomlTable) -> Variant:
 
 
 def read_grid(table: TomlTable) -> Grid:
-    """A grid; what it lacks or has too much raises `InvalidInputError`."""
+    """Read a grid; a missing or unknown key raises `InvalidInputError`."""
     numbers = _numbers(table, table.take("malicious", list))
     grid = Grid(
         numbers,
@@ -108,7 +108,7 @@ def read_grid(table: TomlTable) -> Grid:
 
 
 def read_settings(values: Mapping[str, object], where: str) -> dict[str, object]:
-    """Fields of `RunSettings`, checked by name and type."""
+    """Read fields of `RunSettings`, checked by name and type."""
     run_settings.check_names_and_types(values, where)
     return dict(values)
 

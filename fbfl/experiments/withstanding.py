@@ -1,4 +1,4 @@
-"""Which rules of a grid withstand which attack, by tests across seeds."""
+"""The attacks that each rule of a grid withstands, by tests across seeds."""
 
 from fbfl.experiments.definition import Experiment
 from fbfl.experiments.markdown import plain
@@ -7,14 +7,14 @@ from fbfl.experiments.statistics import LEVEL, estimate, p_value
 from fbfl.experiments.variants import AttackColumn, Grid, Rule
 
 TOLERANCE = 0.05
-"""An attack is withstood that costs the rule less accuracy than this."""
+"""A rule withstands an attack that costs it less accuracy than this."""
 
 SUCCESS = 0.1
-"""A backdoor is withstood whose success rate is below this."""
+"""A rule withstands a backdoor whose success rate is below this."""
 
 
 def most_withstood(grid: Grid, curves: Curves, rule: Rule, attack: AttackColumn) -> int | None:
-    """The largest number of attackers that the rule withstands, and all smaller ones too; None if not even the least.
+    """Return the largest number of attackers that the rule withstands together with all smaller ones; None if none.
 
     One-sided t-tests at 5 %, paired by seed; a single seed decides by its values.
     """
@@ -27,7 +27,7 @@ def most_withstood(grid: Grid, curves: Curves, rule: Rule, attack: AttackColumn)
 
 
 def table(experiment: Experiment, curves: Curves) -> list[str]:
-    """The answers as a table of Markdown, with an explanation."""
+    """Return the answers as a Markdown table, with an explanation."""
     grid = experiment.grid
     assert grid is not None  # by the caller
     servers = experiment.settings(experiment.variants[0], 0).servers
@@ -63,5 +63,5 @@ def _withstands(grid: Grid, curves: Curves, rule: Rule, attack: AttackColumn, ma
 
 
 def _final(grid: Grid, curves: Curves, rule: Rule) -> list[float]:
-    """The final accuracy of a rule without attack, for each seed."""
+    """Return the final accuracy of a rule without attack, for each seed."""
     return [series[-1] for series in curves.measured(grid.label(rule), "accuracy")]

@@ -1,7 +1,7 @@
 """CIDs of files, as `ipfs add --cid-version=1 --raw-leaves` gives them.
 
 One import profile only: chunks of 256 KiB, each a raw leaf; above one chunk a balanced tree of dag-pb nodes with up
-to 174 links; sha2-256; base32. Under it the root's 32-byte digest and the size say everything that the CID says.
+to 174 links; sha2-256; base32. With it the root's 32-byte digest and the size determine the CID.
 """
 
 import base64
@@ -40,7 +40,7 @@ def _root(data: memoryview, height: int) -> bytes:
 
 
 def height_of(size: int) -> int:
-    """Levels of nodes above the leaves in the tree of a file of `size` bytes."""
+    """Return the number of levels above the leaves in the tree of a file of `size` bytes."""
     height, most = 0, CHUNK_SIZE
     while size > most:
         height, most = height + 1, most * LINKS_PER_NODE
@@ -93,7 +93,7 @@ def children_in(block: bytes, size: int, height: int) -> list[bytes]:
 
 @functools.lru_cache(maxsize=1024)
 def _size_of_blocks(size: int, height: int) -> int:
-    """Bytes of all blocks of a tree, which follow from the size of the file below it."""
+    """Return the bytes of all blocks of a tree, which follow from the size of the file below it."""
     if not height:
         return size
     sizes = child_sizes(size, height)

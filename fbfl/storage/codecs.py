@@ -1,4 +1,4 @@
-"""The codecs of updates: how exactly each value is published.
+"""Codecs of updates: the precision with which each value is published.
 
 `float32`: the update as it is, see `fbfl.storage.payload`. `float16`: rounded to IEEE 754 binary16, to nearest, ties to
 even; a value is off by at most 2**-11 of itself, or by 2**-25 where that is more. `int8`: every tensor is symmetrically
@@ -58,9 +58,9 @@ def encode_update(codec: str, spec: ModelSpec, update: Vector) -> bytes:
 def decode_update(codec: str, spec: ModelSpec, data: bytes) -> Vector:
     """The update, float32 [P], in a payload.
 
-    Raises `PayloadRefusedError` for bytes that are no update of this model in this codec. A frame is decompressed only
-    if it says that it holds exactly the bytes that such an update has. Frames of other compressors are accepted: what
-    they compress has one form, but how well they do it must not decide what counts.
+    Raises `PayloadRefusedError` for bytes that are not an update of this model in this codec. A frame is decompressed
+    only if it says that it holds exactly the bytes that such an update has. Frames of other compressors are accepted:
+    their content has one form, and how well they compress must not matter.
     """
     check_codec(codec)
     if codec == "float32":
@@ -98,7 +98,7 @@ def _serialised_size(codec: str, spec: ModelSpec) -> int:
 
 
 def _tensors(codec: str, spec: ModelSpec, update: Vector) -> _Tensors:
-    """What the safetensors bytes hold: per tensor of the model its float16 values, or int8 values and a scale."""
+    """Return the content of the safetensors bytes: per tensor its float16 values, or int8 values and a scale."""
     tensors: _Tensors = {}
     names = tensor_names(spec)
     for name, part in zip(names, spec.unflatten(update), strict=True):
@@ -128,7 +128,7 @@ def _quantised(name: str, part: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np
 
 
 def _dequantised(name: str, multiples: npt.NDArray[np.float32], scale: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """The values, float32: each is q * scale, correctly rounded."""
+    """Return the values, float32: each is q * scale, correctly rounded."""
     if not np.isfinite(scale) or scale < 0 or np.signbit(scale):
         raise PayloadRefusedError(f"tensor {name!r} has the scale {scale}, allowed are finite ones from 0")
     if np.any(multiples < -_LARGEST):

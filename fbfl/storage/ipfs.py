@@ -28,16 +28,16 @@ PROFILE = {
     "trickle": "false",
     "pin": "true",
 }
-"""All that decides on a CID, see `fbfl.storage.cid`: what an `add` does not say, the daemon's own settings do."""
+"""All options that determine a CID, see `fbfl.storage.cid`: an `add` without them follows the daemon's settings."""
 
-# Of its own use of urllib3, which pyproject.toml pins; in an agent's log it would be no JSON.
+# A warning about its own use of urllib3, which pyproject.toml pins; in an agent's log it would not be JSON.
 warnings.filterwarnings("ignore", "The 'strict' parameter is no longer needed", FutureWarning)
 
 
 class IpfsStore:
     """A store behind the Kubo daemon at `address`, a multiaddr (else `FBFL_IPFS`, else port 5001 of this machine).
 
-    `timeout` in seconds bounds each request, and how long the nodes and then the bytes of a payload may take; a
+    `timeout` in seconds bounds each request, and the fetching of a payload's nodes and then of its bytes; a
     connection that breaks is tried `attempts` times. Only `get` waits for other peers, so only there a time-out means
     that nobody has the payload.
     """
@@ -63,12 +63,12 @@ class IpfsStore:
         return reference
 
     def get(self, reference: Reference) -> bytes:
-        """The payload, verified, from whichever peer has it."""
+        """Return the payload, verified, from any peer that has it."""
         if not reference.size:
             return reference.verify(b"")  # daemons do not send each other the empty block
         try:
-            # What somebody else recorded may be a directory or anything: whatever a daemon makes of such blocks, only
-            # the bytes of a file are asked for.
+            # Others may have recorded a directory or anything else: check the nodes, so that only the bytes of a file
+            # are asked for.
             height = height_of(reference.size)
             self._check_nodes(reference.digest, reference.size, height, time.monotonic() + self.timeout)
             return reference.verify(self._ask(lambda: self._read(reference)))
@@ -80,7 +80,7 @@ class IpfsStore:
             raise
 
     def has(self, reference: Reference) -> bool:
-        """Whether the root block is on the daemon's own disk."""
+        """Return True if the root block is on the daemon's own disk."""
         try:
             self._ask(lambda: self._client.block.stat(reference.cid, opts={"offline": "true"}))
         except _AbsentError:
@@ -102,7 +102,7 @@ class IpfsStore:
             return
 
     def _check_nodes(self, digest: bytes, size: int, height: int, deadline: float) -> None:
-        """Fetch what is above the leaves; `PayloadRefusedError` if it is not what a file of `size` bytes has there."""
+        """Fetch the nodes above the leaves; `PayloadRefusedError` if they are not those of a file of `size` bytes."""
         if not height:
             return
         if time.monotonic() > deadline:
@@ -115,7 +115,7 @@ class IpfsStore:
             self._check_nodes(child, below, height - 1, deadline)
 
     def _is_well(self) -> bool:
-        """Whether the daemon takes a block as large as any of a payload, and gives it back."""
+        """Return True if the daemon takes a block as large as any of a payload, and gives it back."""
         probe = os.urandom(CHUNK_SIZE)
         try:
             cid = self._ask(lambda: self._client.add_bytes(probe, opts={**PROFILE, "pin": "false"}))
@@ -124,7 +124,7 @@ class IpfsStore:
             return False
 
     def _read(self, reference: Reference) -> bytes:
-        """At most one byte more than the reference says, within the time-out however slowly they come."""
+        """Read at most one byte more than the reference says, within the time-out however slowly they come."""
         deadline = time.monotonic() + self.timeout
         data = bytearray()
         with self._client.cat(reference.cid, length=reference.size + 1, stream=True) as chunks:
@@ -139,7 +139,7 @@ class IpfsStore:
         return bytes(data)
 
     def _ask(self, request: Callable[[], Any]) -> Any:
-        """Make a request, again if the connection breaks; in words of ours when it fails for good."""
+        """Make a request, again if the connection breaks; raise our errors when it fails for good."""
         problem: Exception | None = None
         for attempt in range(self.attempts):
             if attempt:
@@ -176,10 +176,10 @@ def _timed_out(error: Exception | None) -> bool:
 
 
 ABSENT_SIGNS = ("not found", "could not find", "not pinned")
-"""How Kubo's error messages say that it does not have something."""
+"""Parts of Kubo's error messages that mean that it does not have something."""
 
 TIME_OUT_SIGN = "deadline exceeded"
-"""How they say that it gave up waiting."""
+"""Part of Kubo's error messages that means that it gave up waiting."""
 
 
 class _AbsentError(PayloadNotFoundError):

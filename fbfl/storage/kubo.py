@@ -25,20 +25,20 @@ NODES = 2
 MAX_NODES = 32
 PORT = 5001
 SWARM_OFFSET = 100
-"""From the RPC port of a node to the port for its peers."""
+"""Distance from a node's RPC port to the port for its peers."""
 
 ENVIRONMENT = {"IPFS_TELEMETRY": "off", "LIBP2P_FORCE_PNET": "1"}
 """No reports about its use, and no connection without the swarm key."""
 
 DAEMON = ("daemon", "--migrate=false", "--enable-gc")
-"""How a daemon is started."""
+"""Arguments that start a daemon."""
 
 OTHER_TRANSPORTS = ("QUIC", "WebTransport", "WebRTCDirect", "Websocket", "Relay")
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a daemon listens: for its peers on `host`, for its RPC on the loopback."""
+    """Addresses of a daemon: it listens for its peers on `host`, for its RPC on the loopback."""
 
     host: str
     port: int
@@ -46,7 +46,7 @@ class Place:
 
     @property
     def swarm_address(self) -> str:
-        """Where its peers find it."""
+        """Address at which its peers find it."""
         return f"/ip4/{self.host}/tcp/{self.swarm_port}"
 
 
@@ -63,7 +63,7 @@ class KuboStatus:
 
     @property
     def healthy(self) -> bool:
-        """Whether it runs and answers."""
+        """True if it runs and answers."""
         return self.pid is not None and self.peers is not None
 
 
@@ -72,7 +72,7 @@ def up(
 ) -> list[KuboStatus]:
     """Start the daemons, or those that do not run, and wait until all of them are connected to each other.
 
-    `nodes` and `port` are by default those of the last time.
+    `nodes` and `port` default to those of the last time.
     """
     folder = _folder(state)
     with exclusive(folder):
@@ -96,7 +96,7 @@ def forget(*, state: Path = STATE) -> None:
 
 
 def status(*, state: Path = STATE, timeout: float = 3.0) -> list[KuboStatus]:
-    """How the daemons of the last `up` are; `address` is for `IpfsStore` and `FBFL_IPFS`."""
+    """Return the status of each daemon of the last `up`; `address` is for `IpfsStore` and `FBFL_IPFS`."""
     folder = _folder(state)
     layout = layout_of(folder)
     if layout is None:
@@ -119,7 +119,7 @@ def _programs(folder: Path, layout: Layout) -> list[Program]:
 
 
 def make_repositories(folder: Path, places: Sequence[Place]) -> list[Path]:
-    """The repositories `node-0`, ... of a network of daemons that know each other; those that are there are kept."""
+    """Make the repositories `node-0`, ... of a network of daemons that know each other; keep those that are there."""
     ipfs = find_program("ipfs")
     key = folder / "swarm.key"
     if not key.exists():
@@ -138,7 +138,7 @@ def make_repositories(folder: Path, places: Sequence[Place]) -> list[Path]:
 
 
 def _made(ipfs: str, repository: Path, key: Path) -> dict[str, Any]:
-    """The configuration of a repository, which is made if it is not there."""
+    """Return the configuration of a repository; make it if it is not there."""
     if not (repository / "config").exists():
         made = subprocess.run(
             [ipfs, "init", "--empty-repo", "--profile=test"],
@@ -156,7 +156,7 @@ def _made(ipfs: str, repository: Path, key: Path) -> dict[str, Any]:
 
 
 def _settings(place: Place, peers: Sequence[dict[str, object]]) -> dict[str, object]:
-    """What every one of our daemons has otherwise than a public one, whole sections at a time."""
+    """Return the sections of our daemons' configuration that differ from a public daemon's."""
     off = {"Enabled": False}
     return {
         "Addresses": {
@@ -184,7 +184,7 @@ def _settings(place: Place, peers: Sequence[dict[str, object]]) -> dict[str, obj
             "EnableHolePunching": False,
             "RelayClient": off,
             "RelayService": off,
-            # A network with a key is TCP's only.
+            # A network with a key runs on TCP only.
             "Transports": {"Network": {"TCP": True, **dict.fromkeys(OTHER_TRANSPORTS, False)}},
         },
     }
@@ -202,7 +202,7 @@ def _status(folder: Path, name: str, port: int, timeout: float) -> KuboStatus:
 
 
 def _connected(folder: Path, program: Program, layout: Layout) -> bool:
-    """Whether a daemon answers and knows all the others; it is told to call them now, not after some seconds."""
+    """Return True if a daemon answers and knows all others; tells it to call them now, not after some seconds."""
     port = program.ports[0]
     peers = _peers(port, 2.0)
     if peers is not None and peers < layout.nodes - 1:
@@ -213,7 +213,7 @@ def _connected(folder: Path, program: Program, layout: Layout) -> bool:
 
 
 def _peers(port: int, timeout: float) -> int | None:
-    """How many daemons it is connected to; None if it does not answer."""
+    """Return the number of daemons that it is connected to; None if it does not answer."""
     answer = _ask(port, "swarm/peers", timeout)
     return None if answer is None else len(answer["Peers"] or [])
 

@@ -9,7 +9,7 @@ from fbfl.storage.store import Reference
 
 
 class LocalStore:
-    """A store in one folder, which is created if it is missing. A folder that cannot be made raises `StorageError`."""
+    """A store in one folder, which it makes if missing. A folder that cannot be made raises `StorageError`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -30,7 +30,7 @@ class LocalStore:
         return reference
 
     def get(self, reference: Reference) -> bytes:
-        """The payload, verified."""
+        """Return the payload, verified."""
         path = self._path(reference)
         try:
             with path.open("rb") as file:
@@ -44,11 +44,11 @@ class LocalStore:
         return reference.verify(data)
 
     def has(self, reference: Reference) -> bool:
-        """Whether a file of this name exists; what is in it only `get` can tell."""
+        """Return True if a file of this name exists; only `get` verifies its content."""
         return self._path(reference).is_file()
 
     def pin(self, reference: Reference) -> None:
-        """Nothing to do: what is in the folder stays."""
+        """Do nothing: files in the folder stay."""
 
     def unpin(self, reference: Reference) -> None:
         """Delete the payload."""

@@ -1,4 +1,4 @@
-"""What a payload store is, whoever keeps the bytes."""
+"""The interface of payload stores, and references to payloads."""
 
 from dataclasses import dataclass
 from typing import Protocol, Self
@@ -16,16 +16,16 @@ class Reference:
 
     @classmethod
     def to(cls, data: bytes) -> Self:
-        """The reference of these bytes."""
+        """Return the reference of these bytes."""
         return cls(digest_of(data), len(data))
 
     @property
     def cid(self) -> str:
-        """The CID of the payload."""
+        """CID of the payload."""
         return cid_from_digest(self.digest, self.size)
 
     def verify(self, data: bytes) -> bytes:
-        """`data` itself, if it is what is referred to; else raises `PayloadRefusedError`."""
+        """Return `data` itself if it is the payload; else raise `PayloadRefusedError`."""
         if len(data) != self.size:
             raise PayloadRefusedError(f"payload {self.cid} has {len(data)} bytes, its record says {self.size}")
         if digest_of(data) != self.digest:
@@ -43,16 +43,16 @@ class Store(Protocol):
         """Keep these bytes; keeping them again changes nothing."""
 
     def get(self, reference: Reference) -> bytes:
-        """The payload, verified on every read, never more than `reference.size` bytes of it.
+        """Return the payload, verified on every read, never more than `reference.size` bytes of it.
 
-        Raises `PayloadNotFoundError` if nobody has it, `PayloadRefusedError` if what is there is something else.
+        Raises `PayloadNotFoundError` if nobody has it, `PayloadRefusedError` if the bytes are others.
         """
 
     def has(self, reference: Reference) -> bool:
-        """Whether the payload is kept here, without reading or fetching it."""
+        """Return True if the payload is kept here, without reading or fetching it."""
 
     def pin(self, reference: Reference) -> None:
         """Keep what was fetched, so that others can fetch it from here."""
 
     def unpin(self, reference: Reference) -> None:
-        """The payload may go: its retention is over."""
+        """Let the payload go: its retention is over."""

@@ -1,1 +1,1 @@
-"""What has to do with the machine alone: neither with federated learning nor with chains."""
+"""Parts that concern the machine alone: neither federated learning nor chains."""

@@ -4,9 +4,9 @@ import requests
 
 
 def session() -> requests.Session:
-    """A session that takes nothing from the environment.
+    """Return a session that takes nothing from the environment.
 
-    Proxies are for other machines than those of a federation, and the passwords in a netrc file for other services.
+    Proxies and the passwords of a netrc file are for other machines and services than those of a federation.
     """
     made = requests.Session()
     made.trust_env = False
