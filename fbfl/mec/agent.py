@@ -1,7 +1,6 @@
-"""A MEC server as a process of its own: it joins its task, follows the chain, and lives through what fails around it.
+"""A MEC server as a process of its own: it joins its task, follows the chain, and survives failures around it.
 
-What it has to do it reads from the chain each time. Killed anywhere and started again, it goes on where the chain says
-it was.
+It reads its next step from the chain each time, so that after a crash and a restart it goes on where it was.
 """
 
 import contextlib
@@ -40,10 +39,10 @@ LONGEST_PAUSE = 30.0
 """Most seconds between two attempts."""
 
 KEPT_ROUNDS = 64
-"""How many of the newest rounds an agent knows the records of: more than any reorganisation goes back."""
+"""Number of newest rounds whose records an agent keeps: more than any reorganisation goes back."""
 
 UNMINED = 120.0
-"""Most seconds that a new process, or one whose last attempt failed, waits for transactions that were sent before."""
+"""Most seconds that a new process, or one after a failed attempt, waits for transactions sent before."""
 
 
 class LocalTraining:
@@ -59,7 +58,7 @@ class LocalTraining:
         self._samples = samples
         self._trainer: Trainer | None = None
         self.seconds = 0.0
-        """Spent in training so far."""
+        """Seconds spent in training so far."""
 
     def __call__(self, weights: Vector, round_number: int) -> Vector:
         """Train from the global weights [P]; returns the update [P]."""
@@ -90,9 +89,8 @@ class LocalTraining:
 class Agent:
     """Runs one `MECServer` until it is stopped; `url` and `stake` (wei) are for the registry.
 
-    `poll` is how many seconds it waits before it looks again where there was nothing to do, `patience` how many it
-    waits for each member whose turn it is before it moves a round on itself. `retention` says which payloads may go
-    (default: none).
+    `poll` is the pause in seconds when there was nothing to do, `patience` the seconds that it gives each member whose
+    turn it is before it moves a round on itself. `retention` lets payloads go (default: none).
     """
 
     def __init__(
@@ -124,16 +122,16 @@ class Agent:
         self._patience_ends = time.monotonic() + UNMINED
         self.last_error: str | None = None
         self.steps = 0
-        """Things done so far."""
+        """Number of steps done so far."""
         self.failures = 0
-        """Attempts that failed so far."""
+        """Number of attempts that failed so far."""
 
     def stop(self) -> None:
         """Ask it to end after the step that it is in; safe from signal handlers and other threads."""
         self._stopping.set()
 
     def health(self) -> dict[str, Any]:
-        """Who it is and where it stands, for JSON; asks nobody."""
+        """Return its identity and its state, as JSON values; sends no request."""
         state = self._state
         return {
             "address": self.server.address,
@@ -146,17 +144,17 @@ class Agent:
         }
 
     def run(self) -> None:
-        """Act until `stop` is called. What fails is logged and tried again, after longer and longer pauses."""
+        """Act until `stop` is called. Failures are logged and tried again, after longer and longer pauses."""
         failed = 0
         while not self._stopping.is_set():
             try:
                 acted = self._step()
             except Exception as error:
-                # Anything: where the chain is reorganised in mid-step, what was read does not fit together.
+                # Any error: after a reorganisation in mid-step, what was read does not fit together.
                 failed += 1
                 self.failures += 1
                 self.last_error = f"{type(error).__name__}: {error}"
-                # A transaction may have arrived, though the answer did not.
+                # A transaction may have arrived although its answer did not.
                 self._waits_for_unmined = True
                 self._patience_ends = time.monotonic() + UNMINED
                 pause = pause_after(failed, first=FIRST_PAUSE, longest=LONGEST_PAUSE)
@@ -174,7 +172,7 @@ class Agent:
 
     def _step(self) -> bool:
         if self._waits_for_unmined and self._has_unmined():
-            return False  # what was sent before is still on its way: look again when it has arrived
+            return False  # a transaction sent before is still on its way: look again when it has arrived
         self._waits_for_unmined = False
         if self._enrol():
             return True
@@ -194,15 +192,15 @@ class Agent:
         return eth.get_transaction_count(address, "pending") > eth.get_transaction_count(address, "latest")
 
     def _enrol(self) -> bool:
-        """Register and join unless the chain says that it was done; whether something was.
+        """Register and join, unless the chain has it already; return True if it did something.
 
-        Who has lost its standing comes back with a stake only when its operator starts the agent again.
+        A server that lost its standing comes back with a stake only when its operator starts the agent again.
         """
         server = self.server
         ledger = server.ledger
         if not ledger.is_active(server.address):
             standing = standing_of(ledger, server.address)
-            if self._was_active and standing is not Standing.UNKNOWN:  # which a reorganisation makes of who was active
+            if self._was_active and standing is not Standing.UNKNOWN:  # UNKNOWN now: a reorganisation
                 raise ChainError(
                     f"{server.address} is {standing.name.lower()} in the registry; start its agent again to come back, "
                     "with --stake WEI, or where the owner has admitted it anew"
@@ -229,16 +227,16 @@ class Agent:
         log.info("joined task %d", server.task.id)
 
     def _forget(self, state: TaskState) -> None:
-        """Keep of the chain's records what a long run still needs."""
+        """Drop the chain's records that a long run no longer needs."""
         needed = (state.round - KEPT_ROUNDS, self._unpaid, self._retention.oldest if self._retention else None)
         first = min(number for number in needed if number is not None)
         self.server.ledger.forget_before(self.server.task.id, first)
         self._settled = {number for number in self._settled if number >= first}
 
     def _move_on(self, state: TaskState) -> bool:
-        """Move a round on that is due, where neither the owner nor a member before this one does it.
+        """Move on a round that is due, if neither the owner nor a member before this one does.
 
-        The members take turns, by the numbers of their seats, of the round and of the view: so one transaction does it.
+        The members take turns, by the numbers of seat, round and view, so that only one sends the transaction.
         """
         server = self.server
         seats = server.ledger.seats(server.task.id, state.round)
@@ -257,7 +255,7 @@ class Agent:
         try:
             server.participant.poke(server.task.id)
         except ContractRevertError as error:
-            log.info("round %d: %s", state.round, error)  # somebody was faster, or the clock here is ahead
+            log.info("round %d: %s", state.round, error)  # another sender was faster, or the clock here is ahead
             return False
         log.info("round %d: moved on", state.round)
         return True
@@ -266,7 +264,7 @@ class Agent:
         return self._retention is not None and self._retention.release(state)
 
     def _collect(self, state: TaskState) -> bool:
-        """Have the rounds that this server led settled, even after the next one opened, and withdraw what it earned."""
+        """Settle the rounds that this server led, also after the next one opened, and withdraw its earnings."""
         if state.block == self._looked_at:
             return False
         server = self.server
@@ -290,7 +288,7 @@ class Agent:
         return False
 
     def _led(self) -> list[int]:
-        """The final rounds that this server led and of which it does not know that they are settled."""
+        """Return the final rounds that this server led, without those known to be settled."""
         server = self.server
         final = server.ledger.events("RoundFinalized", task=server.task.id)
         led = [event.args["round"] for event in final if event.args["leader"] == server.address]
@@ -299,10 +297,10 @@ class Agent:
 
 @contextlib.contextmanager
 def only_one(folder: Path, agent: Agent) -> Iterator[None]:
-    """Inside, no other agent of this account runs; one that does already raises `InvalidInputError`.
+    """Make sure that this is the account's only agent; if another one runs, raise `InvalidInputError`.
 
-    One on this machine holds a lock in `folder`, which a crash releases; one elsewhere answers at the URL that the
-    account is registered under.
+    An agent on this machine holds a lock in `folder`, which a crash releases; one elsewhere answers at the account's
+    registered URL.
     """
     address = agent.server.address
     with only_process(folder, f"an agent of {address}"):

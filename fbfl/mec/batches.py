@@ -1,4 +1,4 @@
-"""Batches of samples as bytes: a safetensors file of `x` and `y`, and what a server checks of it."""
+"""Batches of samples as bytes: a safetensors file of `x` and `y`, and the checks of a server."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -22,15 +22,15 @@ HEADER = 1_024
 
 @dataclass(frozen=True)
 class SampleForm:
-    """What samples of one task look like."""
+    """Form of the samples of one task."""
 
     shape: tuple[int, ...]
-    """Of one sample."""
+    """Shape of one sample."""
     classes: int
-    """Labels are below."""
+    """Number of classes; labels are below."""
 
     def problem(self, x: Array, y: Array) -> str | None:
-        """What is wrong with samples x [n, ...], y [n] of an allowed dtype, if anything."""
+        """Return the fault of samples x [n, ...], y [n] of an allowed dtype, or None."""
         if x.shape[1:] != self.shape:
             return f"samples have the shape {list(x.shape[1:])}; allowed in this task: {list(self.shape)}"
         if len(y) and not 0 <= y.min() <= y.max() < self.classes:
@@ -39,19 +39,19 @@ class SampleForm:
 
 
 def problem_of_values(x: Array) -> str | None:
-    """What is wrong with the values of samples, if anything."""
+    """Return the fault in the values of samples, or None."""
     if x.dtype != np.uint8 and not np.isfinite(x).all():
         return "samples hold NaN or Inf; allowed: finite values, or bytes"
     return None
 
 
 def encode_batch(batch: Batch) -> bytes:
-    """The bytes of a batch, x uint8 or float32 [n, ...], y int64 [n]; which device and place, they do not say."""
+    """Return the bytes of a batch, x uint8 or float32 [n, ...], y int64 [n], without its device and place."""
     return save({"x": np.ascontiguousarray(batch.x), "y": np.ascontiguousarray(batch.y)})
 
 
 def decode_batch(data: bytes, device: int, first: int, form: SampleForm) -> Batch:
-    """The batch in these bytes; `RequestRefusedError` if they are none (400), or none of this task (422)."""
+    """Return the batch in these bytes; `RequestRefusedError` if there is none (400), or none of this task (422)."""
     try:
         tensors = dict(deserialize(data))  # type: ignore[no-untyped-call]
     except SafetensorError as error:
@@ -69,7 +69,7 @@ def decode_batch(data: bytes, device: int, first: int, form: SampleForm) -> Batc
 
 
 def most_samples(size: int, sample: int) -> int:
-    """How many samples, of so many bytes each without its label, a batch of `size` bytes can hold; 0 if not one."""
+    """Return the number of samples, of `sample` bytes each without label, that fit into a batch of `size` bytes."""
     return max(0, size - HEADER) // (sample + np.dtype(np.int64).itemsize)
 
 

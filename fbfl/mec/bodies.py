@@ -1,4 +1,4 @@
-"""Bodies of HTTP requests: small enough, complete, and in time; and how a request is refused."""
+"""Bodies of HTTP requests: small enough, complete, and in time; and the refusal of requests."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from fbfl.errors import FbflError
 
 
 class RequestRefusedError(FbflError):
-    """A request is not granted; `status` says it in HTTP."""
+    """A request is refused; `status` is its HTTP status."""
 
     def __init__(self, status: int, problem: str) -> None:
         super().__init__(problem)
@@ -16,7 +16,7 @@ class RequestRefusedError(FbflError):
 
 
 async def read_body(request: Request, *, most: int, seconds: float) -> bytes:
-    """The whole body; one of more than `most` bytes, or that takes longer, raises `RequestRefusedError`."""
+    """Read the whole body; one of more than `most` bytes, or that takes longer, raises `RequestRefusedError`."""
     body = bytearray()
     try:
         async with asyncio.timeout(seconds):

@@ -1,4 +1,4 @@
-"""Takes messages to other agents' endpoints in the background: who is slow or dead holds nobody up."""
+"""Send messages to other agents' endpoints in the background: a slow or dead one holds up no other."""
 
 import itertools
 import json
@@ -31,7 +31,7 @@ class Courier:
     """Posts JSON to servers, each found by `url_of` its address.
 
     One request takes at most `timeout` seconds to connect and to answer; what was refused for the moment, or did not
-    arrive, is tried again until `patience` seconds have passed. Then it is dropped: who waits for it does not need it.
+    arrive, is tried again until `patience` seconds have passed. Then it is dropped: its receiver can do without it.
     """
 
     def __init__(self, url_of: Callable[[str], str | None], *, timeout: float = 3.0, patience: float = 30.0) -> None:
@@ -64,7 +64,7 @@ class Courier:
             waited += pause
 
     def _attempt(self, server: str, path: str, body: bytes) -> tuple[str | None, bool]:
-        """What went wrong, if anything, and whether it will not go better another time."""
+        """Return what went wrong, or None, and whether another attempt is useless."""
         try:
             url = self._url_of(server)
             if url is None:
@@ -76,7 +76,7 @@ class Courier:
                     headers={"Content-Type": "application/json"},
                     timeout=self._timeout,
                     allow_redirects=False,
-                    stream=True,  # of the answer nothing but the status is read
+                    stream=True,  # only the status of the answer is read
                 )
         except (requests.RequestException, ValueError, FbflError) as error:
             return f"{type(error).__name__}: {error}", False
@@ -88,7 +88,7 @@ class Courier:
 
 
 class Directory:
-    """Where servers are: the `peers` say by themselves who they are, of all others `registered` knows the URL."""
+    """URLs of servers: agents at the `peers` URLs tell their addresses; `registered` has the URLs of all others."""
 
     def __init__(
         self, chain_id: int, peers: Sequence[str], registered: Callable[[str], str | None], *, timeout: float = 3.0
@@ -101,7 +101,7 @@ class Directory:
         self._lock = threading.Lock()
 
     def url_of(self, server: str) -> str | None:
-        """Where a server is, if it can be told. Safe to use from several threads."""
+        """Return the URL of a server, or None if it is not known. Safe to use from several threads."""
         with self._lock:
             if server not in self._found:
                 for peer in list(self._unknown):
@@ -119,7 +119,7 @@ class Directory:
 
 
 def health_of(url: str, timeout: float = 3.0) -> dict[str, Any] | None:
-    """What the agent at a URL says of itself; None if no agent answers there in time."""
+    """Return the health of the agent at a URL; None if no agent answers there in time."""
     try:
         with session() as asking:
             answer = asking.get(f"{url.rstrip('/')}/health", timeout=timeout, allow_redirects=False, stream=True)
@@ -130,21 +130,21 @@ def health_of(url: str, timeout: float = 3.0) -> dict[str, Any] | None:
 
 
 def is_endpoint(url: str) -> bool:
-    """Whether this is the http(s) URL of an endpoint: a request to it ends in the path that is appended.
+    """Return True for the http(s) URL of an endpoint: a request to it ends in the path that is appended.
 
-    What somebody registers must not lead requests to other services: with `?` or `#`, the appended path would be none.
+    A registered URL must not lead requests to other services: after `?` or `#`, the appended text is no path.
     """
     if not url.isprintable() or any(mark in url for mark in " ?#@\\"):
         return False
     try:
         parts = urlsplit(url)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port or an IPv6 address that is none
+    except ValueError:  # an invalid port or IPv6 address
         return False
 
 
 def check_url(url: str, option: str = "--peer") -> str:
-    """The URL itself, if it is one of an endpoint; else `InvalidInputError`."""
+    """Return the URL itself if it is that of an endpoint; else raise `InvalidInputError`."""
     if not is_endpoint(url):
         raise InvalidInputError(
             f"{option} {url}: allowed are http(s) URLs of servers' endpoints, without ?, #, @, \\ and spaces"

@@ -20,11 +20,11 @@ class LocalDevice:
         self._uploaded = 0
 
     def __len__(self) -> int:
-        """How many samples there are."""
+        """Return the number of samples."""
         return len(self._y)
 
     def upload(self, batch_size: int = 1000, *, collected: int | None = None) -> Iterator[Batch]:
-        """The samples that are not uploaded yet, batch by batch; of the first `collected` only, if that is given."""
+        """Yield the samples that are not uploaded yet, batch by batch; if given, only of the first `collected`."""
         end = len(self._y) if collected is None else min(collected, len(self._y))
         while self._uploaded < end:
             first = self._uploaded
@@ -35,23 +35,23 @@ class LocalDevice:
 
 @dataclass(frozen=True)
 class Journey:
-    """Where one device is, and what it has collected, by the seconds since it started: at the start of round 1."""
+    """Place and collected samples of one device, by the seconds since it started: at the start of round 1."""
 
     device: int
     servers: Sequence[str]
     """The URL of the server of each cell."""
     mobility: Mobility | None = None
-    """None: it stays with the first server, and has all its samples from the start."""
+    """Mobility; None if it stays with the first server and has all its samples from the start."""
     seed: int = 0
 
     def server(self, seconds: float) -> str:
-        """The server to which the device is attached."""
+        """Return the server to which the device is attached."""
         if self.mobility is None:
             return self.servers[0]
         return self.servers[self.mobility.server_of(self.seed, self.device, self._round(self.mobility, seconds))]
 
     def collected(self, samples: int, seconds: float) -> int:
-        """How many of its samples the device has."""
+        """Return the number of its samples that the device has collected."""
         if self.mobility is None:
             return samples
         return self.mobility.collected(samples, int(self._round(self.mobility, seconds)))
@@ -63,7 +63,7 @@ class Journey:
 def device_shares(
     labels: Array, partition: Callable[..., list[Indices]], servers: int, devices: int, seed: int
 ) -> list[Indices]:
-    """The places of each device's samples in a data set with these labels [n].
+    """Return the places of each device's samples in a data set with these labels [n].
 
     The partition gives each server a share; device d has a part of that of server d mod `servers`, all parts equal.
     """

@@ -1,6 +1,6 @@
-"""A local device as a process of its own: it collects, moves, uploads to the server that it is attached to.
+"""A local device as a process of its own: it collects, moves, and uploads to the server that it is attached to.
 
-What is uploaded where, its database knows. Killed anywhere and started again, it goes on where it was.
+Its database records what it has uploaded where, so that after a crash and a restart it goes on where it was.
 """
 
 import functools
@@ -25,13 +25,13 @@ LONGEST_PAUSE = 30.0
 """Most seconds between two attempts."""
 
 ASK_AGAIN = 60.0
-"""Seconds after which an idle device asks again what its server has: that may have lost its disk."""
+"""Seconds after which an idle device asks its server again what it has: the server may have lost its disk."""
 
 
 class DeviceAgent:
     """Runs one device until it is stopped; with `once`, until servers have confirmed all its samples.
 
-    `batch` is how many samples it sends at once, `poll` how many seconds it waits where there is nothing to do.
+    `batch` is the number of samples that it sends at once, `poll` the pause in seconds if there is nothing to do.
     `clock` is Unix time (s): the journey goes on while the device is off.
     """
 
@@ -65,12 +65,12 @@ class DeviceAgent:
         self._stopping.set()
 
     def run(self) -> None:
-        """Act until `stop` is called. What fails is logged and tried again, after longer and longer pauses.
+        """Act until `stop` is called. Failures are logged and tried again, after longer and longer pauses.
 
-        With `once`, what a server refuses for good raises `UploadError`.
+        With `once`, a server's final refusal raises `UploadError`.
         """
         while not self._stopping.is_set():
-            # What is not about a server is about the disk.
+            # Failures that are not a server's are the disk's.
             if not self._attempt("disk", self._step):
                 if self._once and self._is_done():
                     log.info("servers have all %d samples", self._samples)
@@ -79,14 +79,14 @@ class DeviceAgent:
         log.info("stopped")
 
     def _step(self) -> bool:
-        """Do the next thing that is to be done; whether there was one."""
+        """Take the next step; return True if there was one."""
         seconds = self._clock() - self._started
         server = self._journey.server(seconds)
         if server != self._attached:
             log.info("attached to %s", server)
             self._attached, self._agreed_at = server, None
         for other in self._database.unanswered():
-            # The device may be elsewhere by now; what that server has, it has to know before it sends it to another.
+            # The device may be elsewhere by now; it must know what that server has before it sends it to another.
             if other != server and self._attempt(f"ask {other}", functools.partial(self._agree, other)):
                 return True
         if self._agreed_at is None or time.monotonic() > self._agreed_at + ASK_AGAIN:
@@ -95,7 +95,7 @@ class DeviceAgent:
         return self._attempt(f"upload to {server}", functools.partial(self._upload, server, collected))
 
     def _agree(self, server: str) -> bool:
-        """Learn what a server has, and believe it."""
+        """Ask a server what it has, and record the answer."""
         lost = self._database.agree(server, self._uploads.held(server))
         if lost:
             log.info("%s does not have %d samples that were sent to it", server, lost)
@@ -107,7 +107,7 @@ class DeviceAgent:
         batch = self._database.unsent(self._uploads.device, end=collected, most=self._batch)
         if batch is None:
             return False
-        agreed_at, self._agreed_at = self._agreed_at, None  # unless an answer comes, it has to be asked what it has
+        agreed_at, self._agreed_at = self._agreed_at, None  # without an answer, ask the server what it has
         self._database.sending(server, batch)
         self._uploads.send(server, batch)
         self._database.sent(server, batch)
@@ -116,7 +116,7 @@ class DeviceAgent:
         return True
 
     def _attempt(self, what: str, action: Callable[[], bool]) -> bool:
-        """Do something unless it failed a short time ago; whether it did something."""
+        """Do something unless it failed a short time ago; return True if it did."""
         failures, not_before = self._pauses.get(what, (0, 0.0))
         if time.monotonic() < not_before:
             return False

@@ -1,4 +1,4 @@
-"""The samples of one device on its disk, and which server has each of them."""
+"""The samples of one device on its disk, and the server that has each of them."""
 
 import json
 from collections.abc import Sequence
@@ -32,8 +32,8 @@ create index if not exists unanswered on samples (server) where server is not nu
 class DeviceDatabase:
     """An SQLite file; a sample's place in it is its sequence number.
 
-    A sample is here only, or sent to a server that has not answered (it may have it or not), or confirmed by a server
-    as there. It is sent to no other server unless the one before is known not to have it: so it counts once.
+    A sample is here only, or sent to a server that has not answered (and may have it), or confirmed by a server. It is
+    sent to another server only if the one before is known not to have it, so that it counts once.
     """
 
     def __init__(self, path: Path) -> None:
@@ -42,13 +42,13 @@ class DeviceDatabase:
 
     @property
     def source(self) -> str | None:
-        """Where the samples came from; None as long as there are none."""
+        """Source of the samples; None while there are none."""
         found = self._device("source")
         return None if found is None else str(found)
 
     @property
     def started(self) -> float:
-        """When the device started first: Unix time (s)."""
+        """Unix time (s) of the device's first start."""
         return float(self._device("started"))  # type: ignore[arg-type]  # once it is filled
 
     def fill(self, x: Array, y: Array, source: str, started: float) -> None:
@@ -65,7 +65,7 @@ class DeviceDatabase:
             )
 
     def __len__(self) -> int:
-        """How many samples there are."""
+        """Return the number of samples."""
         return self._number("select count(*) from samples")
 
     @property
@@ -75,11 +75,11 @@ class DeviceDatabase:
 
     @property
     def confirmed(self) -> int:
-        """How many of them servers have."""
+        """Number of samples that servers have."""
         return self._number("select count(*) from samples where confirmed")
 
     def unsent(self, device: int, *, end: int, most: int) -> Batch | None:
-        """The first samples with sequence numbers below `end` that are nowhere else, at most so many, and in a row."""
+        """Return the first samples, below sequence number `end`, that are only here: at most `most`, in a row."""
         with self._database.transaction() as connection:
             rows = connection.execute(
                 "select sequence, x, y from samples where server is null and sequence < ? order by sequence limit ?",
@@ -94,15 +94,15 @@ class DeviceDatabase:
         return Batch(device, first, x, np.array([label for _, label in row], np.int64))
 
     def sending(self, server: str, batch: Batch) -> None:
-        """The samples of a batch may be at this server from now on."""
+        """Record that the samples of a batch may be at this server from now on."""
         self._mark(batch, server, confirmed=False)
 
     def sent(self, server: str, batch: Batch) -> None:
-        """The samples of a batch are at this server."""
+        """Record that the samples of a batch are at this server."""
         self._mark(batch, server, confirmed=True)
 
     def unanswered(self) -> list[str]:
-        """The servers that samples were sent to without an answer."""
+        """Return the servers that have not answered for samples sent to them."""
         with self._database.transaction() as connection:
             found = connection.execute(
                 "select distinct server from samples where server is not null and confirmed = 0 order by server"
@@ -110,9 +110,9 @@ class DeviceDatabase:
             return [server for (server,) in found]
 
     def agree(self, server: str, held: Sequence[tuple[int, int]]) -> int:
-        """Take over what a server says that it holds: ranges of sequence numbers, from, up to but without.
+        """Record what a server says that it holds: ranges of sequence numbers, from, up to but without.
 
-        What it should hold and does not is here only, from now on. Returns how many samples that are.
+        Samples that it should hold but does not are here only, from now on. Returns their number.
         """
         with self._database.transaction() as connection:
             connection.execute("create temporary table if not exists held (first integer, stop integer)")
@@ -129,7 +129,7 @@ class DeviceDatabase:
             return lost.rowcount
 
     def close(self) -> None:
-        """Use it no more."""
+        """Close the file."""
         self._database.close()
 
     def _mark(self, batch: Batch, server: str, *, confirmed: bool) -> None:

@@ -1,4 +1,4 @@
-"""The HTTP endpoint of an agent: how it is, for people and for Prometheus, and whatever routes else are given."""
+"""The HTTP endpoint of an agent: its health, for people and for Prometheus, and further routes."""
 
 import contextlib
 import socket
@@ -18,11 +18,11 @@ from fbfl.errors import InvalidInputError, ProcessError
 from fbfl.mec.agent import Agent
 
 LOOPBACK = "127.0.0.1"
-_START_SECONDS = 60.0  # several agents that start at once on a busy machine take long
+_START_SECONDS = 60.0  # long enough for several agents that start at once on a busy machine
 
 
 def application(agent: Agent, routes: Sequence[BaseRoute] = ()) -> Starlette:
-    """`/health` and `/metrics` of an agent, and further routes, such as those where devices upload samples."""
+    """Serve `/health` and `/metrics` of an agent, and further routes, such as those for devices' uploads."""
     registry = CollectorRegistry()
     registry.register(_Collector(agent))
 
@@ -37,9 +37,9 @@ def application(agent: Agent, routes: Sequence[BaseRoute] = ()) -> Starlette:
 
 @contextlib.contextmanager
 def serving(app: Starlette, port: int, host: str = LOOPBACK) -> Iterator[None]:
-    """Inside, the application answers on this port of this IPv4 address or name of the machine.
+    """Serve the application on this port of this IPv4 address or name of the machine.
 
-    One that cannot be had raises `InvalidInputError`.
+    One that is not available raises `InvalidInputError`.
     """
     with socket.socket() as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -64,7 +64,7 @@ def serving(app: Starlette, port: int, host: str = LOOPBACK) -> Iterator[None]:
 
 
 class _Collector:
-    """The agent's figures when they are asked for."""
+    """Collects the agent's figures when Prometheus asks for them."""
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent

@@ -1,6 +1,6 @@
-"""Where devices upload their samples: routes of a server's endpoint.
+"""Routes of a server's endpoint for devices that upload their samples.
 
-`GET /devices/D/samples` says which samples of device D are here, `PUT /devices/D/samples/FIRST` takes a batch whose
+`GET /devices/D/samples` tells which samples of device D are here, `PUT /devices/D/samples/FIRST` takes a batch whose
 samples have the sequence numbers from FIRST on. Both need `Authorization: Bearer TOKEN`, with the token of that device.
 To send a batch again changes nothing; a batch that is not complete, or that is refused, leaves nothing.
 """
@@ -19,18 +19,18 @@ from fbfl.mec.sample_database import SampleDatabase
 from fbfl.mec.tokens import DeviceTokens
 
 BODY_SECONDS = 30.0
-"""How long a batch may take to arrive."""
+"""Seconds that a batch may take to arrive."""
 
 _Handler = Callable[[Request], Awaitable[Response]]
 
 
 def ingest_routes(samples: SampleDatabase, tokens: DeviceTokens, form: SampleForm) -> list[BaseRoute]:
-    """The two routes; their answers are JSON objects, refusals have an `error`."""
+    """Return the two routes; their answers are JSON objects, refusals have an `error`."""
     uploading: set[int] = set()
 
     async def held(request: Request) -> Response:
         device = await run_in_threadpool(_authorised, request, tokens)
-        refuse_while_uploading(device)  # what is held is not known yet
+        refuse_while_uploading(device)  # the samples held are not known yet
         return JSONResponse({"held": await run_in_threadpool(samples.held, device)})
 
     async def upload(request: Request) -> Response:

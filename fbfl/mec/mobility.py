@@ -20,17 +20,17 @@ Position = tuple[float, float]
 """Metres from the south-west corner of the area: to the east, to the north."""
 
 _MOST_LEGS = 100_000
-"""Of the way of a device: they take a second to go through, and with the defaults they last for more than a year."""
+"""Most legs of a device's way: they compute in a second, and by default they last for more than a year."""
 
 
 @dataclass(frozen=True)
 class RandomWaypoint:
-    """Where devices are: a pure function of seed, device and time."""
+    """Positions of devices: a pure function of seed, device and time."""
 
     width: float
-    """Of the area, in metres."""
+    """Width of the area, in metres."""
     height: float
-    """Of the area, in metres."""
+    """Height of the area, in metres."""
     min_speed: float
     """Metres per second; the speed of a leg is uniform between the two."""
     max_speed: float
@@ -48,7 +48,7 @@ class RandomWaypoint:
             )
 
     def position(self, seed: int, device: int, time: float) -> Position:
-        """Where a device is `time` seconds (at least 0) after the start."""
+        """Return the position of a device `time` seconds (at least 0) after the start."""
         rng = generator(seed, "random waypoint", server=device)
         here = rng.uniform(0, self.width), rng.uniform(0, self.height)
         end = time
@@ -79,28 +79,28 @@ class Grid:
     rows: int
 
     def cell(self, position: Position) -> int:
-        """The cell in which a position of the area lies."""
+        """Return the cell in which a position of the area lies."""
         column = min(int(position[0] / self.width * self.columns), self.columns - 1)
         row = min(int(position[1] / self.height * self.rows), self.rows - 1)
         return row * self.columns + column
 
     def centre(self, cell: int) -> Position:
-        """Where the server of a cell stands."""
+        """Return the position of a cell's server."""
         row, column = divmod(cell, self.columns)
         return (column + 0.5) * self.width / self.columns, (row + 0.5) * self.height / self.rows
 
 
 @dataclass(frozen=True)
 class Mobility:
-    """How the devices of a federation move, and how they collect their samples meanwhile."""
+    """Movement of a federation's devices, and the pace at which they collect their samples."""
 
     where: Callable[[int, int, float], Position]
-    """Where a device is: (seed, device, seconds from the start) -> position, in the area of the grid."""
+    """Position of a device: (seed, device, seconds from the start) -> position, in the area of the grid."""
     grid: Grid
     round_seconds: float
-    """From the start of one round to that of the next; round r starts at r * round_seconds."""
+    """Seconds from the start of one round to that of the next; round r starts at r * round_seconds."""
     collect_rounds: int
-    """A device has its last sample in this round; an equal part is new in each round until then."""
+    """Round in which a device has its last sample; an equal part is new in each round until then."""
 
     def __post_init__(self) -> None:
         _positive("round_seconds", self.round_seconds)
@@ -108,20 +108,20 @@ class Mobility:
             raise InvalidInputError(f"mobility: collect_rounds is {self.collect_rounds}; allowed: 1 or more")
 
     def position(self, seed: int, device: int, round_number: float) -> Position:
-        """Where a device is when a round starts; 1.5 is half-way from the start of round 1 to that of round 2."""
+        """Return the position of a device when a round starts; 1.5 is half-way between the starts of rounds 1 and 2."""
         return self.where(seed, device, round_number * self.round_seconds)
 
     def server_of(self, seed: int, device: int, round_number: float) -> int:
-        """The number of the server to which a device is attached in a round: that of the cell in which it is."""
+        """Return the number of the server to which a device is attached in a round: that of its cell."""
         return self.grid.cell(self.position(seed, device, round_number))
 
     def distance(self, seed: int, device: int, round_number: int) -> float:
-        """Metres from a device to the server to which it is attached."""
+        """Return the metres from a device to the server to which it is attached."""
         position = self.position(seed, device, round_number)
         return math.dist(position, self.grid.centre(self.grid.cell(position)))
 
     def collected(self, samples: int, round_number: int) -> int:
-        """How many of its samples a device has collected when a round starts."""
+        """Return the number of its samples that a device has collected when a round starts."""
         return samples * min(round_number, self.collect_rounds) // self.collect_rounds
 
 
@@ -137,7 +137,7 @@ def random_waypoint(
     round_seconds: float = 60.0,
     collect_rounds: int = 10,
 ) -> Mobility:
-    """Pedestrians in a square kilometre, unless told otherwise; see the classes above for units.
+    """Move devices by random waypoints, by default as pedestrians in a square kilometre; units as in the classes above.
 
     `columns` of cells must divide the number of servers; by default the grid is as near to a square as that allows.
     """
@@ -157,9 +157,9 @@ def trace(
     round_seconds: float = 60.0,
     collect_rounds: int = 1,
 ) -> Mobility:
-    """Devices go where a file says, see `fbfl.mec.trace`; its time starts with round 1.
+    """Move devices as a file says, see `fbfl.mec.trace`; its time starts with round 1.
 
-    `names` are what the file may call the servers, beside their numbers. Devices stand where their server does.
+    `names` are names of the servers that the file may use beside their numbers. Devices stand where their server does.
     """
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         raise InvalidInputError(f"mobility trace: names is {names!r}; allowed: a list of texts")
@@ -176,7 +176,7 @@ _MODELS: Mapping[str, Callable[..., Mobility]] = {"random_waypoint": random_wayp
 
 
 def resolve(name: str, servers: int, settings: Mapping[str, object]) -> Mobility:
-    """The mobility of a name (or `package.module:function`) with its settings; bad ones raise `InvalidInputError`."""
+    """Return the mobility of a name (or `package.module:function`) with its settings; else `InvalidInputError`."""
     mobility = plugins.resolve("mobility", name, _MODELS, settings, data=1)(servers)
     if not isinstance(mobility, Mobility):
         raise InvalidInputError(f"mobility {name}: has to return a Mobility, not a {type(mobility).__name__}")
@@ -190,7 +190,7 @@ def resolve(name: str, servers: int, settings: Mapping[str, object]) -> Mobility
 
 
 def _checked(name: str, mobility: Mobility) -> Callable[[int, int, float], Position]:
-    """A user's positions, as far as they are in the area; others raise `InvalidInputError`."""
+    """Return a user's positions, checked: those outside the area raise `InvalidInputError`."""
     where, grid = plugins.guarded("mobility", mobility.where), mobility.grid
 
     def checked(seed: int, device: int, time: float) -> Position:

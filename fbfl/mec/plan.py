@@ -1,4 +1,4 @@
-"""What the definition of a task on the chain means: the model's tensors, the rule, how servers train."""
+"""The definition of a task on the chain, decoded: the model's tensors, the rule, the servers' training."""
 
 import json
 import math
@@ -22,8 +22,8 @@ from fbfl.storage.payload import max_size
 from fbfl.tensors import ModelSpec, TensorSpec
 
 ROOT = "root_server"
-"""The parameter, besides its own, of a rule that compares with a trusted update: who publishes that. In settings it is
-the number of a server, in a task its address: seats and numbers may be somebody else's later."""
+"""Additional parameter of a rule that compares with a trusted update: the server that publishes it. In settings it is
+the server's number, in a task its address: seats and numbers may later belong to another server."""
 
 _STATE_SLACK = 65_536  # names and shapes of state tensors in a payload's header
 
@@ -44,17 +44,17 @@ class TaskPlan:
     rule_params: bytes
     """Canonical JSON."""
     seed: int
-    """Public: training and random rules follow from it."""
+    """Seed of training and random rules; public."""
     max_members: int
     """Most servers; bounds the state that a rule may carry."""
     payload: str = "float32"
     """The codec of the updates, one of `fbfl.storage.codecs.CODECS`."""
     signatures: bool = False
-    """Whether servers sign updates and votes, and one transaction records many of them."""
+    """True if servers sign updates and votes, and one transaction records many of them."""
     retention: int | None = None
-    """For how many rounds servers keep payloads, so that these can be recomputed; None for all."""
+    """Number of rounds whose payloads servers keep, so that they can be recomputed; None for all."""
     sample_range: Range = PICTURES
-    """Of the training samples, as noise and triggers take it."""
+    """Range of the training samples, for noise and triggers."""
 
     def __post_init__(self) -> None:
         check_codec(self.payload)
@@ -68,9 +68,9 @@ class TaskPlan:
 
     @classmethod
     def of(cls, task: Task, plugins: Collection[str] = ()) -> Self:
-        """The plan that a task publishes. What it does not say, or says wrongly, raises `InvalidInputError`.
+        """Return the plan that a task publishes. Missing or invalid parts raise `InvalidInputError`.
 
-        Whoever creates a task names code with ``package.module:function``, so only names in `plugins` are imported.
+        The creator of a task can name code with ``package.module:function``, so only names in `plugins` are imported.
         """
         try:
             _refuse_code(f"the aggregator of task {task.id}", task.rule, RULES, plugins)
@@ -97,7 +97,7 @@ class TaskPlan:
             raise InvalidInputError(f"the definition of task {task.id} is not one of fbfl: {error!r}") from error
 
     def definition(self) -> bytes:
-        """What `of` reads back, as canonical JSON."""
+        """Return the plan as canonical JSON, which `of` reads."""
         return canonical_json(
             {
                 "model": self.model,
@@ -116,13 +116,13 @@ class TaskPlan:
 
     @property
     def root(self) -> str | None:
-        """The address of the server whose update is the trusted one, and is not averaged itself; None if none is."""
+        """Address of the server whose update is the trusted one, and is not averaged itself; None if none is."""
         found: str | None = json.loads(self.rule_params).get(ROOT)
         return found
 
     @property
     def most_members(self) -> int:
-        """Most seats of the task: where the rule carries state, those for which there is room in a payload."""
+        """Most seats of the task: if the rule carries state, those that fit into a payload."""
         return self.max_members if self.rule.stateful else MAX_SERVERS
 
     @property
@@ -150,11 +150,11 @@ def _refuse_code(what: str, name: object, names: Collection[str], plugins: Colle
 
 
 def resolve_rule(name: str, params: bytes) -> AggregationRule:
-    """The rule of a task. One that does not say that it is canonical raises `InvalidInputError`.
+    """Return the rule of a task. One that is not declared canonical raises `InvalidInputError`.
 
-    It imports the function that the name names: for names of one's own, or that were checked.
+    This imports the named function: use it for names of one's own, or that were checked.
 
-    A rule that compares with a trusted update has one parameter more, `ROOT`.
+    A rule that compares with a trusted update takes an additional parameter, `ROOT`.
     """
     settings = read_object(params, f"aggregator {name!r}: the text of its settings")
     for key in settings:
@@ -181,7 +181,7 @@ def resolve_rule(name: str, params: bytes) -> AggregationRule:
 
 
 def canonical_json(value: object) -> bytes:
-    """One way to write a JSON value: sorted keys, no spaces, ASCII. What JSON has not raises `InvalidInputError`."""
+    """Return JSON in one form: sorted keys, no spaces, ASCII. Values that JSON lacks raise `InvalidInputError`."""
     try:
         return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
     except (TypeError, ValueError) as error:

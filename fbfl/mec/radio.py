@@ -1,4 +1,4 @@
-"""What a round would cost on the air and in the servers, and who would come too late for it. SI units throughout.
+"""The cost of a round on the air and in the servers, and the devices and servers that miss it. SI units throughout.
 
 Path loss: log-distance, Rappaport 2002, "Wireless Communications", section 4.9.1. Rate: Shannon 1949, "Communication in
 the Presence of Noise". Energy of an upload, and computing time from cycles per sample: Tran et al. 2019, "Federated
@@ -17,12 +17,12 @@ from fbfl.learning import plugins
 from fbfl.randomness import generator
 
 _MOST_DECIBELS = 1000
-"""Beyond it a power is no number that a computer holds."""
+"""Bound on decibels: beyond it a power does not fit into a float."""
 
 
 @dataclass(frozen=True)
 class Upload:
-    """What a device uploads in a round."""
+    """The upload of a device in a round."""
 
     server: int
     distance: float
@@ -30,21 +30,21 @@ class Upload:
     size: int
     """Bytes that arrived."""
     late: bool = False
-    """Whether the deadline cut it off: the device was sending until then."""
+    """True if the deadline cut it off: the device was sending until then."""
 
 
 @dataclass(frozen=True)
 class RoundCost:
-    """What a round took."""
+    """Time and energy of a round."""
 
     seconds: float
-    """Until the last server had trained, or until the deadline."""
+    """Seconds until the last server had trained, or until the deadline."""
     joules: float
-    """Spent by all devices on uploading."""
+    """Joules spent by all devices on uploading."""
     late_devices: int
-    """Whose upload the deadline cut off."""
+    """Number of devices whose upload the deadline cut off."""
     late_servers: frozenset[int]
-    """Which would have trained until after the deadline."""
+    """Servers that would have trained until after the deadline."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Radio:
     loss_at_reference: float = 40.0
     """Decibels lost over the first metre; free space at 2.4 GHz."""
     exponent: float = 3.0
-    """Of the path loss: 2 in free space, 2.7 to 3.5 in a town."""
+    """Exponent of the path loss: 2 in free space, 2.7 to 3.5 in a town."""
 
     def __post_init__(self) -> None:
         for name in ("bandwidth", "power", "noise", "exponent"):
@@ -74,9 +74,9 @@ class Radio:
             raise InvalidInputError(f"radio: noise is {self.noise}; allowed: more, with this bandwidth")
 
     def rate(self, distance: float) -> float:
-        """Bits per second over `distance` metres; nearer than the reference, 1 m, counts as 1 m.
+        """Return the bits per second over `distance` metres; less than the reference, 1 m, counts as 1 m.
 
-        Where nothing arrives at all it raises `InvalidInputError`.
+        If nothing arrives at all it raises `InvalidInputError`.
         """
         loss = self.loss_at_reference + 10 * self.exponent * math.log10(max(distance, 1.0))
         received = self.power * 10 ** (-loss / 10)
@@ -87,16 +87,16 @@ class Radio:
         return rate
 
     def seconds(self, distance: float, size: int) -> float:
-        """How long `size` bytes take over `distance` metres."""
+        """Return the seconds that `size` bytes take over `distance` metres."""
         return 8 * size / self.rate(distance)
 
 
 @dataclass(frozen=True)
 class Processor:
-    """What a server computes with."""
+    """The processor of a server."""
 
     cycles_per_sample: float = 1e7
-    """Of one pass over one sample."""
+    """Cycles of one pass over one sample."""
     frequency: float = 2e9
     """Cycles per second."""
 
@@ -105,23 +105,23 @@ class Processor:
             _positive(name, getattr(self, name))
 
     def seconds(self, samples: int, epochs: int) -> float:
-        """How long local training takes."""
+        """Return the seconds of local training."""
         return self.cycles_per_sample * samples * epochs / self.frequency
 
 
 @dataclass(frozen=True)
 class CostModel:
-    """The links, the processors, and how long a round waits for them."""
+    """The links, the processors, and the deadlines of a round."""
 
     radio: Radio
     processor: Callable[[int, int], Processor]
-    """What a server computes with: (seed, server) -> processor."""
+    """Processor of a server: (seed, server) -> processor."""
     distance: Callable[[int, int], float]
     """Metres to its server from a device that does not move: (seed, device) -> distance."""
     upload_deadline: float = math.inf
-    """Seconds from the start of a round after which devices stop to upload; what is missing they send in the next."""
+    """Seconds from the start of a round after which devices stop uploading; they send the rest in the next round."""
     round_deadline: float = math.inf
-    """Seconds from the start of a round after which no server's update is waited for."""
+    """Seconds from the start of a round after which it waits for no further update."""
 
     def __post_init__(self) -> None:
         for name in ("upload_deadline", "round_deadline"):
@@ -129,11 +129,11 @@ class CostModel:
                 raise InvalidInputError(f"radio: {name} is {getattr(self, name)}; allowed: more than 0 seconds")
 
     def in_time(self, distance: float, size: int) -> bool:
-        """Whether a device can upload so many bytes in a round."""
+        """Return True if a device can upload `size` bytes in a round."""
         return self.radio.seconds(distance, size) <= self.upload_deadline
 
     def round_cost(self, seed: int, uploads: Iterable[Upload], samples: Mapping[int, int], epochs: int) -> RoundCost:
-        """What a round costs in which every server trains for `epochs` on its `samples`.
+        """Return the cost of a round in which every server trains for `epochs` on its `samples`.
 
         A server starts when the last of its devices has uploaded, or was cut off. The consensus and the traffic between
         servers, which are wired, are not counted.
@@ -166,10 +166,10 @@ def shannon(
     upload_deadline: float | None = None,
     round_deadline: float | None = None,
 ) -> CostModel:
-    """Links at Shannon's capacity, and processors whose frequency is uniform between two; see the classes above.
+    """Model links at Shannon's capacity, and processors with a frequency uniform between two; see the classes above.
 
-    Devices that do not move stand anywhere within `radius` metres of their server. Without a deadline, all is waited
-    for.
+    Devices that do not move stand anywhere within `radius` metres of their server. Without a deadline, a round waits
+    for all of them.
     """
     _positive("radius", radius)
     _positive("min_frequency", min_frequency)
@@ -184,7 +184,7 @@ def shannon(
         # Uniform in the disc: as many devices in every square metre.
         return radius * math.sqrt(generator(seed, "distance", server=device).uniform())
 
-    processor(0, 0)  # refuses now what it would refuse later
+    processor(0, 0)  # fails now rather than later
     return CostModel(
         Radio(bandwidth, power, noise, loss_at_reference, exponent),
         processor,
@@ -198,7 +198,7 @@ _MODELS: Mapping[str, Callable[..., CostModel]] = {"shannon": shannon}
 
 
 def resolve(name: str, settings: Mapping[str, object]) -> CostModel:
-    """The cost model of a name (or `package.module:function`) with its settings; bad ones raise `InvalidInputError`."""
+    """Return the cost model of a name (or `package.module:function`) with its settings; else `InvalidInputError`."""
     model = plugins.resolve("radio", name, _MODELS, settings, data=0)()
     if not isinstance(model, CostModel):
         raise InvalidInputError(f"radio {name}: has to return a CostModel, not a {type(model).__name__}")
@@ -206,7 +206,7 @@ def resolve(name: str, settings: Mapping[str, object]) -> CostModel:
 
 
 def _processor(name: str, model: CostModel) -> Callable[[int, int], Processor]:
-    """A user's processors; what is none raises `InvalidInputError`."""
+    """Return a user's processors, checked: anything else raises `InvalidInputError`."""
     function = plugins.guarded("radio", model.processor)
 
     def processor(seed: int, server: int) -> Processor:
@@ -221,7 +221,7 @@ def _processor(name: str, model: CostModel) -> Callable[[int, int], Processor]:
 
 
 def _distance(name: str, model: CostModel) -> Callable[[int, int], float]:
-    """A user's distances; others than metres raise `InvalidInputError`."""
+    """Return a user's distances, checked: anything but metres raises `InvalidInputError`."""
     function = plugins.guarded("radio", model.distance)
 
     def distance(seed: int, device: int) -> float:

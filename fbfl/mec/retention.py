@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 class Retention:
     """One server's payloads of one task: those of the last `rounds` rounds that are over stay pinned (None: all).
 
-    It remembers nothing that has to outlast a restart: to let go of a payload twice changes nothing.
+    It keeps no state that a restart would lose: letting go of a payload twice changes nothing.
     """
 
     def __init__(self, ledger: Ledger, store: Store, task: Task, rounds: int | None) -> None:
@@ -24,11 +24,11 @@ class Retention:
 
     @property
     def oldest(self) -> int | None:
-        """The first round that it still has to look at; None if it looks at none."""
+        """First round whose records it still has to read; None if it reads none."""
         return None if self._rounds is None else self._released
 
     def release(self, state: TaskState) -> bool:
-        """Let go of the payloads of one round that is past its time; whether there was one."""
+        """Let go of the payloads of one round that is past its time; return True if there was one."""
         if self._rounds is None:
             return False
         over = state.round if state.phase.is_over else state.round - 1
@@ -51,7 +51,7 @@ class Retention:
         return {update.payload for update in self._ledger.recorded(self._task.id, number)}
 
     def _proposals(self, number: int) -> set[Reference]:
-        """The models that were proposed in a round; the one before the first is the task's initial model."""
+        """Return the models that were proposed in a round; round 0 stands for the task's initial model."""
         if not number:
             return {self._task.model}
         events = self._ledger.round_events(self._task.id, number, "ModelProposed")
@@ -62,7 +62,7 @@ class Retention:
         return {Reference(event.args["parent"], event.args["parentSize"]) for event in events}
 
     def _of_other_tasks(self) -> set[Reference]:
-        """Tasks with the same settings have payloads in common, which a store pins once."""
+        """Return the payloads of other tasks: tasks with the same settings share payloads, which a store pins once."""
         found: set[Reference] = set()
         for event in self._ledger.events("TaskCreated", "ModelProposed", "UpdateSubmitted", "UpdatesSubmitted"):
             if event.args["task"] == self._task.id:

@@ -1,4 +1,4 @@
-"""The samples of one MEC server on its disk: what its devices uploaded, and what it trained on in which round."""
+"""The samples of one MEC server on its disk: its devices' uploads, and the training set of each round."""
 
 import threading
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from fbfl.mec.bodies import RequestRefusedError
 from fbfl.mec.samples import Array, Batch
 
 DEVICE_SAMPLES = 100_000
-"""How many samples of one device a server takes, unless told otherwise."""
+"""Default number of samples that a server takes from one device."""
 
 _SCHEMA = """
 create table if not exists samples (
@@ -46,14 +46,14 @@ class SampleDatabase:
 
     @property
     def count(self) -> int:
-        """How many samples there are."""
+        """Number of samples."""
         return self._count
 
     def receive(self, batch: Batch) -> int:
-        """Keep what is new of a batch; returns how many samples that are.
+        """Keep the new samples of a batch; return their number.
 
-        A sample that is here already with another content raises `RequestRefusedError` (409), a sequence number beyond
-        the limit, too (507); nothing of the batch is kept then.
+        A sample that is here already with another content, or a sequence number beyond the limit, raises
+        `RequestRefusedError` (409, 507), and nothing of the batch is kept.
         """
         end = batch.first + len(batch.y)
         if end > self._most:
@@ -79,7 +79,7 @@ class SampleDatabase:
         return len(rows)
 
     def held(self, device: int) -> list[tuple[int, int]]:
-        """The sequence numbers of a device's samples that are here, as ranges: from, up to but without."""
+        """Return the sequence numbers of a device's samples that are here, as ranges: from, up to but without."""
         with self._database.transaction() as connection:
             found = connection.execute(
                 """
@@ -95,9 +95,9 @@ class SampleDatabase:
             return [(first, end) for first, end in found]
 
     def training_set(self, round_number: int) -> tuple[Array, Array]:
-        """What to train on in a round; the same after a restart, and the same arrays as long as nothing arrives.
+        """Return the training set of a round; the same after a restart, and the same arrays as long as nothing arrives.
 
-        Where some samples are bytes and others floats, all become float32 in [0, 1].
+        If some samples are bytes and others floats, all become float32 in [0, 1].
         """
         with self._database.transaction() as connection:
             frozen = connection.execute("select last_arrival from rounds where round = ?", (round_number,)).fetchone()
@@ -113,7 +113,7 @@ class SampleDatabase:
             return self._read[1]
 
     def close(self) -> None:
-        """Use it no more."""
+        """Close the file."""
         self._database.close()
 
     def _arrays(self, rows: Sequence[tuple[str, bytes, int]]) -> tuple[Array, Array]:
@@ -127,4 +127,4 @@ class SampleDatabase:
 
     def _scaled(self, dtype: str, content: bytes) -> Array:
         x = np.frombuffer(content, dtype).reshape(self._shape)
-        return x.astype(np.float32) / np.float32(255) if dtype == "uint8" else x  # as the training scales bytes
+        return x.astype(np.float32) / np.float32(255) if dtype == "uint8" else x  # as training does

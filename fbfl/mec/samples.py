@@ -1,4 +1,4 @@
-"""What local devices upload, and what a MEC server keeps of it."""
+"""Samples that local devices upload and a MEC server keeps."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -24,13 +24,13 @@ class SampleStore(Protocol):
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of samples."""
 
     def training_set(self, round_number: int) -> tuple[Array, Array]:
-        """What to train on in a round: x [n, ...] and y [n], ordered by (device, sequence number).
+        """Return the training set of a round: x [n, ...] and y [n], ordered by (device, sequence number).
 
-        It is frozen when a round is first asked for: what arrives later counts from the next round on. The order of
-        arrival does not matter. Empty arrays without any sample.
+        The first call for a round freezes it: samples that arrive later count from the next round on. The order of
+        arrival does not matter. Without samples the arrays are empty.
         """
 
 
@@ -44,7 +44,7 @@ class MemorySampleStore:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of samples."""
         return sum(len(batch.y) for batch in self._batches.values())
 
     def receive(self, batch: Batch) -> None:
@@ -53,7 +53,7 @@ class MemorySampleStore:
             self._ordered = None
 
     def training_set(self, round_number: int) -> tuple[Array, Array]:
-        """What to train on in a round; the same arrays as long as nothing arrives."""
+        """Return the training set of a round; the same arrays as long as nothing arrives."""
         if self._frozen is None or self._frozen[0] != round_number:
             self._frozen = round_number, self._all()
         return self._frozen[1]

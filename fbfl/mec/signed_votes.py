@@ -1,4 +1,4 @@
-"""What one account has signed: two votes that exclude each other would cost it its stake."""
+"""Record of one account's signed votes: two that exclude each other would cost it its stake."""
 
 from pathlib import Path
 
@@ -23,8 +23,8 @@ class SignedVotes:
     """The votes that an account has signed in the task that `domain` names, whose ledger is the consensus contract.
 
     A vote counts as signed before its signature exists. With a file `path`, which may be about several tasks, votes
-    outlast the process, and a chain that is reorganised or begins anew, too. `unsure` is up to which round votes may
-    have been signed that a new file does not know: there nothing is signed.
+    outlast the process, and a chain that is reorganised or begins anew, too. `unsure` is the last round in which
+    votes may have been signed that a new file lacks: up to there it signs nothing.
     """
 
     def __init__(self, account: LocalAccount, domain: Domain, path: Path | None = None, unsure: int = 0) -> None:
@@ -38,7 +38,7 @@ class SignedVotes:
             (self._unsure,) = connection.execute(query, task).fetchone()
 
     def sign(self, round_number: int, view: int, stage: Stage, value: bytes, accept: bool) -> SignedVote | None:
-        """The vote, signed; None if another one was signed in this stage of this view, or may have been."""
+        """Sign a vote; None if another one was signed in this stage of this view, or may have been."""
         if round_number <= self._unsure:
             return None
         key = self._domain.ledger, self._domain.task, round_number, view, int(stage)

@@ -1,6 +1,6 @@
-"""Tokens of devices: a server knows their hashes, so that its file of devices lets nobody in.
+"""Tokens of devices: a server stores only their hashes, so that its file of devices gives no access.
 
-The file has a line for each device: its number, and the SHA-256 of its token in hex. Empty lines and what follows a #
+The file has a line for each device: its number, and the SHA-256 of its token in hex. Empty lines and text after a #
 do not count. A device may have several lines while it gets a new token.
 """
 
@@ -22,7 +22,7 @@ MAX_DEVICE = 2**31 - 1
 
 
 class DeviceTokens:
-    """The devices in a file. It is read again when it has changed; what is wrong then is logged, and does not count."""
+    """The devices in a file, read again when it has changed; errors in it are then logged, and the old ones stay."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -31,7 +31,7 @@ class DeviceTokens:
         self._devices = read_devices(path)
 
     def device_of(self, token: str) -> int | None:
-        """The device that has this token, if any."""
+        """Return the device that has this token, if any."""
         with self._lock:
             seen = _version(self._path)
             if seen != self._seen:
@@ -45,7 +45,7 @@ class DeviceTokens:
 
 
 def read_devices(path: Path) -> Mapping[str, int]:
-    """The devices in a file by the hashes of their tokens; another file raises `InvalidInputError`."""
+    """Return the devices in a file by the hashes of their tokens; any other file raises `InvalidInputError`."""
     lines = read_text(path, f"--devices {path}").splitlines()
     devices: dict[str, int] = {}
     for place, line in enumerate(lines, 1):
@@ -90,7 +90,7 @@ def give_tokens(path: Path, devices: Iterable[int], folder: Path) -> list[Path]:
 
 
 def hash_of(token: str) -> str:
-    """The SHA-256 of a token, in hex."""
+    """Return the SHA-256 of a token, in hex."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 

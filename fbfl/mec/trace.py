@@ -1,7 +1,7 @@
 """Traces of devices, from a CSV file: a line for each time at which one comes into the cell of another server.
 
-Its first line is `seconds,cell`, or `device,seconds,cell` where it is about several devices. Seconds are those since
-the start, for each device 0 first and then rising. A cell is a server's number, from 0, or its name.
+Its first line is `seconds,cell`, or `device,seconds,cell` for several devices. Seconds count from the start, and for
+each device begin at 0 and rise. A cell is a server's number, from 0, or its name.
 """
 
 import bisect
@@ -20,14 +20,14 @@ COLUMNS = (["seconds", "cell"], ["device", "seconds", "cell"])
 
 @dataclass(frozen=True)
 class Trace:
-    """Where devices are; read from `file`."""
+    """Cells of devices over time, read from `file`."""
 
     file: Path
     moves: Mapping[int | None, Sequence[tuple[float, int]]]
     """For each device, or None for all: (seconds, cell), in order."""
 
     def cell(self, device: int, seconds: float) -> int:
-        """The cell in which a device is; one that is not in the file raises `InvalidInputError`."""
+        """Return the cell in which a device is; one that is not in the file raises `InvalidInputError`."""
         moves = self.moves.get(None) or self.moves.get(device)
         if moves is None:
             raise InvalidInputError(f"the trace {self.file} has no device {device}")
@@ -35,7 +35,7 @@ class Trace:
 
 
 def read_trace(file: Path, servers: int, names: Sequence[str] = ()) -> Trace:
-    """The trace in a file, with so many servers, which have these names; another file raises `InvalidInputError`."""
+    """Read a trace for this number of servers, with these names; any other file raises `InvalidInputError`."""
     cells = {**{name: cell for cell, name in enumerate(names)}, **{str(cell): cell for cell in range(servers)}}
     lines = io.StringIO(read_text(file, f"the trace {file}"), newline="")
     try:

@@ -1,4 +1,4 @@
-"""A device's side of `fbfl.mec.ingest`: asking a server what it has, and sending it a batch."""
+"""The device's side of `fbfl.mec.ingest`: ask a server what it has, and send it a batch."""
 
 import json
 from typing import Any
@@ -32,7 +32,7 @@ class Uploads:
         self._timeout = timeout
 
     def held(self, server: str) -> list[tuple[int, int]]:
-        """The sequence numbers of the device's samples at the server with this URL, as ranges: from, up to but without.
+        """Return the sequence numbers of its samples at the server with this URL, as ranges: from, up to but without.
 
         Raises `UploadError`, as `send` does.
         """
@@ -56,7 +56,7 @@ class Uploads:
                     data=body,
                     headers=headers,
                     timeout=self._timeout,
-                    allow_redirects=False,  # they would show the token to somebody else
+                    allow_redirects=False,  # a redirect would show the token to another service
                     stream=True,
                 )
                 text = answer.raw.read(_MAX_ANSWER, decode_content=True)
