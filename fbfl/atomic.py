@@ -15,7 +15,8 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o666) -> None:
     then leaves nothing behind.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    as_it_is = getattr(os, "O_BINARY", 0)  # Windows would write other ends of lines
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | as_it_is, mode)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)

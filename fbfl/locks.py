@@ -1,10 +1,11 @@
 """Locks between processes: a file in a folder, released even by a crash."""
 
 import contextlib
-import fcntl
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from fbfl.errors import FbflError, InvalidInputError, StorageError
 
@@ -13,19 +14,20 @@ LOCK = "lock"
 
 
 @contextlib.contextmanager
-def alone_in(folder: Path, otherwise: FbflError) -> Iterator[None]:
-    """Make the folder and hold its lock; raise `otherwise` if another process holds it."""
+def alone_in(folder: Path, otherwise: FbflError | None) -> Iterator[None]:
+    """Make the folder and hold its lock; if another process holds it, raise `otherwise`, or wait if that is None."""
+    lock = FileLock(folder / LOCK)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / LOCK).open("w")
+        lock.acquire(blocking=otherwise is None)
     except OSError as error:
-        raise StorageError(f"{folder} cannot be written: {error.strerror}") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if isinstance(error, Timeout) and otherwise is not None:
             raise otherwise from error
+        raise StorageError(f"{folder} cannot be written: {error.strerror}") from error
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def only_process(folder: Path, who: str) -> AbstractContextManager[None]:

@@ -69,7 +69,7 @@ def play(
 
 
 def own_functions(settings: RunSettings) -> list[str]:
-    """The functions ``package.module:function`` that a task of these settings names: `--plugin` of who reads it."""
+    """The functions ``package.module:function`` that a task of these settings names: its readers give them as `--plugin`."""
     return [name for name in (settings.aggregator, settings.model) if ":" in name]
 
 
@@ -80,4 +80,4 @@ def _folder(output: Path | None, settings: RunSettings) -> RunFolder:
 
 
 def _ignore(_: object) -> None:
-    """For a caller who wants to know nothing."""
+    """Stand in for a caller that wants to know nothing."""

@@ -8,7 +8,6 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import psutil
 
 from fbfl import launcher, shipped
 from fbfl.errors import InvalidInputError, ProcessError
@@ -100,9 +101,9 @@ def recorded(folder: Path) -> list[str]:
 def stop(folder: Path, names: Sequence[str], *, patience: float = 20.0) -> list[str]:
     """End these programs, politely first, by force after `patience` seconds; returns the names of those that ran."""
     pids = {name: pid for name in names if (pid := running(folder, name)) is not None}
-    for order, wait in ((signal.SIGTERM, patience), (signal.SIGKILL, 5.0)):
+    for end, wait in ((psutil.Process.terminate, patience), (psutil.Process.kill, 5.0)):
         for name in pids:
-            _send(folder, name, order)
+            _call(folder, name, end)
         deadline = time.monotonic() + wait
         while any(running(folder, name) for name in pids) and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -112,6 +113,12 @@ def stop(folder: Path, names: Sequence[str], *, patience: float = 20.0) -> list[
     for name in names:
         (folder / (name + RECORD)).unlink(missing_ok=True)
     return list(pids)
+
+
+def share_with_old_connections(listening: socket.socket) -> None:
+    """Let it be bound to a port whose last connections have not timed out yet: Windows does so anyway."""
+    if os.name != "nt":  # where the same option would take the port of a program that listens on it
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 
 
 def log_of(folder: Path, name: str) -> Path:
@@ -127,17 +134,22 @@ def exclusive(folder: Path) -> AbstractContextManager[None]:
 def _launch(folder: Path, program: Program) -> None:
     (folder / (program.name + RECORD)).unlink(missing_ok=True)
     files = [str(folder / (program.name + RECORD)), str(log_of(folder, program.name))]
-    launched = subprocess.run(
+    launched = subprocess.Popen(
         [sys.executable, "-I", launcher.__file__, *files, str(program.niceness), *program.command],
         cwd=folder,
         env={**os.environ, **program.environment},
-        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=30,
-        check=False,
+        **launcher.APART,
     )
+    try:
+        _, said = launched.communicate(timeout=30)
+    finally:
+        launched.wait(timeout=30)  # also when interrupted: what it has started is on record then, and can be stopped
     if launched.returncode:
-        raise ProcessError(f"{program.name} could not be started: {launched.stderr.strip()}")
+        raise ProcessError(f"{program.name} could not be started: {said.strip()}")
 
 
 def _wait_until_ready(
@@ -156,18 +168,18 @@ def _wait_until_ready(
         time.sleep(0.1)
 
 
-def _send(folder: Path, name: str, order: signal.Signals) -> None:
+def _call(folder: Path, name: str, end: Callable[[psutil.Process], None]) -> None:
     pid = running(folder, name)
     if pid is not None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, order)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            end(psutil.Process(pid))
 
 
 def _refuse_port_in_use(port: int, name: str) -> None:
     if not 1024 <= port <= 65535:
         raise InvalidInputError(f"--port: {name} would listen on {port}, allowed are 1024 to 65535")
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the programs do: old connections do not count
+        share_with_old_connections(probe)  # as the programs do
         try:
             probe.bind((LOOPBACK, port))
         except OSError as error:

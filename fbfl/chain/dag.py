@@ -40,7 +40,8 @@ def write_dag(cache: Path, dag: Path, size: int) -> Iterator[float]:
     items = size // (WORDS * 4)
     firsts = range(0, items, PIECE)
     with dag.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, len(MAGIC) + size)  # a full disk is noticed now, not after minutes
+        if hasattr(os, "posix_fallocate"):  # a full disk is noticed now, not after minutes
+            os.posix_fallocate(file.fileno(), 0, len(MAGIC) + size)
         file.write(MAGIC)
     work = joblib.Parallel(n_jobs=-1, return_as="generator_unordered")
     pieces = (joblib.delayed(_write_piece)(cache, dag, first, min(PIECE, items - first)) for first in firsts)

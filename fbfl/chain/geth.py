@@ -4,7 +4,6 @@ Version 1.11 is geth's last that mines. Every node belongs to one MEC server, wh
 each other by a list of static peers only; all they open is on this machine's loopback.
 """
 
-import fcntl
 import json
 import os
 import re
@@ -19,6 +18,7 @@ from eth_keys.datatypes import PrivateKey
 from fbfl.atomic import PRIVATE, write_atomically
 from fbfl.chain.accounts import BALANCE_ETHER, FUNDED, development_account
 from fbfl.errors import InvalidInputError, ProcessError
+from fbfl.locks import alone_in
 from fbfl.processes import LOOPBACK, Program, find_program
 
 CHAIN_ID = 1338
@@ -79,9 +79,7 @@ def programs(
 
 def prepare_dags(progress: Progress, *, dag: Path = DAG_FOLDER, epochs: Sequence[int] = (0, 1)) -> None:
     """Compute the data sets that mining reads, unless they are there: minutes, once for all networks and nodes."""
-    dag.mkdir(parents=True, exist_ok=True)
-    with (dag / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # a second process waits, and finds them done
+    with alone_in(dag, None):  # a second process waits, and finds them done
         missing = [epoch for epoch in epochs if not (dag / DAGS[epoch]).exists()]
         for done, epoch in enumerate(missing):
             for share in _make_dag(epoch, dag):

@@ -21,7 +21,7 @@ def never_lost() -> Iterator[None]:
 
     def ignored(what: "sys.UnraisableHookArgs") -> None:
         if issubclass(what.exc_type, KeyboardInterrupt):
-            threading.Timer(_LATER, os.kill, (os.getpid(), signal.SIGINT)).start()
+            threading.Timer(_LATER, _interrupt).start()
         else:
             before(what)
 
@@ -30,3 +30,10 @@ def never_lost() -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook = before
+
+
+def _interrupt() -> None:
+    if os.name == "nt":  # where os.kill would end the program at once
+        signal.raise_signal(signal.SIGINT)
+    else:
+        os.kill(os.getpid(), signal.SIGINT)

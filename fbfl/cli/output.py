@@ -27,6 +27,8 @@ def flush() -> None:
 
 def reader_is_gone() -> bool:
     """Return True if standard output has lost its reader: a `BrokenPipeError` may also be a node's or a store's."""
+    if not hasattr(select, "poll"):  # Windows cannot say, and standard output it is most of the time
+        return True
     watch = select.poll()
     watch.register(sys.stdout, 0)
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in watch.poll(0))

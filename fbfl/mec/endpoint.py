@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Route
 
 from fbfl.errors import InvalidInputError, ProcessError
 from fbfl.mec.agent import Agent
+from fbfl.processes import share_with_old_connections
 
 LOOPBACK = "127.0.0.1"
 _START_SECONDS = 60.0  # long enough for several agents that start at once on a busy machine
@@ -42,7 +43,7 @@ def serving(app: Starlette, port: int, host: str = LOOPBACK) -> Iterator[None]:
     One that is not available raises `InvalidInputError`.
     """
     with socket.socket() as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        share_with_old_connections(listening)
         try:
             listening.bind((host, port))
         except (OSError, OverflowError) as error:

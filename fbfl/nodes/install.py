@@ -1,4 +1,4 @@
-"""Gets Ethereum and IPFS nodes of pinned versions, each from a package registry, into a folder of fbfl's own.
+"""Install Ethereum and IPFS nodes of pinned versions, each from a package registry, into a folder of fbfl's own.
 
 Anvil and Ganache come from npm, geth and Kubo are built with Go. The versions, and those of all that they need, are in
 pins/. What is there in its version already is left alone.
