@@ -167,18 +167,21 @@ def create_task(
     window: int = 3600,
     expected: int | None = None,
     max_samples: int | None = None,
+    consensus: str | None = None,
 ) -> int:
     """Publish the initial model and create the task; `window` (s) is how long servers may commit, and submit.
 
     `expected` is how many servers should have an update in every round (default: all), `max_samples` what one update
-    may count for at most where the settings do not say it (default: `most_samples`).
+    may count for at most where the settings do not say it (default: `most_samples`), `consensus` who decides where that
+    is none of the three of fbfl.
     """
+    consensus = consensus or settings.consensus
     model = initial_model(plan, trainer.initial_weights())
     store.put(model.payload)
     return owner.create_task(
         TaskSettings(
-            consensus=settings.consensus,
-            consensus_params=_consensus_parameters(settings),
+            consensus=consensus,
+            consensus_params=_consensus_parameters(consensus, settings),
             rule=settings.aggregator,
             rule_params=plan.rule_params,
             definition=plan.definition(),
@@ -302,14 +305,14 @@ def _try(action: Callable[[int], object], task: int) -> None:
         log.info("task %d: %s", task, error)  # somebody was faster, or the clock here is ahead
 
 
-def _consensus_parameters(settings: RunSettings) -> bytes:
+def _consensus_parameters(consensus: str, settings: RunSettings) -> bytes:
     rules = committee_rules(settings)
-    if settings.consensus == "pow":
+    if consensus == "pow":
         target = min(2**256 // settings.pow_hashes, 2**256 - 1)
         return pow_parameters(rules, target, settings.solve_time)
-    if settings.consensus == "pbft":
-        return pbft_parameters(rules)
-    return ethash_parameters(rules, confirmations=_CONFIRMATIONS, spacing=_SPACING)
+    if consensus == "ethash":
+        return ethash_parameters(rules, confirmations=_CONFIRMATIONS, spacing=_SPACING)
+    return pbft_parameters(rules)  # and what somebody else's is to take
 
 
 def _basis_points(part: float) -> int:

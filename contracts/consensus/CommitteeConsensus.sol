@@ -260,7 +260,7 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
 
     // ---------------------------------------------------------------- queries
 
-    /// @notice The ledger whose rounds are decided here.
+    /// @inheritdoc IConsensus
     function ledger() external view returns (IFederatedTasks) {
         return _ledger;
     }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
+import {IFederatedTasks} from "./IFederatedTasks.sol";
+
 /// @title How a committee agrees on the aggregate of one round
 /// @notice The ledger (`IFederatedTasks`) opens one decision per round; members propose through the ledger and vote
 /// here. Every decision uses the committee that the ledger snapshotted when the round opened.
@@ -153,6 +155,9 @@ interface IConsensus {
     /// @notice How many members other than the accused have to report a payload in the current round: for it to be left
     /// out, and for its server to be slashed (never fewer than two).
     function reportThresholds(uint256 task) external view returns (uint256 toLeaveOut, uint256 toSlash);
+
+    /// @notice The ledger whose rounds are decided here, and from which alone decisions open.
+    function ledger() external view returns (IFederatedTasks);
 
     /// @notice Where the decision of a task stands.
     function status(uint256 task) external view returns (Status memory);

@@ -6,18 +6,21 @@ has changed, or the chain began anew, all are deployed anew.
 """
 
 import json
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from eth_hash.auto import keccak
 from web3 import Web3
+from web3.exceptions import BadFunctionCallOutput, ContractLogicError
 
 from fbfl import shipped
 from fbfl.atomic import write_atomically
 from fbfl.chain.artifacts import load_artifact
 from fbfl.chain.headers import proof_of_work
-from fbfl.chain.ledger import Ledger
+from fbfl.chain.ledger import CONSENSUS_CONTRACTS, Ledger
 from fbfl.chain.reverts import decoded_reverts
 from fbfl.chain.steps import run_steps
 from fbfl.chain.transactions import Sender
@@ -25,6 +28,9 @@ from fbfl.errors import ChainError, ContractRevertError, InvalidInputError, Stor
 
 DEPLOYMENTS = Path("deployments")
 """Where the files of networks that last are, unless told otherwise."""
+
+
+_NAME = re.compile("[a-z][a-z0-9_-]*")
 
 
 class _OutdatedError(Exception):
@@ -104,6 +110,43 @@ class NetworkDeployment:
         if not self.read(name, "hasRole", role_hash, account):
             self.call(name, "grantRole", role_hash, account)
 
+    def adopt(self, name: str, address: str) -> None:
+        """Let tasks name a consensus contract that somebody else deployed for this ledger: it may slash from now on.
+
+        A name of another contract, or an address without one for this ledger, raises `InvalidInputError`.
+        """
+        known = self.records.get(name, {"address": address})["address"]
+        if not _NAME.fullmatch(name) or name in CONSENSUS_CONTRACTS or known != address:
+            taken = ", ".join([*CONSENSUS_CONTRACTS, *filter(_NAME.fullmatch, self.records)])
+            raise InvalidInputError(
+                f"--consensus {name}={address}: allowed are names of small letters, digits, _ and -, but {taken}"
+            )
+        self._refuse_no_consensus(name, address)
+        self.grant("MECRegistry", "SLASHER_ROLE", address)
+        self.records[name] = {
+            "address": address,
+            "block": self.w3.eth.block_number,
+            "transaction": "",  # it is not known here who deployed it, nor how
+            "creation_hash": "",
+            "code_hash": self._code_hash(address),
+        }
+        self._save()
+
+    def _refuse_no_consensus(self, name: str, address: str) -> None:
+        contract = self.w3.eth.contract(Web3.to_checksum_address(address), abi=load_artifact("IConsensus").abi)
+        try:
+            contract.functions.status(0).call()
+            of = contract.functions.ledger().call()
+        except (ContractLogicError, BadFunctionCallOutput) as error:
+            raise InvalidInputError(
+                f"--consensus {name}={address}: allowed are contracts that answer as IConsensus says"
+            ) from error
+        if of != self.addresses["FederatedTasks"]:
+            raise InvalidInputError(
+                f"--consensus {name}={address}: it decides for the ledger {of}; allowed are contracts for "
+                f"{self.addresses['FederatedTasks']}"
+            )
+
     def elects_miners(self) -> bool:
         """Return True if the blocks so far carry valid proofs of work, or a mock of an election is wanted."""
         return self.mock_ethash or proof_of_work(self.w3)
@@ -123,13 +166,20 @@ class NetworkDeployment:
 
 
 def deploy(
-    w3: Web3, sender: Sender, file: Path | None = None, steps: Path | None = None, *, mock_ethash: bool = False
+    w3: Web3,
+    sender: Sender,
+    file: Path | None = None,
+    steps: Path | None = None,
+    *,
+    mock_ethash: bool = False,
+    consensus: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Run the steps, by default those in migrations/, on a network; returns the contracts' addresses by name.
 
-    `mock_ethash` deploys `EthashElection` on a chain without proof of work too. They are remembered in `file`, where
-    there is one. Refusals raise `ContractRevertError`, a node or a step that fails `ChainError`, a disk that fails
-    `StorageError`, a file of another chain `InvalidInputError`.
+    `mock_ethash` deploys `EthashElection` on a chain without proof of work too. `consensus` are contracts that others
+    deployed for this ledger, by the names that tasks may give them; see `NetworkDeployment.adopt`. All are remembered
+    in `file`, where there is one. Refusals raise `ContractRevertError`, a node or a step that fails `ChainError`, a
+    disk that fails `StorageError`, a file of another chain `InvalidInputError`.
     """
     records = _read_records(file, w3.eth.chain_id) if file else {}
     deployment = NetworkDeployment(w3, sender, records, file, mock_ethash)
@@ -139,6 +189,8 @@ def deploy(
     except _OutdatedError:
         deployment.records.clear()
         run_steps(deployment, steps)
+    for name, address in (consensus or {}).items():
+        deployment.adopt(name, address)
     return deployment.addresses
 
 

@@ -71,7 +71,7 @@ class Task:
     id: int
     owner: str
     consensus: str
-    """Name of the consensus: `pow`, `pbft` or `ethash`."""
+    """Name of the consensus: `pow`, `pbft`, `ethash`, or one that `fbfl deploy --consensus` gave."""
     consensus_address: str
     rule: str
     rule_params: bytes
@@ -227,6 +227,8 @@ class Ledger:
         self.registry = _contract(w3, "MECRegistry", addresses)
         self.rewards = _contract(w3, "RewardPool", addresses)
         self.consensus = {n: _contract(w3, c, addresses) for n, c in CONSENSUS_CONTRACTS.items() if c in addresses}
+        others = sorted(set(addresses) - {"FederatedTasks", "MECRegistry", "RewardPool", *CONSENSUS_CONTRACTS.values()})
+        self.consensus |= {name: _contract(w3, name, addresses, "CommitteeConsensus") for name in others}
         contracts = (self.tasks, self.registry, self.rewards, *self.consensus.values())
         self._scanner = LogScanner(w3, {each.address: each.abi for each in contracts}, start=start_block)
         self._events: list[Event] = []
@@ -511,10 +513,10 @@ class Ledger:
             self._events_of_round[key] = [event for event in events if event.block <= last_block]
 
 
-def _contract(w3: Web3, name: str, addresses: Mapping[str, str]) -> Contract:
+def _contract(w3: Web3, name: str, addresses: Mapping[str, str], artifact: str = "") -> Contract:
     if name not in addresses:
         raise InvalidInputError(f"the deployment has no {name}; it has {', '.join(sorted(addresses))}")
-    return w3.eth.contract(address=Web3.to_checksum_address(addresses[name]), abi=load_artifact(name).abi)
+    return w3.eth.contract(address=Web3.to_checksum_address(addresses[name]), abi=load_artifact(artifact or name).abi)
 
 
 def _state(answer: Any, block: int, now: int) -> TaskState:

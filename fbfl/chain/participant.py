@@ -63,7 +63,7 @@ class TaskSettings:
     """`IFederatedTasks.TaskSettings`: what the owner of a task decides."""
 
     consensus: str
-    """Name of the consensus: `pow`, `pbft` or `ethash`."""
+    """Name of the consensus: `pow`, `pbft`, `ethash`, or one that `fbfl deploy --consensus` gave."""
     consensus_params: bytes
     rule: str
     rule_params: bytes
@@ -125,7 +125,8 @@ class Participant:
         if settings.consensus not in deployed:
             raise InvalidInputError(
                 f"consensus is {settings.consensus}; deployed on this network: {', '.join(deployed)} "
-                "(fbfl deploy --mock-ethash adds ethash where there is no proof of work)"
+                "(fbfl deploy --mock-ethash adds ethash where there is no proof of work, and --consensus what others "
+                "have deployed)"
             )
         values = (
             deployed[settings.consensus].address,

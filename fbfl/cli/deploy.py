@@ -4,6 +4,7 @@ import argparse
 
 from eth_account.signers.local import LocalAccount
 from eth_typing import ChecksumAddress
+from eth_utils.address import is_address
 from web3 import Web3
 
 from fbfl.chain.deploy import deploy as run_steps
@@ -19,7 +20,9 @@ def deploy(options: argparse.Namespace) -> int:
     """Deploy what is not deployed yet and print the addresses."""
     file = deployment_on(options.network, options.deployment)
     w3 = connect(options.network)
-    addresses = run_steps(w3, Sender(w3, _account(options, w3)), file, mock_ethash=options.mock_ethash)
+    others = dict(map(_named_address, options.consensus))
+    sender = Sender(w3, _account(options, w3))
+    addresses = run_steps(w3, sender, file, mock_ethash=options.mock_ethash, consensus=others)
     for name, address in addresses.items():
         print(f"{address}  {name}")
     if not proof_of_work(w3):
@@ -30,6 +33,13 @@ def deploy(options: argparse.Namespace) -> int:
     else:
         print(f"kept in {file}")
     return 0
+
+
+def _named_address(option: str) -> tuple[str, str]:
+    name, _, address = option.partition("=")
+    if not name or not is_address(address):
+        raise InvalidInputError(f"--consensus {option}: allowed is NAME=ADDRESS, an address being 20 bytes as hex")
+    return name, Web3.to_checksum_address(address)
 
 
 def _account(options: argparse.Namespace, w3: Web3) -> LocalAccount | ChecksumAddress:

@@ -117,6 +117,13 @@ def _add_deploy(commands: "argparse._SubParsersAction[Parser]") -> None:
     deploy = commands.add_parser("deploy", help="deploy the contracts", description="Deploy the contracts.")
     deploy.add_argument("--network", default="eth-tester", help="eth-tester, ganache, anvil, geth, or a JSON-RPC URL")
     deploy.add_argument("--mock-ethash", action="store_true", help="deploy EthashElection without proof of work, too")
+    deploy.add_argument(
+        "--consensus",
+        action="append",
+        default=[],
+        metavar="NAME=ADDRESS",
+        help="let tasks name a consensus contract that is deployed already, which may slash then; again for each",
+    )
     _add_deployment(deploy)
     _add_key(deploy)
     deploy.set_defaults(command=_deploy)
@@ -165,6 +172,9 @@ def _add_task(commands: "argparse._SubParsersAction[Parser]") -> None:
     _add_store(create)
     create.add_argument(
         "--window", type=int, default=3600, metavar="S", help="seconds to submit in, and to commit in (default 3600)"
+    )
+    create.add_argument(
+        "--consensus-contract", metavar="NAME", help="who decides instead: a name of fbfl deploy --consensus"
     )
     create.add_argument("--retention", type=int, metavar="R", help="rounds to keep payloads for (default: all)")
     create.set_defaults(action="create")

@@ -48,7 +48,9 @@ def create(options: argparse.Namespace) -> int:
             f"aggregator {settings.aggregator} needs {least} updates; allowed with {settings.servers} servers, some of "
             f"which may be absent: rules that need at most {most}"
         )
-    task = tasks.create_task(owner, store, settings, plan, trainer, dataset, window=options.window)
+    task = tasks.create_task(
+        owner, store, settings, plan, trainer, dataset, window=options.window, consensus=options.consensus_contract
+    )
     tasks.promise_rewards(owner, task, settings)
     most_samples = settings.max_samples or tasks.most_samples(settings, dataset)
     print(f"an update counts for {most_samples} samples at most", file=sys.stderr)

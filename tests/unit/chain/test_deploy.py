@@ -9,11 +9,15 @@ from web3.exceptions import MismatchedABI
 
 from fbfl.chain.artifacts import load_artifact
 from fbfl.chain.deploy import deploy, open_ledger, read_addresses
+from fbfl.chain.elections import election_of
 from fbfl.chain.embedded import EmbeddedChain
 from fbfl.chain.ethash import EthashNetwork
+from fbfl.chain.ledger import Ledger
+from fbfl.chain.participant import CommitteeRules, Participant, TaskSettings, pbft_parameters
 from fbfl.chain.rules import CHAIN_ID
 from fbfl.chain.transactions import Sender
 from fbfl.errors import ChainError, ContractRevertError, InvalidInputError, StorageError
+from fbfl.storage.store import Reference
 
 NAMES = {"MECRegistry", "FederatedTasks", "RewardPool", "PowPuzzle", "PbftCommittee"}
 
@@ -99,6 +103,71 @@ def test_a_contract_that_has_changed_gets_all_others_anew(
         == read_addresses(tmp_path / "it.json", chain.w3.eth.chain_id)
     )
     assert chain.w3.eth.block_number == number
+
+
+def council(chain: EmbeddedChain, sender: Sender, ledger: str) -> str:
+    """A consensus contract that somebody else deploys."""
+    artifact = load_artifact("PbftCommittee")
+    factory = chain.w3.eth.contract(abi=artifact.abi, bytecode=artifact.bytecode)
+    return str(sender.transact(factory.constructor(ledger), gas=5_000_000)["contractAddress"])
+
+
+def test_a_consensus_of_somebody_else_judges_only_once_it_is_named(
+    chain: EmbeddedChain, sender: Sender, tmp_path: Path
+) -> None:
+    addresses = deploy(chain.w3, sender, tmp_path / "it.json")
+    address = council(chain, sender, addresses["FederatedTasks"])
+    settings = TaskSettings(
+        consensus="council",
+        consensus_params=pbft_parameters(CommitteeRules(byzantine_quorum=True)),
+        rule="fedavg",
+        rule_params=b"{}",
+        definition=b"{}",
+        model=Reference(bytes(32), 1),
+        max_payload=1,
+        max_samples=1,
+        min_members=1,
+        max_members=1,
+        min_updates=1,
+        max_rounds=1,
+    )
+    strange = Participant(Ledger(chain.w3, {**addresses, "council": address}), sender)
+    with pytest.raises(ContractRevertError, match="TasksBadSettings"):
+        strange.create_task(settings)
+    before = Participant(open_ledger(chain.w3, tmp_path / "it.json"), sender)
+    with pytest.raises(InvalidInputError, match="consensus is council; deployed on this network: pow, pbft"):
+        before.create_task(settings)
+    for _ in range(2):  # once more changes nothing
+        found = deploy(chain.w3, sender, tmp_path / "it.json", consensus={"council": address})
+        assert found == {**addresses, "council": address} == read_addresses(tmp_path / "it.json", CHAIN_ID)
+    named = Participant(open_ledger(chain.w3, tmp_path / "it.json"), sender)
+    task = named.ledger.task(named.create_task(settings))
+    assert (task.consensus, task.consensus_address) == ("council", address)
+    assert named.ledger.state(task.id).round == 0
+    assert election_of(named.ledger, task, sender.address).proof(named.ledger.state(task.id)) is None
+
+
+def test_what_is_no_consensus_of_this_ledger_may_not_slash(
+    chain: EmbeddedChain, sender: Sender, tmp_path: Path
+) -> None:
+    addresses = deploy(chain.w3, sender, tmp_path / "it.json")
+    ours = council(chain, sender, addresses["FederatedTasks"])
+    deploy(chain.w3, sender, tmp_path / "it.json", consensus={"council": ours})
+    record = (tmp_path / "it.json").read_bytes()
+    another = council(chain, sender, addresses["RewardPool"])
+    for name, address, said in (
+        ("own", sender.address, "that answer as IConsensus says"),  # no contract
+        ("own", addresses["MECRegistry"], "that answer as IConsensus says"),
+        ("own", another, f"the ledger {addresses['RewardPool']}; allowed are .*{addresses['FederatedTasks']}"),
+        ("pbft", ours, "but pow, pbft, ethash, council"),
+        ("council", another, "but pow, pbft, ethash, council"),
+        ("MECRegistry", ours, "names of small letters"),
+    ):
+        with pytest.raises(InvalidInputError, match=f"--consensus {name}={address}: .*{said}"):
+            deploy(chain.w3, sender, tmp_path / "it.json", consensus={name: address})
+    assert (tmp_path / "it.json").read_bytes() == record
+    registry = open_ledger(chain.w3, tmp_path / "it.json").registry.functions
+    assert not registry.isSlasher(another).call()
 
 
 def test_other_arguments_give_another_contract(chain: EmbeddedChain, sender: Sender, tmp_path: Path) -> None:
