@@ -69,7 +69,7 @@ def play(
 
 
 def own_functions(settings: RunSettings) -> list[str]:
-    """The functions ``package.module:function`` that a task of these settings names: its readers give them as `--plugin`."""
+    """The functions ``package.module:function`` that a task of these settings names, for its readers' `--plugin`."""
     return [name for name in (settings.aggregator, settings.model) if ":" in name]
 
 
