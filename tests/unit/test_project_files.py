@@ -1,0 +1,47 @@
+"""Files about the project that nothing else reads: they are valid, and say the same as the package."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+import fbfl
+
+ROOT = Path(__file__).resolve().parents[2]
+PYTHONS = [f"3.{minor}" for minor in (11, 12, 13)]
+
+
+@pytest.mark.parametrize(
+    ("schema", "file"),
+    [("vendor.github-workflows", ".github/workflows/ci.yaml"), ("vendor.citation-file-format", "CITATION.cff")],
+)
+def test_they_keep_to_their_schemas(schema, file):
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, str(ROOT / file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_changelog_and_the_citation_are_of_this_version():
+    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest is not None
+    assert newest[1] == yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == fbfl.__version__
+
+
+def test_ci_runs_every_python_that_is_supported():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yaml").read_text())
+    assert workflow["jobs"]["tests"]["strategy"]["matrix"]["python"] == PYTHONS
+    supported = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    assert supported == ">=3.11,<3.14"
+
+
+def test_hooks_before_a_commit_are_what_make_lint_does():
+    makefile = (ROOT / "Makefile").read_text()
+    linted = re.search(r"^lint:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+    assert linted is not None
+    programs = [line.strip().removeprefix("$(BIN)/").split()[0] for line in linted[1].splitlines()]
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    assert [hook["entry"].removeprefix(".venv/bin/").split()[0] for hook in hooks] == programs
