@@ -58,7 +58,10 @@ def test_a_penalty_is_a_quarter_of_the_stake_at_most(deployment: Deployment) -> 
         deployment.tasks.createTask(settings.encoded(deployment), by=deployment.owner)
 
 
-@pytest.mark.parametrize(("members", "majority", "byzantine"), [(1, 1, 1), (2, 2, 2), (4, 3, 3), (5, 3, 4), (7, 4, 5)])
+@pytest.mark.parametrize(
+    ("members", "majority", "byzantine"),
+    [(1, 1, 1), (2, 2, 2), (3, 2, 2), (4, 3, 3), (5, 3, 4), (6, 4, 4), (7, 4, 5), (9, 5, 6)],
+)
 def test_quorums(found, members: int, majority: int, byzantine: int) -> None:
     for byzantine_quorum, quorum in ((False, majority), (True, byzantine)):
         federation: Federation = found(members, byzantine_quorum=byzantine_quorum)
@@ -215,6 +218,82 @@ def test_a_view_ends_after_its_deadline_and_not_before(voting: Federation) -> No
     voting.expire_view()
     with reverts("ConsensusDeadlinePassed", task=voting.task, deadline=deadline):
         voting.propose(voting.members[1], MODEL)
+
+
+def test_a_ballot_ends_with_its_view(voting: Federation) -> None:
+    """Its votes do not count for the next proposal, nor any vote for what was proposed before."""
+    others = voting.members[1:]
+    old = voting.decision.proposal
+    voting.vote(others[0])
+    voting.time_out()
+    voting.propose(others[0], keccak(b"another"))
+    now = voting.decision.proposal
+    with reverts("ConsensusWrongDigest", task=voting.task, digest=old, proposal=now):
+        voting.vote(others[1], digest=old)
+    assert (voting.decision.accepts, voting.decision.rejects) == (1, 0)
+    voting.time_out()
+    voting.propose(others[1], MODEL)  # the same as at first
+    assert (voting.decision.accepts, voting.decision.proposal) == (1, old)
+
+
+def test_a_ballot_ends_with_its_round(voting: Federation) -> None:
+    old = voting.decision.proposal
+    for member in voting.members[1:3]:
+        voting.vote(member)
+    assert voting.phase is Phase.FINAL
+    voting.collect()
+    voting.propose(voting.members[0], keccak(b"another"))
+    now = voting.decision.proposal
+    with reverts("ConsensusWrongDigest", task=voting.task, digest=old, proposal=now):
+        voting.consensus.attestSigned(voting.task, 2, 0, Stage.PREPARE, old, [], by=voting.members[0])
+    assert (voting.decision.accepts, voting.phase) == (1, Phase.DECIDE)
+
+
+def test_a_seat_votes_from_its_first_round_to_its_last(found, servers: list[Account]) -> None:
+    federation: Federation = found(4)
+    leaver, newcomer = servers[3], servers[4]
+    federation.collect()
+    federation.enlist(newcomer)
+    federation.tasks.resign(federation.task, by=leaver)
+    federation.propose(servers[0], MODEL)
+    with reverts("ConsensusNotMember", task=federation.task, account=newcomer.address):
+        federation.vote(newcomer)
+    federation.vote(leaver)
+    federation.vote(servers[1])
+    assert federation.phase is Phase.FINAL
+    federation.members.remove(leaver)
+    federation.collect()
+    federation.propose(servers[0], keccak(b"second"))
+    with reverts("ConsensusNotMember", task=federation.task, account=leaver.address):
+        federation.vote(leaver)
+    federation.vote(newcomer)
+    assert federation.decision.accepts == 2
+
+
+def test_the_last_second_of_a_view_is_part_of_it(found) -> None:
+    federation: Federation = found(4, consensus="pbft")
+    federation.collect()
+    leader = federation.leader()
+    voter = next(member for member in federation.members if member != leader)
+    for act in (lambda: federation.propose(leader, MODEL), lambda: federation.vote(voter)):
+        deadline = federation.decision.deadline
+        federation.chain.travel(deadline - federation.chain.now)
+        before = federation.chain.snapshot()
+        with reverts("ConsensusNotDue", task=federation.task, deadline=deadline):
+            federation.poke()
+        federation.chain.revert(before)
+        act()
+        assert federation.chain.last_time == deadline
+
+
+def test_late_views_last_as_long_as_the_cap(found) -> None:
+    """However often the first one's time would have doubled by then."""
+    federation: Federation = found(1, timeout=1, timeout_cap=4, max_views=300)
+    federation.collect()
+    while federation.decision.view_ < 260:
+        federation.time_out()
+        if federation.decision.view_ in (1, 2, 33, 40, 260):
+            assert federation.decision.deadline - federation.chain.last_time == min(2**federation.decision.view_, 4)
 
 
 def test_votes_out_of_place_are_refused(voting: Federation, servers: list[Account]) -> None:

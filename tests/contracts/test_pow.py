@@ -147,6 +147,16 @@ def test_only_the_first_solution_of_a_round_counts(found, servers: list[Account]
     assert solved["nextTarget"] == EASY // 4
 
 
+def test_every_rounds_first_solution_counts(found, servers: list[Account]) -> None:
+    federation: Federation = found(1, solve_time=40)
+    federation.finish(MODEL)
+    federation.collect()
+    target = federation.consensus.targetOf(federation.task)
+    federation.chain.travel(federation.decision.openedAt + 40 - federation.chain.now)
+    (solved,) = federation.propose(servers[0], MODEL).named("PuzzleSolved")
+    assert abs(solved["nextTarget"] - target) <= 4  # in the time that it should take
+
+
 def test_a_puzzle_that_nobody_solves_becomes_easier(found) -> None:
     federation: Federation = found(2, target=2**200, solve_time=40)
     for expected in (2**200, 2**202, 2**204):

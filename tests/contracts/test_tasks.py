@@ -127,6 +127,16 @@ def test_settings_that_cannot_work_are_refused(deployment: Deployment, position:
         deployment.tasks.createTask(tuple(values), by=deployment.owner)
 
 
+def test_settings_at_their_limits_will_do(deployment: Deployment) -> None:
+    settings = replace(
+        Settings(), max_rounds=65_535, min_members=240, min_updates=240, withheld_penalty=2500, rejection_penalty=2500
+    )
+    (terms,) = deployment.tasks.createTask(settings.encoded(deployment), by=deployment.owner).named("TaskTerms")
+    assert (terms["maxRounds"], terms["minMembers"], terms["minUpdates"]) == (65_535, 240, 240)
+    everything = replace(Settings(), max_payload=500, max_samples=1, timeout=1, timeout_cap=1, max_views=1)
+    deployment.tasks.createTask(everything.encoded(deployment), by=deployment.owner)
+
+
 def test_an_unknown_task_is_named(deployment: Deployment, owner: Account) -> None:
     tasks = deployment.tasks
     for function in ("join", "resign", "openRound", "endTask"):
@@ -264,9 +274,10 @@ def test_too_few_members_open_no_round(found) -> None:
 
 
 def test_a_task_ends_after_its_last_round(found) -> None:
-    federation: Federation = found(1, max_rounds=1)
+    federation: Federation = found(1, max_rounds=2)
     federation.finish(keccak(b"first"))
-    with reverts("TasksEnded", task=federation.task, maxRounds=1):
+    federation.finish(keccak(b"second"))
+    with reverts("TasksEnded", task=federation.task, maxRounds=2):
         federation.open()
 
 
@@ -377,6 +388,21 @@ def test_the_round_closes_when_all_have_submitted_or_the_deadline_passes(found, 
     assert (federation.phase, federation.stage) == (Phase.DECIDE, Stage.PROPOSE)
 
 
+def test_the_last_second_of_a_phase_is_part_of_it(found, servers: list[Account]) -> None:
+    federation: Federation = found(2)
+    federation.open()
+    deadline = federation.state.round.deadline
+    federation.chain.travel(deadline - federation.chain.now)
+    before = federation.chain.snapshot()
+    with reverts("TasksNotDue", task=federation.task, deadline=deadline):
+        federation.poke()
+    federation.chain.revert(before)
+    federation.submit(servers[0])
+    assert federation.chain.last_time == deadline
+    federation.poke()
+    assert (federation.phase, federation.state.submitted) == (Phase.DECIDE, 0b01)
+
+
 def test_too_few_updates_abort_the_round_and_keep_the_model(found, servers: list[Account]) -> None:
     federation: Federation = found(3, min_updates=2)
     federation.open()
@@ -388,7 +414,7 @@ def test_too_few_updates_abort_the_round_and_keep_the_model(found, servers: list
     with reverts("TasksWrongPhase", task=federation.task, phase=Phase.ABORTED):
         federation.poke()
     assert federation.open() == 2
-    assert federation.state.submitted == 0
+    assert (federation.state.submitted, federation.state.committee) == (0, 0b111)
 
 
 # ---------------------------------------------------------------- proposals and outcomes

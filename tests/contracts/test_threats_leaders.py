@@ -25,11 +25,17 @@ HONEST, WRONG = keccak(b"the right aggregate"), keccak(b"a wrong aggregate")
 # ---------------------------------------------------------------- leaders
 
 
-def test_a_silent_leader_loses_its_turn(found) -> None:
-    federation: Federation = found(4, consensus="pbft")
+@pytest.mark.parametrize("early", [False, True])
+def test_a_silent_leader_loses_its_turn_but_no_stake(found, early: bool) -> None:
+    federation: Federation = found(4, consensus="pbft", rejection_penalty=1000)
     federation.collect()
     silent = federation.leader()
-    federation.time_out()
+    if early:
+        for member in federation.members[:3]:
+            federation.consensus.voteViewChange(federation.task, 1, 0, by=member)
+    else:
+        federation.time_out()
+    assert (federation.decision.view_, federation.registry.server(silent.address).stake) == (1, MIN_STAKE)
     assert federation.leader() != silent
     assert federation.consensus.isBarred(federation.task, silent.address)
     federation.decide(HONEST)

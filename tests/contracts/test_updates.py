@@ -6,6 +6,7 @@ from eth_hash.auto import keccak
 from fbfl.chain.digests import update_commitment
 from fbfl.errors import ContractRevertError
 from tests.contracts.abi import Account, Chain, reverts
+from tests.contracts.deployment import MIN_STAKE
 from tests.contracts.federation import (
     Federation,
     Phase,
@@ -113,6 +114,19 @@ def test_the_next_round_starts_with_nothing_missing(found, servers: list[Account
     federation.decide(keccak(b"first"))
     federation.collect()
     assert federation.state.missing == 0
+
+
+def test_the_update_of_who_was_expelled_is_left_out_like_any_other(found, servers: list[Account]) -> None:
+    federation: Federation = found(4, withheld_penalty=2500)
+    withholder = servers[3]
+    for number in (1, 2):
+        federation.collect()
+        for reporter in servers[: 4 - number]:  # in the first round so many that it is slashed and expelled
+            federation.tasks.reportMissing(federation.task, number, withholder.address, by=reporter)
+        assert not federation.registry.isActive(withholder.address)
+        assert federation.state.missing == 0b1000
+        federation.decide(keccak(b"%d" % number))
+    assert federation.registry.server(withholder.address).stake == MIN_STAKE * 3 // 4
 
 
 def test_reports_after_a_value_is_prepared_do_not_change_it(found, servers: list[Account]) -> None:
