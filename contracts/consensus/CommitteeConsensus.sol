@@ -127,7 +127,6 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
     /// @inheritdoc IConsensus
     function abandon(uint256 task, uint32 round) external onlyLedger {
         if (_decisions[task].round != round) revert ConsensusWrongRound(task, round, _decisions[task].round);
-        _clearBallot(task);
         _decisions[task].stage = Stage.Decided;
     }
 

@@ -9,8 +9,10 @@ from types import SimpleNamespace
 import pytest
 from eth_hash.auto import keccak
 
+from fbfl.chain.artifacts import load_artifact
 from fbfl.errors import ContractRevertError
-from tests.contracts.abi import NOBODY, Account, reverts
+from tests.contracts.abi import NOBODY, Account, deploy_contract, reverts
+from tests.contracts.compiled import compiled_for_tests
 from tests.contracts.deployment import MIN_STAKE, Deployment
 from tests.contracts.federation import MAX_VIEWS, TIMEOUT, TIMEOUT_CAP, Federation, Phase, Settings, Stage
 
@@ -44,6 +46,15 @@ def test_only_the_ledger_opens_and_moves_decisions(deployment: Deployment, serve
         assert consensus.ledger() == deployment.tasks.address
 
 
+def test_the_ledger_means_the_round_that_is_open(deployment: Deployment, owner: Account) -> None:
+    ledger = deploy_contract(deployment.chain, compiled_for_tests("Puppet"))
+    consensus = deploy_contract(deployment.chain, load_artifact("PowPuzzle"), ledger.address)
+    ledger.act(consensus.address, consensus.encode("open", 1, 3, 0b1), by=owner)
+    for call in ("onTimeout", "abandon"):
+        with reverts("ConsensusWrongRound", task=1, round=2, current=3):
+            ledger.act(consensus.address, consensus.encode(call, 1, 2), by=owner)
+
+
 @pytest.mark.parametrize("rules", [{"timeout": 0}, {"timeout_cap": TIMEOUT - 1}, {"max_views": 0}])
 def test_rules_that_cannot_work_are_refused(deployment: Deployment, rules: dict[str, int]) -> None:
     settings = replace(Settings(), **rules)
@@ -67,6 +78,25 @@ def test_quorums(found, members: int, majority: int, byzantine: int) -> None:
         federation: Federation = found(members, byzantine_quorum=byzantine_quorum)
         federation.collect()
         assert federation.decision.quorum == quorum
+
+
+@pytest.mark.parametrize(
+    ("members", "majority", "byzantine", "to_slash"),
+    [(2, 1, 1, 2), (3, 2, 1, 2), (4, 2, 2, 3), (5, 3, 2, 3), (6, 3, 2, 3), (7, 4, 3, 5), (10, 5, 4, 7)],
+)
+def test_how_many_reports_leave_out_and_slash(
+    found, members: int, majority: int, byzantine: int, to_slash: int
+) -> None:
+    """Of the others; f of n-1."""
+    for byzantine_quorum, to_leave_out in ((False, majority), (True, byzantine)):
+        federation: Federation = found(members, byzantine_quorum=byzantine_quorum)
+        federation.collect()
+        assert federation.consensus.reportThresholds(federation.task) == [to_leave_out, to_slash]
+
+
+def test_before_the_first_round_nobody_leads(found) -> None:
+    decision = found(4, consensus="pbft").decision
+    assert (decision.stage, decision.leader, decision.proposer, decision.proposal) == (0, NOBODY, NOBODY, bytes(32))
 
 
 def test_a_decision_opens_with_the_rounds_committee(found) -> None:

@@ -7,7 +7,7 @@ from eth_hash.auto import keccak
 
 from tests.contracts.abi import Account, reverts
 from tests.contracts.deployment import Deployment
-from tests.contracts.federation import Federation, Phase, Settings, Stage
+from tests.contracts.federation import TIMEOUT, Federation, Phase, Settings, Stage
 
 MODEL, OTHER = keccak(b"new"), keccak(b"another")
 
@@ -78,7 +78,7 @@ def test_prepare_then_commit_then_final(pbft: Federation) -> None:
     assert receipt.named("Prepared") == [{"task": pbft.task, "round": 1, "view_": 0, "valueDigest": digest}]
     decision = pbft.decision
     assert (decision.stage, decision.prepared, decision.accepts) == (Stage.COMMIT, digest, 0)
-    assert decision.deadline > pbft.chain.last_time
+    assert decision.deadline == pbft.chain.last_time + TIMEOUT
     with reverts("ConsensusWrongStage", task=pbft.task, stage=Stage.PREPARE, current=Stage.COMMIT):
         pbft.vote(three, stage=Stage.PREPARE)
     for member in (leader, one):

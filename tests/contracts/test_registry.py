@@ -38,6 +38,21 @@ def test_a_stake_admits(registry: Contract, servers: list[Account], chain: Chain
     assert chain.balance(registry.address) == 2 * MIN_STAKE + 1
 
 
+def test_stakes_and_penalties_may_be_large(
+    registry: Contract, owner: Account, servers: list[Account], chain: Chain, task: int
+) -> None:
+    """A thousand ether and more are no number of 64 bits."""
+    registry.join(URL, by=servers[0], value=1000 * MIN_STAKE)
+    registry.addStake(by=servers[0], value=1000 * MIN_STAKE)
+    assert registry.server(servers[0].address).stake == 2000 * MIN_STAKE
+    for times in (1, 2):
+        registry.slash(servers[0].address, 10_000 // (4 * times), REASON, task, by=owner)
+    known = registry.server(servers[0].address)
+    assert (known.stake, known.held) == (2000 * MIN_STAKE * 3 // 4 * 7 // 8, 2000 * MIN_STAKE * 11 // 32)
+    chain.travel(UNBONDING)
+    assert registry.burn(servers[0].address, by=owner).named("StakeBurnt")[0]["amount"] == known.held
+
+
 def test_the_allow_list_admits_without_a_stake(registry: Contract, owner: Account, servers: list[Account]) -> None:
     (admission,) = registry.admit(servers[0].address, True, by=owner).named("AdmissionSet")
     assert admission == {"server": servers[0].address, "admitted": True}
@@ -252,9 +267,9 @@ def test_who_holds_seats_comes_back_with_the_stake_for_all(
 def test_the_allow_list_seats_without_a_stake(registry: Contract, owner: Account, servers: list[Account], task) -> None:
     registry.admit(servers[0].address, True, by=owner)
     registry.join(URL, by=servers[0])
-    for _ in range(2):
+    for _ in range(300):
         registry.takeSeat(servers[0].address, by=owner)
-    assert registry.server(servers[0].address).seats == 2
+    assert registry.server(servers[0].address).seats == 300
 
 
 def test_admitting_and_slashing_need_their_roles(registry: Contract, servers: list[Account]) -> None:

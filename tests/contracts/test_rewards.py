@@ -99,6 +99,23 @@ def test_a_round_pays_its_leader_and_its_updates(federation: Federation, rewards
         settle(federation)
 
 
+def test_rewards_may_be_large(found, rewards: Contract, owner: Account) -> None:
+    """A thousand ether are no number of 64 bits."""
+    federation: Federation = found(3)
+    large = 1000 * 10**18
+    rewards.setTerms(federation.task, (large, 10_000, False), by=owner)
+    rewards.fund(federation.task, by=owner, value=large)
+    rewards.fund(federation.task, by=owner, value=2 * large)
+    federation.finish(keccak(b"first"))
+    settle(federation, model=keccak(b"first"))
+    assert rewards.creditOf(federation.state.proposal.proposer) == large  # all is the leader's
+    assert rewards.balanceOf(federation.task) == 2 * large
+    federation.finish(MODEL)
+    federation.tasks.endTask(federation.task, by=owner)
+    assert rewards.reclaim(federation.task, by=owner).named("LeftoverReclaimed")[0]["amount"] == large
+    assert rewards.balanceOf(federation.task) == large
+
+
 def test_shares_by_samples(found, rewards: Contract, owner: Account) -> None:
     federation: Federation = found(2)
     rewards.setTerms(federation.task, (1000, 0, True), by=owner)

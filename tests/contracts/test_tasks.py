@@ -7,8 +7,9 @@ import pytest
 from eth_hash.auto import keccak
 
 from fbfl.chain.digests import Domain, accumulate, initial_accumulator
-from tests.contracts.abi import NOBODY, Account, reverts
-from tests.contracts.deployment import Deployment
+from tests.contracts.abi import NOBODY, Account, Receipt, deploy_contract, reverts
+from tests.contracts.compiled import compiled_for_tests
+from tests.contracts.deployment import SLASHER, Deployment
 from tests.contracts.federation import (
     INITIAL_MODEL,
     MAX_VIEWS,
@@ -20,6 +21,7 @@ from tests.contracts.federation import (
     Phase,
     Settings,
     Stage,
+    register,
     update_of,
 )
 
@@ -485,6 +487,35 @@ def test_only_the_consensus_ends_a_decision(found, servers: list[Account], deplo
             federation.tasks.finalizeRound(federation.task, 1, INITIAL_MODEL, by=stranger)
         with reverts("TasksOnlyConsensus", caller=stranger.address):
             federation.tasks.abortRound(federation.task, 1, INITIAL_MODEL, by=stranger)
+
+
+def test_a_consensus_ends_only_the_round_that_it_decides(deployment: Deployment, servers: list[Account]) -> None:
+    tasks, owner = deployment.tasks, deployment.owner
+    consensus = deploy_contract(deployment.chain, compiled_for_tests("PuppetConsensus"))
+    deployment.registry.grantRole(SLASHER, consensus.address, by=owner)
+    settings = (consensus.address, *Settings().encoded(deployment)[1:])
+    task = tasks.createTask(settings, by=owner).named("TaskCreated")[0]["task"]
+    register(deployment, servers[0])
+    tasks.join(task, by=servers[0])
+    tasks.openRound(task, by=owner)
+    ends = ("finalizeRound", "abortRound")
+
+    def end(call: str, number: int) -> Receipt:
+        return consensus.act(tasks.address, tasks.encode(call, task, number, b"reason".ljust(32, b"\0")), by=owner)
+
+    for call in ends:
+        with reverts("TasksWrongPhase", task=task, phase=Phase.SUBMIT):
+            end(call, 1)
+    tasks.submit(task, 1, update_of(servers[0]), 100, 10, by=servers[0])
+    tasks.poke(task, by=owner)
+    for call in ends:
+        with reverts("TasksWrongRound", task=task, round=2, current=1):
+            end(call, 2)
+    (aborted,) = end("abortRound", 1).named("RoundAborted")
+    assert aborted == {"task": task, "round": 1, "reason": b"reason".ljust(32, b"\0")}
+    for call in ends:
+        with reverts("TasksWrongPhase", task=task, phase=Phase.ABORTED):
+            end(call, 1)
 
 
 def test_tasks_do_not_touch_each_other(deployment: Deployment, servers: list[Account]) -> None:

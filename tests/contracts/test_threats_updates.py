@@ -159,6 +159,37 @@ def test_who_is_alone_with_reports_for_three_rounds_is_not_heard_for_ten(found, 
     assert federation.registry.server(honest.address).stake == MIN_STAKE
 
 
+def test_who_is_left_alone_with_reports_was_alone_with_them(found, servers: list[Account]) -> None:
+    federation: Federation = found(4)
+    reporter, victim, other = servers[:3]
+    for number in (1, 2, 3, 4):
+        federation.collect()
+        report = (federation.task, number, victim.address)
+        if number == 4:
+            with reverts("TasksMayNotReport", task=federation.task, account=reporter.address, barredUntil=13):
+                federation.tasks.reportMissing(*report, by=reporter)
+            break
+        for member in (reporter, other):
+            federation.tasks.reportMissing(*report, by=member)
+        federation.tasks.withdrawReport(*report, by=other)
+        federation.decide(keccak(b"%d" % number))
+    federation.tasks.reportMissing(*report, by=other)
+
+
+def test_nobody_is_alone_where_one_report_is_enough(found, servers: list[Account]) -> None:
+    federation: Federation = found(2)
+    for number in range(1, 6):
+        federation.collect()
+        report = (federation.task, number, servers[1].address)
+        for withdrawn in (False, True):
+            federation.tasks.reportMissing(*report, by=servers[0])
+            assert federation.state.missing == 0b10
+            if not withdrawn:
+                federation.tasks.withdrawReport(*report, by=servers[0])
+                assert federation.state.missing == 0
+        federation.decide(keccak(b"%d" % number))
+
+
 @pytest.mark.parametrize("relief", ["another reporter", "withdrawn", "a round without"])
 def test_who_is_not_alone_with_its_reports_is_heard(found, servers: list[Account], relief: str) -> None:
     federation: Federation = found(4)

@@ -7,12 +7,7 @@ from fbfl.chain.digests import update_commitment
 from fbfl.errors import ContractRevertError
 from tests.contracts.abi import Account, Chain, reverts
 from tests.contracts.deployment import MIN_STAKE
-from tests.contracts.federation import (
-    Federation,
-    Phase,
-    Stage,
-    update_of,
-)
+from tests.contracts.federation import COMMIT_WINDOW, SUBMIT_WINDOW, Federation, Phase, Stage, update_of
 
 FOREVER = 2**32 - 1
 
@@ -155,7 +150,7 @@ def test_reports_after_a_value_is_prepared_do_not_change_it(found, servers: list
 
 @pytest.fixture
 def hidden(found) -> Federation:
-    return found(3, commit_window=500, min_updates=2)
+    return found(3, commit_window=COMMIT_WINDOW, min_updates=2)
 
 
 def commitment(federation: Federation, member: Account, round_number: int = 1, salt: bytes = bytes(32)) -> bytes:
@@ -174,7 +169,7 @@ def commit(federation: Federation, member: Account, round_number: int = 1, about
 
 def test_commitments_come_before_updates(hidden: Federation, servers: list[Account]) -> None:
     hidden.open()
-    assert hidden.phase is Phase.COMMIT
+    assert (hidden.phase, hidden.state.round.deadline) == (Phase.COMMIT, hidden.chain.last_time + COMMIT_WINDOW)
     (committed,) = commit(hidden, servers[0]).named("UpdateCommitted")
     assert committed == {
         "task": hidden.task,
@@ -192,6 +187,7 @@ def test_commitments_come_before_updates(hidden: Federation, servers: list[Accou
     hidden.expire_round()
     hidden.poke()
     assert (hidden.phase, hidden.state.committed) == (Phase.SUBMIT, 0b11)
+    assert hidden.state.round.deadline == hidden.chain.last_time + SUBMIT_WINDOW
     reveal(hidden, servers[0])
     with reverts("TasksWrongCommitment", task=hidden.task, round=1, server=servers[2].address):
         reveal(hidden, servers[2])

@@ -39,3 +39,10 @@ contract Puppet {
         refusesMoney = true;
     }
 }
+
+/// @notice A consensus that decides nothing by itself: every answer is zero.
+contract PuppetConsensus is Puppet {
+    fallback(bytes calldata) external payable returns (bytes memory) {
+        return new bytes(512);
+    }
+}
