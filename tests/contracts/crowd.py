@@ -22,11 +22,13 @@ class Crowd:
         self.all(federation.registry, "join", "http://crowd", value=MIN_STAKE)
         self.all(federation.tasks, "join", federation.task)
 
-    def all(self, contract: Contract, name: str, *arguments: object, value: int = 0) -> list[Receipt]:
-        """Everybody makes this call, with this value."""
-        data, receipts = contract.encode(name, *arguments), []
-        for first in range(0, self.size, _AT_ONCE):
-            end = min(first + _AT_ONCE, self.size)
+    def all(
+        self, contract: Contract, name: str, *arguments: object, value: int = 0, seats: range | None = None
+    ) -> list[Receipt]:
+        """Everybody makes this call with this value, or those do whose turn to join was in `seats`."""
+        data, receipts, who = contract.encode(name, *arguments), [], seats or range(self.size)
+        for first in range(who.start, who.stop, _AT_ONCE):
+            end = min(first + _AT_ONCE, who.stop)
             part = (first, end, contract.address, data)
             receipts.append(self._contract.all(*part, by=self._owner, value=value * (end - first), gas=60_000_000))
         return receipts

@@ -8,8 +8,11 @@ import rlp
 from eth_hash.auto import keccak
 
 from fbfl.errors import ContractRevertError
+from fbfl.settings import RunSettings
+from fbfl.tasks import committee_rules
 from tests.contracts.abi import Account, reverts
 from tests.contracts.blocks import BlockChain
+from tests.contracts.crowd import Crowd
 from tests.contracts.deployment import MIN_STAKE, Deployment
 from tests.contracts.federation import (
     EASY,
@@ -266,3 +269,22 @@ def test_a_quorum_gives_up_a_round_that_its_rule_cannot_aggregate(found, consens
     assert not any(federation.consensus.isBarred(federation.task, member.address) for member in federation.members)
     federation.finish(HONEST)
     assert federation.state.model == HONEST
+
+
+def test_faulty_leaders_of_the_largest_committee_do_not_use_the_views_up(deployment: Deployment, found) -> None:
+    """79 of 240 have the first 79 turns, one after the other, and are silent: the 80th view decides."""
+    rules = committee_rules(RunSettings(servers=240, consensus="pbft"))
+    federation: Federation = found(0, consensus="pbft", max_views=rules.max_views)
+    crowd, task = Crowd(deployment, 240), federation.task
+    crowd.join(federation)
+    number = federation.open()
+    crowd.all(federation.tasks, "submit", task, number, HONEST, 100, 10)
+    federation.poke()
+    for _ in range(79):
+        federation.time_out()
+    expected = federation.tasks.valueDigest(task, HONEST, 600)
+    crowd.all(federation.tasks, "propose", task, number, HONEST, 600, expected, b"", seats=range(80, 81))
+    for stage, voters in ((Stage.PREPARE, range(81, 240)), (Stage.COMMIT, range(80, 240))):
+        assert (federation.stage, federation.decision.quorum) == (stage, 160)
+        crowd.all(federation.consensus, "attest", task, number, 79, stage, expected, True, seats=voters)
+    assert (federation.phase, federation.state.model) == (Phase.FINAL, HONEST)

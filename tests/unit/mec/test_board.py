@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from eth_keys.constants import SECPK1_N
 from hypothesis import given
@@ -23,6 +24,7 @@ from fbfl.chain.signatures import SignedUpdate, SignedVote, sign_update, sign_vo
 from fbfl.mec import board as boards
 from fbfl.mec.agent import Agent, LocalTraining
 from fbfl.mec.board import (
+    MAX_VOTES,
     UPDATES,
     VOTES,
     HttpBoard,
@@ -34,6 +36,7 @@ from fbfl.mec.board import (
     vote_to_json,
 )
 from fbfl.mec.endpoint import application, serving
+from fbfl.settings import MAX_SERVERS
 from fbfl.storage.store import Reference
 from tests.integration.machine import free_ports
 from tests.support.servers import Committee, account, committee
@@ -189,6 +192,34 @@ def test_a_member_may_vote_in_each_of_the_many_views_of_a_large_committee(
         board.observe(replace(state, decision=replace(state.decision, round=1, view=view)), members.ledger.seats(1, 1))
         board.take_vote(json.dumps(vote_to_json(accounts[1].address, vote_of(members, accounts[1], view))).encode())
     assert len(board.votes(1, 1)) == 120
+
+
+def test_liars_of_the_largest_committee_push_out_no_vote_and_bound_the_memory(
+    members: Committee, board: HttpBoard
+) -> None:
+    """In the last of 120 views, 79 of 240 flood the board before anybody else votes, also with views to come."""
+    committee = [Account.from_key(number.to_bytes(32, "big")) for number in range(1, MAX_SERVERS + 1)]
+    liars, honest = committee[:79], committee[79::10]
+    state = members.ledger.state(1)
+    seats = {member.address: seat for seat, member in enumerate(committee)}
+    board.observe(replace(state, decision=replace(state.decision, round=1, view=119)), seats)
+
+    def take(sender: LocalAccount, vote: SignedVote) -> bool:
+        try:
+            board.take_vote(json.dumps(vote_to_json(sender.address, vote)).encode())
+        except MessageRefusedError:
+            return False
+        return True
+
+    for number, liar in enumerate(liars):
+        views = (119,) * (MAX_VOTES + 1) if number else (*range(120), 120, 65535)
+        flood = [vote_of(members, liar, view, bytes([place] * 32)) for place, view in enumerate(views)]
+        assert sum(take(liar, vote) for vote in flood) == (MAX_VOTES if number else 120)
+    for member in honest:
+        assert take(member, vote_of(members, member, 119))
+    kept = board.votes(1, 1)
+    assert sum(sender in {member.address for member in honest} for sender, _ in kept) == len(honest)
+    assert len(kept) == 120 + MAX_VOTES * (len(liars) - 1) + len(honest)
 
 
 def test_whoever_sends_messages_the_node_is_not_asked(
