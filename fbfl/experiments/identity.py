@@ -22,8 +22,8 @@ def dependencies(settings: RunSettings) -> dict[str, dict[str, object]]:
     that cannot be imported, raises `InvalidInputError` or `UserCodeError`.
     """
     versions = {
-        "aggregator": aggregation.names.VERSIONS.get(settings.aggregator, 1),
-        "attack": attacks.names.VERSIONS.get(settings.attack, 1) if settings.attack else 1,
+        "aggregator": aggregation.version_of(settings.aggregator),
+        "attack": attacks.version_of(settings.attack) if settings.attack else 1,
     }
     files = {}
     if settings.dataset is not None and settings.dataset.endswith(".npz"):

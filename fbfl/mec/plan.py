@@ -11,8 +11,7 @@ from eth_utils.address import is_checksum_address
 from fbfl.chain.ledger import Task
 from fbfl.errors import InvalidInputError
 from fbfl.jsonobject import read_object
-from fbfl.learning.aggregation import AggregationRule, resolve
-from fbfl.learning.aggregation.names import RULES
+from fbfl.learning.aggregation import RULES, AggregationRule, resolve
 from fbfl.learning.aggregation.rulefunction import CONTEXT
 from fbfl.learning.models import NAMES
 from fbfl.learning.samples import PICTURES, Range

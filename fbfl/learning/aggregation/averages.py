@@ -19,7 +19,7 @@ from fbfl.learning.aggregation.inputs import (
     as_weights,
     require_finite,
 )
-from fbfl.learning.aggregation.rulefunction import Aggregate, answer, rule
+from fbfl.learning.aggregation.rulefunction import Aggregate, answer, registered
 from fbfl.tensors import Vector
 
 CHUNK = 16_384
@@ -59,7 +59,7 @@ def mean_of_rows(matrix: Matrix, rows: Sequence[int]) -> Floats:
     return weighted_sum(matrix[list(rows)], [1.0] * len(rows)) / len(rows)
 
 
-@rule
+@registered()
 def fedavg(updates: Updates, weights: Weights = None) -> Aggregate:
     """Federated averaging: ``sum_i w_i u_i / sum_i w_i``, weights being sample counts.
 

@@ -20,11 +20,11 @@ from fbfl.learning.aggregation.inputs import (
     require_finite,
 )
 from fbfl.learning.aggregation.norms import norms
-from fbfl.learning.aggregation.rulefunction import Aggregate, State, answer, rule
+from fbfl.learning.aggregation.rulefunction import Aggregate, State, answer, registered
 from fbfl.learning.exact_gram import exact_gram
 
 
-@rule
+@registered()
 def norm_clipping(updates: Updates, max_norm: float, weights: Weights = None) -> Aggregate:
     """Averages updates after shortening those longer than `max_norm`: ``sum_i w_i u_i min(1, C/|u_i|) / sum_i w_i``.
 
@@ -38,7 +38,7 @@ def norm_clipping(updates: Updates, max_norm: float, weights: Weights = None) ->
     return answer(weighted_sum(matrix, factors.tolist()) / sum_in_order(w))
 
 
-@rule
+@registered()
 def centered_clipping(
     updates: Updates, radius: float | None = None, iterations: int = 3, state: State | None = None
 ) -> Aggregate:
@@ -71,7 +71,7 @@ def centered_clipping(
     return Aggregate(result.vector, {"centre": result.vector})
 
 
-@rule
+@registered()
 def geometric_median(
     updates: Updates, weights: Weights = None, iterations: int = 20, smoothing: float = 1e-6
 ) -> Aggregate:

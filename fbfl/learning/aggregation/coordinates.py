@@ -9,7 +9,7 @@ import numpy as np
 
 from fbfl.errors import AggregationError
 from fbfl.learning.aggregation.inputs import Floats, Matrix, Updates, as_integer, as_matrix, require_finite
-from fbfl.learning.aggregation.rulefunction import Aggregate, answer, rule
+from fbfl.learning.aggregation.rulefunction import Aggregate, answer, registered
 
 SORTED = 100_000
 """Values sorted at a time: small blocks stay in cache while they are transposed, large ones need fewer calls."""
@@ -17,7 +17,7 @@ COLUMNS = 1_024
 """Columns handled at a time by what comes after the sorting."""
 
 
-@rule
+@registered()
 def median(updates: Updates) -> Aggregate:
     """Coordinate-wise median; with an even n the mean of the two middle values.
 
@@ -32,7 +32,7 @@ def median(updates: Updates) -> Aggregate:
     return answer(result)
 
 
-@rule
+@registered()
 def trimmed_mean(updates: Updates, trim: int) -> Aggregate:
     """Coordinate-wise trimmed mean: drop the `trim` largest and `trim` smallest values, average the rest.
 

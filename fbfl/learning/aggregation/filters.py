@@ -20,7 +20,7 @@ from fbfl.learning.aggregation.inputs import (
     require_count,
 )
 from fbfl.learning.aggregation.norms import norms
-from fbfl.learning.aggregation.rulefunction import Aggregate, answer, rule
+from fbfl.learning.aggregation.rulefunction import Aggregate, answer, registered
 from fbfl.learning.exact_gram import exact_gram
 from fbfl.learning.sampling import draw
 from fbfl.randomness import seed_sequence
@@ -29,7 +29,7 @@ POWER_STEPS = 64
 MEAN_SHIFT_STEPS = 100
 
 
-@rule
+@registered()
 def random_selection(updates: Updates, seed: int, num_selected: int = 1, round_number: int = 0) -> Aggregate:
     """The mean of `num_selected` updates drawn uniformly: a baseline without any defence.
 
@@ -45,7 +45,7 @@ def random_selection(updates: Updates, seed: int, num_selected: int = 1, round_n
     return answer(mean_of_rows(matrix, selected), selected)
 
 
-@rule
+@registered()
 def dnc(
     updates: Updates,
     num_byzantine: int,
@@ -103,7 +103,7 @@ def _variance_scores(matrix: Matrix) -> Floats:
     return scores
 
 
-@rule
+@registered()
 def signguard(
     updates: Updates,
     seed: int = 0,

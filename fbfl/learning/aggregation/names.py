@@ -9,36 +9,10 @@ import numpy.typing as npt
 
 from fbfl.errors import AggregationError
 from fbfl.learning import plugins
-from fbfl.learning.aggregation.averages import fedavg
-from fbfl.learning.aggregation.centres import centered_clipping, geometric_median, norm_clipping
-from fbfl.learning.aggregation.coordinates import median, trimmed_mean
-from fbfl.learning.aggregation.filters import dnc, random_selection, signguard
 from fbfl.learning.aggregation.inputs import Matrix, Updates, Weights, as_finite_matrix
-from fbfl.learning.aggregation.nearest import bulyan, krum, multi_krum
-from fbfl.learning.aggregation.rulefunction import CONTEXT, Aggregate, RuleFunction, State, answer
-from fbfl.learning.aggregation.trust import fltrust, foolsgold
+from fbfl.learning.aggregation.rulefunction import CONTEXT, RULES, Aggregate, RuleFunction, State, answer
 from fbfl.learning.samples import integers_of
 from fbfl.tensors import state_arrays, vector_of
-
-RULES: dict[str, RuleFunction[...]] = {
-    "fedavg": fedavg,
-    "krum": krum,
-    "multi_krum": multi_krum,
-    "bulyan": bulyan,
-    "trimmed_mean": trimmed_mean,
-    "median": median,
-    "geometric_median": geometric_median,
-    "centered_clipping": centered_clipping,
-    "norm_clipping": norm_clipping,
-    "random_selection": random_selection,
-    "fltrust": fltrust,
-    "foolsgold": foolsgold,
-    "dnc": dnc,
-    "signguard": signguard,
-}
-
-VERSIONS = {"bulyan": 2}
-"""Of rules that no longer compute what they did at first, in version 1; stored runs are known by them, too."""
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from fbfl.errors import AggregationError
 from fbfl.learning.aggregation.averages import mean_of_rows
 from fbfl.learning.aggregation.coordinates import COLUMNS, sorted_columns
 from fbfl.learning.aggregation.inputs import Floats, Matrix, Updates, as_finite_matrix, as_integer, require_count
-from fbfl.learning.aggregation.rulefunction import Aggregate, answer, rule
+from fbfl.learning.aggregation.rulefunction import Aggregate, answer, registered
 from fbfl.learning.exact_gram import exact_gram
 
 
-@rule
+@registered()
 def krum(updates: Updates, num_byzantine: int) -> Aggregate:
     """Krum: the one update whose n-f-2 nearest neighbours are nearest.
 
@@ -30,7 +30,7 @@ def krum(updates: Updates, num_byzantine: int) -> Aggregate:
     return answer(matrix[best].astype(np.float64), (best,))
 
 
-@rule
+@registered()
 def multi_krum(updates: Updates, num_byzantine: int, num_selected: int) -> Aggregate:
     """Multi-Krum: the mean of the `num_selected` updates with the best Krum scores.
 
@@ -49,7 +49,7 @@ def multi_krum(updates: Updates, num_byzantine: int, num_selected: int) -> Aggre
     return answer(mean_of_rows(matrix, selected), selected)
 
 
-@rule
+@registered(version=2)
 def bulyan(updates: Updates, num_byzantine: int) -> Aggregate:
     """Bulyan of Krum: theta = n-2f updates chosen by Krum one after the other, then a trimmed mean around the median.
 

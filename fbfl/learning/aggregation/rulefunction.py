@@ -3,6 +3,7 @@
 A rule is written once, as a function whose first parameter is the updates and which returns an `Aggregate`. The
 decorator `rule` turns it into the plain function of the public surface (`krum(updates, f)` returns the vector) that
 keeps the full answer within reach (`krum.aggregate(updates, f)` also tells the selected clients and the state).
+`registered` does the same for rules of ours, which are found by the names of their functions.
 
 Whatever a rule needs besides updates and parameters it names as a parameter with one of the names of `CONTEXT`; who
 calls a rule by name (a federation, a server on a chain) then supplies it, see `names.AggregationRule`.
@@ -53,9 +54,10 @@ class Aggregate:
 class RuleFunction(Generic[P]):
     """A rule as a plain function that returns the vector; `aggregate` is the same with the whole `Aggregate`."""
 
-    def __init__(self, aggregate: Callable[P, Aggregate], canonical: bool) -> None:
+    def __init__(self, aggregate: Callable[P, Aggregate], canonical: bool, version: int = 1) -> None:
         self.aggregate = checks.arguments(aggregate)
         self.canonical = canonical
+        self.version = version
         update_wrapper(self, aggregate)
         self.__signature__ = inspect.signature(aggregate).replace(return_annotation=Vector)
 
@@ -70,6 +72,29 @@ class RuleFunction(Generic[P]):
 def rule(aggregate: Callable[P, Aggregate]) -> RuleFunction[P]:
     """Make a canonical rule: the same inputs give the same bytes on every machine, so servers can vote on it."""
     return RuleFunction(aggregate, canonical=True)
+
+
+RULES: dict[str, RuleFunction[...]] = {}
+"""The rules of ours by name."""
+
+
+def registered(version: int = 1) -> Callable[[Callable[P, Aggregate]], RuleFunction[P]]:
+    """Make a rule of ours, which goes by the name of its function.
+
+    A version above 1 says that it no longer computes what it did at first; stored runs are known by it, too.
+    """
+
+    def register(aggregate: Callable[P, Aggregate]) -> RuleFunction[P]:
+        made = RuleFunction(aggregate, canonical=True, version=version)
+        RULES[aggregate.__qualname__] = made
+        return made
+
+    return register
+
+
+def version_of(name: str) -> int:
+    """The version of a rule of ours; of all others 1."""
+    return RULES[name].version if name in RULES else 1
 
 
 def answer(vector: npt.NDArray[np.float64], selected: tuple[int, ...] | None = None, **state: Any) -> Aggregate:

@@ -10,7 +10,7 @@ from fbfl.errors import AggregationError
 from fbfl.learning.aggregation.averages import sum_in_order, weighted_sum
 from fbfl.learning.aggregation.inputs import Floats, Updates, as_finite_matrix, as_matrix
 from fbfl.learning.aggregation.norms import inner_products, norms
-from fbfl.learning.aggregation.rulefunction import Aggregate, State, answer, rule
+from fbfl.learning.aggregation.rulefunction import Aggregate, State, answer, registered
 from fbfl.learning.clients import client_numbers
 from fbfl.learning.exact_gram import exact_gram
 
@@ -18,7 +18,7 @@ LN_CONTEXT = decimal.Context(prec=40)
 LARGEST = np.finfo(np.float32).max
 
 
-@rule
+@registered()
 def fltrust(updates: Updates, root_update: npt.ArrayLike) -> Aggregate:
     """FLTrust: averages updates by their agreement with the update of a trusted root data set.
 
@@ -43,7 +43,7 @@ def fltrust(updates: Updates, root_update: npt.ArrayLike) -> Aggregate:
     return answer(weighted_sum(matrix, factors.tolist()) / total, _positive(trust))
 
 
-@rule
+@registered()
 def foolsgold(updates: Updates, state: State | None = None, clients: Sequence[int] | None = None) -> Aggregate:
     """FoolsGold: gives less weight to clients whose updates, summed over all rounds, are alike (Sybils).
 

@@ -19,7 +19,8 @@ from fbfl.learning.attacks.data import (
     targeted_label_flipping,
 )
 from fbfl.learning.attacks.fang import fang_gaussian, fang_krum, fang_krum_partial, fang_trim, fang_trim_partial
-from fbfl.learning.attacks.names import ATTACKS, Attack, resolve
+from fbfl.learning.attacks.names import Attack, resolve
+from fbfl.learning.attacks.registry import ATTACKS, version_of
 from fbfl.learning.attacks.updates import (
     a_little_is_enough,
     gaussian_noise,
@@ -64,4 +65,5 @@ __all__ = [
     "sign_flipping",
     "square_trigger",
     "targeted_label_flipping",
+    "version_of",
 ]

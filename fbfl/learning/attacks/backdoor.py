@@ -1,13 +1,11 @@
 """Backdoors: data attacks that teach the model to answer `target` on samples with a trigger, and nothing else wrong.
 
-Each has a function that makes the samples on which to measure it (`metrics.attack_success_rate`), see `TRIGGERED`.
+Each has a function that makes the samples on which to measure it (`metrics.attack_success_rate`): `Traits.triggered`.
 Pixels of a trigger take the largest value of `sample_range`, that of all training data, which a federation fills in
 (None: of the samples given). Triggers are for pictures, with channels first or last.
 """
 
 # ruff: noqa: ARG001 - all attacks have one signature, whatever they use of it
-
-from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +13,34 @@ import numpy.typing as npt
 from fbfl import checks
 from fbfl.errors import InvalidInputError
 from fbfl.learning.attacks.data import Labels, Samples, choose, relabelled
+from fbfl.learning.attacks.registry import on_data
 from fbfl.learning.noise import Images
 from fbfl.learning.pixels import as_pictures
 from fbfl.learning.samples import Range, range_of
 
 
-@checks.arguments
+def _square_test(
+    x: Images, y: Labels, *, target: int = 0, size: int = 3, sample_range: Range | None = None
+) -> tuple[Images, Labels, int]:
+    return square_trigger(x, size=size, sample_range=sample_range), y, target
+
+
+def _bar_test(
+    x: Images, y: Labels, *, target: int = 0, parts: int = 4, sample_range: Range | None = None
+) -> tuple[Images, Labels, int]:
+    return bar_trigger(x, parts=parts, sample_range=sample_range), y, target
+
+
+def _edge_case_test(
+    x: Images, y: Labels, *, source: int = 7, target: int = 1, fraction: float = 0.1
+) -> tuple[Images, Labels, int]:
+    rare = rare_samples(x, y, source=source, fraction=fraction)
+    if not len(rare):
+        raise InvalidInputError(f"source = {source}: must be a label of the test samples")
+    return x[rare], y[rare], target
+
+
+@on_data(triggered=_square_test)
 def backdoor(
     x: Images,
     y: Labels,
@@ -50,7 +70,7 @@ def square_trigger(x: Images, *, size: int = 3, sample_range: Range | None = Non
     return stamped
 
 
-@checks.arguments
+@on_data(triggered=_bar_test)
 def distributed_backdoor(
     x: Images,
     y: Labels,
@@ -90,7 +110,7 @@ def bar_trigger(x: Images, *, parts: int = 4, only: int | None = None, sample_ra
     return stamped
 
 
-@checks.arguments
+@on_data(triggered=_edge_case_test)
 def edge_case(
     x: Images,
     y: Labels,
@@ -122,35 +142,6 @@ def rare_samples(x: Images, y: Labels, *, source: int = 7, fraction: float = 0.1
     flat = x[own].reshape(own.size, -1).astype(np.float64)
     distances = ((flat - flat.mean(axis=0)) ** 2).sum(axis=1)
     return np.sort(own[np.argsort(-distances, kind="stable")[: max(1, round(fraction * own.size))]])
-
-
-def _square_test(
-    x: Images, y: Labels, *, target: int = 0, size: int = 3, sample_range: Range | None = None
-) -> tuple[Images, Labels, int]:
-    return square_trigger(x, size=size, sample_range=sample_range), y, target
-
-
-def _bar_test(
-    x: Images, y: Labels, *, target: int = 0, parts: int = 4, sample_range: Range | None = None
-) -> tuple[Images, Labels, int]:
-    return bar_trigger(x, parts=parts, sample_range=sample_range), y, target
-
-
-def _edge_case_test(
-    x: Images, y: Labels, *, source: int = 7, target: int = 1, fraction: float = 0.1
-) -> tuple[Images, Labels, int]:
-    rare = rare_samples(x, y, source=source, fraction=fraction)
-    if not len(rare):
-        raise InvalidInputError(f"source = {source}: must be a label of the test samples")
-    return x[rare], y[rare], target
-
-
-TRIGGERED: dict[str, Callable[..., tuple[Images, Labels, int]]] = {
-    "backdoor": _square_test,
-    "distributed_backdoor": _bar_test,
-    "edge_case": _edge_case_test,
-}
-"""Per backdoor: test samples to triggered samples, their true labels and the target, with the backdoor's settings."""
 
 
 def _stamped(x: Images, y: Labels, chosen: npt.NDArray[np.intp], stamped: Images, target: int) -> Samples:

@@ -9,8 +9,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from fbfl import checks
 from fbfl.errors import InvalidInputError
+from fbfl.learning.attacks.registry import on_data
 from fbfl.learning.noise import Images, add_noise
 from fbfl.learning.samples import MAX_CLASSES, Range, range_of
 
@@ -18,7 +18,7 @@ Labels = npt.NDArray[np.integer]
 Samples = tuple[Images, Labels]
 
 
-@checks.arguments
+@on_data()
 def data_poisoning(
     x: Images,
     y: Labels,
@@ -40,7 +40,7 @@ def data_poisoning(
     return poisoned, y
 
 
-@checks.arguments
+@on_data()
 def label_flipping(
     x: Images, y: Labels, rng: np.random.Generator, *, num_classes: int | None = None, fraction: float = 1.0
 ) -> Samples:
@@ -54,7 +54,7 @@ def label_flipping(
     return x, _changed(labels, count - 1 - labels, choose(np.arange(len(y)), fraction, rng))
 
 
-@checks.arguments
+@on_data()
 def targeted_label_flipping(
     x: Images, y: Labels, rng: np.random.Generator, *, source: int, target: int, fraction: float = 1.0
 ) -> Samples:
@@ -68,7 +68,7 @@ def targeted_label_flipping(
     return x, relabelled(y, chosen, target)
 
 
-@checks.arguments
+@on_data()
 def random_label_flipping(
     x: Images, y: Labels, rng: np.random.Generator, *, num_classes: int | None = None, fraction: float = 1.0
 ) -> Samples:

@@ -13,16 +13,16 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from fbfl import checks
 from fbfl.errors import InvalidInputError, VacuousAttackError
 from fbfl.learning.aggregation.nearest import krum_scores
+from fbfl.learning.attacks.registry import on_updates
 from fbfl.tensors import Vector
 
 Matrix = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 
 
-@checks.arguments
+@on_updates(colluding=True)
 def fang_krum(
     honest: Matrix, own: Vector, rng: np.random.Generator, *, num_byzantine: int, threshold: float = 1e-5
 ) -> Vector:
@@ -42,7 +42,7 @@ def fang_krum(
     return (-size * direction).astype(np.float32)
 
 
-@checks.arguments
+@on_updates(knows="compromised", colluding=True)
 def fang_krum_partial(
     compromised: Matrix, own: Vector, rng: np.random.Generator, *, num_byzantine: int, threshold: float = 1e-5
 ) -> Vector:
@@ -65,7 +65,7 @@ def fang_krum_partial(
     return (-size * direction).astype(np.float32)
 
 
-@checks.arguments
+@on_updates()
 def fang_trim(honest: Matrix, own: Vector, rng: np.random.Generator, *, b: float = 2.0) -> Vector:
     """Full knowledge against trimmed mean and median: values just beyond the farthest honest one, against s.
 
@@ -81,7 +81,7 @@ def fang_trim(honest: Matrix, own: Vector, rng: np.random.Generator, *, b: float
     return _between(direction, (top, above), (below, bottom), rng)
 
 
-@checks.arguments
+@on_updates(knows="compromised")
 def fang_trim_partial(compromised: Matrix, own: Vector, rng: np.random.Generator) -> Vector:
     """Partial knowledge against trimmed mean and median: 3 to 4 standard deviations from the mean, against s.
 
@@ -96,7 +96,7 @@ def fang_trim_partial(compromised: Matrix, own: Vector, rng: np.random.Generator
     return _between(direction, (mean + 3 * std, mean + 4 * std), (mean - 4 * std, mean - 3 * std), rng)
 
 
-@checks.arguments
+@on_updates(knows="everybody")
 def fang_gaussian(everybody: Matrix, own: Vector, rng: np.random.Generator) -> Vector:
     """Draw each coordinate from the Gaussian with the mean and standard deviation of all updates as trained.
 

@@ -1,88 +1,22 @@
-"""Attacks by name. What an attack works on can be read off its first two parameters.
-
-``x, y``: the training data of an attacker (a data attack). ``honest, own``: the updates of all honest clients and the
-attacker's own (an update attack with full knowledge). ``compromised, own``: the updates that the attackers trained
-honestly, instead (partial knowledge). ``everybody, own``: both. The third parameter is a NumPy generator.
-"""
+"""Attacks by name, called the same way by a federation and by what tries them out."""
 
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fbfl.errors import InvalidInputError, VacuousAttackError
 from fbfl.learning import plugins
-from fbfl.learning.attacks.backdoor import TRIGGERED, backdoor, distributed_backdoor, edge_case
-from fbfl.learning.attacks.data import (
-    Labels,
-    Samples,
-    data_poisoning,
-    label_flipping,
-    random_label_flipping,
-    targeted_label_flipping,
-)
-from fbfl.learning.attacks.fang import fang_gaussian, fang_krum, fang_krum_partial, fang_trim, fang_trim_partial
-from fbfl.learning.attacks.updates import (
-    a_little_is_enough,
-    gaussian_noise,
-    inner_product_manipulation,
-    mimic,
-    min_max,
-    min_sum,
-    model_poisoning,
-    model_replacement,
-    same_value,
-    scaling,
-    sign_flipping,
-)
+from fbfl.learning.attacks.data import Labels, Samples
+from fbfl.learning.attacks.registry import ATTACKS, Kind, Knowledge, Traits, is_ours, traits_of
 from fbfl.learning.noise import Images
 from fbfl.learning.samples import Range, checked
 from fbfl.tensors import Vector, vector_of
 
-ATTACKS: dict[str, Callable[..., Any]] = {
-    "model_poisoning": model_poisoning,
-    "data_poisoning": data_poisoning,
-    "label_flipping": label_flipping,
-    "backdoor": backdoor,
-    "targeted_label_flipping": targeted_label_flipping,
-    "random_label_flipping": random_label_flipping,
-    "distributed_backdoor": distributed_backdoor,
-    "edge_case": edge_case,
-    "gaussian_noise": gaussian_noise,
-    "sign_flipping": sign_flipping,
-    "scaling": scaling,
-    "model_replacement": model_replacement,
-    "same_value": same_value,
-    "ipm": inner_product_manipulation,
-    "alie": a_little_is_enough,
-    "min_max": min_max,
-    "min_sum": min_sum,
-    "mimic": mimic,
-    "fang_gaussian": fang_gaussian,
-    "fang_krum": fang_krum,
-    "fang_krum_partial": fang_krum_partial,
-    "fang_trim": fang_trim,
-    "fang_trim_partial": fang_trim_partial,
-}
-
-VERSIONS: dict[str, int] = {}
-"""Versions of attacks that no longer compute what version 1 did; part of the identity of stored runs."""
-
-COLLUDING = frozenset({"same_value", "ipm", "alie", "min_max", "min_sum", "mimic", "fang_krum", "fang_krum_partial"})
-"""Update attacks that look neither at the attacker's own update nor at its generator: all attackers send the same."""
-
-Kind = Literal["data", "update"]
-Knowledge = Literal["honest", "compromised", "everybody"]
-FIRST_PARAMETERS: dict[tuple[str, ...], tuple[Kind, Knowledge]] = {
-    ("x", "y"): ("data", "honest"),
-    ("honest", "own"): ("update", "honest"),
-    ("compromised", "own"): ("update", "compromised"),
-    ("everybody", "own"): ("update", "everybody"),
-}
 CONTEXT = {
     "num_clients": "n, the number of updates of the round",
     "num_byzantine": "f, the number of attackers among them",
@@ -98,9 +32,17 @@ class Attack:
     """An attack with its settings. `kind` tells whether to call `poison_data` or `poison_update`."""
 
     plugin: plugins.Plugin
-    kind: Kind
-    knowledge: Knowledge
-    """For an update attack: the clients whose updates it sees, as trained, before any attack."""
+    traits: Traits
+
+    @property
+    def kind(self) -> Kind:
+        """What it poisons."""
+        return self.traits.kind
+
+    @property
+    def knowledge(self) -> Knowledge:
+        """For an update attack: the clients whose updates it sees, as trained, before any attack."""
+        return self.traits.knowledge
 
     @property
     def name(self) -> str:
@@ -115,13 +57,13 @@ class Attack:
 
     @property
     def is_ours(self) -> bool:
-        """True if it is the function of `ATTACKS` of that name, and not a user's own."""
-        return ATTACKS.get(self.name) is self.plugin.function
+        """True if it is an attack of ours, and not a user's own."""
+        return is_ours(self.plugin.function)
 
     @property
     def colluding(self) -> bool:
         """True if all attackers of a round send the same update, so that it is enough to make it once."""
-        return self.is_ours and self.name in COLLUDING
+        return self.traits.colluding
 
     def poison_data(
         self,
@@ -192,8 +134,7 @@ class Attack:
         A user's function has a backdoor if it carries such a function of (x, y), its settings, `num_classes` and
         `sample_range` as `triggered`.
         """
-        ours = TRIGGERED.get(self.name) if self.is_ours else None
-        make = ours or getattr(self.plugin.function, "triggered", None)
+        make = self.traits.triggered or getattr(self.plugin.function, "triggered", None)
         if make is None:
             return None
         accepted = inspect.signature(make).parameters
@@ -239,11 +180,4 @@ def resolve(name: str | Callable[..., Any], **settings: Any) -> Attack:
     An unknown or missing setting raises `InvalidInputError` that names it and those allowed.
     """
     plugin = plugins.resolve("attack", name, ATTACKS, settings, data=3, context=CONTEXT)
-    first = tuple(inspect.signature(plugin.function).parameters)[:2]
-    if first not in FIRST_PARAMETERS:
-        raise InvalidInputError(
-            f"attack {plugin.name}: its first parameters must be x, y, rng or honest, own, rng or compromised, own, rng"
-            " or everybody, own, rng"
-        )
-    kind, knowledge = FIRST_PARAMETERS[first]
-    return Attack(plugin, kind, knowledge)
+    return Attack(plugin, traits_of(plugin.function))

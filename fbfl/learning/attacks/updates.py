@@ -16,15 +16,15 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from fbfl import checks
 from fbfl.errors import InvalidInputError, VacuousAttackError
+from fbfl.learning.attacks.registry import on_updates
 from fbfl.tensors import Vector
 
 Matrix = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 
 
-@checks.arguments
+@on_updates()
 def model_poisoning(honest: Matrix, own: Vector, rng: np.random.Generator, *, std: float = 1.0) -> Vector:
     """Replace the update by Gaussian noise ``N(0, std^2)``: `gaussian_noise` under the name of the paper.
 
@@ -34,7 +34,7 @@ def model_poisoning(honest: Matrix, own: Vector, rng: np.random.Generator, *, st
     return gaussian_noise(honest, own, rng, std=std)
 
 
-@checks.arguments
+@on_updates()
 def gaussian_noise(
     honest: Matrix, own: Vector, rng: np.random.Generator, *, std: float = 1.0, mode: str = "replace"
 ) -> Vector:
@@ -49,7 +49,7 @@ def gaussian_noise(
     return _update(noise + own if mode == "add" else noise)
 
 
-@checks.arguments
+@on_updates()
 def sign_flipping(honest: Matrix, own: Vector, rng: np.random.Generator, *, scale: float = 1.0) -> Vector:
     """Send ``-scale * own``: the honest step backwards.
 
@@ -59,7 +59,7 @@ def sign_flipping(honest: Matrix, own: Vector, rng: np.random.Generator, *, scal
     return _update(-_positive("scale", scale) * own.astype(np.float64))
 
 
-@checks.arguments
+@on_updates()
 def scaling(honest: Matrix, own: Vector, rng: np.random.Generator, *, factor: float = 10.0) -> Vector:
     """Send ``factor * own``: boosts whatever the attacker's data taught (a backdoor, flipped labels).
 
@@ -68,7 +68,7 @@ def scaling(honest: Matrix, own: Vector, rng: np.random.Generator, *, factor: fl
     return _update(_positive("factor", factor) * own.astype(np.float64))
 
 
-@checks.arguments
+@on_updates()
 def model_replacement(
     honest: Matrix, own: Vector, rng: np.random.Generator, *, num_clients: int, num_byzantine: int
 ) -> Vector:
@@ -80,7 +80,7 @@ def model_replacement(
     return scaling(honest, own, rng, factor=num_clients / _attackers(num_byzantine))
 
 
-@checks.arguments
+@on_updates(colluding=True)
 def same_value(honest: Matrix, own: Vector, rng: np.random.Generator, *, value: float = 1.0) -> Vector:
     """Send `value` in every coordinate. Li et al. 2019 (RSA), section 5 (same-value attack)."""
     if not math.isfinite(value):
@@ -88,7 +88,7 @@ def same_value(honest: Matrix, own: Vector, rng: np.random.Generator, *, value: 
     return np.full(own.shape, value, np.float32)
 
 
-@checks.arguments
+@on_updates("ipm", colluding=True)
 def inner_product_manipulation(
     honest: Matrix, own: Vector, rng: np.random.Generator, *, epsilon: float = 0.5
 ) -> Vector:
@@ -101,7 +101,7 @@ def inner_product_manipulation(
     return _update(-_positive("epsilon", epsilon) * _mean(honest))
 
 
-@checks.arguments
+@on_updates("alie", colluding=True)
 def a_little_is_enough(
     honest: Matrix, own: Vector, rng: np.random.Generator, *, num_byzantine: int, z: float | None = None
 ) -> Vector:
@@ -128,7 +128,7 @@ def _alie_shift(n: int, f: int) -> float:
     return z
 
 
-@checks.arguments
+@on_updates(colluding=True)
 def min_max(honest: Matrix, own: Vector, rng: np.random.Generator, *, deviation: str = "std") -> Vector:
     """Min-Max: go as far from the mean as no honest update is farther away than the two farthest honest ones are.
 
@@ -145,7 +145,7 @@ def min_max(honest: Matrix, own: Vector, rng: np.random.Generator, *, deviation:
     return _update(mean + bounds.min() * p)
 
 
-@checks.arguments
+@on_updates(colluding=True)
 def min_sum(honest: Matrix, own: Vector, rng: np.random.Generator, *, deviation: str = "std") -> Vector:
     """Min-Sum: like `min_max`, with the sum of squared distances to the honest updates bounded by their own largest.
 
@@ -157,7 +157,7 @@ def min_sum(honest: Matrix, own: Vector, rng: np.random.Generator, *, deviation:
     return _update(mean + math.sqrt(max(slack, 0.0) / (len(honest) * (p @ p))) * p)
 
 
-@checks.arguments
+@on_updates(colluding=True)
 def mimic(honest: Matrix, own: Vector, rng: np.random.Generator, *, victim: int | None = None) -> Vector:
     """Copy one honest client, so that its data count many times over; harms with non-IID data only.
 

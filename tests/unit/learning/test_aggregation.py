@@ -400,12 +400,16 @@ def test_rules_take_lists_and_strided_arrays(name):
         assert rule is aggregation.RULES[name]
 
 
+def test_every_rule_has_the_name_of_its_function_and_is_offered_by_the_package():
+    assert {name: getattr(aggregation, name) for name in {*aggregation.__all__} & {*SETTINGS}} == aggregation.RULES
+
+
 def test_resolve_names_what_is_wrong():
     with pytest.raises(InvalidInputError, match=r"krum: does not take 'f'; allowed: num_byzantine"):
         resolve("krum", f=2)
     with pytest.raises(InvalidInputError, match="krum: needs num_byzantine"):
         resolve("krum")
-    with pytest.raises(InvalidInputError, match="must be one of fedavg, krum"):
+    with pytest.raises(InvalidInputError, match=r"must be one of fedavg, .*krum, .*, or package\.module:function"):
         resolve("mean")
     with pytest.raises(InvalidInputError, match="a whole number"):
         resolve("krum", num_byzantine="2")

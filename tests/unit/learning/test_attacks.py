@@ -1,5 +1,6 @@
 """Every attack on updates against its formula, and that it leaves what it was given alone."""
 
+import inspect
 import math
 import warnings
 
@@ -199,6 +200,31 @@ def test_fang_gaussian_has_the_moments_of_all_updates():
     assert stats.kstest(scores.ravel(), "norm").statistic < 0.005
     assert np.abs(scores.mean(axis=0)).max() < 5 / np.sqrt(2_000), "each coordinate has its own mean"
     assert scores.std(axis=0) == pytest.approx(np.ones(SIZE), rel=0.1)
+
+
+def test_every_attack_is_offered_by_the_package_and_works_on_what_its_parameters_say():
+    for function in attacks.ATTACKS.values():
+        assert getattr(attacks, function.__name__) is function
+        first, *_ = inspect.signature(function).parameters
+        traits = attacks.registry.traits_of(function)
+        assert first == ("x" if traits.kind == "data" else traits.knowledge)
+
+
+def copy_of(function):
+    """The same function as a user might have written it."""
+
+    def own(*args, **kwargs):
+        return function(*args, **kwargs)
+
+    own.__signature__ = inspect.signature(function)
+    return own
+
+
+def test_a_wrapped_attack_of_ours_is_a_users():
+    assert attacks.resolve("mimic").is_ours
+    assert attacks.resolve(attacks.inner_product_manipulation).colluding
+    assert not attacks.resolve(copy_of(attacks.mimic)).is_ours
+    assert not attacks.resolve(copy_of(attacks.mimic)).colluding
 
 
 def test_a_users_function_is_an_attack_of_the_kind_of_its_parameters():
