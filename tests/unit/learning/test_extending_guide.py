@@ -94,7 +94,7 @@ def entry(name, function, filled_in):
 
 
 def test_all_names_and_settings_are_listed():
-    table = GUIDE.read_text().partition("## What has a name")[2]
+    table = GUIDE.read_text().partition("## Known names")[2]
     rules = [entry(*rule, {"updates", *aggregation.rulefunction.CONTEXT}) for rule in aggregation.RULES.items()]
     given = {"honest", "everybody", "compromised", "own", "x", "y", "rng", *attacks.names.CONTEXT}
     named = [entry(*attack, given) for attack in attacks.names.ATTACKS.items()]
