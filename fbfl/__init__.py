@@ -1,6 +1,6 @@
 """fbfl: federated learning in mobile edge computing, coordinated by Ethereum contracts instead of a central server.
 
-What this module offers is the whole system from Python (docs/python.md); nothing else keeps its name for sure.
+This module offers the whole system from Python (docs/python.md); other names may change.
 """
 
 import importlib
@@ -35,7 +35,7 @@ _HOMES = {
     "open_run": "fbfl.opened",
     "run": "fbfl.opened",
 }
-"""Where each is: imported when it is first asked for, since web3 and TensorFlow take seconds."""
+"""Module of each name: imported at its first use, since web3 and TensorFlow take seconds."""
 
 
 def __getattr__(name: str) -> Any:

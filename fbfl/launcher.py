@@ -1,7 +1,7 @@
-"""Start another program, apart from its caller, and write down which process that is.
+"""Start another program, apart from its caller, and record its process.
 
 A script that imports nothing of fbfl, run by `fbfl.processes` out of reach of the caller's terminal: launcher.py
-RECORD LOG NICENESS COMMAND... So a caller that is killed at any moment leaves no process behind that is on no record.
+RECORD LOG NICENESS COMMAND... So a caller that is killed at any moment leaves no process without a record.
 """
 
 import json
@@ -14,15 +14,15 @@ from typing import Any
 import psutil
 
 APART: dict[str, Any] = {"start_new_session": True}
-"""How `subprocess` starts a process that the caller's terminal does not end."""
+"""Arguments of `subprocess` for a process that the caller's terminal does not end."""
 if sys.platform == "win32":
     APART = {"creationflags": subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP}
 
 
 def start_of(pid: int) -> str | None:
-    """When a process started, in words that no later process with its number shares; None if it is not running.
+    """Return the start of a process as a text that no later process with its number shares; None if it does not run.
 
-    On Linux not the time of day, which is shifted when a clock is set.
+    On Linux it is not the time of day, which shifts when a clock is set.
     """
     try:
         process = psutil.Process(pid)
@@ -38,7 +38,7 @@ def start_of(pid: int) -> str | None:
 
 
 def main(record: Path, log: Path, niceness: int, command: list[str]) -> int:
-    """Start the command; returns once it is on record, or says why it was not started."""
+    """Start the command; return once it is on record, or print why it was not started."""
     if hasattr(os, "nice"):
         os.nice(niceness)
     process = None

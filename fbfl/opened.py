@@ -1,4 +1,4 @@
-"""A run from Python: what `fbfl.run` plays, and `fbfl.open_run` opens again."""
+"""Runs from Python: `fbfl.run` plays one, `fbfl.open_run` opens it again."""
 
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -32,9 +32,8 @@ def run(
     """Play a federation end to end, as the command `fbfl run` does, and return it as `open_run` does.
 
     `output` is a new folder (default: runs/<time>). `on_round` is called after every round with its line of
-    metrics.jsonl. Nothing is printed: what is to be known is in `summary["warnings"]`. Other than the command it
-    returns a run of which no round became final. What is wrong with the settings raises `InvalidInputError`, and
-    whatever else fails an `FbflError`.
+    metrics.jsonl. Nothing is printed: warnings are in `summary["warnings"]`. Unlike the command it also
+    returns a run without a final round. Wrong settings raise `InvalidInputError`, other failures an `FbflError`.
     """
     settings = settings or RunSettings()
     deployment = None if settings.network == EMBEDDED else file_of(connect(settings.network), DEPLOYMENTS)
@@ -46,7 +45,7 @@ def open_run(path: str | os.PathLike[str], plugins: Iterable[str] = ()) -> "Run"
     """Open the folder of a run, which may be under way still.
 
     A model or rule of a user's own, `package.module:function`, is code that the folder names: it is imported only if
-    it is in `plugins`. What is no folder of a run raises `InvalidInputError`.
+    it is in `plugins`. A folder without a run raises `InvalidInputError`.
     """
     return Run(Path(path), frozenset(plugins))
 
@@ -56,41 +55,41 @@ class Run:
 
     def __init__(self, path: Path, plugins: Collection[str] = ()) -> None:
         self.path = path.absolute()
-        read_json(path / "settings.json")  # says what a folder that is none lacks
+        read_json(path / "settings.json")  # names what a folder without a run lacks
         self.settings: RunSettings = read(path / "settings.json", {})
-        """What it was run with."""
+        """Settings of the run."""
         self._plugins = plugins
 
     def __repr__(self) -> str:
-        """Its folder and its size."""
+        """Return its folder and its size."""
         return f"<Run {self.path}: {self.settings.servers} servers, {self.settings.rounds} rounds>"
 
     @cached_property
     def summary(self) -> dict[str, Any]:
-        """The content of summary.json; of a run that has not ended, `InvalidInputError`."""
+        """Content of summary.json; `InvalidInputError` if the run has not ended."""
         return read_json(self.path / "summary.json")
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl so far, one per round."""
+        """Lines of metrics.jsonl so far, one per round."""
         return read_lines(self.path / "metrics.jsonl")
 
     @cached_property
     def rounds(self) -> list[RoundRecord]:
-        """All that the chain says of every round."""
+        """Records of all rounds, from the chain."""
         return list(round_records(self._stored.ledger, self._stored.task.id))
 
     def weights(self, round: int | None = None) -> list[Vector]:
-        """The tensors of the global model after a round (0: before the first; default: the last), in the model's order.
+        """Return the global model's tensors, in order, after a round (0: before the first; default: the last).
 
-        After a round that was aborted they are those before it. A payload that nobody has, or that is damaged, raises
-        `StorageError`, a round that there is not `InvalidInputError`.
+        After an aborted round they are those before it. A payload that is missing or damaged raises `StorageError`, a
+        round that does not exist `InvalidInputError`.
         """
         vector = weights_of(self._plan, self._stored.store.get(self._model_after(round)))
         return self._plan.spec.unflatten(vector)
 
     def keras_model(self, round: int | None = None) -> Any:
-        """A new Keras model, not compiled, with the weights of `weights(round)`; it gives logits."""
+        """Return a new Keras model, not compiled, with the weights of `weights(round)`; it gives logits."""
         from fbfl.learning.models import build
 
         plan = self._plan
@@ -100,12 +99,12 @@ class Run:
         return model
 
     def audit(self) -> tuple[Finding, ...]:
-        """Recompute every round from chain and payloads; returns what differs, nothing if everything is right."""
+        """Recompute every round from chain and payloads; return what differs, nothing if everything is right."""
         stored = self._stored
         return audit_task(stored.ledger, stored.store, stored.task, self._plugins).findings
 
     def to_pandas(self) -> "pd.DataFrame":
-        """`metrics` as a table with a row per round, by its number."""
+        """Return `metrics` as a table with a row per round, by its number."""
         import pandas as pd
 
         return pd.DataFrame(self.metrics).set_index("round")

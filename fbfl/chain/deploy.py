@@ -27,7 +27,7 @@ from fbfl.chain.transactions import Sender
 from fbfl.errors import ChainError, ContractRevertError, InvalidInputError, StorageError
 
 DEPLOYMENTS = Path("deployments")
-"""Where the files of networks that last are, unless told otherwise."""
+"""Default folder for the files of networks that last."""
 
 
 _NAME = re.compile("[a-z][a-z0-9_-]*")

@@ -163,7 +163,7 @@ class TaskState:
 
 @dataclass(frozen=True)
 class TaskTerms:
-    """What a task demands of its rounds; penalties in 1/10,000 of a stake, times in seconds."""
+    """Terms of a task's rounds; penalties in 1/10,000 of a stake, times in seconds."""
 
     view_timeout: int
     max_views: int
@@ -173,9 +173,9 @@ class TaskTerms:
     rejection_penalty: int
     withheld_penalty: int
     target: int | None
-    """Hashes below it solve the first puzzle; only with proof of work."""
+    """Bound below which hashes solve the first puzzle; only with proof of work."""
     solve_time: int | None
-    """Towards which puzzles move; 0 if they do not."""
+    """Seconds of a solution towards which the target adapts; 0 if it does not."""
 
 
 @dataclass(frozen=True)
@@ -428,9 +428,7 @@ class Ledger:
         return bytes(self.tasks.functions.outcomeOf(task, round_number).call())
 
     def terms(self, task: int) -> TaskTerms | None:
-        """What a task demands of its rounds, as its owner created it; None where a former version's contracts did not
-        publish it.
-        """
+        """Return the terms of a task's rounds, as its owner set them; None if older contracts did not publish them."""
         about, rules = self.task(task), next(self.events("RulesSet", task=task), None)
         demands = next(self.events("TaskTerms", task=task), None)
         if rules is None or demands is None:
@@ -449,9 +447,9 @@ class Ledger:
         )
 
     def _puzzle_of(self, task: int) -> tuple[int | None, int | None]:
-        """The target of a task's first puzzle, and the seconds of a solution: no event has them, but the transaction.
+        """Return the target of a task's first puzzle, and the seconds of a solution, from the creating transaction.
 
-        None where a contract of somebody's created the task.
+        Both are None if a user's contract created the task.
         """
         (created,) = self.events("TaskCreated", task=task)
         sent = self.w3.eth.get_transaction(HexBytes(created.transaction))

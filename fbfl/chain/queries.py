@@ -98,9 +98,9 @@ class RoundRecord:
 
 
 def task_terms(ledger: Ledger, task: int) -> dict[str, Any]:
-    """What a task fixes of its rounds, by the names of the settings; parts from 0 to 1, times in seconds, money in wei.
+    """Return a task's terms by the names of the settings; parts from 0 to 1, times in seconds, money in wei.
 
-    Empty where a former version's contracts did not publish it.
+    They are empty if older contracts did not publish them.
     """
     terms, rewards = ledger.terms(task), ledger.reward_terms(task)
     if terms is None:

@@ -1,7 +1,7 @@
-"""The board of signed messages between agents: what this server signed, and what others sent it over HTTP to collect.
+"""The board of signed messages between agents: those of this server, and those that others sent it over HTTP.
 
-A message is its own proof of who sent it: it is kept only if the account that signed it has a seat in the committee of
-the current round, and if the contracts would take it, since one message that they refuse spoils a whole batch.
+A message proves its own sender: it is kept only if its signer has a seat in the committee of the current round, and if
+the contracts would take it, since one message that they refuse spoils a whole batch.
 """
 
 import json
@@ -27,10 +27,10 @@ MAX_BODY = 2_048
 """Bytes of the largest message."""
 
 BODY_SECONDS = 5.0
-"""How long a message may take to arrive."""
+"""Seconds that a message may take to arrive."""
 
 MAX_VOTES = 4
-"""Of one server in one view: two of each stage, which are evidence if they exclude each other."""
+"""Most votes of one server in one view: two of each stage, which are evidence if they exclude each other."""
 
 UPDATES = "/board/updates"
 VOTES = "/board/votes"
@@ -46,8 +46,8 @@ class HttpBoard:
     """The board of one server; safe to use from several threads.
 
     `ledger` is its own: a ledger is read by one thread at a time. `peers` are URLs of endpoints that differ from the
-    registered ones. `timeout` and `patience` (s) are for sending; see `fbfl.mec.courier`. What arrives is compared with
-    what the server has observed last: whoever sends it, the node is not asked.
+    registered ones. `timeout` and `patience` (s) are for sending; see `fbfl.mec.courier`. Messages are compared with
+    what the server has observed last: no message makes it ask its node.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class HttpBoard:
         self._courier = Courier(directory.url_of, timeout=timeout, patience=patience)
 
     def observe(self, state: TaskState, seats: Mapping[str, int]) -> None:
-        """Compare what arrives from now on with this."""
+        """Compare messages from now on with this state."""
         self._observed = state, seats
 
     def post_update(self, server: str, update: SignedUpdate, collector: str) -> None:
@@ -90,30 +90,30 @@ class HttpBoard:
             self._courier.send(collector, VOTES, vote_to_json(server, vote))
 
     def updates(self, task: int, round_number: int) -> Sequence[tuple[str, SignedUpdate]]:
-        """The updates of a round that are here."""
+        """Return the updates of a round that are here."""
         with self._keeping:
             return tuple(self._updates.get(round_number, {}).items()) if task == self._task.id else ()
 
     def votes(self, task: int, round_number: int) -> Sequence[tuple[str, SignedVote]]:
-        """The votes of a round that are here."""
+        """Return the votes of a round that are here."""
         with self._keeping:
             kept = self._votes.get(round_number, {}) if task == self._task.id else {}
             return tuple((server, vote) for server, votes in kept.items() for vote in votes)
 
     def take_update(self, body: bytes) -> None:
-        """Keep an update that somebody sent; `MessageRefusedError` if it is not what it should be."""
+        """Keep an update that another server sent; `MessageRefusedError` if it is not acceptable."""
         server, update = _parsed(body, update_from_json)
         self._check(server, update, lambda: signer_of_update(self._update_domain, update))
         self._keep_update(server, update)
 
     def take_vote(self, body: bytes) -> None:
-        """Keep a vote that somebody sent; `MessageRefusedError` if it is not what it should be."""
+        """Keep a vote that another server sent; `MessageRefusedError` if it is not acceptable."""
         server, vote = _parsed(body, vote_from_json)
         self._check(server, vote, lambda: signer_of_vote(self._vote_domain, vote))
         self._keep_vote(server, vote)
 
     def close(self) -> None:
-        """Send nothing any more."""
+        """Stop sending."""
         self._courier.close()
 
     def _check(self, server: str, message: SignedUpdate | SignedVote, signer: Callable[[], str]) -> None:
@@ -124,7 +124,7 @@ class HttpBoard:
         state, seats = self._observed
         view = state.decision.view if state.decision.round == state.round else 0
         if message.round != state.round or (isinstance(message, SignedVote) and message.view > view):
-            # The node of who sent it may be ahead of this one.
+            # The sender's node may be ahead of this one.
             raise MessageRefusedError(409, f"round {state.round} in view {view} is the current one")
         if isinstance(message, SignedUpdate) and message.parent != state.model.digest:
             raise MessageRefusedError(409, f"the update is of another model than {state.model.cid}")
@@ -134,7 +134,7 @@ class HttpBoard:
             raise MessageRefusedError(403, "the signature is not in the form that contracts take")
         try:
             found = signer()
-        except Exception as error:  # the library has a type for every way in which it can be wrong
+        except Exception as error:  # the library raises many types
             raise MessageRefusedError(403, f"the signature is none: {type(error).__name__}") from error
         if found != server:
             raise MessageRefusedError(403, f"{server} did not sign this")
@@ -156,7 +156,7 @@ class HttpBoard:
         with self._keeping:
             _forget_before(self._votes, vote.round)
             kept = self._votes.setdefault(vote.round, {}).setdefault(server, [])
-            # A voter may sign the same vote anew with other bytes.
+            # A voter may sign the same vote again with other bytes.
             if any(other.as_tuple() == vote.as_tuple() for other in kept):
                 return
             if sum(other.view == vote.view for other in kept) >= MAX_VOTES:
@@ -171,7 +171,7 @@ class HttpBoard:
 
 
 def board_routes(board: HttpBoard) -> list[BaseRoute]:
-    """`POST /board/updates` and `POST /board/votes`: 202 if the message is kept, else why not."""
+    """Return the routes `POST /board/updates` and `POST /board/votes`: 202 if the message is kept, else an error."""
 
     def route(path: str, take: Callable[[bytes], None]) -> Route:
         async def post(request: Request) -> Response:
@@ -190,7 +190,7 @@ def board_routes(board: HttpBoard) -> list[BaseRoute]:
 
 
 def update_to_json(server: str, update: SignedUpdate) -> dict[str, Any]:
-    """A signed update as JSON values; bytes are hex."""
+    """Return a signed update as JSON values; bytes are hex."""
     return {
         "server": server,
         "task": update.task,
@@ -204,7 +204,7 @@ def update_to_json(server: str, update: SignedUpdate) -> dict[str, Any]:
 
 
 def update_from_json(message: Mapping[str, Any]) -> tuple[str, SignedUpdate]:
-    """Who says to have signed it, and what; `KeyError`, `TypeError` or `ValueError` if it is none."""
+    """Return the claimed signer and the message; `KeyError`, `TypeError` or `ValueError` if it is malformed."""
     payload = Reference(_word(message["digest"]), _number(message["size"], 32))
     return str(message["server"]), SignedUpdate(
         task=_number(message["task"], 256),
@@ -217,7 +217,7 @@ def update_from_json(message: Mapping[str, Any]) -> tuple[str, SignedUpdate]:
 
 
 def vote_to_json(server: str, vote: SignedVote) -> dict[str, Any]:
-    """A signed vote as JSON values; bytes are hex."""
+    """Return a signed vote as JSON values; bytes are hex."""
     return {
         "server": server,
         "task": vote.task,
@@ -231,7 +231,7 @@ def vote_to_json(server: str, vote: SignedVote) -> dict[str, Any]:
 
 
 def vote_from_json(message: Mapping[str, Any]) -> tuple[str, SignedVote]:
-    """Who says to have signed it, and what; `KeyError`, `TypeError` or `ValueError` if it is none."""
+    """Return the claimed signer and the message; `KeyError`, `TypeError` or `ValueError` if it is malformed."""
     if not isinstance(message["accept"], bool):
         raise TypeError("accept")
     stage = Stage(_number(message["stage"], 8))
@@ -276,7 +276,7 @@ def _signature(value: object) -> Compact:
 
 
 def _is_canonical(signature: Compact) -> bool:
-    """Whether s is the lower one of the two that are valid, as contracts demand."""
+    """Return True if s is the lower one of the two that are valid, as contracts require."""
     r, vs = (int.from_bytes(word, "big") for word in signature)
     return 0 < r < SECPK1_N and 0 < vs & (1 << 255) - 1 <= SECPK1_N // 2
 

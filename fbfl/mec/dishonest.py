@@ -1,4 +1,4 @@
-"""Servers that others cannot rely on, for experiments and tests."""
+"""Dishonest servers, for experiments and tests."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,20 +16,20 @@ from fbfl.storage.store import Reference
 
 @dataclass(frozen=True)
 class Conduct:
-    """What a server does where the others rely on it. The default is honest."""
+    """Behaviour of a server where the others rely on it. The default is honest."""
 
     submits: bool = True
-    """Whether it records updates."""
+    """True if it records updates."""
     serves: bool = True
-    """Whether it publishes the payload that it records."""
+    """True if it publishes the payload that it records."""
     proposes: Literal["right", "wrong", "never"] = "right"
-    """What it does when it is its turn to propose."""
+    """Its proposals when it is its turn."""
     votes: Literal["right", "inverted", "never", "both"] = "right"
-    """How it votes; with `both` it signs for and against (only where votes are signed, with `EquivocatingExchange`)."""
+    """Its votes; with `both` it signs for and against (only if votes are signed, with `EquivocatingExchange`)."""
 
 
 class DishonestServer(MECServer):
-    """A `MECServer`, whose arguments it takes, of another conduct."""
+    """A `MECServer`, with the same arguments, that behaves as a `Conduct` says."""
 
     def __init__(self, conduct: Conduct, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -64,7 +64,7 @@ class EquivocatingExchange(Exchange):
     """Signs for and against every proposal."""
 
     def send(self, state: TaskState, stage: Stage, accept: bool) -> None:
-        """Leave both votes on the board; send one where signatures decide nothing any more."""
+        """Leave both votes on the board; send one if signatures no longer matter."""
         if not self._still_counts(state):
             super().send(state, stage, accept)
             return

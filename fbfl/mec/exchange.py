@@ -1,4 +1,4 @@
-"""Signed updates and votes on their way to whoever records them: one transaction instead of one per server.
+"""Signed updates and votes on their way to their collector: one transaction instead of one per server.
 
 The collector of updates is the member whose turn it is by the number of the round; the collector of votes is the server
 that proposed. A server whose message is not on the chain after some patience sends its own transaction, so a collector
@@ -30,10 +30,10 @@ log = logging.getLogger(__name__)
 
 
 class Board(Protocol):
-    """Where signed messages are left and looked up. Who posts finds its own messages there; its collector, too."""
+    """A store for signed messages: their senders and their collectors find them there."""
 
     def observe(self, state: TaskState, seats: Mapping[str, int]) -> None:
-        """Where the task stands now, and the members of its round: messages of others are of no use."""
+        """Take note of the task's state and of the members of its round: messages of others are useless."""
 
     def post_update(self, server: str, update: SignedUpdate, collector: str) -> None:
         """Leave an update for its collector, an address."""
@@ -42,10 +42,10 @@ class Board(Protocol):
         """Leave a vote for its collector, an address."""
 
     def updates(self, task: int, round_number: int) -> Sequence[tuple[str, SignedUpdate]]:
-        """Updates left for a round, with who left them."""
+        """Return the updates left for a round, with their servers."""
 
     def votes(self, task: int, round_number: int) -> Sequence[tuple[str, SignedVote]]:
-        """Votes left for a round, with who left them."""
+        """Return the votes left for a round, with their servers."""
 
 
 class MemoryBoard:
@@ -56,7 +56,7 @@ class MemoryBoard:
         self._votes: dict[tuple[int, int], list[tuple[str, SignedVote]]] = {}
 
     def observe(self, state: TaskState, seats: Mapping[str, int]) -> None:
-        """Nothing to do: only members post here."""
+        """Do nothing: only members post here."""
 
     def post_update(self, server: str, update: SignedUpdate, collector: str) -> None:  # noqa: ARG002
         """Leave an update where all find it."""
@@ -67,27 +67,27 @@ class MemoryBoard:
         self._votes.setdefault((vote.task, vote.round), []).append((server, vote))
 
     def updates(self, task: int, round_number: int) -> Sequence[tuple[str, SignedUpdate]]:
-        """Updates left for a round."""
+        """Return the updates left for a round."""
         return tuple(self._updates.get((task, round_number), ()))
 
     def votes(self, task: int, round_number: int) -> Sequence[tuple[str, SignedVote]]:
-        """Votes left for a round."""
+        """Return the votes left for a round."""
         return tuple(self._votes.get((task, round_number), ()))
 
 
 class Patience(Protocol):
-    """How long a server waits for a collector."""
+    """Patience of a server with its collector."""
 
     @property
     def waiting_is_a_step(self) -> bool:
-        """Whether a server that waits has done something: where time passes by steps, it must go on."""
+        """True if waiting counts as a step, as it must where time passes by steps."""
 
     def is_over(self, wait: Hashable) -> bool:
-        """Whether this wait, which begins when it is first asked about, has lasted too long."""
+        """Return True if this wait, which begins with the first call, has lasted too long."""
 
 
 class PatienceInSteps:
-    """So many steps of the server, for simulations."""
+    """Patience of a number of steps of the server, for simulations."""
 
     waiting_is_a_step = True
 
@@ -96,17 +96,17 @@ class PatienceInSteps:
         self._waited: dict[Hashable, int] = {}
 
     def is_over(self, wait: Hashable) -> bool:
-        """Whether this was asked more often than it has patience."""
+        """Return True if it was called more often than the number of steps."""
         self._waited[wait] = self._waited.get(wait, 0) + 1
         return self._waited[wait] > self._steps
 
 
 MAX_WAITS = 256
-"""How many waits an agent remembers: those of many rounds."""
+"""Number of waits that an agent remembers: those of many rounds."""
 
 
 class PatienceInSeconds:
-    """So many seconds, for agents."""
+    """Patience of a number of seconds, for agents."""
 
     waiting_is_a_step = False
 
@@ -116,7 +116,7 @@ class PatienceInSeconds:
         self._began: dict[Hashable, float] = {}
 
     def is_over(self, wait: Hashable) -> bool:
-        """Whether the time is over."""
+        """Return True if the time is over."""
         now = self._clock()
         while len(self._began) > MAX_WAITS:
             del self._began[next(iter(self._began))]
@@ -124,16 +124,16 @@ class PatienceInSeconds:
 
 
 class VoteSender(Protocol):
-    """The way on which the votes of one server get onto the chain."""
+    """The way of one server's votes onto the chain."""
 
     def has_voted(self, state: TaskState, stage: Stage) -> bool:
-        """Whether the server has voted in this stage of the current view."""
+        """Return True if the server has voted in this stage of the current view."""
 
     def send(self, state: TaskState, stage: Stage, accept: bool) -> None:
         """Vote on the proposal of the current view."""
 
     def record(self, state: TaskState, stage: Stage) -> bool:
-        """Do what is left to do once the server has voted; whether it did something."""
+        """Take the next step after the server's vote; return True if there was one."""
 
 
 class VotesByTransaction:
@@ -144,7 +144,7 @@ class VotesByTransaction:
         self._task = task
 
     def has_voted(self, state: TaskState, stage: Stage) -> bool:
-        """Whether the server's vote is on the chain."""
+        """Return True if the server's vote is on the chain."""
         ledger = self._participant.ledger
         seat = ledger.seats(self._task, state.round)[self._participant.address]
         return ledger.voters(self._task, state, stage) >> seat & 1 == 1
@@ -154,7 +154,7 @@ class VotesByTransaction:
         self._participant.vote(self._task, state, stage, accept)
 
     def record(self, state: TaskState, stage: Stage) -> bool:  # noqa: ARG002
-        """Nothing: the vote is on the chain."""
+        """Do nothing: the vote is on the chain."""
         return False
 
 
@@ -184,11 +184,11 @@ class Exchange:
         self._transactions = VotesByTransaction(participant, task.id)
 
     def observe(self, state: TaskState) -> None:
-        """Tell the board where the task stands."""
+        """Tell the board the task's state."""
         self._board.observe(state, self._seats(state))
 
     def has_signed_update(self, state: TaskState) -> bool:
-        """Whether this server's update of the current model is on the board."""
+        """Return True if this server's update of the current model is on the board."""
         return self._account.address in self._posted_updates(state)
 
     def post_update(self, state: TaskState, payload: Reference, samples: int) -> None:
@@ -199,9 +199,9 @@ class Exchange:
         self._board.post_update(self._account.address, update, collector)
 
     def record_updates(self, state: TaskState) -> bool:
-        """Record what is on the board if that is this server's to do, or its own update if nobody does it.
+        """Record the updates on the board if this server collects them, or its own update if nobody does.
 
-        Returns whether it did something; waiting for somebody counts where patience is measured in steps.
+        Returns True if it did something; waiting counts if patience is measured in steps.
         """
         seats = self._seats(state)
         waiting = {
@@ -226,18 +226,18 @@ class Exchange:
         return impatient or self._patience.waiting_is_a_step
 
     def _posted_updates(self, state: TaskState) -> dict[str, SignedUpdate]:
-        """The updates on the board, without those of a model that a reorganisation took back."""
+        """Return the updates on the board, without those of a model that a reorganisation took back."""
         posted = self._board.updates(self._task.id, state.round)
         return {server: update for server, update in posted if update.parent == state.model.digest}
 
     def has_voted(self, state: TaskState, stage: Stage) -> bool:
-        """Whether this server's vote in this stage of the current view is on the chain, or at least on the board."""
+        """Return True if this server's vote in this stage of the current view is on the chain or on the board."""
         return self._transactions.has_voted(state, stage) or (
             self._still_counts(state) and self._account.address in dict(self._current_votes(state, stage))
         )
 
     def send(self, state: TaskState, stage: Stage, accept: bool) -> None:
-        """Sign a vote on the current proposal and leave it on the board; send it where that is of no use, or not safe.
+        """Sign a vote on the current proposal and leave it on the board; send it if that is useless or not safe.
 
         A reorganisation may bring another proposal into a view in which this server signed a vote. Two such signatures
         are evidence of equivocation; a second vote by transaction is not.
@@ -252,10 +252,10 @@ class Exchange:
             self._board.post_vote(self._account.address, vote, decision.proposer)
 
     def record(self, state: TaskState, stage: Stage) -> bool:
-        """Record the votes for the proposal if that is this server's to do, or its own vote if nobody does it.
+        """Record the votes for the proposal if this server collects them, or its own vote if nobody does.
 
-        Votes against a proposal are always sent by the voter itself, at once: whoever proposed has no reason to record
-        them. Returns whether it did something; waiting for somebody counts where patience is measured in steps.
+        Each voter sends votes against a proposal itself, at once: the proposer has no reason to record them. Returns
+        True if it did something; waiting counts if patience is measured in steps.
         """
         if not self._still_counts(state):
             return False
@@ -286,7 +286,7 @@ class Exchange:
         return impatient or self._patience.waiting_is_a_step
 
     def report_equivocation(self, round_number: int) -> bool:
-        """Show the chain two votes of another member that exclude each other, if the board has such."""
+        """Report two votes of another member that exclude each other, if the board has such; return True if it did."""
         ledger = self._participant.ledger
         known = {event.args["voter"] for event in ledger.round_events(self._task.id, round_number, "Equivocation")}
         known |= {self._account.address, *(server for number, server in self._accused if number == round_number)}
@@ -307,7 +307,7 @@ class Exchange:
         return self._participant.ledger.seats(self._task.id, state.round)
 
     def _still_counts(self, state: TaskState) -> bool:
-        """Whether whoever proposed still has a reason to record signed votes."""
+        """Return True if the proposer still has a reason to record signed votes."""
         return state.decision.stage is not Stage.DECIDED
 
     def _current_votes(self, state: TaskState, stage: Stage) -> list[tuple[str, SignedVote]]:
@@ -320,7 +320,7 @@ class Exchange:
 
 
 def vote_domain(ledger: Ledger, task: Task) -> Domain:
-    """Where signatures of votes in a task hold."""
+    """Return the scope of signatures of votes in a task."""
     return Domain(ledger.chain_id, task.consensus_address, task.id)
 
 

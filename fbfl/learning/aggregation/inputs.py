@@ -1,4 +1,4 @@
-"""Checking what comes in: updates as a float32 matrix, weights as float64 numbers, bounds on n and f."""
+"""Checks of inputs: updates as a float32 matrix, weights as float64 numbers, bounds on n and f."""
 
 import operator
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ Matrix = npt.NDArray[np.float32]
 """Updates as float32 [n, P], a row per client in registry order."""
 
 MAX_ITERATIONS = 10_000
-"""Of rules that iterate: beyond it nothing changes, and servers would not come to an end."""
+"""Most iterations of a rule: beyond it nothing changes, and servers would not come to an end."""
 
 Floats = npt.NDArray[np.float64]
 

@@ -28,20 +28,20 @@ class AggregationRule:
 
     @property
     def canonical(self) -> bool:
-        """Whether all machines get the same bytes. All rules of ours do.
+        """True if all machines get the same bytes, as with all rules of ours.
 
-        A user's function counts as canonical if it says ``canonical = True``, for which its author answers.
+        A user's function counts as canonical if it has ``canonical = True``, on its author's responsibility.
         """
         return bool(getattr(self.plugin.function, "canonical", False))
 
     @property
     def stateful(self) -> bool:
-        """Whether it carries state from round to round."""
+        """True if it carries state from round to round."""
         return "state" in self.plugin.wants
 
     @property
     def needs_root_update(self) -> bool:
-        """Whether somebody trusted has to supply an update every round."""
+        """True if it needs the update of a trusted party every round."""
         return "root_update" in self.plugin.wants
 
     def __call__(
@@ -55,7 +55,7 @@ class AggregationRule:
         round_number: int = 0,
         root_update: npt.ArrayLike | None = None,
     ) -> Aggregate:
-        """Aggregate one round. What the rule has no use for is ignored; see `rulefunction.CONTEXT` for the meanings."""
+        """Aggregate one round. Arguments that the rule does not use are ignored; see `rulefunction.CONTEXT`."""
         if self.needs_root_update and root_update is None:
             raise AggregationError(f"{self.name} needs a root_update: the update of a trusted party")
         context: dict[str, Any] = {
@@ -85,7 +85,7 @@ def resolve(name: str | Callable[..., Any], **settings: Any) -> AggregationRule:
 
 
 def _checked(name: str, result: Any, matrix: Matrix) -> Aggregate:
-    """What a user's function made of the updates, as an `Aggregate` of ours."""
+    """Return a user's answer as an `Aggregate` of ours."""
     given = result if isinstance(result, Aggregate) else Aggregate(result)
     count, width = matrix.shape
     vector = vector_of(f"aggregator {name}", "an array", given.vector, width, AggregationError).astype(np.float64)

@@ -1,12 +1,12 @@
-"""What an aggregation rule is: a function of the updates that returns an `Aggregate`, seen in two ways.
+"""Aggregation rules: functions of the updates that return an `Aggregate`, callable in two ways.
 
 A rule is written once, as a function whose first parameter is the updates and which returns an `Aggregate`. The
 decorator `rule` turns it into the plain function of the public surface (`krum(updates, f)` returns the vector) that
 keeps the full answer within reach (`krum.aggregate(updates, f)` also tells the selected clients and the state).
 `registered` does the same for rules of ours, which are found by the names of their functions.
 
-Whatever a rule needs besides updates and parameters it names as a parameter with one of the names of `CONTEXT`; who
-calls a rule by name (a federation, a server on a chain) then supplies it, see `names.AggregationRule`.
+A rule that needs more than updates and settings has parameters with names of `CONTEXT`; the caller of a rule by name (a
+federation, a server on a chain) supplies them, see `names.AggregationRule`.
 """
 
 import inspect
@@ -25,8 +25,7 @@ from fbfl.tensors import Vector
 P = ParamSpec("P")
 
 State = Mapping[str, npt.NDArray[Any]]
-"""What a rule carries from one round to the next: named tensors (ours: float32), so that they can be saved, and
-travel in a payload."""
+"""State of a rule from one round to the next: named tensors (ours: float32), which can be saved and published."""
 
 CONTEXT = {
     "weights": "sample counts of the updates, one per row",
@@ -36,7 +35,7 @@ CONTEXT = {
     "round_number": "the round, counted from 1; enters the draws too",
     "root_update": "the update [P] that a trusted party trained on data of its own (FLTrust)",
 }
-"""The parameters that the caller's situation fills in rather than its settings."""
+"""Parameters that the caller fills in from the round, not from settings."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class Aggregate:
     vector: Vector
     """The aggregated update, float32 [P], finite, without negative zeros."""
     state: State = field(default_factory=dict)
-    """What the rule wants back in the next round."""
+    """State that the rule gets back in the next round."""
     selected: tuple[int, ...] | None = None
     """Rows that the rule let in, ascending; None when it works on coordinates and judges no client as a whole."""
 
@@ -81,7 +80,7 @@ RULES: dict[str, RuleFunction[...]] = {}
 def registered(version: int = 1) -> Callable[[Callable[P, Aggregate]], RuleFunction[P]]:
     """Make a rule of ours, which goes by the name of its function.
 
-    A version above 1 says that it no longer computes what it did at first; stored runs are known by it, too.
+    A version above 1 says that its results differ from the first ones; it is part of the identity of stored runs.
     """
 
     def register(aggregate: Callable[P, Aggregate]) -> RuleFunction[P]:
@@ -93,7 +92,7 @@ def registered(version: int = 1) -> Callable[[Callable[P, Aggregate]], RuleFunct
 
 
 def version_of(name: str) -> int:
-    """The version of a rule of ours; of all others 1."""
+    """Return the version of a rule of ours; 1 for all others."""
     return RULES[name].version if name in RULES else 1
 
 

@@ -67,7 +67,7 @@ def foolsgold(updates: Updates, state: State | None = None, clients: Sequence[in
     history = _grown((state or {}).get("history"), max(numbers) + 1, width)
     with np.errstate(over="ignore"):
         history[numbers] += matrix
-    # Else whoever sends twice what float32 just holds would stop all later rounds.
+    # Otherwise a client that sends float32's largest value twice would stop all later rounds.
     np.clip(history, -LARGEST, LARGEST, out=history)
     weights = _foolsgold_weights(history[numbers])
     total = sum_in_order(weights)
@@ -78,7 +78,7 @@ def foolsgold(updates: Updates, state: State | None = None, clients: Sequence[in
 
 
 def _grown(history: npt.NDArray[np.float32] | None, clients: int, width: int) -> npt.NDArray[np.float32]:
-    """Return a copy of the history with room for at least so many clients."""
+    """Return a copy of the history with room for at least `clients` clients."""
     if history is None:
         return np.zeros((clients, width), np.float32)
     if history.ndim != 2 or history.shape[1] != width:

@@ -1,4 +1,4 @@
-"""Attacks by name, called the same way by a federation and by what tries them out."""
+"""Attacks by name, called the same way everywhere."""
 
 import inspect
 from collections.abc import Callable, Iterator
@@ -36,7 +36,7 @@ class Attack:
 
     @property
     def kind(self) -> Kind:
-        """What it poisons."""
+        """Kind of its input: data or updates."""
         return self.traits.kind
 
     @property
@@ -78,7 +78,7 @@ class Attack:
     ) -> Samples:
         """Return the attacker's training data instead of its true ones.
 
-        What cannot be trained on, and labels beyond `num_classes` (None: any), raise `InvalidInputError`.
+        Data that cannot be trained on, and labels beyond `num_classes` (None: any), raise `InvalidInputError`.
         """
         if self.kind != "data":
             raise InvalidInputError(f"attack {self.name}: poisons updates, not data")

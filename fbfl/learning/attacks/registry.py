@@ -1,7 +1,7 @@
-"""What an attack is: a function of data or of updates, and what is said of it where it is defined.
+"""The registry of attacks: functions of data or of updates, with the traits that their decorators declare.
 
-The decorators `on_data` and `on_updates` give an attack of ours its name, and say what it works on and what it knows.
-A user's function stays a plain one: what it works on can be read off its first two parameters.
+The decorators `on_data` and `on_updates` give an attack of ours its name, its input and its knowledge. A user's
+function stays plain: the names of its first two parameters tell its input.
 
 ``x, y``: the training data of an attacker (a data attack). ``honest, own``: the updates of all honest clients and the
 attacker's own (an update attack with full knowledge). ``compromised, own``: the updates that the attackers trained
@@ -26,7 +26,7 @@ Knowledge = Literal["honest", "compromised", "everybody"]
 
 @dataclass(frozen=True)
 class Traits:
-    """What an attack works on, and how."""
+    """Input of an attack, and its properties."""
 
     kind: Kind
     knowledge: Knowledge = "honest"
@@ -36,14 +36,14 @@ class Traits:
     triggered: Callable[..., Any] | None = None
     """For a backdoor: from test samples (x, y, and its settings) to triggered samples, their labels and the target."""
     version: int = 1
-    """Above 1: it no longer computes what it did at first; stored runs are known by it, too."""
+    """Version; above 1, its results differ from the first ones. Part of the identity of stored runs."""
 
 
 ATTACKS: dict[str, Callable[..., Any]] = {}
 """The attacks of ours by name."""
 
 _TRAITS: dict[int, Traits] = {}
-"""By the identity of the function: a user's may be a callable that cannot be hashed."""
+"""Traits by the identity of the function: a user's may be a callable that cannot be hashed."""
 
 _FIRST_PARAMETERS = {
     ("x", "y"): Traits("data"),
@@ -51,20 +51,20 @@ _FIRST_PARAMETERS = {
     ("compromised", "own"): Traits("update", "compromised"),
     ("everybody", "own"): Traits("update", "everybody"),
 }
-"""Of users' functions."""
+"""Traits of users' functions by the names of their first parameters."""
 
 
 def on_data(
     name: str | None = None, *, triggered: Callable[..., Any] | None = None, version: int = 1
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Say that a function is an attack on the training data, and its name if that is another than the function's."""
+    """Register a function as an attack on the training data, with its name if that is not the function's."""
     return _named(name, Traits("data", triggered=triggered, version=version))
 
 
 def on_updates(
     name: str | None = None, *, knows: Knowledge = "honest", colluding: bool = False, version: int = 1
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Say likewise that it is an attack on updates, and `knows` of whose; for the rest see `Traits`."""
+    """Register a function as an attack on updates, which `knows` those of some clients; for the rest see `Traits`."""
     return _named(name, Traits("update", knows, colluding, version=version))
 
 
@@ -78,17 +78,17 @@ def _named(name: str | None, traits: Traits) -> Callable[[Callable[P, R]], Calla
 
 
 def version_of(name: str) -> int:
-    """The version of an attack of ours; of all others 1."""
+    """Return the version of an attack of ours; 1 for all others."""
     return traits_of(ATTACKS[name]).version if name in ATTACKS else 1
 
 
 def is_ours(function: Callable[..., Any]) -> bool:
-    """True if it is an attack of ours, and not a user's own."""
+    """Return True if it is an attack of ours, and not a user's own."""
     return id(function) in _TRAITS
 
 
 def traits_of(function: Callable[..., Any]) -> Traits:
-    """What an attack works on. A user's whose parameters do not say it raises `InvalidInputError`."""
+    """Return an attack's traits. A user's function whose parameters do not tell raises `InvalidInputError`."""
     if is_ours(function):
         return _TRAITS[id(function)]
     first = tuple(inspect.signature(function).parameters)[:2]
