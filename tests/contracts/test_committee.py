@@ -3,6 +3,7 @@
 Tested on `PowPuzzle`, which adds nothing to it but the right to propose.
 """
 
+import itertools
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -50,9 +51,9 @@ def test_the_ledger_means_the_round_that_is_open(deployment: Deployment, owner: 
     ledger = deploy_contract(deployment.chain, compiled_for_tests("Puppet"))
     consensus = deploy_contract(deployment.chain, load_artifact("PowPuzzle"), ledger.address)
     ledger.act(consensus.address, consensus.encode("open", 1, 3, 0b1), by=owner)
-    for call in ("onTimeout", "abandon"):
-        with reverts("ConsensusWrongRound", task=1, round=2, current=3):
-            ledger.act(consensus.address, consensus.encode(call, 1, 2), by=owner)
+    for call, other in itertools.product(("onTimeout", "abandon"), (2, 4)):
+        with reverts("ConsensusWrongRound", task=1, round=other, current=3):
+            ledger.act(consensus.address, consensus.encode(call, 1, other), by=owner)
 
 
 @pytest.mark.parametrize("rules", [{"timeout": 0}, {"timeout_cap": TIMEOUT - 1}, {"max_views": 0}])
@@ -185,6 +186,8 @@ def test_a_quorum_of_rejections_gives_somebody_else_the_turn(voting: Federation)
     ]
     (started,) = receipt.named("ViewStarted")
     assert (started["view_"], started["deadline"]) == (1, voting.chain.last_time + 2 * TIMEOUT)
+    now = voting.decision
+    assert (now.stage, now.proposer, now.proposal, now.accepts) == (Stage.PROPOSE, NOBODY, bytes(32), 0)
     assert voting.consensus.isBarred(voting.task, proposer.address)
     assert not voting.consensus.isBarred(voting.task, others[0].address)
     with reverts("ConsensusBarred", task=voting.task, proposer=proposer.address):
@@ -329,8 +332,9 @@ def test_late_views_last_as_long_as_the_cap(found) -> None:
 def test_votes_out_of_place_are_refused(voting: Federation, servers: list[Account]) -> None:
     task, member, digest = voting.task, voting.members[1], voting.value(MODEL)
     other = keccak(b"another value")
-    with reverts("ConsensusWrongRound", task=task, round=2, current=1):
-        voting.vote(member, round=2)
+    for number in (0, 2):
+        with reverts("ConsensusWrongRound", task=task, round=number, current=1):
+            voting.vote(member, round=number)
     with reverts("ConsensusWrongView", task=task, view_=1, current=0):
         voting.vote(member, view=1)
     for stage in (Stage.NONE, Stage.PROPOSE, Stage.COMMIT, Stage.DECIDED):

@@ -1,5 +1,6 @@
 """Owners and servers that are contracts: a call counts for its sender, not for whoever sent the transaction."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 from eth_hash.auto import keccak
 
 from fbfl.chain.digests import update_commitment
+from fbfl.errors import ContractRevertError
 from tests.contracts.abi import GAS, Chain, Contract, Receipt, deploy_contract
 from tests.contracts.compiled import compiled_for_tests
 from tests.contracts.deployment import MIN_STAKE, UNBONDING, Deployment
@@ -51,16 +53,20 @@ class ThroughContracts:
         return self.chain.transact(self.chain.accounts[0], sender.address, act, value, gas)
 
 
-@pytest.mark.parametrize("consensus", ["pow", "pbft"])
-def test_contracts_own_tasks_and_play_rounds(deployment: Deployment, consensus: str) -> None:
+@pytest.fixture
+def on(deployment: Deployment) -> Deployment:
+    """The deployment, whose contracts and whose owner are called through contracts."""
     chain: Any = ThroughContracts(deployment.chain)
     names = ("registry", "tasks", "rewards", "pow", "pbft", "ethash")
-    contracts = {
-        name: Contract(chain, getattr(deployment, name).artifact, getattr(deployment, name).address) for name in names
-    }
-    owner: Any = chain.actor()
-    members: list[Any] = [chain.actor() for _ in range(4)]
-    on = replace(deployment, chain=chain, owner=owner, **contracts)
+    contracts = {name: getattr(deployment, name) for name in names}
+    called = {name: Contract(chain, contract.artifact, contract.address) for name, contract in contracts.items()}
+    return replace(deployment, chain=chain, owner=chain.actor(), **called)
+
+
+@pytest.mark.parametrize("consensus", ["pow", "pbft"])
+def test_contracts_own_tasks_and_play_rounds(on: Deployment, consensus: str) -> None:
+    chain: Any = on.chain
+    owner, members = on.owner, [chain.actor() for _ in range(4)]
     federation = Federation(on, Settings(consensus=consensus, commit_window=COMMIT_WINDOW), members)
     tasks, task, rewards, registry = on.tasks, federation.task, on.rewards, on.registry
     assert tasks.ownerOf(task) == owner.address
@@ -101,3 +107,83 @@ def test_contracts_own_tasks_and_play_rounds(deployment: Deployment, consensus: 
     chain.travel(UNBONDING)
     registry.withdraw(by=leader)
     assert chain.balance(leader.address) == 1000 + MIN_STAKE + 1
+
+
+def test_contracts_are_refused_in_their_own_name(on: Deployment, deployment: Deployment) -> None:
+    chain: Any = on.chain
+    owner, one, two, stranger = on.owner, *(chain.actor() for _ in range(3))
+    federation = Federation(on, Settings(consensus="pbft", commit_window=COMMIT_WINDOW), [one, two])
+    tasks, task, registry = on.tasks, federation.task, on.registry
+    deployment.registry.admit(stranger.address, True, by=deployment.owner)
+    registry.join("http://admitted", by=stranger)  # for nothing: it is on the list, and its sender is not
+    hidden = (update_of(one), 100, 10, SALT)
+    rounds = [
+        (lambda: tasks.join(task, by=one), "TasksAlreadyMember"),
+        (lambda: tasks.endTask(task, by=one), "TasksNotOwner"),
+        (lambda: tasks.openRound(task, by=one), "TasksNotOwner"),
+        (lambda: tasks.finalizeRound(task, 1, MODEL, by=one), "TasksOnlyConsensus"),
+        (lambda: on.pbft.onTimeout(task, 1, by=one), "ConsensusOnlyTasks"),
+        (lambda: registry.join("http://again", by=one), "RegistryWrongStatus"),
+        (lambda: registry.withdraw(by=one), "RegistryWrongStatus"),
+        (lambda: on.rewards.setTerms(task, (1, 0, False), by=one), "RewardsNotOwner"),
+        (lambda: on.rewards.fund(task, by=one), "RewardsNotOwner"),
+        (lambda: on.rewards.reclaim(task, by=one), "RewardsNotOwner"),
+        (lambda: on.rewards.withdraw(by=one), "RewardsNothingToWithdraw"),
+    ]
+    assert_all_name(one, rounds)
+    assert_all_name(
+        newcomer := chain.actor(),
+        [
+            (lambda: tasks.join(task, by=newcomer), "TasksNotActive"),
+            (lambda: registry.join("http://poor", by=newcomer), "RegistryNotAdmitted"),
+            (lambda: registry.retire(by=newcomer), "RegistryWrongStatus"),
+            (lambda: registry.addStake(by=newcomer), "RegistryWrongStatus"),
+        ],
+    )
+    federation.open()
+    for member in (one, two):
+        values = (federation.domain, 1, member.address, update_of(member), 100, 10, SALT)
+        tasks.commit(task, 1, update_commitment(*values), by=member)
+    assert_all_name(one, [(lambda: tasks.commit(task, 1, MODEL, by=one), "TasksAlreadySubmitted")])
+    federation.poke()
+    late = [
+        (lambda: tasks.submit(task, 1, *hidden[:3], by=two), "TasksWrongCommitment"),
+        (lambda: tasks.submitBatch(task, 1, [], by=two), "TasksWrongCommitment"),
+        (lambda: tasks.reveal(task, 1, *hidden, by=two), "TasksWrongCommitment"),
+    ]
+    assert_all_name(two, late)
+    for member in (one, two):
+        tasks.reveal(task, 1, update_of(member), 100, 10, SALT, by=member)
+    assert_all_name(one, [(lambda: tasks.reveal(task, 1, *hidden, by=one), "TasksAlreadySubmitted")])
+    federation.poke()
+    on.pbft.voteViewChange(task, 1, 0, by=one)
+    leader = federation.leader()
+    deciding = [
+        (lambda: tasks.reportMissing(task, 1, one.address, by=one), "TasksNotMember"),
+        (lambda: on.pbft.voteViewChange(task, 1, 0, by=one), "ConsensusAlreadyVoted"),
+    ]
+    assert_all_name(one, deciding)
+    federation.propose(leader, MODEL)
+    assert_all_name(leader, [(lambda: federation.vote(leader), "ConsensusAlreadyVoted")])
+    registry.retire(by=one)
+    leaving = [
+        (lambda: tasks.reportMissing(task, 1, two.address, by=one), "TasksNotActive"),
+        (lambda: registry.retire(by=one), "RegistryWrongStatus"),
+        (lambda: registry.withdraw(by=one), "RegistryStillSeated"),
+    ]
+    assert_all_name(one, leaving)
+    tasks.evict(task, one.address, by=owner)
+    evicted = [
+        (lambda: federation.vote(one), "ConsensusBarred"),
+        (lambda: on.pbft.voteViewChange(task, 1, 0, by=one), "ConsensusBarred"),
+        (lambda: registry.withdraw(by=one), "RegistryStillBonded"),
+    ]
+    assert_all_name(one, evicted)
+
+
+def assert_all_name(actor: Any, calls: list[tuple[Callable[[], Any], str]]) -> None:
+    """Each call is refused with this error, which names the actor."""
+    for call, error in calls:
+        with pytest.raises(ContractRevertError, match=error) as refused:
+            call()
+        assert actor.address in refused.value.values.values(), error

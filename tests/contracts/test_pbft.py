@@ -61,6 +61,15 @@ def test_the_lead_goes_round_among_the_seats_of_the_committee(found, servers: li
     assert federation.decision.leader == servers[0].address
 
 
+def test_the_lead_goes_round_among_those_who_are_left(found, servers: list[Account]) -> None:
+    federation: Federation = found(4, consensus="pbft")
+    federation.finish(MODEL)
+    federation.tasks.resign(federation.task, by=federation.members.pop(0))
+    federation.collect()
+    assert (federation.state.committee, federation.decision.committeeSize) == (0b1110, 3)
+    assert federation.decision.leader == servers[3].address
+
+
 def test_only_the_leader_proposes(pbft: Federation) -> None:
     leader = pbft.leader()
     impostor = next(member for member in pbft.members if member != leader)

@@ -3,7 +3,9 @@
 import pytest
 from eth_hash.auto import keccak
 
+from fbfl.errors import ContractRevertError
 from tests.contracts.abi import Account, reverts
+from tests.contracts.crowd import Crowd
 from tests.contracts.deployment import Deployment
 from tests.contracts.federation import EASY, Federation, Phase, Settings
 
@@ -76,6 +78,18 @@ def test_a_poke_stores_the_seed_before_it_is_out_of_reach(found, servers: list[A
     assert federation.decision.proposer == servers[0].address
 
 
+def test_nothing_is_renewed_in_the_closing_block(deployment: Deployment, found) -> None:
+    """Its hash is not known there yet, and not lost."""
+    federation: Federation = found(2)
+    federation.open()
+    for member in federation.members:
+        federation.submit(member)
+    with pytest.raises(ContractRevertError, match="ConsensusNotDue"):
+        Crowd(deployment, 2).all(federation.tasks, "poke", federation.task)  # twice in one block
+    federation.poke()
+    assert federation.phase is Phase.DECIDE
+
+
 def test_where_the_seed_was_lost_the_view_begins_anew_with_a_fresh_one(found, servers: list[Account]) -> None:
     federation: Federation = found(3, timeout=500, timeout_cap=500)
     federation.collect()
@@ -131,6 +145,7 @@ def test_the_target_follows_the_time_that_solving_took(
     federation.chain.travel(federation.decision.openedAt + taken - federation.chain.now)
     (solved,) = federation.propose(servers[0], MODEL).named("PuzzleSolved")
     assert abs(solved["nextTarget"] - expected) <= 4  # what the division loses
+    assert solved["nextTarget"] >= -(-target // 4)  # rounded up: a target never becomes 0
     assert federation.consensus.targetOf(federation.task) == target  # for this round
     federation.collect()
     assert federation.consensus.targetOf(federation.task) == solved["nextTarget"]

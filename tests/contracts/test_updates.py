@@ -107,8 +107,8 @@ def test_the_next_round_starts_with_nothing_missing(found, servers: list[Account
     for reporter in servers[:2]:
         federation.tasks.reportMissing(federation.task, 1, servers[3].address, by=reporter)
     federation.decide(keccak(b"first"))
-    federation.collect()
-    assert federation.state.missing == 0
+    federation.finish(keccak(b"second"))
+    assert (federation.state.missing, federation.state.proposal.missing) == (0, 0)
 
 
 def test_the_update_of_who_was_expelled_is_left_out_like_any_other(found, servers: list[Account]) -> None:
