@@ -41,12 +41,17 @@ def install() -> None:
     subprocess.run([*pip, "install", f"slither-analyzer=={VERSION}"], check=True)
 
 
-def findings() -> set[tuple[str, str]]:
-    """Detector and function of everything of medium or high impact."""
+def environment() -> dict[str, str]:
+    """What slither's Python needs."""
     # Slither looks for both as `forge` and `crytic-compile` on the path.
     path = os.pathsep.join([str(FORGE), str(HOME / "bin"), os.environ["PATH"]])
     # It builds without the tests: in the folders of `forge test`, that would then find none.
     apart = {"FOUNDRY_OUT": str(HOME / "forge" / "out"), "FOUNDRY_CACHE_PATH": str(HOME / "forge" / "cache")}
+    return {**os.environ, **apart, "PATH": path}
+
+
+def findings() -> set[tuple[str, str]]:
+    """Detector and function of everything of medium or high impact."""
     quiet = ["--exclude-informational", "--exclude-low", "--exclude-optimization"]
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
@@ -54,7 +59,7 @@ def findings() -> set[tuple[str, str]]:
         done = subprocess.run(
             command,
             cwd=REPOSITORY,
-            env={**os.environ, **apart, "PATH": path},
+            env=environment(),
             capture_output=True,
             text=True,
             check=False,

@@ -2,6 +2,8 @@
 // The npm compiler behind the native command line, for py-solc-x and forge:
 //   solc.js --version
 //   solc.js --standard-json [FILE|-] [--base-path DIR] [--include-path DIR]...
+//   solc.js --serve [--base-path DIR]...: an answer of one line for every job of one line, since the compiler gets quick
+//     only after its first ones
 "use strict";
 const fs = require("fs");
 const path = require("path");
@@ -11,13 +13,13 @@ let mode = "";
 let file = 0; // stdin
 const args = process.argv.slice(2).flatMap((arg) => (/^--[^=]+=/.test(arg) ? arg.split(/=(.*)/s, 2) : [arg]));
 for (let i = 0; i < args.length; i++) {
-  if (args[i] === "--version" || args[i] === "--standard-json") mode = args[i];
+  if (args[i] === "--version" || args[i] === "--standard-json" || args[i] === "--serve") mode = args[i];
   else if (args[i] === "--base-path" || args[i] === "--include-path") roots.push(args[++i]);
   else if (args[i] === "--allow-paths") i++; // this front reads whatever a source imports
   else if (args[i] !== "-" && !args[i].startsWith("-")) file = args[i];
   else if (args[i] !== "-") fail(`unrecognised option '${args[i]}'`);
 }
-if (!mode) fail("use --version or --standard-json");
+if (!mode) fail("use --version, --standard-json or --serve");
 
 // The emscripten module turns every uncaught error into an abort with the whole compiler source printed.
 const handlers = process.listeners("uncaughtException");
@@ -26,6 +28,10 @@ process.removeAllListeners("uncaughtException");
 for (const handler of handlers) process.on("uncaughtException", handler);
 
 if (mode === "--version") print(`solc, the solidity compiler commandline interface\nVersion: ${solc.version()}\n`);
+else if (mode === "--serve")
+  require("readline")
+    .createInterface({ input: process.stdin })
+    .on("line", (job) => print(solc.compile(job, { import: find }) + "\n"));
 else print(solc.compile(fs.readFileSync(file, "utf8"), { import: find }) + "\n");
 
 function find(name) {
