@@ -1,4 +1,4 @@
-"""What is said of a setting once, where its field is declared: options, files, schema, guide and checks follow."""
+"""Settings, declared once as fields of a dataclass: options, files, schema, guide and checks follow."""
 
 import dataclasses
 import math
@@ -11,7 +11,7 @@ from fbfl.errors import InvalidInputError
 
 
 class Place(Flag):
-    """Where a federation is played, and so which settings mean something."""
+    """Place where a federation is played; it decides which settings are meaningful."""
 
     FEDERATION = auto()
     """Without a chain, in one process: `fbfl.learning.federation`."""
@@ -26,21 +26,21 @@ class Place(Flag):
 
 @dataclass(frozen=True)
 class Setting:
-    """What a field means and allows, beyond its type."""
+    """Meaning and allowed values of a field, beyond its type."""
 
     help: str
-    """A line, without the default."""
+    """Help of one line, without the default."""
     least: float | None = None
     above: float | None = None
-    """Instead of `least`: what is allowed is more."""
+    """Instead of `least`: values must be larger."""
     most: float | None = None
     step: float | None = None
     """Values are multiples of it."""
     allowed: tuple[str, ...] = ()
     by_default: str = ""
-    """What holds where nothing is given, if the default itself does not say it."""
+    """Description of the default, if the value itself is not one."""
     derive: Callable[[Any], object] | None = None
-    """Makes the default from the fields before it."""
+    """Function that derives the default from the fields before it."""
     places: Place = Place.EVERYWHERE
     only: Mapping[str, object] = dataclasses.field(default_factory=dict)
     """Values that other fields must have for this one to mean anything."""
@@ -54,7 +54,7 @@ class Setting:
 
     @property
     def range(self) -> str:
-        """The numbers that are allowed, in words; nothing if all are."""
+        """Allowed numbers in words; nothing if all are allowed."""
         most = "" if self.most is None else _number(self.most)
         if self.above is not None:
             return f"more than {_number(self.above)}" + (f", up to {most}" if most else "")
@@ -80,18 +80,18 @@ def _number(value: float) -> str:
 
 
 def field(default: Any, help: str, **more: Any) -> Any:
-    """A field of a dataclass of settings; `more` are fields of `Setting`. A default that is a class is made anew."""
+    """Make a field of a dataclass of settings; `more` are fields of `Setting`. A class as default is instantiated."""
     made = {"default_factory": default} if isinstance(default, type) else {"default": default}
     return dataclasses.field(**made, metadata={"setting": Setting(help, **more)})
 
 
 def like(record: type[Any], name: str, **more: Any) -> Any:
-    """A field as another record has it, with its default; `more` changes what `Setting` says."""
+    """Make a field like that of another record, with its default; `more` changes fields of `Setting`."""
     (declared,) = (each for each in dataclasses.fields(record) if each.name == name)
     setting = dataclasses.replace(declared.metadata["setting"], **more)
     return dataclasses.field(default=declared.default, metadata={"setting": setting})
 
 
 def settings_of(record: type[Any]) -> dict[str, Setting]:
-    """What is said of the fields of a record, by name."""
+    """Return the declarations of a record's fields, by name."""
     return {each.name: each.metadata["setting"] for each in dataclasses.fields(record) if "setting" in each.metadata}

@@ -21,7 +21,7 @@ CONSENSUS = ("pow", "pbft", "ethash")
 QUORUMS = ("majority", "byzantine")
 STORES = ("local", "ipfs")
 LARGEST = 2**31 - 1
-"""Of what a task fixes in seconds, rounds and samples: what every contract holds."""
+"""Largest number of seconds, rounds or samples that a task can fix: every contract holds it."""
 MAX_SERVERS = 240
 MAX_DEVICES = 1_000_000
 
@@ -32,15 +32,15 @@ Arguments = Mapping[str, object]
 
 
 def _part(most: float) -> dict[str, Any]:
-    """Bounds of a part, which contracts have in 1/10,000: of a stake they take no more than a quarter for a mistake."""
+    """Return bounds of a part: contracts hold it in 1/10,000, and take at most a quarter of a stake for a mistake."""
     return {"least": 0, "most": most, "step": 1e-4}
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What one federation does, end to end. Two runs with equal settings compute the same global model.
+    """Settings of one federation, end to end. Two runs with equal settings compute the same global model.
 
-    All that is said of a setting stands here: command line, files, `fbfl schema`, docs/settings.md and checks follow.
+    They are declared only here: command line, files, `fbfl schema`, docs/settings.md and checks follow.
     """
 
     rounds: int = field(10, "rounds of training, aggregation and decision", least=1)
@@ -56,26 +56,26 @@ class RunSettings:
     )
     mobility: str | None = field(
         None,
-        "how devices move between cells and collect samples: random_waypoint, trace, or package.module:function",
-        by_default="they stay, and have uploaded all before the first round",
+        "movement of devices between cells: random_waypoint, trace, or package.module:function",
+        by_default="none, so devices stay, and have uploaded all before the first round",
         places=Place.SIMULATION,
     )
     mobility_args: Arguments = field(dict, "parameters of the mobility", places=Place.SIMULATION)
     radio: str | None = field(
         None,
-        "what uploads and training cost, and who is too late for a round: shannon, or package.module:function",
-        by_default="shannon where devices move, and nothing elsewhere",
+        "cost of uploads and training, with deadlines: shannon, or package.module:function",
+        by_default="shannon if devices move, else none",
         places=Place.SIMULATION,
     )
     radio_args: Arguments = field(dict, "parameters of the radio", places=Place.SIMULATION)
     dataset: str | None = field(
         None,
         "mnist, mnist-5k, fashion-mnist, digits, or the path of an .npz file",
-        by_default="mnist, or mnist-5k where that can be had neither from disk nor from the network",
+        by_default="mnist, or mnist-5k if that is neither on disk nor available from the network",
     )
     partition: str = field(
         "iid",
-        "how samples are split among servers: iid, shards, dirichlet, ..., or package.module:function",
+        "split of samples among servers: iid, shards, dirichlet, ..., or package.module:function",
         places=Place.IN_ONE_PROCESS,
     )
     partition_args: Arguments = field(dict, "parameters of the partition", places=Place.IN_ONE_PROCESS)
@@ -84,23 +84,21 @@ class RunSettings:
     aggregator_args: Arguments = field(dict, "parameters of the rule")
     attack: str | None = field(
         None,
-        "what malicious servers do: label_flipping, model_poisoning, backdoor, ..., or package.module:function",
+        "attack of malicious servers: label_flipping, model_poisoning, backdoor, ..., or package.module:function",
         by_default="none",
         places=Place.IN_ONE_PROCESS,
     )
     attack_args: Arguments = field(dict, "parameters of the attack", places=Place.IN_ONE_PROCESS)
-    malicious: int = field(0, "servers that are malicious: the first ones", least=0, places=Place.IN_ONE_PROCESS)
-    consensus: str = field(
-        "pow", "who decides on the new global model: pow, pbft or ethash", **_CHAIN, allowed=CONSENSUS
-    )
+    malicious: int = field(0, "number of malicious servers, from the first", least=0, places=Place.IN_ONE_PROCESS)
+    consensus: str = field("pow", "consensus on the new global model: pow, pbft or ethash", **_CHAIN, allowed=CONSENSUS)
     liars: int = field(
         0,
-        "servers that lie in every phase of the consensus, and vote for wrong models: the first ones",
+        "number of servers, from the first, that lie in every phase of the consensus and vote for wrong models",
         least=0,
         places=Place.SIMULATION,
     )
     signatures: bool = field(False, "sign updates and votes, and record many in one transaction", **_CHAIN)
-    commit_reveal: bool = field(False, "commit to updates before anybody shows one", **_CHAIN)
+    commit_reveal: bool = field(False, "commit to updates before any is revealed", **_CHAIN)
     quorum: str | None = field(
         None,
         "votes that carry a proposal of n servers: majority (more than half) or byzantine, (2n-1)/3+1",
@@ -125,7 +123,7 @@ class RunSettings:
     )
     pow_hashes: int = field(
         4096,
-        "hashes that the first puzzle takes on average, of all servers together",
+        "average hashes for the first puzzle, by all servers together",
         **_CHAIN,
         least=1,
         most=LARGEST,
@@ -133,7 +131,7 @@ class RunSettings:
     )
     solve_time: int = field(
         0,
-        "seconds that a puzzle should take, towards which the next is made easier or harder; 0: all are alike",
+        "seconds that a puzzle should take, to which the difficulty adapts; 0 keeps it fixed",
         **_CHAIN,
         least=0,
         most=LARGEST,
@@ -145,11 +143,11 @@ class RunSettings:
         **_CHAIN,
         least=1,
         most=MAX_SERVERS,
-        by_default="all but those that may be absent, at least what the rule needs",
+        by_default="all servers but those that may be absent, at least as many as the rule needs",
     )
     max_samples: int | None = field(
         None,
-        "samples that an update counts for at most, whatever its server claims",
+        "most samples that an update counts for, whatever its server claims",
         **_CHAIN,
         least=1,
         most=LARGEST,
@@ -157,19 +155,19 @@ class RunSettings:
     )
     leader_share: float = field(0.2, "part of a reward that goes to the leader", **_CHAIN, **_part(1))
     rejection_penalty: float = field(
-        0.1, "part of its stake that a leader loses whose proposal is voted down", **_CHAIN, **_part(0.25)
+        0.1, "part of its stake that a leader loses if its proposal is voted down", **_CHAIN, **_part(0.25)
     )
     withheld_penalty: float = field(
-        0.1, "part of its stake that a server loses whose payload is withheld", **_CHAIN, **_part(0.25)
+        0.1, "part of its stake that a server loses if it withholds its payload", **_CHAIN, **_part(0.25)
     )
     stake: checks.Wei = field(
         10**18,
-        "what each server has at stake: wei, or an amount such as '0.01 ether'",
+        "stake of each server: wei, or an amount such as '0.01 ether'",
         least=0,
         places=Place.SIMULATION,
     )
     reward: checks.Wei = field(
-        10**16, "what the owner pays for a final round, to its leader and, by samples, for updates", least=0, **_CHAIN
+        10**16, "owner's pay for a final round, to its leader and, by samples, for updates", least=0, **_CHAIN
     )
     nodes: int = field(
         3,
@@ -180,13 +178,13 @@ class RunSettings:
         only={"consensus": "ethash", "network": _EMBEDDED},
     )
     network: str = field(_EMBEDDED, "eth-tester (in this process), anvil, ganache, geth, or a JSON-RPC URL", **_CHAIN)
-    store: str = field("local", "where payloads are: local (the folder of the run) or ipfs", **_CHAIN, allowed=STORES)
-    payload: str = field("float32", "how updates are published: float32, float16 or int8", **_CHAIN, allowed=CODECS)
+    store: str = field("local", "store of payloads: local (the folder of the run) or ipfs", **_CHAIN, allowed=STORES)
+    payload: str = field("float32", "codec of published updates: float32, float16 or int8", **_CHAIN, allowed=CODECS)
     local_epochs: int = like(TrainingSettings, "local_epochs")
     batch_size: int = like(TrainingSettings, "batch_size")
     optimizer: str = like(TrainingSettings, "optimizer")
     learning_rate: float | None = like(TrainingSettings, "learning_rate", least=None, above=0)
-    seed: int = field(0, "everything random follows from it", least=0, most=2**63 - 1)
+    seed: int = field(0, "seed of everything random", least=0, most=2**63 - 1)
 
     def __post_init__(self) -> None:
         checks.fields(self)
@@ -200,7 +198,7 @@ class RunSettings:
         if self.attack is not None and not self.malicious:
             raise InvalidInputError(f"attack is {self.attack!r} but malicious is 0; allowed: malicious = 1 or more")
         unnamed = {"attack": self.attack is None, "mobility": self.mobility is None}
-        unnamed["radio"] = self.radio is None and self.mobility is None  # who moves has one by default
+        unnamed["radio"] = self.radio is None and self.mobility is None  # moving devices have one by default
         for name, without in unnamed.items():
             if without and (args := getattr(self, f"{name}_args")):
                 raise InvalidInputError(f"{name}_args is {dict(args)} but no {name} is named; allowed: {name} = NAME")
@@ -218,7 +216,7 @@ class RunSettings:
         self._refuse_what_means_nothing()
 
     def _refuse_what_means_nothing(self) -> None:
-        """Refuse what differs from its default and is for other values of other settings."""
+        """Refuse settings that differ from their default but need other values of other settings."""
         for name in changed(vars(self)):
             wanted = SETTINGS[name].only
             if any(getattr(self, other) != value for other, value in wanted.items()):
@@ -227,7 +225,7 @@ class RunSettings:
 
     @property
     def training(self) -> dict[str, Any]:
-        """Those of them that `TrainingSettings` takes."""
+        """Settings that `TrainingSettings` takes."""
         return {
             each.name: getattr(self, each.name)
             for each in dataclasses.fields(TrainingSettings)
@@ -235,18 +233,18 @@ class RunSettings:
         }
 
     def replace(self, **changes: object) -> "RunSettings":
-        """A copy with some fields changed; checked anew."""
+        """Return a copy with some fields changed; checked anew."""
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]  # names and types are checked by read()
 
 
 SETTINGS: Mapping[str, Setting] = settings_of(RunSettings)
-"""What is said of each setting."""
+"""Declaration of each setting."""
 
 _FIELDS = {each.name: each for each in dataclasses.fields(RunSettings)}
 
 
 def default_of(name: str, others: Mapping[str, object] = MappingProxyType({})) -> Any:
-    """The default of a setting, where these others are given."""
+    """Return the default of a setting, if these others are given."""
     each = _FIELDS[name]
     if derive := SETTINGS[name].derive:
         return derive(SimpleNamespace(**{other.name: other.default for other in _FIELDS.values()} | {**others}))
@@ -254,7 +252,7 @@ def default_of(name: str, others: Mapping[str, object] = MappingProxyType({})) -
 
 
 def checked(name: str, value: object, where: str = "") -> Any:
-    """The value of a setting as `RunSettings` has it; one that is not allowed raises `InvalidInputError`."""
+    """Return the value of a setting as `RunSettings` has it; one that is not allowed raises `InvalidInputError`."""
     checks.check(where, name, value, _FIELDS[name].type)
     value = checks.plain(checks.counted(value, _FIELDS[name].type))
     SETTINGS[name].check(where, name, value)
@@ -262,7 +260,7 @@ def checked(name: str, value: object, where: str = "") -> Any:
 
 
 def changed(values: Mapping[str, Any]) -> list[str]:
-    """The names of these settings whose values differ from the defaults."""
+    """Return the names of these settings whose values differ from the defaults."""
     given = {name: checks.plain(checks.counted(value, _FIELDS[name].type)) for name, value in values.items()}
     return [name for name, value in given.items() if value is not None and value != default_of(name, given)]
 
@@ -275,7 +273,7 @@ def refuse_elsewhere(values: Mapping[str, Any], place: Place, where: str, allowe
 
 
 def read(path: Path | None, options: Mapping[str, object]) -> RunSettings:
-    """The settings of a TOML file or a run's settings.json (if given) with the options on top.
+    """Return the settings of a TOML file or a run's settings.json (if given) with the options on top.
 
     All of them name fields of `RunSettings`.
 
@@ -285,12 +283,12 @@ def read(path: Path | None, options: Mapping[str, object]) -> RunSettings:
 
 
 def read_values(path: Path | None, options: Mapping[str, object]) -> dict[str, object]:
-    """What is given of them, by the file or an option; as `read`, but how they go together is not checked."""
+    """Return the settings given by the file or an option; like `read`, but unchecked against each other."""
     if path is None:
         return dict(options)
     where = f"--config {path}"
     text = read_text(path, where)
-    if text.lstrip().startswith("{"):  # the settings.json of a run, where null is a default that is none
+    if text.lstrip().startswith("{"):  # the settings.json of a run, where null stands for a default of None
         values = {name: value for name, value in read_object(text.encode(), where).items() if value is not None}
     else:
         try:
@@ -310,7 +308,7 @@ def check_names_and_types(values: Mapping[str, object], where: str) -> None:
 
 
 def as_dict(settings: RunSettings) -> dict[str, Any]:
-    """The settings as JSON values."""
+    """Return the settings as JSON values."""
     return {
         f.name: dict(value) if isinstance(value := getattr(settings, f.name), Mapping) else value
         for f in dataclasses.fields(settings)
@@ -318,7 +316,7 @@ def as_dict(settings: RunSettings) -> dict[str, Any]:
 
 
 def _check_json(name: str, arguments: Arguments) -> None:
-    """Raise `InvalidInputError` for what the files of a run could not say."""
+    """Raise `InvalidInputError` for values that the files of a run cannot hold."""
     for key, value in arguments.items():
         try:
             json.dumps(value, allow_nan=False)

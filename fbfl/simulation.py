@@ -65,24 +65,24 @@ class RoundResult:
     consensus_seconds: float
     seconds: float
     cpu_seconds: float
-    """Processor time of this process: what other processes on the machine do not change."""
+    """Processor time of this process, which other processes on the machine do not change."""
     attack_success_rate: float | None = None
     cost: RoundCost | None = None
-    """What uploads and training would take, where that is simulated."""
+    """Simulated cost of uploads and training, if simulated."""
     warnings: tuple[str, ...] = ()
-    """What its figures are to be read with, a line each: the loss is not finite."""
+    """Warnings about its figures, a line each: the loss is not finite."""
 
 
 @dataclass(frozen=True)
 class Ground:
-    """Nodes on which the contracts are, and perhaps servers registered: what a federation begins on."""
+    """Nodes with deployed contracts, and perhaps registered servers, on which a federation begins."""
 
     nodes: Sequence[Node]
     addresses: Mapping[str, str]
-    """Of the contracts, by name."""
+    """Addresses of the contracts, by name."""
 
     def copy(self) -> "Ground":
-        """The same on nodes of its own. They have to be in this process: those of an embedded chain or network."""
+        """Return a copy with nodes of its own. They have to be in this process: an embedded chain or network."""
         nodes = cast(Sequence[EmbeddedChain], self.nodes)
         chain = nodes[0].chain
         copied = chain.network.copy().nodes if isinstance(chain, NodeChain) else [node.copy() for node in nodes]
@@ -92,14 +92,13 @@ class Ground:
 class Simulation:
     """A federation that is set up and ready for its rounds.
 
-    `solver` makes what each server solves its puzzles with, where the consensus is `pow` (default: turns in this
-    process).
+    `solver` makes each server's solver of puzzles, if the consensus is `pow` (default: turns in this process).
     `nodes` are the full nodes that the servers use in turn (default: that of the network, embedded ones if it is
-    `eth-tester`). `deployment` is a file that remembers the contracts of a network that lasts: they are deployed once.
-    `ground` are nodes, contracts and servers that are there already, those of another federation for example: then only
-    the task is this one's own. `conducts` gives servers (by number) another conduct than the honest one; `stores`
-    another store than the common one (a server with a broken disk). `trainer` is one of another federation that trains
-    the same model alike, which saves compiling it again; without, there is a new one on `lanes` cores (default: all).
+    `eth-tester`). `deployment` is a file that records the contracts of a network that lasts: they are deployed once.
+    `ground` has existing nodes, contracts and servers, for example those of another federation: only the task is new
+    then. `conducts` gives servers (by number) another conduct than the honest one; `stores` another store than the
+    common one (a server with a broken disk). `trainer` is that of another federation with the same model and training,
+    which saves compiling it again; by default there is a new one on `lanes` cores (default: all).
     """
 
     def __init__(
@@ -148,7 +147,7 @@ class Simulation:
         owner = Sender(self.chain.w3, accounts[0])
         self.addresses: Mapping[str, str] = ground.addresses if ground else deploy(self.chain.w3, owner, deployment)
         self.start_block = first_block(self.chain.w3, deployment) if deployment else 0
-        """Nothing has happened to the contracts before it."""
+        """Block of the first contract: there are no events before it."""
         ledgers = [Ledger(node.w3, self.addresses, self.start_block, head=node.head) for node in self.nodes]
         self.ledger = ledgers[0]
         self.owner = Participant(self.ledger, owner)
@@ -179,20 +178,20 @@ class Simulation:
 
     @property
     def ground(self) -> Ground:
-        """What another federation needs to play beside this one."""
+        """Nodes and contracts for another federation beside this one."""
         return Ground(self.nodes, self.addresses)
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What all figures are to be read with, a line each: classes have no sample, an attack has changed nothing.
+        """Warnings about all figures, a line each: classes have no sample, an attack has changed nothing.
 
-        It is whole after the last round; an attack on data that are all there from the start is in it before the first.
+        They are complete after the last round; those on data that are there from the start, before the first.
         """
         return (*self.dataset.warnings, *self._adversary.warnings)
 
     @property
     def weights(self) -> Vector:
-        """The current global model [P], read from the chain and the store."""
+        """Current global model [P], read from the chain and the store."""
         return weights_of(self.plan, self.store.get(self.ledger.state(self.task.id).model))
 
     def rounds(self) -> Iterator[RoundResult]:
@@ -230,7 +229,7 @@ class Simulation:
         )
 
     def _collect(self, round_number: int) -> RoundCost | None:
-        """Have the devices upload for a round, if they have not uploaded everything before the first; what it costs."""
+        """Have the devices upload for a round, unless all was uploaded before the first; return the round's cost."""
         if self._costs is None:
             return None
         uploads = self._upload(round_number)
@@ -238,7 +237,7 @@ class Simulation:
         return self._costs.round_cost(self.settings.seed, uploads, samples, self.settings.local_epochs)
 
     def _upload(self, round_number: int) -> list[Upload]:
-        """Every device uploads what is new to the server to which it is attached, as far as it gets."""
+        """Upload each device's new samples to the server to which it is attached, until a deadline."""
         uploads = []
         seed, mobility, costs = self.settings.seed, self._mobility, self._costs
         for device in self._devices:
@@ -276,7 +275,7 @@ class Simulation:
         return self.ledger.state(self.task.id).phase not in (Phase.COMMIT, Phase.SUBMIT)
 
     def _decide(self, number: int) -> None:
-        """Until nobody has anything left to do and the round is over."""
+        """Let servers act until none has anything left to do and the round is over."""
         order = random.Random(str(seed_sequence(self.settings.seed, "turns", round_number=number).generate_state(4)))
         while True:
             acted = self._sweep(order.sample(self.servers, len(self.servers)))
@@ -302,7 +301,7 @@ class Simulation:
         return waits
 
     def _end_phase(self) -> None:
-        """Close a phase in which nobody acts: at once if it is complete, else when its time has passed."""
+        """Close a phase in which no server acts: at once if it is complete, else when its time has passed."""
         state = self.ledger.state(self.task.id)
         deciding = state.phase is Phase.DECIDE
         done, expected = (
@@ -321,7 +320,7 @@ class Simulation:
         return PuzzleElection(participant.ledger, self.task, participant.address, solver())
 
     def _largest_share(self) -> int:
-        """The most samples that a server can ever hold: nobody has reason to claim more."""
+        """Return the most samples that a server can ever hold: no honest server claims more."""
         if self._mobility:
             return len(self.dataset.y_train)  # all devices may come to the same server
         held = [0] * self.settings.servers
@@ -331,7 +330,7 @@ class Simulation:
 
     def _create_task(self, servers: Sequence[Participant]) -> Task:
         _register(self.owner, servers, self.settings.stake)
-        # Where uploads take time, nobody knows beforehand which servers will be late.
+        # If uploads take time, the late servers are not known beforehand.
         with_samples = sum(bool(len(samples.training_set(0)[1])) for samples in self._samples)
         expected = with_samples if self._costs is None else 0
         task = create_task(
@@ -353,7 +352,7 @@ class Simulation:
 class _JointTraining:
     """All servers' local training at once, so that the lanes are never idle; each result is as if trained alone.
 
-    It is also where malicious servers, which see all updates, make theirs.
+    Malicious servers, which see all updates, make theirs here, too.
     """
 
     def __init__(self, trainer: Trainer, stores: Sequence[SampleStore], adversary: Adversary) -> None:
@@ -366,14 +365,14 @@ class _JointTraining:
         self.absent: frozenset[int] = frozenset()
         """Servers that do not train in this round."""
         self.seconds = 0.0
-        """Spent in training so far."""
+        """Seconds spent in training so far."""
 
     def of(self, server: int) -> Callable[[Vector, int], Vector]:
-        """One server's local training."""
+        """Return one server's local training."""
         return lambda weights, round_number: self._update(server, weights, round_number)
 
     def poison(self, round_number: int) -> None:
-        """Poison now what malicious servers hold, which otherwise they do when they train."""
+        """Poison malicious servers' samples now rather than when they train."""
         for server in self._adversary.malicious:
             held = self._stores[server].training_set(round_number)
             if len(held[1]):
@@ -397,7 +396,7 @@ class _JointTraining:
         return self._updates[server]
 
     def _trained_on(self, server: int, held: Samples) -> Samples:
-        """What a server trains on; poisoned anew only if it holds other samples than in the round before."""
+        """Return a server's training samples; poisoned anew only if it holds other samples than in the round before."""
         before, poisoned = self._poisoned.get(server, (None, held))
         if before is not held:
             poisoned = self._adversary.poisoned_samples(server, held)
@@ -406,9 +405,9 @@ class _JointTraining:
 
 
 def registered_ground(settings: RunSettings) -> Ground:
-    """New nodes in this process on which the settings' servers are registered, each with its stake.
+    """Make nodes in this process on which the settings' servers are registered, each with its stake.
 
-    A federation with these settings goes on there as it would on nodes of its own, block for block.
+    A federation with these settings then runs as on nodes of its own, block for block.
     """
     nodes = _start_nodes(settings)
     owner, *accounts = accounts_of(nodes, settings.servers + 1)
@@ -422,7 +421,7 @@ def registered_ground(settings: RunSettings) -> Ground:
 def _participants(
     nodes: Sequence[Node], ledgers: Sequence[Ledger], accounts: Sequence[LocalAccount]
 ) -> list[Participant]:
-    """The servers, which use the nodes in turn."""
+    """Return the servers, which use the nodes in turn."""
     turns = itertools.cycle(zip(nodes, ledgers, strict=True))
     return [
         Participant(ledger, Sender(node.w3, account)) for account, (node, ledger) in zip(accounts, turns, strict=False)
@@ -441,9 +440,9 @@ def _register(owner: Participant, servers: Sequence[Participant], stake: int) ->
 def check(settings: RunSettings, *, chain: bool = True, registered: int | None = None) -> None:
     """Raise `InvalidInputError` for training, a partition, rule or attack that is impossible, before any work.
 
-    Rules that need a trusted update take it on a chain from a server, and without `chain`, as in
-    `fbfl.learning.federation`, from samples of its own. `registered` is how many servers the registry of a running
-    network has, of which that is one.
+    Rules that need a trusted update take it on a chain from a server, and without `chain` from samples, as in
+    `fbfl.learning.federation`. `registered` is the number of servers in the registry of a running network, of which
+    that is one.
     """
     training_of(settings)
     resolve_partition(settings.partition, **settings.partition_args)
@@ -459,7 +458,7 @@ def check(settings: RunSettings, *, chain: bool = True, registered: int | None =
             averaged -= 1
     else:
         rule = resolve_aggregator(settings.aggregator, **settings.aggregator_args)
-    # Made-up updates show now what the rule does not allow with so many servers.
+    # Made-up updates show now what the rule does not allow with this number of servers.
     made_up = generator(0, "made-up updates").standard_normal((settings.servers, 8)).astype(np.float32)
     rule(made_up[:averaged], [1] * averaged, clients=range(averaged), round_number=1, root_update=made_up[0])
     attack.check(settings.servers)
@@ -491,14 +490,14 @@ def _adversary(settings: RunSettings, num_classes: int | None = None, sample_ran
 
 
 def _cost_model(settings: RunSettings) -> CostModel | None:
-    """None where all devices have uploaded everything before the first round, and nobody asks what that costs."""
+    """Return the cost model; None if devices upload everything before the first round, and no radio is set."""
     if settings.radio is None and not settings.mobility:
         return None
     return resolve_radio(settings.radio or "shannon", settings.radio_args)
 
 
 def _devices(settings: RunSettings, dataset: Dataset) -> list[LocalDevice]:
-    """The devices with all the samples that they will ever have: equal parts of the shares of the servers."""
+    """Return the devices with all their samples: equal parts of the servers' shares."""
     partition = resolve_partition(settings.partition, **settings.partition_args)
     shares = device_shares(dataset.y_train, partition, settings.servers, settings.devices, settings.seed)
     return [LocalDevice(device, dataset.x_train[share], dataset.y_train[share]) for device, share in enumerate(shares)]

@@ -40,12 +40,12 @@ _SPACING = 4  # blocks from one view's electing block to the next one's: beyond 
 
 
 def training_of(settings: RunSettings) -> TrainingSettings:
-    """How the servers train."""
+    """Return the settings of the servers' training."""
     return TrainingSettings(**settings.training)
 
 
 def trainer_of(settings: RunSettings, dataset: Dataset, lanes: int | None = None) -> Trainer:
-    """What trains and evaluates the model of these settings; imports TensorFlow."""
+    """Return a trainer for the model of these settings; imports TensorFlow."""
     return Trainer(
         settings.model,
         training_of(settings),
@@ -63,9 +63,9 @@ def plan_of(
     servers: Sequence[str],
     retention: int | None = None,
 ) -> TaskPlan:
-    """What the task publishes to its servers, whose addresses are `servers` by their numbers in the settings.
+    """Return the plan that the task publishes; `servers` are the servers' addresses by their numbers in the settings.
 
-    `retention` is for how many rounds they keep payloads (None: all).
+    `retention` is the number of rounds whose payloads they keep (None: all).
     """
     arguments = dict(settings.aggregator_args)
     if isinstance(root := arguments.get(ROOT), int):
@@ -89,10 +89,10 @@ def plan_of(
 
 
 def committee_rules(settings: RunSettings) -> CommitteeRules:
-    """The rules for a committee of so many servers.
+    """Return the rules for a committee of the settings' servers.
 
-    Each view that fails bars its leader. There is a view more than faulty leaders that an honest majority outvotes (and
-    8 at least), so that they cannot use the views up, not even one after the other as neighbours in PBFT's order.
+    Each view that fails bars its leader. There is one view more than the faulty leaders that an honest majority
+    outvotes (at least 8), so that they cannot use the views up, not even one after the other in PBFT's order.
     """
     return CommitteeRules(
         timeout=settings.view_timeout,
@@ -104,29 +104,29 @@ def committee_rules(settings: RunSettings) -> CommitteeRules:
 
 
 def most_samples(settings: RunSettings, dataset: Dataset) -> int:
-    """What one update may count for where nobody knows how the samples are divided: twice an equal share.
+    """Return the most samples that an update may count for if the division is not known: twice an equal share.
 
-    A server that claims more than it has weighs more in a rule that is weighted by samples, and in the rewards.
+    A server that claims more than it has would weigh more in rules weighted by samples, and in the rewards.
     """
     return max(1, -(-2 * len(dataset.y_train) // settings.servers))
 
 
 def tolerated(servers: int) -> int:
-    """How many of so many servers may be absent or lie: f = floor((n-1)/3), and one may be absent of two or three."""
+    """Return how many of `servers` may be absent or lie: f = floor((n-1)/3); of two or three, one may be absent."""
     return max((servers - 1) // 3, min(1, servers - 1))
 
 
 def fewest_updates(plan: TaskPlan, servers: int, expected: int) -> int:
-    """Updates below which a round of the plan aborts: `expected` less those that may be absent, at least what the rule
-    needs.
+    """Return the number of updates below which a round aborts: `expected` less those that may be absent, and at least
+    those that the rule needs.
     """
     return max(least_updates(plan.rule, servers), expected - tolerated(servers), 1)
 
 
 def least_updates(rule: AggregationRule, servers: int) -> int:
-    """The least number of updates of which a rule makes an aggregate; `servers` where it needs them all, or more.
+    """Return the smallest number of updates that a rule can aggregate; `servers` if it needs them all, or more.
 
-    It is tried out with made-up updates. A rule that compares with a trusted update needs that one besides.
+    It is found with made-up updates. A rule that compares with a trusted update needs that one in addition.
     """
     made_up = generator(0, "made-up updates").standard_normal((servers, 8)).astype(np.float32)
     trusted = int(rule.needs_root_update)
@@ -140,7 +140,7 @@ def least_updates(rule: AggregationRule, servers: int) -> int:
 
 
 def limits(settings: RunSettings, plan: TaskPlan) -> tuple[str, ...]:
-    """What so few servers, or this rule, do not withstand: a line each."""
+    """Return the weaknesses of this number of servers, or of this rule: a line each."""
     servers = settings.servers
     texts = []
     if servers == 3:
@@ -169,11 +169,11 @@ def create_task(
     max_samples: int | None = None,
     consensus: str | None = None,
 ) -> int:
-    """Publish the initial model and create the task; `window` (s) is how long servers may commit, and submit.
+    """Publish the initial model and create the task; `window` is the seconds to commit in, and to submit in.
 
-    `expected` is how many servers should have an update in every round (default: all), `max_samples` what one update
-    may count for at most where the settings do not say it (default: `most_samples`), `consensus` who decides where that
-    is none of the three of fbfl.
+    `expected` is the number of servers with an update in every round (default: all), `max_samples` the most samples of
+    an update if the settings do not set them (default: `most_samples`), `consensus` the name of a consensus that is
+    none of fbfl's three.
     """
     consensus = consensus or settings.consensus
     model = initial_model(plan, trainer.initial_weights())
@@ -202,7 +202,7 @@ def create_task(
 
 
 def promise_rewards(owner: Participant, task: int, settings: RunSettings) -> None:
-    """Say what a final round pays, and pay in for as many rounds as the settings name."""
+    """Set the terms of rewards, and pay in for the settings' number of rounds."""
     if settings.reward:
         owner.set_reward_terms(task, settings.reward, _basis_points(settings.leader_share), by_samples=True)
         owner.fund_rewards(task, settings.reward * settings.rounds)
@@ -222,9 +222,9 @@ def drive(
 
     A task that has ended by then raises `ContractRevertError`. The first round opened here waits for `servers` members.
     Members that the registry expelled lose seat and vote at once, those that retired lose their seats before the next
-    round. `poll` and `pause` are seconds between two looks at the chain and between two rounds. `over` is told of every
-    round that ends while this runs. It keeps nothing: called again, it goes on where the chain is. A node that fails is
-    asked again, after longer and longer pauses.
+    round. `poll` and `pause` are seconds between two looks at the chain and between two rounds. `over` is called for
+    every round that ends while this runs. There is no other state: called again, it goes on where the chain is. A node
+    that fails is asked again, after longer and longer pauses.
     """
     ledger = owner.ledger
     current: int | None = None
@@ -242,7 +242,7 @@ def drive(
                     return
                 if _seated(owner, task, state.round + 1) >= servers:
                     _try(owner.open_round, task)
-                    servers = 1  # later rounds are for whoever is there
+                    servers = 1  # later rounds do not wait for members
                     current = ledger.state(task).round
                     continue
             else:
@@ -270,7 +270,7 @@ def _evict_expelled(owner: Participant, task: int, round_number: int) -> None:
 
 
 def _seated(owner: Participant, task: int, round_number: int) -> int:
-    """The members of a round that is not open yet, without those that may have no seat any more."""
+    """Return the number of members of a round that is not open yet, without those that lose their seats."""
     ledger = owner.ledger
     members = list(ledger.seats(task, round_number))
     for server in members:
@@ -280,10 +280,10 @@ def _seated(owner: Participant, task: int, round_number: int) -> int:
 
 
 def is_due(state: TaskState, clock: float) -> bool:
-    """Whether a round's phase is complete, or past its deadline, so that a transaction would move it on.
+    """Return True if a round's phase is complete, or past its deadline, so that a transaction would move it on.
 
-    `clock` is the time (s) here: the newest block may be old where nothing happens. A clock that is wrong costs a
-    refused call, nothing else.
+    `clock` is the time (s) here: the newest block may be old if nothing happens. A wrong clock costs a refused call,
+    nothing else.
     """
     now = max(float(state.now), clock)
     if state.phase is Phase.DECIDE:
@@ -302,7 +302,7 @@ def _try(action: Callable[[int], object], task: int) -> None:
     except ContractRevertError as error:
         if error.error == "TasksEnded":
             raise
-        log.info("task %d: %s", task, error)  # somebody was faster, or the clock here is ahead
+        log.info("task %d: %s", task, error)  # another sender was faster, or the clock here is ahead
 
 
 def _consensus_parameters(consensus: str, settings: RunSettings) -> bytes:
@@ -312,9 +312,9 @@ def _consensus_parameters(consensus: str, settings: RunSettings) -> bytes:
         return pow_parameters(rules, target, settings.solve_time)
     if consensus == "ethash":
         return ethash_parameters(rules, confirmations=_CONFIRMATIONS, spacing=_SPACING)
-    return pbft_parameters(rules)  # and what somebody else's is to take
+    return pbft_parameters(rules)  # a user's consensus takes the same
 
 
 def _basis_points(part: float) -> int:
-    """A part, 0 to 1, as contracts have it."""
+    """Return a part, 0 to 1, in 1/10,000, as contracts hold it."""
     return round(part * 10_000)

@@ -1,4 +1,4 @@
-"""The command line: what can be asked, and how a failure is said."""
+"""The command line: its commands and options, and the output of failures."""
 
 import argparse
 import errno
@@ -20,13 +20,13 @@ from fbfl.fields import Place
 INTERRUPTED = 130
 
 _STAKE = "stake when it registers: wei, or an amount as '0.01 ether' (default: 1 ether)"
-_WHERE = "where payloads are: local (default; see --payloads) or ipfs"
+_WHERE = "store of payloads: local (default; see --payloads) or ipfs"
 
 _OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, with the way to the help."""
+    """Reports an error in one line that points to the help."""
 
     def error(self, message: str) -> NoReturn:
         """Leave with status 2."""
@@ -68,7 +68,7 @@ def _answered(arguments: Sequence[str] | None) -> int:
     output.prepare()
     options = parser().parse_args(arguments)
     logging.basicConfig(level=logging.ERROR, format="%(message)s")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite end, as with Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # end as with Ctrl-C
     try:
         with never_lost():
             return int(options.command(options))
@@ -86,7 +86,7 @@ def _current_folder() -> str:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The whole command line. Modules that are slow to import are imported by the commands that need them."""
+    """Return the parser of all commands. Modules that are slow to import are imported by their commands."""
     root = Parser(prog="fbfl", description="Federated learning in mobile edge computing, coordinated by Ethereum.")
     root.add_argument("--version", action="version", version=f"fbfl {__version__}")
     commands = root.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
@@ -122,7 +122,7 @@ def _add_deploy(commands: "argparse._SubParsersAction[Parser]") -> None:
         action="append",
         default=[],
         metavar="NAME=ADDRESS",
-        help="let tasks name a consensus contract that is deployed already, which may slash then; again for each",
+        help="let tasks name a consensus contract that is deployed already; it may slash then; again for each",
     )
     _add_deployment(deploy)
     _add_key(deploy)
@@ -130,17 +130,17 @@ def _add_deploy(commands: "argparse._SubParsersAction[Parser]") -> None:
 
 
 def _add_deployment(command: Parser) -> None:
-    """Which contracts on the network; see `fbfl.cli.network`."""
+    """Add the option for the contracts on the network; see `fbfl.cli.network`."""
     command.add_argument(
         "--deployment",
         type=Path,
         metavar="FILE",
-        help="what fbfl deploy wrote about the network (default deployments/CHAIN_ID.json)",
+        help="file of fbfl deploy for the network (default deployments/CHAIN_ID.json)",
     )
 
 
 def _add_key(command: Parser) -> None:
-    """Whose key to sign with; see `fbfl.cli.keys`."""
+    """Add the options for the key to sign with; see `fbfl.cli.keys`."""
     key = command.add_mutually_exclusive_group()
     key.add_argument("--account", type=int, metavar="K", help="development account K (local networks only)")
     key.add_argument("--keystore", type=Path, metavar="FILE", help="encrypted key (default: the key in FBFL_KEY)")
@@ -154,18 +154,18 @@ def _add_store(command: Parser) -> None:
 
 
 def _add_plugin(command: Parser) -> None:
-    """Which code a task, that anyone may have created, may name."""
+    """Add the option for code that a task, which anyone may have created, may name."""
     command.add_argument(
         "--plugin",
         action="append",
         default=[],
         metavar="MODULE:FUNCTION",
-        help="a rule or model of this name, code of yours, may be in the task; again for each (default: none)",
+        help="a rule or model of your own that the task may name; again for each (default: none)",
     )
 
 
 def _add_task(commands: "argparse._SubParsersAction[Parser]") -> None:
-    group = commands.add_parser("task", help="own a task on a network", description="What the owner of a task does.")
+    group = commands.add_parser("task", help="own a task on a network", description="Commands of the owner of a task.")
     actions = group.add_subparsers(title="actions", metavar="ACTION", required=True, parser_class=Parser)
     create = actions.add_parser("create", help="create a task", description="Create a task; prints its number.")
     add_options(create, Place.NETWORK)
@@ -174,9 +174,9 @@ def _add_task(commands: "argparse._SubParsersAction[Parser]") -> None:
         "--window", type=int, default=3600, metavar="S", help="seconds to submit in, and to commit in (default 3600)"
     )
     create.add_argument(
-        "--consensus-contract", metavar="NAME", help="who decides instead: a name of fbfl deploy --consensus"
+        "--consensus-contract", metavar="NAME", help="another consensus: a name of fbfl deploy --consensus"
     )
-    create.add_argument("--retention", type=int, metavar="R", help="rounds to keep payloads for (default: all)")
+    create.add_argument("--retention", type=int, metavar="R", help="newest rounds to keep payloads of (default: all)")
     create.set_defaults(action="create")
     admit = actions.add_parser("admit", help="put servers on the allow-list")
     admit.add_argument("servers", nargs="+", metavar="ADDRESS", help="the account of a server")
@@ -184,10 +184,10 @@ def _add_task(commands: "argparse._SubParsersAction[Parser]") -> None:
     one = actions.add_parser("open", help="open the next round")
     one.set_defaults(action="open_round")
     drive = actions.add_parser("drive", help="open rounds, and move on those that are due, until enough are over")
-    drive.add_argument("--rounds", type=int, required=True, metavar="R", help="until round number R is over")
+    drive.add_argument("--rounds", type=int, required=True, metavar="R", help="play until round number R is over")
     drive.add_argument("--servers", type=int, default=1, metavar="N", help="wait for N members first (default 1)")
     drive.set_defaults(action="drive")
-    end = actions.add_parser("end", help="let no further round open")
+    end = actions.add_parser("end", help="end a task: no further round opens")
     end.set_defaults(action="end")
     reclaim = actions.add_parser("reclaim", help="take back the rewards that an ended task has left")
     reclaim.set_defaults(action="reclaim")
@@ -195,7 +195,7 @@ def _add_task(commands: "argparse._SubParsersAction[Parser]") -> None:
         action.add_argument("--network", required=True, help="anvil, ganache, geth, or a JSON-RPC URL")
     for action in (one, drive, reclaim):
         action.add_argument("--task", type=int, metavar="T", help="the task (default: the newest)")
-    end.add_argument("--task", type=int, required=True, metavar="T", help="the task; there is no way back")
+    end.add_argument("--task", type=int, required=True, metavar="T", help="the task; this cannot be undone")
     for action in (create, admit, one, drive, end, reclaim):
         _add_deployment(action)
         _add_key(action)
@@ -211,7 +211,7 @@ def _add_register(commands: "argparse._SubParsersAction[Parser]") -> None:
     register.add_argument("--network", required=True, help="anvil, ganache, geth, or a JSON-RPC URL")
     _add_deployment(register)
     _add_key(register)
-    register.add_argument("--url", required=True, help="where others will reach it")
+    register.add_argument("--url", required=True, help="its address for the others")
     add_option(register, "stake", _STAKE)
     register.set_defaults(command=_register)
 
@@ -224,11 +224,11 @@ def _add_mec(commands: "argparse._SubParsersAction[Parser]") -> None:
     add("--network", required=True, help="anvil, ganache, geth, or a JSON-RPC URL")
     _add_deployment(mec)
     _add_key(mec)
-    add("--task", type=int, metavar="T", help="the task, by the number that its owner says; has to be given")
+    add("--task", type=int, metavar="T", help="the number of the task; required")
     data = mec.add_mutually_exclusive_group(required=True)
     data.add_argument("--data", type=Path, metavar="FILE", help="samples: .npz with x_train and y_train")
     data.add_argument("--dataset", help="or a share of a data set: mnist, mnist-5k, fashion-mnist, digits, a file")
-    data.add_argument("--devices", type=Path, metavar="FILE", help="or what devices upload; FILE as of fbfl token")
+    data.add_argument("--devices", type=Path, metavar="FILE", help="or uploads of devices; FILE as of fbfl token")
     add("--share", metavar="I/N", help="the share: number I, from 0, of N")
     add_option(mec, "partition")
     add_option(mec, "partition_args")
@@ -236,15 +236,15 @@ def _add_mec(commands: "argparse._SubParsersAction[Parser]") -> None:
     add_option(mec, "store", _WHERE)
     _add_store(mec)
     add("--port", type=int, default=8600, metavar="P", help="port of its endpoint (default 8600)")
-    add("--host", default="127.0.0.1", metavar="ADDRESS", help="where that listens (default 127.0.0.1, the loopback)")
-    add("--url", help="where others reach it, for the registry (default http://127.0.0.1:P)")
-    add("--peer", action="append", default=[], metavar="URL", help="where another server is, if not as registered")
+    add("--host", default="127.0.0.1", metavar="ADDRESS", help="address on which it listens (default 127.0.0.1)")
+    add("--url", help="its address for the others, in the registry (default http://127.0.0.1:P)")
+    add("--peer", action="append", default=[], metavar="URL", help="URL of another server, if not as registered")
     add(
         "--patience",
         type=float,
         default=30.0,
         metavar="S",
-        help="seconds to wait for who has the turn (default 30)",
+        help="seconds to wait for the server whose turn it is (default 30)",
     )
     add_option(mec, "stake", _STAKE)
     add(
@@ -252,11 +252,11 @@ def _add_mec(commands: "argparse._SubParsersAction[Parser]") -> None:
         type=float,
         default=0.1,
         metavar="PART",
-        help="most that a task may take of the stake for one mistake, 0 to 1 (default 0.1)",
+        help="largest part of the stake that a task may take for one mistake, 0 to 1 (default 0.1)",
     )
     add("--poll", type=float, default=0.5, metavar="S", help="seconds between looks at an idle chain (default 0.5)")
     add("--device-samples", type=int, default=100_000, metavar="N", help="most samples of a device (default 100000)")
-    add("--state", type=Path, metavar="DIR", help="where its lock and what devices upload are (default .fbfl)")
+    add("--state", type=Path, metavar="DIR", help="folder for its lock and devices' samples (default .fbfl)")
     mec.set_defaults(command=_mec)
 
 
@@ -284,27 +284,27 @@ def _add_device(commands: "argparse._SubParsersAction[Parser]") -> None:
     add_option(device, "partition")
     add_option(device, "partition_args")
     way = device.add_mutually_exclusive_group()
-    way.add_argument("--trace", type=Path, metavar="FILE", help="where it goes: CSV with the columns seconds, cell")
+    way.add_argument("--trace", type=Path, metavar="FILE", help="its way: CSV with the columns seconds, cell")
     way.add_argument("--mobility", help="or a model: random_waypoint, or package.module:function (default: it stays)")
     add("--mobility-arg", action="append", default=[], metavar="KEY=VALUE", help="a parameter of trace or model")
     add_option(device, "seed", "of partition and mobility (default: 0)")
     add("--batch", type=int, default=1000, metavar="N", help="most samples of an upload (default 1000)")
     add("--once", action="store_true", help="end when servers have all its samples")
-    add("--poll", type=float, default=0.5, metavar="S", help="seconds between looks where it is idle (default 0.5)")
-    add("--state", type=Path, metavar="DIR", help="where it keeps its samples (default .fbfl/devices/D)")
+    add("--poll", type=float, default=0.5, metavar="S", help="seconds between looks while it is idle (default 0.5)")
+    add("--state", type=Path, metavar="DIR", help="folder for its samples (default .fbfl/devices/D)")
     device.set_defaults(command=_device)
 
 
 def _add_token(commands: "argparse._SubParsersAction[Parser]") -> None:
     token = commands.add_parser(
-        "token", help="give devices tokens", description="Make tokens, with which devices may upload to servers."
+        "token", help="give devices tokens", description="Make tokens that let devices upload to servers."
     )
     token.add_argument("numbers", nargs="+", type=int, metavar="D", help="the number of a device, from 0")
     token.add_argument(
         "--devices", type=Path, required=True, metavar="FILE", help="the servers' file of devices, with hashes only"
     )
     token.add_argument(
-        "--folder", type=Path, metavar="DIR", help="where device-D.token files go (default: beside FILE)"
+        "--folder", type=Path, metavar="DIR", help="folder for the device-D.token files (default: beside FILE)"
     )
     token.set_defaults(command=_token)
 
@@ -318,10 +318,10 @@ def _add_nodes(commands: "argparse._SubParsersAction[Parser]") -> None:
             one = actions.add_parser(action, help=explanation, description=f"Local {nodes}: {explanation}.")
             if name == "chain":
                 one.add_argument("--network", required=True, help="anvil, ganache, or geth (mines with ethash)")
-            one.add_argument("--state", type=Path, metavar="DIR", help="where they keep their data (default .fbfl)")
+            one.add_argument("--state", type=Path, metavar="DIR", help="folder for their data (default .fbfl)")
             if action == "up":
                 one.add_argument("--nodes", type=int, help="how many (default: as last time, or 1; geth and Kubo 2)")
-                one.add_argument("--port", type=int, help="of the first; the others follow (default: as last time)")
+                one.add_argument("--port", type=int, help="port of the first; others follow (default: as last time)")
                 one.add_argument("--timeout", type=float, help="seconds until all must be ready (default 120; Kubo 60)")
             if action == "up" and name == "chain":
                 one.add_argument(
@@ -330,7 +330,7 @@ def _add_nodes(commands: "argparse._SubParsersAction[Parser]") -> None:
                     help="geth: seal blocks with a data set of 32 KiB, there at once; nobody else verifies them",
                 )
             if action == "down":
-                one.add_argument("--forget", action="store_true", help="remove what they keep, too")
+                one.add_argument("--forget", action="store_true", help="remove their data, too")
             one.set_defaults(command=_nodes, kind=name, action=action)
     group = commands.add_parser("nodes", help="get node programs", description="Programs of nodes for this machine.")
     actions = group.add_subparsers(title="actions", metavar="install", required=True, parser_class=Parser)
@@ -369,7 +369,7 @@ def _add_experiment(commands: "argparse._SubParsersAction[Parser]") -> None:
     stored = one.add_mutually_exclusive_group()
     stored.add_argument("--resume", action="store_true", help="keep the runs that are stored already (the default)")
     stored.add_argument("--fresh", action="store_true", help="delete them, and play all anew")
-    one.add_argument("--quick", action="store_true", help="small data, few rounds: only shows that it works")
+    one.add_argument("--quick", action="store_true", help="small data, few rounds: a quick trial")
     one.add_argument("--backend", default="joblib", help="joblib (default), or ray for a cluster at RAY_ADDRESS")
     one.add_argument(
         "--output", type=Path, metavar="DIR", help="default experiments/, or beside a path; with --quick runs/quick"
@@ -380,7 +380,7 @@ def _add_experiment(commands: "argparse._SubParsersAction[Parser]") -> None:
 
 def _add_schema(commands: "argparse._SubParsersAction[Parser]") -> None:
     schema = commands.add_parser(
-        "schema", help="what a file of settings may say", description="JSON Schema of settings."
+        "schema", help="the settings that a file may hold", description="JSON Schema of settings."
     )
     schema.add_argument("--markdown", action="store_true", help="as a guide (docs/settings.md) instead")
     schema.set_defaults(command=_schema)

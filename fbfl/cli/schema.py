@@ -44,7 +44,7 @@ name; as an option of `fbfl run` and `fbfl task create` it has `-` for `_`. A ta
 `--NAME-arg KEY=VALUE` for each key; a flag can be taken back with `--no-NAME`. An amount is a number of wei, or a text
 such as `0.01 ether` or `5 gwei`. `fbfl schema` prints the same for programs, as JSON Schema.
 
-What is wrong is refused in one line, and so is a setting that differs from its default and means nothing where it is
+Wrong values are refused in one line, and so is a setting that differs from its default and means nothing where it is
 given: *with a chain* is everything but experiments with `chain = false`, *in one process* everything but
 `fbfl task create`, whose servers are processes of their own.
 
