@@ -72,7 +72,7 @@ def test_the_head_pins_every_file(exported: Exported) -> None:
     assert ChainHead.from_json(json.loads(json.dumps(exported.head.to_json()))) == exported.head
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_no_bit_of_the_blocks_can_change(
     exported: Exported, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -86,7 +86,7 @@ def test_no_bit_of_the_blocks_can_change(
         import_chain(copy.folder, exported.head)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_no_bit_of_the_genesis_can_change(
     exported: Exported, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

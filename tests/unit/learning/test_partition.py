@@ -24,7 +24,7 @@ def divide(name, labels, num_clients, seed=0, **more):
 
 @pytest.mark.parametrize("name", SETTINGS)
 @given(n=st.integers(1, 40), seed=st.integers(0, 1_000), size=st.integers(80, 300))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_every_sample_is_used_at_most_once_and_the_same_seed_gives_the_same(name, n, seed, size):
     labels = LABELS[:size]
     parts = divide(name, labels, n, seed)

@@ -24,7 +24,7 @@ RULES = {
 }
 IN_RANGE = ("fedavg", "krum", "multi_krum", "bulyan", "trimmed_mean", "median", "geometric_median", "dnc")
 
-quick = settings(max_examples=40, deadline=None)
+quick = settings(max_examples=40)
 whole = arrays(np.float32, st.tuples(st.just(9), st.integers(1, 4)), elements=st.integers(-50, 50).map(float))
 real = arrays(
     np.float32,

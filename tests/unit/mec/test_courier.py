@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 import requests
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from urllib3.util import parse_url
 
@@ -56,7 +56,6 @@ def test_what_would_lead_requests_elsewhere_is_no_endpoint(url: str) -> None:
     assert Directory(1, [], {"0x": url}.get).url_of("0x") is None
 
 
-@settings(deadline=None)
 @given(rest=st.text(st.sampled_from("/:.%;,&=?#@\\ abc0[]\t\u00e9"), max_size=12))
 def test_a_request_ends_in_the_path_that_is_appended(rest: str) -> None:
     url = f"http://host{rest}"

@@ -4,7 +4,7 @@ import itertools
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fbfl.errors import InvalidInputError
@@ -17,7 +17,6 @@ devices = st.integers(0, 10_000)
 times = st.floats(0, 5_000)
 
 
-@settings(deadline=None)
 @given(seed=seeds, device=devices, time=times)
 def test_devices_stay_in_the_area(seed, device, time):
     x, y = MODEL.position(seed, device, time)
@@ -25,14 +24,12 @@ def test_devices_stay_in_the_area(seed, device, time):
     assert -1e-9 <= y <= 100 + 1e-9
 
 
-@settings(deadline=None)
 @given(seed=seeds, device=devices, start=times, seconds=st.floats(0, 200))
 def test_no_device_is_faster_than_the_greatest_speed(seed, device, start, seconds):
     way = math.dist(MODEL.position(seed, device, start), MODEL.position(seed, device, start + seconds))
     assert way <= 2 * seconds + 1e-9
 
 
-@settings(deadline=None)
 @given(seed=seeds, asked=st.lists(st.tuples(devices, times), max_size=8), order=st.randoms(use_true_random=False))
 def test_positions_do_not_depend_on_who_is_asked_for_and_when(seed, asked, order):
     expected = [MODEL.position(seed, *each) for each in asked]

@@ -42,7 +42,7 @@ def ranges(numbers: set[int]) -> list[tuple[int, int]]:
 uploads = st.tuples(st.integers(0, 2), st.integers(0, 30), st.integers(1, 10))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(actions=st.lists(uploads | st.sampled_from(["reopen", "next round", "same round"]), max_size=16))
 def test_overlapping_and_repeated_batches_count_each_sample_once(actions):
     expected: set[tuple[int, int]] = set()

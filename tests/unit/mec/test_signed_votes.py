@@ -20,7 +20,7 @@ VOTES = st.tuples(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(steps=st.lists(VOTES | st.just("restart"), max_size=30))
 def test_whatever_the_chain_goes_back_to_no_two_signatures_are_evidence(steps: list[object]) -> None:
     with TemporaryDirectory() as folder:

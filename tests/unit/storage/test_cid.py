@@ -40,7 +40,7 @@ def test_known_files_have_their_known_cids(data: bytes) -> None:
     assert cid_of(data) == GOLDEN[data]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(chunks=st.integers(0, 4), offset=st.integers(-2, 2), fill=st.binary(min_size=1, max_size=8))
 def test_equals_an_independent_implementation_around_chunk_boundaries(chunks: int, offset: int, fill: bytes) -> None:
     size = max(0, chunks * CHUNK_SIZE + offset)
@@ -90,7 +90,7 @@ def test_a_reference_that_cannot_be_is_refused(digest: bytes, size: int) -> None
         cid_from_digest(digest, size)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     size=st.integers(CHUNK_SIZE + 1, 3 * CHUNK_SIZE * LINKS_PER_NODE**2),
     place=st.integers(0),

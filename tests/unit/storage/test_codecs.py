@@ -192,7 +192,7 @@ def test_another_compressors_frame_of_the_same_content_counts() -> None:
 
 
 @pytest.mark.parametrize("codec", SMALL)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(place=st.integers(0, 10**6), bit=st.integers(0, 7))
 def test_damaged_bytes_are_refused_or_another_finite_update(codec: str, place: int, bit: int) -> None:
     payload = bytearray(encode_update(codec, SPEC, VECTOR))
@@ -206,7 +206,7 @@ def test_damaged_bytes_are_refused_or_another_finite_update(codec: str, place: i
 
 
 @pytest.mark.parametrize("codec", SMALL)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.binary(max_size=300))
 @example(data=zstandard.FRAME_HEADER)
 @example(data=compressed((2**40).to_bytes(8, "little") + bytes(SIZE - 8)))

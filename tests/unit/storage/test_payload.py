@@ -95,7 +95,7 @@ def test_metadata_that_fits_the_size_is_still_refused() -> None:
         decode(SPEC, save(tensors, {"a": "b"}), state_limit=500)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.binary(max_size=len(PAYLOAD)))
 @example(data=b"\xff" * 8)
 @example(data=(2**40).to_bytes(8, "little") + b"{}")
@@ -106,7 +106,7 @@ def test_no_bytes_crash_the_decoder(data: bytes) -> None:
         decode(SPEC, data)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(bit=st.integers(0, 8 * len(PAYLOAD) - 1))
 def test_a_flipped_bit_is_refused_or_is_another_payload(bit: int) -> None:
     damaged = bytearray(PAYLOAD)
