@@ -50,7 +50,10 @@ class ThroughContracts:
         if not isinstance(sender, Actor):
             return self.chain.transact(sender, to, data, value, gas)
         act = sender.puppet.encode("act", to, data)
-        return self.chain.transact(self.chain.accounts[0], sender.address, act, value, gas)
+        origin = self.chain.accounts[0]
+        receipt = self.chain.transact(origin, sender.address, act, value, gas)
+        assert not [event for event in receipt.events if origin.address in event.args.values()]
+        return receipt
 
 
 @pytest.fixture
@@ -73,6 +76,7 @@ def test_contracts_own_tasks_and_play_rounds(on: Deployment, consensus: str) -> 
     rewards.setTerms(task, (1000, 10_000, False), by=owner)
     rewards.fund(task, by=owner, value=1500)
 
+    assert [tasks.seatHolder(task, seat) for seat in range(4)] == [member.address for member in members]
     federation.open()
     for member in members:
         values = (federation.domain, 1, member.address, update_of(member), 100, 10, SALT)

@@ -116,9 +116,12 @@ def test_rewards_may_be_large(found, rewards: Contract, owner: Account) -> None:
     assert rewards.balanceOf(federation.task) == large
 
 
-def test_shares_by_samples(found, rewards: Contract, owner: Account) -> None:
+@pytest.mark.parametrize(("by_samples", "credits"), [(True, (250, 750)), (False, (500, 500))])
+def test_shares_by_samples_or_alike(
+    found, rewards: Contract, owner: Account, by_samples: bool, credits: tuple[int, int]
+) -> None:
     federation: Federation = found(2)
-    rewards.setTerms(federation.task, (1000, 0, True), by=owner)
+    rewards.setTerms(federation.task, (1000, 0, by_samples), by=owner)
     rewards.fund(federation.task, by=owner, value=1000)
     federation.open()
     one, two = federation.members
@@ -128,7 +131,7 @@ def test_shares_by_samples(found, rewards: Contract, owner: Account) -> None:
     federation.decide(MODEL)
     recorded = [(one.address, update_of(one), 100, 100), (two.address, update_of(two), 100, 300)]
     rewards.settle(federation.task, 1, outcome(federation), recorded, by=owner)
-    assert (rewards.creditOf(one.address), rewards.creditOf(two.address)) == (250, 750)
+    assert (rewards.creditOf(one.address), rewards.creditOf(two.address)) == credits
 
 
 def test_updates_that_nobody_could_fetch_earn_nothing(found, rewards: Contract, owner: Account) -> None:

@@ -123,6 +123,7 @@ def test_who_is_expelled_neither_opens_nor_proposes_nor_votes_nor_reports(found,
     federation.propose(federation.leader(), HONEST)
     quorum = federation.decision.quorum
     tasks.evict(task, liar.address, by=servers[9])  # while a round is under way
+    assert federation.consensus.isBarred(task, liar.address)
     with reverts("ConsensusBarred", task=task, proposer=liar.address):
         federation.vote(liar, accept=False)
     with reverts("ConsensusBarred", task=task, proposer=liar.address):

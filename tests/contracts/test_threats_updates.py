@@ -148,7 +148,8 @@ def test_who_is_alone_with_reports_for_three_rounds_is_not_heard_for_ten(found, 
     for number in range(1, 15):
         federation.collect()
         if number in (1, 2, 3):
-            federation.tasks.reportMissing(federation.task, number, victim.address, by=liar)
+            for accused in (victim, honest):
+                federation.tasks.reportMissing(federation.task, number, accused.address, by=liar)
         elif number <= 13:
             with reverts("TasksMayNotReport", task=federation.task, account=liar.address, barredUntil=13):
                 federation.tasks.reportMissing(federation.task, number, victim.address, by=liar)
@@ -161,19 +162,18 @@ def test_who_is_alone_with_reports_for_three_rounds_is_not_heard_for_ten(found, 
 
 def test_who_is_left_alone_with_reports_was_alone_with_them(found, servers: list[Account]) -> None:
     federation: Federation = found(4)
-    reporter, victim, other = servers[:3]
-    for number in (1, 2, 3, 4):
+    reporter, other, *victims = servers[:4]
+    for number in (1, 2, 3):
         federation.collect()
-        report = (federation.task, number, victim.address)
-        if number == 4:
-            with reverts("TasksMayNotReport", task=federation.task, account=reporter.address, barredUntil=13):
-                federation.tasks.reportMissing(*report, by=reporter)
-            break
-        for member in (reporter, other):
-            federation.tasks.reportMissing(*report, by=member)
-        federation.tasks.withdrawReport(*report, by=other)
+        for victim in victims:
+            for member in (reporter, other):
+                federation.tasks.reportMissing(federation.task, number, victim.address, by=member)
+            federation.tasks.withdrawReport(federation.task, number, victim.address, by=other)
         federation.decide(keccak(b"%d" % number))
-    federation.tasks.reportMissing(*report, by=other)
+    federation.collect()
+    with reverts("TasksMayNotReport", task=federation.task, account=reporter.address, barredUntil=13):
+        federation.tasks.reportMissing(federation.task, 4, victims[0].address, by=reporter)
+    federation.tasks.reportMissing(federation.task, 4, victims[0].address, by=other)
 
 
 def test_nobody_is_alone_where_one_report_is_enough(found, servers: list[Account]) -> None:
