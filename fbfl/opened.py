@@ -1,5 +1,6 @@
 """Runs from Python: `fbfl.run` plays one, `fbfl.open_run` opens it again."""
 
+import numbers
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cached_property
@@ -35,7 +36,9 @@ def run(
     metrics.jsonl. Nothing is printed: warnings are in `summary["warnings"]`. Unlike the command it also
     returns a run without a final round. Wrong settings raise `InvalidInputError`, other failures an `FbflError`.
     """
-    settings = settings or RunSettings()
+    settings = RunSettings() if settings is None else settings
+    if not isinstance(settings, RunSettings):
+        raise InvalidInputError(f"settings is {settings!r}; allowed: fbfl.RunSettings(...)")
     deployment = None if settings.network == EMBEDDED else file_of(connect(settings.network), DEPLOYMENTS)
     played = play(settings, None if output is None else Path(output), deployment=deployment, on_round=on_round)
     return Run(played.path, own_functions(settings))
@@ -107,7 +110,7 @@ class Run:
         """Return `metrics` as a table with a row per round, by its number."""
         import pandas as pd
 
-        return pd.DataFrame(self.metrics).set_index("round")
+        return pd.DataFrame(self.metrics or {"round": []}).set_index("round")
 
     @cached_property
     def _stored(self) -> StoredRun:
@@ -119,8 +122,8 @@ class Run:
 
     def _model_after(self, number: int | None) -> Reference:
         known = len(self.rounds)
-        if number is not None and not 0 <= number <= known:
-            raise InvalidInputError(f"round is {number}; allowed: 0 to {known}")
+        if number is not None and (not isinstance(number, numbers.Integral) or not 0 <= number <= known):
+            raise InvalidInputError(f"round is {number!r}; allowed: 0 to {known}")
         for record in reversed(self.rounds[:number]):
             if record.model_digest is not None and record.model_size is not None:
                 return Reference(bytes.fromhex(record.model_digest[2:]), record.model_size)

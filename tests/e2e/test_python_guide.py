@@ -42,8 +42,9 @@ def test_the_table_has_the_rounds(guide):
 def test_the_model_moves_in_every_round(guide):
     assert len(guide["lengths"]) == 3
     assert min(guide["lengths"]) > 0
-    with pytest.raises(fbfl.InvalidInputError, match="round is 4; allowed: 0 to 3"):
-        guide["run"].weights(4)
+    for number in (4, -1, 1.5):
+        with pytest.raises(fbfl.InvalidInputError, match=rf"round is {number}; allowed: 0 to 3"):
+            guide["run"].weights(number)
 
 
 def test_a_payload_that_was_changed_is_found(guide, tmp_path):
@@ -51,6 +52,21 @@ def test_a_payload_that_was_changed_is_found(guide, tmp_path):
     largest = max((folder / "payloads").rglob("*"), key=lambda path: path.stat().st_size)
     largest.write_bytes(largest.read_bytes()[:-1] + b"!")
     assert any("damaged" in str(finding) for finding in fbfl.open_run(folder).audit())
+
+
+def test_a_run_without_a_round_has_an_empty_table(guide, tmp_path):
+    folder = shutil.copytree(guide["run"].path, tmp_path / "run")
+    (folder / "metrics.jsonl").write_text("")
+    (folder / "summary.json").unlink()
+    begun = fbfl.open_run(folder)
+    assert len(begun.to_pandas()) == 0
+    with pytest.raises(fbfl.InvalidInputError, match="summary"):
+        print(begun.summary)
+
+
+def test_settings_are_settings():
+    with pytest.raises(fbfl.InvalidInputError, match=r"settings is {'rounds': 1}; allowed: fbfl.RunSettings"):
+        fbfl.run({"rounds": 1})
 
 
 def test_what_is_no_folder_of_a_run_is_refused(tmp_path):
