@@ -26,7 +26,7 @@ from web3 import Web3
 from fbfl import plots, strictjson
 from fbfl.atomic import write_atomically
 from fbfl.chain.embedded import EmbeddedChain
-from fbfl.chain.export import ChainHead, ChainWriter, import_chain
+from fbfl.chain.export import ChainHead, ChainWriter, import_chain, read_head
 from fbfl.chain.heads import hash_of
 from fbfl.chain.ledger import Ledger, Task
 from fbfl.chain.networks import EMBEDDED, connect, public_name
@@ -258,11 +258,25 @@ def _object(path: Path, text: str) -> dict[str, Any]:
     return content
 
 
+def recorded_chain(path: Path) -> tuple[Path, ChainHead]:
+    """The folder of the chain that a run's folder keeps, and its head as recorded apart from it.
+
+    A run on another network than the embedded one raises `InvalidInputError`.
+    """
+    network = read_json(path / "settings.json").get("network", EMBEDDED)
+    if network != EMBEDDED:
+        raise InvalidInputError(f"--run {path}: its chain is at {public_name(network)}; allowed: a run on {EMBEDDED}")
+    return path / "chain", _recorded_head(path) or read_head(path / "chain")
+
+
+def _recorded_head(path: Path) -> ChainHead | None:
+    if not (path / "summary.json").exists():
+        return None
+    return ChainHead.from_json(read_json(path / "summary.json").get("chain", {}))
+
+
 def _exported(path: Path, deployment: Mapping[str, Any]) -> Ledger:
-    expected = None
-    if (path / "summary.json").exists():
-        expected = ChainHead.from_json(read_json(path / "summary.json").get("chain", {}))
-    chain = import_chain(path / "chain", expected)
+    chain = import_chain(path / "chain", _recorded_head(path))
     return Ledger(chain.w3, deployment["addresses"], head=chain.head)
 
 

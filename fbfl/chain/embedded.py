@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import eth_tester.exceptions
 from eth.abc import BlockAPI, BlockHeaderAPI, ReceiptAPI
-from eth.constants import BLANK_ROOT_HASH, GENESIS_PARENT_HASH, ZERO_ADDRESS, ZERO_HASH32
+from eth.constants import BLANK_ROOT_HASH, DIFFICULTY_MINIMUM, GENESIS_PARENT_HASH, ZERO_ADDRESS, ZERO_HASH32
 from eth.db.atomic import AtomicDB
 from eth.db.backends.memory import MemoryDB
 from eth.db.chain import ChainDB
@@ -50,7 +50,9 @@ class Genesis:
     seal: str = "none"
 
 
-def default_genesis(accounts: int = DEFAULT_ACCOUNTS, seal: str = "none", difficulty: int = 1) -> Genesis:
+def default_genesis(
+    accounts: int = DEFAULT_ACCOUNTS, seal: str = "none", difficulty: int = DIFFICULTY_MINIMUM
+) -> Genesis:
     """Block 0 with this many funded accounts; the same one every time. Fewer than 1 raises `InvalidInputError`."""
     if accounts < 1:
         raise InvalidInputError(f"accounts = {accounts}, a chain needs at least 1")

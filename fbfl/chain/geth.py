@@ -66,7 +66,7 @@ def programs(
     """
     if not 1 <= nodes <= MAX_NODES:
         raise InvalidInputError(f"--nodes {nodes}: geth networks have 1 to {MAX_NODES} nodes")
-    geth = _checked(find_program("geth"))
+    geth = checked()
     genesis = folder / "genesis.json"
     accounts = [development_account(index).address for index in range(FUNDED)]
     write_atomically(genesis, render_genesis(accounts))
@@ -160,15 +160,16 @@ def _program(
     others = [peer for number, peer in enumerate(peers) if number != node]
     configure(data, LOOPBACK, p2p, others, development_account(node).address, ethash_test=ethash_test)
     if not (data / "geth" / "chaindata").exists():
-        _run(geth, "--datadir", str(data), "init", str(genesis))
+        run(geth, "--datadir", str(data), "init", str(genesis))
     command = [geth, *options(data, dag=dag, rpc_port=port, auth_port=auth)]
     # Mining takes whatever it gets: the agents that share the machine come first.
     return Program(f"node-{node}", command, (port, p2p, auth), niceness=10)
 
 
-def _checked(geth: str) -> str:
-    """This geth, if it is one that can mine."""
-    answer = _run(geth, "version")
+def checked(program: str | None = None) -> str:
+    """The path of geth, if it is one that knows proof of work; else `ProcessError`."""
+    geth = program or find_program("geth")
+    answer = run(geth, "version")
     version = re.search(r"^Version: (\d+)\.(\d+)", answer, re.MULTILINE)
     if version is None or (int(version[1]), int(version[2])) > (1, 11):
         found = version[0].lower() if version else "not geth"
@@ -181,7 +182,7 @@ def _checked(geth: str) -> str:
 def _make_dag(epoch: int, folder: Path) -> Iterator[float]:
     from fbfl.chain.dag import write_dag  # NumPy and joblib take most of a second to import
 
-    _run(find_program("geth"), "makecache", str(epoch * EPOCH), str(folder))
+    run(find_program("geth"), "makecache", str(epoch * EPOCH), str(folder))
     cache = folder / DAGS[epoch].replace("full", "cache")
     half = folder / f"{DAGS[epoch]}.half"
     try:
@@ -195,13 +196,15 @@ def _make_dag(epoch: int, folder: Path) -> Iterator[float]:
         half.unlink(missing_ok=True)
 
 
-def _run(geth: str, *arguments: str) -> str:
+def run(geth: str, *arguments: str) -> str:
     """Run a geth command to its end and return its output; `ProcessError` with its last line if it fails."""
     command = [geth, *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     except subprocess.TimeoutExpired as error:
         raise ProcessError(f"`{' '.join(command)}` did not end within {TIMEOUT:g} s") from error
+    except OSError as error:
+        raise ProcessError(f"{geth} cannot be run: {error.strerror}") from error
     if done.returncode:
         said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
         raise ProcessError(f"`{' '.join(command)}` failed: {said[-1]}")

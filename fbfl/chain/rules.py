@@ -1,4 +1,4 @@
-"""The rules of every in-process chain: London, a fixed gas limit and difficulty, logical time.
+"""The rules of every in-process chain: London, a fixed gas limit, logical time.
 
 What a contract can see of its block (coinbase, time, difficulty) is fixed before its transactions run, so that a
 block executes to the same state wherever it is executed again.
@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 from eth.abc import BlockAPI, BlockHeaderAPI, BlockImportResult, SignedTransactionAPI, TransactionBuilderAPI
 from eth.chains.base import MiningChain
-from eth.constants import ZERO_ADDRESS
+from eth.constants import DIFFICULTY_MINIMUM, ZERO_ADDRESS
 from eth.vm.forks.byzantium.headers import configure_header
 from eth.vm.forks.london import LondonVM
-from eth.vm.forks.london.headers import create_london_header_from_parent
+from eth.vm.forks.london.headers import compute_london_difficulty, create_london_header_from_parent
 from eth_typing import Address, BlockNumber
 from eth_utils.exceptions import ValidationError
 
@@ -117,14 +117,15 @@ Kind = TypeVar("Kind", bound=LondonChain)
 
 
 def chain_class(kind: type[Kind], seal: str, difficulty: int) -> type[Kind]:
-    """The subclass of `kind` for one of `SEALS` and one difficulty, which every block must have.
+    """The subclass of `kind` for one of `SEALS` and the difficulty of block 0.
 
-    The difficulty is fixed because time is logical: blocks come faster than a second, so their timestamps do not
-    measure how long they took.
+    From the protocol's least difficulty on, the next ones follow London's rule, so that other nodes can execute the
+    chain again. A smaller one is that of every block: time is logical, blocks come faster than a second, so their
+    timestamps do not measure how long the work took.
     """
 
-    def rule(parent: BlockHeaderAPI, timestamp: int) -> int:  # noqa: ARG001
-        return difficulty
+    def rule(parent: BlockHeaderAPI, timestamp: int) -> int:
+        return difficulty if difficulty < DIFFICULTY_MINIMUM else compute_london_difficulty(parent, timestamp)
 
     class VM(LondonVM):
         consensus_class = SEALS[seal]

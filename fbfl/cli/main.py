@@ -348,6 +348,13 @@ def _add_queries(commands: "argparse._SubParsersAction[Parser]") -> None:
     blocks = commands.add_parser("blocks", help="one block per finished round, as JSON")
     blocks.add_argument("--tensors", action="store_true", help="with the tensors of every payload")
     audit = commands.add_parser("audit", help="recompute every round from chain and payloads")
+    audit.add_argument(
+        "--geth",
+        nargs="?",
+        const="",
+        metavar="PATH",
+        help="also execute the chain of the run again with stock geth 1.11.6 (default: that of fbfl nodes install)",
+    )
     for command in (blocks, audit):
         _add_plugin(command)
     for command, function in ((rounds, _rounds), (one, _round), (blocks, _blocks), (audit, _audit)):

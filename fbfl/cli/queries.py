@@ -3,15 +3,17 @@
 import argparse
 import sys
 from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import Any
 
 from fbfl import audit as auditing
 from fbfl import strictjson
 from fbfl.chain.queries import RoundRecord, block_listing, round_record, round_records, task_terms
+from fbfl.chain.reexecution import execute_with_geth
 from fbfl.cli.network import ledger_on, plugins_of, store_of, task_on
 from fbfl.errors import InvalidInputError, NoFinalRoundError
 from fbfl.mec.plan import TaskPlan
-from fbfl.runs import StoredRun, newest_run, open_stored
+from fbfl.runs import StoredRun, newest_run, open_stored, recorded_chain
 from fbfl.storage.codecs import decode_update
 from fbfl.storage.payload import decode
 from fbfl.storage.store import Reference
@@ -90,19 +92,32 @@ def _tensors(run: StoredRun, plugins: Collection[str]) -> Callable[[str, Referen
 def audit(options: argparse.Namespace) -> int:
     """Recompute everything; 1 if anything differs, 3 if no round is over yet."""
     plugins = plugins_of(options)
+    if options.geth is not None and options.network is not None:
+        raise InvalidInputError("--geth: allowed only with --run, for the chain that the run keeps")
     run = _open(options)
     report = auditing.audit(run.ledger, run.store, run.task, plugins)
-    for finding in report.findings:
+    findings = [str(finding) for finding in report.findings]
+    if options.geth is not None:
+        findings += _differences_of_geth(options)
+    for finding in findings:
         print(finding)
-    if report.passed and not report.over:
+    if not findings and not report.over:
         raise NoFinalRoundError("no round is over: there is nothing to audit")
     if report.expired:
         print(f"{report.expired} payloads are past the task's retention and gone: their rounds were not recomputed")
     print(
         f"{report.rounds} rounds, {report.final} final, {report.updates} updates: "
-        + ("everything recomputed is as recorded" if report.passed else f"{len(report.findings)} findings")
+        + (f"{len(findings)} findings" if findings else "everything recomputed is as recorded")
     )
-    return 0 if report.passed else 1
+    if options.geth is not None and not findings:
+        print("geth, executing the chain again, comes to the same blocks")
+    return 1 if findings else 0
+
+
+def _differences_of_geth(options: argparse.Namespace) -> list[str]:
+    """What geth has to say against the chain of the run."""
+    problem = execute_with_geth(*recorded_chain(_folder(options)), options.geth or None)
+    return [] if problem is None else [problem]
 
 
 def _open(options: argparse.Namespace) -> StoredRun:
@@ -112,12 +127,17 @@ def _open(options: argparse.Namespace) -> StoredRun:
     for name in ("deployment", "task", "store", "payloads"):
         if getattr(options, name) is not None:
             raise InvalidInputError(f"--{name} {getattr(options, name)}: allowed only with --network")
-    path = options.run
-    if path is None:
-        path, note = newest_run()
+    return open_stored(_folder(options))
+
+
+def _folder(options: argparse.Namespace) -> Path:
+    """The folder of the run that is asked about."""
+    if options.run is None:
+        options.run, note = newest_run()
         if note:
             print(note, file=sys.stderr)
-    return open_stored(path)
+    path: Path = options.run
+    return path
 
 
 def _line(record: RoundRecord) -> str:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from web3.contract import Contract
 
 from fbfl.chain.artifacts import Artifact
-from fbfl.chain.embedded import EmbeddedChain, start_chain
+from fbfl.chain.embedded import EmbeddedChain, default_genesis, open_chain, start_chain
 from fbfl.chain.export import ChainHead, ChainWriter, import_chain, parse_genesis, read_head, render_genesis
 from fbfl.errors import ChainImportError, StorageError
 from tests.unit.chain.conftest import deploy_ledger
@@ -63,6 +63,26 @@ def test_a_chain_comes_back_with_state_logs_and_a_future(exported: Exported) -> 
     assert [log["args"]["value"] for log in ledger.events.Entered().get_logs(from_block=0)] == [7, 8]
     ledger.functions.enter(9).transact({"gas": 100_000})
     assert ledger.functions.total().call() == 24
+
+
+def test_a_chain_of_former_versions_opens_with_its_own_difficulty(tmp_path: Path) -> None:
+    chain = open_chain(default_genesis(2, difficulty=1))
+    chain.mine(2)
+    chain.travel(100)
+    head = ChainWriter(tmp_path, chain).flush()
+    reopened = import_chain(tmp_path, head)
+    reopened.mine()
+    assert [reopened.w3.eth.get_block(number)["difficulty"] for number in range(5)] == [1] * 5
+
+
+def test_blocks_follow_londons_difficulty_so_that_other_nodes_execute_them(exported: Exported) -> None:
+    first, *rest = (exported.chain.w3.eth.get_block(number) for number in range(exported.head.number + 1))
+    assert first["difficulty"] == 131_072
+    for block in rest:
+        before = exported.chain.w3.eth.get_block(block["number"] - 1)
+        # EIP-100 without uncles, far from any bomb.
+        steps = max(1 - (block["timestamp"] - before["timestamp"]) // 9, -99)
+        assert block["difficulty"] == max(before["difficulty"] + before["difficulty"] // 2048 * steps, 131_072)
 
 
 def test_the_head_pins_every_file(exported: Exported) -> None:

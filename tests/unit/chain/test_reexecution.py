@@ -1,0 +1,41 @@
+"""What is refused before stock geth is asked; what it makes of chains is tested in tests/integration."""
+
+from pathlib import Path
+
+import pytest
+
+from fbfl.chain.embedded import default_genesis, open_chain
+from fbfl.chain.export import ChainWriter
+from fbfl.chain.reexecution import execute_with_geth
+from fbfl.cli.main import main
+from fbfl.errors import InvalidInputError, ProcessError
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> str:
+    """Says that it is geth 1.11."""
+    file = tmp_path / "geth"
+    file.write_text("#!/bin/sh\necho Version: 1.11.6-stable\n")
+    file.chmod(0o755)
+    return str(file)
+
+
+def test_a_chain_of_a_difficulty_that_geth_does_not_follow_is_refused(tmp_path: Path, program: str) -> None:
+    head = ChainWriter(tmp_path / "chain", open_chain(default_genesis(2, difficulty=16))).flush()
+    with pytest.raises(InvalidInputError, match="difficulty is 16; allowed: from 131072 on"):
+        execute_with_geth(tmp_path / "chain", head, program)
+
+
+def test_a_geth_that_is_not_there_or_too_new_is_named(tmp_path: Path) -> None:
+    head = ChainWriter(tmp_path / "chain", open_chain(default_genesis(2))).flush()
+    with pytest.raises(ProcessError, match="/nowhere/geth cannot be run: No such file or directory"):
+        execute_with_geth(tmp_path / "chain", head, "/nowhere/geth")
+    (tmp_path / "geth").write_text("#!/bin/sh\necho Version: 1.13.15-stable\n")
+    (tmp_path / "geth").chmod(0o755)
+    with pytest.raises(ProcessError, match=r"version: 1\.13.*1\.11\.6"):
+        execute_with_geth(tmp_path / "chain", head, str(tmp_path / "geth"))
+
+
+def test_a_running_network_has_no_chain_of_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["audit", "--network", "http://127.0.0.1:1", "--geth"]) == 2
+    assert "--geth: allowed only with --run" in capsys.readouterr().err
