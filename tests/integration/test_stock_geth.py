@@ -8,7 +8,7 @@ import pytest
 from fbfl.chain.export import BLOCKS_FILE, GENESIS_FILE, ChainWriter
 from fbfl.chain.reexecution import execute_with_geth
 from fbfl.cli.main import main
-from fbfl.mec.server import Conduct
+from fbfl.mec.dishonest import Conduct
 from fbfl.runs import recorded_chain
 from tests.e2e.federations import federation
 from tests.integration.machine import require
