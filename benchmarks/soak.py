@@ -54,7 +54,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, metavar="DIR", help="folder of logs and figures (default: a new one)")
     options = parser.parse_args()
     if options.minutes * 60 < 2 * WARM_UP:
-        parser.error(f"--minutes {options.minutes:g}: allowed are {2 * WARM_UP / 60:g} or more")
+        parser.error(f"--minutes {options.minutes:g}; allowed: {2 * WARM_UP / 60:g} or more")
     folder = (options.output or Path(tempfile.mkdtemp(prefix="soak-"))).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     try:

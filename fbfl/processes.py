@@ -177,7 +177,7 @@ def _call(folder: Path, name: str, end: Callable[[psutil.Process], None]) -> Non
 
 def _refuse_port_in_use(port: int, name: str) -> None:
     if not 1024 <= port <= 65535:
-        raise InvalidInputError(f"--port: {name} would listen on {port}, allowed are 1024 to 65535")
+        raise InvalidInputError(f"--port: {name} would listen on {port}; allowed: 1024 to 65535")
     with socket.socket() as probe:
         share_with_old_connections(probe)  # as the programs do
         try:

@@ -36,7 +36,7 @@ def vector_of(
         raise error(f"{owner} returned {what} that is no array: {cause}") from cause
     if vector.shape != (width,) or vector.dtype.kind not in "biuf":
         kind = type(returned).__name__ if vector.dtype == object else vector.dtype
-        raise error(f"{owner} returned {what} {list(vector.shape)} of {kind}: needed are numbers {[width]}")
+        raise error(f"{owner} returned {what} {list(vector.shape)} of {kind}; needed: numbers {[width]}")
     return vector
 
 
@@ -46,7 +46,7 @@ def state_arrays(owner: str, state: object) -> dict[str, npt.NDArray[Any]]:
     `owner` names the function in the message. State that cannot be saved raises `InvalidInputError`.
     """
     if not isinstance(state, Mapping):
-        raise InvalidInputError(f"{owner} returned a {type(state).__name__} as state: needed are arrays by name")
+        raise InvalidInputError(f"{owner} returned a {type(state).__name__} as state; needed: arrays by name")
     for name in state:
         if not isinstance(name, str):
             raise InvalidInputError(f"{owner} returned state named {name!r}: a name has to be text")
@@ -58,7 +58,7 @@ def state_arrays(owner: str, state: object) -> dict[str, npt.NDArray[Any]]:
             raise InvalidInputError(f"{owner} returned state {name!r} that is no array: {error}") from error
         if arrays[name].dtype not in _STATE_DTYPES:
             kind = type(value).__name__ if arrays[name].dtype == object else arrays[name].dtype
-            raise InvalidInputError(f"{owner} returned state {name!r} of the type {kind}: needed are numbers")
+            raise InvalidInputError(f"{owner} returned state {name!r} of the type {kind}; needed: numbers")
     return arrays
 
 

@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def render(dataset: str, rounds: int) -> str:
     """The Compose file as text."""
     if rounds < 1:
-        raise InvalidInputError(f"--rounds {rounds}: allowed are 1 or more")
+        raise InvalidInputError(f"--rounds {rounds}; allowed: 1 or more")
     return HEADER + yaml.dump(
         compose(dataset, rounds), Dumper=_PlainDumper, sort_keys=False, width=120, default_flow_style=False
     )

@@ -381,12 +381,12 @@ def _demo(arguments: Sequence[str] | None) -> Demo:
     parser.add_argument("--output", type=Path, metavar="DIR", help="new folder (default runs/network-<time>)")
     options = parser.parse_args(arguments)
     if options.network not in CONSENSUS:
-        raise InvalidInputError(f"--network {options.network}: allowed are {', '.join(CONSENSUS)}")
+        raise InvalidInputError(f"--network {options.network}; allowed: {', '.join(CONSENSUS)}")
     if options.rounds < 1:
-        raise InvalidInputError(f"--rounds {options.rounds}: allowed are 1 or more")
+        raise InvalidInputError(f"--rounds {options.rounds}; allowed: 1 or more")
     folder = (options.output or new_folder(DEFAULT_PARENT, f"network-{datetime.now():%Y%m%d-%H%M%S}")).resolve()
     if folder.exists() and any(folder.iterdir()):
-        raise InvalidInputError(f"--output {options.output}: allowed is a new or an empty folder")
+        raise InvalidInputError(f"--output {options.output}; allowed: a new or an empty folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -75,9 +75,7 @@ class NetworkDeployment:
         except ContractRevertError as error:
             if error.error == "OutOfGas":  # an invalid instruction takes all gas
                 chain = f"chain {self.w3.eth.chain_id}"
-                raise ChainError(
-                    f"{name} does not run on {chain}; needed are the rules of Istanbul or newer"
-                ) from error
+                raise ChainError(f"{name} does not run on {chain}; needed: the rules of Istanbul or newer") from error
             raise
         address = str(receipt["contractAddress"])
         self.records[name] = {
@@ -119,7 +117,7 @@ class NetworkDeployment:
         if not _NAME.fullmatch(name) or name in CONSENSUS_CONTRACTS or known != address:
             taken = ", ".join([*CONSENSUS_CONTRACTS, *filter(_NAME.fullmatch, self.records)])
             raise InvalidInputError(
-                f"--consensus {name}={address}: allowed are names of small letters, digits, _ and -, but {taken}"
+                f"--consensus {name}={address}; allowed: names of small letters, digits, _ and -, but {taken}"
             )
         self._refuse_no_consensus(name, address)
         self.grant("MECRegistry", "SLASHER_ROLE", address)
@@ -139,11 +137,11 @@ class NetworkDeployment:
             of = contract.functions.ledger().call()
         except (ContractLogicError, BadFunctionCallOutput) as error:
             raise InvalidInputError(
-                f"--consensus {name}={address}: allowed are contracts that answer as IConsensus says"
+                f"--consensus {name}={address}; allowed: contracts that answer as IConsensus says"
             ) from error
         if of != self.addresses["FederatedTasks"]:
             raise InvalidInputError(
-                f"--consensus {name}={address}: it decides for the ledger {of}; allowed are contracts for "
+                f"--consensus {name}={address}: it decides for the ledger {of}; allowed: contracts for "
                 f"{self.addresses['FederatedTasks']}"
             )
 

@@ -38,7 +38,7 @@ def deploy(options: argparse.Namespace) -> int:
 def _named_address(option: str) -> tuple[str, str]:
     name, _, address = option.partition("=")
     if not name or not is_address(address):
-        raise InvalidInputError(f"--consensus {option}: allowed is NAME=ADDRESS, an address being 20 bytes as hex")
+        raise InvalidInputError(f"--consensus {option}; allowed: NAME=ADDRESS, an address being 20 bytes as hex")
     return name, Web3.to_checksum_address(address)
 
 

@@ -36,10 +36,10 @@ TOKEN_VARIABLE = "FBFL_DEVICE_TOKEN"
 def device(options: argparse.Namespace) -> int:
     """Run a device until it is told to end, or with --once until all is uploaded."""
     if options.batch < 1:
-        raise InvalidInputError(f"--batch {options.batch}: allowed are 1 or more")
+        raise InvalidInputError(f"--batch {options.batch}; allowed: 1 or more")
     options.seed = taken(options, "seed")
     if not options.poll > 0:
-        raise InvalidInputError(f"--poll {options.poll:g}: allowed are more than 0 seconds")
+        raise InvalidInputError(f"--poll {options.poll:g}; allowed: more than 0 seconds")
     number = _number(options)
     journey = _journey(options, number)
     uploads = Uploads(number, _token(options))
@@ -81,7 +81,7 @@ def _number(options: argparse.Namespace) -> int:
     number: int | None = options.device
     if number is None:
         if options.share is None:
-            raise InvalidInputError("which device this is, nothing says; allowed: --device D, or --share I/N")
+            raise InvalidInputError("no device is named; allowed: --device D, or --share I/N")
         number, _ = share_of(options.share)
     _check_number(number, f"--device {number}")
     return number
@@ -89,13 +89,13 @@ def _number(options: argparse.Namespace) -> int:
 
 def _check_number(number: int, where: str) -> None:
     if not 0 <= number <= tokens.MAX_DEVICE:
-        raise InvalidInputError(f"{where}: allowed are 0 to {tokens.MAX_DEVICE}")
+        raise InvalidInputError(f"{where}; allowed: 0 to {tokens.MAX_DEVICE}")
 
 
 def _journey(options: argparse.Namespace, number: int) -> Journey:
     servers = [check_url(url, "--mec").rstrip("/") for url in options.mec]
     if len(set(servers)) < len(servers):
-        raise InvalidInputError(f"--mec {' '.join(servers)}: allowed is each server once")
+        raise InvalidInputError(f"--mec {' '.join(servers)}; allowed: each server once")
     settings: dict[str, Any] = parse_settings("--mobility-arg", options.mobility_arg)
     if options.trace is not None:
         name, settings = "trace", {**settings, "file": str(options.trace), "names": servers}
@@ -151,6 +151,6 @@ def _servers(options: argparse.Namespace) -> int:
 def _part(options: argparse.Namespace, labels: Array, place: int, devices: int) -> Indices:
     servers = _servers(options)
     if not 1 <= servers <= devices:
-        raise InvalidInputError(f"--servers {servers}: allowed are 1 to {devices}, as many as there are devices")
+        raise InvalidInputError(f"--servers {servers}; allowed: 1 to {devices}, as many as there are devices")
     partition = resolve_partition(taken(options, "partition"), **taken(options, "partition_args"))
     return device_shares(labels, partition, servers, devices, options.seed)[place]

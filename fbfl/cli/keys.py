@@ -23,7 +23,7 @@ def account_of(options: argparse.Namespace, chain_id: int) -> LocalAccount:
     """
     if options.account is not None:
         if not 0 <= options.account < FUNDED:
-            raise InvalidInputError(f"--account {options.account}: allowed are 0 to {FUNDED - 1}")
+            raise InvalidInputError(f"--account {options.account}; allowed: 0 to {FUNDED - 1}")
         if chain_id not in LOCAL_CHAINS:
             raise InvalidInputError(
                 f"--account {options.account}: chain {chain_id} is no local network, and everybody knows the keys of "

@@ -46,7 +46,7 @@ def refuse_costly(task: Task, most: float) -> None:
     tasks, with any penalties.
     """
     if not 0 <= most <= 1:
-        raise InvalidInputError(f"--most-penalty {most:g}: allowed are 0 to 1, parts of the stake")
+        raise InvalidInputError(f"--most-penalty {most:g}; allowed: 0 to 1, parts of the stake")
     if task.dearest > most:
         raise InvalidInputError(
             f"task {task.id} takes {task.dearest:g} of the stake for a withheld payload or a rejected proposal; "
@@ -63,7 +63,7 @@ def chosen_task(ledger: Ledger, number: int | None) -> Task:
     created = tasks_on(ledger)
     newest = [_described(ledger, each) for each in created[: -LISTED - 1 : -1]]
     older = f" and {len(created) - LISTED} older" if len(created) > LISTED else ""
-    raise InvalidInputError(f"which task to join, nothing says; allowed is --task T, of {', '.join(newest)}{older}")
+    raise InvalidInputError(f"no task is named; allowed: --task T, of {', '.join(newest)}{older}")
 
 
 def _described(ledger: Ledger, number: int) -> str:
@@ -76,11 +76,11 @@ def _described(ledger: Ledger, number: int) -> str:
 def mec(options: argparse.Namespace) -> int:
     """Run an agent until it is told to end."""
     if not 1 <= options.port <= 65535:
-        raise InvalidInputError(f"--port {options.port}: allowed are 1 to 65535")
+        raise InvalidInputError(f"--port {options.port}; allowed: 1 to 65535")
     stake = taken(options, "stake")
     for name in ("poll", "patience"):
         if not getattr(options, name) > 0:
-            raise InvalidInputError(f"--{name} {getattr(options, name):g}: allowed are more than 0 seconds")
+            raise InvalidInputError(f"--{name} {getattr(options, name):g}; allowed: more than 0 seconds")
     for peer in options.peer:
         check_url(peer)
     if options.url is not None:
@@ -160,7 +160,7 @@ def _uploaded(options: argparse.Namespace, plan: TaskPlan, file: Path) -> tuple[
     """Return the store for what devices upload, and the routes for uploads."""
     refuse_share(options)
     if options.device_samples < 1:
-        raise InvalidInputError(f"--device-samples {options.device_samples}: allowed are 1 or more")
+        raise InvalidInputError(f"--device-samples {options.device_samples}; allowed: 1 or more")
     tokens = DeviceTokens(options.devices)
     samples = SampleDatabase(file, plan.input_shape, options.device_samples)
     return samples, ingest_routes(samples, tokens, SampleForm(plan.input_shape, plan.num_classes))

@@ -32,7 +32,7 @@ def deployment_on(network: str, deployment: Path | None) -> Path | None:
     if network != EMBEDDED:
         return deployment or file_of(connect(network), DEPLOYMENTS)
     if deployment is not None:
-        raise InvalidInputError(f"--deployment {deployment}: allowed only with --network of a running node")
+        raise InvalidInputError(f"--deployment {deployment}; allowed: only with --network of a running node")
     return None
 
 
@@ -54,7 +54,7 @@ def plugins_of(options: argparse.Namespace) -> frozenset[str]:
     for name in options.plugin:
         module, _, function = name.partition(":")
         if not module or not function:
-            raise InvalidInputError(f"--plugin {name}: allowed is package.module:function")
+            raise InvalidInputError(f"--plugin {name}; allowed: package.module:function")
     return frozenset(options.plugin)
 
 

@@ -28,7 +28,7 @@ def nodes(options: argparse.Namespace) -> int:
 
 def _up(options: argparse.Namespace, state: Path) -> int:
     if options.timeout is not None and not options.timeout > 0:
-        raise InvalidInputError(f"--timeout {options.timeout:g}: allowed are more than 0 seconds")
+        raise InvalidInputError(f"--timeout {options.timeout:g}; allowed: more than 0 seconds")
     wishes = {} if options.timeout is None else {"timeout": options.timeout}
     if options.kind == "ipfs":
         return _report(kubo.up(nodes=options.nodes, port=options.port, state=state, **wishes))

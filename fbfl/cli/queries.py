@@ -93,7 +93,7 @@ def audit(options: argparse.Namespace) -> int:
     """Recompute everything; 1 if anything differs, 3 if no round is over yet."""
     plugins = plugins_of(options)
     if options.geth is not None and options.network is not None:
-        raise InvalidInputError("--geth: allowed only with --run, for the chain that the run keeps")
+        raise InvalidInputError("--geth; allowed: only with --run, for the chain that the run keeps")
     run = _open(options)
     report = auditing.audit(run.ledger, run.store, run.task, plugins)
     findings = [str(finding) for finding in report.findings]
@@ -126,7 +126,7 @@ def _open(options: argparse.Namespace) -> StoredRun:
         return StoredRun(ledger, store_of(options), task_on(ledger, options.task))
     for name in ("deployment", "task", "store", "payloads"):
         if getattr(options, name) is not None:
-            raise InvalidInputError(f"--{name} {getattr(options, name)}: allowed only with --network")
+            raise InvalidInputError(f"--{name} {getattr(options, name)}; allowed: only with --network")
     return open_stored(_folder(options))
 
 

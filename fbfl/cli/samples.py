@@ -28,11 +28,11 @@ def share_of(word: str) -> tuple[int, int]:
     """Return I and N of a share I/N."""
     number, _, count = word.partition("/")
     if not (number.isdecimal() and count.isdecimal() and int(number) < int(count)):
-        raise InvalidInputError(f"--share {word}: allowed are I/N with I from 0 to N-1")
+        raise InvalidInputError(f"--share {word}; allowed: I/N with I from 0 to N-1")
     return int(number), int(count)
 
 
 def refuse_share(options: argparse.Namespace) -> None:
     """Refuse `--share` if the samples do not come from a data set."""
     if options.share is not None:
-        raise InvalidInputError(f"--share {options.share}: allowed only with --dataset")
+        raise InvalidInputError(f"--share {options.share}; allowed: only with --dataset")

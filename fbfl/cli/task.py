@@ -27,7 +27,7 @@ def create(options: argparse.Namespace) -> int:
     for name, unit in units.items():
         value = getattr(options, name)
         if value is not None and not 1 <= value <= LARGEST:
-            raise InvalidInputError(f"--{name.replace('_', '-')} {value}: allowed are 1 to {LARGEST} {unit}")
+            raise InvalidInputError(f"--{name.replace('_', '-')} {value}; allowed: 1 to {LARGEST} {unit}")
     owner = _owner(options, ledger_on(settings.network, options.deployment))
     options.store = settings.store
     store = store_of(options)
@@ -84,7 +84,7 @@ def drive(options: argparse.Namespace) -> int:
     """Open rounds and move overdue ones on until enough are over."""
     for name in ("rounds", "servers"):
         if getattr(options, name) < 1:
-            raise InvalidInputError(f"--{name} {getattr(options, name)}: allowed are 1 or more")
+            raise InvalidInputError(f"--{name} {getattr(options, name)}; allowed: 1 or more")
     owner = _owner(options, ledger_on(options.network, options.deployment))
     task = task_on(owner.ledger, options.task)
 

@@ -103,7 +103,7 @@ def read_grid(table: TomlTable) -> Grid:
     )
     table.end()
     if not grid.rules or not grid.attacks:
-        raise InvalidInputError(f"{table.where}: needed are [[grid.rules]] and [[grid.attacks]]")
+        raise InvalidInputError(f"{table.where}; needed: [[grid.rules]] and [[grid.attacks]]")
     return grid
 
 

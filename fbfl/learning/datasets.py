@@ -99,7 +99,7 @@ def load(name: str | Path, *, fallback: bool = False) -> Dataset:
         return _from_npz(Path(name))
     loaders = {"mnist": _mnist, "mnist-5k": _mnist_5k, "fashion-mnist": _fashion_mnist, "digits": _digits}
     if name not in loaders:
-        raise InvalidInputError(f"unknown data set {str(name)!r}: allowed are {', '.join(NAMES)} and a path to an .npz")
+        raise InvalidInputError(f"unknown data set {str(name)!r}; allowed: {', '.join(NAMES)} and a path to an .npz")
     try:
         return loaders[str(name)]()
     except DataUnavailableError as error:
@@ -189,7 +189,7 @@ def _checked(arrays: dict[str, Array], path: Path) -> dict[str, Array]:
     for part in dict.fromkeys(name.removeprefix("x_").removeprefix("y_") for name in arrays):
         x, y = checked((arrays[f"x_{part}"], arrays[f"y_{part}"]), str(path), f"x_{part}", f"y_{part}")
         if not len(y):
-            raise InvalidInputError(f"{path}: x_{part} holds no sample: needed is at least 1")
+            raise InvalidInputError(f"{path}: x_{part} holds no sample; needed: at least 1")
         arrays[f"x_{part}"] = x if x.dtype == np.uint8 else x.astype(np.float32)
         arrays[f"y_{part}"] = y.astype(np.int64)
     return arrays
@@ -211,7 +211,7 @@ def _read_npz(file: Path | io.BytesIO, source: str | None = None, parts: Sequenc
         with np.load(file, allow_pickle=False) as content:
             missing = [part for part in parts if part not in content]
             if missing:
-                raise InvalidInputError(f"{source}: no array {', '.join(missing)}: needed are {', '.join(parts)}")
+                raise InvalidInputError(f"{source}: no array {', '.join(missing)}; needed: {', '.join(parts)}")
             return {part: content[part] for part in parts}
     except InvalidInputError:
         raise

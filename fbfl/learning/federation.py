@@ -385,7 +385,7 @@ def _checked_data(
 ) -> tuple[list[Samples], Samples, Samples | None]:
     """Return all samples as NumPy arrays that fit together. Clients may have none."""
     if not isinstance(clients, Iterable):
-        raise InvalidInputError(f"clients is {clients!r}: needed is a list of pairs (x, y), one per client")
+        raise InvalidInputError(f"clients is {clients!r}; needed: a list of pairs (x, y), one per client")
     owners = {f"client {number}": checked(samples, f"client {number}") for number, samples in enumerate(clients)}
     if not owners:
         raise InvalidInputError("clients is empty: a federation needs at least one")
@@ -393,7 +393,7 @@ def _checked_data(
     others = owners | ({"root": checked(root, "root")} if root is not None else {})
     for owner, (_, y) in (("the test set", test), ("root", others.get("root", test))):
         if not len(y):
-            raise InvalidInputError(f"{owner} holds no sample: needed is at least 1")
+            raise InvalidInputError(f"{owner} holds no sample; needed: at least 1")
     shape = test[0].shape[1:]
     for owner, (x, _) in others.items():
         if len(x) and x.shape[1:] != shape:

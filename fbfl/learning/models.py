@@ -99,7 +99,7 @@ def _maker(model: Model, input_shape: tuple[int, ...], num_classes: int) -> Call
         )
     if not callable(function):
         raise InvalidInputError(
-            f"model is {reprlib.repr(model)}: needed is one of {', '.join(NAMES)}, package.module:function, or a"
+            f"model is {reprlib.repr(model)}; needed: one of {', '.join(NAMES)}, package.module:function, or a"
             " function that returns a new Keras model"
         )
     return plugin or plugins.guarded("model", function)
@@ -175,7 +175,7 @@ def _check(model: Any, input_shape: tuple[int, ...], num_classes: int) -> None:
         )
     infinite = [weight.path for weight in model.weights if not np.isfinite(weight.numpy()).all()]
     if infinite:
-        raise InvalidInputError(f"the model begins with NaN or Inf in {', '.join(infinite)}: needed are finite weights")
+        raise InvalidInputError(f"the model begins with NaN or Inf in {', '.join(infinite)}; needed: finite weights")
     _built.update({id(variable): variable for variable in model.variables})
 
 
@@ -192,18 +192,16 @@ def _check_output(model: Any, input_shape: tuple[int, ...], num_classes: int) ->
     except Exception as error:
         raise InvalidInputError(f"the model refuses samples of the shape {input_shape}: {_gist(error)}") from error
     if not keras.ops.is_tensor(output):
-        raise InvalidInputError(f"the model returns a {type(output).__name__}: needed is a tensor [n, {num_classes}]")
+        raise InvalidInputError(f"the model returns a {type(output).__name__}; needed: a tensor [n, {num_classes}]")
     if len(output.shape) < 1 or output.shape[0] != len(samples):
         raise InvalidInputError(
-            f"the model returns {list(output.shape)} for {len(samples)} samples: needed are"
+            f"the model returns {list(output.shape)} for {len(samples)} samples; needed:"
             f" {[len(samples), num_classes]} logits"
         )
     if tuple(output.shape[1:]) != (num_classes,):
-        raise InvalidInputError(
-            f"the model returns {list(output.shape[1:])} per sample: needed are {num_classes} logits"
-        )
+        raise InvalidInputError(f"the model returns {list(output.shape[1:])} per sample; needed: {num_classes} logits")
     if not output.dtype.is_floating:
-        raise InvalidInputError(f"the model returns {output.dtype.name}: needed are logits in floating point")
+        raise InvalidInputError(f"the model returns {output.dtype.name}; needed: logits in floating point")
     kept = [variable for variable in model.variables if not variable.trainable]
     before = [variable.numpy() for variable in kept]
     rng, outputs = np.random.default_rng(0), [output]

@@ -57,7 +57,7 @@ def make(optimizer: str | Callable[[], Any]) -> Any:
             f" as lambda: keras.optimizers.{kind}(...)"
         )
     if not callable(optimizer):
-        raise InvalidInputError(f"optimizer is {optimizer!r}: needed is a name, or a function that returns a new one")
+        raise InvalidInputError(f"optimizer is {optimizer!r}; needed: a name, or a function that returns a new one")
     made = plugins.guarded("optimizer", optimizer)()
     if not isinstance(made, keras.optimizers.Optimizer):
         raise InvalidInputError(f"the optimizer function returned a {type(made).__name__}, not a Keras optimizer")

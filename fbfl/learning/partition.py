@@ -190,7 +190,7 @@ class Partition:
         returned = self.plugin(labels, num_clients, seed=seed)
         if not isinstance(returned, list | tuple | np.ndarray) or len(returned) != num_clients:
             what = f"{len(returned)} parts" if isinstance(returned, list | tuple) else f"a {type(returned).__name__}"
-            raise InvalidInputError(f"{where} returned {what}: needed are the sample numbers of {num_clients} clients")
+            raise InvalidInputError(f"{where} returned {what}; needed: the sample numbers of {num_clients} clients")
         parts = [integers_of(part, f"{where}: what client {client} gets") for client, part in enumerate(returned)]
         for client, part in enumerate(parts):
             if part.size and not 0 <= part.min() <= part.max() < count:

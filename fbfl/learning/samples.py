@@ -29,12 +29,10 @@ def checked(samples: object, where: str, x_name: str = "x", y_name: str = "y") -
     `where` and the names begin the message of the `InvalidInputError` for anything else.
     """
     if not isinstance(samples, tuple | list) or len(samples) != 2:
-        raise InvalidInputError(f"{where} is a {type(samples).__name__}: needed is a pair (x, y) of samples and labels")
+        raise InvalidInputError(f"{where} is a {type(samples).__name__}; needed: a pair (x, y) of samples and labels")
     x, y = samples_of(samples[0], f"{where}: {x_name}"), labels_of(samples[1], f"{where}: {y_name}")
     if len(x) != len(y):
-        raise InvalidInputError(
-            f"{where}: {x_name} holds {len(x)} samples, {y_name} {len(y)} labels: needed are as many"
-        )
+        raise InvalidInputError(f"{where}: {x_name} holds {len(x)} samples, {y_name} {len(y)} labels; needed: as many")
     return x, y
 
 
@@ -44,20 +42,20 @@ def samples_of(x: object, where: str) -> Array:
     if array.ndim and not len(array):
         return array
     if array.ndim < 2 or not array.size:
-        raise InvalidInputError(f"{where} has the shape {list(array.shape)}: needed are samples [n, ...] with values")
+        raise InvalidInputError(f"{where} has the shape {list(array.shape)}; needed: samples [n, ...] with values")
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind != "f":
         raise InvalidInputError(
-            f"{where} is {array.dtype}: allowed are uint8 (0..255) and floating point, as x.astype('float32') makes it"
+            f"{where} is {array.dtype}; allowed: uint8 (0..255) and floating point, as x.astype('float32') makes it"
         )
     low, high = array.min(), array.max()  # NaN if there is one
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise InvalidInputError(f"{where} holds NaN or Inf: allowed are finite values")
+        raise InvalidInputError(f"{where} holds NaN or Inf; allowed: finite values")
     with np.errstate(over="ignore"):
         beyond = [value for value in (low, high) if not np.isfinite(np.float32(value))]
     if beyond:
-        raise InvalidInputError(f"{where} holds {beyond[0]:g}: allowed is what float32 holds, up to 3.4e38")
+        raise InvalidInputError(f"{where} holds {beyond[0]:g}; allowed: what float32 holds, up to 3.4e38")
     return array
 
 
@@ -65,12 +63,12 @@ def labels_of(y: object, where: str) -> Array:
     """Labels [n] as a NumPy array of integers from 0 to `MAX_CLASSES` - 1."""
     array = _array(y, where)
     if not _are_integers(array):
-        raise InvalidInputError(f"{where} is {_form(array)}: needed are labels [n], whole numbers; {_advice(array)}")
+        raise InvalidInputError(f"{where} is {_form(array)}; needed: labels [n], whole numbers; {_advice(array)}")
     if array.size and array.min() < 0:
         raise InvalidInputError(f"{where} holds {array.min()}: classes count from 0; {_RENUMBERED}")
     if array.size and array.max() >= MAX_CLASSES:
         raise InvalidInputError(
-            f"{where} holds {array.max()}: allowed are labels from 0 to {MAX_CLASSES - 1}; {_RENUMBERED}"
+            f"{where} holds {array.max()}; allowed: labels from 0 to {MAX_CLASSES - 1}; {_RENUMBERED}"
         )
     return _of_integer_type(array)
 
@@ -82,10 +80,10 @@ def integers_of(values: object, where: str) -> Array:
     """
     array = _array(values, where)
     if not _are_integers(array):
-        raise InvalidInputError(f"{where} is {_form(array)}: needed are whole numbers [n]")
+        raise InvalidInputError(f"{where} is {_form(array)}; needed: whole numbers [n]")
     for value in (array.min(), array.max()) if array.size else ():
         if not -(2**63) <= int(value) < 2**63:
-            raise InvalidInputError(f"{where} holds {value}: allowed is what int64 holds")
+            raise InvalidInputError(f"{where} holds {value}; allowed: what int64 holds")
     return _of_integer_type(array)
 
 
@@ -111,7 +109,7 @@ def _float32(value: Any) -> float:
 
 def _array(values: object, where: str) -> Array:
     if np.ma.is_masked(values):
-        raise InvalidInputError(f"{where} is a masked array, which hides some of its values: needed are all")
+        raise InvalidInputError(f"{where} is a masked array, which hides some of its values; needed: all")
     try:
         return np.asarray(values)
     except Exception as error:  # lists of unequal lengths, tensors on another device or with a gradient

@@ -99,7 +99,7 @@ class ServerOptimizer:
             returned = self.plugin(update, state)
         if not isinstance(returned, tuple) or len(returned) != 2:
             what = f"{len(returned)} values" if isinstance(returned, tuple) else f"a {type(returned).__name__}"
-            raise InvalidInputError(f"{label} returned {what}: needed are the step and the state")
+            raise InvalidInputError(f"{label} returned {what}; needed: the step and the state")
         step = vector_of(label, "a step", returned[0], update.size)
         with np.errstate(over="ignore"):  # the federation refuses a model that is not finite
             return step.astype(np.float32, copy=False), state_arrays(label, returned[1])

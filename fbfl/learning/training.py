@@ -79,7 +79,7 @@ class TrainingSettings:
                 " of epochs, which then stay 1"
             )
         if self.local_steps is not None and not self.shuffle:
-            raise InvalidInputError("shuffle is False, but local_steps draws batches at random; allowed is one of them")
+            raise InvalidInputError("shuffle is False, but local_steps draws batches at random; allowed: one of them")
 
     @property
     def local_work(self) -> int:
@@ -286,18 +286,18 @@ class Trainer:
             number = float(returned)
         if not 0 <= number <= _LARGEST:
             raise InvalidInputError(
-                f"learning_rate {plugins.label_of(rate)} returned {returned!r} for round {round_number}:"
-                f" needed is a finite number of at least 0 (as float32: up to 3.4e38)"
+                f"learning_rate {plugins.label_of(rate)} returned {returned!r} for round {round_number};"
+                f" needed: a finite number of at least 0 (as float32: up to 3.4e38)"
             )
         return number
 
     def _accepted(self, samples: Samples, client: int | None) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32]]:
         where = "the test set" if client is None else f"client {client}"
         if not isinstance(samples, tuple | list) or len(samples) != 2:
-            raise InvalidInputError(f"{where} is a {type(samples).__name__}: needed is a pair (x, y)")
+            raise InvalidInputError(f"{where} is a {type(samples).__name__}; needed: a pair (x, y)")
         x, y = self._samples(samples[0], where), integers_of(samples[1], f"{where}: y")
         if len(x) != len(y):
-            raise InvalidInputError(f"{where}: x holds {len(x)} samples, y {len(y)} labels: needed are as many")
+            raise InvalidInputError(f"{where}: x holds {len(x)} samples, y {len(y)} labels; needed: as many")
         if len(y) and not 0 <= y.min() <= y.max() < self._num_classes:
             raise InvalidInputError(f"{where}: labels have to be integers from 0 to {self._num_classes - 1}")
         return x, y.astype(np.int32, copy=False)
@@ -306,11 +306,11 @@ class Trainer:
         """Return samples [n, ...] of the model's shape, as one of the two types that graphs are compiled for."""
         array = np.asarray(x)
         if array.shape[1:] != self._input_shape or not array.ndim:
-            raise InvalidInputError(f"{where}: x has the shape {array.shape}: needed is [n, *{self._input_shape}]")
+            raise InvalidInputError(f"{where}: x has the shape {array.shape}; needed: [n, *{self._input_shape}]")
         if array.dtype == np.uint8:
             return array
         if array.dtype.kind != "f":
-            raise InvalidInputError(f"{where}: x is {array.dtype}: allowed are uint8 and floating point")
+            raise InvalidInputError(f"{where}: x is {array.dtype}; allowed: uint8 and floating point")
         return array.astype(np.float32, copy=False)
 
     def _flat(self, weights: npt.ArrayLike) -> Vector:

@@ -147,6 +147,6 @@ def check_url(url: str, option: str = "--peer") -> str:
     """Return the URL itself if it is that of an endpoint; else raise `InvalidInputError`."""
     if not is_endpoint(url):
         raise InvalidInputError(
-            f"{option} {url}: allowed are http(s) URLs of servers' endpoints, without ?, #, @, \\ and spaces"
+            f"{option} {url}; allowed: http(s) URLs of servers' endpoints, without ?, #, @, \\ and spaces"
         )
     return url

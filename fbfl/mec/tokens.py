@@ -53,9 +53,7 @@ def read_devices(path: Path) -> Mapping[str, int]:
         if not words:
             continue
         if len(words) != 2 or not _is_device(words[0]) or not _is_hash(words[1]):
-            raise InvalidInputError(
-                f"--devices {path}, line {place}: allowed is a device's number and a SHA-256 in hex"
-            )
+            raise InvalidInputError(f"--devices {path}, line {place}; allowed: a device's number and a SHA-256 in hex")
         if devices.setdefault(words[1].lower(), int(words[0])) != int(words[0]):
             raise InvalidInputError(f"--devices {path}, line {place}: another device has this token, too")
     return devices

@@ -130,11 +130,11 @@ def _quantised(name: str, part: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np
 def _dequantised(name: str, multiples: npt.NDArray[np.float32], scale: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     """Return the values, float32: each is q * scale, correctly rounded."""
     if not np.isfinite(scale) or scale < 0 or np.signbit(scale):
-        raise PayloadRefusedError(f"tensor {name!r} has the scale {scale}, allowed are finite ones from 0")
+        raise PayloadRefusedError(f"tensor {name!r} has the scale {scale}; allowed: finite ones from 0")
     if np.any(multiples < -_LARGEST):
-        raise PayloadRefusedError(f"tensor {name!r} holds -128, allowed are -{_LARGEST} to {_LARGEST}")
+        raise PayloadRefusedError(f"tensor {name!r} holds -128; allowed: -{_LARGEST} to {_LARGEST}")
     if (scale == 0) != (not np.any(multiples)):
-        raise PayloadRefusedError(f"tensor {name!r} has the scale {scale}, allowed is 0 exactly if all values are 0")
+        raise PayloadRefusedError(f"tensor {name!r} has the scale {scale}; allowed: 0 exactly if all values are 0")
     with np.errstate(over="ignore"):
         return multiples * np.float32(scale)
 

@@ -78,7 +78,7 @@ def up(
     with exclusive(folder):
         layout = agree(folder, nodes, port, Layout(NODES, PORT))
         if not 1 <= layout.nodes <= MAX_NODES:
-            raise InvalidInputError(f"--nodes {layout.nodes}: allowed are 1 to {MAX_NODES}")
+            raise InvalidInputError(f"--nodes {layout.nodes}; allowed: 1 to {MAX_NODES}")
         programs = _programs(folder, layout)
         remember(folder, layout)
         start(folder, programs, lambda program: _connected(folder, program, layout), timeout=timeout)

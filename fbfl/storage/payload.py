@@ -33,7 +33,7 @@ def encode(spec: ModelSpec, vector: Vector, state: State | None = None) -> bytes
     tensors = dict(zip(tensor_names(spec), spec.unflatten(vector), strict=True))
     for name, array in (state or {}).items():
         if array.dtype.type not in STATE_DTYPES.values():
-            raise InvalidInputError(f"state {name!r} is {array.dtype}, allowed are float32, float64 and int64")
+            raise InvalidInputError(f"state {name!r} is {array.dtype}; allowed: float32, float64 and int64")
         tensors[STATE_PREFIX + name] = array
     for name, array in tensors.items():
         if not np.all(np.isfinite(array)):
@@ -68,7 +68,7 @@ def decode(spec: ModelSpec, data: bytes, state_limit: int = 0) -> tuple[Vector, 
         if not name.startswith(STATE_PREFIX) or not state_limit:
             raise PayloadRefusedError(f"payload has the tensor {name!r}, which the model has not")
         if content["dtype"] not in STATE_DTYPES:
-            raise PayloadRefusedError(f"state {name!r} is {content['dtype']}, allowed are {', '.join(STATE_DTYPES)}")
+            raise PayloadRefusedError(f"state {name!r} is {content['dtype']}; allowed: {', '.join(STATE_DTYPES)}")
         dtype = np.dtype(STATE_DTYPES[content["dtype"]])
         array = np.frombuffer(content["data"], dtype=dtype.newbyteorder("<")).astype(dtype, copy=False)
         state[name.removeprefix(STATE_PREFIX)] = array.reshape(content["shape"])

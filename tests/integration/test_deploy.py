@@ -80,7 +80,7 @@ def test_a_chain_that_cannot_run_the_contracts_is_told_in_one_line(
     with anvil_of("byzantium", tmp_path) as url:
         assert main(["deploy", "--network", url, "--account", "0"]) == 3
     error = capsys.readouterr().err
-    assert error == "fbfl: MECRegistry does not run on chain 31337; needed are the rules of Istanbul or newer\n"
+    assert error == "fbfl: MECRegistry does not run on chain 31337; needed: the rules of Istanbul or newer\n"
 
 
 @contextlib.contextmanager

@@ -193,10 +193,10 @@ def test_wrong_wishes_are_refused_in_one_line(tmp_path: Path) -> None:
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
         return done.stderr
 
-    assert "allowed are anvil, ganache, geth" in refused("chain", "up", "--network", "mainnet")
+    assert "allowed: anvil, ganache, geth" in refused("chain", "up", "--network", "mainnet")
     assert "--nodes 2" in refused("chain", "up", "--network", "anvil", "--nodes", "2")
     assert "--nodes 0" in refused("ipfs", "up", "--nodes", "0")
-    assert "allowed are 1024 to 65535" in refused("chain", "up", "--network", "anvil", "--port", "70000")
+    assert "allowed: 1024 to 65535" in refused("chain", "up", "--network", "anvil", "--port", "70000")
     assert "--ethash-test" in refused("chain", "up", "--network", "anvil", "--ethash-test")
     assert "--timeout -1" in refused("chain", "up", "--network", "anvil", "--timeout", "-1")
 

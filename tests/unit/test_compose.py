@@ -122,7 +122,7 @@ def test_there_is_no_secret_in_it(services: dict[str, Service]) -> None:
 
 def test_what_cannot_be_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert compose.main(["--rounds", "0"]) == 2
-    assert "--rounds 0: allowed are 1 or more" in capsys.readouterr().err
+    assert "--rounds 0; allowed: 1 or more" in capsys.readouterr().err
     assert compose.main(["--output", str(tmp_path / "none" / "compose.yaml")]) == 3
     assert "No such file" in capsys.readouterr().err
 

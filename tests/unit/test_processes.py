@@ -144,7 +144,7 @@ def test_a_port_in_use_is_refused_before_anything_is_started(folder: Path) -> No
 
 @pytest.mark.parametrize("port", [0, 80, 65536])
 def test_a_port_that_is_none_for_users_is_refused(folder: Path, port: int) -> None:
-    with pytest.raises(InvalidInputError, match="allowed are 1024 to 65535"):
+    with pytest.raises(InvalidInputError, match="allowed: 1024 to 65535"):
         up(folder, python("a", SLEEP, port))
 
 

@@ -80,7 +80,7 @@ def test_a_server_joins_only_a_task_that_was_named() -> None:
     with pytest.raises(InvalidInputError) as refused:
         chosen_task(Tasks(3), None)
     listed = "3 (takes up to 0.03 of the stake), 2 (cannot be read), 1 (takes up to 0.01 of the stake)"
-    assert str(refused.value) == f"which task to join, nothing says; allowed is --task T, of {listed}"
+    assert str(refused.value) == f"no task is named; allowed: --task T, of {listed}"
     with pytest.raises(InvalidInputError, match=r"of 15 \(.*, 6 \(takes [^,]* and 5 older$"):
         chosen_task(Tasks(LISTED + 5), None)
     with pytest.raises(InvalidInputError, match="there is no task on this network"):

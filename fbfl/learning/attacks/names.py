@@ -89,7 +89,7 @@ class Attack:
         if poisoned[0].dtype != x.dtype or poisoned[0].shape[1:] != x.shape[1:]:
             raise InvalidInputError(
                 f"attack {self.name}: returns samples {poisoned[0].dtype}{list(poisoned[0].shape)}; "
-                f"needed are such as it is given, {x.dtype}{list(x.shape)}"
+                f"needed: such as it is given, {x.dtype}{list(x.shape)}"
             )
         if num_classes is not None and poisoned[1].max(initial=0) >= num_classes:
             raise InvalidInputError(
@@ -144,17 +144,17 @@ class Attack:
         with self._naming(), plugins.users_code(f"attack {self.name}: its triggered", self.plugin.function):
             returned = make(x, y, **settings)
         if not isinstance(returned, tuple | list) or len(returned) != 3:
-            raise InvalidInputError(f"{where} is a {type(returned).__name__}: needed are samples, labels and target")
+            raise InvalidInputError(f"{where} is a {type(returned).__name__}; needed: samples, labels and target")
         *pair, target = returned
         samples, labels = checked(pair, where)
         if samples.shape[1:] != x.shape[1:] or not isinstance(target, int | np.integer):
             raise InvalidInputError(
                 f"{where} is samples {list(samples.shape)} and the target {target!r}; "
-                f"needed are samples such as it is given, {list(x.shape)}, and a label"
+                f"needed: samples such as it is given, {list(x.shape)}, and a label"
             )
         if (labels == target).all():
             raise InvalidInputError(
-                f"attack {self.described}: all test samples are of the target class {target}; needed are others, too"
+                f"attack {self.described}: all test samples are of the target class {target}; needed: others, too"
             )
         return samples, labels, int(target)
 

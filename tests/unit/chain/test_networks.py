@@ -52,7 +52,7 @@ def test_the_embedded_network_needs_nothing() -> None:
     "network", ["", "mainnet", "ftp://host", "http://", "localhost:8545", "http://h:x", "http://[::1"]
 )
 def test_an_unknown_network_is_told_what_is_allowed(network: str) -> None:
-    with pytest.raises(InvalidInputError, match=r"allowed are eth-tester, anvil, ganache, geth and http\(s\) URLs"):
+    with pytest.raises(InvalidInputError, match=r"allowed: eth-tester, anvil, ganache, geth and http\(s\) URLs"):
         connect(network)
 
 
@@ -89,7 +89,7 @@ def test_messages_do_not_say_what_may_be_a_key(url: str, named: str) -> None:
 
 
 def test_a_refused_network_keeps_its_password() -> None:
-    with pytest.raises(InvalidInputError, match="network = 'ws://host', allowed") as caught:
+    with pytest.raises(InvalidInputError, match="network = 'ws://host'; allowed") as caught:
         network_url(f"ws://me:{SECRET}@host/{SECRET}")
     assert SECRET not in str(caught.value)
 

@@ -45,7 +45,7 @@ DIGITS = ("--dataset", "digits", "--share", "5/8", "--servers", "4")
         ([*MEC, *DIGITS, "--trace", "absent.csv"], ["absent.csv", "cannot be read"]),
         ([*MEC, *DIGITS, "--token-file", "absent"], ["--token-file absent", "cannot be read"]),
         ([*MEC, "--dataset", "digits", "--device", "1"], ["--dataset digits", "--share I/N"]),
-        ([*MEC, "--dataset", "digits"], ["which device", "--device D"]),
+        ([*MEC, "--dataset", "digits"], ["no device", "--device D"]),
         ([*MEC, "--dataset", "digits", "--share", "8/8"], ["--share 8/8"]),
         ([*MEC, *DIGITS, "--servers", "9"], ["--servers 9", "1 to 8"]),
         ([*MEC, "--dataset", "nothing", "--share", "0/1"], ["'nothing'", "digits"]),

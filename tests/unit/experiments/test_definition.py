@@ -180,7 +180,7 @@ def test_runs_that_experiments_share_are_run_once(tmp_path):
         ('label = "a"', 'label = "a"\nseries = "s"', "variant 'a': series belongs"),
         ("seeds = 3", "chain = false\nlisting = true", "without chain there are no blocks"),
         ("[base]", 'chain = false\n[base]\npayload = "int8"', "variant 'a': payload is 'int8'; allowed only"),
-        ("[quick]", "[grid]\nmalicious = [1]\n[quick]", "needed are [[grid.rules]] and [[grid.attacks]]"),
+        ("[quick]", "[grid]\nmalicious = [1]\n[quick]", "needed: [[grid.rules]] and [[grid.attacks]]"),
     ],
 )
 def test_what_is_not_allowed_is_named_with_its_file(tmp_path, old, new, message):

@@ -436,14 +436,14 @@ def test_a_users_function_is_a_rule(monkeypatch):
         if answer is not None:
             monkeypatch.setattr(module_level_rule, "canonical", answer, raising=False)
         assert resolve(f"{__name__}:module_level_rule").canonical is bool(answer)
-    with pytest.raises(AggregationError, match=r"returned an array \[2, 2\] of float32: needed are numbers \[2\]"):
+    with pytest.raises(AggregationError, match=r"returned an array \[2, 2\] of float32; needed: numbers \[2\]"):
         resolve(lambda updates: updates)(updates)
 
 
 @pytest.mark.parametrize(
     ("returned", "message"),
     [
-        (None, r"returned an array \[\] of NoneType: needed are numbers \[2\]"),
+        (None, r"returned an array \[\] of NoneType; needed: numbers \[2\]"),
         ("mean", r"returned an array \[\] of <U4"),
         ([1j, 2], r"returned an array \[2\] of complex128"),
         ([[1], [2, 3]], "returned an array that is no array"),

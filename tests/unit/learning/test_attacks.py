@@ -250,7 +250,7 @@ def test_a_users_function_is_an_attack_of_the_kind_of_its_parameters():
         attacks.resolve("ipm", size=1)
     with pytest.raises(InvalidInputError, match="poisons data"):
         send("backdoor", known)
-    with pytest.raises(InvalidInputError, match=r"returned an update \[3\] of float32: needed are numbers"):
+    with pytest.raises(InvalidInputError, match=r"returned an update \[3\] of float32; needed: numbers"):
         send(lambda honest, own, rng: own[:3], known)
 
 

@@ -180,7 +180,7 @@ def test_what_a_users_data_attack_returns_is_checked():
     x, y = samples(np.float32, size=4)
     for returned, said in (
         (None, "what it returns is a NoneType"),
-        ((x, y / 2), "needed are labels"),
+        ((x, y / 2), "needed: labels"),
         ((x[:3], y), "3 samples, y 4 labels"),
         ((x * np.nan, y), "NaN or Inf"),
         ((x[:, :5], y), "returns samples float32"),
@@ -194,10 +194,10 @@ def test_what_a_users_data_attack_returns_is_checked():
 def test_what_a_users_triggered_returns_is_checked():
     x, y = samples(np.float32, size=20)
     for returned, said in (
-        (None, "what its triggered returns is a NoneType: needed are samples, labels and target"),
-        ((x, y), "is a tuple: needed are samples, labels and target"),
-        ((x, y / 2, 1), "needed are labels"),
-        ((x[:, :5], y, 1), r"samples \[20, 5, 28\] and the target 1; needed are samples such"),
+        (None, "what its triggered returns is a NoneType; needed: samples, labels and target"),
+        ((x, y), "is a tuple; needed: samples, labels and target"),
+        ((x, y / 2, 1), "needed: labels"),
+        ((x[:, :5], y, 1), r"samples \[20, 5, 28\] and the target 1; needed: samples such"),
         ((x, y, "cat"), "the target 'cat'"),
         ((x, y * 0, 0), "all test samples are of the target class 0"),
     ):

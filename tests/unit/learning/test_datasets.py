@@ -233,7 +233,7 @@ def test_labels_that_count_from_1_get_a_line(tmp_path):
     [
         ({"y_test": None}, "no array y_test"),
         ({"y_train": np.arange(5)}, "x_train holds 6 samples, y_train 5 labels"),
-        ({"y_train": np.linspace(0, 1, 6)}, r"y_train is float64\[6\]: needed are labels"),
+        ({"y_train": np.linspace(0, 1, 6)}, r"y_train is float64\[6\]; needed: labels"),
         ({"y_train": np.arange(6) - 1}, "y_train holds -1"),
         ({"y_train": np.eye(6, dtype=int)}, r"argmax\(axis=1\)"),
         ({"y_train": np.full(6, 2**63, np.uint64)}, "y_train holds 9223372036854775808"),
@@ -294,7 +294,7 @@ def test_what_an_array_says_of_itself_is_not_believed(header, message, tmp_path)
 
 
 def test_unknown_names(tmp_path):
-    with pytest.raises(InvalidInputError, match="'mnits': allowed are mnist, mnist-5k, fashion-mnist, digits"):
+    with pytest.raises(InvalidInputError, match="'mnits'; allowed: mnist, mnist-5k, fashion-mnist, digits"):
         datasets.load("mnits")
     with pytest.raises(InvalidInputError, match=r"absent\.npz: cannot be read"):
         datasets.load(tmp_path / "absent.npz")

@@ -62,7 +62,7 @@ def test_samples_and_labels_are_taken_as_numpy_reads_them_or_refused():
     for changed, said in (
         ({"clients": [CLIENTS[0], (x, np.eye(10)[y])]}, r"client 1: y is float64\[180, 10\].*argmax"),
         ({"clients": [(x * np.nan, y)]}, "client 0: x holds NaN or Inf"),
-        ({"clients": CLIENTS[0]}, "client 0 is a ndarray: needed is a pair"),
+        ({"clients": CLIENTS[0]}, "client 0 is a ndarray; needed: a pair"),
         ({"clients": []}, "clients is empty"),
         ({"clients": [(x[:, :4], y)]}, r"client 0: samples have the shape \(4, 8\)"),
         ({"test": (TEST[0][:0], TEST[1][:0])}, "the test set holds no sample"),

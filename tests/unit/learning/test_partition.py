@@ -193,7 +193,7 @@ def test_bad_labels_and_clients_are_named():
 @pytest.mark.parametrize(
     ("returned", "message"),
     [
-        (None, "returned a NoneType: needed are the sample numbers of 2 clients"),
+        (None, "returned a NoneType; needed: the sample numbers of 2 clients"),
         ("ab", "returned a str"),
         ([[0]], "returned 1 parts"),
         ([[0], [True]], r"what client 1 gets is bool\[1\]"),

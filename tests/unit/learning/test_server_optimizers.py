@@ -65,10 +65,10 @@ def test_a_step_of_another_type_is_rounded():
 @pytest.mark.parametrize(
     ("returned", "message"),
     [
-        (UPDATES[0], "returned a ndarray: needed are the step and the state"),
+        (UPDATES[0], "returned a ndarray; needed: the step and the state"),
         (None, "returned a NoneType"),
         ((UPDATES[0], {}, {}), "returned 3 values"),
-        ((UPDATES[:1], {}), r"returned a step \[1, 40\] of float32: needed are numbers \[40\]"),
+        ((UPDATES[:1], {}), r"returned a step \[1, 40\] of float32; needed: numbers \[40\]"),
         ((1.0, {}), r"returned a step \[\] of float64"),
         ((["0"] * 40, {}), r"returned a step \[40\] of <U1"),
         ((UPDATES[0], None), "returned a NoneType as state"),

@@ -249,7 +249,7 @@ def test_learning_rate_as_a_number_and_as_a_function_of_the_round():
     assert np.array_equal(second, train(trainer(0.1), data, round_number=2))
     assert np.array_equal(second, train(trainer(lambda number: 0.2 / number, fused=False), data, round_number=2))
     with pytest.raises(
-        InvalidInputError, match=r"learning_rate <lambda> returned -0\.125 for round 5: needed is a finite"
+        InvalidInputError, match=r"learning_rate <lambda> returned -0\.125 for round 5; needed: a finite"
     ):
         train(trainer(lambda number: 0.5 - 0.125 * number), data, round_number=5)
     for wrong in ("0.1", -0.1, np.nan, np.inf, True, [0.1]):
@@ -367,7 +367,7 @@ def test_wrong_use_is_refused(adam):
     refused("weights have the shape", data, weights=None)
     refused(r"client 0: x has the shape \(20, 64\)", [(x.reshape(20, 64), y)])
     refused("client 0: x holds 20 samples, y 19", [(x, y[:-1])])
-    refused("client 0 is a NoneType: needed is a pair", [None])
+    refused("client 0 is a NoneType; needed: a pair", [None])
     refused("x is int64", [(x.astype(np.int64), y)])
     refused("labels have to be integers from 0 to 9", [(x, y + 5)])
     refused(r"client 0: y is float64\[20\]", [(x, y.astype(float))])

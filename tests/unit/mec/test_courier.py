@@ -51,7 +51,7 @@ def test_endpoints_may_be_behind_a_path(url: str) -> None:
     ],
 )
 def test_what_would_lead_requests_elsewhere_is_no_endpoint(url: str) -> None:
-    with pytest.raises(InvalidInputError, match=r"(?s)--peer .*allowed are http\(s\) URLs"):
+    with pytest.raises(InvalidInputError, match=r"(?s)--peer .*allowed: http\(s\) URLs"):
         check_url(url)
     assert Directory(1, [], {"0x": url}.get).url_of("0x") is None
 

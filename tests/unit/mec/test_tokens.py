@@ -54,12 +54,12 @@ def test_a_changed_file_counts_at_once_and_a_broken_one_does_not(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("1\n", "line 1: allowed is a device's number and a SHA-256 in hex"),
-        ("\n1 abc\n", "line 2: allowed is"),
-        (f"-1 {'a' * 64}\n", "line 1: allowed is"),
-        (f"99999999999 {'a' * 64}\n", "line 1: allowed is"),
-        (f"1 {'g' * 64}\n", "line 1: allowed is"),
-        (f"1 {'a' * 64} 2\n", "line 1: allowed is"),
+        ("1\n", "line 1; allowed: a device's number and a SHA-256 in hex"),
+        ("\n1 abc\n", "line 2; allowed:"),
+        (f"-1 {'a' * 64}\n", "line 1; allowed:"),
+        (f"99999999999 {'a' * 64}\n", "line 1; allowed:"),
+        (f"1 {'g' * 64}\n", "line 1; allowed:"),
+        (f"1 {'a' * 64} 2\n", "line 1; allowed:"),
         (f"1 {'a' * 64}\n2 {'A' * 64}\n", "line 2: another device has this token, too"),
         (b"\xff", "cannot be read"),
         (None, "cannot be read"),
