@@ -115,7 +115,7 @@ def audit(options: argparse.Namespace) -> int:
 
 
 def _differences_of_geth(options: argparse.Namespace) -> list[str]:
-    """What geth has to say against the chain of the run."""
+    """Return the problems that geth finds in the chain of the run."""
     problem = execute_with_geth(*recorded_chain(_folder(options)), options.geth or None)
     return [] if problem is None else [problem]
 
@@ -131,7 +131,7 @@ def _open(options: argparse.Namespace) -> StoredRun:
 
 
 def _folder(options: argparse.Namespace) -> Path:
-    """The folder of the run that is asked about."""
+    """Return the folder of the run to read."""
     if options.run is None:
         options.run, note = newest_run()
         if note:

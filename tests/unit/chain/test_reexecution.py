@@ -38,4 +38,4 @@ def test_a_geth_that_is_not_there_or_too_new_is_named(tmp_path: Path) -> None:
 
 def test_a_running_network_has_no_chain_of_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["audit", "--network", "http://127.0.0.1:1", "--geth"]) == 2
-    assert "--geth: allowed only with --run" in capsys.readouterr().err
+    assert "--geth; allowed: only with --run" in capsys.readouterr().err
