@@ -27,6 +27,7 @@ KEYWORD = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ON
 _PACKAGE = str(Path(__file__).parents[1]) + os.sep
 _PYTHON = tuple(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib"))
 _INSTALLED = tuple(sysconfig.get_path(name) + os.sep for name in ("purelib", "platlib"))
+_FLAGS = {"true": True, "false": False}
 _SHOWN = 4
 """Most frames, and most lines of text, to show of an error in a user's function."""
 
@@ -146,7 +147,10 @@ def source_of(kind: str, name: str) -> Path | None:
 
 
 def parse_settings(option: str, pairs: Iterable[str]) -> dict[str, Any]:
-    """Read the ``KEY=VALUE`` words of an option; values are Python literals (0.5, 3, True, (1, 2)), else text."""
+    """Read the ``KEY=VALUE`` words of an option; values are Python literals (0.5, 3, True, (1, 2)), else text.
+
+    Flags may be written as in TOML, too: true, false.
+    """
     settings: dict[str, Any] = {}
     for pair in pairs:
         key, separator, text = pair.partition("=")
@@ -155,7 +159,7 @@ def parse_settings(option: str, pairs: Iterable[str]) -> dict[str, Any]:
         if key in settings:
             raise InvalidInputError(f"{option} {pair}: {key} is given twice")
         try:
-            settings[key] = ast.literal_eval(text)
+            settings[key] = _FLAGS[text] if text in _FLAGS else ast.literal_eval(text)
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             settings[key] = text
     return settings

@@ -64,7 +64,8 @@ def fedavg(updates: Updates, weights: Weights = None) -> Aggregate:
     """Federated averaging: ``sum_i w_i u_i / sum_i w_i``, weights being sample counts.
 
     McMahan et al. 2017, "Communication-Efficient Learning of Deep Networks from Decentralized Data", Algorithm 1.
-    Breaks with a single Byzantine client, which can move the result anywhere. Cost: n P.
+    Breaks with a single Byzantine client, which can move the result anywhere. Cost: n P. An inflated sample
+    count gives its update the share w_i / sum_j w_j of the result: only a cap bounds it (`max_samples` of a task).
     """
     matrix = as_matrix(updates)
     factors = as_weights(weights, len(matrix))

@@ -1,5 +1,10 @@
 """Rules around norms and centres: norm clipping, centred clipping and the geometric median.
 
+Norm clipping bounds what an update can do, and the geometric median how many of them count: whoever could say itself
+how often its update counts would undo both. So sample counts, which are what a client claims, count only where somebody
+asks for them. In a call of the function that is whoever passes `weights`: they count. By name (`resolve`; in a
+federation, on a chain) sample counts come with every call, and the setting `weighted=True` asks for them.
+
 The iterative ones keep their centre as coefficients of the updates: distances to it come exact from the Gram matrix
 (`Gram.distances_to`), an iteration costs n^2 instead of n P, and only the last centre is formed, as a weighted sum in
 row order. The number of iterations is fixed, because a stopping criterion would be one more thing to agree on.
@@ -24,16 +29,22 @@ from fbfl.learning.aggregation.rulefunction import Aggregate, State, answer, reg
 from fbfl.learning.exact_gram import exact_gram
 
 
-@registered()
-def norm_clipping(updates: Updates, max_norm: float, weights: Weights = None) -> Aggregate:
+@registered(version=2)
+def norm_clipping(
+    updates: Updates, max_norm: float, weights: Weights = None, weighted: bool | None = None
+) -> Aggregate:
     """Averages updates after shortening those longer than `max_norm`: ``sum_i w_i u_i min(1, C/|u_i|) / sum_i w_i``.
 
     Sun et al. 2019, "Can You Really Backdoor Federated Learning?", section 4 (norm thresholding).
     Bounds what f clients can do to C f/n, does not remove it: breaks with patience or many of them. Cost: n P.
+
+    `weights` count unless `weighted` is False; by name they are sample counts, and count only if it is True. In
+    version 1 they always counted. An inflated sample count does nothing; with `weighted` it lets its update move the
+    result by C w_i / sum_j w_j instead of C/n.
     """
     matrix = as_finite_matrix(updates)
     bound = as_positive("max_norm", max_norm)
-    w = as_weights(weights, len(matrix))
+    w = as_weights(None if weighted is False else weights, len(matrix))
     factors = w * _shortening(norms(matrix), bound)
     return answer(weighted_sum(matrix, factors.tolist()) / sum_in_order(w))
 
@@ -48,7 +59,8 @@ def centered_clipping(
     (`state["centre"]`), in the first round at 0. Karimireddy, He and Jaggi 2021, "Learning from History for Byzantine
     Robust Optimization", section 4, Algorithm 2. The radius tau has to match the honest updates' spread; by default
     it is the median of the |u_i - v| of the iteration, which a minority cannot push beyond the honest ones.
-    Breaks with n/2 Byzantine clients or more, and slowly with a constant push: the centre remembers. Cost: n^2 P.
+    Breaks with n/2 Byzantine clients or more, and slowly with a constant push: the centre remembers. An inflated sample
+    count does nothing. Cost: n^2 P.
     """
     matrix = as_finite_matrix(updates)
     n, width = matrix.shape
@@ -71,20 +83,28 @@ def centered_clipping(
     return Aggregate(result.vector, {"centre": result.vector})
 
 
-@registered()
+@registered(version=2)
 def geometric_median(
-    updates: Updates, weights: Weights = None, iterations: int = 20, smoothing: float = 1e-6
+    updates: Updates,
+    weights: Weights = None,
+    iterations: int = 20,
+    smoothing: float = 1e-6,
+    weighted: bool | None = None,
 ) -> Aggregate:
-    """Geometric median (RFA): the point with the smallest weighted sum of distances to the updates.
+    """Geometric median (RFA): the point with the smallest (weighted) sum of distances to the updates.
 
     ``argmin_v sum_i w_i |v - u_i|`` by the smoothed Weiszfeld algorithm, ``v <- sum_i b_i u_i / sum_i b_i`` with
     ``b_i = w_i / max(smoothing, |v - u_i|)``; |v - u_i| is at first the weighted median of the distances of u_i to all,
     which spares the iterations that a start at the mean needs to leave an outlier of any size behind.
     Pillutla, Kakade and Harchaoui 2022, "Robust Aggregation for Federated Learning", section 3, Algorithm 2.
     Breaks when Byzantine clients hold half of the weight. Cost: n^2 P + iterations n^2.
+
+    `weights` count unless `weighted` is False; by name they are sample counts, and count only if it is True. In
+    version 1 they always counted. An inflated sample count does nothing; with `weighted`, whoever claims as many
+    samples as all others together has the aggregate to itself.
     """
     matrix = as_finite_matrix(updates)
-    w = as_weights(weights, len(matrix))
+    w = as_weights(None if weighted is False else weights, len(matrix))
     rounds = as_iterations(iterations)
     floor = as_positive("smoothing", smoothing)
     gram = exact_gram(matrix)

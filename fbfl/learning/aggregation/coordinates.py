@@ -22,7 +22,7 @@ def median(updates: Updates) -> Aggregate:
     """Coordinate-wise median; with an even n the mean of the two middle values.
 
     Yin et al. 2018, "Byzantine-Robust Distributed Learning: Towards Optimal Statistical Rates", section 4, option I.
-    Breaks with n/2 Byzantine clients or more. Cost: n P log n.
+    Breaks with n/2 Byzantine clients or more. Cost: n P log n. An inflated sample count does nothing.
     """
     matrix = as_matrix(updates)
     n, width = matrix.shape
@@ -38,7 +38,8 @@ def trimmed_mean(updates: Updates, trim: int) -> Aggregate:
 
     ``sum_{i=b+1}^{n-b} u_(i) / (n-2b)``, u_(i) being the i-th smallest value of the coordinate, added in that order.
     Yin et al. 2018, "Byzantine-Robust Distributed Learning: Towards Optimal Statistical Rates", section 4, option II.
-    Needs 2 trim < n. Breaks with more than `trim` Byzantine clients. Cost: n P log n.
+    Needs 2 trim < n. Breaks with more than `trim` Byzantine clients. Cost: n P log n. An inflated sample
+    count does nothing.
     """
     matrix = as_matrix(updates)
     n, width = matrix.shape

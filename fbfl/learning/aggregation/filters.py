@@ -34,7 +34,8 @@ def random_selection(updates: Updates, seed: int, num_selected: int = 1, round_n
     """The mean of `num_selected` updates drawn uniformly: a baseline without any defence.
 
     Wang and Li 2022, "FBFL: A Flexible Blockchain-based Federated Learning Framework in Mobile Edge Computing", Fig. 5.
-    Breaks with a single Byzantine client, in the rounds that draw it. Cost: P.
+    Breaks with a single Byzantine client, in the rounds that draw it. Cost: P. An inflated sample count
+    does nothing.
     """
     matrix = as_finite_matrix(updates)
     count = as_integer("num_selected", num_selected, minimum=1)
@@ -62,7 +63,7 @@ def dnc(
     the mean of the updates never dropped. Shejwalkar and Houmansadr 2021, "Manipulating the Byzantine: Optimizing
     Model Poisoning Attacks and Defenses for Federated Learning", section VI, Algorithm 2. Needs n >= 2f+1; many
     iterations may drop everybody, which is refused. Breaks when attackers stay inside the honest variance.
-    Cost: iterations (n^2 coordinates + 64 n^2) + n P.
+    Cost: iterations (n^2 coordinates + 64 n^2) + n P. An inflated sample count does nothing.
 
     Canonical: the scores are those of the top eigenvector of the centred exact Gram matrix (the same ones up to a
     factor), by 64 power steps that start at the column of the client farthest from the mean.
@@ -119,7 +120,8 @@ def signguard(
     the mean distance to the n/2-th nearest). The result is the mean of the kept updates, those longer than M cut to M.
     Xu, Huang, Song and Lan 2022, "Byzantine-robust Federated Learning through Collaborative Malicious Gradient
     Filtering", section IV, Algorithm 2 (plain variant, without similarity). Breaks with n/2 Byzantine clients or
-    more, and with attacks that keep the signs. Nobody left is refused. Cost: n P + 100 n^2.
+    more, and with attacks that keep the signs. Nobody left is refused. Cost: n P + 100 n^2. An inflated sample
+    count does nothing.
     """
     matrix = as_finite_matrix(updates)
     n, width = matrix.shape

@@ -1,5 +1,6 @@
 """Aggregation rules by name, called the same way by a federation and by a server on a chain."""
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -40,6 +41,14 @@ class AggregationRule:
         return "state" in self.plugin.wants
 
     @property
+    def counts_samples(self) -> bool:
+        """True if sample counts weigh the updates; in rules of ours with a setting `weighted`, if that is set."""
+        function = self.plugin.function
+        if isinstance(function, RuleFunction) and "weighted" in inspect.signature(function).parameters:
+            return bool(self.plugin.settings.get("weighted"))
+        return "weights" in self.plugin.wants
+
+    @property
     def needs_root_update(self) -> bool:
         """True if it needs the update of a trusted party every round."""
         return "root_update" in self.plugin.wants
@@ -59,7 +68,7 @@ class AggregationRule:
         if self.needs_root_update and root_update is None:
             raise AggregationError(f"{self.name} needs a root_update: the update of a trusted party")
         context: dict[str, Any] = {
-            "weights": weights,
+            "weights": weights if self.counts_samples else None,
             "state": state or {},
             "clients": clients,
             "seed": seed,

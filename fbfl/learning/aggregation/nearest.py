@@ -22,7 +22,7 @@ def krum(updates: Updates, num_byzantine: int) -> Aggregate:
     ``argmin_i sum_{j in N(i)} |u_i - u_j|^2``, N(i) being the n-f-2 updates nearest to u_i other than itself.
     Blanchard et al. 2017, "Machine Learning with Adversaries: Byzantine Tolerant Gradient Descent", section 4.
     Needs n >= 2f+3. Breaks with more than f Byzantine clients, and with few when honest clients differ a lot
-    (it copies one of them). Cost: n^2 P.
+    (it copies one of them). Cost: n^2 P. An inflated sample count does nothing.
     """
     matrix = as_finite_matrix(updates)
     f = require_count("krum", len(matrix), num_byzantine, 2, 3)
@@ -36,7 +36,7 @@ def multi_krum(updates: Updates, num_byzantine: int, num_selected: int) -> Aggre
 
     Blanchard et al. 2017, section 4 (m-Krum): 1 is Krum, n is the mean. Needs n >= 2f+3 and num_selected <= n;
     only num_selected <= n-f-2 is proven to keep Byzantine updates harmless (El Mhamdi et al. 2018, section 2.3),
-    and above n-f one of them is certainly in. Cost: n^2 P.
+    and above n-f one of them is certainly in. Cost: n^2 P. An inflated sample count does nothing.
     """
     matrix = as_finite_matrix(updates)
     n = len(matrix)
@@ -57,6 +57,7 @@ def bulyan(updates: Updates, num_byzantine: int) -> Aggregate:
     the mean of the theta-2f values nearest to the median of the picked ones.
     El Mhamdi, Guerraoui and Rouault 2018, "The Hidden Vulnerability of Distributed Learning in Byzantium", section 4.
     Needs n >= 4f+3. Breaks with more than f Byzantine clients. Cost: n^2 P + n P log n + n^3 log n.
+    An inflated sample count does nothing.
 
     With f = 1 the last pick, of 3 updates, would have no neighbours: it has one. In version 1 it was the lowest row.
 

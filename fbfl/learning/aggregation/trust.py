@@ -25,7 +25,8 @@ def fltrust(updates: Updates, root_update: npt.ArrayLike) -> Aggregate:
     ``sum_i t_i (|u_0| / |u_i|) u_i / sum_i t_i`` with ``t_i = max(0, cos(u_i, u_0))``, u_0 being the root update.
     Cao, Fang, Liu and Gong 2021, "FLTrust: Byzantine-robust Federated Learning via Trust Bootstrapping", section IV.
     Withstands any number of Byzantine clients while the root data are clean and like the clients'. When no client
-    agrees with the root the weights are all 0 and the round is refused. Cost: n P.
+    agrees with the root the weights are all 0 and the round is refused. Cost: n P. An inflated sample count does
+    nothing.
     """
     matrix = as_finite_matrix(updates)
     root = as_matrix(np.asarray(root_update)[np.newaxis])
@@ -53,7 +54,7 @@ def foolsgold(updates: Updates, state: State | None = None, clients: Sequence[in
     Fung, Yoon and Beschastnikh 2020, "The Limitations of Federated Learning in Sybil Settings", Algorithm 1, with all
     coordinates as features and confidence 1. Breaks with a single attacker, and with Sybils that send different
     updates; punishes honest clients with the same data. All alike: all weights are 0 and the round is refused.
-    Cost: n^2 P.
+    Cost: n^2 P. An inflated sample count does nothing.
 
     `state["history"]` holds the summed updates [clients, P] by client, so that it fits when some are missing;
     `clients` tells whose the rows are, by default 0..n-1. Sums are cut to float32's range. Canonical: the logarithm is

@@ -56,7 +56,8 @@ def test_nothing_is_said_of_what_computes_as_in_the_first_release():
     ours = {"partition": "fbfl.learning.partition:iid"}
     for settings in ({}, {"aggregator": "krum"}, {"attack": "alie", "malicious": 3}, {"dataset": "mnist-5k"}, ours):
         assert dependencies(RunSettings(**settings)) == {}
-    assert dependencies(RunSettings(aggregator="bulyan")) == {"versions": {"aggregator": 2}}
+    for name in ("bulyan", "geometric_median", "norm_clipping"):
+        assert dependencies(RunSettings(aggregator=name)) == {"versions": {"aggregator": 2}}
 
 
 def test_the_settings_of_every_stored_run_are_a_configuration_and_make_its_name(tmp_path):

@@ -166,9 +166,9 @@ def test_an_import_that_raises_is_shown_and_one_that_finds_nothing_takes_a_line(
 
 
 def test_settings_of_a_command_line():
-    words = ["a=1", "b=0.5", "c=True", "d=text", "e=(1, 2)", "f=a=b", "g=", "h=None"]
+    words = ["a=1", "b=0.5", "c=True", "d=text", "e=(1, 2)", "f=a=b", "g=", "h=None", "i=true", "j=false"]
     assert plugins.parse_settings("--x-arg", words) == {
-        "a": 1, "b": 0.5, "c": True, "d": "text", "e": (1, 2), "f": "a=b", "g": "", "h": None,
+        "a": 1, "b": 0.5, "c": True, "d": "text", "e": (1, 2), "f": "a=b", "g": "", "h": None, "i": True, "j": False,
     }  # fmt: skip
     for bad in (["a"], ["=1"], ["1a=1"], ["a=1", "a=2"]):
         with pytest.raises(InvalidInputError, match=rf"^--x-arg {bad[-1]}: (must be KEY=VALUE|a is given twice)$"):

@@ -22,6 +22,12 @@ RULES = {
     "signguard": {"fraction": 1.0},
     "fltrust": {},
 }
+COUNTED = {"fedavg": {}, "geometric_median": {"weighted": True}, "norm_clipping": {"max_norm": 2.0, "weighted": True}}
+"""The rules in which sample counts weigh, and what asks for that."""
+NOT_COUNTED = {
+    **{name: chosen for name, chosen in RULES.items() if name != "fedavg"},
+    **{"norm_clipping": {"max_norm": 2.0}, "random_selection": {"num_selected": 3}, "foolsgold": {}},
+}
 IN_RANGE = ("fedavg", "krum", "multi_krum", "bulyan", "trimmed_mean", "median", "geometric_median", "dnc")
 
 quick = settings(max_examples=40)
@@ -119,3 +125,54 @@ def test_robust_rules_do_not_follow_two_of_nine(updates):
         assert (vector <= honest.max(axis=0) + 1e-6 * np.abs(honest).max()).all(), (name, spread)
     for rows in (aggregate("krum", updates).selected, aggregate("bulyan", updates, num_byzantine=1).selected):
         assert list(rows) == sorted(set(rows))
+
+
+counts = st.lists(st.integers(1, 2**32 - 1), min_size=9, max_size=9)
+
+
+@pytest.mark.parametrize("name", NOT_COUNTED)
+@given(updates=real, weights=counts)
+@quick
+def test_no_sample_count_reaches_the_bytes_unless_the_rule_is_told_to_count(name, updates, weights):
+    assert {*NOT_COUNTED, *COUNTED} == {*aggregation.RULES}
+    rule, root = resolve(name, **NOT_COUNTED[name]), np.ones(updates.shape[1], np.float32)
+    assert not rule.counts_samples
+    try:
+        without = rule(updates, root_update=root)
+    except aggregation.names.AggregationError:
+        assume(False)  # nobody trusted or kept
+    with_counts = rule(updates, weights, root_update=root)
+    assert with_counts.vector.tobytes() == without.vector.tobytes()
+    assert with_counts.selected == without.selected
+
+
+@pytest.mark.parametrize("name", COUNTED)
+@given(updates=real, heavy=st.integers(0, 8))
+@quick
+def test_where_sample_counts_weigh_one_that_is_inflated_pulls_the_result_to_its_update(name, updates, heavy):
+    rule = resolve(name, **COUNTED[name])
+    assert rule.counts_samples
+    weights = [1] * 9
+    weights[heavy] = 2**31
+    alone = rule(updates[heavy][np.newaxis]).vector
+    np.testing.assert_allclose(rule(updates, weights).vector, alone, rtol=1e-5, atol=1e-2)
+
+
+@pytest.mark.parametrize("name", ["geometric_median", "norm_clipping"])
+def test_weights_of_a_direct_call_count_unless_it_says_that_they_do_not(name):
+    function, chosen = getattr(aggregation, name), {"max_norm": 2.0} if name == "norm_clipping" else {}
+    updates, weights = np.diag([1.0, 2.0, 4.0]).astype(np.float32), [1, 1, 9]
+    counted = function(updates, weights=weights, **chosen).tobytes()
+    assert counted == function(updates, weights=weights, weighted=True, **chosen).tobytes()
+    assert counted == resolve(name, weighted=True, **chosen)(updates, weights).vector.tobytes()
+    ignored = function(updates, weights=weights, weighted=False, **chosen).tobytes()
+    assert ignored == function(updates, **chosen).tobytes()
+    assert ignored == resolve(name, **chosen)(updates, weights).vector.tobytes()
+    assert counted != ignored
+
+
+def test_a_users_rule_that_names_sample_counts_gets_them_whatever_its_settings_are_called():
+    def own(updates, weights, weighted=False):
+        return updates[int(np.argmax(weights))]
+
+    assert resolve(own)([[1.0], [2.0]], [1, 2]).vector == [2.0]

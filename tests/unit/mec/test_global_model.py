@@ -129,6 +129,32 @@ def test_state_travels_in_the_payload():
     assert first.reference.size <= clipping.max_payload
 
 
+@pytest.mark.parametrize("n", [4, 7, 10, 30])
+def test_the_largest_sample_count_owns_no_geometric_median(n):
+    """One of n claims all samples that there are, as many as all others together."""
+    honest = RNG.normal(0.02, 0.01, size=(n - 1, SPEC.size)).astype(np.float32)
+    vectors, samples = [np.full(SPEC.size, 1000, np.float32), *honest], (60_000, *[60_000 // n] * (n - 1))
+    models = {}
+    for weighted in (False, True):
+        rule = plan("geometric_median", weighted=weighted)
+        parent = initial_model(rule, np.zeros(SPEC.size, np.float32)).payload
+        models[weighted] = weights_of(rule, next_model(rule, 1, parent, published(*vectors, samples=samples)).payload)
+    assert np.abs(models[False] - honest.mean(axis=0)).max() < 0.1
+    np.testing.assert_allclose(models[True], 1000, rtol=1e-3)
+
+
+def test_the_largest_sample_count_moves_norm_clipping_as_far_as_any_other():
+    n = 10
+    vectors, samples = (
+        [np.full(SPEC.size, -1, np.float32), *np.ones((n - 1, SPEC.size), np.float32)],
+        (60_000, *[6_000] * 9),
+    )
+    rule = plan("norm_clipping", max_norm=100.0)
+    parent = initial_model(rule, np.zeros(SPEC.size, np.float32)).payload
+    model = weights_of(rule, next_model(rule, 1, parent, published(*vectors, samples=samples)).payload)
+    np.testing.assert_allclose(model, 0.8)
+
+
 def test_state_comes_back_with_the_types_that_a_rule_has_given_it():
     def counting(updates, state):
         came.append({name: (array.dtype, array.tolist()) for name, array in state.items()})
