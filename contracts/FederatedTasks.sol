@@ -29,13 +29,13 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
     uint16 private constant _MAX_PENALTY = 2_500;
     /// @dev In a bitmap of reports: the penalty was taken.
     uint256 private constant _SLASHED = 1 << 255;
-    /// @dev After so many rounds of being alone with a report, a member may not report for so many.
+    /// @dev After `_LONELY_ROUNDS` of being alone with a report, a member may not report for `_SILENT_ROUNDS`.
     uint8 private constant _LONELY_ROUNDS = 3;
     uint32 private constant _SILENT_ROUNDS = 10;
     bytes32 private constant _WITHHELD = "withheld payload";
     bytes32 private constant _TOO_FEW_UPDATES = "too few updates";
 
-    /// @dev What is set once per task, or changes once per round, and no submission reads.
+    /// @dev Values set once per task, or changed once per round, that no submission reads.
     struct Task {
         IConsensus consensus;
         uint32 modelSize;
@@ -85,7 +85,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
 
     /// @inheritdoc IFederatedTasks
     function createTask(TaskSettings calldata settings) external returns (uint256 task) {
-        // Who may slash is chosen by those who run the deployment: a task must not bring its own judge.
+        // The operators of the deployment choose who may slash: a task must not bring its own judge.
         if (!_registry.isSlasher(address(settings.consensus))) revert TasksBadSettings("consensus");
         if (settings.submitWindow == 0) revert TasksBadSettings("submitWindow");
         if (settings.minUpdates == 0) revert TasksBadSettings("minUpdates");
@@ -158,7 +158,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         uint32 next = _rounds[task].number + 1;
         bool over = _isOver(_rounds[task].phase);
         Member memory member = _members[task][msg.sender];
-        // Who has just left still sits in the committee of the current round, until that is over.
+        // A member that has just left still sits in the committee of the current round, until that is over.
         if (member.until == type(uint32).max || (!over && _sits(member, next - 1))) {
             revert TasksAlreadyMember(task, msg.sender);
         }
@@ -544,7 +544,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         }
     }
 
-    /// @dev What is known of a reporter when it reports in a round; reverts if it may not.
+    /// @dev Returns the record of a reporter that reports in a round; reverts if it may not.
     function _reporterIn(uint256 task, uint32 number, address account) private view returns (Reporter memory record) {
         record = _reporters[task][account];
         if (record.round != number) {
@@ -591,7 +591,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         seat = _members[task][server].seat;
     }
 
-    /// @dev Whether nobody can propose any more. A value that is prepared, or voted on, still can become final.
+    /// @dev Returns true if nobody can propose any more. A value that is prepared, or voted on, can still become final.
     function _hasTooFew(uint256 task, Round memory round) private view returns (bool) {
         IConsensus.Status memory decision = _tasks[task].consensus.status(task);
         if (decision.stage != IConsensus.Stage.Propose || decision.prepared != 0) return false;

@@ -110,7 +110,7 @@ contract MECRegistry is IMECRegistry, AccessControl, ReentrancyGuard {
     function leaveSeat(address account) external onlyRole(LEDGER_ROLE) {
         Server storage self = _servers[account];
         self.seats -= 1;
-        // What it did on that seat may be found out later: the stake stays bonded from now on.
+        // Misconduct on that seat may be found out later: the stake stays bonded from now on.
         if (self.status != Status.Active) self.unbondsAt = uint40(block.timestamp) + unbondingTime;
     }
 
@@ -169,7 +169,7 @@ contract MECRegistry is IMECRegistry, AccessControl, ReentrancyGuard {
         return _count;
     }
 
-    /// @dev What a server must have at stake: the minimum for each of its seats, and once where it has none.
+    /// @dev Returns the stake that a server must have: the minimum for each of its seats, and once if it has none.
     function _lockedBy(uint16 seats) private view returns (uint256) {
         return minStake * (seats == 0 ? 1 : seats);
     }

@@ -6,8 +6,8 @@ import {IFederatedTasks} from "./interfaces/IFederatedTasks.sol";
 import {IRewardPool} from "./interfaces/IRewardPool.sol";
 
 /// @title Pays the leader and the included updates of final rounds
-/// @notice The ledger keeps 32 bytes per final round. Whoever settles a round shows what they commit to; so submitting
-/// and voting cost nothing for the sake of rewards.
+/// @notice The ledger keeps 32 bytes per final round. The settler of a round shows their preimage; so rewards add
+/// no cost to submitting and voting.
 contract RewardPool is IRewardPool, ReentrancyGuard {
     /// @param balance wei for rounds that are not settled yet
     /// @param settledRounds how many are
@@ -83,7 +83,7 @@ contract RewardPool is IRewardPool, ReentrancyGuard {
         Budget storage budget = _budgets[task];
         uint256 perRound = _terms[task].perRound;
         uint256 owed = perRound * (finalRounds - budget.settledRounds);
-        // Where the money does not reach for all of them, a part of a round pays nobody.
+        // If the money is not enough for all of them, the remainder below one round's pay is nobody's.
         if (owed > budget.balance) owed = budget.balance - budget.balance % perRound;
         uint256 amount = budget.balance - owed;
         if (amount == 0) revert RewardsNothingLeft(task);

@@ -7,14 +7,14 @@ import {CompactSignature} from "../libraries/CompactSignature.sol";
 import {IConsensus} from "../interfaces/IConsensus.sol";
 import {IFederatedTasks} from "../interfaces/IFederatedTasks.sol";
 
-/// @title What every consensus shares: a committee that votes on proposals, view after view
+/// @title Base of every consensus: a committee that votes on proposals, view after view
 /// @notice A view awaits a proposal, then votes on it. It ends with a quorum for it, a quorum against it, or its
-/// deadline; the next view gives somebody else the turn. An implementation says who may propose (`_authorize`,
-/// `_leaderOf`) and what a quorum leads to (`_onQuorum`).
+/// deadline; the next view gives another member the turn. An implementation defines who may propose (`_authorize`,
+/// `_leaderOf`) and the effect of a quorum (`_onQuorum`).
 abstract contract CommitteeConsensus is IConsensus, EIP712 {
     using Bitmap for uint256;
 
-    /// @dev Which share of the committee carries a proposal: more than half, or PBFT's (2n-1)/3+1.
+    /// @dev Share of the committee that carries a proposal: more than half, or PBFT's (2n-1)/3+1.
     enum QuorumRule {
         Majority,
         Byzantine
@@ -55,7 +55,7 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
     bytes32 public constant VOTE_TYPEHASH =
         keccak256("Vote(uint256 task,uint32 round,uint16 view,uint8 stage,bytes32 valueDigest,bool accept)");
 
-    /// @notice How a task decides, and what that may cost a member.
+    /// @notice Emitted with the rules of a task's decisions, and their penalties.
     event RulesSet(
         uint256 indexed task,
         uint32 timeout,
@@ -85,8 +85,8 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
     mapping(uint256 task => mapping(uint8 seat => address)) private _holders;
     mapping(uint256 task => uint256) private _committees;
     mapping(uint256 task => uint256) private _barred;
-    /// @dev Who was expelled in the round of the tag (16 bits) in the highest bits. In a ballot they count as having voted,
-    /// so that a vote need not look here.
+    /// @dev Bitmap of members expelled in the round of the tag (16 bits) in the highest bits. In a ballot they count as
+    /// having voted, so that a vote need not look here.
     mapping(uint256 task => uint256) private _expelled;
     mapping(uint256 task => bytes32) private _proposals;
     mapping(uint256 task => address) private _proposers;
@@ -294,7 +294,7 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
         toSlash = faulty == 0 ? 2 : 2 * faulty + 1;
     }
 
-    /// @notice Whether a member may not propose any more in the current round.
+    /// @notice Returns true if a member may not propose any more in the current round.
     function isBarred(uint256 task, address member) external view returns (bool) {
         return _isBarred(task, member);
     }
@@ -304,7 +304,7 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
     /// @dev Must revert unless `proof` entitles `proposer` to propose in this view.
     function _authorize(uint256 task, Decision memory decision, address proposer, bytes calldata proof) internal virtual;
 
-    /// @dev Who may propose; zero where the proof decides.
+    /// @dev Returns the member that may propose; zero if the proof decides.
     function _leaderOf(uint256 task, uint32 round, uint16 view_) internal view virtual returns (address);
 
     /// @dev Called when a decision opens.

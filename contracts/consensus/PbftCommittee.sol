@@ -17,7 +17,7 @@ contract PbftCommittee is CommitteeConsensus {
     event ViewChangeVoted(uint256 indexed task, uint32 indexed round, address indexed voter, uint16 view_);
 
     mapping(uint256 task => bytes32) private _prepared;
-    /// @dev Who voted to end a view.
+    /// @dev Bitmap of the members that voted to end a view.
     mapping(uint256 task => mapping(uint32 round => mapping(uint16 view_ => uint256))) private _viewChanges;
 
     constructor(IFederatedTasks ledger_) CommitteeConsensus(ledger_) {}

@@ -7,11 +7,11 @@ import {IConsensus} from "../interfaces/IConsensus.sol";
 import {IFederatedTasks} from "../interfaces/IFederatedTasks.sol";
 
 /// @title Proof of work on any EVM chain
-/// @notice Whoever first finds a nonce with
+/// @notice The first member to find a nonce with
 /// `keccak256(abi.encode(chainid, this, task, round, view, seed, sender, nonce)) < target` may propose. The seed is the hash
-/// of the block that closed the submissions, which nobody knows before, not even who submits last; and the nonce is of no
-/// use to anyone but its sender.
-/// @dev `blockhash` reaches back 256 blocks: the first proposal or `poke` after the closing block stores the seed. Where
+/// of the block that closed the submissions, which nobody knows before, not even the last submitter; and the nonce is
+/// useless to anyone but its sender.
+/// @dev `blockhash` reaches back 256 blocks: the first proposal or `poke` after the closing block stores the seed. If
 /// none came in time, the next `poke` begins the view anew, with its own block.
 contract PowPuzzle is CommitteeConsensus {
     /// @param rules see `CommitteeRules`
@@ -24,8 +24,8 @@ contract PowPuzzle is CommitteeConsensus {
         uint32 solveTime;
     }
 
-    /// @dev What a round's puzzles are bound to. The hash of an earlier round stays until it is replaced, which costs less
-    /// than to store one where none is.
+    /// @dev Seed of a round's puzzles. The hash of an earlier round stays until it is replaced: overwriting costs less than
+    /// storing anew.
     struct Seed {
         uint248 fromBlock;
         bool stored;
@@ -66,7 +66,7 @@ contract PowPuzzle is CommitteeConsensus {
         _solveTimes[task] = parameters.solveTime;
     }
 
-    /// @notice What a solution of the current view must be below.
+    /// @notice Returns the bound below which a solution of the current view must be.
     function targetOf(uint256 task) external view returns (uint256) {
         return _targets[task];
     }

@@ -3,7 +3,7 @@ pragma solidity ^0.8.28;
 
 import {IFederatedTasks} from "./IFederatedTasks.sol";
 
-/// @title How a committee agrees on the aggregate of one round
+/// @title Agreement of a committee on the aggregate of one round
 /// @notice The ledger (`IFederatedTasks`) opens one decision per round; members propose through the ledger and vote
 /// here. Every decision uses the committee that the ledger snapshotted when the round opened.
 interface IConsensus {
@@ -152,13 +152,13 @@ interface IConsensus {
     /// consensus has to do once in a while. Only for the ledger.
     function onTimeout(uint256 task, uint32 round) external;
 
-    /// @notice How many members other than the accused have to report a payload in the current round: for it to be left
-    /// out, and for its server to be slashed (never fewer than two).
+    /// @notice Returns the numbers of members other than the accused that have to report a payload in the current round:
+    /// for it to be left out, and for its server to be slashed (never fewer than two).
     function reportThresholds(uint256 task) external view returns (uint256 toLeaveOut, uint256 toSlash);
 
     /// @notice The ledger whose rounds are decided here, and from which alone decisions open.
     function ledger() external view returns (IFederatedTasks);
 
-    /// @notice Where the decision of a task stands.
+    /// @notice Returns the state of a task's decision.
     function status(uint256 task) external view returns (Status memory);
 }

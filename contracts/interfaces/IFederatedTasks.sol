@@ -86,8 +86,8 @@ interface IFederatedTasks {
         uint32 maxSamples;
     }
 
-    /// @dev How a member reported payloads so far, in one slot: of a payload of which it stays the only reporter below
-    /// the threshold, it is alone with the report.
+    /// @dev Record of a member's reports so far, in one slot. A member is alone with a report if it stays the only
+    /// reporter of that payload, below the threshold.
     /// @param round the last round in which it reported anything
     /// @param alone reports of that round with which it is alone
     /// @param streak rounds running before that one in which it was alone with a report
@@ -151,7 +151,7 @@ interface IFederatedTasks {
         bytes32 model,
         uint32 modelSize
     );
-    /// @notice What a task demands, and what it may cost a member; the consensus emits its own part, `RulesSet`.
+    /// @notice Emitted with a task's terms and penalties; the consensus emits its own part, `RulesSet`.
     event TaskTerms(
         uint256 indexed task,
         uint8 minMembers,
@@ -328,7 +328,7 @@ interface IFederatedTasks {
     /// @notice Give the round up. Only for the task's consensus.
     function abortRound(uint256 task, uint32 round, bytes32 reason) external;
 
-    /// @notice Where a task stands: all that a server needs to know to take its next step, in one call.
+    /// @notice Returns the state of a task: all that a server needs for its next step, in one call.
     function stateOf(uint256 task) external view returns (State memory);
 
     function registry() external view returns (IMECRegistry);
@@ -338,12 +338,12 @@ interface IFederatedTasks {
     function memberOf(uint256 task, address server) external view returns (Member memory);
     function seatHolder(uint256 task, uint8 seat) external view returns (address);
 
-    /// @notice How many rounds were final, and whether the task has ended: its last round is over.
+    /// @notice Returns the number of final rounds, and whether the task has ended: its last round is over.
     function progressOf(uint256 task) external view returns (uint32 finalRounds, bool ended);
 
-    /// @notice keccak256(abi.encode(valueDigest, leader)) of a final round; zero otherwise.
+    /// @notice Returns keccak256(abi.encode(valueDigest, leader)) of a final round; zero otherwise.
     function outcomeOf(uint256 task, uint32 round) external view returns (bytes32);
 
-    /// @notice What the committee votes on if `model` were proposed now.
+    /// @notice Returns the digest to vote on if `model` were proposed now.
     function valueDigest(uint256 task, bytes32 model, uint32 modelSize) external view returns (bytes32);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-/// @title Who may take part: the MEC servers, their stakes and their standing
+/// @title The registry of MEC servers, their stakes and their standing
 interface IMECRegistry {
     /// @dev `Leaving` servers are unbonding, `Expelled` ones lost too much of their stake; neither is active.
     enum Status {
@@ -40,7 +40,7 @@ interface IMECRegistry {
     event ServerSlashed(
         address indexed server, uint256 indexed task, bytes32 indexed reason, uint256 amount, bool expelled
     );
-    /// @notice What a server had lost is gone for good.
+    /// @notice Emitted when a server's slashed stake is gone for good.
     event StakeBurnt(address indexed server, uint256 amount);
     /// @notice A server took its stake back.
     event StakeWithdrawn(address indexed server, uint256 amount);
@@ -97,15 +97,15 @@ interface IMECRegistry {
     /// @notice Burn what was slashed, once it was held for the unbonding time. For anyone.
     function burn(address server) external;
 
-    /// @notice Whether a server may join tasks.
+    /// @notice Returns true if a server may join tasks.
     function isActive(address server) external view returns (bool);
 
-    /// @notice Whether an account may slash.
+    /// @notice Returns true if an account may slash.
     function isSlasher(address account) external view returns (bool);
 
-    /// @notice What is known of a server.
+    /// @notice Returns the record of a server.
     function server(address account) external view returns (Server memory);
 
-    /// @notice How many servers have ever joined.
+    /// @notice Returns the number of servers that have ever joined.
     function count() external view returns (uint256);
 }

@@ -20,7 +20,7 @@ interface IRewardPool {
         uint32 samples;
     }
 
-    /// @dev What a final round's outcome commits to, apart from its updates.
+    /// @dev Content of a final round's outcome, apart from its updates.
     struct Outcome {
         address leader;
         bytes32 parent;

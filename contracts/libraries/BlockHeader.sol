@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-/// @title What a block header says, from its RLP encoding
+/// @title Fields of a block header, from its RLP encoding
 /// @notice For a header whose keccak256 is a known block hash: nothing but the position of the field is checked.
 library BlockHeader {
     /// @dev List head (3 bytes: a header is longer than 255 bytes), parent hash and uncles' hash (33 bytes each), then

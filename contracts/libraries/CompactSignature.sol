@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-/// @title Who signed, from a signature of two words (EIP-2098)
+/// @title Signers of signatures of two words (EIP-2098)
 /// @notice This encoding has no room for the second, high-s form of a signature. Nothing is keyed by signatures anyway,
 /// and every signer counts once.
 library CompactSignature {
-    /// @notice The signer; zero, which is nobody's address, where there is none.
+    /// @notice Returns the signer; zero, which is nobody's address, if there is none.
     /// @param r first word
     /// @param vs second word: the parity of y in the highest bit, s in the others
     /// @dev `ecrecover`, without the 100 gas that the compiler adds: a batch has a hundred signatures.
