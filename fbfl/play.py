@@ -11,6 +11,7 @@ from fbfl import simulation, tasks
 from fbfl.learning import datasets
 from fbfl.runs import DEFAULT_PARENT, RunFolder, new_folder
 from fbfl.settings import RunSettings
+from fbfl.tasks import trainer_of
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,11 @@ def play(
     if dataset.note:
         say(dataset.note)
     with _folder(output, settings) as folder:
-        federation = simulation.Simulation(settings, dataset, folder.payloads(settings.store), deployment=deployment)
+        trainer = trainer_of(settings, dataset)  # a model that cannot be trained is refused before anything is deployed
+        devnet = simulation.devnet_of(settings, deployment)
+        federation = simulation.Simulation(
+            settings, dataset, folder.payloads(settings.store), devnet=devnet, trainer=trainer
+        )
         folder.attach(federation)
         say(
             f"{settings.servers} MEC servers, {settings.devices} devices, {dataset.name}, {settings.aggregator}, "

@@ -99,10 +99,10 @@ class RunFolder:
 
     def attach(self, federation: Simulation) -> None:
         """Record the addresses of contracts and task; keep the chain from now on, if it is in this process."""
-        deployment: dict[str, Any] = {"addresses": dict(federation.addresses), "task": federation.task.id}
+        deployment: dict[str, Any] = {"addresses": dict(federation.devnet.addresses), "task": federation.task.id}
         chain = federation.chain
         if not isinstance(chain, EmbeddedChain):
-            start = federation.start_block
+            start = federation.devnet.start_block
             deployment |= {"start_block": start, "start_hash": _hash_of(chain.w3, start)}
         self._write("deployment.json", _pretty(deployment))
         if isinstance(chain, EmbeddedChain):

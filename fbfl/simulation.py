@@ -3,28 +3,21 @@
 The servers share a chain node and, for speed, the training engine; each fetches, verifies and recomputes by itself.
 """
 
-import itertools
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-from eth_account.signers.local import LocalAccount
 
-from fbfl.chain.deploy import deploy, first_block
+from fbfl.chain.devnet import Devnet, register, start_nodes
 from fbfl.chain.elections import PuzzleElection, Solver, electing_blocks
-from fbfl.chain.embedded import EmbeddedChain, start_chain
-from fbfl.chain.ethash import EthashNetwork, NodeChain
-from fbfl.chain.ledger import Ledger, Phase, Stage, Task
-from fbfl.chain.live import Node, accounts_of, live_nodes
-from fbfl.chain.networks import EMBEDDED
+from fbfl.chain.ledger import Phase, Stage, Task
 from fbfl.chain.participant import Participant
 from fbfl.chain.queries import RoundRecord, round_record
-from fbfl.chain.transactions import Sender
 from fbfl.errors import InvalidInputError
 from fbfl.learning import metrics
 from fbfl.learning.adversary import Adversary
@@ -33,25 +26,21 @@ from fbfl.learning.attacks import resolve as resolve_attack
 from fbfl.learning.datasets import Dataset
 from fbfl.learning.partition import resolve as resolve_partition
 from fbfl.learning.samples import Range
-from fbfl.learning.training import Samples, Trainer
-from fbfl.mec.device import LocalDevice, device_shares
+from fbfl.learning.training import Trainer
 from fbfl.mec.dishonest import Conduct, DishonestServer, EquivocatingExchange
 from fbfl.mec.exchange import Exchange, MemoryBoard
+from fbfl.mec.fleet import Fleet, cost_model
 from fbfl.mec.global_model import weights_of
+from fbfl.mec.joint_training import JointTraining
 from fbfl.mec.mobility import resolve as resolve_mobility
 from fbfl.mec.plan import ROOT, canonical_json, resolve_rule
-from fbfl.mec.radio import CostModel, RoundCost, Upload
-from fbfl.mec.radio import resolve as resolve_radio
-from fbfl.mec.samples import MemorySampleStore, SampleStore
+from fbfl.mec.radio import RoundCost
 from fbfl.mec.server import MECServer
 from fbfl.randomness import generator, seed_sequence
 from fbfl.settings import RunSettings
-from fbfl.storage.store import Store
+from fbfl.storage.store import Reference, Store
 from fbfl.tasks import create_task, least_updates, plan_of, promise_rewards, trainer_of, training_of
 from fbfl.tensors import Vector
-
-UPLOAD_BATCH = 100
-"""Samples that a device sends at a time. A batch that a deadline cuts off is sent again in the next round."""
 
 
 @dataclass(frozen=True)
@@ -73,32 +62,15 @@ class RoundResult:
     """Warnings about its figures, a line each: the loss is not finite."""
 
 
-@dataclass(frozen=True)
-class Ground:
-    """Nodes with deployed contracts, and perhaps registered servers, on which a federation begins."""
-
-    nodes: Sequence[Node]
-    addresses: Mapping[str, str]
-    """Addresses of the contracts, by name."""
-
-    def copy(self) -> "Ground":
-        """Return a copy with nodes of its own. They have to be in this process: an embedded chain or network."""
-        nodes = cast(Sequence[EmbeddedChain], self.nodes)
-        chain = nodes[0].chain
-        copied = chain.network.copy().nodes if isinstance(chain, NodeChain) else [node.copy() for node in nodes]
-        return Ground(copied, self.addresses)
-
-
 class Simulation:
     """A federation that is set up and ready for its rounds.
 
     `solver` makes each server's solver of puzzles, if the consensus is `pow` (default: turns in this process).
-    `nodes` are the full nodes that the servers use in turn (default: that of the network, embedded ones if it is
-    `eth-tester`). `deployment` is a file that records the contracts of a network that lasts: they are deployed once.
-    `ground` has existing nodes, contracts and servers, for example those of another federation: only the task is new
-    then. `conducts` gives servers (by number) another conduct than the honest one; `stores` another store than the
-    common one (a server with a broken disk). `trainer` is that of another federation with the same model and training,
-    which saves compiling it again; by default there is a new one on `lanes` cores (default: all).
+    `devnet` are the nodes, which the servers use in turn, and the contracts on them, for example those of another
+    federation, so that only the task is new (default: contracts of its own on the nodes of the network). `conducts`
+    gives servers (by number) another conduct than the honest one; `stores` another store than the common one (a server
+    with a broken disk). `trainer` is that of another federation with the same model and training, which saves compiling
+    it again; by default there is a new one on `lanes` cores (default: all).
     """
 
     def __init__(
@@ -107,9 +79,7 @@ class Simulation:
         dataset: Dataset,
         store: Store,
         *,
-        nodes: Sequence[Node] | None = None,
-        deployment: Path | None = None,
-        ground: Ground | None = None,
+        devnet: Devnet | None = None,
         conducts: Mapping[int, Conduct] | None = None,
         stores: Mapping[int, Store] | None = None,
         solver: Callable[[], Solver] | None = None,
@@ -119,8 +89,6 @@ class Simulation:
         self.settings = settings
         self.dataset = dataset
         self.store = store
-        self.nodes: Sequence[Node] = ground.nodes if ground else nodes or _start_nodes(settings)
-        self.chain = self.nodes[0]
         self.trainer = trainer or trainer_of(settings, dataset, lanes)
         if not self.trainer.is_for(
             settings.model,
@@ -130,28 +98,19 @@ class Simulation:
             seed=settings.seed,
         ):
             raise InvalidInputError("trainer was made for another model, data shape, training or seed")
-        accounts = accounts_of(self.nodes, settings.servers + 1)
+        self.devnet = devnet or devnet_of(settings)
+        self.chain = self.devnet.nodes[0]
+        accounts = self.devnet.accounts(settings.servers)
         self.plan = plan_of(settings, self.trainer, dataset, [account.address for account in accounts[1:]])
-        self._devices = _devices(settings, dataset)
-        self._mobility = (
-            resolve_mobility(settings.mobility, settings.servers, settings.mobility_args) if settings.mobility else None
-        )
-        self._costs = _cost_model(settings)
-        self._samples = [MemorySampleStore() for _ in range(settings.servers)]
-        if self._costs is None:
-            self._upload(0)
+        self._fleet = Fleet(settings, dataset)
         self._adversary = _adversary(settings, dataset.num_classes, self.plan.sample_range)
         self._triggered = self._adversary.triggered(dataset.x_test, dataset.y_test)
-        self._training = _JointTraining(self.trainer, self._samples, self._adversary)
-        self._training.poison(0)
-        owner = Sender(self.chain.w3, accounts[0])
-        self.addresses: Mapping[str, str] = ground.addresses if ground else deploy(self.chain.w3, owner, deployment)
-        self.start_block = first_block(self.chain.w3, deployment) if deployment else 0
-        """Block of the first contract: there are no events before it."""
-        ledgers = [Ledger(node.w3, self.addresses, self.start_block, head=node.head) for node in self.nodes]
-        self.ledger = ledgers[0]
-        self.owner = Participant(self.ledger, owner)
-        participants = _participants(self.nodes, ledgers, accounts[1:])
+        self._training = JointTraining(self.trainer, self._fleet.stores, self._adversary)
+        self._updates: dict[int, Vector] = {}
+        self._trained_from: tuple[int, Reference] | None = None
+        self._late: frozenset[int] = frozenset()
+        self.owner, *participants = self.devnet.participants(accounts)
+        self.ledger = self.owner.ledger
         self.task = self._create_task(participants)
         liar = Conduct(proposes="wrong", votes="inverted")
         conducts = {**dict.fromkeys(range(settings.liars), liar), **(conducts or {})}
@@ -168,18 +127,13 @@ class Simulation:
                     stores.get(number, store),
                     self.task,
                     self.plan,
-                    self._training.of(number),
-                    self._samples[number],
+                    partial(self._update_of, number),
+                    self._fleet.stores[number],
                     exchange=exchange(board, participant, self.task, account) if settings.signatures else None,
                     election=self._puzzle(participant, solver) if solver else None,
                     salt_secret=number.to_bytes(4, "big"),
                 )
             )
-
-    @property
-    def ground(self) -> Ground:
-        """Nodes and contracts for another federation beside this one."""
-        return Ground(self.nodes, self.addresses)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -203,13 +157,10 @@ class Simulation:
         """Open a round, or go on with the open one; let every server act until it is over, and evaluate the model."""
         started, cpu_started = time.perf_counter(), time.process_time()
         trained_before = self._training.seconds
-        if self.ledger.state(self.task.id).phase.is_over:
-            self.owner.open_round(self.task.id)
-        number = self.ledger.state(self.task.id).round
-        cost = self._collect(number)
-        late = cost.late_servers if cost else frozenset()
-        self._training.absent = late
-        self._submit_updates([server for place, server in enumerate(self.servers) if place not in late])
+        number = self._open()
+        cost = self._fleet.collect(number)
+        self._late = cost.late_servers if cost else frozenset()
+        self._submit([server for place, server in enumerate(self.servers) if place not in self._late])
         decided_from = time.perf_counter()
         self._decide(number)
         over = time.perf_counter()
@@ -228,37 +179,22 @@ class Simulation:
             warnings=metrics.warnings_of(evaluation.loss),
         )
 
-    def _collect(self, round_number: int) -> RoundCost | None:
-        """Have the devices upload for a round, unless all was uploaded before the first; return the round's cost."""
-        if self._costs is None:
-            return None
-        uploads = self._upload(round_number)
-        samples = {server: len(store.training_set(round_number)[1]) for server, store in enumerate(self._samples)}
-        return self._costs.round_cost(self.settings.seed, uploads, samples, self.settings.local_epochs)
+    def _open(self) -> int:
+        """Open the next round unless one is open; return its number."""
+        if self.ledger.state(self.task.id).phase.is_over:
+            self.owner.open_round(self.task.id)
+        return self.ledger.state(self.task.id).round
 
-    def _upload(self, round_number: int) -> list[Upload]:
-        """Upload each device's new samples to the server to which it is attached, until a deadline."""
-        uploads = []
-        seed, mobility, costs = self.settings.seed, self._mobility, self._costs
-        for device in self._devices:
-            server = mobility.server_of(seed, device.id, round_number) if mobility else device.id % len(self._samples)
-            collected = mobility.collected(len(device), round_number) if mobility else None
-            distance = 0.0
-            if costs:
-                distance = (
-                    mobility.distance(seed, device.id, round_number) if mobility else costs.distance(seed, device.id)
-                )
-            size, late = 0, False
-            for batch in device.upload(UPLOAD_BATCH, collected=collected):
-                more = batch.x.nbytes + batch.y.nbytes
-                if costs and not costs.in_time(distance, size + more):
-                    late = True
-                    break
-                self._samples[server].receive(batch)
-                size += more
-            if size or late:
-                uploads.append(Upload(server, distance, size, late))
-        return uploads
+    def _update_of(self, server: int, weights: Vector, round_number: int) -> Vector:
+        """Return the update [P] of a server, from the global `weights` [P].
+
+        The first server that asks has all of them trained at once: the lanes are never idle.
+        """
+        base = round_number, self.ledger.state(self.task.id).model  # a reorganisation may change the model of a round
+        if base != self._trained_from:
+            self._updates = self._training.updates(weights, round_number, absent=self._late)
+            self._trained_from = base
+        return self._updates[server]
 
     def _attack_success_rate(self, weights: Vector) -> float | None:
         if self._triggered is None:
@@ -266,7 +202,7 @@ class Simulation:
         x, y, target = self._triggered
         return metrics.attack_success_rate(self.trainer.logits(weights, x), y, target)
 
-    def _submit_updates(self, servers: Sequence[MECServer]) -> None:
+    def _submit(self, servers: Sequence[MECServer]) -> None:
         while not self._has_closed():
             if not self._sweep(servers):
                 self._end_phase()
@@ -319,20 +255,8 @@ class Simulation:
     def _puzzle(self, participant: Participant, solver: Callable[[], Solver]) -> PuzzleElection:
         return PuzzleElection(participant.ledger, self.task, participant.address, solver())
 
-    def _largest_share(self) -> int:
-        """Return the most samples that a server can ever hold: no honest server claims more."""
-        if self._mobility:
-            return len(self.dataset.y_train)  # all devices may come to the same server
-        held = [0] * self.settings.servers
-        for device in self._devices:
-            held[device.id % self.settings.servers] += len(device)
-        return max(held)
-
     def _create_task(self, servers: Sequence[Participant]) -> Task:
-        _register(self.owner, servers, self.settings.stake)
-        # If uploads take time, the late servers are not known beforehand.
-        with_samples = sum(bool(len(samples.training_set(0)[1])) for samples in self._samples)
-        expected = with_samples if self._costs is None else 0
+        register(self.owner, servers, self.settings.stake)
         task = create_task(
             self.owner,
             self.store,
@@ -340,8 +264,8 @@ class Simulation:
             self.plan,
             self.trainer,
             self.dataset,
-            expected=expected,
-            max_samples=self._largest_share(),
+            expected=self._fleet.suppliers,
+            max_samples=self._fleet.largest_share,
         )
         for server in servers:
             server.join(task)
@@ -349,92 +273,24 @@ class Simulation:
         return self.ledger.task(task)
 
 
-class _JointTraining:
-    """All servers' local training at once, so that the lanes are never idle; each result is as if trained alone.
+def devnet_of(settings: RunSettings, deployment: Path | None = None) -> Devnet:
+    """Deploy the contracts on the settings' network; embedded nodes start anew.
 
-    Malicious servers, which see all updates, make theirs here, too.
+    `deployment` is a file that records the contracts of a network that lasts: they are deployed once.
     """
-
-    def __init__(self, trainer: Trainer, stores: Sequence[SampleStore], adversary: Adversary) -> None:
-        self._trainer = trainer
-        self._stores = stores
-        self._adversary = adversary
-        self._poisoned: dict[int, tuple[Samples, Samples]] = {}
-        self._key: tuple[int, bytes] | None = None
-        self._updates: dict[int, Vector] = {}
-        self.absent: frozenset[int] = frozenset()
-        """Servers that do not train in this round."""
-        self.seconds = 0.0
-        """Seconds spent in training so far."""
-
-    def of(self, server: int) -> Callable[[Vector, int], Vector]:
-        """Return one server's local training."""
-        return lambda weights, round_number: self._update(server, weights, round_number)
-
-    def poison(self, round_number: int) -> None:
-        """Poison malicious servers' samples now rather than when they train."""
-        for server in self._adversary.malicious:
-            held = self._stores[server].training_set(round_number)
-            if len(held[1]):
-                self._trained_on(server, held)
-
-    def _update(self, server: int, weights: Vector, round_number: int) -> Vector:
-        key = (round_number, weights.tobytes())
-        if key != self._key:
-            started = time.perf_counter()
-            held = {number: store.training_set(round_number) for number, store in enumerate(self._stores)}
-            servers = [number for number, (_, y) in held.items() if len(y) and number not in self.absent]
-            samples = [self._trained_on(number, held[number]) for number in servers]
-            rows = list(self._trainer.train(weights, samples, round_number=round_number, client_ids=servers))
-            if self._adversary.poisons_updates:
-                matrix = np.stack(rows)
-                self._adversary.poison_updates(round_number, servers, matrix)
-                rows = list(matrix)
-            self._updates = dict(zip(servers, rows, strict=True))
-            self._key = key
-            self.seconds += time.perf_counter() - started
-        return self._updates[server]
-
-    def _trained_on(self, server: int, held: Samples) -> Samples:
-        """Return a server's training samples; poisoned anew only if it holds other samples than in the round before."""
-        before, poisoned = self._poisoned.get(server, (None, held))
-        if before is not held:
-            poisoned = self._adversary.poisoned_samples(server, held)
-            self._poisoned[server] = held, poisoned
-        return poisoned
+    nodes = start_nodes(settings.network, settings.consensus, settings.servers + 1, settings.nodes)
+    return Devnet.deployed(nodes, deployment)
 
 
-def registered_ground(settings: RunSettings) -> Ground:
+def registered_devnet(settings: RunSettings) -> Devnet:
     """Make nodes in this process on which the settings' servers are registered, each with its stake.
 
     A federation with these settings then runs as on nodes of its own, block for block.
     """
-    nodes = _start_nodes(settings)
-    owner, *accounts = accounts_of(nodes, settings.servers + 1)
-    sender = Sender(nodes[0].w3, owner)
-    addresses = deploy(nodes[0].w3, sender)
-    ledgers = [Ledger(node.w3, addresses, head=node.head) for node in nodes]
-    _register(Participant(ledgers[0], sender), _participants(nodes, ledgers, accounts), settings.stake)
-    return Ground(nodes, addresses)
-
-
-def _participants(
-    nodes: Sequence[Node], ledgers: Sequence[Ledger], accounts: Sequence[LocalAccount]
-) -> list[Participant]:
-    """Return the servers, which use the nodes in turn."""
-    turns = itertools.cycle(zip(nodes, ledgers, strict=True))
-    return [
-        Participant(ledger, Sender(node.w3, account)) for account, (node, ledger) in zip(accounts, turns, strict=False)
-    ]
-
-
-def _register(owner: Participant, servers: Sequence[Participant], stake: int) -> None:
-    registry = owner.ledger.registry.functions
-    for server in servers:
-        if registry.isActive(server.address).call():
-            continue  # it takes part in another task already
-        owner.admit(server.address)
-        server.register(f"mec://{server.address}", stake)
+    devnet = devnet_of(settings)
+    owner, *servers = devnet.participants(devnet.accounts(settings.servers))
+    register(owner, servers, settings.stake)
+    return devnet
 
 
 def check(settings: RunSettings, *, chain: bool = True, registered: int | None = None) -> None:
@@ -448,7 +304,7 @@ def check(settings: RunSettings, *, chain: bool = True, registered: int | None =
     resolve_partition(settings.partition, **settings.partition_args)
     if settings.mobility:
         resolve_mobility(settings.mobility, settings.servers, settings.mobility_args)
-    _cost_model(settings)
+    cost_model(settings)
     attack = _adversary(settings)
     averaged = settings.servers
     if chain:
@@ -487,26 +343,3 @@ def _check_root(settings: RunSettings, root: Any, registered: int | None) -> Non
 def _adversary(settings: RunSettings, num_classes: int | None = None, sample_range: Range | None = None) -> Adversary:
     attacks = (resolve_attack(settings.attack, **settings.attack_args),) if settings.attack else ()
     return Adversary(attacks, tuple(range(settings.malicious)), settings.seed, num_classes, sample_range)
-
-
-def _cost_model(settings: RunSettings) -> CostModel | None:
-    """Return the cost model; None if devices upload everything before the first round, and no radio is set."""
-    if settings.radio is None and not settings.mobility:
-        return None
-    return resolve_radio(settings.radio or "shannon", settings.radio_args)
-
-
-def _devices(settings: RunSettings, dataset: Dataset) -> list[LocalDevice]:
-    """Return the devices with all their samples: equal parts of the servers' shares."""
-    partition = resolve_partition(settings.partition, **settings.partition_args)
-    shares = device_shares(dataset.y_train, partition, settings.servers, settings.devices, settings.seed)
-    return [LocalDevice(device, dataset.x_train[share], dataset.y_train[share]) for device, share in enumerate(shares)]
-
-
-def _start_nodes(settings: RunSettings) -> Sequence[Node]:
-    accounts = settings.servers + 1
-    if settings.network != EMBEDDED:
-        return live_nodes([settings.network])
-    if settings.consensus != "ethash":
-        return [start_chain(accounts)]
-    return EthashNetwork(nodes=settings.nodes, accounts=accounts).nodes

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fbfl import simulation, strictjson
+from fbfl.chain.devnet import Devnet
 from fbfl.chain.queries import block_listing
 from fbfl.errors import InvalidInputError
 from fbfl.experiments.stored import FinishedRun, Run
@@ -46,10 +47,10 @@ def _with_chain(run: Run, lanes: int | None) -> FinishedRun:
     settings = run.settings
     load_tensorflow()
     _set_aside_imports()
-    data, ground = _dataset(settings.dataset), _ground(settings)
+    data, devnet = _dataset(settings.dataset), _devnet(settings)
     with tempfile.TemporaryDirectory(prefix="fbfl-") as folder:
         federation = simulation.Simulation(
-            settings, data, LocalStore(Path(folder)), ground=ground, trainer=_trainer(settings, lanes)
+            settings, data, LocalStore(Path(folder)), devnet=devnet, trainer=_trainer(settings, lanes)
         )
         lines = tuple(metrics_line(result) for result in federation.rounds())
         known = (*federation.warnings, *warnings_in(lines))
@@ -67,18 +68,18 @@ def _set_aside_imports() -> None:
     gc.freeze()
 
 
-def _ground(settings: RunSettings) -> simulation.Ground:
+def _devnet(settings: RunSettings) -> Devnet:
     """Return a copy of cached nodes with registered servers: making them takes as long as a round or two."""
     ethash_nodes = settings.nodes if settings.consensus == "ethash" else None
-    return _registered_ground(settings.servers, settings.stake, ethash_nodes).copy()
+    return _registered_devnet(settings.servers, settings.stake, ethash_nodes).copy()
 
 
 @functools.lru_cache(maxsize=16)
-def _registered_ground(servers: int, stake: int, ethash_nodes: int | None) -> simulation.Ground:
+def _registered_devnet(servers: int, stake: int, ethash_nodes: int | None) -> Devnet:
     settings = RunSettings(servers=servers, devices=servers, stake=stake)
     if ethash_nodes is not None:
         settings = settings.replace(consensus="ethash", nodes=ethash_nodes)
-    return simulation.registered_ground(settings)
+    return simulation.registered_devnet(settings)
 
 
 def _without_chain(settings: RunSettings, lanes: int | None) -> FinishedRun:

@@ -45,7 +45,7 @@ def findings(fed, contract: str, event: str, forge: Forgery) -> list[str]:
     abi = {"rewards": fed.ledger.rewards, "pow": fed.ledger.consensus["pow"]}[contract].abi
     (found,) = (entry for entry in abi if entry["type"] == "event" and entry["name"] == event)
     provider = LyingProvider(fed.chain.w3.provider, event_abi_to_log_topic(found), forge)
-    report = audit(Ledger(Web3(provider), fed.addresses), fed.store, fed.task)
+    report = audit(Ledger(Web3(provider), fed.devnet.addresses), fed.store, fed.task)
     return [str(finding) for finding in report.findings]
 
 

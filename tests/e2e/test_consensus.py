@@ -3,6 +3,7 @@
 import pytest
 
 from fbfl.audit import audit
+from fbfl.chain.devnet import Devnet
 from fbfl.chain.elections import SEED_BLOCKS, seed_of_puzzle, seed_waits
 from fbfl.chain.embedded import account_keys
 from fbfl.chain.ethash import EthashNetwork
@@ -107,7 +108,7 @@ def test_an_owner_ends_its_task_and_takes_back_what_no_round_earned(tmp_path, mo
     """Half of what was paid in, and what rounding left of the round that was played."""
     fed = federation(tmp_path, reward=10**9)
     fed.play_round()
-    owner = accounts_of(fed.nodes, 5)[0]
+    owner = accounts_of(fed.devnet.nodes, 5)[0]
     monkeypatch.setenv(KEY_VARIABLE, owner.key.hex())
     monkeypatch.setattr(task_commands, "ledger_on", lambda network, deployment: fed.ledger)
     rewards = fed.ledger.rewards.functions
@@ -126,7 +127,7 @@ def test_an_owner_ends_its_task_and_takes_back_what_no_round_earned(tmp_path, mo
 
 def test_a_task_trusts_a_server_of_the_registry(tmp_path, monkeypatch, capsys):
     fed = federation(tmp_path, stake=1000)
-    accounts = accounts_of(fed.nodes, 5)
+    accounts = accounts_of(fed.devnet.nodes, 5)
     for module in (task_commands, register_command):
         monkeypatch.setattr(module, "ledger_on", lambda network, deployment: fed.ledger)
     monkeypatch.setenv(KEY_VARIABLE, accounts[0].key.hex())
@@ -170,7 +171,7 @@ def test_a_round_that_the_rule_cannot_aggregate_ends_in_its_first_view(tmp_path,
 def test_two_tasks_run_on_the_same_contracts_and_servers_without_touching_each_other(tmp_path):
     first = federation(tmp_path / "first", consensus="pow")
     settings = {"consensus": "pbft", "aggregator": "median", "model": "2nn", "seed": 9}
-    second = federation(tmp_path / "second", simulation={"ground": first.ground}, **settings)
+    second = federation(tmp_path / "second", simulation={"devnet": first.devnet}, **settings)
     alone = federation(tmp_path / "alone", **settings)
     assert (first.task.id, second.task.id) == (1, 2)
     for one, other, expected in zip(first.rounds(), second.rounds(), alone.rounds(), strict=True):
@@ -224,8 +225,8 @@ def test_ethash_elects_the_miner_of_the_block_after_the_closing_one(tmp_path):
     assert result.record.model_digest == plain.record.model_digest
     state = fed.ledger.state(fed.task.id)
     assert result.record.leader == fed.chain.w3.eth.get_block(state.closing_block + 1)["miner"]
-    heads = {node.w3.eth.get_block("latest")["hash"] for node in fed.nodes}
-    assert len(fed.nodes) == 3
+    heads = {node.w3.eth.get_block("latest")["hash"] for node in fed.devnet.nodes}
+    assert len(fed.devnet.nodes) == 3
     assert len(heads) == 1
     assert audit(fed.ledger, fed.store, fed.task).passed
 
@@ -234,7 +235,7 @@ def test_ethash_elects_the_miner_of_the_block_after_the_closing_one(tmp_path):
 def test_where_the_miner_is_no_member_anyone_may_propose(tmp_path):
     stranger = account_keys(6)[5].public_key.to_checksum_address()
     network = EthashNetwork({stranger: 1}, nodes=1, accounts=6, difficulty=4)
-    fed = federation(tmp_path, rounds=1, consensus="ethash", simulation={"nodes": network.nodes})
+    fed = federation(tmp_path, rounds=1, consensus="ethash", simulation={"devnet": Devnet.deployed(network.nodes)})
     result = fed.play_round()
     assert result.record.status == "final"
     assert result.record.leader in {server.address for server in fed.servers}
@@ -259,7 +260,7 @@ def test_a_round_whose_closing_block_a_reorganisation_takes_back_is_closed_again
     undisturbed = federation(tmp_path / "undisturbed")
     expected = [result.record.model_digest for result in undisturbed.rounds()]
     network = EthashNetwork(nodes=3, accounts=5)
-    fed = federation(tmp_path / "cut", consensus="ethash", simulation={"nodes": network.nodes})
+    fed = federation(tmp_path / "cut", consensus="ethash", simulation={"devnet": Devnet.deployed(network.nodes)})
     assert fed.play_round().record.model_digest == expected[0]
 
     fed.owner.open_round(fed.task.id)
@@ -270,15 +271,15 @@ def test_a_round_whose_closing_block_a_reorganisation_takes_back_is_closed_again
     while any(server.step() for server in cut_off):
         pass
     fed.owner.poke(fed.task.id)
-    fed.nodes[0].mine(5)  # enough to confirm the election
+    fed.devnet.nodes[0].mine(5)  # enough to confirm the election
     while any(server.step() for server in cut_off):
         pass
     stale = fed.ledger.state(fed.task.id)
     assert stale.phase is Phase.DECIDE
     assert stale.submitted.bit_count() == 4
     (taken_back,) = fed.ledger.round_events(fed.task.id, 2, "SubmissionsClosed")
-    while fed.nodes[1].head().number <= stale.block:
-        fed.nodes[1].mine()
+    while fed.devnet.nodes[1].head().number <= stale.block:
+        fed.devnet.nodes[1].mine()
     network.heal()
 
     again = fed.ledger.state(fed.task.id)
@@ -290,7 +291,7 @@ def test_a_round_whose_closing_block_a_reorganisation_takes_back_is_closed_again
     (closed,) = fed.ledger.round_events(fed.task.id, 2, "SubmissionsClosed")
     assert closed.block_hash != taken_back.block_hash
     assert result.record.model_digest == expected[1]
-    for node in fed.nodes:
-        report = audit(Ledger(node.w3, fed.addresses), fed.store, fed.task)
+    for node in fed.devnet.nodes:
+        report = audit(Ledger(node.w3, fed.devnet.addresses), fed.store, fed.task)
         assert report.passed
         assert report.final == 2

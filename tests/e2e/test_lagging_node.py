@@ -75,7 +75,7 @@ def test_logs_that_fall_short_are_not_acted_upon_and_read_again(
     fed.owner.open_round(fed.task.id)
     until(fed)
     late = fed.servers[3]
-    ledger = late.participant.ledger = late.ledger = Ledger(fed.chain.w3, fed.addresses, head=fed.chain.head)
+    ledger = late.participant.ledger = late.ledger = Ledger(fed.chain.w3, fed.devnet.addresses, head=fed.chain.head)
     behind = Behind(fed.chain.w3.eth, event)
 
     class Web:

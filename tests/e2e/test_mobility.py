@@ -5,8 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from fbfl import simulation
 from fbfl.audit import audit
+from fbfl.mec import fleet
 from fbfl.mec.mobility import random_waypoint
 from fbfl.mec.radio import Upload, shannon
 from fbfl.mec.samples import MemorySampleStore
@@ -24,7 +24,7 @@ def test_samples_are_uploaded_once_to_the_server_of_the_cell_and_trained_on(tmp_
             received.append((self, batch))
             super().receive(batch)
 
-    monkeypatch.setattr(simulation, "MemorySampleStore", Recorded)
+    monkeypatch.setattr(fleet, "MemorySampleStore", Recorded)
     moving = {"mobility": "random_waypoint", "mobility_args": ARGUMENTS, "consensus": "pbft"}
     fed = federation(tmp_path, rounds=3, devices=5, **moving)
     stores = [server.samples for server in fed.servers]

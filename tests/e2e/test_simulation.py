@@ -20,7 +20,7 @@ from fbfl.mec.exchange import Exchange, MemoryBoard, vote_domain
 from fbfl.mec.plan import TaskPlan
 from fbfl.mec.signed_votes import SignedVotes
 from fbfl.settings import RunSettings
-from fbfl.simulation import Simulation, registered_ground
+from fbfl.simulation import Simulation, registered_devnet
 from fbfl.storage.local import LocalStore
 from fbfl.storage.store import Reference
 from tests.e2e.federations import federation
@@ -61,11 +61,11 @@ def test_a_federation_on_a_copy_of_registered_nodes_mines_the_same_blocks(tmp_pa
     settings = {"consensus": consensus, "servers": 2}
     fed = federation(tmp_path / "own", **settings)
     fed.play_round()
-    ground = registered_ground(fed.settings)
+    devnet = registered_devnet(fed.settings)
     for place in ("copy", "another"):
-        copied = federation(tmp_path / place, simulation={"ground": ground.copy()}, **settings)
+        copied = federation(tmp_path / place, simulation={"devnet": devnet.copy()}, **settings)
         copied.play_round()
-        assert [node.head() for node in copied.nodes] == [node.head() for node in fed.nodes]
+        assert [node.head() for node in copied.devnet.nodes] == [node.head() for node in fed.devnet.nodes]
 
 
 RANGES = set()
@@ -360,7 +360,7 @@ class ForgetfulBoard(MemoryBoard):
 @pytest.mark.parametrize("restarted", [False, True])
 def test_a_chain_that_loses_two_rounds_makes_nobody_sign_two_votes_that_exclude_each_other(tmp_path, restarted):
     fed = federation(tmp_path, consensus="pbft", signatures=True, stake=10_000, simulation={"lanes": 1})
-    accounts = {account.address: account for account in accounts_of(fed.nodes, 5)}
+    accounts = {account.address: account for account in accounts_of(fed.devnet.nodes, 5)}
     heard: list[tuple[str, SignedVote]] = []
 
     def start(board: MemoryBoard) -> None:
@@ -372,7 +372,7 @@ def test_a_chain_that_loses_two_rounds_makes_nobody_sign_two_votes_that_exclude_
 
     start(ForgetfulBoard(heard))
     fed.owner.open_round(fed.task.id)
-    fed._submit_updates(fed.servers)
+    fed._submit(fed.servers)
     before = fed.chain.snapshot()
     assert [fed.play_round().record.status for _ in range(2)] == ["final", "final"]
     assert {vote.round for _, vote in heard} == {1, 2}

@@ -3,11 +3,13 @@
 import contextlib
 import functools
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fbfl import simulation, tasks
+from fbfl.chain.devnet import Devnet
 from fbfl.learning import federation
 from fbfl.learning.training import Trainer
 from fbfl.settings import RunSettings
@@ -32,15 +34,16 @@ def kept_parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
                     del kept[next(iter(kept))]
                 kept[words] = self
 
-    class QuickSimulation(simulation.Simulation):
-        def __init__(self, settings: RunSettings, *args: Any, **more: Any) -> None:
-            if settings.consensus != "ethash":
-                more.setdefault("ground", _ground(settings.servers, settings.stake).copy())
-            super().__init__(settings, *args, **more)
+    started = simulation.devnet_of
+
+    def devnet_of(settings: RunSettings, deployment: Path | None = None) -> Devnet:
+        if settings.consensus == "ethash":
+            return started(settings, deployment)
+        return _devnet(settings.servers, settings.stake).copy()
 
     monkeypatch.setattr(federation, "Trainer", KeptTrainer)
     monkeypatch.setattr(tasks, "Trainer", KeptTrainer)
-    monkeypatch.setattr(simulation, "Simulation", QuickSimulation)
+    monkeypatch.setattr(simulation, "devnet_of", devnet_of)
     yield
 
 
@@ -50,5 +53,5 @@ def _words(args: tuple[Any, ...], more: dict[str, Any]) -> str:
 
 
 @functools.lru_cache(maxsize=16)
-def _ground(servers: int, stake: int) -> simulation.Ground:
-    return simulation.registered_ground(RunSettings(servers=servers, devices=servers, stake=stake))
+def _devnet(servers: int, stake: int) -> Devnet:
+    return simulation.registered_devnet(RunSettings(servers=servers, devices=servers, stake=stake))

@@ -7,6 +7,7 @@ import pytest
 import requests
 
 from fbfl.audit import audit
+from fbfl.chain.devnet import Devnet
 from fbfl.chain.live import live_nodes
 from fbfl.chain.nodes import NodeStatus
 from fbfl.chain.queries import RoundRecord
@@ -81,7 +82,8 @@ def test_a_simulation_plays_its_rounds_on_a_running_node(
 ) -> None:
     (node,) = start_network("anvil")
     simulated = federation(tmp_path / "simulated", rounds=1, consensus="pbft")
-    live = federation(tmp_path / "live", rounds=1, consensus="pbft", simulation={"nodes": live_nodes([node.url])})
+    devnet = Devnet.deployed(live_nodes([node.url]))
+    live = federation(tmp_path / "live", rounds=1, consensus="pbft", simulation={"devnet": devnet})
     for expected, result in zip(simulated.rounds(), live.rounds(), strict=True):
         assert result.record.status == "final"
         assert result.record.model_digest == expected.record.model_digest

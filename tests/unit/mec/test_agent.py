@@ -86,7 +86,7 @@ def test_who_was_expelled_comes_back_with_a_stake_when_its_agent_is_started_agai
 ) -> None:
     server = agent.server
     assert not agent._enrol()
-    account = accounts_of(simulated.nodes, 3)[2]
+    account = accounts_of(simulated.devnet.nodes, 3)[2]
     at = vote_domain(simulated.ledger, simulated.task), 1, 0, Stage.PREPARE
     first, second = (sign_vote(account, *at, bytes([value] * 32), True) for value in (1, 2))
     simulated.owner.report_equivocation(simulated.task.id, first, second)

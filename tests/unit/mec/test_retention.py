@@ -71,7 +71,7 @@ class BusyStore(LocalStore):
 def test_what_another_task_has_too_is_kept(tmp_path: Path) -> None:
     settings = {"servers": 2, "devices": 2, "consensus": "pbft", "rounds": 3}
     first = federation(tmp_path, **settings, simulation={"lanes": 1})
-    second = federation(tmp_path, **settings, simulation={"lanes": 1, "ground": first.ground})
+    second = federation(tmp_path, **settings, simulation={"lanes": 1, "devnet": first.devnet})
     for fed in (first, second):
         for _ in fed.rounds():
             pass
