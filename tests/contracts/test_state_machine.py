@@ -70,8 +70,10 @@ class Actions(RuleBasedStateMachine):
         self.model = INITIAL_MODEL
 
     def teardown(self) -> None:
-        self.everything_is_got()
-        self.chain.revert(self.before)
+        try:
+            self.everything_is_got()
+        finally:
+            self.chain.revert(self.before)
 
     def everything_is_got(self) -> None:
         """Whatever has happened: what came in is owed to somebody who can get it, and then there is nothing left."""

@@ -32,6 +32,9 @@ contract Actors {
     string public fault;
 
     uint256[] private _keys;
+    /// @dev A task of the last actor's own, once it has made it.
+    uint256 private _ownTask;
+    bytes private _params;
     uint256 private _progress;
     mapping(uint256 round => IRewardPool.Update[]) private _updates;
     mapping(uint256 round => IRewardPool.Outcome) private _results;
@@ -77,26 +80,8 @@ contract Actors {
         rewards = rewards_;
         consensus = consensus_;
         model = firstModel;
-        task = tasks_.createTask(
-            IFederatedTasks.TaskSettings({
-                consensus: consensus_,
-                rule: "rule",
-                ruleParams: "{}",
-                definition: "",
-                model: firstModel,
-                modelSize: 1,
-                maxPayload: 1000,
-                maxSamples: 1000,
-                minMembers: 1,
-                maxMembers: 240,
-                minUpdates: 1,
-                maxRounds: 0,
-                commitWindow: 0,
-                submitWindow: 1000,
-                withheldPenalty: 100,
-                consensusParams: params
-            })
-        );
+        _params = params;
+        task = tasks_.createTask(_settings(firstModel, 100));
         rewards_.setTerms(task, IRewardPool.Terms({perRound: 1000, leaderShare: 2500, bySamples: true}));
         for (uint256 i = 0; i < COUNT; ++i) {
             _keys.push(uint256(keccak256(abi.encode("actor", i))));
@@ -226,6 +211,64 @@ contract Actors {
         PbftCommittee(address(consensus)).voteViewChange(task, now_.round, now_.view_);
     }
 
+    // ---------------------------------------------------------------- the last actor, an attacker
+
+    /// @notice It makes a task of its own, as dear as can be, and sits there alone.
+    function makeOwnTask() external watched {
+        if (_ownTask != 0) return;
+        VM.prank(server(COUNT - 1));
+        _ownTask = tasks.createTask(_settings("own", 2500));
+        VM.prank(server(COUNT - 1));
+        tasks.join(_ownTask);
+    }
+
+    /// @notice It does what comes next there, and at last contradicts itself.
+    function actInOwnTask() external watched {
+        IFederatedTasks.State memory state = tasks.stateOf(_ownTask);
+        bytes32 value = tasks.valueDigest(_ownTask, "own model", 1);
+        IFederatedTasks.Phase phase = state.round.phase;
+        VM.prank(server(COUNT - 1));
+        if (phase == IFederatedTasks.Phase.Submit && state.submitted == 0) {
+            tasks.submit(_ownTask, state.round.number, "own", 10, 1);
+        } else if (phase == IFederatedTasks.Phase.Submit) {
+            tasks.poke(_ownTask);
+        } else if (state.decision.stage == IConsensus.Stage.Propose && phase == IFederatedTasks.Phase.Decide) {
+            tasks.propose(_ownTask, state.round.number, "own model", 1, value, abi.encode(uint256(0)));
+        } else {
+            tasks.openRound(_ownTask);
+        }
+    }
+
+    function equivocateInOwnTask() external watched {
+        IConsensus.Vote memory one = IConsensus.Vote(_ownTask, 1, 0, IConsensus.Stage.Prepare, "one", true);
+        IConsensus.Vote memory two = IConsensus.Vote(_ownTask, 1, 0, IConsensus.Stage.Prepare, "two", true);
+        consensus.reportEquivocation(one, _sign(COUNT - 1, one), two, _sign(COUNT - 1, two));
+    }
+
+    /// @notice It shows a vote of somebody who has signed no other, and says that the same signature is of another one.
+    function showForeignEvidence(uint256 who, uint8 change, bytes32 other) external watched {
+        IConsensus.Status memory now_ = consensus.status(task);
+        IConsensus.Vote memory one = IConsensus.Vote(task, now_.round, now_.view_, now_.stage, now_.proposal, true);
+        IConsensus.Vote memory two = IConsensus.Vote(task, now_.round, now_.view_, now_.stage, now_.proposal, true);
+        if (change % 6 == 0) two.task = _ownTask;
+        if (change % 6 == 1) ++two.round;
+        if (change % 6 == 2) ++two.view_;
+        if (change % 6 == 3) two.stage = IConsensus.Stage.Commit;
+        if (change % 6 == 4) two.valueDigest = other;
+        if (change % 6 == 5) two.accept = false;
+        bytes32[2] memory signature = _sign(who, one);
+        uint256 before = registry.server(server(who)).stake;
+        consensus.reportEquivocation(one, signature, two, signature);
+        if (registry.server(server(who)).stake != before) fault = "slashed by foreign evidence";
+    }
+
+    /// @notice Blocks with nothing in them.
+    function mine(uint16 blocks) external watched {
+        VM.roll(block.number + blocks);
+    }
+
+    // ---------------------------------------------------------------- what the protocol says
+
     /// @notice A round up to the decision, with the updates of all that may.
     function collect(bytes32 digest) public {
         open();
@@ -300,6 +343,31 @@ contract Actors {
 
     function server(uint256 who) public view returns (address) {
         return VM.addr(_keys[who % COUNT]);
+    }
+
+    function _settings(bytes32 firstModel, uint16 withheldPenalty)
+        private
+        view
+        returns (IFederatedTasks.TaskSettings memory)
+    {
+        return IFederatedTasks.TaskSettings({
+            consensus: consensus,
+            rule: "rule",
+            ruleParams: "{}",
+            definition: "",
+            model: firstModel,
+            modelSize: 1,
+            maxPayload: 1000,
+            maxSamples: 1000,
+            minMembers: 1,
+            maxMembers: 240,
+            minUpdates: 1,
+            maxRounds: 0,
+            commitWindow: 0,
+            submitWindow: 1000,
+            withheldPenalty: withheldPenalty,
+            consensusParams: _params
+        });
     }
 
     function _sits(uint256 who) private view returns (bool) {
