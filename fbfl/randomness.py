@@ -23,12 +23,12 @@ def seed_sequence(seed: int, purpose: str, *, round_number: int = 0, server: int
 
 
 def generator(seed: int, purpose: str, *, round_number: int = 0, server: int = 0) -> np.random.Generator:
-    """A NumPy generator for one purpose, round and server."""
+    """Return a NumPy generator for one purpose, round and server."""
     return np.random.default_rng(seed_sequence(seed, purpose, round_number=round_number, server=server))
 
 
 def int32_seed(seed: int, purpose: str, *, round_number: int = 0, server: int = 0) -> int:
-    """A seed in [0, 2**31) for libraries whose seeds are signed 32-bit integers (TensorFlow)."""
+    """Return a seed in [0, 2**31) for libraries whose seeds are signed 32-bit integers (TensorFlow)."""
     return (
         int(seed_sequence(seed, purpose, round_number=round_number, server=server).generate_state(1)[0]) & 0x7FFF_FFFF
     )

@@ -20,7 +20,7 @@ LOCAL_CHAINS = (31337, 1337, 1338)
 
 @functools.cache
 def development_account(index: int) -> LocalAccount:
-    """The account number `index`, from 0; on a geth network the blocks of node number `index` pay it."""
+    """Return the account number `index`, from 0; on a geth network the blocks of node number `index` pay it."""
     account: LocalAccount = Account.from_key(key_from_seed(_seed(), f"m/44'/60'/0'/0/{index}"))
     return account
 

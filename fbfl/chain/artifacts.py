@@ -20,7 +20,7 @@ class Artifact:
 
 
 def artifact_names() -> list[str]:
-    """The names of all compiled contracts and interfaces, sorted."""
+    """Return the names of all compiled contracts and interfaces, sorted."""
     folder = resources.files("fbfl.chain").joinpath("artifacts")
     if not folder.is_dir():
         return []
@@ -29,7 +29,7 @@ def artifact_names() -> list[str]:
 
 @functools.cache
 def load_artifact(name: str) -> Artifact:
-    """The compiled contract of this name. An unknown name raises `InvalidInputError`."""
+    """Return the compiled contract of this name. An unknown name raises `InvalidInputError`."""
     if name not in artifact_names():
         raise InvalidInputError(f"contract {name!r} is none of {', '.join(artifact_names())}")
     text = resources.files("fbfl.chain").joinpath("artifacts", f"{name}.json").read_text(encoding="utf-8")
@@ -37,7 +37,7 @@ def load_artifact(name: str) -> Artifact:
 
 
 def parse_artifact(name: str, content: dict[str, Any]) -> Artifact:
-    """An artifact from the content of its JSON file."""
+    """Return an artifact from the content of its JSON file."""
     return Artifact(
         name=name,
         abi=content["abi"],

@@ -73,12 +73,12 @@ def compile_folder(folder: Path, root: Path = REPOSITORY) -> dict[str, dict[str,
 
 
 def render(artifact: Mapping[str, Any]) -> bytes:
-    """The bytes of an artifact file, one way only."""
+    """Return the bytes of an artifact file, in one form only."""
     return (json.dumps(artifact, indent=1, sort_keys=True) + "\n").encode()
 
 
 def stale_artifacts(artifacts: Mapping[str, Mapping[str, Any]], folder: Path = ARTIFACTS) -> list[str]:
-    """The names of contracts whose file in `folder` is missing, left over, or not what was compiled."""
+    """Return the names of contracts whose file in `folder` is missing, left over, or not what was compiled."""
     wanted = {f"{name}.json": render(artifact) for name, artifact in artifacts.items()}
     present = {file.name: file.read_bytes() for file in folder.glob("*.json")}
     differing = {name for name in wanted.keys() | present.keys() if wanted.get(name) != present.get(name)}
@@ -99,7 +99,7 @@ def write_artifacts(artifacts: Mapping[str, Mapping[str, Any]], folder: Path = A
 
 
 def find_compiler(root: Path = REPOSITORY) -> Path:
-    """An executable that answers like the native solc 0.8.37.
+    """Return an executable that answers like the native solc 0.8.37.
 
     Downloads one when neither py-solc-x nor npm has installed it; that failing raises `ChainError`.
     """

@@ -50,7 +50,7 @@ def write_dag(cache: Path, dag: Path, size: int) -> Iterator[float]:
 
 
 def compute_items(cache: Words, numbers: Words) -> Words:
-    """The items of these numbers [n] as words [n, 16], from a cache [rows, 16] (Yellow Paper, appendix J.3.3)."""
+    """Compute the items of these numbers [n], words [n, 16], from a cache [rows, 16] (Yellow Paper, J.3.3)."""
     rows = np.uint32(len(cache))
     mix = cache[numbers % rows]
     mix[:, 0] ^= numbers
@@ -74,7 +74,7 @@ def _write_piece(cache: Path, dag: Path, first: int, count: int) -> None:
 
 
 def _keccak_512(words: Words) -> Words:
-    """Each row's hash."""
+    """Return each row's hash."""
     data = words.tobytes()
     rows = (data[start : start + WORDS * 4] for start in range(0, len(data), WORDS * 4))
     return np.frombuffer(bytearray().join(map(ethash.keccak_512, rows)), dtype=np.uint32).reshape(-1, WORDS)

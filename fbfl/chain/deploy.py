@@ -209,7 +209,7 @@ def read_addresses(file: Path, chain_id: int) -> dict[str, str]:
 
 
 def open_ledger(w3: Web3, file: Path) -> Ledger:
-    """The ledger that `deploy` recorded in a file, read from its first block on.
+    """Open the ledger that `deploy` recorded in a file, read from its first block on.
 
     Nothing recorded there, another chain, or one that began anew since then, raises `InvalidInputError`.
     """
@@ -220,7 +220,7 @@ def open_ledger(w3: Web3, file: Path) -> Ledger:
 
 
 def first_block(w3: Web3, file: Path) -> int:
-    """The block of the first contract that `deploy` recorded in a file; nothing has happened before it."""
+    """Return the block of the first contract that `deploy` recorded in a file; nothing has happened before it."""
     return min(int(record["block"]) for record in _read_records(file, w3.eth.chain_id).values())
 
 

@@ -37,7 +37,7 @@ BALANCE = 1_000_000 * 10**18
 
 
 def account_keys(number: int) -> list[PrivateKey]:
-    """The private keys of the first `number` accounts of every embedded chain. They are public: test money only."""
+    """Return the private keys of the first `number` accounts of every embedded chain: public, for test money only."""
     return [PrivateKey(hashlib.sha256(b"fbfl embedded account %d" % index).digest()) for index in range(number)]
 
 
@@ -53,7 +53,7 @@ class Genesis:
 def default_genesis(
     accounts: int = DEFAULT_ACCOUNTS, seal: str = "none", difficulty: int = DIFFICULTY_MINIMUM
 ) -> Genesis:
-    """Block 0 with this many funded accounts; the same one every time. Fewer than 1 raises `InvalidInputError`."""
+    """Return block 0 with this many funded accounts, the same every time. Fewer than 1 raises `InvalidInputError`."""
     if accounts < 1:
         raise InvalidInputError(f"accounts = {accounts}, a chain needs at least 1")
     header = {
@@ -117,7 +117,7 @@ class LondonBackend(PyEVMBackend):  # type: ignore[misc]
         self.chain.header = self.chain.create_header_from_parent(head)
 
     def get_nonce(self, account: bytes, block_number: int | str = "latest") -> int:
-        """The next nonce of an account; the waiting transactions count for "pending"."""
+        """Return the next nonce of an account; the waiting transactions count for "pending"."""
         mined: int = super().get_nonce(account, block_number)
         return mined + self.chain.pooled(Address(account)) if block_number == "pending" else mined
 
@@ -144,12 +144,12 @@ class LondonBackend(PyEVMBackend):  # type: ignore[misc]
     # quadratic. The chain has an index; an entry left over from before a revert is told by its hash.
 
     def get_transaction_by_hash(self, transaction_hash: bytes) -> Any:
-        """A mined transaction in eth-tester's terms."""
+        """Return a mined transaction in eth-tester's terms."""
         block, _, index = self._find(Hash32(transaction_hash))
         return serialize_transaction(block, block.transactions[index], index, is_pending=False)
 
     def get_transaction_receipt(self, transaction_hash: bytes) -> Any:
-        """A receipt in eth-tester's terms."""
+        """Return a receipt in eth-tester's terms."""
         block, receipts, index = self._find(Hash32(transaction_hash))
         return serialize_transaction_receipt(
             block, receipts, block.transactions[index], index, is_pending=False, vm=self.chain.get_vm()
@@ -272,7 +272,7 @@ class EmbeddedChain:
                     self.tester.mine_block()
 
     def copy(self, lock: "threading.RLock | None" = None) -> "EmbeddedChain":
-        """A chain of its own that goes on from this one's head, without the transactions that wait to be mined.
+        """Return a copy that goes on from this one's head, without the transactions that wait to be mined.
 
         Chains that mine together share a `lock`; without, it has its own.
         """
@@ -288,7 +288,7 @@ class EmbeddedChain:
             self.chain.miner = Address(to_canonical_address(address))
 
     def snapshot(self) -> bytes:
-        """The head, to return to with `revert`."""
+        """Return the head, to return to with `revert`."""
         return bytes(self.chain.get_canonical_head().hash)
 
     def revert(self, snapshot: bytes) -> None:
@@ -298,23 +298,23 @@ class EmbeddedChain:
 
 
 def start_chain(accounts: int = DEFAULT_ACCOUNTS) -> EmbeddedChain:
-    """A new chain at block 0, with this many funded accounts (at least 1)."""
+    """Return a new chain at block 0, with this many funded accounts (at least 1)."""
     return open_chain(default_genesis(accounts))
 
 
 def open_chain(genesis: Genesis) -> EmbeddedChain:
-    """A chain at block 0 of this genesis."""
+    """Return a chain at block 0 of this genesis."""
     return attach(genesis, make_chain(genesis, LondonChain), threading.RLock())
 
 
 def make_chain(genesis: Genesis, kind: type[Kind]) -> Kind:
-    """A py-evm chain at block 0, with a database of its own."""
+    """Return a py-evm chain at block 0, with a database of its own."""
     sealed = chain_class(kind, genesis.seal, genesis.header["difficulty"])
     return cast(Kind, sealed.from_genesis(AtomicDB(), dict(genesis.header), dict(genesis.alloc)))
 
 
 def attach(genesis: Genesis, chain: LondonChain, lock: threading.RLock) -> EmbeddedChain:
-    """web3 on a py-evm chain; chains that mine together share the lock."""
+    """Put web3 on a py-evm chain; chains that mine together share the lock."""
     keys = account_keys(len(genesis.alloc))
     addresses = [Web3.to_checksum_address(key.public_key.to_canonical_address()) for key in keys]
     tester = BatchingTester(LondonBackend(chain, keys))

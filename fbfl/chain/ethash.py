@@ -51,7 +51,7 @@ class NodeChain(LondonChain):
         return result
 
     def ready(self) -> list[SignedTransactionAPI]:
-        """The waiting transactions that can be mined now: those whose nonces follow each other. Used ones go."""
+        """Return the waiting transactions that can be mined now: those with consecutive nonces. Drops used ones."""
         state = self.get_vm(self.header).state
         nonces = {waiting.sender: state.get_nonce(waiting.sender) for waiting in self.pool}
         self.pool = [waiting for waiting in self.pool if waiting.nonce >= nonces[waiting.sender]]
@@ -162,7 +162,7 @@ class EthashNetwork:
             return node
 
     def copy(self) -> "EthashNetwork":
-        """A network of its own that goes on from here, without the transactions that wait to be mined."""
+        """Return a copy that goes on from here, without the transactions that wait to be mined."""
         with self._lock:
             network = copy.copy(self)
             network._lock = threading.RLock()
@@ -179,7 +179,7 @@ class EthashNetwork:
         return attach(self.genesis, chain, self._lock)
 
     def _miners_of(self, group: Sequence[int]) -> dict[ChecksumAddress, int]:
-        """The miners whose node is in the group; all of them while nothing is split."""
+        """Return the miners whose node is in the group; all of them while nothing is split."""
         shares = {
             miner: share for index, (miner, share) in enumerate(self.miners.items()) if index % len(self.nodes) in group
         }

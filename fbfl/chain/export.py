@@ -49,12 +49,12 @@ class ChainHead:
     genesis_sha256: str
 
     def to_json(self) -> dict[str, Any]:
-        """Its form in head.json and summary.json."""
+        """Return its form in head.json and summary.json."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "ChainHead":
-        """The inverse of `to_json`; another shape raises `ChainImportError`."""
+        """Read the form of `to_json`; another shape raises `ChainImportError`."""
         expected = {field.name: field.type for field in fields(cls)}
         if not isinstance(content, dict) or {name: type(value) for name, value in content.items()} != expected:
             raise ChainImportError(f"a chain head has the keys {', '.join(expected)}")
@@ -130,7 +130,7 @@ class ChainWriter:
 
 
 def import_chain(folder: Path, expected: ChainHead | None = None) -> EmbeddedChain:
-    """The chain in `folder`, every block of it executed again.
+    """Open the chain in `folder`, with every block of it executed again.
 
     `expected` is what `ChainWriter.flush` returned, kept apart from the files (else head.json is believed). Whatever
     is wrong raises `ChainImportError`, which names the block.
@@ -156,7 +156,7 @@ def import_chain(folder: Path, expected: ChainHead | None = None) -> EmbeddedCha
 
 
 def read_head(folder: Path) -> ChainHead:
-    """The head that head.json records; a missing or damaged file raises `ChainImportError`."""
+    """Read the head in head.json; a missing or damaged file raises `ChainImportError`."""
     try:
         return ChainHead.from_json(json.loads(_read(folder / HEAD_FILE)))
     except ValueError as error:
@@ -164,7 +164,7 @@ def read_head(folder: Path) -> ChainHead:
 
 
 def render_genesis(genesis: Genesis) -> bytes:
-    """The bytes of genesis.json, in geth's form."""
+    """Return the bytes of genesis.json, in geth's form."""
     config: dict[str, Any] = {"chainId": CHAIN_ID, **{f"{fork}Block": 0 for fork in FORKS}, "seal": genesis.seal}
     content: dict[str, Any] = {"config": config}
     content |= {name: hex(genesis.header[field]) for name, field in NUMBERS.items()}
@@ -182,7 +182,7 @@ def render_genesis(genesis: Genesis) -> bytes:
 
 
 def parse_genesis(data: bytes) -> Genesis:
-    """The inverse of `render_genesis`; anything that is not its output raises an exception."""
+    """Read the output of `render_genesis`; anything else raises an exception."""
     content = json.loads(data)
     header: dict[str, Any] = {field: int(content[name], 16) for name, field in NUMBERS.items()}
     header |= {field: _from_hex(content[name]) for name, field in STRINGS.items()}

@@ -59,7 +59,7 @@ def silent(what: str, share: float) -> None:
 def programs(
     folder: Path, nodes: int, port: int, *, dag: Path = DAG_FOLDER, ethash_test: bool = False
 ) -> list[Program]:
-    """The nodes of the network in `folder`, JSON-RPC on `port` and the ports after it; makes what they start from.
+    """Return the programs of the network in `folder`, JSON-RPC from `port` on; make the files that they start from.
 
     With `ethash_test` they seal blocks in ethash's test mode: real work at the same difficulty on a data set of 32 KiB,
     which is there at once, and which nobody else verifies.
@@ -92,7 +92,7 @@ def enodes(folder: Path, nodes: int, port: int) -> list[str]:
 
 
 def render_genesis(accounts: Iterable[str]) -> bytes:
-    """The file that a network begins from, with these accounts funded."""
+    """Return the genesis file of a network, with these accounts funded."""
     forks = ["homestead", "eip150", "eip155", "eip158", "byzantium", "constantinople", "petersburg", "istanbul"]
     forks += ["berlin", "london"]
     balance = hex(BALANCE_ETHER * 10**18)
@@ -126,7 +126,7 @@ def configure(data: Path, host: str, port: int, peers: Sequence[str], miner: str
 
 
 def options(data: Path, *, dag: Path, rpc_port: int, auth_port: int, peers_in: str = "127.0.0.0/8") -> list[str]:
-    """The command line of a configured node. It hears peers in `peers_in`, and anybody else on the loopback only."""
+    """Return the command line of a configured node. It listens for peers in `peers_in`, otherwise on the loopback."""
     named = {
         "config": data / "config.toml",
         "datadir": data,
@@ -167,7 +167,7 @@ def _program(
 
 
 def checked(program: str | None = None) -> str:
-    """The path of geth, if it is one that knows proof of work; else `ProcessError`."""
+    """Return the path of geth, if it is one that knows proof of work; else `ProcessError`."""
     geth = program or find_program("geth")
     answer = run(geth, "version")
     version = re.search(r"^Version: (\d+)\.(\d+)", answer, re.MULTILINE)

@@ -21,7 +21,7 @@ FIELDS = (
 
 
 def header_rlp(block: BlockData) -> bytes:
-    """The RLP of a block's header, which hashes to the block's hash.
+    """Return the RLP of a block's header, which hashes to the block's hash.
 
     A block whose fields do not give its hash raises `ChainError`.
     """

@@ -16,13 +16,13 @@ class Head(NamedTuple):
 
 
 def head_of(w3: Web3) -> Head:
-    """The head as a node answers."""
+    """Ask a node for its head."""
     block = w3.eth.get_block("latest")
     return Head(block["number"], bytes(block["hash"]), block["timestamp"])
 
 
 def hash_of(w3: Web3, number: int) -> bytes | None:
-    """The hash of a block as a node answers; None if there is no such block."""
+    """Ask a node for the hash of a block; None if there is no such block."""
     try:
         return bytes(w3.eth.get_block(BlockNumber(number))["hash"])
     except BlockNotFound:

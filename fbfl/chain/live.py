@@ -27,7 +27,7 @@ class Node(Protocol):
         """Speaks to the node."""
 
     def head(self) -> Head:
-        """The newest block."""
+        """Return the newest block."""
 
     def mine(self) -> None:
         """Have a block mined."""
@@ -44,7 +44,7 @@ class LiveNode:
     timeout: float = 120.0
 
     def head(self) -> Head:
-        """The newest block."""
+        """Return the newest block."""
         return head_of(self.w3)
 
     def mine(self) -> None:
@@ -62,12 +62,12 @@ class LiveNode:
 
 
 def live_nodes(networks: Sequence[str]) -> list[LiveNode]:
-    """The nodes of these networks, by name or JSON-RPC URL."""
+    """Return the nodes of these networks, by name or JSON-RPC URL."""
     return [LiveNode(connect(network)) for network in networks]
 
 
 def accounts_of(nodes: Sequence[Node], count: int) -> list[LocalAccount]:
-    """The first `count` funded accounts: those of the embedded chain, or those of every local development network.
+    """Return the first `count` funded accounts: those of the embedded chain, or of every local development network.
 
     A network that is no local one, or more accounts than it funds, raises `InvalidInputError`.
     """

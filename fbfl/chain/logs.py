@@ -133,7 +133,7 @@ class LogScanner:
         return not self._checkpoints or hash_of(self._w3, self._checkpoints[-1][0]) == self._checkpoints[-1][1]
 
     def _read_chunk(self, first: int, last: int) -> list[Event]:
-        """The events of these blocks, or none and no progress if the chain changed meanwhile."""
+        """Return the events of these blocks, or none and no progress if the chain changed meanwhile."""
         before = hash_of(self._w3, last)
         try:
             logs = self._w3.eth.get_logs(

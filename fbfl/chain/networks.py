@@ -40,7 +40,7 @@ def connect(network: str, *, timeout: float = 10.0) -> Web3:
 
 
 def network_url(network: str) -> str:
-    """The JSON-RPC URL of a network that is not in this process."""
+    """Return the JSON-RPC URL of a network that is not in this process."""
     if network in DEFAULT_URLS:
         return DEFAULT_URLS[network]
     origin = _origin(network)

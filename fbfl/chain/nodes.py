@@ -108,7 +108,7 @@ def status(network: str, *, state: Path = STATE, timeout: float = 3.0) -> list[N
 
 
 def ask(url: str, method: str, *parameters: Any, timeout: float = 10.0) -> Any:
-    """A JSON-RPC request without web3, which takes seconds to import; `NodeUnavailableError` for any failure."""
+    """Send a JSON-RPC request without web3, which takes seconds to import; `NodeUnavailableError` for any failure."""
     body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters}
     try:
         with session() as asking:

@@ -274,7 +274,7 @@ class Participant:
         return self._send(self.ledger.rewards.functions.withdraw(), _SMALL)
 
     def _emitted(self, receipt: TxReceipt, name: str) -> Mapping[str, Any]:
-        """The values of the one event of this name in a transaction."""
+        """Return the values of the one event of this name in a transaction."""
         hash_ = bytes(receipt["transactionHash"])
         (event,) = (event for event in self.ledger.events(name) if event.transaction == hash_)
         return event.args

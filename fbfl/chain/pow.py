@@ -34,7 +34,7 @@ class Puzzle:
 
 
 def search(puzzle: Puzzle, start: int, count: int) -> int | None:
-    """The first solution among the `count` nonces from `start` on, or None. The hashing is done in C++."""
+    """Return the first solution among the `count` nonces from `start` on, or None. The hashing is done in C++."""
     prefix = puzzle.prefix
     limit = puzzle.target.to_bytes(32, "big")
     for nonce in range(start, start + count):

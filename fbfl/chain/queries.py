@@ -90,7 +90,7 @@ class RoundRecord:
         return sum(update.size for update in self.updates) + sum(models.values())
 
     def as_json(self) -> dict[str, Any]:
-        """The record as JSON values, with the field names as keys."""
+        """Return the record as JSON values, with the field names as keys."""
         values = asdict(self)
         values["rewards"] = [{"server": server, "wei": wei} for server, wei in self.rewards]
         values["slashes"] = [{"server": server, "wei": wei, "reason": reason} for server, wei, reason in self.slashes]
@@ -126,7 +126,7 @@ def num_rounds(ledger: Ledger, task: int) -> int:
 
 
 def round_records(ledger: Ledger, task: int) -> Iterator[RoundRecord]:
-    """All rounds of a task, from 1 on."""
+    """Yield all rounds of a task, from 1 on."""
     for number in range(1, num_rounds(ledger, task) + 1):
         yield round_record(ledger, task, number)
 
@@ -153,7 +153,7 @@ def standing_of(ledger: Ledger, server: str) -> Standing:
 
 
 def consensus_of(ledger: Ledger, task: int) -> str:
-    """The name of a task's consensus; an ethash election on a chain without proof of work is called a mock."""
+    """Return the name of a task's consensus; an ethash election on a chain without proof of work is called a mock."""
     name = ledger.task(task).consensus
     return "ethash (mock)" if name == "ethash" and not ledger.has_proof_of_work else name
 
@@ -220,7 +220,7 @@ def round_record(ledger: Ledger, task: int, number: int) -> RoundRecord:
 def block_listing(
     ledger: Ledger, task: int, tensors: Callable[[str, Reference], dict[str, Any]] | None = None
 ) -> dict[str, Any]:
-    """The paper's listing of blocks: one entry per finished round, with every update and the new global model.
+    """Return the paper's listing of blocks: one entry per finished round, with every update and the new global model.
 
     `tensors` reads a payload of a type (`update` or `global_model`) as JSON values; without it, payloads are named by
     their CID alone. `timestamp`, `previous_hash`, `nonce` and `hash` are those of the block in which the round ended.

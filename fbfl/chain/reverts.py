@@ -33,7 +33,7 @@ PANICS = {
 
 
 def decode_revert(data: bytes, abi: ABI = ()) -> ContractRevertError:
-    """The error in revert data, looked up in `abi`, then in all compiled contracts, then in Solidity's own.
+    """Return the error in revert data, looked up in `abi`, then in all compiled contracts, then in Solidity's own.
 
     Data that no error explains gives `Unknown` with the data in hex, no data gives `Silent`.
     """
@@ -71,7 +71,7 @@ def decoded_reverts(abi: ABI = ()) -> Iterator[None]:
 
 
 def revert_data(error: ContractLogicError | Web3RPCError) -> bytes | None:
-    """The bytes that a contract reverted with, wherever this node put them; None if it did not say.
+    """Return the bytes that a contract reverted with, wherever this node put them; None if it did not say.
 
     geth and Anvil send hex, OpenEthereum's family "Reverted 0x...", Ganache hex or an object with a `result`, in an
     error that web3 does not always take for a revert.

@@ -38,7 +38,7 @@ class LondonChain(MiningChain):
         self.pool: list[SignedTransactionAPI] = []
 
     def create_header_from_parent(self, parent_header: BlockHeaderAPI, **params: Any) -> BlockHeaderAPI:
-        """The header of the block after `parent_header`; `params` replace what it would hold."""
+        """Return the header of the block after `parent_header`; `params` replace what it would hold."""
         defaults = {
             "gas_limit": parent_header.gas_limit,
             "coinbase": self.miner,
@@ -71,7 +71,7 @@ class LondonChain(MiningChain):
         return sum(transaction.sender == sender for transaction in self.pool)
 
     def build_block(self, transactions: Sequence[SignedTransactionAPI], **params: Any) -> BlockAPI:
-        """The block of these transactions on the head, executed but neither sealed nor part of the chain.
+        """Return the block of these transactions on the head, executed but neither sealed nor part of the chain.
 
         It ends before the first that does not fit into the gas limit. `params` are header fields.
         """
@@ -117,7 +117,7 @@ Kind = TypeVar("Kind", bound=LondonChain)
 
 
 def chain_class(kind: type[Kind], seal: str, difficulty: int) -> type[Kind]:
-    """The subclass of `kind` for one of `SEALS` and the difficulty of block 0.
+    """Return the subclass of `kind` for one of `SEALS` and the difficulty of block 0.
 
     From the protocol's least difficulty on, the next ones follow London's rule, so that other nodes can execute the
     chain again. A smaller one is that of every block: time is logical, blocks come faster than a second, so their

@@ -16,7 +16,7 @@ class NoSeal(NoProofConsensus):
 
     @staticmethod
     def seal(header: BlockHeaderAPI) -> BlockHeaderAPI:
-        """The header as it is."""
+        """Return the header as it is."""
         return header
 
 
@@ -53,7 +53,7 @@ SEALS: dict[str, type[ConsensusAPI]] = {"none": NoSeal, "ethash": EthashSeal}
 
 
 def attempt(header: BlockHeaderAPI, nonce: int) -> BlockHeaderAPI | None:
-    """The header sealed with this nonce, if it does: one ethash hash, which releases the GIL.
+    """Return the header sealed with this nonce, if it does: one ethash hash, which releases the GIL.
 
     The first hash of an epoch takes 2-3 s longer, for its cache.
     """
@@ -65,5 +65,5 @@ def attempt(header: BlockHeaderAPI, nonce: int) -> BlockHeaderAPI | None:
 
 
 def boundary(difficulty: int) -> int:
-    """The largest hash that proves work of this difficulty."""
+    """Return the largest hash that proves work of this difficulty."""
     return min(2**256 // difficulty, 2**256 - 1)

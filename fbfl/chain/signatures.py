@@ -43,7 +43,7 @@ class SignedUpdate:
     signature: Compact
 
     def as_tuple(self) -> tuple[bytes, int, int, bytes, bytes]:
-        """The form in which the contract takes it."""
+        """Return the form in which the contract takes it."""
         return (self.payload.digest, self.payload.size, self.samples, *self.signature)
 
 
@@ -60,7 +60,7 @@ class SignedVote:
     signature: Compact
 
     def as_tuple(self) -> tuple[int, int, int, int, bytes, bool]:
-        """The form in which the contract takes the vote."""
+        """Return the form in which the contract takes the vote."""
         return (self.task, self.round, self.view, int(self.stage), self.value_digest, self.accept)
 
     def conflicts_with(self, other: "SignedVote") -> bool:
@@ -91,13 +91,13 @@ def sign_vote(
 
 
 def signer_of_update(domain: Domain, update: SignedUpdate) -> str:
-    """The address that signed an update."""
+    """Return the address that signed an update."""
     message = _update_message(update.task, update.round, update.parent, update.payload, update.samples)
     return _signer(domain, "Update", _UPDATE, message, update.signature)
 
 
 def signer_of_vote(domain: Domain, vote: SignedVote) -> str:
-    """The address that signed a vote."""
+    """Return the address that signed a vote."""
     message = _vote_message(vote.task, vote.round, vote.view, vote.stage, vote.value_digest, vote.accept)
     return _signer(domain, "Vote", _VOTE, message, vote.signature)
 

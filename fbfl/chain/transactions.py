@@ -86,7 +86,7 @@ class Sender:
         return sent
 
     def wait(self, sent: Sent) -> TxReceipt:
-        """The receipt of a transaction, sent again with higher fees while it is not mined.
+        """Wait for the receipt of a transaction; send it again with higher fees while it is not mined.
 
         A contract that refused raises `ContractRevertError`; running out of time raises `NodeUnavailableError`.
         """

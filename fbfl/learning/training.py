@@ -170,7 +170,7 @@ class Trainer:
         x, y = np.zeros((1, *self._input_shape), dtype), np.zeros(1, np.int32)
         shuffle = self.settings.shuffle
         for lane in self._lanes:
-            work = _joined([_Task(0, x, y, 1, self._drawn)], self._seed, 1, lane.num_generators, shuffle=shuffle)
+            work = _joined([_Job(0, x, y, 1, self._drawn)], self._seed, 1, lane.num_generators, shuffle=shuffle)
             with self._users_code("training"):
                 lane.train(self._initial_weights, work, self._learning_rate(1))
             with self._users_code("evaluation"):
@@ -206,13 +206,13 @@ class Trainer:
         if len(epochs) != len(clients) or not all(checks.is_whole(number) and number >= 0 for number in epochs):
             raise InvalidInputError(f"local_epochs is {epochs}: one number of at least 0 per client is needed")
         shuffle = self.settings.shuffle
-        tasks = [
-            _Task(client_id, *self._accepted(samples, client_id), number, self._drawn)
+        jobs = [
+            _Job(client_id, *self._accepted(samples, client_id), number, self._drawn)
             for client_id, samples, number in zip(client_ids, clients, epochs, strict=True)
         ]
         rate = self._learning_rate(round_number)
 
-        def run(chunk: list[_Task]) -> Vector:
+        def run(chunk: list[_Job]) -> Vector:
             lane = self._idle.get()
             try:
                 work = _joined(chunk, self._seed, round_number, lane.num_generators, shuffle=shuffle)
@@ -221,7 +221,7 @@ class Trainer:
             finally:
                 self._idle.put(lane)
 
-        return self._stream(run, _chunks(tasks, max(1, _CHUNK_BYTES // (4 * self.spec.size))))
+        return self._stream(run, _chunks(jobs, max(1, _CHUNK_BYTES // (4 * self.spec.size))))
 
     def evaluate(self, weights: Vector, x: npt.NDArray[Any], y: npt.NDArray[Any]) -> Evaluation:
         """Return accuracy and mean cross-entropy of the model with `weights` [P] on samples x [n, ...], y [n]."""
@@ -251,7 +251,7 @@ class Trainer:
         """Number of graphs compiled so far: it does not grow with clients, their sizes or rounds."""
         return sum(lane.num_traces for lane in self._lanes)
 
-    def _stream(self, run: Callable[[list["_Task"]], Vector], chunks: list[list["_Task"]]) -> Iterator[Vector]:
+    def _stream(self, run: Callable[[list["_Job"]], Vector], chunks: list[list["_Job"]]) -> Iterator[Vector]:
         waiting: deque[Future[Vector]] = deque()
         try:
             for chunk in chunks:
@@ -347,7 +347,7 @@ def draws(
 
 
 @dataclass(frozen=True)
-class _Task:
+class _Job:
     client: int
     x: npt.NDArray[Any]
     y: npt.NDArray[np.int32]
@@ -362,37 +362,37 @@ class _Task:
         return len(self.y) if self.batch_size is None else self.epochs * min(self.batch_size, len(self.y))
 
 
-def _chunks(tasks: list[_Task], most_clients: int) -> list[list[_Task]]:
+def _chunks(jobs: list[_Job], most_clients: int) -> list[list[_Job]]:
     """Split into runs of neighbours with samples of one type (uint8 and float32 are scaled differently)."""
-    chunks: list[list[_Task]] = []
+    chunks: list[list[_Job]] = []
     samples = 0
-    for task in tasks:
-        samples += task.num_samples
+    for job in jobs:
+        samples += job.num_samples
         full = not chunks or len(chunks[-1]) >= min(most_clients, _CHUNK_CLIENTS) or samples > _CHUNK_SAMPLES
-        if full or chunks[-1][0].x.dtype != task.x.dtype:
+        if full or chunks[-1][0].x.dtype != job.x.dtype:
             chunks.append([])
-            samples = task.num_samples
-        chunks[-1].append(task)
+            samples = job.num_samples
+        chunks[-1].append(job)
     return chunks
 
 
-def _joined(chunk: list[_Task], seed: int, round_number: int, num_generators: int, *, shuffle: bool) -> "Work":
+def _joined(chunk: list[_Job], seed: int, round_number: int, num_generators: int, *, shuffle: bool) -> "Work":
     from fbfl.learning.lane import Work
 
     drawn = [
         draws(
             seed,
             round_number,
-            task.client,
-            len(task.y),
-            task.epochs,
+            job.client,
+            len(job.y),
+            job.epochs,
             num_generators,
-            task.batch_size,
+            job.batch_size,
             shuffle=shuffle,
         )
-        for task in chunk
+        for job in chunk
     ]
-    xs, ys, orders = [task.x for task in chunk], [task.y for task in chunk], [order.ravel() for order, _ in drawn]
+    xs, ys, orders = [job.x for job in chunk], [job.y for job in chunk], [order.ravel() for order, _ in drawn]
     if chunk[0].batch_size is not None:  # the graph needs the drawn samples only
         xs, ys = ([part[order] for part, order in zip(parts, orders, strict=True)] for parts in (xs, ys))
         orders = [np.arange(order.size) for order in orders]
@@ -404,7 +404,7 @@ def _joined(chunk: list[_Task], seed: int, round_number: int, num_generators: in
         y=ys[0] if alone else np.concatenate(ys),
         order=np.concatenate(placed).astype(np.int32),
         sizes=np.array([order.shape[1] for order, _ in drawn], np.int32),
-        epochs=np.array([task.epochs for task in chunk], np.int32),
+        epochs=np.array([job.epochs for job in chunk], np.int32),
         seeds=np.array([seeds for _, seeds in drawn], np.int32).reshape(len(chunk), num_generators),
     )
 

