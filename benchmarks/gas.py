@@ -1,4 +1,4 @@
-"""What the calls of a round cost in gas, beside what publishing a hash costs elsewhere: ``python -m benchmarks.gas``.
+"""Measure the gas of a round's calls, beside the cost of publishing a hash elsewhere: ``python -m benchmarks.gas``.
 
 All figures are measured in this run, the baselines on contracts written for that (tests/contracts/sources).
 ``--write`` replaces the snapshot that the tests hold the contracts to.

@@ -1,4 +1,4 @@
-"""What one step of local training costs, operation by operation: why an engine cannot be faster than it is.
+"""Measure one step of local training, operation by operation: why an engine cannot be faster than it is.
 
     python benchmarks/step.py [--batch 32] [--repeats 5]
 

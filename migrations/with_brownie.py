@@ -31,7 +31,7 @@ class BrownieDeployment:
 
     @property
     def owner(self) -> str:
-        """Who deploys."""
+        """Account that deploys."""
         return self._account.address
 
     @property

@@ -36,7 +36,7 @@ RPC = f"http://127.0.0.1:{nodes.PORT}"
 SECRETS = Path("/run/secrets")
 GETH_DATA = Path("/data")
 DAG = Path("/dag")
-"""Where these are inside the containers."""
+"""Folders of these inside the containers."""
 
 Service = dict[str, Any]
 
@@ -110,7 +110,7 @@ def _setup() -> Service:
 
 
 def _dag() -> Service:
-    """What mining reads, a GiB an epoch: minutes, once."""
+    """Make the data sets for mining, a GiB an epoch: minutes, once."""
     return {
         **_shell(GETH_IMAGE, [["geth", "makedag", str(epoch * geth.EPOCH), str(DAG)] for epoch in (0, 1)]),
         "network_mode": "none",

@@ -69,7 +69,7 @@ def make_state(folder: Path) -> None:
 
 
 def address(server: int) -> str:
-    """Where a MEC server's programs are in the network."""
+    """Return the address of a MEC server's programs in the network."""
     return f"{SUBNET.rpartition('.')[0]}.{10 + server}"
 
 

@@ -67,7 +67,7 @@ _TRACE = "trace.csv"
 
 @dataclass(frozen=True)
 class Demo:
-    """Where everything is."""
+    """Settings of the demonstration, and its folders."""
 
     folder: Path
     network: str
@@ -155,7 +155,7 @@ def _start_nodes(demo: Demo, console: Console) -> tuple[list[str], list[str]]:
 
 
 def _own(demo: Demo, console: Console, url: str, daemon: str) -> str:
-    """What the owner does before the servers come; returns the number of the task."""
+    """Do the owner's part before the servers come; return the number of the task."""
     task = ""
     consensus, *options = CONSENSUS[demo.network]
     settings = ["--dataset", demo.dataset, "--servers", SERVERS, "--rounds", demo.rounds]
@@ -341,7 +341,7 @@ def _servers_table(demo: Demo) -> Table:
 
 
 def _devices_table(demo: Demo) -> Table:
-    """What devices said last."""
+    """Return a table of the devices' last log lines."""
     table = Table(title="local devices")
     for name in ("device", "what it said last"):
         table.add_column(name)

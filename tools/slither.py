@@ -42,7 +42,7 @@ def install() -> None:
 
 
 def environment() -> dict[str, str]:
-    """What slither's Python needs."""
+    """Return the environment for slither's Python."""
     # Slither looks for both as `forge` and `crytic-compile` on the path.
     path = os.pathsep.join([str(FORGE), str(HOME / "bin"), os.environ["PATH"]])
     # It builds without the tests: in the folders of `forge test`, that would then find none.

@@ -1,4 +1,4 @@
-"""How a contender talks to the benchmark: one JSON line when it is ready, then two per round that it is asked for:
+"""Protocol of a contender with the benchmark: one JSON line when it is ready, then two per requested round:
 after training, and after the evaluation, whose processor time is not counted."""
 
 import functools

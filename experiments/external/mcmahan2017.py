@@ -45,12 +45,12 @@ RATES = {"iid": ("0.0464", "0.1", "0.215", "0.464"), "shards": ("0.0215", "0.046
 
 @dataclass(frozen=True)
 class Variant:
-    """What the paper leaves open."""
+    """Values that the paper leaves open."""
 
     offset: float = 0.0
     """Taken off the pixels, which are from 0 to 1."""
     scale: float = 1.0
-    """What they are then multiplied with."""
+    """Factor by which they are then multiplied."""
     order: str = "shuffled"
     """In which clients go through their samples: shuffled in every epoch, shuffled once, or always digit by digit."""
     every: int = 1

@@ -14,15 +14,15 @@ class Study:
     """The runs of one publication. A run is a cell with a seed; all values are the text of the CSV."""
 
     name: str
-    """Of the module and of the CSV."""
+    """Name of the module and of the CSV."""
     cells: Sequence[Row]
-    """What is varied; every cell has the same columns."""
+    """Varied settings; every cell has the same columns."""
     outcomes: tuple[str, ...]
     """The columns that a run fills in."""
     run: Callable[[Mapping[str, str], int], Row]
     """Plays a cell with a seed and returns the outcomes."""
     section: Callable[[Sequence[Row]], str]
-    """Of RESULTS.md, made of all lines of the CSV."""
+    """Section of RESULTS.md, made of all lines of the CSV."""
 
 
 def finished(study: Study, folder: Path = FOLDER) -> list[Row]:
