@@ -107,7 +107,11 @@ def _audit_round(
     if before is None or len(payloads) < len(updates):
         return  # the findings above say why it cannot be recomputed
     try:
-        recomputed = next_model(plan, number, before, payloads).reference
+        seed = plan.seed_of_draws(ledger, task.id, number)
+        if plan.rule.draws and seed is None:
+            yield Finding(number, None, f"no block closed its submissions, and {plan.rule.name} draws from its hash")
+            return
+        recomputed = next_model(plan, number, before, payloads, seed).reference
     except AggregationError as error:
         yield Finding(number, record.leader, f"a global model was recorded, but the updates give none: {error}")
         return

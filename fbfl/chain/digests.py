@@ -60,6 +60,16 @@ def outcome(digest: bytes, leader: str) -> bytes:
     return keccak(encode(["bytes32", "address"], (digest, leader)))
 
 
+def draw_seed(closing_block: bytes, accumulator: bytes, round_number: int) -> int:
+    """What is drawn at random in a round follows from this, from 0 to 2**63 - 1: known only when its updates are fixed.
+
+    `closing_block` is the hash of the block that closed the submissions, `accumulator` the running hash of the updates.
+    It is the first 63 bits of their hash, as many as a seed has.
+    """
+    digest = keccak(encode(["bytes32", "bytes32", "uint32"], (closing_block, accumulator, round_number)))
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
 def update_commitment(
     domain: Domain, round_number: int, server: str, digest: bytes, size: int, samples: int, salt: bytes
 ) -> bytes:

@@ -37,6 +37,10 @@ POW_PARAMETERS = f"({COMMITTEE_RULES},uint256,uint32)"
 
 ZERO_ADDRESS = "0x" + "0" * 40
 
+FORMAT = 2
+"""Of tasks. In those of format 1, which are on the contracts of version 0.1, what is drawn at random follows from the
+definition's seed, and sample counts always weigh where a rule can weigh by them."""
+
 
 class Phase(IntEnum):
     """`IFederatedTasks.Phase`: the phase of a round."""
@@ -87,6 +91,8 @@ class Task:
     """Part of its stake, in 1/10,000, that a leader loses if its proposal is voted down."""
     byzantine_quorum: bool = False
     """True if (2n-1)/3+1 votes carry a proposal of n members; else more than half do."""
+    format: int = FORMAT
+    """Meaning of the definition, see `FORMAT`."""
 
     def quorum_of(self, members: int) -> int:
         """Return the number of votes that carry a proposal in a committee of this size."""
@@ -238,7 +244,7 @@ class Ledger:
         self._scanned: Head | None = None
         self._states: dict[int, tuple[Head, TaskState]] = {}
         self._start = start_block
-        self._complete: set[tuple[int, int, bytes]] = set()
+        self._complete: set[tuple[int, int, bytes, int]] = set()
         self._confirmed: dict[int, TaskState] = {}
 
     @cached_property
@@ -275,6 +281,7 @@ class Ledger:
                     withheld_penalty=self._published(task, "TaskTerms", "withheldPenalty"),
                     rejection_penalty=self._published(task, "RulesSet", "rejectionPenalty"),
                     byzantine_quorum=consensus == "pbft" or self._published(task, "RulesSet", "quorumRule") == 1,
+                    format=FORMAT if any(self.events("TaskTerms", task=task)) else 1,
                 )
         raise InvalidInputError(f"task {task} does not exist on the ledger {self.tasks.address}")
 
@@ -322,7 +329,7 @@ class Ledger:
         voting = decision.round == number and decision.stage in (Stage.PREPARE, Stage.COMMIT)
         if voting and self.voters(task, state, decision.stage).bit_count() < decision.accepts + decision.rejects:
             return False
-        known = task, number, state.accumulator
+        known = task, number, state.accumulator, state.closing_block
         if not number or known in self._complete:
             return True
         opened = any(self.round_events(task, number, "RoundOpened"))
@@ -332,6 +339,9 @@ class Ledger:
         if state.phase in (Phase.COMMIT, Phase.SUBMIT):
             return len(recorded) >= state.submitted.bit_count()
         if self.accumulator(task, number) != state.accumulator:
+            return False
+        closed = [event.block for event in self.round_events(task, number, "SubmissionsClosed")]
+        if state.phase in (Phase.DECIDE, Phase.FINAL) and closed != [state.closing_block]:
             return False
         self._complete.add(known)
         return True
@@ -375,6 +385,15 @@ class Ledger:
         first = digests.initial_accumulator(self.domain(task), round_number)
         recorded = self.recorded(task, round_number)
         return digests.accumulate(first, ((u.server, u.payload.digest, u.payload.size, u.samples) for u in recorded))
+
+    def draw_seed(self, task: int, round_number: int) -> int | None:
+        """What is drawn at random in a round follows from this; None before its submissions are closed.
+
+        See `fbfl.chain.digests.draw_seed`.
+        """
+        for event in self.round_events(task, round_number, "SubmissionsClosed"):
+            return digests.draw_seed(event.block_hash, event.args["accumulator"], round_number)
+        return None
 
     def voters(self, task: int, state: TaskState, stage: Stage) -> int:
         """Bitmap of the seats whose votes in this stage of the current view are recorded."""

@@ -15,15 +15,21 @@ _FUNCTIONS = ("mobility", "radio", "partition", "model", "aggregator", "attack")
 """The settings that may be ``package.module:function``."""
 
 
-def dependencies(settings: RunSettings) -> dict[str, dict[str, object]]:
+DRAWS = 2
+"""Version of draws on a chain; in version 1 they followed from the seed of the run, which everybody knew beforehand."""
+
+
+def dependencies(settings: RunSettings, chain: bool = True) -> dict[str, dict[str, object]]:
     """Return versions above 1, and SHA-256 digests of data files and modules' files, by the setting that names them.
 
-    For code it is the file of the named module, without what that imports. A file that cannot be read, or a module
-    that cannot be imported, raises `InvalidInputError` or `UserCodeError`.
+    `chain` tells runs through the whole system from those without. For code it is the file of the named module, without
+    what that imports. A file that cannot be read, or a module that cannot be imported, raises `InvalidInputError` or
+    `UserCodeError`.
     """
     versions = {
         "aggregator": aggregation.version_of(settings.aggregator),
         "attack": attacks.version_of(settings.attack) if settings.attack else 1,
+        "draws": DRAWS if chain and _draws(settings.aggregator) else 1,
     }
     files = {}
     if settings.dataset is not None and settings.dataset.endswith(".npz"):
@@ -41,6 +47,12 @@ def dependencies(settings: RunSettings) -> dict[str, dict[str, object]]:
         "files": {name: _digest_of(name, path) for name, path in files.items()},
     }
     return {kind: entries for kind, entries in found.items() if entries}
+
+
+def _draws(aggregator: str) -> bool:
+    """Whether a rule draws at random; one that nobody knows is refused elsewhere."""
+    known = aggregator in aggregation.RULES or ":" in aggregator
+    return known and "seed" in plugins.names_of_parameters("aggregator", aggregator, aggregation.RULES)
 
 
 def _digest_of(name: str, path: Path) -> str:

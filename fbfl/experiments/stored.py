@@ -36,7 +36,7 @@ class Run:
 
         Versions of rules and attacks, data files and users' code count, too: see `fbfl.experiments.identity`.
         """
-        changed = {**_changed(self.settings), **dependencies(self.settings)}
+        changed = {**_changed(self.settings), **dependencies(self.settings, self.chain)}
         if not self.chain:
             changed["chain"] = False
         if self.listing:

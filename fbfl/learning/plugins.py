@@ -112,10 +112,7 @@ def resolve(
     """
     function = _find(kind, name, table) if isinstance(name, str) else name
     label = label_of(name)
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError) as error:
-        raise InvalidInputError(f"{kind} {label}: must be a function whose parameters can be read") from error
+    parameters = _parameters(kind, label, function)
     named = {p.name: p for p in parameters[data:] if p.kind in KEYWORD}
     wants = frozenset(named) & frozenset(context)
     allowed = [key for key in named if key not in wants]
@@ -132,6 +129,11 @@ def resolve(
         if key in named:
             checks.check(f"{kind} {label}: ", key, value, named[key].annotation)
     return Plugin(kind, label, function, dict(settings), wants)
+
+
+def names_of_parameters(kind: str, name: str, table: Mapping[str, Callable[..., Any]]) -> set[str]:
+    """What the function of a name calls its parameters; `kind` and `table` as for `resolve`."""
+    return {parameter.name for parameter in _parameters(kind, name, _find(kind, name, table))}
 
 
 def source_of(kind: str, name: str) -> Path | None:
@@ -184,6 +186,13 @@ def _find(kind: str, name: str, table: Mapping[str, Callable[..., Any]]) -> Call
         raise InvalidInputError(f"{kind} {name!r}: module {module_name} has no function {function_name!r}")
     found: Callable[..., Any] = function
     return found
+
+
+def _parameters(kind: str, label: str, function: Callable[..., Any]) -> list[inspect.Parameter]:
+    try:
+        return list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(f"{kind} {label}: must be a function whose parameters can be read") from error
 
 
 def _own_frames(error: BaseException) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fbfl.chain.ledger import Update
-from fbfl.errors import AggregationError, PayloadRefusedError
+from fbfl.errors import AggregationError, InvalidInputError, PayloadRefusedError
 from fbfl.mec.plan import TaskPlan
 from fbfl.storage.codecs import decode_update
 from fbfl.storage.payload import decode, encode
@@ -36,14 +36,21 @@ def weights_of(plan: TaskPlan, payload: bytes) -> Vector:
 
 
 def next_model(
-    plan: TaskPlan, round_number: int, parent: bytes, updates: Sequence[tuple[Update, bytes]]
+    plan: TaskPlan,
+    round_number: int,
+    parent: bytes,
+    updates: Sequence[tuple[Update, bytes]],
+    seed: int | None = None,
 ) -> GlobalModel:
     """Return the global model after a round: parent + aggregate of the updates, with the rule's state.
 
     A pure function of bytes that anyone can fetch. `updates` come in the order of seats; those that are not updates of
-    this task are left out. Raises `AggregationError` if the rest cannot be aggregated, if the result is not finite, or
-    if the rule needs the update of a trusted server and that is missing.
+    this task are left out. `seed` is what the rule draws from (`TaskPlan.seed_of_draws`). Raises `AggregationError` if
+    the rest cannot be aggregated, if the result is not finite, or if the rule needs the update of a trusted server and
+    that is missing; and `InvalidInputError` if the rule draws and there is no seed.
     """
+    if plan.rule.draws and seed is None:
+        raise InvalidInputError(f"seed is None, and {plan.rule.name} draws at random; allowed: TaskPlan.seed_of_draws")
     weights, state = decode(plan.spec, parent, plan.state_limit)
     refused: dict[str, str] = {}
     rows: list[Vector] = []
@@ -62,7 +69,7 @@ def next_model(
         [update.samples for update in kept],
         state=state,
         clients=[update.seat for update in kept],
-        seed=plan.seed,
+        seed=seed or 0,
         round_number=round_number,
         root_update=root,
     )

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from eth_utils.address import is_checksum_address
 
-from fbfl.chain.ledger import Task
+from fbfl.chain.ledger import FORMAT, Ledger, Task
 from fbfl.errors import InvalidInputError
 from fbfl.jsonobject import read_object
 from fbfl.learning.aggregation import RULES, AggregationRule, resolve
@@ -43,7 +43,7 @@ class TaskPlan:
     rule_params: bytes
     """Canonical JSON."""
     seed: int
-    """Seed of training and random rules; public."""
+    """Seed of training; public."""
     max_members: int
     """Most servers; bounds the state that a rule may carry."""
     payload: str = "float32"
@@ -54,6 +54,8 @@ class TaskPlan:
     """Number of rounds whose payloads servers keep, so that they can be recomputed; None for all."""
     sample_range: Range = PICTURES
     """Range of the training samples, for noise and triggers."""
+    format: int = FORMAT
+    """Format of the task: what draws follow from, and which rules count samples; see `fbfl.chain.ledger.FORMAT`."""
 
     def __post_init__(self) -> None:
         check_codec(self.payload)
@@ -81,7 +83,7 @@ class TaskPlan:
                 input_shape=tuple(definition["input_shape"]),
                 num_classes=definition["num_classes"],
                 training=definition["training"],
-                rule=resolve_rule(task.rule, task.rule_params),
+                rule=resolve_rule(task.rule, task.rule_params, task.format),
                 rule_params=task.rule_params,
                 seed=definition["seed"],
                 max_members=definition["max_members"],
@@ -89,6 +91,7 @@ class TaskPlan:
                 signatures=definition.get("signatures", False),
                 retention=definition.get("retention"),
                 sample_range=_range(definition.get("sample_range", PICTURES)),
+                format=task.format,
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             if isinstance(error, InvalidInputError):
@@ -119,6 +122,15 @@ class TaskPlan:
         found: str | None = json.loads(self.rule_params).get(ROOT)
         return found
 
+    def seed_of_draws(self, ledger: Ledger, task: int, round_number: int) -> int | None:
+        """What the rule draws from in a round: nobody knows it before the updates are fixed. None: it does not draw.
+
+        Also None while the submissions are not closed.
+        """
+        if not self.rule.draws:
+            return None
+        return self.seed if self.format == 1 else ledger.draw_seed(task, round_number)
+
     @property
     def most_members(self) -> int:
         """Most seats of the task: if the rule carries state, those that fit into a payload."""
@@ -148,7 +160,7 @@ def _refuse_code(what: str, name: object, names: Collection[str], plugins: Colle
         )
 
 
-def resolve_rule(name: str, params: bytes) -> AggregationRule:
+def resolve_rule(name: str, params: bytes, task_format: int = FORMAT) -> AggregationRule:
     """Return the rule of a task. One that is not declared canonical raises `InvalidInputError`.
 
     This imports the named function: use it for names of one's own, or that were checked.
@@ -157,10 +169,13 @@ def resolve_rule(name: str, params: bytes) -> AggregationRule:
     """
     settings = read_object(params, f"aggregator {name!r}: the text of its settings")
     for key in settings:
-        if key in CONTEXT and key != "seed":
+        if key in CONTEXT and not (key == "seed" and task_format == 1):
             raise InvalidInputError(f"aggregator {name!r}: {key} follows from the round; allowed: other settings")
     root = settings.get(ROOT)
-    rule = resolve(name, **{key: value for key, value in settings.items() if key != ROOT})
+    own = {key: value for key, value in settings.items() if key != ROOT}
+    rule = resolve(name, **own)
+    if task_format == 1 and "weights" in rule.plugin.wants and not rule.counts_samples:
+        rule = resolve(name, **{**own, "weighted": True})
     if root is not None and not rule.needs_root_update:
         resolve(name, **settings)  # refuses it as any unknown setting
     if not rule.canonical:

@@ -55,8 +55,9 @@ class _RoundMemory:
     """Payloads that are updates of this task."""
     reported: set[tuple[int, str, Reference]] = field(default_factory=set)
     """View, server and payload of those that could not be fetched."""
-    models: dict[tuple[Reference, bytes, int], GlobalModel | None] = field(default_factory=dict)
-    """Models by the parent, the running hash over the updates, and the bitmap of those left out; None: no model."""
+    models: dict[tuple[Reference, bytes, int, int | None], GlobalModel | None] = field(default_factory=dict)
+    """Models by the parent, the running hash over the updates, the bitmap of those left out, and the seed of what the
+    rule draws; None: no model."""
 
 
 class MECServer:
@@ -264,10 +265,12 @@ class MECServer:
         """Return the value to decide on without the updates of the seats in `missing`: the next global model, or giving
         the round up since its rule has none. None if that is not known here, or not yet.
         """
-        key = self._parent(state), state.accumulator, missing
+        seed = self.plan.seed_of_draws(self.ledger, self.task.id, state.round)
+        key = self._parent(state), state.accumulator, missing, seed
         if key not in self._memory.models:
             recorded = self.ledger.updates(self.task.id, state.round)
-            if self.ledger.accumulator(self.task.id, state.round) != state.accumulator:
+            closed = seed is not None or not self.plan.rule.draws
+            if not closed or self.ledger.accumulator(self.task.id, state.round) != state.accumulator:
                 return None  # the chain was reorganised meanwhile: the next step looks again
             updates = [update for update in recorded if not missing >> update.seat & 1]
             for update in updates:
@@ -278,7 +281,7 @@ class MECServer:
             payloads = [(update, self._memory.payloads[update.payload]) for update in updates]
             try:
                 parent = self.store.get(key[0])
-                self._memory.models[key] = next_model(self.plan, state.round, parent, payloads)
+                self._memory.models[key] = next_model(self.plan, state.round, parent, payloads, seed)
             except (PayloadNotFoundError, PayloadRefusedError) as error:
                 log.warning("round %d: %s cannot aggregate: %s", state.round, self.address, error)
                 return None

@@ -1,14 +1,19 @@
 """The federation on a chain computes what the one without a chain computes, byte for byte."""
 
+from collections.abc import Callable
+
 import pytest
 
+from fbfl.audit import audit
 from fbfl.chain.queries import block_listing
 from fbfl.errors import InvalidInputError
 from fbfl.experiments import playing
 from fbfl.experiments.stored import Run
+from fbfl.learning.aggregation import Aggregate, AggregationRule, resolve
 from fbfl.learning.federation import Federation
 from fbfl.runs import metrics_line
 from fbfl.settings import RunSettings
+from fbfl.simulation import Simulation
 from tests.e2e.federations import federation
 
 
@@ -20,10 +25,9 @@ from tests.e2e.federations import federation
         pytest.param(
             {"aggregator": "centered_clipping", "attack": "sign_flipping", "malicious": 1}, marks=pytest.mark.slow
         ),
-        pytest.param(
-            {"aggregator": "random_selection", "aggregator_args": {"seed": 3}, "partition": "shards"},
-            marks=pytest.mark.slow,
-        ),
+        {"aggregator": "dnc", "aggregator_args": {"num_byzantine": 1, "coordinates": 5}, "partition": "shards"},
+        pytest.param({"aggregator": "signguard", "partition": "shards"}, marks=pytest.mark.slow),
+        pytest.param({"aggregator": "random_selection", "partition": "shards"}, marks=pytest.mark.slow),
     ],
     ids=lambda settings: settings.get("aggregator", "fedavg"),
 )
@@ -32,11 +36,13 @@ def test_with_and_without_a_chain(tmp_path, settings):
         settings = {**settings, "partition_args": {"shards_per_client": 2}}
     servers = 5
     on_chain = federation(tmp_path, servers=servers, devices=servers, rounds=3, seed=4, **settings)
+    chosen = settings.get("aggregator", "fedavg")
+    rule = resolve(chosen, **settings.get("aggregator_args", {}))
     alone = Federation(
         [server.samples.training_set(1) for server in on_chain.servers],
         (on_chain.dataset.x_test, on_chain.dataset.y_test),
-        aggregator=settings.get("aggregator", "fedavg"),
-        aggregator_args=settings.get("aggregator_args"),
+        aggregator=_drawing_as(on_chain, rule) if rule.draws else chosen,
+        aggregator_args={} if rule.draws else settings.get("aggregator_args"),
         attack=settings.get("attack"),
         malicious=range(settings.get("malicious", 0)),
         seed=4,
@@ -45,6 +51,17 @@ def test_with_and_without_a_chain(tmp_path, settings):
         assert theirs.record.status == "final"
         assert (theirs.accuracy, theirs.loss) == (ours.accuracy, ours.loss)
     assert on_chain.weights.tobytes() == on_chain.plan.spec.flatten(alone.weights).tobytes()
+    assert audit(on_chain.ledger, on_chain.store, on_chain.task).passed
+
+
+def _drawing_as(on_chain: Simulation, rule: AggregationRule) -> Callable[..., Aggregate]:
+    """The rule, drawing from what the chain draws: a federation has a seed instead, which everybody may know."""
+
+    def drawn(updates, weights, state, clients, round_number):
+        seed = on_chain.ledger.draw_seed(on_chain.task.id, round_number)
+        return rule(updates, weights, state=state, clients=clients, seed=seed, round_number=round_number)
+
+    return drawn
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
+from eth_hash.auto import keccak
+
 from fbfl.chain import digests
 from fbfl.chain.digests import Domain, short_text
 from fbfl.chain.ledger import ZERO_ADDRESS, Decision, Ledger, Payment, Phase, Proposal, Stage, Task, TaskState
@@ -477,7 +479,8 @@ class FakeLedger(Ledger):
         """Nothing to read: events are kept as they happen."""
 
     def _keep(self, name: str, args: dict[str, Any]) -> None:
-        event = Event(name, args, self.tasks.address, self.contracts.block, bytes(32), bytes(32), len(self._events))
+        block = keccak(self.contracts.block.to_bytes(8, "big") + self.contracts.now.to_bytes(8, "big"))
+        event = Event(name, args, self.tasks.address, self.contracts.block, block, bytes(32), len(self._events))
         self._events.append(event)
         self._seats = {}
         if "round" in args:

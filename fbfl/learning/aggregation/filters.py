@@ -1,6 +1,7 @@
 """Rules that filter clients by statistics of random coordinates: DnC and SignGuard; and random selection.
 
-Draws depend on (seed, round) alone, through `sampling.draw`.
+Draws depend on (seed, round) alone, through `sampling.draw`. An attacker that knows them beforehand lies at coordinates
+that are not looked at, so the seed has to be unknown while updates are made: on a chain it is.
 """
 
 import math

@@ -41,6 +41,11 @@ class AggregationRule:
         return "state" in self.plugin.wants
 
     @property
+    def draws(self) -> bool:
+        """Whether it draws at random, from the `seed` of its caller."""
+        return "seed" in self.plugin.wants
+
+    @property
     def counts_samples(self) -> bool:
         """True if sample counts weigh the updates; in rules of ours with a setting `weighted`, if that is set."""
         function = self.plugin.function

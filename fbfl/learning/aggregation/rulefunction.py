@@ -31,7 +31,7 @@ CONTEXT = {
     "weights": "sample counts of the updates, one per row",
     "state": "the `Aggregate.state` of the round before; empty in the first round",
     "clients": "the registry index of each row, so that state finds its client when some are missing",
-    "seed": "the seed of the task, for rules that draw at random",
+    "seed": "what draws follow from: the seed of a federation; on a chain what nobody knew before the updates",
     "round_number": "the round, counted from 1; enters the draws too",
     "root_update": "the update [P] that a trusted party trained on data of its own (FLTrust)",
 }

@@ -67,6 +67,14 @@ def test_the_settings_of_every_stored_run_are_a_configuration_and_make_its_name(
         assert Run(read(tmp_path / "settings.json", {}), listing="listing" in stored).name == path.stem
 
 
+def test_what_draws_on_a_chain_is_another_run_since_nobody_knows_the_draw_beforehand(lab):
+    (lab / "identitylab.py").write_text("def mine(updates, seed): pass\n")
+    for name in ("dnc", "signguard", "random_selection", "identitylab:mine"):
+        settings = RunSettings(aggregator=name)
+        assert dependencies(settings)["versions"] == {"draws": 2}
+        assert "versions" not in dependencies(settings, chain=False)
+
+
 def test_all_runs_of_the_definitions_are_stored_under_their_names():
     """What changes them plays them anew, and keeps nothing that no definition asks for."""
     stored = FinishedRuns(FOLDER / "results" / "finished")

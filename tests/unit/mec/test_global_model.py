@@ -7,12 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from eth_hash.auto import keccak
 
+from fbfl.chain.digests import draw_seed
 from fbfl.chain.ledger import Task, Update
 from fbfl.errors import AggregationError, InvalidInputError
 from fbfl.learning.aggregation import Aggregate, fedavg, fltrust, resolve
+from fbfl.learning.sampling import draw
 from fbfl.mec.global_model import initial_model, next_model, weights_of
 from fbfl.mec.plan import TaskPlan, canonical_json
+from fbfl.randomness import seed_sequence
 from fbfl.storage.codecs import decode_update, encode_update
 from fbfl.storage.payload import encode
 from fbfl.storage.store import Reference
@@ -155,6 +159,77 @@ def test_the_largest_sample_count_moves_norm_clipping_as_far_as_any_other():
     np.testing.assert_allclose(model, 0.8)
 
 
+DRAWING = {"dnc": {"num_byzantine": 1, "coordinates": 3}, "signguard": {}, "random_selection": {}}
+
+
+def model_of(rule: TaskPlan, seed: int | None, round_number: int = 1) -> bytes:
+    parent = initial_model(rule, PARENT).payload
+    return next_model(rule, round_number, parent, published(*VECTORS), seed).payload
+
+
+@pytest.mark.parametrize("name", DRAWING)
+def test_a_rule_draws_from_what_nobody_knew_before_the_updates_and_not_from_the_task(name):
+    rules = [replace(plan(name, **DRAWING[name]), seed=seed) for seed in (0, 1, 99)]
+    drawn = {seed: model_of(rules[0], seed) for seed in range(20)}
+    assert len({*drawn.values()}) > 1
+    assert all(model_of(rule, seed) == model for rule in rules for seed, model in drawn.items())
+    with pytest.raises(InvalidInputError, match=f"seed is None, and {name} draws at random"):
+        model_of(rules[0], None)
+
+
+def test_a_users_rule_that_names_seed_draws_alike():
+    def lucky(updates, seed):
+        return updates[seed % len(updates)]
+
+    lucky.canonical = True
+    own = replace(plan(), rule=resolve(lucky))
+    assert weights_of(own, model_of(own, 6)).tobytes() == (PARENT + VECTORS[2]).tobytes()
+
+
+def test_who_knows_the_task_does_not_know_at_which_coordinates_dnc_will_look():
+    """What hides where the coordinates of the draw are not gets in; so nobody may know the draw beforehand."""
+    wide, n, shown = ModelSpec((TensorSpec("kernel", (201, 100)),)), 10, 10_000
+    rule = replace(plan("dnc", num_byzantine=3), spec=wide)
+    parent = initial_model(rule, np.zeros(wide.size, np.float32)).payload
+    honest = np.random.default_rng(1).normal(0.02, 0.01, size=(n - 1, wide.size)).astype(np.float32)
+
+    def lie(guessed: int) -> tuple[bytes, np.ndarray]:
+        (sequence,) = seed_sequence(guessed, "dnc", round_number=3).spawn(1)
+        hidden = np.setdiff1d(np.arange(wide.size), draw(wide.size, shown, sequence))
+        evil = honest.mean(axis=0)
+        evil[hidden] = 1e6
+        return encode(wide, evil), hidden
+
+    def model(evil: bytes, seed: int) -> np.ndarray:
+        payloads = [evil, *(encode(wide, vector) for vector in honest)]
+        updates = [(Update(f"0x{i}", i, Reference.to(p), 1, 0, "0x"), p) for i, p in enumerate(payloads)]
+        return weights_of(rule, next_model(rule, 3, parent, updates, seed).payload)
+
+    drawn = draw_seed(b"\1" * 32, b"\2" * 32, 3)
+    foreseen, hidden = lie(drawn)
+    assert model(foreseen, drawn)[hidden].min() > 1e5
+    for public in (0, 1, 3, rule.seed, draw_seed(b"\0" * 32, b"\2" * 32, 3)):
+        assert np.abs(model(lie(public)[0], drawn)).max() < 1
+
+
+def test_a_draw_is_the_hash_of_the_closing_block_the_updates_and_the_round():
+    closing, accumulator = bytes(range(32)), bytes(range(32, 64))
+    whole = int.from_bytes(keccak(closing + accumulator + (7).to_bytes(32, "big")), "big")
+    assert draw_seed(closing, accumulator, 7) == whole >> (256 - 63)
+    others = [(accumulator, closing, 7), (closing, closing, 7), (closing, accumulator, 8)]
+    assert len({draw_seed(closing, accumulator, 7), *(draw_seed(*other) for other in others)}) == 4
+
+
+def test_tasks_of_the_first_release_draw_and_count_as_they_did():
+    """So that the audit of their runs finds what was recorded."""
+    old = TaskPlan.of(replace(task("random_selection"), format=1))
+    assert old.seed_of_draws(None, 1, 1) == old.seed == 1
+    assert TaskPlan.of(replace(task("random_selection", seed=3), format=1)).rule.plugin.settings == {"seed": 3}
+    assert TaskPlan.of(replace(task("geometric_median"), format=1)).rule.counts_samples
+    assert not TaskPlan.of(task("geometric_median")).rule.counts_samples
+    assert TaskPlan.of(replace(task("median"), format=1)).rule.plugin.settings == {}
+
+
 def test_state_comes_back_with_the_types_that_a_rule_has_given_it():
     def counting(updates, state):
         came.append({name: (array.dtype, array.tolist()) for name, array in state.items()})
@@ -236,6 +311,11 @@ UNSURE = ("machine_dependent", "silent")
         (task("fltrust", root_server=2), "root_server is 2; allowed in a task: the address"),
         (task("fltrust", root_server=TRUSTED.lower()), "root_server is '0x7e5f.*; allowed in a task: the address"),
         (task("median", root_server=0), "root_server"),
+        (
+            task("dnc", num_byzantine=1, seed=3),
+            "aggregator 'dnc': seed follows from the round; allowed: other settings",
+        ),
+        (task("random_selection", seed=3), "seed follows from the round"),
         *((task(f"{__name__}:{name}"), rf"same bytes .*{name}.canonical = True .*Federation") for name in UNSURE),
     ],
 )

@@ -57,7 +57,8 @@ def expected_model(fed: Committee, left_out: int = 0, round_number: int = 1, par
     """The next global model, from what is recorded."""
     kept = [update for update in fed.ledger.updates(1, round_number) if not left_out >> update.seat & 1]
     payloads = [(update, fed.store.get(update.payload)) for update in kept]
-    return next_model(fed.plan, round_number, parent or fed.store.get(fed.task.model), payloads).reference
+    seed = fed.plan.seed_of_draws(fed.ledger, 1, round_number)
+    return next_model(fed.plan, round_number, parent or fed.store.get(fed.task.model), payloads, seed).reference
 
 
 def value_of(fed: Committee, model: Reference, missing: int = 0) -> bytes:
@@ -109,6 +110,37 @@ def test_honest_servers_make_their_aggregate_final_and_all_vote(tmp_path: Path, 
     recorded = fed.ledger.updates(1, 2)
     assert [(update.seat, update.samples) for update in recorded] == [(0, 1), (1, 2), (2, 3), (3, 4)]
     assert [fed.store.get(update.payload) for update in recorded] == [update_of(fed.plan, n + 2) for n in range(4)]
+
+
+def test_a_round_that_a_reorganisation_closes_anew_is_drawn_anew(tmp_path: Path) -> None:
+    """The same updates behind another closing block: what was computed for the first one is no value any more."""
+    fed = committee(tmp_path, task=small_task(rule="random_selection"))
+    fed.open()
+    before, seeds, models = fed.ledger.snapshot(), set(), set()
+    for seconds in range(1, 9):
+        fed.ledger.travel(seconds)
+        fed.submit()
+        fed.settle_down()
+        assert (fed.state.phase, fed.state.model) == (Phase.FINAL, expected_model(fed))
+        seeds.add(fed.ledger.draw_seed(1, 1))
+        models.add(fed.state.model)
+        fed.ledger.reorganise(before)
+    assert len(seeds) == 8
+    assert len(models) > 1
+
+
+def test_a_rule_that_draws_waits_for_the_log_of_the_closing_block(tmp_path: Path) -> None:
+    fed = committee(tmp_path, task=small_task(rule="random_selection"))
+    fed.open()
+    fed.submit()
+    events = fed.ledger._events_of_round[1, 1]
+    (closed,) = fed.events("SubmissionsClosed")
+    events.remove(closed)
+    leader = fed.leader
+    assert not leader.step()
+    events.append(closed)
+    assert leader.step()
+    assert fed.state.decision.stage is Stage.PREPARE
 
 
 def test_who_has_no_seat_does_nothing(tmp_path: Path) -> None:
