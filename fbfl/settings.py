@@ -97,6 +97,9 @@ class RunSettings:
         least=0,
         places=Place.SIMULATION,
     )
+    silent: int = field(
+        0, "number of servers, from the last, that propose nothing at their turn", least=0, places=Place.SIMULATION
+    )
     signatures: bool = field(False, "sign updates and votes, and record many in one transaction", **_CHAIN)
     commit_reveal: bool = field(False, "commit to updates before any is revealed", **_CHAIN)
     quorum: str | None = field(
@@ -190,7 +193,7 @@ class RunSettings:
         checks.fields(self)
         if self.devices < self.servers:
             raise InvalidInputError(f"devices is {self.devices}; allowed: at least one per server ({self.servers})")
-        for name in ("malicious", "liars"):
+        for name in ("malicious", "liars", "silent"):
             if getattr(self, name) > self.servers:
                 raise InvalidInputError(f"{name} is {getattr(self, name)}; allowed: 0 to {self.servers} (servers)")
         if self.malicious and self.attack is None:

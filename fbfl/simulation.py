@@ -17,6 +17,7 @@ from fbfl.chain.devnet import Devnet, register, start_nodes
 from fbfl.chain.elections import PuzzleElection, Solver, electing_blocks
 from fbfl.chain.ledger import Phase, Stage, Task
 from fbfl.chain.participant import Participant
+from fbfl.chain.pow import Slices
 from fbfl.chain.queries import RoundRecord, round_record
 from fbfl.errors import InvalidInputError
 from fbfl.learning import metrics
@@ -56,6 +57,8 @@ class RoundResult:
     cpu_seconds: float
     """Processor time of this process, which other processes on the machine do not change."""
     attack_success_rate: float | None = None
+    hashes: int | None = None
+    """Tried by all servers together, where they solve puzzles."""
     cost: RoundCost | None = None
     """Simulated cost of uploads and training, if simulated."""
     warnings: tuple[str, ...] = ()
@@ -113,7 +116,13 @@ class Simulation:
         self.ledger = self.owner.ledger
         self.task = self._create_task(participants)
         liar = Conduct(proposes="wrong", votes="inverted")
-        conducts = {**dict.fromkeys(range(settings.liars), liar), **(conducts or {})}
+        silent = range(settings.servers - settings.silent, settings.servers)
+        conducts = {
+            **dict.fromkeys(range(settings.liars), liar),
+            **dict.fromkeys(silent, Conduct(proposes="never")),
+            **(conducts or {}),
+        }
+        self._solvers = [(solver or Slices)() for _ in participants] if settings.consensus == "pow" else []
         stores = stores or {}
         board = MemoryBoard()
         self.servers: list[MECServer] = []
@@ -130,7 +139,7 @@ class Simulation:
                     partial(self._update_of, number),
                     self._fleet.stores[number],
                     exchange=exchange(board, participant, self.task, account) if settings.signatures else None,
-                    election=self._puzzle(participant, solver) if solver else None,
+                    election=self._puzzle(participant, self._solvers[number]) if self._solvers else None,
                     salt_secret=number.to_bytes(4, "big"),
                 )
             )
@@ -156,7 +165,7 @@ class Simulation:
     def play_round(self) -> RoundResult:
         """Open a round, or go on with the open one; let every server act until it is over, and evaluate the model."""
         started, cpu_started = time.perf_counter(), time.process_time()
-        trained_before = self._training.seconds
+        trained_before, hashed_before = self._training.seconds, self._hashes()
         number = self._open()
         cost = self._fleet.collect(number)
         self._late = cost.late_servers if cost else frozenset()
@@ -175,6 +184,7 @@ class Simulation:
             seconds=time.perf_counter() - started,
             cpu_seconds=time.process_time() - cpu_started,
             attack_success_rate=self._attack_success_rate(weights),
+            hashes=None if hashed_before is None else (self._hashes() or 0) - hashed_before,
             cost=cost,
             warnings=metrics.warnings_of(evaluation.loss),
         )
@@ -252,8 +262,12 @@ class Simulation:
                 return  # on a live network time cannot be made to pass
         self.owner.poke(self.task.id)
 
-    def _puzzle(self, participant: Participant, solver: Callable[[], Solver]) -> PuzzleElection:
-        return PuzzleElection(participant.ledger, self.task, participant.address, solver())
+    def _puzzle(self, participant: Participant, solver: Solver) -> PuzzleElection:
+        return PuzzleElection(participant.ledger, self.task, participant.address, solver)
+
+    def _hashes(self) -> int | None:
+        """What all servers have tried so far, where they solve puzzles."""
+        return sum(solver.hashes for solver in self._solvers) if self._solvers else None
 
     def _create_task(self, servers: Sequence[Participant]) -> Task:
         register(self.owner, servers, self.settings.stake)

@@ -22,6 +22,9 @@ class Election(Protocol):
 class Solver(Protocol):
     """Searches for the solution of one puzzle at a time; see `fbfl.chain.pow`."""
 
+    hashes: int
+    """Tried so far, in all puzzles."""
+
     def attempt(self, puzzle: Puzzle) -> int | None:
         """Go on with this puzzle for a while; its solution, if there is one by now."""
 

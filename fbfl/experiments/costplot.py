@@ -1,4 +1,4 @@
-"""The picture of the cost of a round against a setting such as the number of servers: a panel per kind of cost."""
+"""The picture of the cost of a round against settings such as the number of servers: a panel per kind of cost."""
 
 from typing import TYPE_CHECKING
 
@@ -11,43 +11,50 @@ from fbfl.experiments.styles import legend_below, line_style, plain_axes
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PANELS = (
-    ("cpu_seconds", "processor seconds per round"),
-    ("transactions", "transactions per round"),
-    ("gas_used", "gas per round"),
-    ("calldata_bytes", "bytes of calldata per round"),
-)
+_TITLES = {"cpu_seconds": "processor seconds", "gas_used": "gas", "calldata_bytes": "bytes of calldata"}
+_WIDTH = 4.4
+_HEIGHT = 3.6
 
 
 def draw_costs(figure: "Figure", experiment: Experiment, curves: Curves) -> None:
     """Draw into an empty figure, and set its size: a line per series, with the 95 % intervals of its points."""
     from matplotlib.ticker import NullLocator
 
-    series: dict[str, list[tuple[int, str]]] = {}
-    for variant in experiment.variants:
-        place = getattr(experiment.settings(variant, 0), experiment.against)
-        series.setdefault(variant.series or "", []).append((place, variant.label))
-    width, height = 8.8, 7.2
-    figure.set_size_inches(width, height, forward=True)
-    for number, (cost, title) in enumerate(PANELS, 1):
-        axes = figure.add_subplot(2, 2, number)
-        for line, (name, points) in enumerate(series.items()):
-            values = [estimate(curves.means(label, cost)) for _, label in points]
+    series = {variant.series or "": None for variant in experiment.variants}
+    lines = {name: line_style(number) for number, name in enumerate(series)}
+    columns = 2 if len(experiment.panels) != 3 else 3
+    rows = -(-len(experiment.panels) // columns)
+    width = _WIDTH * columns
+    figure.set_size_inches(width, _HEIGHT * rows, forward=True)
+    for number, panel in enumerate(experiment.panels, 1):
+        axes = figure.add_subplot(rows, columns, number)
+        points: dict[str, list[tuple[int, str]]] = {}
+        for variant in experiment.variants:
+            if panel.against in variant.settings:
+                place = getattr(experiment.settings(variant, 0), panel.against)
+                points.setdefault(variant.series or "", []).append((place, variant.label))
+        means: list[float] = []
+        for name, places in points.items():
+            values = [estimate(curves.means(label, panel.measure)) for _, label in places]
+            means += [value.mean for value in values]
             axes.errorbar(
-                [place for place, _ in points],
+                [place for place, _ in places],
                 [value.mean for value in values],
                 [value.half_width for value in values] if len(curves.seeds) > 1 else None,
                 label=canvas.literal(name),
                 linewidth=1.6,
                 capsize=2.5,
-                **line_style(line),
+                **lines[name],
             )
         axes.set_xscale("log")
-        axes.set_yscale("log")
-        places = sorted({place for points in series.values() for place, _ in points})
-        axes.set_xticks(places, [str(place) for place in places])
+        if panel.measure == "views":
+            axes.set_ylim(0, max(means) * 1.1)
+        else:
+            axes.set_yscale("log")
+        ticks = sorted({place for along in points.values() for place, _ in along})
+        axes.set_xticks(ticks, [str(tick) for tick in ticks])
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.set_xlabel(experiment.against.replace("_", " "))
-        axes.set_ylabel(title)
+        axes.set_xlabel(panel.against.replace("_", " "))
+        axes.set_ylabel(f"{_TITLES.get(panel.measure, panel.measure.replace('_', ' '))} per round")
         plain_axes(axes)
     legend_below(figure, width)

@@ -10,6 +10,7 @@ chain              false: play runs with `Federation`, without the chain, instea
 listing            true: keep the blocks of the first run as NAME.json
 against            the horizontal axis of the picture: see `AGAINST`
 drawn              labels of the variants in the picture, if it would be too full with all; tables have them all
+[[panels]]         of a picture against settings: measure (one of `COSTS`), against (a setting), a panel each
 [[variants]]       label, settings (the changed fields), series (the line on which it is a point, against a setting)
 [grid]             instead of variants: see `fbfl.experiments.variants.Grid`
 [[claims]]         see `Claim`
@@ -37,7 +38,7 @@ CURVES = ("accuracy", "loss", "attack_success_rate")
 
 COSTS = (
     *("seconds", "train_seconds", "consensus_seconds", "cpu_seconds", "views", "updates", "gas_used", "transactions"),
-    *("calldata_bytes", "payload_bytes", "simulated_seconds", "simulated_energy_joules"),
+    *("calldata_bytes", "payload_bytes", "simulated_seconds", "simulated_energy_joules", "hashes"),
 )
 """Measures of every round itself; only with the chain."""
 
@@ -45,7 +46,10 @@ MEASURES = tuple(f"{kind}_{curve}" for kind in ("final", "mean") for curve in (*
 """After (or of) the last round, or the mean of the first `rounds` rounds."""
 
 AGAINST = ("round", "payload_bytes", "gas_used", "cpu_seconds", "servers")
-"""Horizontal axes of the picture: rounds, their summed cost so far, or a setting of the variants."""
+"""Horizontal axes of the picture: rounds, their summed cost so far, or the number of servers."""
+
+AGAINST_SETTINGS = ("servers", "pow_hashes", "view_timeout")
+"""Horizontal axes of a panel: settings of the variants, of which all are whole numbers."""
 
 MAX_SEEDS = 10_000
 """Most seeds of an experiment, and so most runs of each variant."""
@@ -76,6 +80,20 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Panel:
+    """A part of a picture against settings: the variants that change the setting are its points."""
+
+    measure: str
+    """One of `COSTS`, of which it shows the mean of a run's rounds."""
+    against: str
+    """The setting on the horizontal axis, one of `AGAINST_SETTINGS`."""
+
+
+OF_SERVERS = ("cpu_seconds", "transactions", "gas_used", "calldata_bytes")
+"""Measures of the panels against the number of servers."""
+
+
+@dataclass(frozen=True)
 class Experiment:
     """A figure: its runs, and the claims about them."""
 
@@ -94,6 +112,8 @@ class Experiment:
     """The horizontal axis of the picture, one of `AGAINST`."""
     drawn: tuple[str, ...] = ()
     """The labels of the variants in the picture; all if none is named."""
+    panels: tuple[Panel, ...] = ()
+    """Panels of a picture that shows the cost of rounds against settings of the variants."""
     listing: bool = False
     """True to keep the blocks of the first run, in the form of the paper's listing."""
 
@@ -107,8 +127,8 @@ class Experiment:
 
     @property
     def against_setting(self) -> bool:
-        """True if the picture shows the cost of rounds against a setting of the variants."""
-        return self.against == "servers"
+        """True if the picture shows the cost of rounds against settings of the variants."""
+        return bool(self.panels)
 
     @property
     def rounds(self) -> int:
@@ -163,6 +183,7 @@ def load(path: Path, *, quick: bool = False, seeds: int | None = None) -> Experi
     quick_seeds = small.take("seeds", int, 2)
     grid = top.take("grid", dict, None)
     grid = read_grid(TomlTable(grid, f"{path}: grid")) if grid is not None else None
+    against = one_of(f"{path}: against", top.take("against", str, "round"), AGAINST)
     listed = tuple(read_variant(table) for table in top.take_tables("variants", "variant"))
     if grid and listed:
         raise InvalidInputError(f"{path}: has [grid] and [[variants]]; allowed: one of them")
@@ -176,7 +197,9 @@ def load(path: Path, *, quick: bool = False, seeds: int | None = None) -> Experi
         claims=tuple(_claim(table) for table in top.take_tables("claims", "claim")),
         chain=top.take("chain", bool, True),
         grid=grid,
-        against=one_of(f"{path}: against", top.take("against", str, "round"), AGAINST),
+        against=against,
+        panels=tuple(_panel(table) for table in top.take_tables("panels", "panel"))
+        + tuple(Panel(measure, against) for measure in OF_SERVERS if against == "servers"),
         drawn=tuple(top.take("drawn", list, [])),
         listing=top.take("listing", bool, False),
     )
@@ -190,6 +213,15 @@ def _seeds(where: str, number: int) -> tuple[int, ...]:
     if number > MAX_SEEDS:
         raise InvalidInputError(f"{where} is {number}; allowed: 1 to {MAX_SEEDS:,}")
     return tuple(range(at_least(where, number, 1)))
+
+
+def _panel(table: TomlTable) -> Panel:
+    panel = Panel(
+        one_of(f"{table.where}: measure", table.take("measure", str), COSTS),
+        one_of(f"{table.where}: against", table.take("against", str), AGAINST_SETTINGS),
+    )
+    table.end()
+    return panel
 
 
 def _claim(table: TomlTable) -> Claim:
@@ -238,7 +270,7 @@ def _check(experiment: Experiment, path: Path, quick: bool) -> None:
         if experiment.against_setting != (variant.series is not None):
             raise InvalidInputError(
                 f"{path}: variant {variant.label!r}: series belongs to a picture against a setting; against is "
-                f"{experiment.against!r}"
+                f"{experiment.against!r}, and there are {len(experiment.panels)} panels"
             )
         if not experiment.chain:
             given = {**experiment.base, **variant.settings}
@@ -247,6 +279,9 @@ def _check(experiment: Experiment, path: Path, quick: bool) -> None:
             experiment.settings(variant, 0)
         except InvalidInputError as error:
             raise InvalidInputError(f"{path}: variant {variant.label!r}: {error}") from error
+    for panel in experiment.panels:
+        if not any(panel.against in variant.settings for variant in experiment.variants):
+            raise InvalidInputError(f"{path}: a panel is against {panel.against!r}, which no variant sets")
     for number, claim in enumerate(experiment.claims, 1):
         for key, label in (("variant", claim.variant), *(("than", label) for label in claim.than)):
             one_of(f"{path}: claim {number}: {key}", label, labels)

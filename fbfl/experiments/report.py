@@ -8,9 +8,9 @@ from urllib.parse import quote
 from fbfl.atomic import write_atomically
 from fbfl.errors import InvalidInputError, StorageError
 from fbfl.experiments import withstanding
-from fbfl.experiments.definition import CURVES, Claim, Experiment
+from fbfl.experiments.definition import CURVES, OF_SERVERS, Claim, Experiment
 from fbfl.experiments.markdown import code, plain
-from fbfl.experiments.results import Curves
+from fbfl.experiments.results import ADDED, Curves
 from fbfl.experiments.statistics import LEVEL, Estimate, estimate, p_value
 
 _SIGN = {"higher": ">", "lower": "<", "equal": "within ±", "different": "≠"}
@@ -121,15 +121,19 @@ def _numbers(experiment: Experiment, curves: Curves) -> list[str]:
     lines = ["| variant | " + " | ".join(titles) + " |", "|---|" + "---|" * len(titles)]
     for label in labels:
         values = [[series[-1] for series in curves.measured(label, curve)] for curve in final]
-        values += [curves.means(label, curve) for curve in means]
+        for curve in means:
+            unknown = curve in ADDED and not curves.knows(label, curve)
+            values.append([math.nan] if unknown else curves.means(label, curve))
         lines.append(f"| {plain(label)} | " + " | ".join(_text(estimate(each)) for each in values) + " |")
     return lines
 
 
 def _costs(experiment: Experiment) -> tuple[str, ...]:
     """Return the costs that a table shows."""
-    if experiment.against_setting:
-        return "cpu_seconds", "transactions", "gas_used", "calldata_bytes", "payload_bytes"
+    if experiment.against == "servers":
+        return *OF_SERVERS, "payload_bytes"
+    if experiment.panels:
+        return tuple(dict.fromkeys(panel.measure for panel in experiment.panels))
     return () if experiment.against == "round" else (experiment.against,)
 
 

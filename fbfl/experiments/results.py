@@ -17,6 +17,8 @@ from fbfl.experiments.stored import FinishedRun, Run
 LEARNING_COLUMNS = ("experiment", "variant", "seed", "round", "accuracy", "loss", "attack_success_rate")
 COST_COLUMNS = ("experiment", "variant", "seed", "round", "leader", *COSTS)
 
+ADDED = ("hashes",)
+"""Costs without a column in the table of an experiment none of whose runs measured them."""
 
 ALWAYS_MEASURED = ("accuracy", "loss")
 """Curves whose missing numbers were not finite; a missing number of another curve was not measured."""
@@ -38,7 +40,11 @@ class Curves:
 
     def has(self, curve: str) -> bool:
         """Return True if it was measured in all runs."""
-        return all(measures[curve] for runs in self.values.values() for measures in runs.values())
+        return all(self.knows(variant, curve) for variant in self.values)
+
+    def knows(self, variant: str, curve: str) -> bool:
+        """Return True if it was measured in all runs of a variant."""
+        return all(measures[curve] for measures in self.values[variant].values())
 
     def measured(self, variant: str, curve: str) -> list[Sequence[float]]:
         """Return one curve of a variant, for each seed. One that was not measured raises `InvalidInputError`."""
@@ -71,15 +77,18 @@ def write_tables(folder: Path, experiment: Experiment, run_of: Callable[[Run], F
     tables: list[tuple[str, tuple[str, ...]]] = [(experiment.name, LEARNING_COLUMNS)]
     if experiment.chain:
         tables.append((f"{experiment.name}-costs", COST_COLUMNS))
+    rows = [
+        {**line, "experiment": experiment.name, "variant": variant.label, "seed": seed}
+        for variant in experiment.variants
+        for seed in experiment.seeds
+        for line in run_of(experiment.run(variant, seed)).rounds
+    ]
     for name, columns in tables:
         text = io.StringIO()
-        table = csv.DictWriter(text, columns, extrasaction="ignore", restval="", lineterminator="\n")
+        held = [column for column in columns if column not in ADDED or any(column in row for row in rows)]
+        table = csv.DictWriter(text, held, extrasaction="ignore", restval="", lineterminator="\n")
         table.writeheader()
-        for variant in experiment.variants:
-            for seed in experiment.seeds:
-                for line in run_of(experiment.run(variant, seed)).rounds:
-                    row = {**line, "experiment": experiment.name, "variant": variant.label, "seed": seed}
-                    table.writerow(row)
+        table.writerows(rows)
         _write(folder / f"{name}.csv", text.getvalue())
     if experiment.listing:
         first = run_of(experiment.run(experiment.variants[0], experiment.seeds[0]))

@@ -19,6 +19,7 @@ from fbfl.mec.dishonest import Conduct
 from fbfl.mec.exchange import Exchange, MemoryBoard, vote_domain
 from fbfl.mec.plan import TaskPlan
 from fbfl.mec.signed_votes import SignedVotes
+from fbfl.runs import metrics_line
 from fbfl.settings import RunSettings
 from fbfl.simulation import Simulation, registered_devnet
 from fbfl.storage.local import LocalStore
@@ -387,6 +388,17 @@ def test_a_chain_that_loses_two_rounds_makes_nobody_sign_two_votes_that_exclude_
     assert len({vote.value_digest for _, vote in heard if vote.round == 1}) == 1
     for (one, first), (other, second) in itertools.combinations(heard, 2):
         assert one != other or not first.conflicts_with(second)
+
+
+def test_silent_servers_cost_views_and_hashes_are_counted(tmp_path):
+    fed = federation(tmp_path / "pbft", consensus="pbft", silent=2, servers=7)
+    views = [fed.play_round().record.views for _ in range(6)]
+    assert views == [1, 1, 1, 1, 3, 2]  # servers 5 and 6 are silent, and round r begins with server r
+    puzzle = federation(tmp_path / "pow", silent=3, pow_hashes=1)
+    lines = [metrics_line(result) for result in puzzle.rounds()]
+    assert [line["hashes"] for line in lines] == [1, 1]
+    assert {line["leader"] for line in lines} == {puzzle.servers[0].address}
+    assert "hashes" not in metrics_line(fed.play_round())
 
 
 def test_what_a_task_fixes_is_on_the_chain_and_holds(tmp_path):

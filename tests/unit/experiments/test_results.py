@@ -4,6 +4,7 @@ import dataclasses
 import html
 import json
 import math
+import re
 import warnings
 
 import pytest
@@ -74,7 +75,7 @@ def test_tables_have_a_line_per_run_and_round_and_equal_bytes(experiment, tmp_pa
     ]
     assert len(lines) == 1 + 2 * 3 * 2 + 1
     costs = (tmp_path / "x-costs.csv").read_text().split("\n")
-    assert costs[0] == "experiment,variant,seed,round,leader," + ",".join(definition.COSTS)
+    assert costs[0] == "experiment,variant,seed,round,leader," + ",".join(definition.COSTS[:-1])
     assert costs[1] == 'x,"a, plain",0,1,0xA,1.5,,,,1,2,9,,,,,'
     results.write_tables(tmp_path, experiment, a_run)
     assert (tmp_path / "x.csv").read_bytes() == learning
@@ -348,6 +349,63 @@ def a_costly_run(run):
         return {"round": number, "accuracy": 0.5, "loss": 1.0, "leader": "0xA", **costs}
 
     return FinishedRun((line(1), line(2)), "00")
+
+
+PANELS = """
+title = "P"
+seeds = 2
+[base]
+rounds = 2
+[[panels]]
+measure = "hashes"
+against = "pow_hashes"
+[[panels]]
+measure = "views"
+against = "view_timeout"
+[[panels]]
+measure = "gas_used"
+against = "view_timeout"
+"""
+POINTS = """
+[[variants]]
+label = "{label}"
+series = "{series}"
+settings = {{ {setting} }}
+"""
+
+
+def test_a_picture_against_two_settings_has_the_points_of_each(tmp_path):
+    settings = ("pow_hashes = 4", "pow_hashes = 8", "view_timeout = 3", "view_timeout = 9")
+    points = (POINTS.format(label=each, series=each.split()[0], setting=each) for each in settings)
+    (tmp_path / "p.toml").write_text(PANELS + "".join(points))
+    experiment = definition.load(tmp_path / "p.toml")
+
+    def a_run(run):
+        costs = {"views": run.settings.view_timeout, "gas_used": 7}
+        costs |= {"hashes": run.settings.pow_hashes} if run.settings.pow_hashes < 9 else {}
+        return FinishedRun(tuple({"round": n, "accuracy": 0.5, "loss": 1.0, **costs} for n in (1, 2)), "00")
+
+    results.write_tables(tmp_path, experiment, a_run)
+    curves = results.read_curves(tmp_path, experiment)
+    svg = figures.draw(tmp_path, experiment, curves)[1].read_text()
+    drawn = re.findall("<!-- (.* hashes|.* timeout|.* per round) -->", svg)
+    assert drawn == [
+        *("pow hashes", "hashes per round", "view timeout", "views per round", "view timeout", "gas per round")
+    ]
+    report.write_report(tmp_path / "RESULTS.md", [(experiment, curves)], "results/")
+    said = (tmp_path / "RESULTS.md").read_text()
+    assert "| variant | hashes per round | views per round | gas per round |" in said
+    assert "| view_timeout = 3 | – | 3.0000 ± 0.0000 | 7.0000 ± 0.0000 |" in said
+
+
+def test_a_cost_that_no_run_measured_has_no_column(tmp_path):
+    (tmp_path / "c.toml").write_text(COSTLY)
+    experiment = definition.load(tmp_path / "c.toml")
+    for added in ({}, {"hashes": 3}):
+        results.write_tables(
+            tmp_path, experiment, lambda run, added=added: FinishedRun(({"round": 1, "loss": 1.0, **added},), "00")
+        )
+        assert ("hashes" in (tmp_path / "c-costs.csv").read_text()) == bool(added)
 
 
 def test_costs_that_an_earlier_version_did_not_measure_are_asked_for(tmp_path):
