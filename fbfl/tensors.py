@@ -33,7 +33,7 @@ def vector_of(
     try:
         vector = np.asarray(returned)
     except (TypeError, ValueError) as cause:  # rows of several lengths, a tensor of a graph
-        raise error(f"{owner} returned {what} that is no array: {cause}") from cause
+        raise error(f"{owner} returned {what} that NumPy cannot read: {cause}") from cause
     if vector.shape != (width,) or vector.dtype.kind not in "biuf":
         kind = type(returned).__name__ if vector.dtype == object else vector.dtype
         raise error(f"{owner} returned {what} {list(vector.shape)} of {kind}; needed: numbers {[width]}")
@@ -55,7 +55,7 @@ def state_arrays(owner: str, state: object) -> dict[str, npt.NDArray[Any]]:
         try:
             arrays[name] = plain_array(value)
         except (TypeError, ValueError) as error:  # rows of several lengths, a tensor of a graph
-            raise InvalidInputError(f"{owner} returned state {name!r} that is no array: {error}") from error
+            raise InvalidInputError(f"{owner} returned state {name!r} that NumPy cannot read: {error}") from error
         if arrays[name].dtype not in _STATE_DTYPES:
             kind = type(value).__name__ if arrays[name].dtype == object else arrays[name].dtype
             raise InvalidInputError(f"{owner} returned state {name!r} of the type {kind}; needed: numbers")

@@ -76,7 +76,7 @@ def accounts_of(nodes: Sequence[Node], count: int) -> list[LocalAccount]:
         return [Account.from_key(key.to_bytes()) for key in list(first.keys.values())[:count]]
     if (chain_id := first.w3.eth.chain_id) not in LOCAL_CHAINS:
         raise InvalidInputError(
-            f"chain {chain_id} is no local network, and the servers would use accounts whose keys everybody knows; "
+            f"chain {chain_id} is not a local network, and the servers would use accounts whose keys everybody knows; "
             "allowed: a network that fbfl chain up starts, or an fbfl mec with its own key for each server"
         )
     if count > FUNDED:

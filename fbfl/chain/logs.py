@@ -171,4 +171,4 @@ def _parse_state(state: Mapping[str, Any]) -> list[tuple[int, bytes]]:
     try:
         return [(int(number), bytes.fromhex(text.removeprefix("0x"))) for number, text in state["checkpoints"]]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InvalidInputError(f"this is no state of a log scanner: {state}") from error
+        raise InvalidInputError(f"this is not a state of a log scanner: {state}") from error

@@ -95,7 +95,7 @@ class NodeProvider(HTTPProvider):
             reason = type(error).__name__ if status is None else f"HTTP status {status}"
             raise NodeUnavailableError(f"no node answers at {where} ({reason})") from error
         except ValueError as error:
-            raise _no_node(self.endpoint_uri, f"its answer is no JSON: {type(error).__name__}") from error
+            raise _no_node(self.endpoint_uri, f"its answer is not JSON: {type(error).__name__}") from error
         if not isinstance(answer, dict):
             raise _no_node(self.endpoint_uri, f"its answer is a {type(answer).__name__}")
         return answer
@@ -131,4 +131,4 @@ _REFUSING = (400, 413)
 
 
 def _no_node(url: object, reason: str) -> NodeUnavailableError:
-    return NodeUnavailableError(f"what answers at {public_name(str(url))} is no Ethereum node ({reason})")
+    return NodeUnavailableError(f"the program at {public_name(str(url))} is not an Ethereum node ({reason})")

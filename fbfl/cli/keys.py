@@ -26,8 +26,8 @@ def account_of(options: argparse.Namespace, chain_id: int) -> LocalAccount:
             raise InvalidInputError(f"--account {options.account}; allowed: 0 to {FUNDED - 1}")
         if chain_id not in LOCAL_CHAINS:
             raise InvalidInputError(
-                f"--account {options.account}: chain {chain_id} is no local network, and everybody knows the keys of "
-                f"development accounts; allowed: --keystore FILE or {KEY_VARIABLE}"
+                f"--account {options.account}: chain {chain_id} is not a local network, and everybody knows the keys "
+                f"of development accounts; allowed: --keystore FILE or {KEY_VARIABLE}"
             )
         return development_account(options.account)
     if options.keystore is not None:
@@ -46,7 +46,7 @@ def account_of_environment() -> LocalAccount | None:
     try:
         account: LocalAccount = Account.from_key(key)
     except (ValueError, TypeError) as error:
-        raise InvalidInputError(f"{KEY_VARIABLE} is no private key; allowed: 32 bytes as hex") from error
+        raise InvalidInputError(f"{KEY_VARIABLE} is not a private key; allowed: 32 bytes as hex") from error
     return account
 
 

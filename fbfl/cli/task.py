@@ -62,7 +62,7 @@ def admit(options: argparse.Namespace) -> int:
     """Put servers on the registry's allow-list; those that are active already stay as they are."""
     for server in options.servers:
         if not is_address(server):
-            raise InvalidInputError(f"{server!r} is no address; allowed: 20 bytes as hex")
+            raise InvalidInputError(f"{server!r} is not an address; allowed: 20 bytes as hex")
     owner = _owner(options, ledger_on(options.network, options.deployment))
     for server in map(Web3.to_checksum_address, options.servers):
         if not owner.ledger.is_active(server):

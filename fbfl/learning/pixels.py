@@ -35,6 +35,6 @@ def as_pictures(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """
     if x.ndim not in (3, 4):
         raise InvalidInputError(
-            f"samples of the shape {x.shape[1:]} are no pictures; needed: height, width and perhaps channels"
+            f"samples of the shape {x.shape[1:]} are not pictures; needed: height, width and perhaps channels"
         )
     return np.moveaxis(x, 1, -1) if channels_first(x.shape[1:]) else x

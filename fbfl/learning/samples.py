@@ -141,5 +141,5 @@ def _advice(array: Array) -> str:
     if array.dtype.kind == "b" or (array.dtype.kind == "f" and (array == np.rint(array)).all()):
         return "y.astype(int) makes them"
     if array.dtype.kind == "f":
-        return "NaN and fractions are no classes"
+        return "NaN and fractions are not classes"
     return _RENUMBERED

@@ -40,7 +40,7 @@ class DeviceTokens:
                     self._devices = read_devices(self._path)
                     log.info("read %s again: %d tokens", self._path, len(self._devices))
                 except InvalidInputError as error:
-                    log.warning("what was read before goes on to count: %s", error)
+                    log.warning("the devices read before stay valid: %s", error)
             return self._devices.get(hash_of(token))
 
 

@@ -93,7 +93,7 @@ class Attack:
             )
         if num_classes is not None and poisoned[1].max(initial=0) >= num_classes:
             raise InvalidInputError(
-                f"attack {self.described}: makes the label {poisoned[1].max()}, which nobody has; "
+                f"attack {self.described}: makes the label {poisoned[1].max()}, which no sample has; "
                 f"allowed: 0 to {num_classes - 1}"
             )
         return poisoned

@@ -6,5 +6,5 @@ from fbfl.errors import InvalidInputError
 
 
 def test_known_keys_are_for_local_networks() -> None:
-    with pytest.raises(InvalidInputError, match=r"chain \d+ is no local network"):
+    with pytest.raises(InvalidInputError, match=r"chain \d+ is not a local network"):
         accounts_of([LiveNode(start_chain().w3)], 3)

@@ -67,7 +67,7 @@ def test_a_scanner_goes_on_where_another_stopped(chain: EmbeddedChain, ledger: C
 
 @pytest.mark.parametrize("state", [{"a": 1}, {"checkpoints": [[1]]}, {"checkpoints": [[1, "no hex"]]}])
 def test_a_foreign_state_is_refused(chain: EmbeddedChain, ledger: Contract, state: dict[str, Any]) -> None:
-    with pytest.raises(InvalidInputError, match="no state of a log scanner"):
+    with pytest.raises(InvalidInputError, match="not a state of a log scanner"):
         scanner_of(chain, ledger, state=state)
 
 

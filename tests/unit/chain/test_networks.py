@@ -106,7 +106,7 @@ def test_a_node_that_is_not_there_keeps_its_key() -> None:
 @pytest.mark.parametrize("server", [b"<html>", b"[]"], indirect=True)
 def test_what_is_no_node_keeps_its_key(server: str) -> None:
     provider = NodeProvider(f"{server}/v3/{SECRET}")
-    with pytest.raises(NodeUnavailableError, match=f"what answers at {server} is no Ethereum node") as caught:
+    with pytest.raises(NodeUnavailableError, match=f"the program at {server} is not an Ethereum node") as caught:
         provider.make_request(RPCEndpoint("eth_blockNumber"), [])
     assert SECRET not in str(caught.value)
 
@@ -120,13 +120,13 @@ def test_a_node_is_asked_for_its_chain(server: str) -> None:
     "server", [b"<html>", b'{"jsonrpc": "2.0", "id": 1, "error": {"code": 1, "message": "no"}}'], indirect=True
 )
 def test_something_else_than_a_node_is_noticed(server: str) -> None:
-    with pytest.raises(NodeUnavailableError, match="is no Ethereum node"):
+    with pytest.raises(NodeUnavailableError, match="is not an Ethereum node"):
         connect(server)
 
 
 @pytest.mark.parametrize("server", [b"<html>", b"", b"\xff", b"[]", b"null"], indirect=True)
 def test_what_is_no_answer_of_a_node_is_noticed_at_any_time(server: str) -> None:
-    with pytest.raises(NodeUnavailableError, match=f"what answers at {server} is no Ethereum node"):
+    with pytest.raises(NodeUnavailableError, match=f"the program at {server} is not an Ethereum node"):
         NodeProvider(server).make_request(RPCEndpoint("eth_blockNumber"), [])
 
 

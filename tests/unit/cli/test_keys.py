@@ -67,7 +67,7 @@ def test_the_environments_key_is_used_and_never_shown(monkeypatch: pytest.Monkey
 
 def test_development_accounts_are_for_local_networks() -> None:
     assert account_of(options(account=3), ANVIL) == development_account(3)
-    with pytest.raises(InvalidInputError, match="no local network"):
+    with pytest.raises(InvalidInputError, match="not a local network"):
         account_of(options(account=3), MAINNET)
     with pytest.raises(InvalidInputError, match="0 to 99"):
         account_of(options(account=100), ANVIL)

@@ -446,7 +446,7 @@ def test_a_users_function_is_a_rule(monkeypatch):
         (None, r"returned an array \[\] of NoneType; needed: numbers \[2\]"),
         ("mean", r"returned an array \[\] of <U4"),
         ([1j, 2], r"returned an array \[2\] of complex128"),
-        ([[1], [2, 3]], "returned an array that is no array"),
+        ([[1], [2, 3]], "returned an array that NumPy cannot read"),
         (aggregation.Aggregate([1, 2], selected=(2,)), r"selected the rows \[2\]; allowed: some of 0 to 1"),
         (aggregation.Aggregate([1, 2], selected=(0, 0)), r"selected the rows \[0, 0\]"),
         (aggregation.Aggregate([1, 2], selected=(0.5,)), "selected is float64"),

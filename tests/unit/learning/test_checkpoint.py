@@ -64,7 +64,7 @@ def test_a_number_is_an_array_without_dimensions(number, tmp_path):
         ({"a": "text"}, "state 'a' of the type <U4"),
         ({"a": None}, "state 'a' of the type NoneType"),
         ({"a": {"b": 1.0}}, "state 'a' of the type dict"),
-        ({"a": [[1.0], [1.0, 2.0]]}, "state 'a' that is no array"),
+        ({"a": [[1.0], [1.0, 2.0]]}, "state 'a' that NumPy cannot read"),
         ({"a": 1j}, "state 'a' of the type complex128"),
         ({"a": np.longdouble(1)}, "state 'a' of the type"),
         ({"a": np.array("2026", "M8[Y]")}, "state 'a' of the type datetime64"),

@@ -156,7 +156,7 @@ def test_triggers_are_as_large_wherever_the_channels_are(trigger):
         assert (last == stamped[..., None]).all()
         assert (first == stamped[:, None]).all()
     for shape in ((2, 64), (2, 3, 8, 8, 1)):
-        with pytest.raises(InvalidInputError, match="are no pictures"):
+        with pytest.raises(InvalidInputError, match="are not pictures"):
             trigger(np.zeros(shape, np.float32))
 
 
@@ -184,7 +184,7 @@ def test_what_a_users_data_attack_returns_is_checked():
         ((x[:3], y), "3 samples, y 4 labels"),
         ((x * np.nan, y), "NaN or Inf"),
         ((x[:, :5], y), "returns samples float32"),
-        ((x, y + 7), "makes the label 10, which nobody has; allowed: 0 to 9"),
+        ((x, y + 7), "makes the label 10, which no sample has; allowed: 0 to 9"),
     ):
         attack = attacks.resolve(lambda x, y, rng, returned=returned: returned)
         with pytest.raises(InvalidInputError, match=said):

@@ -18,7 +18,7 @@ def eleven():
 
 def test_labels_that_nobody_has_are_refused():
     with pytest.raises(
-        InvalidInputError, match=r"backdoor \(target=99\): makes the label 99, which nobody has; allowed: 0 to 9"
+        InvalidInputError, match=r"backdoor \(target=99\): makes the label 99, which no sample has; allowed: 0 to 9"
     ):
         federation(attack="backdoor", attack_args={"target": 99}, malicious=(0,))
     with pytest.raises(InvalidInputError, match="source = 42"):

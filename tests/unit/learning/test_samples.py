@@ -57,7 +57,7 @@ def test_whole_numbers_are_labels_whatever_holds_them(labels):
         (3, r"y is int64\[\]; .*one per sample"),
         ([0.0, 1.0], r"y.astype\(int\)"),
         ([True, False], r"y is bool\[2\]; .*astype\(int\)"),
-        ([0.5, 1.0], "fractions are no classes"),
+        ([0.5, 1.0], "fractions are not classes"),
         ([0.0, np.nan], "NaN and fractions"),
         (["cat", "dog"], "np.unique"),
         (pandas.Series(["cat", "dog"]), "np.unique"),
