@@ -64,7 +64,8 @@ class Setting:
         return (f"{_number(self.least)} to {most}" if most else f"{_number(self.least)} or more") + steps
 
     def _holds(self, value: float) -> bool:
-        if self.step is not None and not math.isclose(value / self.step, round(value / self.step), abs_tol=1e-9):
+        steps = 0.0 if self.step is None else value / self.step
+        if not math.isfinite(steps) or not math.isclose(steps, round(steps), abs_tol=1e-9):
             return False
         return (
             (self.least is None or value >= self.least)
