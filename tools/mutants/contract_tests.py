@@ -5,7 +5,7 @@ What the tests import and what pytest collects is there before the fork; a mutan
 
 import functools
 import os
-import signal
+import resource
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -21,8 +21,8 @@ from fbfl.chain import artifacts
 TESTS = ["tests/contracts", "-m", "not slow and not integration"]
 # These judge gas, of which code that is not optimised needs more.
 TESTS += ["--ignore=tests/contracts/test_gas.py"]
-TIMEOUT = 900
-"""Seconds after which the test under way is taken to have no end: forty times what all of them take."""
+MOST_SECONDS = 150
+"""Of processor time, after which the test under way is taken to have no end: all of them take some forty."""
 
 
 def serve(tree: Path, jobs: Connection) -> None:
@@ -48,6 +48,11 @@ def lift_code_size() -> None:
         pyrevm.CfgEnv = functools.partial(pyrevm.CfgEnv, limit_contract_code_size=2**20)
 
 
+def is_slow(item: pytest.Item) -> bool:
+    """Whether a test runs on real blocks, or tries what comes to its mind."""
+    return item.get_closest_marker("blocks") is not None or item.path.stem in ("test_machines", "test_state_machine")
+
+
 class Forks:
     """A pytest plugin that runs the collected tests for each job, in a fork."""
 
@@ -68,16 +73,16 @@ class Forks:
                 os._exit(0)
             fork = os.fork()
             if fork == 0:
-                signal.alarm(TIMEOUT)
+                resource.setrlimit(resource.RLIMIT_CPU, (MOST_SECONDS, MOST_SECONDS))
                 self.sort(session.items, first)
                 return
             _, status = os.waitpid(fork, 0)
             self.jobs.send(self.at.read_text(encoding="utf-8") if status else "")
 
     def sort(self, items: list[pytest.Item], first: Sequence[str]) -> None:
-        """Put the first ones first; the others stay as they were."""
+        """Put the first ones first, and those last that take most of the time."""
         rank = {node: place for place, node in enumerate(first)}
-        items.sort(key=lambda item: rank.get(item.nodeid, len(rank)))
+        items.sort(key=lambda item: (rank.get(item.nodeid, len(rank)), is_slow(item)))
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Note which test is under way."""

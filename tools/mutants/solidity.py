@@ -5,9 +5,9 @@ judged, and those that solidity.toml names. A mutant that does not compile, or c
 the rest the contract tests run until one fails, those first that have killed most.
 
 solidity.json receives every judged mutant: killed, and by which test; a survivor; or equivalent, which is written there
-by hand with the reason and kept. Stopped anywhere, this goes on there: as long as the contracts do not change, a
-survivor stays one until any test changes, and what is killed stays so until the file of its killer does.
-``--survivors`` judges only those again that survived.
+by hand with the reason, and kept without a trial. Stopped anywhere, this goes on there: until the contracts compile to
+something else, a survivor stays one as long as no test changes, and what is killed as long as the file of its killer
+does not. ``--survivors`` judges only those again that survived.
 """
 
 import argparse
@@ -103,10 +103,10 @@ def main(arguments: list[str] | None = None) -> int:
     sources = read_sources()
     named = [mutant for mutant in of_list(sources) if options.only in mutant.file]
     drawn = sorted((m for m in of_slither(sources) if options.only in m.file), key=lambda mutant: mutant.order)
-    results = Results(sources, options.survivors)
+    judge = Judge(sources, options.jobs, options.survivors)
+    results = judge.results
     if options.survivors:
         named, drawn = ([mutant for mutant in some if results.survived(mutant)] for some in (named, drawn))
-    judge = Judge(sources, results, options.jobs)
     with ThreadPoolExecutor(options.jobs) as pool:
         try:
             judge.all(pool, named, len(named))
@@ -169,7 +169,7 @@ def of_slither(sources: dict[str, str]) -> list[Mutant]:
     return mutants
 
 
-def digest_of(files: dict[str, str]) -> str:
+def digest_of(files: Mapping[str, Any]) -> str:
     """What differs as soon as one of these files does."""
     return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -220,14 +220,14 @@ class Compiler:
 class Judge:
     """Judges mutants, some at the same time."""
 
-    def __init__(self, sources: Mapping[str, str], results: "Results", jobs: int) -> None:
-        self.sources, self.results, self.jobs = sources, results, jobs
+    def __init__(self, sources: Mapping[str, str], jobs: int, survivors: bool) -> None:
+        self.sources, self.jobs = sources, jobs
         self.compilers: queue.SimpleQueue[Compiler] = queue.SimpleQueue()
         for _ in range(jobs):
             self.compilers.put(Compiler())
         compiled = self.compile(sources)
         assert compiled is not None, "the contracts do not compile"
-        self.unchanged, tree = compiled, WORK / "tree"
+        self.unchanged, self.results, tree = compiled, Results(compiled, survivors), WORK / "tree"
         # The tests as they are now: whoever waits for the end goes on writing.
         shutil.rmtree(tree, ignore_errors=True)
         shutil.copytree(REPOSITORY / "tests" / "contracts", tree / "tests" / "contracts")
@@ -240,11 +240,11 @@ class Judge:
             processes.Process(target=contract_tests.serve, args=(tree, there), daemon=True).start()
             there.close()
             self.tests.put(here)
-        if UNCHANGED not in results.verdicts:
+        if UNCHANGED not in self.results.verdicts:
             failed = self.killer(compiled, [])
             if failed:
                 raise SystemExit(f"{failed} fails without any change: no mutant can be judged")
-            results.keep(UNCHANGED, {"status": "survived"})
+            self.results.keep(UNCHANGED, {"status": "survived"})
 
     def all(self, pool: ThreadPoolExecutor, mutants: Iterable[Mutant], wanted: int) -> None:
         """Judge mutants in their order until `wanted` count."""
@@ -273,6 +273,8 @@ class Judge:
             return {"status": "invalid"}
         if all(self.unchanged[name] == artifact for name, artifact in artifacts.items()):
             return {"status": "same"}
+        if why := self.results.before.get(mutant.key, {}).get("why"):
+            return {"status": "equivalent", "why": why}
         killer = self.killer(artifacts, self.results.killers(mutant.file))
         return {"status": "killed", "by": killer} if killer else {"status": "survived"}
 
@@ -312,10 +314,10 @@ class Judge:
 class Results:
     """What is judged: in a journal while it goes on, in solidity.json at the end."""
 
-    def __init__(self, sources: dict[str, str], survivors: bool) -> None:
+    def __init__(self, contracts: Mapping[str, dict[str, Any]], survivors: bool) -> None:
         folder = REPOSITORY / "tests" / "contracts"
         self.tests = {f"tests/contracts/{file.name}": file.read_text(encoding="utf-8") for file in folder.glob("*.py")}
-        self.journal = WORK / f"judged-{digest_of(sources)}.jsonl"
+        self.journal = WORK / f"judged-{digest_of(contracts)}.jsonl"
         self.lock = threading.Lock()
         written = json.loads(RESULTS.read_text(encoding="utf-8"))["mutants"] if RESULTS.exists() else []
         self.before: dict[Key, dict[str, Any]] = {key_of(entry): entry for entry in written}
@@ -340,7 +342,8 @@ class Results:
 
     def add(self, mutant: Mutant, verdict: dict[str, str]) -> None:
         """Keep a verdict, and show it."""
-        self.keep(mutant.key, verdict)
+        if verdict["status"] != "equivalent":  # what is written by hand may be taken back by hand
+            self.keep(mutant.key, verdict)
         self._enter(mutant, verdict)
         print(f"{verdict['status']:9}{mutant.function}: {one_line(mutant.becomes)[:90]}", flush=True)
 
@@ -370,9 +373,6 @@ class Results:
         }
         if nth > 1:
             entry["nth"] = nth
-        why = self.before.get(mutant.key, {}).get("why")
-        if why is not None and verdict["status"] == "survived":
-            entry |= {"status": "equivalent", "why": why}
         with self.lock:
             self.entries[mutant.key] = entry
 
