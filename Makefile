@@ -16,7 +16,7 @@ NETWORK ?= anvil
 # The components that `make nodes` gets, of anvil, ganache, geth and kubo; all if none is named.
 NODES ?=
 
-.PHONY: run test test-slow fuzz test-integration test-faults test-lowest demo-network brownie nodes lint contracts gas bench lock clean help
+.PHONY: run test test-slow fuzz test-integration test-faults test-lowest mutants demo-network brownie nodes lint contracts gas bench lock clean help
 
 help: ## these lines
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile
@@ -74,6 +74,9 @@ bench: $(VENV)/dev.stamp ## local training beside the paper's way, Flower and pf
 lock: $(VENV)/dev.stamp ## pin every package anew (UPGRADE= keeps the versions that still fit)
 	$(COMPILE) $(UPGRADE) pyproject.toml -o requirements.txt
 	$(COMPILE) --extra dev pyproject.toml requirements.txt -o requirements-dev.txt
+
+mutants: $(VENV)/dev.stamp node_modules/stamp ## mutate what decides, see which test notices; may be stopped and goes on; not part of CI
+	nice -n 15 $(BIN)/python -m tools.mutants.solidity
 
 test-lowest: $(VENV)/dev.stamp ## the quick tests on the lowest versions that pyproject.toml allows, in .tools/lowest
 	mkdir -p build
