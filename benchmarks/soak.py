@@ -71,7 +71,7 @@ def main() -> int:
 
 
 def soak(folder: Path, seconds: float) -> list[Sample]:
-    """Play rounds for so long, and look at the agents meanwhile."""
+    """Play rounds for this time, and watch the agents meanwhile."""
     (node,) = nodes.up("anvil", port=free_ports(), state=folder)
     agents = Agents(folder, node.url, free_ports(), ipfs=_daemons(folder))
     try:
@@ -80,8 +80,8 @@ def soak(folder: Path, seconds: float) -> list[Sample]:
         agents.enrol(task)
         for number in range(SERVERS):
             agents.begin_agent(number)
-        words = ("task", "drive", "--account", 0, "--rounds", 1_000_000, "--servers", SERVERS)
-        agents.others.append(agents.start(agents.command(*words), "drive.log"))
+        drive = agents.command("task", "drive", "--account", 0, "--rounds", 1_000_000, "--servers", SERVERS)
+        agents.others.append(agents.start(drive, "drive.log"))
         return _watch(agents, seconds)
     finally:
         agents.end()

@@ -74,7 +74,7 @@ def play(
 
 
 def own_functions(settings: RunSettings) -> list[str]:
-    """The functions ``package.module:function`` that a task of these settings names, for its readers' `--plugin`."""
+    """Return the ``package.module:function`` names in a task of these settings, for its readers' `--plugin`."""
     return [name for name in (settings.aggregator, settings.model) if ":" in name]
 
 

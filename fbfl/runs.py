@@ -94,7 +94,7 @@ class RunFolder:
             self.path.rmdir()
 
     def payloads(self, kind: str) -> Store:
-        """The store of the run's payloads: `local` or `ipfs`."""
+        """Return the store of the run's payloads: `local` or `ipfs`."""
         return IpfsStore() if kind == "ipfs" else LocalStore(self.path / "payloads")
 
     def attach(self, federation: Simulation) -> None:
@@ -235,7 +235,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The lines of a file of a run, as `read_json`."""
+    """Return the lines of a file of a run, as `read_json`."""
     return [_object(path, line) for line in _text(path).splitlines()]
 
 
@@ -261,7 +261,7 @@ def _object(path: Path, text: str) -> dict[str, Any]:
 
 
 def recorded_chain(path: Path) -> tuple[Path, ChainHead]:
-    """The folder of the chain that a run's folder keeps, and its head as recorded apart from it.
+    """Return the folder of the chain that a run's folder keeps, and its head as recorded apart from it.
 
     A run on another network than the embedded one raises `InvalidInputError`.
     """

@@ -266,7 +266,7 @@ class Simulation:
         return PuzzleElection(participant.ledger, self.task, participant.address, solver)
 
     def _hashes(self) -> int | None:
-        """What all servers have tried so far, where they solve puzzles."""
+        """Return the hashes that all servers have tried so far; None if they solve no puzzles."""
         return sum(solver.hashes for solver in self._solvers) if self._solvers else None
 
     def _create_task(self, servers: Sequence[Participant]) -> Task:

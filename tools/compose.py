@@ -129,9 +129,10 @@ def _server(server: int) -> Service:
 
 
 def _geth(server: int) -> Service:
-    ports = {"rpc_port": nodes.PORT, "auth_port": nodes.PORT + 2 * geth.P2P_OFFSET}
+    auth_port = nodes.PORT + 2 * geth.P2P_OFFSET
+    options = geth.options(GETH_DATA, dag=DAG, peers_in=SUBNET, rpc_port=nodes.PORT, auth_port=auth_port)
     begin = ["geth", f"--datadir={GETH_DATA}", "init", "/genesis.json"]
-    mine = ["exec", "geth", *geth.options(GETH_DATA, dag=DAG, peers_in=SUBNET, **ports)]
+    mine = ["exec", "geth", *options]
     return {
         **_shell(GETH_IMAGE, [begin, mine]),
         **_beside(server),

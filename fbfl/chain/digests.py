@@ -20,13 +20,13 @@ class Domain:
 
 
 def initial_accumulator(domain: Domain, round_number: int) -> bytes:
-    """The running hash of a round without updates."""
+    """Return the running hash of a round without updates."""
     values = (domain.chain_id, domain.ledger, domain.task, round_number)
     return keccak(encode(["uint256", "address", "uint256", "uint32"], values))
 
 
 def accumulate(accumulator: bytes, updates: Iterable[tuple[str, bytes, int, int]]) -> bytes:
-    """The running hash after further updates, each (server, digest, size, samples), in the order of recording."""
+    """Return the running hash after further updates, (server, digest, size, samples) in the order of recording."""
     for server, digest, size, samples in updates:
         fields = (accumulator, server, digest, size, samples)
         accumulator = keccak(encode(["bytes32", "address", "bytes32", "uint32", "uint32"], fields))
@@ -61,7 +61,7 @@ def outcome(digest: bytes, leader: str) -> bytes:
 
 
 def draw_seed(closing_block: bytes, accumulator: bytes, round_number: int) -> int:
-    """What is drawn at random in a round follows from this, from 0 to 2**63 - 1: known only when its updates are fixed.
+    """Return the seed of a round's random draws, from 0 to 2**63 - 1: known only when its updates are fixed.
 
     `closing_block` is the hash of the block that closed the submissions, `accumulator` the running hash of the updates.
     It is the first 63 bits of their hash, as many as a seed has.
@@ -80,10 +80,10 @@ def update_commitment(
 
 
 def short_text(text: str) -> bytes:
-    """ASCII text of at most 32 characters as the bytes32 that a contract keeps it in."""
+    """Return ASCII text of at most 32 characters as the bytes32 that contracts keep it in."""
     return text.encode("ascii").ljust(32, b"\0")
 
 
 def from_short_text(word: bytes) -> str:
-    """The text in a bytes32."""
+    """Return the text in a bytes32."""
     return word.rstrip(b"\0").decode("ascii", "replace")

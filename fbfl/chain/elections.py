@@ -132,7 +132,7 @@ class MinedElection:
 
 
 def electing_blocks(ledger: Ledger, task: int, view: int) -> tuple[int, int]:
-    """The block whose miner may propose in a view of an ethash election, and the first block in which it may."""
+    """Return the block whose miner may propose in a view of an ethash election, and the first block in which it may."""
     electing, from_block = ledger.consensus["ethash"].functions.electionOf(task, view).call()
     return electing, from_block
 
@@ -142,7 +142,7 @@ PROOF_WINDOW = 200
 
 
 def election_of(ledger: Ledger, task: Task, server: str) -> Election:
-    """The election of a task as one server takes part in it."""
+    """Return the election of a task as one server takes part in it."""
     if task.consensus == "pow":
         return PuzzleElection(ledger, task, server)
     if task.consensus == "ethash":

@@ -38,8 +38,8 @@ POW_PARAMETERS = f"({COMMITTEE_RULES},uint256,uint32)"
 ZERO_ADDRESS = "0x" + "0" * 40
 
 FORMAT = 2
-"""Of tasks. In those of format 1, which are on the contracts of version 0.1, what is drawn at random follows from the
-definition's seed, and sample counts always weigh where a rule can weigh by them."""
+"""Format of tasks. In tasks of format 1, on the contracts of version 0.1, random draws follow from the definition's
+seed, and sample counts always weigh if a rule can weigh by them."""
 
 
 class Phase(IntEnum):
@@ -347,14 +347,14 @@ class Ledger:
         return True
 
     def events(self, *names: str, task: int | None = None) -> Iterator[Event]:
-        """The deployment's events in the order of the chain, optionally of some names and of one task."""
+        """Yield the deployment's events in the order of the chain, optionally of some names and of one task."""
         self._refresh()
         for event in self._events:
             if (not names or event.name in names) and (task is None or event.args.get("task") == task):
                 yield event
 
     def round_events(self, task: int, round_number: int, *names: str) -> Iterator[Event]:
-        """The events of one round in the order of the chain, optionally of some names."""
+        """Yield the events of one round in the order of the chain, optionally of some names."""
         if 0 <= round_number < self._forgotten.get(task, 0):
             raise ChainError(f"task {task}: round {round_number} was forgotten here")
         self._refresh()
@@ -363,7 +363,7 @@ class Ledger:
                 yield event
 
     def recorded(self, task: int, round_number: int) -> list[Update]:
-        """The updates of a round in the order of recording, which the running hash follows."""
+        """Return the updates of a round in the order of recording, which the running hash follows."""
         seats = self.seats(task, round_number)
         updates = []
         for event in self.round_events(task, round_number, "UpdateSubmitted", "UpdatesSubmitted"):
@@ -381,13 +381,13 @@ class Ledger:
         return updates
 
     def accumulator(self, task: int, round_number: int) -> bytes:
-        """The running hash over the updates of a round, as the logs have them."""
+        """Return the running hash over the updates of a round, as the logs have them."""
         first = digests.initial_accumulator(self.domain(task), round_number)
         recorded = self.recorded(task, round_number)
         return digests.accumulate(first, ((u.server, u.payload.digest, u.payload.size, u.samples) for u in recorded))
 
     def draw_seed(self, task: int, round_number: int) -> int | None:
-        """What is drawn at random in a round follows from this; None before its submissions are closed.
+        """Return the seed of a round's random draws; None before its submissions are closed.
 
         See `fbfl.chain.digests.draw_seed`.
         """
@@ -406,11 +406,11 @@ class Ledger:
         return voted
 
     def updates(self, task: int, round_number: int) -> list[Update]:
-        """The updates of a round in the order of seats, in which every server aggregates them."""
+        """Return the updates of a round in the order of seats, in which every server aggregates them."""
         return sorted(self.recorded(task, round_number), key=lambda update: update.seat)
 
     def seats(self, task: int, round_number: int) -> Mapping[str, int]:
-        """The seat of every server that sat in the committee of a round."""
+        """Return the seat of every server that sat in the committee of a round."""
         self._refresh()
         if (task, round_number) not in self._seats:
             self._seats[task, round_number] = self._find_seats(task, round_number)

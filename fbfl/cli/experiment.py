@@ -123,7 +123,15 @@ def _progress(console: Console, total: int) -> Iterator[Callable[[], None]]:
 
         yield say
         return
-    columns = TextColumn("runs"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True, speed_estimate_period=3600) as bar:
+    with Progress(
+        TextColumn("runs"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        speed_estimate_period=3600,
+    ) as bar:
         job = bar.add_task("runs", total=total)
         yield lambda: bar.advance(job)

@@ -104,13 +104,14 @@ def _progress() -> Iterator[Callable[[str, float], None]]:
 
         yield say
         return
-    columns = (
+    with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f} %"),
         TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        console=Console(stderr=True),
+        transient=True,
+    ) as bar:
         jobs: dict[str, TaskID] = {}
 
         def draw(what: str, share: float) -> None:

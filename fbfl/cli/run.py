@@ -70,7 +70,8 @@ def _progress(console: Console, rounds: int) -> Iterator[Callable[[], None]]:
     if console.quiet or not sys.stdout.isatty():
         yield lambda: None
         return
-    columns = TextColumn("rounds"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(
+        TextColumn("rounds"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console, transient=True
+    ) as bar:
         job = bar.add_task("rounds", total=rounds)
         yield lambda: bar.advance(job)

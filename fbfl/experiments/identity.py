@@ -50,7 +50,7 @@ def dependencies(settings: RunSettings, chain: bool = True) -> dict[str, dict[st
 
 
 def _draws(aggregator: str) -> bool:
-    """Whether a rule draws at random; one that nobody knows is refused elsewhere."""
+    """Return True if a rule draws at random; an unknown rule is refused elsewhere."""
     known = aggregator in aggregation.RULES or ":" in aggregator
     return known and "seed" in plugins.names_of_parameters("aggregator", aggregator, aggregation.RULES)
 

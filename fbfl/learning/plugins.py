@@ -132,12 +132,12 @@ def resolve(
 
 
 def names_of_parameters(kind: str, name: str, table: Mapping[str, Callable[..., Any]]) -> set[str]:
-    """What the function of a name calls its parameters; `kind` and `table` as for `resolve`."""
+    """Return the names of a named function's parameters; `kind` and `table` as for `resolve`."""
     return {parameter.name for parameter in _parameters(kind, name, _find(kind, name, table))}
 
 
 def source_of(kind: str, name: str) -> Path | None:
-    """The file of the module of ``package.module:function``, which is imported; None for one of fbfl or without a file.
+    """Import ``package.module:function`` and return its module's file; None for one of fbfl or without a file.
 
     `kind` is its name in messages.
     """

@@ -68,7 +68,9 @@ class EquivocatingExchange(Exchange):
         if not self._still_counts(state):
             super().send(state, stage, accept)
             return
-        at = state.round, state.decision.view, stage, state.decision.proposal
+        decision = state.decision
         for each in (True, False):
-            vote = sign_vote(self._account, self._vote_domain, *at, each)
-            self._board.post_vote(self._account.address, vote, state.decision.proposer)
+            vote = sign_vote(
+                self._account, self._vote_domain, state.round, decision.view, stage, decision.proposal, each
+            )
+            self._board.post_vote(self._account.address, vote, decision.proposer)

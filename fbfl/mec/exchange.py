@@ -193,8 +193,8 @@ class Exchange:
 
     def post_update(self, state: TaskState, payload: Reference, samples: int) -> None:
         """Sign an update of the current model and leave it on the board."""
-        at = self._update_domain, state.round, state.model.digest
-        update = sign_update(self._account, *at, payload, samples)
+        parent = state.model.digest
+        update = sign_update(self._account, self._update_domain, state.round, parent, payload, samples)
         collector = _collector_of_updates(state.round, self._seats(state))
         self._board.post_update(self._account.address, update, collector)
 

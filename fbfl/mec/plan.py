@@ -123,7 +123,7 @@ class TaskPlan:
         return found
 
     def seed_of_draws(self, ledger: Ledger, task: int, round_number: int) -> int | None:
-        """What the rule draws from in a round: nobody knows it before the updates are fixed. None: it does not draw.
+        """Return the seed of the rule's draws in a round, unknown before the updates are fixed; None without draws.
 
         Also None while the submissions are not closed.
         """

@@ -42,7 +42,7 @@ class AggregationRule:
 
     @property
     def draws(self) -> bool:
-        """Whether it draws at random, from the `seed` of its caller."""
+        """True if it draws at random, from the `seed` of its caller."""
         return "seed" in self.plugin.wants
 
     @property
