@@ -69,7 +69,7 @@ def layout_of(folder: Path) -> Layout | None:
 
 
 def stop_all(folder: Path) -> list[str]:
-    """Stop the nodes of this folder, whoever started them; return the names of those that ran."""
+    """Stop the nodes of this folder, in any process; return the names of those that ran."""
     if not folder.exists():
         return []
     with exclusive(folder):

@@ -33,7 +33,7 @@ class Solver(Protocol):
 
 
 class PuzzleElection:
-    """`PowPuzzle`: whoever solves the puzzle first."""
+    """`PowPuzzle`: the first to solve the puzzle."""
 
     def __init__(self, ledger: Ledger, task: Task, server: str, solver: Solver | None = None) -> None:
         self._ledger = ledger

@@ -396,7 +396,7 @@ class Ledger:
         return None
 
     def voters(self, task: int, state: TaskState, stage: Stage) -> int:
-        """Bitmap of the seats whose votes in this stage of the current view are recorded."""
+        """Return a bitmap of the seats whose votes in this stage of the current view are recorded."""
         decision = state.decision
         seats = self.seats(task, state.round)
         voted = 1 << seats[decision.proposer] if stage is Stage.PREPARE else 0  # a proposal is its proposer's vote

@@ -19,7 +19,7 @@ DEFAULT_URLS = {
 
 
 def connect(network: str, *, timeout: float = 10.0) -> Web3:
-    """web3 on a network: `eth-tester` (a new chain in this process), `anvil`, `ganache`, `geth`, or a JSON-RPC URL.
+    """Connect web3 to `eth-tester` (a new chain in this process), `anvil`, `ganache`, `geth`, or a JSON-RPC URL.
 
     `timeout` in seconds bounds each request; web3 repeats one that only reads up to four times. Any other name raises
     `InvalidInputError`, a node that does not answer `NodeUnavailableError`, now and in every later call.

@@ -44,17 +44,17 @@ class CommitteeRules:
 
 
 def pow_parameters(rules: CommitteeRules, target: int, solve_time: int) -> bytes:
-    """`PowPuzzle.PowParameters`, encoded; `solve_time` in seconds, 0 keeps the target."""
+    """Encode `PowPuzzle.PowParameters`; `solve_time` in seconds, 0 keeps the target."""
     return encode([POW_PARAMETERS], [(rules._tuple(), target, solve_time)])
 
 
 def pbft_parameters(rules: CommitteeRules) -> bytes:
-    """`PbftCommittee`'s parameters, encoded."""
+    """Encode `PbftCommittee`'s parameters."""
     return encode([COMMITTEE_RULES], [rules._tuple()])
 
 
 def ethash_parameters(rules: CommitteeRules, confirmations: int, spacing: int, delay: int = 1) -> bytes:
-    """`EthashElection.EthashParameters`, encoded; all in blocks."""
+    """Encode `EthashElection.EthashParameters`; all in blocks."""
     return encode([f"({COMMITTEE_RULES},uint16,uint16,uint16)"], [(rules._tuple(), confirmations, spacing, delay)])
 
 

@@ -170,7 +170,7 @@ class _Report:
 
 
 def _work(pipe: Connection, number: int, processes: int) -> None:
-    """One process: search until there is a solution or something to read, then wait for the next puzzle."""
+    """Run one process: search until there is a solution or something to read, then wait for the next puzzle."""
     while True:
         puzzle = pipe.recv()
         if puzzle is None:

@@ -159,7 +159,7 @@ def consensus_of(ledger: Ledger, task: int) -> str:
 
 
 def round_record(ledger: Ledger, task: int, number: int) -> RoundRecord:
-    """One round; a number that was not opened raises `InvalidInputError`."""
+    """Return one round; a number that was not opened raises `InvalidInputError`."""
     events = list(ledger.round_events(task, number))
     by_name: dict[str, list[Event]] = {}
     for event in events:

@@ -58,7 +58,7 @@ def decode_revert(data: bytes, abi: ABI = ()) -> ContractRevertError:
 
 @contextmanager
 def decoded_reverts(abi: ABI = ()) -> Iterator[None]:
-    """Inside, calls and transactions that the node reports as reverted raise `ContractRevertError` instead."""
+    """Turn reverts of calls and transactions inside, as the node reports them, into `ContractRevertError`."""
     try:
         yield
     except (ContractLogicError, Web3RPCError) as error:

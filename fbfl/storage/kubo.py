@@ -86,7 +86,7 @@ def up(
 
 
 def down(*, state: Path = STATE) -> list[str]:
-    """Stop the daemons that `up` started, whoever called it; returns the names of those that ran."""
+    """Stop the daemons that `up` started, in any process; return the names of those that ran."""
     return stop_all(_folder(state))
 
 
