@@ -262,6 +262,7 @@ def run_settings(draw: st.DrawFn, *, dataset: str, one_in: int = 120) -> dict[st
         "learning_rate": draw(rarely(real, st.sampled_from((None, 0.01, 0.1)), one_in=8)),
         "payload": draw(rarely(words, st.sampled_from(CODECS), one_in=60)),
         "liars": usual(st.sampled_from((0, 0, 0, number // 3, number))),
+        "silent": usual(st.sampled_from((0, 0, 0, 1, number))),
         "signatures": draw(st.booleans()),
         "commit_reveal": draw(st.booleans()),
         "stake": draw(rarely(whole, st.just(10**18))),
