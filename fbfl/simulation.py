@@ -28,7 +28,7 @@ from fbfl.learning.datasets import Dataset
 from fbfl.learning.partition import resolve as resolve_partition
 from fbfl.learning.samples import Range
 from fbfl.learning.training import Trainer
-from fbfl.mec.dishonest import Conduct, DishonestServer, EquivocatingExchange
+from fbfl.mec.dishonest import Behaviour, DishonestServer, EquivocatingExchange
 from fbfl.mec.exchange import Exchange, MemoryBoard
 from fbfl.mec.fleet import Fleet, cost_model
 from fbfl.mec.global_model import weights_of
@@ -70,8 +70,8 @@ class Simulation:
 
     `solver` makes each server's solver of puzzles, if the consensus is `pow` (default: turns in this process).
     `devnet` are the nodes, which the servers use in turn, and the contracts on them, for example those of another
-    federation, so that only the task is new (default: contracts of its own on the nodes of the network). `conducts`
-    gives servers (by number) another conduct than the honest one; `stores` another store than the common one (a server
+    federation, so that only the task is new (default: contracts of its own on the nodes of the network). `behaviours`
+    gives servers (by number) dishonest behaviours, `stores` other stores than the common one (a server
     with a broken disk). `trainer` is that of another federation with the same model and training, which saves compiling
     it again; by default there is a new one on `lanes` cores (default: all).
     """
@@ -83,7 +83,7 @@ class Simulation:
         store: Store,
         *,
         devnet: Devnet | None = None,
-        conducts: Mapping[int, Conduct] | None = None,
+        behaviours: Mapping[int, Behaviour] | None = None,
         stores: Mapping[int, Store] | None = None,
         solver: Callable[[], Solver] | None = None,
         trainer: Trainer | None = None,
@@ -115,21 +115,21 @@ class Simulation:
         self.owner, *participants = self.devnet.participants(accounts)
         self.ledger = self.owner.ledger
         self.task = self._create_task(participants)
-        liar = Conduct(proposes="wrong", votes="inverted")
+        liar = Behaviour(proposes="wrong", votes="inverted")
         silent = range(settings.servers - settings.silent, settings.servers)
-        conducts = {
+        behaviours = {
             **dict.fromkeys(range(settings.liars), liar),
-            **dict.fromkeys(silent, Conduct(proposes="never")),
-            **(conducts or {}),
+            **dict.fromkeys(silent, Behaviour(proposes="never")),
+            **(behaviours or {}),
         }
         self._solvers = [(solver or Slices)() for _ in participants] if settings.consensus == "pow" else []
         stores = stores or {}
         board = MemoryBoard()
         self.servers: list[MECServer] = []
         for number, (participant, account) in enumerate(zip(participants, accounts[1:], strict=True)):
-            conduct = conducts.get(number)
-            server = partial(DishonestServer, conduct) if conduct else MECServer
-            exchange = EquivocatingExchange if conduct and conduct.votes == "both" else Exchange
+            behaviour = behaviours.get(number)
+            server = partial(DishonestServer, behaviour) if behaviour else MECServer
+            exchange = EquivocatingExchange if behaviour and behaviour.votes == "both" else Exchange
             self.servers.append(
                 server(
                     participant,

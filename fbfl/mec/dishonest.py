@@ -15,7 +15,7 @@ from fbfl.storage.store import Reference
 
 
 @dataclass(frozen=True)
-class Conduct:
+class Behaviour:
     """Behaviour of a server where the others rely on it. The default is honest."""
 
     submits: bool = True
@@ -29,35 +29,35 @@ class Conduct:
 
 
 class DishonestServer(MECServer):
-    """A `MECServer`, with the same arguments, that behaves as a `Conduct` says."""
+    """A `MECServer`, with the same arguments, that behaves as a `Behaviour` says."""
 
-    def __init__(self, conduct: Conduct, *arguments: Any, **options: Any) -> None:
+    def __init__(self, behaviour: Behaviour, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.conduct = conduct
+        self.behaviour = behaviour
 
     def _trained(self, state: TaskState) -> tuple[Reference, int] | None:
-        return super()._trained(state) if self.conduct.submits else None
+        return super()._trained(state) if self.behaviour.submits else None
 
     def _publish(self, payload: bytes) -> Reference:
-        return super()._publish(payload) if self.conduct.serves else Reference.to(payload)
+        return super()._publish(payload) if self.behaviour.serves else Reference.to(payload)
 
     def _propose(self, state: TaskState) -> bool:
-        return self.conduct.proposes != "never" and super()._propose(state)
+        return self.behaviour.proposes != "never" and super()._propose(state)
 
     def _proposal(self, model: GlobalModel) -> bytes:
-        if self.conduct.proposes == "right":
+        if self.behaviour.proposes == "right":
             return super()._proposal(model)
         # Well-formed and not the aggregate: the right model, turned around.
         return encode(self.plan.spec, np.negative(weights_of(self.plan, model.payload)))
 
     def _vote(self, state: TaskState) -> bool:
-        return self.conduct.votes != "never" and super()._vote(state)
+        return self.behaviour.votes != "never" and super()._vote(state)
 
     def _ballot(self, right: bool) -> bool:
-        return right != (self.conduct.votes == "inverted")
+        return right != (self.behaviour.votes == "inverted")
 
     def _accuse(self, state: TaskState) -> bool:
-        return self.conduct.votes == "right" and super()._accuse(state)
+        return self.behaviour.votes == "right" and super()._accuse(state)
 
 
 class EquivocatingExchange(Exchange):

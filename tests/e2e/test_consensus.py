@@ -14,7 +14,7 @@ from fbfl.cli import main
 from fbfl.cli import register as register_command
 from fbfl.cli import task as task_commands
 from fbfl.cli.keys import KEY_VARIABLE
-from fbfl.mec.dishonest import Conduct
+from fbfl.mec.dishonest import Behaviour
 from fbfl.mec.plan import TaskPlan
 from tests.e2e.federations import federation
 
@@ -30,12 +30,12 @@ def test_three_liars_among_ten_change_nothing_but_the_time_it_takes(tmp_path, si
     liars = range(1, 4)  # the leaders of rounds 1 to 3
     honest = federation(
         tmp_path / "honest",
-        simulation={"conducts": {n: Conduct(proposes="never", votes="never") for n in liars}},
+        simulation={"behaviours": {n: Behaviour(proposes="never", votes="never") for n in liars}},
         **settings,
     )
     lying = federation(
         tmp_path / "lying",
-        simulation={"conducts": {n: Conduct(proposes="wrong", votes="inverted") for n in liars}},
+        simulation={"behaviours": {n: Behaviour(proposes="wrong", votes="inverted") for n in liars}},
         signatures=signatures,
         **settings,
     )
@@ -69,8 +69,8 @@ def test_signatures_record_a_round_in_fewer_transactions(tmp_path, consensus):
 
 def test_a_collector_that_sleeps_costs_only_gas(tmp_path):
     # Seat 1 collects the updates of round 1, and leads it.
-    asleep = Conduct(submits=False, proposes="never", votes="never")
-    fed = federation(tmp_path, consensus="pbft", signatures=True, simulation={"conducts": {1: asleep}})
+    asleep = Behaviour(submits=False, proposes="never", votes="never")
+    fed = federation(tmp_path, consensus="pbft", signatures=True, simulation={"behaviours": {1: asleep}})
     result = fed.play_round()
     assert result.record.status == "final"
     assert len(result.record.updates) == 3
@@ -78,7 +78,7 @@ def test_a_collector_that_sleeps_costs_only_gas(tmp_path):
 
 def test_an_equivocator_loses_its_whole_stake(tmp_path):
     fed = federation(
-        tmp_path, consensus="pbft", signatures=True, stake=1000, simulation={"conducts": {3: Conduct(votes="both")}}
+        tmp_path, consensus="pbft", signatures=True, stake=1000, simulation={"behaviours": {3: Behaviour(votes="both")}}
     )
     result = fed.play_round()
     assert result.record.status == "final"
@@ -148,8 +148,8 @@ def test_a_task_trusts_a_server_of_the_registry(tmp_path, monkeypatch, capsys):
 
 
 def test_a_rejected_leader_loses_a_part_of_its_stake_and_nobody_gains_it(tmp_path):
-    liar = Conduct(proposes="wrong")
-    fed = federation(tmp_path, consensus="pbft", stake=10_000, reward=0, simulation={"conducts": {1: liar}})
+    liar = Behaviour(proposes="wrong")
+    fed = federation(tmp_path, consensus="pbft", stake=10_000, reward=0, simulation={"behaviours": {1: liar}})
     result = fed.play_round()
     assert result.record.slashes == ((fed.servers[1].address, 1000, "rejected aggregate"),)
     assert fed.ledger.rewards.functions.balanceOf(fed.task.id).call() == 0
@@ -159,9 +159,9 @@ def test_a_rejected_leader_loses_a_part_of_its_stake_and_nobody_gains_it(tmp_pat
 @pytest.mark.parametrize("consensus", ["pow", "pbft"])
 def test_a_round_that_the_rule_cannot_aggregate_ends_in_its_first_view(tmp_path, consensus):
     """FLTrust without the trusted update: only the rule knows that there is no aggregate of the others."""
-    absent = {1: Conduct(submits=False)}
+    absent = {1: Behaviour(submits=False)}
     settings = {"aggregator": "fltrust", "aggregator_args": {"root_server": 1}, "stake": 1000}
-    fed = federation(tmp_path, consensus=consensus, simulation={"conducts": absent}, **settings)
+    fed = federation(tmp_path, consensus=consensus, simulation={"behaviours": absent}, **settings)
     record = fed.play_round().record
     assert (record.status, record.reason) == ("aborted", ABORT)
     assert (record.views, record.barred, record.slashes, len(record.updates)) == (1, (), (), 3)
@@ -248,7 +248,9 @@ def test_a_silent_miner_loses_its_turn_to_the_next_electing_block(tmp_path):
     leader = fed.play_round().record.leader
     number = [server.address for server in fed.servers].index(leader)
     # The same seed gives the same chain, so the same server is elected.
-    silent = federation(tmp_path / "after", simulation={"conducts": {number: Conduct(proposes="never")}}, **settings)
+    silent = federation(
+        tmp_path / "after", simulation={"behaviours": {number: Behaviour(proposes="never")}}, **settings
+    )
     result = silent.play_round()
     assert result.record.status == "final"
     assert result.record.views >= 2

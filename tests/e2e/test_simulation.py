@@ -15,7 +15,7 @@ from fbfl.chain.queries import task_terms
 from fbfl.chain.signatures import SignedVote
 from fbfl.errors import ChainError, PayloadNotFoundError, StorageError
 from fbfl.learning import datasets
-from fbfl.mec.dishonest import Conduct
+from fbfl.mec.dishonest import Behaviour
 from fbfl.mec.exchange import Exchange, MemoryBoard, vote_domain
 from fbfl.mec.plan import TaskPlan
 from fbfl.mec.signed_votes import SignedVotes
@@ -165,7 +165,7 @@ def test_a_leader_computes_anew_when_a_report_lands_before_its_proposal(tmp_path
 
 
 def test_a_server_that_never_submits_does_not_halt_the_round(tmp_path):
-    fed = federation(tmp_path, simulation={"conducts": {1: Conduct(submits=False)}})
+    fed = federation(tmp_path, simulation={"behaviours": {1: Behaviour(submits=False)}})
     result = fed.play_round()
     assert result.record.status == "final"
     assert fed.servers[1].address not in {update.server for update in result.record.updates}
@@ -175,7 +175,7 @@ def test_a_server_that_never_submits_does_not_halt_the_round(tmp_path):
 @pytest.mark.parametrize("consensus", ["pow", "pbft"])
 def test_silent_leaders_lose_their_turn(tmp_path, consensus):
     # Round 1 of PBFT belongs to seat 1; under proof of work whoever solves the puzzle next takes over.
-    fed = federation(tmp_path, consensus=consensus, simulation={"conducts": {1: Conduct(proposes="never")}})
+    fed = federation(tmp_path, consensus=consensus, simulation={"behaviours": {1: Behaviour(proposes="never")}})
     result = fed.play_round()
     assert result.record.status == "final"
     assert result.record.leader != fed.servers[1].address
@@ -193,7 +193,7 @@ def test_wrong_aggregates_are_voted_down_and_their_leaders_barred(tmp_path, cons
         tmp_path / "wrong",
         consensus=consensus,
         rounds=rounds,
-        simulation={"conducts": {n: Conduct(proposes="wrong") for n in liars}},
+        simulation={"behaviours": {n: Behaviour(proposes="wrong") for n in liars}},
     )
     barred = set()
     for expected, result in zip(right.rounds(), wrong.rounds(), strict=True):
@@ -208,8 +208,8 @@ def test_wrong_aggregates_are_voted_down_and_their_leaders_barred(tmp_path, cons
 
 
 def test_liars_beyond_the_quorum_stall_the_round_but_nothing_wrong_is_final(tmp_path):
-    liar = Conduct(proposes="wrong", votes="inverted")
-    fed = federation(tmp_path, consensus="pbft", max_views=3, simulation={"conducts": {0: liar, 1: liar}})
+    liar = Behaviour(proposes="wrong", votes="inverted")
+    fed = federation(tmp_path, consensus="pbft", max_views=3, simulation={"behaviours": {0: liar, 1: liar}})
     result = fed.play_round()
     assert result.record.status == "aborted"
     assert result.record.reason == "too many views"
@@ -217,7 +217,7 @@ def test_liars_beyond_the_quorum_stall_the_round_but_nothing_wrong_is_final(tmp_
 
 
 def test_a_withheld_payload_is_reported_and_left_out(tmp_path):
-    fed = federation(tmp_path, simulation={"conducts": {3: Conduct(serves=False, proposes="never", votes="never")}})
+    fed = federation(tmp_path, simulation={"behaviours": {3: Behaviour(serves=False, proposes="never", votes="never")}})
     result = fed.play_round()
     assert result.record.status == "final"
     assert result.record.missing == (fed.servers[3].address,)
@@ -261,7 +261,7 @@ def test_fltrust_follows_the_update_that_a_trusted_server_publishes(tmp_path):
     assert fed.servers[3].address.encode() in fed.task.rule_params
     assert audit(fed.ledger, fed.store, fed.task).passed
 
-    silent = {"conducts": {3: Conduct(submits=False)}}
+    silent = {"behaviours": {3: Behaviour(submits=False)}}
     alone = federation(tmp_path / "alone", **trusting, max_views=2, simulation=silent)
     assert alone.play_round().record.status == "aborted"
 
@@ -307,10 +307,10 @@ def test_other_updates_after_a_reorganisation_cost_nobody_anything(tmp_path):
 
 
 def test_nothing_is_sent_that_comes_too_late(tmp_path):
-    fed = federation(tmp_path, consensus="pbft", simulation={"conducts": {3: Conduct(votes="never")}})
+    fed = federation(tmp_path, consensus="pbft", simulation={"behaviours": {3: Behaviour(votes="never")}})
     fed.play_round()
     late = fed.servers[3]
-    late.conduct = Conduct()
+    late.behaviour = Behaviour()
     state = fed.ledger.state(fed.task.id)
     fed.chain.travel(state.decision.deadline + 1 - state.now)
     assert not late.step()

@@ -14,7 +14,7 @@ import requests
 
 from fbfl.errors import PayloadNotFoundError, PayloadRefusedError, StorageError
 from fbfl.learning import datasets
-from fbfl.mec.dishonest import Conduct
+from fbfl.mec.dishonest import Behaviour
 from fbfl.processes import recorded, running
 from fbfl.settings import RunSettings
 from fbfl.simulation import Simulation
@@ -146,8 +146,8 @@ def test_a_liar_who_records_a_directory_is_left_out_and_stops_nobody(stores: lis
     settings = RunSettings(
         **{"dataset": "digits", "model": "cnn", "servers": 4, "devices": 4, "consensus": "pbft", "rounds": 1}
     )
-    liar = Conduct(submits=False)
-    federation = Simulation(settings, datasets.load("digits"), stores[0], conducts={0: liar}, lanes=1)
+    liar = Behaviour(submits=False)
+    federation = Simulation(settings, datasets.load("digits"), stores[0], behaviours={0: liar}, lanes=1)
     federation.owner.open_round(federation.task.id)
     size = federation.plan.max_payload
     assert size > CHUNK_SIZE

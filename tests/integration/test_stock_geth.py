@@ -8,7 +8,7 @@ import pytest
 from fbfl.chain.export import BLOCKS_FILE, GENESIS_FILE, ChainWriter
 from fbfl.chain.reexecution import execute_with_geth
 from fbfl.cli.main import main
-from fbfl.mec.dishonest import Conduct
+from fbfl.mec.dishonest import Behaviour
 from fbfl.runs import recorded_chain
 from tests.e2e.federations import federation
 from tests.integration.machine import require
@@ -34,7 +34,7 @@ def test_geth_executes_a_run_again(
 
 
 def test_geth_executes_slashes_and_time_that_passes_again(tmp_path: Path) -> None:
-    leader = {"conducts": {1: Conduct(proposes="wrong", votes="inverted")}}  # of the first round
+    leader = {"behaviours": {1: Behaviour(proposes="wrong", votes="inverted")}}  # of the first round
     fed = federation(tmp_path / "payloads", consensus="pbft", rounds=1, simulation=leader)
     (result,) = fed.rounds()
     assert result.record.slashes

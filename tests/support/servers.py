@@ -13,7 +13,7 @@ from fbfl.chain.accounts import development_account
 from fbfl.chain.elections import Election
 from fbfl.chain.ledger import Phase, Task, TaskState
 from fbfl.chain.logs import Event
-from fbfl.mec.dishonest import Conduct, DishonestServer, EquivocatingExchange
+from fbfl.mec.dishonest import Behaviour, DishonestServer, EquivocatingExchange
 from fbfl.mec.exchange import Exchange, MemoryBoard
 from fbfl.mec.global_model import initial_model
 from fbfl.mec.plan import TaskPlan, canonical_json
@@ -142,7 +142,7 @@ def committee(
     task: Task | None = None,
     terms: Terms | None = None,
     signatures: bool = False,
-    conducts: Mapping[int, Conduct] | None = None,
+    behaviours: Mapping[int, Behaviour] | None = None,
     stores: Mapping[int, Store] | None = None,
     samples: Sequence[int] = (1, 2, 3, 4),
     elections: Mapping[int, Election] | None = None,
@@ -160,9 +160,9 @@ def committee(
         held = MemorySampleStore()
         if count:
             held.receive(Batch(number, 0, np.zeros((count, 3), np.uint8), np.zeros(count, np.int64)))
-        conduct = (conducts or {}).get(number)
-        kind: Any = partial(DishonestServer, conduct) if conduct else MECServer
-        exchange: Any = EquivocatingExchange if conduct and conduct.votes == "both" else Exchange
+        behaviour = (behaviours or {}).get(number)
+        kind: Any = partial(DishonestServer, behaviour) if behaviour else MECServer
+        exchange: Any = EquivocatingExchange if behaviour and behaviour.votes == "both" else Exchange
         found.servers.append(
             kind(
                 *(participant, (stores or {}).get(number, found.store), task, plan, adding(number), held),

@@ -12,7 +12,7 @@ from eth_hash.auto import keccak
 from fbfl.chain import digests
 from fbfl.chain.ledger import ABORT, Payment, Phase, Stage
 from fbfl.errors import ContractRevertError, PayloadNotFoundError, PayloadRefusedError, StorageError
-from fbfl.mec.dishonest import Conduct
+from fbfl.mec.dishonest import Behaviour
 from fbfl.mec.exchange import PatienceInSeconds, PatienceInSteps
 from fbfl.mec.global_model import next_model
 from fbfl.storage.codecs import max_update_size
@@ -464,7 +464,7 @@ def test_what_others_have_had_left_out_is_not_fetched(tmp_path: Path, store: Fau
 
 
 def test_its_own_update_is_neither_fetched_nor_reported(tmp_path: Path, store: FaultyStore) -> None:
-    fed = committee(tmp_path, stores={2: store}, conducts={2: Conduct(serves=False)})
+    fed = committee(tmp_path, stores={2: store}, behaviours={2: Behaviour(serves=False)})
     fed.open()
     fed.submit()
     fed.settle_down([fed.servers[2]])
@@ -603,7 +603,7 @@ def test_the_same_updates_are_aggregated_once(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_proposal_that_differs_is_rejected_and_its_proposer_barred(tmp_path: Path) -> None:
-    fed = committee(tmp_path, conducts={1: Conduct(proposes="wrong")})
+    fed = committee(tmp_path, behaviours={1: Behaviour(proposes="wrong")})
     fed.open()
     fed.submit()
     fed.settle_down()
@@ -721,7 +721,7 @@ def test_who_accepts_a_model_serves_it_and_who_rejects_one_does_not(tmp_path: Pa
     assert not own.has(expected_model(fed))
     fed.servers[0].step()
     assert own.has(expected_model(fed))
-    liar = committee(tmp_path, conducts={1: Conduct(proposes="wrong")})
+    liar = committee(tmp_path, behaviours={1: Behaviour(proposes="wrong")})
     liar.open()
     liar.submit()
     liar.leader.step()
@@ -774,7 +774,7 @@ def test_the_reward_of_an_aborted_round_is_not_divided(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("signatures", [False, True])
 def test_two_votes_of_one_member_are_shown_to_the_chain_once(tmp_path: Path, signatures: bool) -> None:
-    fed = committee(tmp_path, signatures=signatures, conducts={3: Conduct(votes="both")})
+    fed = committee(tmp_path, signatures=signatures, behaviours={3: Behaviour(votes="both")})
     fed.open()
     fed.submit()
     fed.settle_down()
@@ -784,8 +784,8 @@ def test_two_votes_of_one_member_are_shown_to_the_chain_once(tmp_path: Path, sig
 
 
 def test_a_liar_accuses_nobody(tmp_path: Path) -> None:
-    liars = {number: Conduct(votes="inverted") for number in range(3)}
-    fed = committee(tmp_path, signatures=True, conducts={**liars, 3: Conduct(votes="both")})
+    liars = {number: Behaviour(votes="inverted") for number in range(3)}
+    fed = committee(tmp_path, signatures=True, behaviours={**liars, 3: Behaviour(votes="both")})
     fed.open()
     fed.submit()
     fed.settle_down()
