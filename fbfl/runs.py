@@ -230,7 +230,7 @@ def open_stored(path: Path) -> StoredRun:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The content of a file of a run: `InvalidInputError` if it is not there, `ChainImportError` if it is damaged."""
+    """Return a file of a run: `InvalidInputError` if it is not there, `ChainImportError` if it is damaged."""
     return _object(path, _text(path))
 
 

@@ -259,7 +259,7 @@ class Simulation:
             deadline = state.decision.deadline if deciding else state.deadline
             self.chain.travel(max(1, deadline + 1 - state.now))
             if self.ledger.state(self.task.id).now <= deadline:
-                return  # on a live network time cannot be made to pass
+                return  # on a real network time cannot be made to pass
         self.owner.poke(self.task.id)
 
     def _puzzle(self, participant: Participant, solver: Solver) -> PuzzleElection:

@@ -12,7 +12,7 @@ from fbfl.chain.deploy import deploy, first_block
 from fbfl.chain.embedded import EmbeddedChain, start_chain
 from fbfl.chain.ethash import EthashNetwork, NodeChain
 from fbfl.chain.ledger import Ledger
-from fbfl.chain.live import Node, accounts_of, live_nodes
+from fbfl.chain.live import Node, accounts_of, remote_nodes
 from fbfl.chain.networks import EMBEDDED
 from fbfl.chain.participant import Participant
 from fbfl.chain.transactions import Sender
@@ -24,7 +24,7 @@ def start_nodes(network: str, consensus: str, accounts: int, ethash_nodes: int) 
     `ethash_nodes` is the number of full nodes of an embedded ethash network.
     """
     if network != EMBEDDED:
-        return live_nodes([network])
+        return remote_nodes([network])
     if consensus != "ethash":
         return [start_chain(accounts)]
     return EthashNetwork(nodes=ethash_nodes, accounts=accounts).nodes

@@ -37,7 +37,7 @@ class Node(Protocol):
 
 
 @dataclass(frozen=True)
-class LiveNode:
+class RemoteNode:
     """A node of a real network, which mines by itself; `timeout` is the most seconds between two blocks."""
 
     w3: Web3
@@ -61,9 +61,9 @@ class LiveNode:
         time.sleep(min(seconds, _MOMENT))
 
 
-def live_nodes(networks: Sequence[str]) -> list[LiveNode]:
+def remote_nodes(networks: Sequence[str]) -> list[RemoteNode]:
     """Return the nodes of these networks, by name or JSON-RPC URL."""
-    return [LiveNode(connect(network)) for network in networks]
+    return [RemoteNode(connect(network)) for network in networks]
 
 
 def accounts_of(nodes: Sequence[Node], count: int) -> list[LocalAccount]:

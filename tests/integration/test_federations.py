@@ -8,7 +8,7 @@ import requests
 
 from fbfl.audit import audit
 from fbfl.chain.devnet import Devnet
-from fbfl.chain.live import live_nodes
+from fbfl.chain.live import remote_nodes
 from fbfl.chain.nodes import NodeStatus
 from fbfl.chain.queries import RoundRecord
 from fbfl.storage.ipfs import IpfsStore
@@ -82,7 +82,7 @@ def test_a_simulation_plays_its_rounds_on_a_running_node(
 ) -> None:
     (node,) = start_network("anvil")
     simulated = federation(tmp_path / "simulated", rounds=1, consensus="pbft")
-    devnet = Devnet.deployed(live_nodes([node.url]))
+    devnet = Devnet.deployed(remote_nodes([node.url]))
     live = federation(tmp_path / "live", rounds=1, consensus="pbft", simulation={"devnet": devnet})
     for expected, result in zip(simulated.rounds(), live.rounds(), strict=True):
         assert result.record.status == "final"
