@@ -42,7 +42,7 @@ def check_codec(codec: str) -> None:
 
 
 def encode_update(codec: str, spec: ModelSpec, update: Vector) -> bytes:
-    """The payload of an update, float32 [P].
+    """Return the payload of an update, float32 [P].
 
     The same bytes every time (of int8: with the same version of Zstandard). A wrong shape or dtype, NaN, Inf, or a
     value beyond the codec's range (float16: 65,504) raises `InvalidInputError`: nothing is clipped silently.
@@ -56,7 +56,7 @@ def encode_update(codec: str, spec: ModelSpec, update: Vector) -> bytes:
 
 
 def decode_update(codec: str, spec: ModelSpec, data: bytes) -> Vector:
-    """The update, float32 [P], in a payload.
+    """Return the update, float32 [P], in a payload.
 
     Raises `PayloadRefusedError` for bytes that are not an update of this model in this codec. A frame is decompressed
     only if it says that it holds exactly the bytes that such an update has. Frames of other compressors are accepted:
@@ -82,7 +82,7 @@ def decode_update(codec: str, spec: ModelSpec, data: bytes) -> Vector:
 
 @functools.cache
 def max_update_size(codec: str, spec: ModelSpec) -> int:
-    """Bytes of the largest payload of an update of this model."""
+    """Return the bytes of the largest payload of an update of this model."""
     check_codec(codec)
     if codec == "float32":
         return max_size(spec)
@@ -115,7 +115,7 @@ def _tensors(codec: str, spec: ModelSpec, update: Vector) -> _Tensors:
 
 
 def _quantised(name: str, part: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    """Multiples q and their scale [], such that q * scale is nearest to the values."""
+    """Return multiples q and their scale [], such that q * scale is nearest to the values."""
     exact = float(np.max(np.abs(part), initial=0)) / _LARGEST
     scale = np.float32(exact)
     if float(scale) < exact:
@@ -140,7 +140,7 @@ def _dequantised(name: str, multiples: npt.NDArray[np.float32], scale: npt.NDArr
 
 
 def _read(codec: str, spec: ModelSpec, serialised: bytes) -> _Tensors:
-    """The tensors in safetensors bytes, which must be exactly those of this codec and in canonical form."""
+    """Return the tensors in safetensors bytes, which must be exactly those of this codec and in canonical form."""
     try:
         found = dict(deserialize(serialised))  # type: ignore[no-untyped-call]
     except SafetensorError as error:
@@ -162,7 +162,7 @@ def _read(codec: str, spec: ModelSpec, serialised: bytes) -> _Tensors:
 
 
 def _layout(codec: str, spec: ModelSpec) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Dtype and shape of every tensor in the safetensors bytes, by name."""
+    """Return dtype and shape of every tensor in the safetensors bytes, by name."""
     if codec == "float16":
         return {tensor.name: ("F16", tensor.shape) for tensor in spec.tensors}
     scales: dict[str, tuple[str, tuple[int, ...]]] = {_SCALE_PREFIX + t.name: ("F32", ()) for t in spec.tensors}
@@ -170,7 +170,7 @@ def _layout(codec: str, spec: ModelSpec) -> dict[str, tuple[str, tuple[int, ...]
 
 
 def _decompressed(data: bytes, size: int) -> bytes:
-    """The content of one Zstandard frame of exactly `size` bytes, with nothing behind it."""
+    """Return the content of one Zstandard frame of exactly `size` bytes, with nothing behind it."""
     try:
         if data[: len(zstandard.FRAME_HEADER)] != zstandard.FRAME_HEADER:
             raise PayloadRefusedError("payload is not a Zstandard frame")

@@ -24,7 +24,7 @@ State = Mapping[str, npt.NDArray[Any]]
 
 
 def encode(spec: ModelSpec, vector: Vector, state: State | None = None) -> bytes:
-    """The payload of a model or update, float32 [P], with the state of the rule if there is one.
+    """Return the payload of a model or update, float32 [P], with the state of the rule if there is one.
 
     Deterministic bytes. A wrong shape or dtype, NaN or Inf raises `InvalidInputError`.
     """
@@ -42,7 +42,7 @@ def encode(spec: ModelSpec, vector: Vector, state: State | None = None) -> bytes
 
 
 def decode(spec: ModelSpec, data: bytes, state_limit: int = 0) -> tuple[Vector, dict[str, npt.NDArray[Any]]]:
-    """The model or update, float32 [P], and the state in a payload; `state_limit` as in `max_size`.
+    """Return the model or update, float32 [P], and the state in a payload; `state_limit` as in `max_size`.
 
     Raises `PayloadRefusedError` for bytes that `encode` would not have written for this model.
     """
@@ -91,7 +91,7 @@ def check_size(spec: ModelSpec, size: int, state_limit: int = 0) -> None:
 
 @functools.cache
 def max_size(spec: ModelSpec, state_limit: int = 0) -> int:
-    """Bytes of the largest payload of this model.
+    """Return the bytes of the largest payload of this model.
 
     `state_limit` is how many bytes the state may add, its names and shapes in the header included.
     """
@@ -99,7 +99,7 @@ def max_size(spec: ModelSpec, state_limit: int = 0) -> int:
 
 
 def tensor_names(spec: ModelSpec) -> list[str]:
-    """The names of the tensors in a payload. Names that collide raise `InvalidInputError`."""
+    """Return the names of the tensors in a payload. Names that collide raise `InvalidInputError`."""
     names = [tensor.name for tensor in spec.tensors]
     if len(set(names)) != len(names) or any(name.startswith(STATE_PREFIX) for name in names):
         raise InvalidInputError(f"tensor names must differ and not start with {STATE_PREFIX!r}: {', '.join(names)}")
