@@ -138,6 +138,8 @@ def test_a_task_trusts_a_server_of_the_registry(tmp_path, monkeypatch, capsys):
     assert main([*creating, "root_server=2"]) == 0
     number = int(capsys.readouterr().out.split()[-1])
     assert TaskPlan.of(fed.ledger.task(number)).root == fed.servers[2].address
+    assert main([*creating[:-3], "--servers", "5", "--aggregator", "krum", "--aggregator-arg", "num_byzantine=1"]) == 2
+    assert "aggregator krum needs 5 updates; allowed with 5 servers" in capsys.readouterr().err
     # One that comes back is registered again, and keeps its number.
     fed.servers[2].participant.retire()
     monkeypatch.setenv(KEY_VARIABLE, accounts[3].key.hex())

@@ -1,6 +1,7 @@
 """The commands in the documents, as the command line reads them."""
 
 import itertools
+import re
 import shlex
 from pathlib import Path
 
@@ -44,3 +45,15 @@ def test_the_example_of_slow_servers_has_some():
     samples = dict.fromkeys(range(settings.servers), MNIST_5K // settings.servers)
     cost = resolve(settings.radio, settings.radio_args).round_cost(settings.seed, [], samples, settings.local_epochs)
     assert 0 < len(cost.late_servers) < settings.servers
+
+
+def test_every_threat_names_tests_that_there_are():
+    text = (ROOT / "docs" / "contracts.md").read_text()
+    (table,) = re.findall(r"\| threat \| answer \| test \|\n\|---\|---\|---\|\n((?:\|.*\n)+)", text)
+    there = {
+        name for file in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", file.read_text())
+    }
+    for row in table.splitlines():
+        tests = re.findall(r"`(test_\w+)`", row.rpartition(" | ")[2])
+        assert tests, row
+        assert set(tests) <= there, set(tests) - there
