@@ -76,6 +76,7 @@ lock: $(VENV)/dev.stamp ## pin every package anew (UPGRADE= keeps the versions t
 	$(COMPILE) --extra dev pyproject.toml requirements.txt -o requirements-dev.txt
 
 mutants: $(VENV)/dev.stamp node_modules/stamp ## mutate what decides, see which test notices; may be stopped and goes on; not part of CI
+	nice -n 15 $(BIN)/python -m tools.mutants.python
 	nice -n 15 $(BIN)/python -m tools.mutants.solidity
 
 test-lowest: $(VENV)/dev.stamp ## the quick tests on the lowest versions that pyproject.toml allows, in .tools/lowest

@@ -277,7 +277,7 @@ def _signature(value: object) -> Compact:
 
 def _is_canonical(signature: Compact) -> bool:
     """Return True if s is the lower one of the two that are valid, as contracts require."""
-    r, vs = (int.from_bytes(word, "big") for word in signature)
+    r, vs = (int.from_bytes(word) for word in signature)
     return 0 < r < SECPK1_N and 0 < vs & (1 << 255) - 1 <= SECPK1_N // 2
 
 

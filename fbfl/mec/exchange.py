@@ -5,6 +5,7 @@ that proposed. A server whose message is not on the chain after some patience se
 that sleeps or censors costs gas, but nothing else.
 """
 
+import itertools
 import logging
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -291,16 +292,15 @@ class Exchange:
         known = {event.args["voter"] for event in ledger.round_events(self._task.id, round_number, "Equivocation")}
         known |= {self._account.address, *(server for number, server in self._accused if number == round_number)}
         votes = [(s, vote) for s, vote in self._board.votes(self._task.id, round_number) if s not in known]
-        for place, (server, first) in enumerate(votes):
-            for other, second in votes[place + 1 :]:
-                if other == server and first.conflicts_with(second):
-                    try:
-                        self._participant.report_equivocation(self._task.id, first, second)
-                    except ContractRevertError as error:
-                        log.info("round %d: the equivocation of %s cannot be reported: %s", round_number, server, error)
-                    self._accused = {each for each in self._accused if each[0] == round_number}
-                    self._accused.add((round_number, server))
-                    return True
+        for (server, first), (other, second) in itertools.combinations(votes, 2):
+            if other == server and first.conflicts_with(second):
+                try:
+                    self._participant.report_equivocation(self._task.id, first, second)
+                except ContractRevertError as error:
+                    log.info("round %d: the equivocation of %s cannot be reported: %s", round_number, server, error)
+                self._accused = {each for each in self._accused if each[0] == round_number}
+                self._accused.add((round_number, server))
+                return True
         return False
 
     def _seats(self, state: TaskState) -> Mapping[str, int]:

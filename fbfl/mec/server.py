@@ -406,4 +406,4 @@ class MECServer:
         )
 
     def _salt(self, round_number: int) -> bytes:
-        return keccak(self._salt_secret + self.task.id.to_bytes(32, "big") + round_number.to_bytes(4, "big"))
+        return keccak(self._salt_secret + self.task.id.to_bytes(32) + round_number.to_bytes(4))

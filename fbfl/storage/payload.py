@@ -61,16 +61,16 @@ def decode(spec: ModelSpec, data: bytes, state_limit: int = 0) -> tuple[Vector, 
             found = f"{content['dtype']} {list(content['shape'])}"
             raise PayloadRefusedError(f"tensor {name!r} is {found}, the model has F32 {list(tensor.shape)}")
         parts.append(np.frombuffer(content["data"], dtype="<f4"))
-    vector = np.concatenate(parts).astype(np.float32, copy=False)
+    vector = np.concatenate(parts, dtype=np.float32)
 
     state = {}
     for name, content in tensors.items():
-        if not name.startswith(STATE_PREFIX) or not state_limit:
+        if not name.startswith(STATE_PREFIX):
             raise PayloadRefusedError(f"payload has the tensor {name!r}, which the model has not")
         if content["dtype"] not in STATE_DTYPES:
             raise PayloadRefusedError(f"state {name!r} is {content['dtype']}; allowed: {', '.join(STATE_DTYPES)}")
         dtype = np.dtype(STATE_DTYPES[content["dtype"]])
-        array = np.frombuffer(content["data"], dtype=dtype.newbyteorder("<")).astype(dtype, copy=False)
+        array = np.frombuffer(content["data"], dtype=dtype.newbyteorder("<")).astype(dtype)
         state[name.removeprefix(STATE_PREFIX)] = array.reshape(content["shape"])
 
     try:

@@ -6,7 +6,7 @@ that report too much, puzzles and miners. `tests/unit/chain/test_fake_ledger.py`
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
@@ -278,8 +278,8 @@ class Contracts:
     ) -> None:
         votes = self._voting(round_number, view, stage, value)
         domain = replace(self.domain, ledger=self.task.consensus_address)
-        about = {"task": self.task.id, "round": round_number, "view": view, "stage": stage, "value_digest": value}
-        signers = [signer_of_vote(domain, replace(vote, **about, accept=True)) for vote in signed]
+        about = self.task.id, round_number, view, stage, value, True
+        signers = [signer_of_vote(domain, SignedVote(*about, vote.signature)) for vote in signed]
         new = {voter for voter in signers if self._bit(voter, "ConsensusNotMember") and voter not in votes}
         votes |= dict.fromkeys(new, True)
         voters = sum(self._bit(voter) for voter in new)
@@ -455,6 +455,18 @@ class FakeLedger(Ledger):
     def confirm(self, task: int) -> TaskState:
         return self.state(task)
 
+    def domain(self, task: int) -> Domain:
+        assert task == self._about.id
+        return super().domain(task)
+
+    def seats(self, task: int, round_number: int) -> Mapping[str, int]:
+        assert task == self._about.id
+        return super().seats(task, round_number)
+
+    def round_events(self, task: int, round_number: int, *names: str) -> Iterator[Event]:
+        assert task == self._about.id
+        return super().round_events(task, round_number, *names)
+
     def payment(self, task: int, round_number: int) -> Payment:
         assert task == self._about.id
         return Payment.SETTLED if round_number in self.contracts.settled else self.pays
@@ -500,58 +512,59 @@ class FakeParticipant(Participant):
         return self._address
 
     def join(self, task: int) -> None:  # type: ignore[override]
-        self._to("join").join(self.address)
+        self._to("join", task).join(self.address)
 
     def resign(self, task: int) -> None:  # type: ignore[override]
-        self._to("resign").resign(self.address)
+        self._to("resign", task).resign(self.address)
 
     def open_round(self, task: int) -> None:  # type: ignore[override]
-        self._to("open_round").open_round()
+        self._to("open_round", task).open_round()
 
     def poke(self, task: int) -> None:  # type: ignore[override]
-        self._to("poke").poke()
+        self._to("poke", task).poke()
 
     def submit(self, task: int, round_number: int, update: Reference, samples: int) -> None:  # type: ignore[override]
-        self._to("submit").submit(self.address, round_number, update, samples)
+        self._to("submit", task).submit(self.address, round_number, update, samples)
 
     def commit(self, task: int, round_number: int, commitment: bytes) -> None:  # type: ignore[override]
-        self._to("commit").commit(self.address, round_number, commitment)
+        self._to("commit", task).commit(self.address, round_number, commitment)
 
     def reveal(self, task: int, round_number: int, update: Reference, samples: int, salt: bytes) -> None:  # type: ignore[override]
-        self._to("reveal").reveal(self.address, round_number, update, samples, salt)
+        self._to("reveal", task).reveal(self.address, round_number, update, samples, salt)
 
     def submit_batch(self, task: int, round_number: int, updates: Sequence[SignedUpdate]) -> None:  # type: ignore[override]
-        self._to("submit_batch").submit_batch(round_number, updates)
+        self._to("submit_batch", task).submit_batch(round_number, updates)
 
     def report_missing(self, task: int, round_number: int, server: str) -> None:  # type: ignore[override]
-        self._to("report_missing").report_missing(self.address, round_number, server)
+        self._to("report_missing", task).report_missing(self.address, round_number, server)
 
     def withdraw_report(self, task: int, round_number: int, server: str) -> None:  # type: ignore[override]
-        self._to("withdraw_report").withdraw_report(self.address, round_number, server)
+        self._to("withdraw_report", task).withdraw_report(self.address, round_number, server)
 
     def propose(self, task: int, round_number: int, model: Reference, value: bytes, proof: bytes) -> None:  # type: ignore[override]
-        self._to("propose").propose(self.address, round_number, model, value)
+        self._to("propose", task).propose(self.address, round_number, model, value)
 
     def propose_abort(self, task: int, round_number: int, reason: str, value: bytes, proof: bytes) -> None:  # type: ignore[override]
-        self._to("propose_abort").propose(self.address, round_number, Reference(short_text(reason), 0), value)
+        self._to("propose_abort", task).propose(self.address, round_number, Reference(short_text(reason), 0), value)
 
     def vote(self, task: int, state: TaskState, stage: Stage, accept: bool) -> None:  # type: ignore[override]
         decision = state.decision
-        self._to("vote").vote(self.address, state.round, decision.view, stage, decision.proposal, accept)
+        self._to("vote", task).vote(self.address, state.round, decision.view, stage, decision.proposal, accept)
 
     def vote_signed(self, task: int, state: TaskState, stage: Stage, votes: Sequence[SignedVote]) -> None:  # type: ignore[override]
         decision = state.decision
-        self._to("vote_signed").vote_signed(state.round, decision.view, stage, decision.proposal, votes)
+        self._to("vote_signed", task).vote_signed(state.round, decision.view, stage, decision.proposal, votes)
 
     def report_equivocation(self, task: int, first: SignedVote, second: SignedVote) -> None:  # type: ignore[override]
-        self._to("report_equivocation").report_equivocation(first, second)
+        self._to("report_equivocation", task).report_equivocation(first, second)
 
     def settle(self, task: int, round_number: int) -> None:  # type: ignore[override]
-        contracts = self._to("settle")
+        contracts = self._to("settle", task)
         _require(round_number not in contracts.settled, "RewardsAlreadySettled")
         contracts.settled.add(round_number)
 
-    def _to(self, call: str) -> Contracts:
+    def _to(self, call: str, task: int) -> Contracts:
+        assert task == self.ledger.contracts.task.id
         self.sent.append(call)
         self.ledger.contracts.block += 1
         return self.ledger.contracts

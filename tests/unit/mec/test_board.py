@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -21,6 +22,7 @@ from starlette.applications import Starlette
 from fbfl.chain.digests import Domain
 from fbfl.chain.ledger import Stage
 from fbfl.chain.signatures import SignedUpdate, SignedVote, sign_update, sign_vote
+from fbfl.errors import ChainError
 from fbfl.mec import board as boards
 from fbfl.mec.agent import Agent, LocalTraining
 from fbfl.mec.board import (
@@ -161,12 +163,221 @@ def test_only_what_a_member_signed_for_this_round_is_kept(
     for status, message in refused:
         answer = requests.post(url + (VOTES if "view" in message else UPDATES), json=message, timeout=5)
         assert answer.status_code == status, (message, answer.text)
-        assert answer.json()["error"]
+        assert answer.json()["error"] != "None"
     assert requests.post(url + VOTES, json=good, timeout=5).status_code == 400
     assert requests.get(url + VOTES, timeout=5).status_code == 405
     assert not board.updates(1, 1)
-    assert requests.post(url + UPDATES, json=good, timeout=5).status_code == 202
+    answer = requests.post(url + UPDATES, json=good, timeout=5)
+    assert (answer.status_code, answer.json()) == (202, {})
     assert len(board.updates(1, 1)) == 1
+
+
+def test_why_a_message_is_refused_is_said(members: Committee, accounts: list[LocalAccount], board: HttpBoard) -> None:
+    member, other, *_ = accounts
+    update, vote = update_of(members, member), vote_of(members, member)
+    most = members.state.max_payload
+    told: list[tuple[str, str, SignedUpdate | SignedVote]] = [
+        ("task 2 is not this server's, 1", member.address, replace(update, task=2)),
+        ("round 1 in view 0 is the current one", member.address, replace(update, round=2)),
+        ("round 1 in view 0 is the current one", member.address, replace(vote, round=0)),
+        ("round 1 in view 0 is the current one", member.address, replace(vote, view=1)),
+        (
+            f"the update is of another model than {members.state.model.cid}",
+            member.address,
+            replace(update, parent=VALUE),
+        ),
+        (f"{account(9).address} has no seat in round 1", account(9).address, update),
+        (
+            "the signature is not in the form that contracts take",
+            member.address,
+            replace(vote, signature=(b"\xff" * 32, VALUE)),
+        ),
+        (f"{other.address} did not sign this", other.address, vote),
+        (
+            f"size is {most + 1} and samples are 7; allowed in this task: 1 to {most} and 1 to 1000",
+            member.address,
+            update_of(members, member, size=most + 1),
+        ),
+    ]
+    assert members.state.model.digest != VALUE
+    for reason, server, message in told:
+        take, as_json = (
+            (board.take_update, update_to_json(server, message))
+            if isinstance(message, SignedUpdate)
+            else (board.take_vote, vote_to_json(server, message))
+        )
+        with pytest.raises(MessageRefusedError) as caught:
+            take(json.dumps(as_json).encode())
+        assert str(caught.value) == reason
+    no_point = {**vote_to_json(member.address, vote), "signature": [f"{5:064x}", f"{1:064x}"]}  # of the curve
+    with pytest.raises(MessageRefusedError, match=r"^the signature is none: (BadSignature|ValueError)$") as caught:
+        board.take_vote(json.dumps(no_point).encode())
+    assert caught.value.status == 403
+    assert not board.updates(1, 1)
+    assert not board.votes(1, 1)
+
+
+@pytest.mark.parametrize(("size", "samples"), [(1, 1), (10_000, 1_000)])
+def test_the_limits_of_the_task_are_allowed(
+    members: Committee, accounts: list[LocalAccount], board: HttpBoard, size: int, samples: int
+) -> None:
+    update = update_of(members, accounts[1], size=size, samples=samples)
+    board.take_update(json.dumps(update_to_json(accounts[1].address, update)).encode())
+    assert board.updates(1, 1) == ((accounts[1].address, update),)
+
+
+def test_votes_of_views_that_are_over_are_kept_as_evidence_and_those_of_former_decisions_are_of_view_0(
+    members: Committee, accounts: list[LocalAccount], board: HttpBoard
+) -> None:
+    state, seats = members.state, members.ledger.seats(1, 1)
+    body = json.dumps(vote_to_json(accounts[1].address, vote_of(members, accounts[1], view=1))).encode()
+    for round_number, view, taken in ((0, 3, False), (1, 0, False), (1, 1, True), (1, 2, True)):
+        board.observe(replace(state, decision=replace(state.decision, round=round_number, view=view)), seats)
+        with contextlib.nullcontext() if taken else pytest.raises(MessageRefusedError, match="current one"):
+            board.take_vote(body)
+
+
+def test_messages_come_back_from_json(members: Committee, accounts: list[LocalAccount]) -> None:
+    update, vote = update_of(members, accounts[1]), vote_of(members, accounts[1], view=3)
+    as_json = update_to_json("me", update)
+    assert as_json == {
+        "server": "me",
+        "task": 1,
+        "round": 1,
+        "parent": update.parent.hex(),
+        "digest": VALUE.hex(),
+        "size": 100,
+        "samples": 7,
+        "signature": [word.hex() for word in update.signature],
+    }
+    assert update_from_json(json.loads(json.dumps(as_json))) == ("me", update)
+    as_json = vote_to_json("me", vote)
+    assert as_json == {
+        "server": "me",
+        "task": 1,
+        "round": 1,
+        "view": 3,
+        "stage": 2,
+        "value_digest": VALUE.hex(),
+        "accept": True,
+        "signature": [word.hex() for word in vote.signature],
+    }
+    assert vote_from_json(json.loads(json.dumps(as_json))) == ("me", vote)
+    against = replace(vote, accept=False, stage=Stage.COMMIT)
+    assert vote_from_json(vote_to_json("me", against)) == ("me", against)
+
+
+def test_every_field_of_a_message_has_its_range(members: Committee, accounts: list[LocalAccount]) -> None:
+    update = update_to_json("me", update_of(members, accounts[1]))
+    vote = vote_to_json("me", vote_of(members, accounts[1]))
+    widths = {"task": 256, "round": 32, "size": 32, "samples": 32}
+    for read, message, fields in (
+        (update_from_json, update, widths),
+        (vote_from_json, vote, {"task": 256, "round": 32, "view": 16}),
+    ):
+        for field, bits in fields.items():
+            for allowed in (0, 2**bits - 1):
+                read({**message, field: allowed})
+            for refused in (-1, 2**bits, 1.0, True, "1", None):
+                with pytest.raises(ValueError, match=f"^a number of {bits} bits is expected$"):
+                    read({**message, field: refused})
+        for field in ("digest", "parent") if read is update_from_json else ("value_digest",):
+            for word in ("00" * 31, "00" * 33):
+                with pytest.raises(ValueError, match=r"^32 bytes are expected$"):
+                    read({**message, field: word})
+        for signature, error in (("ab", "^signature$"), (None, "^signature$")):
+            with pytest.raises(TypeError, match=error):
+                read({**message, "signature": signature})
+    for stage in (0, 1, 4):
+        with pytest.raises(ValueError, match=r"^stage$"):
+            vote_from_json({**vote, "stage": stage})
+    with pytest.raises(ValueError, match=r"^a number of 8 bits is expected$"):
+        vote_from_json({**vote, "stage": 256})
+    with pytest.raises(TypeError, match=r"^accept$"):
+        vote_from_json({**vote, "accept": 1})
+
+
+def test_a_signature_has_the_lower_of_its_two_forms() -> None:
+    def word(number: int) -> bytes:
+        return number.to_bytes(32, "big")
+
+    half = SECPK1_N // 2
+    for r, vs, canonical in (
+        (1, 1, True),
+        (SECPK1_N - 1, half, True),
+        (SECPK1_N - 1, 1 << 255 | half, True),
+        (0, 1, False),
+        (1, 0, False),
+        (1, 1 << 255, False),
+        (SECPK1_N, 1, False),
+        (1, half + 1, False),
+        (1, 1 << 255 | half + 1, False),
+    ):
+        assert boards._is_canonical((word(r), word(vs))) == canonical
+
+
+def test_of_former_rounds_nothing_is_kept(members: Committee, accounts: list[LocalAccount], board: HttpBoard) -> None:
+    own, other = members.servers[0].address, accounts[1].address
+    for round_number in (2, 3):
+        update = update_of(members, accounts[0], round_number=round_number)
+        vote = replace(vote_of(members, accounts[0]), round=round_number)
+        board.post_update(own, update, own)
+        board.post_vote(own, vote, own)
+        assert board.updates(1, round_number) == ((own, update),)
+        assert board.votes(1, round_number) == ((own, vote),)
+        assert board.updates(2, round_number) == board.votes(2, round_number) == ()
+    assert board.updates(1, 2) == board.votes(1, 2) == ()
+    board.post_update(other, update_of(members, accounts[1], round_number=3), own)
+    board.post_vote(other, replace(vote_of(members, accounts[1]), round=3), own)
+    assert [server for server, _ in board.updates(1, 3)] == [own, other]
+    assert [server for server, _ in board.votes(1, 3)] == [own, other]
+
+
+def test_a_message_goes_to_its_collector_unless_that_is_oneself(
+    members: Committee, accounts: list[LocalAccount], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[Any, Any]] = []
+    sent: list[object] = []
+
+    class Noted:
+        def __init__(self, *arguments: object, **options: object) -> None:
+            made.append((arguments, options))
+
+        def url_of(self, server: str) -> None:
+            """Never asked here."""
+
+        def send(self, *message: object) -> None:
+            sent.append(message)
+
+    monkeypatch.setattr(boards, "Directory", Noted)
+    monkeypatch.setattr(boards, "Courier", Noted)
+    own, other = accounts[0].address, accounts[1].address
+    board = HttpBoard(members.ledger, members.task, own, peers=["http://peer"], timeout=0.5, patience=7)
+    (directory, directory_options), (courier, courier_options) = made
+    assert directory == (31337, ["http://peer"], board._registered)
+    assert directory_options == {"timeout": 0.5}
+    assert courier[0].__name__ == "url_of"
+    assert courier_options == {"timeout": 0.5, "patience": 7}
+    update, vote = update_of(members, accounts[0]), vote_of(members, accounts[0])
+    for collector in (own, other):
+        board.post_update(own, update, collector)
+        board.post_vote(own, vote, collector)
+    HttpBoard(members.ledger, members.task, own)
+    assert [options for _, options in made[2:]] == [{"timeout": 3.0}, {"timeout": 3.0, "patience": 30.0}]
+    assert sent == [(other, UPDATES, update_to_json(own, update)), (other, VOTES, vote_to_json(own, vote))]
+
+
+def test_where_a_collector_is_registered_is_read_without_keeping_old_rounds(
+    members: Committee, accounts: list[LocalAccount], board: HttpBoard
+) -> None:
+    ledger = members.ledger
+    ledger.contracts._emitted("ServerJoined", {"server": accounts[1].address, "url": "http://there"})
+    assert board._registered(accounts[1].address) == "http://there"
+    assert board._registered(accounts[2].address) is None
+    board.observe(replace(members.state, round=2), ledger.seats(1, 1))
+    assert board._registered(accounts[1].address) == "http://there"
+    with pytest.raises(ChainError, match="round 1 was forgotten"):
+        next(ledger.round_events(1, 1))
 
 
 def test_a_member_cannot_fill_the_memory_and_equivocation_is_kept(
@@ -177,8 +388,9 @@ def test_a_member_cannot_fill_the_memory_and_equivocation_is_kept(
     bodies = [json.dumps(vote_to_json(accounts[1].address, vote)).encode() for vote in votes]
     for body in (*bodies[:3], bodies[0]):
         board.take_vote(body)
-    with pytest.raises(MessageRefusedError, match="3 votes in view 0"):
+    with pytest.raises(MessageRefusedError, match="3 votes in view 0") as caught:
         board.take_vote(bodies[3])
+    assert caught.value.status == 429
     kept = [vote for _, vote in board.votes(1, 1)]
     assert kept == votes[:3]
     assert kept[0].conflicts_with(kept[1])
@@ -245,7 +457,7 @@ def test_before_the_chain_was_read_senders_are_asked_to_come_again(
     body = json.dumps(update_to_json(accounts[1].address, update_of(members, accounts[1]))).encode()
     with (
         closing(HttpBoard(members.ledger, members.task, members.servers[0].address)) as board,
-        pytest.raises(MessageRefusedError, match="not known here yet") as caught,
+        pytest.raises(MessageRefusedError, match=r"^where the task stands is not known here yet$") as caught,
     ):
         board.take_update(body)
     assert caught.value.status == 409
@@ -263,5 +475,5 @@ def test_who_sends_slowly_is_not_waited_for(url: str, monkeypatch: pytest.Monkey
 def test_whatever_arrives_is_refused_in_words(body: bytes | str) -> None:
     raw = body if isinstance(body, bytes) else body.encode()
     for read in (update_from_json, vote_from_json):
-        with pytest.raises(MessageRefusedError, match="no such message"):
+        with pytest.raises(MessageRefusedError, match=r"^this is no such message: (?!NoneType)\w+ "):
             boards._parsed(raw, read)

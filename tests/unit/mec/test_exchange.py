@@ -184,6 +184,20 @@ def test_what_was_recorded_already_is_waited_for_no_more() -> None:
     assert members.sent == [[], ["submit_batch"], [], []]
 
 
+def test_each_round_has_a_patience_of_its_own() -> None:
+    members = Members(patience=1)
+    members.post_updates(2)
+    assert [members.exchanges[2].record_updates(members.state) for _ in range(2)] == [True, True]
+    members.ledger.contracts.phase = Phase.IDLE
+    members.ledger.contracts.open_round()
+    members.post_updates(3)
+    assert members.exchanges[3].record_updates(members.state)
+    members.post_updates(2)
+    members.forget()
+    assert members.exchanges[2].record_updates(members.state)
+    assert members.sent[2] == [], "the turn is member 2's, which waits for the others"
+
+
 def test_nothing_on_the_board_is_no_reason_to_wait() -> None:
     members = Members(patience=1)
     assert [exchange.record_updates(members.state) for exchange in members.exchanges] == [False] * 4
@@ -245,6 +259,17 @@ def test_a_vote_on_the_chain_counts_as_cast() -> None:
     assert members.exchanges[1].has_voted(members.state, Stage.PREPARE), "a proposal is its proposer's vote"
     assert not members.exchanges[2].has_voted(members.state, Stage.PREPARE)
     assert not members.exchanges[0].record(members.state, Stage.PREPARE)
+
+
+def test_a_vote_that_is_on_the_chain_and_on_the_board_is_not_sent_again() -> None:
+    members = Members(patience=0)
+    members.propose()
+    members.exchanges[2].send(members.state, Stage.PREPARE, accept=True)
+    members.participants[2].vote(1, members.state, Stage.PREPARE, accept=True)
+    members.forget()
+    assert not members.exchanges[2].record(members.state, Stage.PREPARE)
+    assert not members.exchanges[1].record(members.state, Stage.PREPARE)
+    assert members.sent == [[]] * 4
 
 
 def test_who_proposed_waits_for_the_others_with_patience() -> None:

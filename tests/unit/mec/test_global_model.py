@@ -11,14 +11,14 @@ from eth_hash.auto import keccak
 
 from fbfl.chain.digests import draw_seed
 from fbfl.chain.ledger import Task, Update
-from fbfl.errors import AggregationError, InvalidInputError
+from fbfl.errors import AggregationError, InvalidInputError, PayloadRefusedError
 from fbfl.learning.aggregation import Aggregate, fedavg, fltrust, resolve
 from fbfl.learning.sampling import draw
 from fbfl.mec.global_model import initial_model, next_model, weights_of
 from fbfl.mec.plan import TaskPlan, canonical_json
 from fbfl.randomness import seed_sequence
 from fbfl.storage.codecs import decode_update, encode_update
-from fbfl.storage.payload import encode
+from fbfl.storage.payload import decode, encode
 from fbfl.storage.store import Reference
 from fbfl.tensors import ModelSpec, TensorSpec
 
@@ -111,6 +111,31 @@ def test_the_new_model_is_the_old_one_plus_the_aggregate():
     expected = PARENT + fedavg(VECTORS, [1, 2, 3, 4])
     assert weights_of(plan(), model.payload).tobytes() == expected.tobytes()
     assert model.reference == Reference.to(model.payload)
+    assert parent.reference == Reference.to(parent.payload)
+    assert parent.refused == model.refused == {}
+
+
+def test_a_rule_is_told_all_that_it_may_draw_or_weigh_by():
+    told = []
+
+    class Told:
+        stateful = True
+
+        def __call__(self, rows, samples, **context):
+            told.append((rows.tolist(), samples, context))
+            return Aggregate(rows[0], {"kept": np.zeros(1)})
+
+    telling = replace(plan("fltrust", root_server=TRUSTED), rule=Told())
+    updates = of_trusted(published(*VECTORS), 2)
+    parent = encode(SPEC, PARENT, {"before": np.ones(1)})
+    model = next_model(telling, 7, parent, updates)
+    ((rows, samples, context),) = told
+    assert rows == VECTORS[[0, 1, 3]].tolist()
+    assert samples == [1, 2, 4]
+    assert context.pop("root_update").tolist() == VECTORS[2].tolist()
+    assert {name: state.tolist() for name, state in context.pop("state").items()} == {"before": [1.0]}
+    assert (context["clients"], context["seed"], context["round_number"]) == ([0, 1, 3], 1, 7)
+    assert decode(SPEC, model.payload, 500)[1].keys() == {"kept"}
 
 
 def test_what_is_no_update_of_the_task_is_left_out():
@@ -119,9 +144,15 @@ def test_what_is_no_update_of_the_task_is_left_out():
     model = next_model(plan(), 1, initial_model(plan(), PARENT).payload, [updates[0], *broken, updates[3]])
     expected = PARENT + fedavg(VECTORS[[0, 3]], [1, 4])
     assert weights_of(plan(), model.payload).tobytes() == expected.tobytes()
-    assert set(model.refused) == {"0x1", "0x2"}
-    with pytest.raises(AggregationError, match="no update"):
+    assert model.refused == {seat: said_of(payload) for seat, payload in (("0x1", broken[0][1]), ("0x2", b"junk"))}
+    with pytest.raises(AggregationError, match=r"^round 1 has no update that could be aggregated$"):
         next_model(plan(), 1, initial_model(plan(), PARENT).payload, broken)
+
+
+def said_of(payload: bytes) -> str:
+    with pytest.raises(PayloadRefusedError) as caught:
+        decode_update("float32", SPEC, payload)
+    return str(caught.value)
 
 
 def test_state_travels_in_the_payload():
@@ -292,9 +323,10 @@ def test_a_full_committee_leaves_room_for_the_state_of_a_rule():
     assert plan("fedavg").most_members == 240
 
 
+@pytest.mark.filterwarnings("error")
 def test_a_model_that_is_not_finite_is_none():
     parent = initial_model(plan(), np.full(SPEC.size, 3e38, np.float32))
-    with pytest.raises(AggregationError, match="finite"):
+    with pytest.raises(AggregationError, match=r"^the global model of round 1 would not be finite$"):
         next_model(plan(), 1, parent.payload, published(np.full(SPEC.size, 3e38, np.float32)))
 
 

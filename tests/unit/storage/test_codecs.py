@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import json
 from fractions import Fraction
 from typing import Any
 
@@ -69,6 +70,7 @@ def test_int8_is_off_by_at_most_half_a_step_of_its_tensor(vector: list[float]) -
 
 
 @pytest.mark.parametrize(("codec", "value"), [("float16", 65520.0), ("float16", -1e30), ("int8", 3.4028235e38)])
+@pytest.mark.filterwarnings("error")
 def test_what_a_codec_cannot_hold_is_not_encoded(codec: str, value: float) -> None:
     vector = VECTOR.copy()
     vector[6] = value
@@ -150,7 +152,7 @@ def test_what_is_no_float16_update_is_refused(payload: bytes, reason: str) -> No
 @pytest.mark.parametrize(
     ("payload", "reason"),
     [
-        (b"", "not a Zstandard frame"),
+        (b"", "^payload is not a Zstandard frame$"),
         (save(quantised()), "not a Zstandard frame"),
         (b"\x50\x2a\x4d\x18\x01\0\0\0\0" + encode_update("int8", SPEC, VECTOR), "not a Zstandard frame"),
         (encode_update("int8", SPEC, VECTOR) + b"\0", "cannot be decompressed"),
@@ -164,24 +166,55 @@ def test_what_is_no_float16_update_is_refused(payload: bytes, reason: str) -> No
         (compressed(save(quantised(**{"scale.scale": np.array(np.nan, np.float32)}))), "has the scale nan"),
         (compressed(save(quantised(**{"scale.scale": np.array(np.inf, np.float32)}))), "has the scale inf"),
         (compressed(save(quantised(**{"scale.scale": np.array(-1, np.float32)}))), "has the scale -1"),
-        (compressed(save(quantised(**{"scale.scale": np.array(-0.0, np.float32)}))), "has the scale -0"),
+        (
+            compressed(save(quantised(**{"scale.scale": np.array(-0.0, np.float32)}))),
+            "scale -0.0; allowed: finite",
+        ),
         (compressed(save(quantised(**{"scale.scale": np.array(0, np.float32)}))), "has the scale 0"),
         (compressed(save(quantised(scale=np.full((), 0, np.int8)))), "exactly if all values are 0"),
         (compressed(save(quantised(**{"scale.scale": np.array(3e38, np.float32)}))), "'scale' holds NaN or Inf"),
         (compressed(save(quantised(**{"scale.scale": np.array(1, np.int32)}))), "'scale.scale' is I32"),
     ],
 )
+@pytest.mark.filterwarnings("error")
 def test_what_is_no_int8_update_is_refused(payload: bytes, reason: str) -> None:
     with pytest.raises(PayloadRefusedError, match=reason):
         decode_update("int8", SPEC, payload)
 
 
-def test_a_frame_that_lies_about_its_size_is_refused() -> None:
-    frame = bytearray(compressed(bytes(SIZE + 50)))
+@pytest.mark.parametrize("more", [50, 1, -1, -50])
+def test_a_frame_that_lies_about_its_size_is_refused(more: int) -> None:
+    frame = bytearray(compressed(bytes(SIZE + more)))
     honest = compressed(bytes(SIZE))
+    assert zstandard.frame_header_size(frame) == zstandard.frame_header_size(honest)
     frame[: zstandard.frame_header_size(honest)] = honest[: zstandard.frame_header_size(honest)]
     with pytest.raises(PayloadRefusedError, match="cannot be decompressed"):
         decode_update("int8", SPEC, bytes(frame))
+
+
+@pytest.mark.parametrize("codec", SMALL)
+def test_another_order_of_the_header_is_refused(codec: str) -> None:
+    plain = encode_update(codec, SPEC, VECTOR)
+    plain = plain if codec == "float16" else zstandard.ZstdDecompressor().decompress(plain)
+    length = int.from_bytes(plain[:8], "little")
+    header = json.loads(plain[8 : 8 + length])
+    turned = json.dumps(dict(reversed(header.items())), separators=(",", ":")).encode().ljust(length)
+    assert len(turned) == length
+    other = plain[:8] + turned + plain[8 + length :]
+    assert load(other).keys() == load(plain).keys()
+    with pytest.raises(
+        PayloadRefusedError,
+        match=r"^payload is not in its one canonical form: metadata, order or padding differ$",
+    ):
+        decode_update(codec, SPEC, other if codec == "float16" else compressed(other))
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.filterwarnings("error")
+def test_tensors_of_zeros_and_of_no_elements_come_back(codec: str) -> None:
+    spec = ModelSpec((TensorSpec("none", (0, 3)), TensorSpec("zeros", (2,)), TensorSpec("some", (1,))))
+    update = np.array([0, 0, 127], np.float32)
+    np.testing.assert_array_equal(decode_update(codec, spec, encode_update(codec, spec, update)), update)
 
 
 def test_another_compressors_frame_of_the_same_content_counts() -> None:
