@@ -28,7 +28,15 @@ def plain_axes(axes: "Axes") -> None:
 def legend_below(figure: "Figure", width: float) -> None:
     """Draw one legend for all panels, in as many columns as fit into `width` inches."""
     # Not get_legend_handles_labels, which leaves out names that begin with an underscore.
-    handles: list[Any] = [*figure.axes[0].containers] or [*figure.axes[0].lines]
-    names = [str(handle.get_label()) for handle in handles]
+    drawn: list[Any] = [each for axes in figure.axes for each in axes.containers or axes.lines]
+    handles = {str(each.get_label()): each for each in reversed(drawn)}  # of each name the first
+    names = list(dict.fromkeys(str(each.get_label()) for each in drawn))
     columns = max(1, int(width / (0.075 * max(map(len, names)) + 0.8)))  # inches: text, and line with gap
-    figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False, handlelength=3.6)
+    figure.legend(
+        [handles[name] for name in names],
+        names,
+        loc="outside lower center",
+        ncols=columns,
+        frameon=False,
+        handlelength=3.6,
+    )

@@ -12,7 +12,7 @@ from fbfl.learning import aggregation
 
 FOLDER = Path(__file__).resolve().parents[3] / "experiments"
 FIGURES = ("backdoor", "fig2", "fig3", "fig4", "fig5", "fig6", "fig7", "fig8")
-BEYOND = ("consensus", "defences", "listing1", "mobility", "payloads")
+BEYOND = ("consensus", "defences", "difficulty", "listing1", "mobility", "payloads")
 
 GOOD = """
 title = "T"
@@ -255,10 +255,10 @@ def test_a_definition_may_come_from_an_editor_of_windows(tmp_path, encoding):
 
 def test_an_unknown_name_lists_those_that_there_are(tmp_path, monkeypatch):
     monkeypatch.chdir(FOLDER.parent)
-    with pytest.raises(InvalidInputError, match="allowed: all, backdoor, consensus, defences, fig2"):
+    with pytest.raises(InvalidInputError, match="allowed: all, backdoor, consensus, defences, difficulty, fig2"):
         definition.find("fig9")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InvalidInputError, match="allowed: all, backdoor, consensus, defences, fig2"):
+    with pytest.raises(InvalidInputError, match="allowed: all, backdoor, consensus, defences, difficulty, fig2"):
         definition.find("fig9")
 
 
