@@ -119,7 +119,7 @@ def test_a_rule_is_told_all_that_it_may_draw_or_weigh_by():
     told = []
 
     class Told:
-        stateful = True
+        stateful = draws = True
 
         def __call__(self, rows, samples, **context):
             told.append((rows.tolist(), samples, context))
@@ -128,13 +128,13 @@ def test_a_rule_is_told_all_that_it_may_draw_or_weigh_by():
     telling = replace(plan("fltrust", root_server=TRUSTED), rule=Told())
     updates = of_trusted(published(*VECTORS), 2)
     parent = encode(SPEC, PARENT, {"before": np.ones(1)})
-    model = next_model(telling, 7, parent, updates)
+    model = next_model(telling, 7, parent, updates, seed=5)
     ((rows, samples, context),) = told
     assert rows == VECTORS[[0, 1, 3]].tolist()
     assert samples == [1, 2, 4]
     assert context.pop("root_update").tolist() == VECTORS[2].tolist()
     assert {name: state.tolist() for name, state in context.pop("state").items()} == {"before": [1.0]}
-    assert (context["clients"], context["seed"], context["round_number"]) == ([0, 1, 3], 1, 7)
+    assert (context["clients"], context["seed"], context["round_number"]) == ([0, 1, 3], 5, 7)
     assert decode(SPEC, model.payload, 500)[1].keys() == {"kept"}
 
 
