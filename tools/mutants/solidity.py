@@ -345,7 +345,7 @@ class Results:
         if verdict["status"] != "equivalent":  # what is written by hand may be taken back by hand
             self.keep(mutant.key, verdict)
         self._enter(mutant, verdict)
-        print(f"{verdict['status']:9}{mutant.function}: {one_line(mutant.becomes)[:90]}", flush=True)
+        print(f"{verdict['status']:11}{mutant.function}: {one_line(mutant.becomes)[:90]}", flush=True)
 
     def keep(self, key: Key, verdict: dict[str, str]) -> None:
         """Add a line to the journal."""
