@@ -86,7 +86,7 @@ def _taken_out(plan: TaskPlan, round_number: int, rows: list[Vector], kept: list
     if plan.root is None:
         return None
     for place, update in enumerate(kept):
-        if update.server == plan.root:
+        if plan.root in (update.server, update.seat):  # tasks of the first release name the seat
             kept.pop(place)
             return rows.pop(place)
     raise AggregationError(f"round {round_number} has no update of the trusted server {plan.root}")

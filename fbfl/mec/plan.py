@@ -64,7 +64,8 @@ class TaskPlan:
         low, high = self.sample_range
         if not -math.inf < low <= high < math.inf:
             raise InvalidInputError(f"sample_range is {low} to {high}; allowed: finite numbers, the least first")
-        if self.root is not None and not is_checksum_address(self.root):
+        by_seat = self.format == 1 and isinstance(self.root, int)
+        if self.root is not None and not by_seat and not is_checksum_address(self.root):
             raise InvalidInputError(f"{ROOT} is {self.root!r}; allowed in a task: the address of the trusted server")
 
     @classmethod
@@ -117,9 +118,12 @@ class TaskPlan:
         )
 
     @property
-    def root(self) -> str | None:
-        """Address of the server whose update is the trusted one, and is not averaged itself; None if none is."""
-        found: str | None = json.loads(self.rule_params).get(ROOT)
+    def root(self) -> str | int | None:
+        """Address of the server whose update is the trusted one, and is not averaged itself; None if none is.
+
+        Tasks of the first release have its seat.
+        """
+        found: str | int | None = json.loads(self.rule_params).get(ROOT)
         return found
 
     def seed_of_draws(self, ledger: Ledger, task: int, round_number: int) -> int | None:

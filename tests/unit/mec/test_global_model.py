@@ -261,6 +261,12 @@ def test_tasks_of_the_first_release_draw_and_count_as_they_did():
     assert TaskPlan.of(replace(task("median"), format=1)).rule.plugin.settings == {}
 
 
+def test_tasks_of_the_first_release_trust_a_seat():
+    old = TaskPlan.of(replace(task("fltrust", root_server=2), format=1))
+    model = next_model(old, 1, initial_model(old, PARENT).payload, published(*VECTORS))
+    assert weights_of(old, model.payload).tobytes() == (PARENT + fltrust(VECTORS[[0, 1, 3]], VECTORS[2])).tobytes()
+
+
 def test_state_comes_back_with_the_types_that_a_rule_has_given_it():
     def counting(updates, state):
         came.append({name: (array.dtype, array.tolist()) for name, array in state.items()})
