@@ -7,9 +7,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from fbfl.chain import geth
-from fbfl.chain.dag import write_dag
-from fbfl.processes import find_program
+from fbfl.nodes import geth
+from fbfl.nodes.dag import write_dag
+from fbfl.nodes.processes import find_program
 
 
 def main(percent: int = 3) -> None:

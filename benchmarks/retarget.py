@@ -15,11 +15,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from fbfl.chain import nodes
 from fbfl.chain.logs import Event
 from fbfl.chain.pow import Miner
 from fbfl.errors import FbflError
 from fbfl.learning import datasets
+from fbfl.nodes import chains as nodes
 from fbfl.settings import RunSettings
 from fbfl.simulation import Simulation, devnet_of
 from fbfl.storage.local import LocalStore

@@ -20,10 +20,10 @@ from pathlib import Path
 
 import psutil
 
-from fbfl.chain import nodes
 from fbfl.errors import ProcessError
-from fbfl.processes import find_program
-from fbfl.storage import kubo
+from fbfl.nodes import chains as nodes
+from fbfl.nodes import kubo
+from fbfl.nodes.processes import find_program
 from tests.integration.agents import SERVERS, Agents
 from tests.integration.machine import free_ports
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fbfl.errors import FbflError, InvalidInputError
     from fbfl.learning.federation import Federation
-    from fbfl.opened import open_run, run
+    from fbfl.runs.opened import open_run, run
     from fbfl.settings import RunSettings
     from fbfl.simulation import Simulation
 
@@ -32,8 +32,8 @@ _HOMES = {
     "InvalidInputError": "fbfl.errors",
     "RunSettings": "fbfl.settings",
     "Simulation": "fbfl.simulation",
-    "open_run": "fbfl.opened",
-    "run": "fbfl.opened",
+    "open_run": "fbfl.runs.opened",
+    "run": "fbfl.runs.opened",
 }
 """Module of each name: imported at its first use, since web3 and TensorFlow take seconds."""
 

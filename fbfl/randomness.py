@@ -4,8 +4,8 @@ import hashlib
 
 import numpy as np
 
-from fbfl.checks import is_whole
 from fbfl.errors import InvalidInputError
+from fbfl.values.checks import is_whole
 
 
 def seed_sequence(seed: int, purpose: str, *, round_number: int = 0, server: int = 0) -> np.random.SeedSequence:

@@ -9,13 +9,13 @@ from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
-from fbfl import checks
 from fbfl.errors import InvalidInputError
-from fbfl.fields import Place, Setting, field, like, settings_of
-from fbfl.jsonobject import read_object
 from fbfl.learning.training import TrainingSettings
 from fbfl.storage.codecs import CODECS
-from fbfl.textfile import read_text
+from fbfl.system.jsonobject import read_object
+from fbfl.system.textfile import read_text
+from fbfl.values import checks
+from fbfl.values.fields import Place, Setting, field, like, settings_of
 
 CONSENSUS = ("pow", "pbft", "ethash")
 QUORUMS = ("majority", "byzantine")

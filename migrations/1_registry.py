@@ -1,6 +1,6 @@
 """Step 1: the registry of MEC servers, owned by whoever deploys."""
 
-from fbfl.chain.steps import Deployment
+from fbfl.chain.deployment.steps import Deployment
 
 MIN_STAKE = 0
 """Wei; servers on the allow-list need none."""

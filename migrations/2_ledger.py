@@ -1,6 +1,6 @@
 """Step 2: the round ledger on the registry."""
 
-from fbfl.chain.steps import Deployment
+from fbfl.chain.deployment.steps import Deployment
 
 
 def run(deployment: Deployment) -> None:

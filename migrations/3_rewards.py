@@ -1,6 +1,6 @@
 """Step 3: the reward pool."""
 
-from fbfl.chain.steps import Deployment
+from fbfl.chain.deployment.steps import Deployment
 
 
 def run(deployment: Deployment) -> None:

@@ -1,6 +1,6 @@
 """Step 4: the ways to consensus, which each task chooses from."""
 
-from fbfl.chain.steps import Deployment
+from fbfl.chain.deployment.steps import Deployment
 
 
 def run(deployment: Deployment) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from brownie import accounts, project, web3
 
-from fbfl.chain.steps import run_steps
+from fbfl.chain.deployment.steps import run_steps
 
 
 def run_up_to(last: str) -> None:
@@ -22,7 +22,7 @@ def run_up_to(last: str) -> None:
 
 
 class BrownieDeployment:
-    """A `fbfl.chain.steps.Deployment` of what Brownie has compiled."""
+    """A `fbfl.chain.deployment.steps.Deployment` of what Brownie has compiled."""
 
     def __init__(self) -> None:
         (self._project,) = project.get_loaded_projects()

@@ -16,9 +16,9 @@ from typing import Any
 
 import yaml
 
-from fbfl.chain import geth, nodes
 from fbfl.errors import FbflError, InvalidInputError, StorageError
-from fbfl.storage import kubo
+from fbfl.nodes import chains as nodes
+from fbfl.nodes import geth, kubo
 from tools.compose_setup import ACCOUNTS, DEVICES, SERVERS, SUBNET, address
 
 MEC_PORT = 8600

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from eth_account import Account
 
-from fbfl.atomic import PRIVATE, write_atomically
-from fbfl.chain import geth, nodes
 from fbfl.errors import FbflError, StorageError
 from fbfl.mec import tokens
-from fbfl.storage import kubo
+from fbfl.nodes import chains as nodes
+from fbfl.nodes import geth, kubo
+from fbfl.system.atomic import PRIVATE, write_atomically
 
 SERVERS = 4
 DEVICES = 8

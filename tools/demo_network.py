@@ -26,9 +26,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from fbfl.chain import nodes
 from fbfl.chain.accounts import development_account
-from fbfl.chain.deploy import file_of, open_ledger
+from fbfl.chain.deployment.deploy import file_of, open_ledger
 from fbfl.chain.ledger import Ledger, Task, TaskState
 from fbfl.chain.networks import connect
 from fbfl.chain.queries import RoundRecord, num_rounds, round_record
@@ -37,9 +36,10 @@ from fbfl.cli.console import plain_console
 from fbfl.errors import FbflError, InvalidInputError, ProcessError
 from fbfl.learning.datasets import Dataset
 from fbfl.mec.courier import health_of
-from fbfl.processes import LOOPBACK, Program, log_of, recorded, running, start, stop
-from fbfl.runs import DEFAULT_PARENT, new_folder
-from fbfl.storage import kubo
+from fbfl.nodes import chains as nodes
+from fbfl.nodes import kubo
+from fbfl.nodes.processes import LOOPBACK, Program, log_of, recorded, running, start, stop
+from fbfl.runs.folder import DEFAULT_PARENT, new_folder
 from fbfl.storage.ipfs import IpfsStore
 
 SERVERS = 4

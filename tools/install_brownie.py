@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fbfl.errors import ProcessError
 from fbfl.nodes.install import BIN, find_node, npm_ci, run, write_script
-from fbfl.processes import TOOLS
+from fbfl.nodes.processes import TOOLS
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 REQUIREMENTS = CHECKOUT / "tools" / "brownie.txt"

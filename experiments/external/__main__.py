@@ -11,7 +11,7 @@ import argparse
 
 from experiments.external import fang2020, mcmahan2017
 from experiments.external.study import FOLDER, finished, play
-from fbfl.atomic import write_atomically
+from fbfl.system.atomic import write_atomically
 
 STUDIES = {study.name: study for study in (mcmahan2017.STUDY, fang2020.STUDY)}
 HEAD = """# Published results, and ours

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fbfl.atomic import write_atomically
 from fbfl.errors import ChainError, FbflError
 from fbfl.nodes.nodejs import packaged_folder
+from fbfl.system.atomic import write_atomically
 
 SOLC_VERSION = "0.8.37"
 SETTINGS: dict[str, Any] = {

@@ -8,9 +8,9 @@ from typing import cast
 
 from eth_account.signers.local import LocalAccount
 
-from fbfl.chain.deploy import deploy, first_block
-from fbfl.chain.embedded import EmbeddedChain, start_chain
-from fbfl.chain.ethash import EthashNetwork, NodeChain
+from fbfl.chain.deployment.deploy import deploy, first_block
+from fbfl.chain.embedded.chain import EmbeddedChain, start_chain
+from fbfl.chain.embedded.ethash import EthashNetwork, NodeChain
 from fbfl.chain.ledger import Ledger
 from fbfl.chain.live import Node, accounts_of, remote_nodes
 from fbfl.chain.networks import EMBEDDED

@@ -10,7 +10,7 @@ from eth_utils.exceptions import ValidationError
 from web3 import Web3
 from web3.types import BlockData
 
-from fbfl.chain.seals import EthashSeal
+from fbfl.chain.embedded.seals import EthashSeal
 from fbfl.errors import ChainError
 
 FIELDS = (

@@ -23,8 +23,8 @@ from fbfl.chain.headers import proof_of_work
 from fbfl.chain.heads import Head, head_of
 from fbfl.chain.logs import Event, LogScanner
 from fbfl.errors import ChainError, InvalidInputError, NodeUnavailableError
-from fbfl.jsonobject import read_object
 from fbfl.storage.store import Reference
+from fbfl.system.jsonobject import read_object
 
 CONSENSUS_CONTRACTS = {"pow": "PowPuzzle", "pbft": "PbftCommittee", "ethash": "EthashElection"}
 """The contract behind each name of a consensus."""

@@ -10,7 +10,7 @@ from eth_account.signers.local import LocalAccount
 from web3 import Web3
 
 from fbfl.chain.accounts import FUNDED, LOCAL_CHAINS, development_account
-from fbfl.chain.embedded import EmbeddedChain
+from fbfl.chain.embedded.chain import EmbeddedChain
 from fbfl.chain.heads import Head, head_of
 from fbfl.chain.networks import connect
 from fbfl.errors import InvalidInputError, NodeUnavailableError

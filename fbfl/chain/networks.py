@@ -7,7 +7,7 @@ import requests
 from web3 import HTTPProvider, Web3
 from web3.types import RPCEndpoint, RPCResponse
 
-from fbfl.chain.embedded import start_chain
+from fbfl.chain.embedded.chain import start_chain
 from fbfl.errors import InvalidInputError, NodeUnavailableError
 
 EMBEDDED = "eth-tester"

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from eth.constants import DIFFICULTY_MINIMUM
 
-from fbfl.chain import geth
-from fbfl.chain.export import BLOCKS_FILE, GENESIS_FILE, ChainHead, parse_genesis
+from fbfl.chain.embedded.export import BLOCKS_FILE, GENESIS_FILE, ChainHead, parse_genesis
 from fbfl.errors import InvalidInputError, ProcessError
+from fbfl.nodes import geth
 
 
 def execute_with_geth(folder: Path, head: ChainHead, program: str | None = None) -> str | None:

@@ -7,7 +7,7 @@ from eth_typing import ChecksumAddress
 from eth_utils.address import is_address
 from web3 import Web3
 
-from fbfl.chain.deploy import deploy as run_steps
+from fbfl.chain.deployment.deploy import deploy as run_steps
 from fbfl.chain.headers import proof_of_work
 from fbfl.chain.networks import connect
 from fbfl.chain.transactions import Sender

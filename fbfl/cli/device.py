@@ -13,11 +13,9 @@ from typing import Any
 from fbfl.cli.samples import own_samples, share_of
 from fbfl.cli.settings import taken
 from fbfl.errors import InvalidInputError
-from fbfl.jsonlog import JsonFormatter
 from fbfl.learning.partition import Indices
 from fbfl.learning.partition import resolve as resolve_partition
 from fbfl.learning.plugins import parse_settings
-from fbfl.locks import only_process
 from fbfl.mec import tokens
 from fbfl.mec.batches import MAX_BODY, most_samples, problem_of_values
 from fbfl.mec.courier import check_url
@@ -27,8 +25,10 @@ from fbfl.mec.device_database import DeviceDatabase
 from fbfl.mec.mobility import resolve as resolve_mobility
 from fbfl.mec.samples import Array
 from fbfl.mec.uploads import Uploads
-from fbfl.processes import STATE
-from fbfl.textfile import read_text
+from fbfl.nodes.processes import STATE
+from fbfl.system.jsonlog import JsonFormatter
+from fbfl.system.locks import only_process
+from fbfl.system.textfile import read_text
 
 TOKEN_VARIABLE = "FBFL_DEVICE_TOKEN"
 

@@ -10,7 +10,7 @@ from eth_account.signers.local import LocalAccount
 
 from fbfl.chain.accounts import FUNDED, LOCAL_CHAINS, development_account
 from fbfl.errors import InvalidInputError
-from fbfl.textfile import read_text
+from fbfl.system.textfile import read_text
 
 KEY_VARIABLE = "FBFL_KEY"
 PASSWORD_VARIABLE = "FBFL_PASSWORD"

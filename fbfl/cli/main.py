@@ -15,7 +15,7 @@ from fbfl.cli import hint, output
 from fbfl.cli.interrupts import never_lost
 from fbfl.cli.settings import add_option, add_options
 from fbfl.errors import ChainError, FbflError, InvalidInputError, StorageError
-from fbfl.fields import Place
+from fbfl.values.fields import Place
 
 INTERRUPTED = 130
 

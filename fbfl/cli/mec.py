@@ -19,7 +19,6 @@ from fbfl.cli.network import ledger_on, plugins_of, store_of, tasks_on
 from fbfl.cli.samples import own_samples, refuse_share
 from fbfl.cli.settings import taken
 from fbfl.errors import FbflError, InvalidInputError
-from fbfl.jsonlog import JsonFormatter
 from fbfl.learning.partition import resolve as resolve_partition
 from fbfl.mec.agent import Agent, LocalTraining, only_one
 from fbfl.mec.batches import SampleForm
@@ -35,7 +34,8 @@ from fbfl.mec.samples import Batch, MemorySampleStore, SampleStore
 from fbfl.mec.server import MECServer
 from fbfl.mec.signed_votes import SignedVotes
 from fbfl.mec.tokens import DeviceTokens
-from fbfl.processes import STATE
+from fbfl.nodes.processes import STATE
+from fbfl.system.jsonlog import JsonFormatter
 
 LISTED = 10
 """Most tasks to list if none is named."""

@@ -3,12 +3,12 @@
 import argparse
 from pathlib import Path
 
-from fbfl.chain.deploy import DEPLOYMENTS, file_of, open_ledger
+from fbfl.chain.deployment.deploy import DEPLOYMENTS, file_of, open_ledger
 from fbfl.chain.ledger import Ledger, Task
 from fbfl.chain.networks import EMBEDDED, connect
 from fbfl.cli.settings import taken
 from fbfl.errors import InvalidInputError
-from fbfl.processes import STATE
+from fbfl.nodes.processes import STATE
 from fbfl.storage.ipfs import IpfsStore
 from fbfl.storage.local import LocalStore
 from fbfl.storage.store import Store

@@ -10,12 +10,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from fbfl.chain import nodes as ethereum
-from fbfl.chain.nodes import NodeStatus
 from fbfl.errors import InvalidInputError
-from fbfl.processes import STATE
-from fbfl.storage import kubo
-from fbfl.storage.kubo import KuboStatus
+from fbfl.nodes import chains as ethereum
+from fbfl.nodes import kubo
+from fbfl.nodes.chains import NodeStatus
+from fbfl.nodes.kubo import KuboStatus
+from fbfl.nodes.processes import STATE
 
 NOT_RUNNING = 3
 

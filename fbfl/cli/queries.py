@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from fbfl import audit as auditing
-from fbfl import strictjson
 from fbfl.chain.queries import RoundRecord, block_listing, round_record, round_records, task_terms
 from fbfl.chain.reexecution import execute_with_geth
 from fbfl.cli.network import ledger_on, plugins_of, store_of, task_on
 from fbfl.errors import InvalidInputError, NoFinalRoundError
 from fbfl.mec.plan import TaskPlan
-from fbfl.runs import StoredRun, newest_run, open_stored, recorded_chain
+from fbfl.runs.folder import StoredRun, newest_run, open_stored, recorded_chain
 from fbfl.storage.codecs import decode_update
 from fbfl.storage.payload import decode
 from fbfl.storage.store import Reference
+from fbfl.system import strictjson
 
 
 def rounds(options: argparse.Namespace) -> int:

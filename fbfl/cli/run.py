@@ -21,7 +21,7 @@ def run(options: argparse.Namespace) -> int:
     from fbfl.cli.network import deployment_on
 
     deployment = deployment_on(settings.network, options.deployment)  # says now if no node answers
-    from fbfl.play import own_functions, play
+    from fbfl.runs.play import own_functions, play
 
     console = plain_console(quiet=options.quiet)
     with _progress(console, settings.rounds) as advance:

@@ -6,10 +6,11 @@ import types
 from collections.abc import Mapping
 from typing import Any
 
-from fbfl import checks, strictjson
 from fbfl.cli.settings import default_text
-from fbfl.fields import Place
 from fbfl.settings import SETTINGS, RunSettings, default_of
+from fbfl.system import strictjson
+from fbfl.values import checks
+from fbfl.values.fields import Place
 
 _KINDS: dict[object, dict[str, Any]] = {
     int: {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},

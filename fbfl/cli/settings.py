@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fbfl import checks, money
 from fbfl import settings as run_settings
-from fbfl.fields import Place
 from fbfl.learning.plugins import parse_settings
 from fbfl.settings import SETTINGS, RunSettings
+from fbfl.values import checks, money
+from fbfl.values.fields import Place
 
 _FIELDS = {each.name: each for each in dataclasses.fields(RunSettings)}
 

@@ -14,8 +14,8 @@ from fbfl.cli.keys import account_of
 from fbfl.cli.network import ledger_on, store_of, task_on
 from fbfl.cli.settings import given
 from fbfl.errors import InvalidInputError
-from fbfl.fields import Place
 from fbfl.settings import LARGEST, RunSettings
+from fbfl.values.fields import Place
 
 
 def create(options: argparse.Namespace) -> int:
@@ -32,8 +32,9 @@ def create(options: argparse.Namespace) -> int:
     options.store = settings.store
     store = store_of(options)
 
-    from fbfl import simulation, tasks
+    from fbfl import simulation
     from fbfl.learning import datasets
+    from fbfl.mec import owner as tasks
 
     servers = owner.ledger.servers()
     simulation.check(settings, registered=len(servers))
@@ -88,7 +89,7 @@ def drive(options: argparse.Namespace) -> int:
     owner = _owner(options, ledger_on(options.network, options.deployment))
     task = task_on(owner.ledger, options.task)
 
-    from fbfl import tasks
+    from fbfl.mec import owner as tasks
 
     def say(state: TaskState) -> None:
         print(f"task {task.id}: round {state.round} is {state.phase.name.lower()}", flush=True)

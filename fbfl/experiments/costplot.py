@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from fbfl import canvas
 from fbfl.experiments.definition import Experiment
 from fbfl.experiments.results import Curves
 from fbfl.experiments.statistics import estimate
 from fbfl.experiments.styles import legend_below, line_style, plain_axes
+from fbfl.system import canvas
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -26,9 +26,9 @@ from fbfl.errors import InvalidInputError
 from fbfl.experiments.stored import Run
 from fbfl.experiments.toml_table import TomlTable, at_least, one_of
 from fbfl.experiments.variants import OF_ATTACKS, Grid, Variant, read_grid, read_settings, read_variant, refuse
-from fbfl.fields import Place
 from fbfl.settings import RunSettings, refuse_elsewhere
-from fbfl.textfile import read_text
+from fbfl.system.textfile import read_text
+from fbfl.values.fields import Place
 
 FOLDER = Path("experiments")
 """Folder under the current one for definitions by name, and for results."""

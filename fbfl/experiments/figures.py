@@ -9,13 +9,13 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fbfl import canvas
 from fbfl.experiments.costplot import draw_costs
 from fbfl.experiments.definition import Experiment
 from fbfl.experiments.heatmap import draw_grid
 from fbfl.experiments.results import Curves
 from fbfl.experiments.statistics import estimate
 from fbfl.experiments.styles import legend_below, line_style, plain_axes
+from fbfl.system import canvas
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

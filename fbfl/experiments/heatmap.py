@@ -6,11 +6,11 @@ Light is good and dark is bad in every cell, and each holds its number, so that 
 import math
 from typing import TYPE_CHECKING, Any
 
-from fbfl import canvas
 from fbfl.experiments.definition import Experiment
 from fbfl.experiments.results import Curves
 from fbfl.experiments.statistics import estimate
 from fbfl.experiments.variants import AttackColumn, Grid
+from fbfl.system import canvas
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

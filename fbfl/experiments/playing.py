@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from fbfl import simulation, strictjson
+from fbfl import simulation
 from fbfl.chain.devnet import Devnet
 from fbfl.chain.queries import block_listing
 from fbfl.errors import InvalidInputError
@@ -19,12 +19,13 @@ from fbfl.learning.datasets import Dataset
 from fbfl.learning.federation import Federation
 from fbfl.learning.partition import resolve as resolve_partition
 from fbfl.learning.training import Trainer
+from fbfl.mec.owner import trainer_of
 from fbfl.randomness import generator
-from fbfl.runs import metrics_line, warnings_in
+from fbfl.runs.folder import metrics_line, warnings_in
 from fbfl.settings import RunSettings
 from fbfl.storage.local import LocalStore
 from fbfl.storage.payload import encode
-from fbfl.tasks import trainer_of
+from fbfl.system import strictjson
 
 ROOT_SAMPLES = 100
 """Trusted samples, drawn from the training set, for rules that need them, as Cao et al. 2021 (FLTrust), VI-A."""

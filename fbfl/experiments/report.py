@@ -5,13 +5,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import quote
 
-from fbfl.atomic import write_atomically
 from fbfl.errors import InvalidInputError, StorageError
 from fbfl.experiments import withstanding
 from fbfl.experiments.definition import CURVES, OF_SERVERS, Claim, Experiment
 from fbfl.experiments.markdown import code, plain
 from fbfl.experiments.results import ADDED, Curves
 from fbfl.experiments.statistics import LEVEL, Estimate, estimate, p_value
+from fbfl.system.atomic import write_atomically
 
 _SIGN = {"higher": ">", "lower": "<", "equal": "within ±", "different": "≠"}
 

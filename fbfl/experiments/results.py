@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fbfl import strictjson
-from fbfl.atomic import write_atomically
 from fbfl.errors import InvalidInputError, StorageError
 from fbfl.experiments.definition import COSTS, CURVES, Claim, Experiment
 from fbfl.experiments.stored import FinishedRun, Run
+from fbfl.system import strictjson
+from fbfl.system.atomic import write_atomically
 
 LEARNING_COLUMNS = ("experiment", "variant", "seed", "round", "accuracy", "loss", "attack_success_rate")
 COST_COLUMNS = ("experiment", "variant", "seed", "round", "leader", *COSTS)

@@ -10,12 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from fbfl import strictjson
-from fbfl.atomic import write_atomically
 from fbfl.errors import StorageError
 from fbfl.experiments.identity import dependencies
 from fbfl.mec.plan import canonical_json
 from fbfl.settings import RunSettings, as_dict
+from fbfl.system import strictjson
+from fbfl.system.atomic import write_atomically
 
 LINES = "without-chain.jsonl"
 """The file of the runs without the chain."""

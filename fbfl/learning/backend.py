@@ -7,8 +7,8 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from fbfl.canvas import load_matplotlib
 from fbfl.errors import InvalidInputError
+from fbfl.system.canvas import load_matplotlib
 
 
 def load_tensorflow() -> None:

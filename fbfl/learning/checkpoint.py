@@ -8,8 +8,8 @@ import numpy.typing as npt
 import safetensors
 import safetensors.numpy
 
-from fbfl.atomic import write_atomically
 from fbfl.errors import FbflError, InvalidInputError
+from fbfl.system.atomic import write_atomically
 from fbfl.tensors import plain_array
 
 Arrays = Mapping[str, npt.NDArray[Any]]

@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import requests
 
-from fbfl.atomic import write_atomically
 from fbfl.errors import DataUnavailableError, InvalidInputError
 from fbfl.learning.samples import absent_labels, checked
 from fbfl.randomness import generator
+from fbfl.system.atomic import write_atomically
 
 NAMES = ("mnist", "mnist-5k", "fashion-mnist", "digits")
 """Names of the data sets that `load` knows."""

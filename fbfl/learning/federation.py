@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fbfl import checks
 from fbfl.errors import AggregationError, InvalidInputError, NonFiniteUpdateError
 from fbfl.learning import aggregation, attacks, checkpoint, metrics, sampling, server_optimizers
 from fbfl.learning.adversary import Adversary
@@ -32,6 +31,7 @@ from fbfl.learning.samples import absent_labels, checked, range_of
 from fbfl.learning.training import Samples, Trainer, TrainingSettings
 from fbfl.randomness import generator
 from fbfl.tensors import Vector
+from fbfl.values import checks
 
 Settings = Mapping[str, Any]
 AttackLike = str | Callable[..., Any] | Attack

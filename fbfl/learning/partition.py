@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fbfl import checks
 from fbfl.errors import InvalidInputError
 from fbfl.learning import plugins
 from fbfl.learning.noise import Images, add_noise
 from fbfl.learning.samples import Range, integers_of, range_of
 from fbfl.randomness import generator
+from fbfl.values import checks
 
 Indices = npt.NDArray[np.int64]
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fbfl.checks import is_whole
 from fbfl.errors import InvalidInputError
+from fbfl.values.checks import is_whole
 
 Array = npt.NDArray[Any]
 

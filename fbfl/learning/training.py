@@ -17,9 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fbfl import checks
 from fbfl.errors import InvalidInputError
-from fbfl.fields import field
 from fbfl.learning import metrics, plugins
 from fbfl.learning.backend import load_tensorflow
 from fbfl.learning.clients import client_numbers
@@ -27,6 +25,8 @@ from fbfl.learning.models import NAMES, Model, build, spec_of, trainable_of, wei
 from fbfl.learning.samples import integers_of
 from fbfl.randomness import generator
 from fbfl.tensors import Vector
+from fbfl.values import checks
+from fbfl.values.fields import field
 
 if TYPE_CHECKING:
     from fbfl.learning.lane import Work

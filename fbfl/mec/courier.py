@@ -13,9 +13,9 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from fbfl.errors import FbflError, InvalidInputError
-from fbfl.jsonobject import read_object
 from fbfl.system.backoff import pause_after
 from fbfl.system.http import session
+from fbfl.system.jsonobject import read_object
 
 log = logging.getLogger(__name__)
 

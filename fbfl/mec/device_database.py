@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fbfl.database import Database
 from fbfl.mec.samples import Array, Batch
+from fbfl.system.database import Database
 
 _SCHEMA = """
 create table if not exists device (

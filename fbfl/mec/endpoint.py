@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute, Route
 
 from fbfl.errors import InvalidInputError, ProcessError
 from fbfl.mec.agent import Agent
-from fbfl.processes import share_with_old_connections
+from fbfl.nodes.processes import share_with_old_connections
 
 LOOPBACK = "127.0.0.1"
 _START_SECONDS = 60.0  # long enough for several agents that start at once on a busy machine

@@ -10,7 +10,6 @@ from eth_utils.address import is_checksum_address
 
 from fbfl.chain.ledger import FORMAT, Ledger, Task
 from fbfl.errors import InvalidInputError
-from fbfl.jsonobject import read_object
 from fbfl.learning.aggregation import RULES, AggregationRule, resolve
 from fbfl.learning.aggregation.rulefunction import CONTEXT
 from fbfl.learning.models import NAMES
@@ -18,6 +17,7 @@ from fbfl.learning.samples import PICTURES, Range
 from fbfl.settings import MAX_SERVERS
 from fbfl.storage.codecs import check_codec, max_update_size
 from fbfl.storage.payload import max_size
+from fbfl.system.jsonobject import read_object
 from fbfl.tensors import ModelSpec, TensorSpec
 
 ROOT = "root_server"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fbfl.database import Database
 from fbfl.mec.bodies import RequestRefusedError
 from fbfl.mec.samples import Array, Batch
+from fbfl.system.database import Database
 
 DEVICE_SAMPLES = 100_000
 """Default number of samples that a server takes from one device."""

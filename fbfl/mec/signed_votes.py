@@ -7,7 +7,7 @@ from eth_account.signers.local import LocalAccount
 from fbfl.chain.digests import Domain
 from fbfl.chain.ledger import Stage
 from fbfl.chain.signatures import SignedVote, sign_vote
-from fbfl.database import Database
+from fbfl.system.database import Database
 
 _SCHEMA = """
 create table if not exists votes (

@@ -11,9 +11,9 @@ import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from fbfl.atomic import PRIVATE, write_atomically
 from fbfl.errors import InvalidInputError, StorageError
-from fbfl.textfile import read_text
+from fbfl.system.atomic import PRIVATE, write_atomically
+from fbfl.system.textfile import read_text
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fbfl.errors import InvalidInputError
-from fbfl.textfile import read_text
+from fbfl.system.textfile import read_text
 
 COLUMNS = (["seconds", "cell"], ["device", "seconds", "cell"])
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fbfl.errors import InvalidInputError, ProcessError
 from fbfl.nodes.nodejs import packaged_folder
-from fbfl.processes import TOOLS
+from fbfl.nodes.processes import TOOLS
 
 PINS = Path(__file__).parent / "pins"
 BIN = TOOLS / "bin"

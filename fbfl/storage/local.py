@@ -3,9 +3,9 @@
 import errno
 from pathlib import Path
 
-from fbfl.atomic import write_atomically
 from fbfl.errors import PayloadNotFoundError, PayloadRefusedError, StorageError
 from fbfl.storage.store import Reference
+from fbfl.system.atomic import write_atomically
 
 
 class LocalStore:

@@ -8,8 +8,8 @@ import rlp
 from eth_hash.auto import keccak
 
 from fbfl.errors import ContractRevertError
+from fbfl.mec.owner import committee_rules
 from fbfl.settings import RunSettings
-from fbfl.tasks import committee_rules
 from tests.contracts.abi import Account, reverts
 from tests.contracts.blocks import BlockChain
 from tests.contracts.crowd import Crowd

@@ -10,7 +10,7 @@ from web3 import Web3
 from web3.types import RPCEndpoint, RPCResponse
 
 from fbfl.audit import audit
-from fbfl.chain.embedded import LockedProvider
+from fbfl.chain.embedded.chain import LockedProvider
 from fbfl.chain.ledger import Ledger
 from tests.e2e.federations import federation
 

@@ -5,8 +5,8 @@ import pytest
 from fbfl.audit import audit
 from fbfl.chain.devnet import Devnet
 from fbfl.chain.elections import SEED_BLOCKS, seed_of_puzzle, seed_waits
-from fbfl.chain.embedded import account_keys
-from fbfl.chain.ethash import EthashNetwork
+from fbfl.chain.embedded.chain import account_keys
+from fbfl.chain.embedded.ethash import EthashNetwork
 from fbfl.chain.ledger import ABORT, Ledger, Phase
 from fbfl.chain.live import accounts_of
 from fbfl.chain.pow import Miner

@@ -11,7 +11,7 @@ from fbfl.experiments import playing
 from fbfl.experiments.stored import Run
 from fbfl.learning.aggregation import Aggregate, AggregationRule, resolve
 from fbfl.learning.federation import Federation
-from fbfl.runs import metrics_line
+from fbfl.runs.folder import metrics_line
 from fbfl.settings import RunSettings
 from fbfl.simulation import Simulation
 from tests.e2e.federations import federation

@@ -12,9 +12,9 @@ from fbfl.chain.ledger import Ledger, Phase, Stage
 from fbfl.errors import NodeUnavailableError
 from fbfl.learning import datasets
 from fbfl.learning.training import Trainer
+from fbfl.mec.owner import trainer_of
 from fbfl.settings import RunSettings
 from fbfl.simulation import Simulation
-from fbfl.tasks import trainer_of
 from tests.e2e.federations import federation
 
 CONTRACTS = ("FederatedTasks", "PbftCommittee")

@@ -39,7 +39,7 @@ if __name__ == "__main__":
             importlib.import_module(module.name)
     run = fbfl.run(fbfl.RunSettings(rounds=1, servers=3, dataset="digits", batch_size=16), "run")
     assert run.audit() == ()
-    from fbfl.locks import only_process
+    from fbfl.system.locks import only_process
     with only_process(Path("state"), "it"):
         print(run.summary["final_rounds"], "round")
 """

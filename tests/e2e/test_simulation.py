@@ -19,7 +19,7 @@ from fbfl.mec.dishonest import Behaviour
 from fbfl.mec.exchange import Exchange, MemoryBoard, vote_domain
 from fbfl.mec.plan import TaskPlan
 from fbfl.mec.signed_votes import SignedVotes
-from fbfl.runs import metrics_line
+from fbfl.runs.folder import metrics_line
 from fbfl.settings import RunSettings
 from fbfl.simulation import Simulation, registered_devnet
 from fbfl.storage.local import LocalStore

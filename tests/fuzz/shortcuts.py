@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from fbfl import simulation, tasks
+from fbfl import simulation
 from fbfl.chain.devnet import Devnet
 from fbfl.learning import federation
 from fbfl.learning.training import Trainer
+from fbfl.mec import owner as tasks
 from fbfl.settings import RunSettings
 
 _MOST_TRAINERS = 6

@@ -13,7 +13,6 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from fbfl.fields import Place
 from fbfl.learning import aggregation, attacks, models, partition, server_optimizers
 from fbfl.learning.aggregation.rulefunction import CONTEXT as RULE_CONTEXT
 from fbfl.learning.attacks.names import CONTEXT as ATTACK_CONTEXT
@@ -21,6 +20,7 @@ from fbfl.learning.plugins import KEYWORD
 from fbfl.mec import mobility, radio
 from fbfl.settings import CONSENSUS, QUORUMS, SETTINGS, default_of
 from fbfl.storage.codecs import CODECS
+from fbfl.values.fields import Place
 from tests.fuzz.recipes import LABELS, SAMPLES, Data, Federated
 from tests.fuzz.users import strangers
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from fbfl.chain.accounts import development_account
 from fbfl.chain.compile import REPOSITORY
-from fbfl.chain.deploy import file_of, open_ledger
+from fbfl.chain.deployment.deploy import file_of, open_ledger
 from fbfl.chain.ledger import Ledger
 from fbfl.chain.networks import connect
 from fbfl.chain.participant import Participant

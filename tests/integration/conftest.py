@@ -10,15 +10,15 @@ import pytest
 from web3 import Web3
 from web3.contract import Contract
 
-from fbfl.chain import geth, nodes
 from fbfl.chain.accounts import development_account
 from fbfl.chain.artifacts import Artifact, parse_artifact
 from fbfl.chain.compile import REPOSITORY
-from fbfl.chain.dag import MAGIC
 from fbfl.chain.networks import connect
-from fbfl.chain.nodes import NodeStatus
 from fbfl.chain.transactions import Sender
-from fbfl.storage import kubo
+from fbfl.nodes import chains as nodes
+from fbfl.nodes import geth, kubo
+from fbfl.nodes.chains import NodeStatus
+from fbfl.nodes.dag import MAGIC
 from fbfl.storage.ipfs import IpfsStore
 from tests.integration.machine import deployed, free_ports, require
 

@@ -17,7 +17,7 @@ from web3.contract import Contract
 from fbfl.chain.artifacts import Artifact
 from fbfl.chain.transactions import Sender
 from fbfl.errors import ProcessError
-from fbfl.processes import find_program
+from fbfl.nodes.processes import find_program
 
 OFFSETS = [offset + node for offset in (0, 100, 200, 300, 400, 500) for node in range(4)]
 FIRST_PORTS = [block + place for block in range(20_000, 30_000, 600) for place in range(0, 100, 4)]

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from fbfl.chain import geth
-from fbfl.chain.nodes import NodeStatus, ask
-from fbfl.nodeset import layout_of
+from fbfl.nodes import geth
+from fbfl.nodes.chains import NodeStatus, ask
+from fbfl.nodes.nodeset import layout_of
 
 QUIET = 3.0
 """Seconds without a connection between nodes after which none was in the making any more."""

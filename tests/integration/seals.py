@@ -7,8 +7,8 @@ import rlp
 from eth_hash.auto import keccak
 from web3.types import BlockData
 
-from fbfl.chain import geth
-from fbfl.chain.seals import boundary
+from fbfl.chain.embedded.seals import boundary
+from fbfl.nodes import geth
 
 
 def header(block: BlockData) -> list[Any]:

@@ -11,8 +11,8 @@ from eth_utils.abi import function_signature_to_4byte_selector
 
 from fbfl.chain.accounts import development_account
 from fbfl.chain.ledger import Ledger, Phase
-from fbfl.chain.nodes import NodeStatus
 from fbfl.chain.queries import round_records
+from fbfl.nodes.chains import NodeStatus
 from tests.e2e.federations import federation
 from tests.integration.agents import SERVERS, Agents, environment, wait
 from tests.integration.machine import free_ports

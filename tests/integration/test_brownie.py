@@ -12,12 +12,12 @@ from web3 import Web3
 
 from fbfl.chain.accounts import development_account
 from fbfl.chain.compile import REPOSITORY
-from fbfl.chain.deploy import deploy
+from fbfl.chain.deployment.deploy import deploy
 from fbfl.chain.networks import connect
-from fbfl.chain.nodes import ask
 from fbfl.chain.transactions import Sender
 from fbfl.errors import NodeUnavailableError
-from fbfl.processes import Program, find_program, start, stop
+from fbfl.nodes.chains import ask
+from fbfl.nodes.processes import Program, find_program, start, stop
 from tests.integration.machine import free_ports, require
 
 pytestmark = pytest.mark.integration

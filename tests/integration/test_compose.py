@@ -13,7 +13,7 @@ import yaml
 from eth_account import Account
 
 from fbfl.mec import tokens
-from fbfl.processes import find_program
+from fbfl.nodes.processes import find_program
 from tests.integration.machine import require
 from tools import compose, compose_setup
 from tools.compose_setup import DEVICES, SERVERS, address

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fbfl import launcher
 from fbfl.chain.compile import REPOSITORY
+from fbfl.nodes import launcher
 from tests.integration.agents import environment, wait
 from tests.integration.machine import free_ports, require
 

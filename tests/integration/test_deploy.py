@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from web3 import Web3
 
-from fbfl.chain import nodes
 from fbfl.chain.compile import REPOSITORY
-from fbfl.chain.deploy import file_of, open_ledger, read_addresses
+from fbfl.chain.deployment.deploy import file_of, open_ledger, read_addresses
 from fbfl.chain.networks import connect
 from fbfl.cli.main import main
+from fbfl.nodes import chains as nodes
 from tests.integration.machine import free_ports, require
 
 pytestmark = pytest.mark.integration

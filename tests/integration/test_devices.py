@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fbfl.chain.nodes import NodeStatus
 from fbfl.chain.queries import round_records
+from fbfl.nodes.chains import NodeStatus
 from tests.e2e.federations import federation
 from tests.integration.agents import SERVERS, Agents, wait
 from tests.integration.devices import DEVICES, Devices

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from Crypto.Hash import keccak
 
-from fbfl.chain import geth
-from fbfl.chain.dag import MAGIC, WORDS
 from fbfl.errors import ProcessError
+from fbfl.nodes import geth
+from fbfl.nodes.dag import MAGIC, WORDS
 from tests.integration.machine import require
 
 pytestmark = pytest.mark.integration

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from fbfl.chain.ledger import Stage
-from fbfl.chain.nodes import NodeStatus
 from fbfl.chain.queries import round_record
+from fbfl.nodes.chains import NodeStatus
 from tests.integration.agents import SERVERS, Agents, wait
 from tests.integration.federations import SETTINGS, RoundByRound
 from tests.integration.machine import do_without, free_ports, small_disk

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from eth_typing import BlockNumber
 
-from fbfl.chain import nodes
-from fbfl.chain.deploy import file_of, open_ledger
+from fbfl.chain.deployment.deploy import file_of, open_ledger
 from fbfl.chain.ledger import Phase
 from fbfl.chain.networks import connect
-from fbfl.chain.nodes import NodeStatus, ask
-from fbfl.processes import running
+from fbfl.nodes import chains as nodes
+from fbfl.nodes.chains import NodeStatus, ask
+from fbfl.nodes.processes import running
 from tests.integration.agents import SERVERS, Agents, wait
 from tests.integration.federations import SETTINGS, RoundByRound
 from tests.integration.machine import free_ports

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from fbfl.chain.nodes import NodeStatus
 from fbfl.chain.queries import round_record
-from fbfl.processes import running
-from fbfl.storage import kubo
+from fbfl.nodes import kubo
+from fbfl.nodes.chains import NodeStatus
+from fbfl.nodes.processes import running
 from tests.integration.agents import SERVERS, Agents, wait
 from tests.integration.federations import SETTINGS, RoundByRound, assert_audited
 from tests.integration.machine import free_ports, require

@@ -7,7 +7,7 @@ import pytest
 from eth_typing import BlockNumber
 
 from fbfl.chain.headers import proof_of_work
-from fbfl.chain.nodes import NodeStatus, ask
+from fbfl.nodes.chains import NodeStatus, ask
 from fbfl.storage.local import LocalStore
 from tests.integration.agents import SERVERS, Agents
 from tests.integration.federations import assert_audited, play, running

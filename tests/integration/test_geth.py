@@ -10,14 +10,14 @@ from eth_hash.auto import keccak
 from web3 import Web3
 from web3.contract import Contract
 
-from fbfl.chain import geth
 from fbfl.chain.accounts import development_account
 from fbfl.chain.artifacts import Artifact
 from fbfl.chain.headers import proof_of_work
 from fbfl.chain.logs import Event, LogScanner
 from fbfl.chain.networks import connect
-from fbfl.chain.nodes import NodeStatus, ask
 from fbfl.chain.transactions import Sender
+from fbfl.nodes import geth
+from fbfl.nodes.chains import NodeStatus, ask
 from tests.integration.machine import deployed
 from tests.integration.partition import parted
 from tests.integration.seals import has_valid_seal, header

@@ -15,10 +15,10 @@ import requests
 from fbfl.errors import PayloadNotFoundError, PayloadRefusedError, StorageError
 from fbfl.learning import datasets
 from fbfl.mec.dishonest import Behaviour
-from fbfl.processes import recorded, running
+from fbfl.nodes import kubo
+from fbfl.nodes.processes import recorded, running
 from fbfl.settings import RunSettings
 from fbfl.simulation import Simulation
-from fbfl.storage import kubo
 from fbfl.storage.cid import CHUNK_SIZE, LINKS_PER_NODE, cid_of, digest_from_cid
 from fbfl.storage.ipfs import IpfsStore
 from fbfl.storage.store import Reference

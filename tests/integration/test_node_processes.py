@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from fbfl import launcher
 from fbfl.chain.accounts import FUNDED, development_account
 from fbfl.chain.networks import connect
-from fbfl.chain.nodes import CHAIN_IDS, ask
 from fbfl.chain.transactions import Sender
 from fbfl.errors import NodeUnavailableError
-from fbfl.processes import recorded, running, stop
+from fbfl.nodes import launcher
+from fbfl.nodes.chains import CHAIN_IDS, ask
+from fbfl.nodes.processes import recorded, running, stop
 from tests.integration.machine import free_ports, require
 
 pytestmark = pytest.mark.integration

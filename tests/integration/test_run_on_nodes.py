@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fbfl.chain import nodes
 from fbfl.cli.main import main
+from fbfl.nodes import chains as nodes
 from tests.integration.machine import free_ports, require
 
 pytestmark = pytest.mark.integration

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from fbfl.chain.export import BLOCKS_FILE, GENESIS_FILE, ChainWriter
+from fbfl.chain.embedded.export import BLOCKS_FILE, GENESIS_FILE, ChainWriter
 from fbfl.chain.reexecution import execute_with_geth
 from fbfl.cli.main import main
 from fbfl.mec.dishonest import Behaviour
-from fbfl.runs import recorded_chain
+from fbfl.runs.folder import recorded_chain
 from tests.e2e.federations import federation
 from tests.integration.machine import require
 

@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 
-from fbfl import checks
 from fbfl.errors import FbflError, InvalidInputError
 from fbfl.learning import aggregation, attacks, partition
 from fbfl.learning.federation import Federation
 from fbfl.learning.training import TrainingSettings
 from fbfl.settings import RunSettings, as_dict
+from fbfl.values import checks
 
 WRONG = {
     "a list": [1.0],

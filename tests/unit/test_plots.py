@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from fbfl import canvas, plots
 from fbfl.errors import StorageError
+from fbfl.runs.folder import plots
+from fbfl.system import canvas
 
 LINES = [
     {"round": 1, "accuracy": 0.5, "loss": 1e38},
@@ -37,7 +38,7 @@ def test_neither_a_notebooks_backend_nor_a_style_of_the_user_matters(tmp_path):
     plain = (tmp_path / "loss.png").read_bytes()
     code = f"""
 import os, pathlib
-from fbfl import plots
+from fbfl.runs.folder import plots
 plots.plot_run(pathlib.Path("."), {LINES!r}, "title")
 assert os.environ["MPLBACKEND"] == {backend!r}
 """
@@ -55,7 +56,7 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path):
 def test_a_backend_that_is_there_stays_the_one_of_the_program(given, found):
     code = f"""
 import os
-from fbfl.canvas import load_matplotlib
+from fbfl.system.canvas import load_matplotlib
 for _ in range(2):
     assert load_matplotlib().get_backend() == {found!r}
 assert os.environ["MPLBACKEND"] == {given!r}

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from fbfl import launcher
 from fbfl.errors import InvalidInputError, ProcessError
-from fbfl.nodeset import Layout, agree, layout_of, remember, remove, stop_all
-from fbfl.processes import Program, exclusive, log_of, recorded, running, start, stop
+from fbfl.nodes import launcher
+from fbfl.nodes.nodeset import Layout, agree, layout_of, remember, remove, stop_all
+from fbfl.nodes.processes import Program, exclusive, log_of, recorded, running, start, stop
 
 SLEEP = "import time; print('up', flush=True); time.sleep(600)"
 STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEP}"
@@ -80,7 +80,7 @@ def test_starting_again_starts_only_what_does_not_run(folder: Path) -> None:
 def test_a_program_outlives_a_caller_that_is_killed_while_it_waits(folder: Path) -> None:
     code = f"""
 from pathlib import Path
-from fbfl.processes import Program, start
+from fbfl.nodes.processes import Program, start
 start(Path({str(folder)!r}), [Program("a", [{sys.executable!r}, "-c", {SLEEP!r}], ())], lambda p: False, timeout=60)
 """
     caller = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(Path.cwd())})

@@ -4,7 +4,7 @@ import os
 import pytest
 
 from fbfl.errors import InvalidInputError
-from fbfl.runs import RunFolder, new_folder, newest_run
+from fbfl.runs.folder import RunFolder, new_folder, newest_run
 from fbfl.settings import RunSettings
 
 

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fbfl import money, strictjson
 from fbfl.errors import InvalidInputError
-from fbfl.fields import Place
 from fbfl.settings import SETTINGS, RunSettings, as_dict, read, refuse_elsewhere
+from fbfl.system import strictjson
+from fbfl.values import money
+from fbfl.values.fields import Place
 
 OTHERS = {
     "rounds": 3,

@@ -10,9 +10,9 @@ from fbfl.cli.mec import LISTED, chosen_task, refuse_costly
 from fbfl.errors import ChainError, InvalidInputError
 from fbfl.learning.aggregation import resolve
 from fbfl.learning.datasets import load
+from fbfl.mec.owner import least_updates, most_samples, tolerated
 from fbfl.settings import RunSettings
 from fbfl.storage.store import Reference
-from fbfl.tasks import least_updates, most_samples, tolerated
 
 
 @pytest.mark.parametrize(("servers", "tolerates"), [(1, 0), (2, 1), (3, 1), (4, 1), (6, 1), (7, 2), (10, 3), (240, 79)])

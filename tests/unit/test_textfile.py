@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fbfl.errors import InvalidInputError
-from fbfl.textfile import read_text
+from fbfl.system.textfile import read_text
 
 
 @given(st.text().filter(lambda text: not text.startswith("\ufeff")), st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]))

@@ -31,8 +31,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from fbfl.atomic import write_atomically
 from fbfl.chain.compile import OUTPUTS, REPOSITORY, SETTINGS, find_compiler
+from fbfl.system.atomic import write_atomically
 from tools import slither
 from tools.mutants import contract_tests
 

@@ -18,9 +18,9 @@ from typing import Any, Generic, ParamSpec
 import numpy as np
 import numpy.typing as npt
 
-from fbfl import checks
 from fbfl.errors import AggregationError
 from fbfl.tensors import Vector
+from fbfl.values import checks
 
 P = ParamSpec("P")
 

@@ -10,13 +10,13 @@ Pixels of a trigger take the largest value of `sample_range`, that of all traini
 import numpy as np
 import numpy.typing as npt
 
-from fbfl import checks
 from fbfl.errors import InvalidInputError
 from fbfl.learning.attacks.data import Labels, Samples, choose, relabelled
 from fbfl.learning.attacks.registry import on_data
 from fbfl.learning.noise import Images
 from fbfl.learning.pixels import as_pictures
 from fbfl.learning.samples import Range, range_of
+from fbfl.values import checks
 
 
 def _square_test(

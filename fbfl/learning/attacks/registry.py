@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, ParamSpec, TypeVar
 
-from fbfl import checks
 from fbfl.errors import InvalidInputError
 from fbfl.learning import plugins
+from fbfl.values import checks
 
 P = ParamSpec("P")
 R = TypeVar("R")

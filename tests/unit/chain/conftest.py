@@ -7,7 +7,7 @@ from web3.contract import Contract
 
 from fbfl.chain.artifacts import Artifact, parse_artifact
 from fbfl.chain.compile import REPOSITORY
-from fbfl.chain.embedded import EmbeddedChain, start_chain
+from fbfl.chain.embedded.chain import EmbeddedChain, start_chain
 
 MINIMUM = 5
 

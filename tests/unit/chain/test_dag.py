@@ -5,7 +5,7 @@ from Crypto.Hash import keccak
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fbfl.chain.dag import MAGIC, PIECE, Words, compute_items, write_dag
+from fbfl.nodes.dag import MAGIC, PIECE, Words, compute_items, write_dag
 
 NUMBERS = st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=8)
 

@@ -8,13 +8,13 @@ from web3 import Web3
 from web3.exceptions import MismatchedABI
 
 from fbfl.chain.artifacts import load_artifact
-from fbfl.chain.deploy import deploy, open_ledger, read_addresses
+from fbfl.chain.deployment.deploy import deploy, open_ledger, read_addresses
 from fbfl.chain.elections import election_of
-from fbfl.chain.embedded import EmbeddedChain
-from fbfl.chain.ethash import EthashNetwork
+from fbfl.chain.embedded.chain import EmbeddedChain
+from fbfl.chain.embedded.ethash import EthashNetwork
+from fbfl.chain.embedded.rules import CHAIN_ID
 from fbfl.chain.ledger import Ledger
 from fbfl.chain.participant import CommitteeRules, Participant, TaskSettings, pbft_parameters
-from fbfl.chain.rules import CHAIN_ID
 from fbfl.chain.transactions import Sender
 from fbfl.errors import ChainError, ContractRevertError, InvalidInputError, StorageError
 from fbfl.storage.store import Reference
@@ -86,7 +86,8 @@ def test_a_contract_that_has_changed_gets_all_others_anew(
     changed = replace(original, bytecode=original.bytecode.replace(b"solcC\x00\x08\x25", b"solcC\x00\x08\x26"))
     assert changed != original
     monkeypatch.setattr(
-        "fbfl.chain.deploy.load_artifact", lambda name: changed if name == "RewardPool" else load_artifact(name)
+        "fbfl.chain.deployment.deploy.load_artifact",
+        lambda name: changed if name == "RewardPool" else load_artifact(name),
     )
     second = deploy(chain.w3, sender, tmp_path / "it.json")
     assert set(second) == NAMES

@@ -7,8 +7,8 @@ from web3.contract import Contract
 from web3.exceptions import TransactionNotFound, Web3RPCError
 
 from fbfl.chain.artifacts import Artifact
-from fbfl.chain.embedded import BALANCE, EmbeddedChain, account_keys, start_chain
-from fbfl.chain.rules import CHAIN_ID, GAS_LIMIT, GENESIS_TIME
+from fbfl.chain.embedded.chain import BALANCE, EmbeddedChain, account_keys, start_chain
+from fbfl.chain.embedded.rules import CHAIN_ID, GAS_LIMIT, GENESIS_TIME
 from fbfl.errors import InvalidInputError
 from tests.unit.chain.conftest import deploy_ledger
 

@@ -10,12 +10,11 @@ from eth_typing import ChecksumAddress
 from eth_utils.exceptions import ValidationError
 from web3.contract import Contract
 
-from fbfl.chain import seals
 from fbfl.chain.accounts import development_account
 from fbfl.chain.artifacts import Artifact
-from fbfl.chain.embedded import EmbeddedChain
-from fbfl.chain.ethash import EthashNetwork, NodeChain, run_race
-from fbfl.chain.export import ChainWriter, import_chain
+from fbfl.chain.embedded.chain import EmbeddedChain, seals
+from fbfl.chain.embedded.ethash import EthashNetwork, NodeChain, run_race
+from fbfl.chain.embedded.export import ChainWriter, import_chain
 from fbfl.chain.logs import LogScanner
 from fbfl.chain.transactions import Sender
 from fbfl.errors import ChainImportError, InvalidInputError

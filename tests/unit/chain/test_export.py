@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from web3.contract import Contract
 
 from fbfl.chain.artifacts import Artifact
-from fbfl.chain.embedded import EmbeddedChain, default_genesis, open_chain, start_chain
-from fbfl.chain.export import ChainHead, ChainWriter, import_chain, parse_genesis, read_head, render_genesis
+from fbfl.chain.embedded.chain import EmbeddedChain, default_genesis, open_chain, start_chain
+from fbfl.chain.embedded.export import ChainHead, ChainWriter, import_chain, parse_genesis, read_head, render_genesis
 from fbfl.errors import ChainImportError, StorageError
 from tests.unit.chain.conftest import deploy_ledger
 

@@ -9,8 +9,8 @@ import pytest
 from eth_account.signers.local import LocalAccount
 
 from fbfl.chain import digests
-from fbfl.chain.deploy import deploy
-from fbfl.chain.embedded import EmbeddedChain, start_chain
+from fbfl.chain.deployment.deploy import deploy
+from fbfl.chain.embedded.chain import EmbeddedChain, start_chain
 from fbfl.chain.ledger import Ledger, Stage, TaskState, Update
 from fbfl.chain.live import accounts_of
 from fbfl.chain.logs import Event

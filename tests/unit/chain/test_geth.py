@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from fbfl.chain import geth
 from fbfl.errors import ProcessError
+from fbfl.nodes import geth
 
 
 @pytest.fixture

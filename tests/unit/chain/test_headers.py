@@ -10,8 +10,8 @@ from web3 import Web3
 from web3.datastructures import AttributeDict
 from web3.types import BlockData
 
-from fbfl.chain.embedded import EmbeddedChain
-from fbfl.chain.ethash import EthashNetwork
+from fbfl.chain.embedded.chain import EmbeddedChain
+from fbfl.chain.embedded.ethash import EthashNetwork
 from fbfl.chain.headers import header_rlp, proof_of_work
 from fbfl.errors import ChainError
 

@@ -1,6 +1,6 @@
 import pytest
 
-from fbfl.chain.embedded import start_chain
+from fbfl.chain.embedded.chain import start_chain
 from fbfl.chain.live import RemoteNode, accounts_of
 from fbfl.errors import InvalidInputError
 

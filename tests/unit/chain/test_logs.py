@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from web3 import Web3
 from web3.contract import Contract
 
-from fbfl.chain.embedded import EmbeddedChain
+from fbfl.chain.embedded.chain import EmbeddedChain
 from fbfl.chain.logs import Event, LogScanner
 from fbfl.errors import InvalidInputError, NodeUnavailableError
 

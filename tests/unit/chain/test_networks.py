@@ -9,8 +9,8 @@ from web3 import Web3
 from web3.exceptions import Web3RPCError
 from web3.types import RPCEndpoint
 
+from fbfl.chain.embedded.rules import CHAIN_ID
 from fbfl.chain.networks import NodeProvider, connect, network_url, public_name
-from fbfl.chain.rules import CHAIN_ID
 from fbfl.errors import InvalidInputError, NodeUnavailableError
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from fbfl.chain.embedded import default_genesis, open_chain
-from fbfl.chain.export import ChainWriter
+from fbfl.chain.embedded.chain import default_genesis, open_chain
+from fbfl.chain.embedded.export import ChainWriter
 from fbfl.chain.reexecution import execute_with_geth
 from fbfl.cli.main import main
 from fbfl.errors import InvalidInputError, ProcessError

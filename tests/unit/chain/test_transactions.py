@@ -6,8 +6,8 @@ from eth_account import Account
 from web3.contract import Contract
 
 from fbfl.chain.artifacts import Artifact
-from fbfl.chain.embedded import EmbeddedChain
-from fbfl.chain.rules import CHAIN_ID
+from fbfl.chain.embedded.chain import EmbeddedChain
+from fbfl.chain.embedded.rules import CHAIN_ID
 from fbfl.chain.transactions import Sender
 from fbfl.errors import ChainError, ContractRevertError, NodeUnavailableError
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from fbfl import checks
 from fbfl.cli.main import main, parser
 from fbfl.cli.schema import json_schema, markdown
 from fbfl.cli.settings import option_of, settings_of
 from fbfl.errors import InvalidInputError
-from fbfl.fields import Place
 from fbfl.settings import SETTINGS, RunSettings, as_dict
+from fbfl.values import checks
+from fbfl.values.fields import Place
 
 GUIDE = Path(__file__).resolve().parents[3] / "docs" / "settings.md"
 OTHERS = {

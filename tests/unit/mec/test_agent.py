@@ -11,15 +11,15 @@ from fbfl.chain.ledger import Phase, Stage, TaskState
 from fbfl.chain.live import accounts_of
 from fbfl.chain.signatures import sign_vote
 from fbfl.errors import ChainError, ContractRevertError, InvalidInputError, NodeUnavailableError, StorageError
-from fbfl.jsonlog import JsonFormatter
 from fbfl.mec import agent as agents
 from fbfl.mec.agent import Agent, LocalTraining, only_one
 from fbfl.mec.endpoint import application, serving
 from fbfl.mec.exchange import vote_domain
+from fbfl.mec.owner import drive, is_due
 from fbfl.simulation import Simulation
 from fbfl.storage.local import LocalStore
 from fbfl.storage.store import Reference
-from fbfl.tasks import drive, is_due
+from fbfl.system.jsonlog import JsonFormatter
 from tests.e2e.federations import federation
 from tests.integration.machine import free_ports
 

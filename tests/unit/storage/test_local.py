@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from fbfl import atomic
 from fbfl.errors import PayloadNotFoundError, PayloadRefusedError, StorageError
 from fbfl.storage.local import LocalStore
 from fbfl.storage.store import Reference, Store
+from fbfl.system import atomic
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from eth.vm.forks.london.headers import compute_london_difficulty, create_london
 from eth_typing import Address, BlockNumber
 from eth_utils.exceptions import ValidationError
 
-from fbfl.chain.seals import SEALS
+from fbfl.chain.embedded.seals import SEALS
 
 CHAIN_ID = 131277322940537
 """Chain id that web3's eth-tester provider answers, whatever chain is behind it."""

@@ -12,11 +12,11 @@ from typing import Any
 
 import requests
 
-from fbfl.chain import geth
 from fbfl.chain.accounts import BALANCE_ETHER, FUNDED, MNEMONIC
 from fbfl.errors import InvalidInputError, NodeUnavailableError
-from fbfl.nodeset import Layout, agree, layout_of, remember, remove, stop_all
-from fbfl.processes import (
+from fbfl.nodes import geth
+from fbfl.nodes.nodeset import Layout, agree, layout_of, remember, remove, stop_all
+from fbfl.nodes.processes import (
     LOOPBACK,
     STATE,
     Program,

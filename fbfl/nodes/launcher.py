@@ -1,6 +1,6 @@
 """Start another program, apart from its caller, and record its process.
 
-A script that imports nothing of fbfl, run by `fbfl.processes` out of reach of the caller's terminal: launcher.py
+A script that imports nothing of fbfl, run by `fbfl.nodes.processes` out of reach of the caller's terminal: launcher.py
 RECORD LOG NICENESS COMMAND... So a caller that is killed at any moment leaves no process without a record.
 """
 

@@ -20,11 +20,11 @@ from eth.typing import AccountDetails
 from eth_typing import Address, BlockNumber
 from rlp.codec import consume_length_prefix
 
-from fbfl.atomic import write_atomically
-from fbfl.chain.embedded import EmbeddedChain, Genesis, open_chain
-from fbfl.chain.rules import CHAIN_ID, LondonChain
-from fbfl.chain.seals import SEALS
+from fbfl.chain.embedded.chain import EmbeddedChain, Genesis, open_chain
+from fbfl.chain.embedded.rules import CHAIN_ID, LondonChain
+from fbfl.chain.embedded.seals import SEALS
 from fbfl.errors import ChainImportError, StorageError
+from fbfl.system.atomic import write_atomically
 
 GENESIS_FILE = "genesis.json"
 BLOCKS_FILE = "chain.rlp"

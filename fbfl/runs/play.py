@@ -7,11 +7,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from fbfl import simulation, tasks
+from fbfl import simulation
+from fbfl.mec import owner as tasks
 from fbfl.learning import datasets
-from fbfl.runs import DEFAULT_PARENT, RunFolder, new_folder
+from fbfl.runs.folder import DEFAULT_PARENT, RunFolder, new_folder
 from fbfl.settings import RunSettings
-from fbfl.tasks import trainer_of
+from fbfl.mec.owner import trainer_of
 
 
 @dataclass(frozen=True)

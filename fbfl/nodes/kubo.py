@@ -15,10 +15,10 @@ from urllib.parse import urlencode
 
 import requests
 
-from fbfl.atomic import PRIVATE, write_atomically
 from fbfl.errors import InvalidInputError, StorageError
-from fbfl.nodeset import Layout, agree, layout_of, remember, remove, stop_all
-from fbfl.processes import LOOPBACK, STATE, Program, exclusive, find_program, log_of, running, start
+from fbfl.nodes.nodeset import Layout, agree, layout_of, remember, remove, stop_all
+from fbfl.nodes.processes import LOOPBACK, STATE, Program, exclusive, find_program, log_of, running, start
+from fbfl.system.atomic import PRIVATE, write_atomically
 from fbfl.system.http import session
 
 NODES = 2

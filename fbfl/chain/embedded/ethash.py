@@ -1,8 +1,8 @@
 """An Ethereum network with real proof of work in this process: full nodes, and miners that race for each block.
 
 Every node has a database of its own and executes and verifies every block before it takes it; the branch with more
-work wins. Time is logical (see `fbfl.chain.rules`), and the miners share one hash budget, so that who wins depends
-only on the chain and the miners' shares, not on the machine: the same calls give the same chain again.
+work wins. Time is logical (see `fbfl.chain.embedded.rules`), and the miners share one hash budget, so that who wins
+depends only on the chain and the miners' shares, not on the machine: the same calls give the same chain again.
 """
 
 import copy
@@ -19,9 +19,9 @@ from eth_typing import ChecksumAddress
 from eth_utils.address import to_canonical_address
 from eth_utils.exceptions import ValidationError
 
-from fbfl.chain.embedded import DEFAULT_ACCOUNTS, EmbeddedChain, attach, default_genesis, make_chain
-from fbfl.chain.rules import LondonChain
-from fbfl.chain.seals import attempt
+from fbfl.chain.embedded.chain import DEFAULT_ACCOUNTS, EmbeddedChain, attach, default_genesis, make_chain
+from fbfl.chain.embedded.rules import LondonChain
+from fbfl.chain.embedded.seals import attempt
 from fbfl.errors import InvalidInputError
 
 DEFAULT_DIFFICULTY = 16

@@ -17,14 +17,14 @@ from web3 import Web3
 from web3.exceptions import BadFunctionCallOutput, ContractLogicError
 
 from fbfl import shipped
-from fbfl.atomic import write_atomically
 from fbfl.chain.artifacts import load_artifact
+from fbfl.chain.deployment.steps import run_steps
 from fbfl.chain.headers import proof_of_work
 from fbfl.chain.ledger import CONSENSUS_CONTRACTS, Ledger
 from fbfl.chain.reverts import decoded_reverts
-from fbfl.chain.steps import run_steps
 from fbfl.chain.transactions import Sender
 from fbfl.errors import ChainError, ContractRevertError, InvalidInputError, StorageError
+from fbfl.system.atomic import write_atomically
 
 DEPLOYMENTS = Path("deployments")
 """Default folder for the files of networks that last."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fbfl import canvas
+from fbfl.system import canvas
 
 INK = "#1f3b57"
 ACCENT = "#c0562b"

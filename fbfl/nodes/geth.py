@@ -15,11 +15,11 @@ from pathlib import Path
 
 from eth_keys.datatypes import PrivateKey
 
-from fbfl.atomic import PRIVATE, write_atomically
 from fbfl.chain.accounts import BALANCE_ETHER, FUNDED, development_account
 from fbfl.errors import InvalidInputError, ProcessError
-from fbfl.locks import alone_in
-from fbfl.processes import LOOPBACK, Program, find_program
+from fbfl.nodes.processes import LOOPBACK, Program, find_program
+from fbfl.system.atomic import PRIVATE, write_atomically
+from fbfl.system.locks import alone_in
 
 CHAIN_ID = 1338
 DIFFICULTY = 0x20000
@@ -180,7 +180,7 @@ def checked(program: str | None = None) -> str:
 
 
 def _make_dag(epoch: int, folder: Path) -> Iterator[float]:
-    from fbfl.chain.dag import write_dag  # NumPy and joblib take most of a second to import
+    from fbfl.nodes.dag import write_dag  # NumPy and joblib take most of a second to import
 
     run(find_program("geth"), "makecache", str(epoch * EPOCH), str(folder))
     cache = folder / DAGS[epoch].replace("full", "cache")

@@ -17,9 +17,9 @@ from typing import Annotated, Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from fbfl import money
 from fbfl.errors import InvalidInputError
-from fbfl.fields import Setting
+from fbfl.values import money
+from fbfl.values.fields import Setting
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -61,7 +61,7 @@ def arguments(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def fields(record: Any, where: str = "") -> None:
-    """Check the fields of a dataclass against their types and their declarations in `fbfl.fields`.
+    """Check the fields of a dataclass against their types and their declarations in `fbfl.values.fields`.
 
     NumPy's numbers become Python's, which JSON can write, an amount of money its wei, and None the default that is
     derived from the fields before it.

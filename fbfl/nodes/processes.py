@@ -19,9 +19,10 @@ from pathlib import Path
 
 import psutil
 
-from fbfl import launcher, shipped
+from fbfl import shipped
 from fbfl.errors import InvalidInputError, ProcessError
-from fbfl.locks import alone_in
+from fbfl.nodes import launcher
+from fbfl.system.locks import alone_in
 
 LOOPBACK = "127.0.0.1"
 STATE = Path(".fbfl")

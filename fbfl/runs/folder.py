@@ -2,7 +2,7 @@
 
 settings.json     the settings of the run
 deployment.json   the contracts' addresses and the task's number
-chain/            the embedded chain as blocks and genesis (see `fbfl.chain.export`); none of another network
+chain/            the embedded chain as blocks and genesis (see `fbfl.chain.embedded.export`); none of another network
 payloads/         every model and update by its CID
 metrics.jsonl     a line per round
 summary.json      the results, and the hashes that pin the chain; written when the run has ended
@@ -23,10 +23,11 @@ from typing import Any, Self
 
 from web3 import Web3
 
-from fbfl import plots, strictjson
-from fbfl.atomic import write_atomically
-from fbfl.chain.embedded import EmbeddedChain
-from fbfl.chain.export import ChainHead, ChainWriter, import_chain, read_head
+from fbfl.runs import plots
+from fbfl.system import strictjson
+from fbfl.system.atomic import write_atomically
+from fbfl.chain.embedded.chain import EmbeddedChain
+from fbfl.chain.embedded.export import ChainHead, ChainWriter, import_chain, read_head
 from fbfl.chain.heads import hash_of
 from fbfl.chain.ledger import Ledger, Task
 from fbfl.chain.networks import EMBEDDED, connect, public_name

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from fbfl.audit import Finding
 from fbfl.audit import audit as audit_task
-from fbfl.chain.deploy import DEPLOYMENTS, file_of
+from fbfl.chain.deployment.deploy import DEPLOYMENTS, file_of
 from fbfl.chain.networks import EMBEDDED, connect
 from fbfl.chain.queries import RoundRecord, round_records
 from fbfl.errors import InvalidInputError
 from fbfl.mec.global_model import weights_of
 from fbfl.mec.plan import TaskPlan
-from fbfl.play import own_functions, play
-from fbfl.runs import StoredRun, open_stored, read_json, read_lines
+from fbfl.runs.play import own_functions, play
+from fbfl.runs.folder import StoredRun, open_stored, read_json, read_lines
 from fbfl.settings import RunSettings, read
 from fbfl.storage.store import Reference
 from fbfl.tensors import Vector

@@ -5,9 +5,9 @@ import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from fbfl.atomic import write_atomically
 from fbfl.errors import InvalidInputError, ProcessError
-from fbfl.processes import exclusive, recorded, running, stop
+from fbfl.nodes.processes import exclusive, recorded, running, stop
+from fbfl.system.atomic import write_atomically
 
 FILE = "nodes.json"
 

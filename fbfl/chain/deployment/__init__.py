@@ -1,0 +1,1 @@
+"""Deploying the contracts, step by step, and what is known of them afterwards."""
