@@ -12,9 +12,9 @@ from fbfl.chain.deployment.deploy import deploy, first_block
 from fbfl.chain.embedded.chain import EmbeddedChain, start_chain
 from fbfl.chain.embedded.ethash import EthashNetwork, NodeChain
 from fbfl.chain.ledger import Ledger
-from fbfl.chain.live import Node, accounts_of, remote_nodes
 from fbfl.chain.networks import EMBEDDED
 from fbfl.chain.participant import Participant
+from fbfl.chain.remote import Node, accounts_of, remote_nodes
 from fbfl.chain.transactions import Sender
 
 

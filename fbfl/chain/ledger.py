@@ -19,8 +19,8 @@ from web3.contract import Contract
 from fbfl.chain import digests
 from fbfl.chain.artifacts import load_artifact
 from fbfl.chain.digests import Domain, from_short_text
+from fbfl.chain.head import Head, head_of
 from fbfl.chain.headers import proof_of_work
-from fbfl.chain.heads import Head, head_of
 from fbfl.chain.logs import Event, LogScanner
 from fbfl.errors import ChainError, InvalidInputError, NodeUnavailableError
 from fbfl.storage.store import Reference

@@ -15,7 +15,7 @@ from web3._utils.events import get_event_data
 from web3.exceptions import Web3RPCError
 from web3.types import LogReceipt
 
-from fbfl.chain.heads import hash_of
+from fbfl.chain.head import hash_of
 from fbfl.chain.reverts import ABI
 from fbfl.errors import ChainError, InvalidInputError
 

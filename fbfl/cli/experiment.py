@@ -15,9 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from fbfl.cli.console import plain_console
 from fbfl.errors import InvalidInputError
-from fbfl.experiments import definition, figures, playing, report, results, runner
+from fbfl.experiments import definition, figures, report, results, runner
+from fbfl.experiments import single_run as playing
 from fbfl.experiments.definition import Experiment
-from fbfl.experiments.stored import FinishedRuns
+from fbfl.experiments.run_store import FinishedRuns
 
 QUICK_OUTPUT = Path("runs") / "quick"
 """Default folder of `--quick`: it never overwrites the results."""

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from fbfl import shipped
 from fbfl.errors import InvalidInputError
-from fbfl.experiments.stored import Run
+from fbfl.experiments.run_store import Run
 from fbfl.experiments.toml_table import TomlTable, at_least, one_of
 from fbfl.experiments.variants import OF_ATTACKS, Grid, Variant, read_grid, read_settings, read_variant, refuse
 from fbfl.settings import RunSettings, refuse_elsewhere

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from fbfl.errors import InvalidInputError, StorageError
-from fbfl.experiments import withstanding
+from fbfl.experiments import robustness as withstanding
 from fbfl.experiments.definition import CURVES, OF_SERVERS, Claim, Experiment
 from fbfl.experiments.markdown import code, plain
 from fbfl.experiments.results import ADDED, Curves

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fbfl.errors import InvalidInputError, StorageError
 from fbfl.experiments.definition import COSTS, CURVES, Claim, Experiment
-from fbfl.experiments.stored import FinishedRun, Run
+from fbfl.experiments.run_store import FinishedRun, Run
 from fbfl.system import strictjson
 from fbfl.system.atomic import write_atomically
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from fbfl.errors import InvalidInputError, ProcessError
-from fbfl.experiments import playing
+from fbfl.experiments import single_run as playing
 from fbfl.experiments.definition import Experiment
-from fbfl.experiments.stored import FinishedRun, FinishedRuns, Run
+from fbfl.experiments.run_store import FinishedRun, FinishedRuns, Run
 
 BACKENDS = ("joblib", "ray")
 

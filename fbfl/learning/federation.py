@@ -22,7 +22,7 @@ from fbfl.errors import AggregationError, InvalidInputError, NonFiniteUpdateErro
 from fbfl.learning import aggregation, attacks, checkpoint, metrics, sampling, server_optimizers
 from fbfl.learning.adversary import Adversary
 from fbfl.learning.aggregation import Aggregate, AggregationRule, StreamingFedAvg
-from fbfl.learning.aggregation.rulefunction import RuleFunction, State
+from fbfl.learning.aggregation.rule_function import RuleFunction, State
 from fbfl.learning.attacks import Attack
 from fbfl.learning.clients import client_numbers
 from fbfl.learning.models import Model

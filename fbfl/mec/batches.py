@@ -7,7 +7,7 @@ import numpy as np
 from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
 
-from fbfl.mec.bodies import RequestRefusedError
+from fbfl.mec.request_body import RequestRefusedError
 from fbfl.mec.samples import Array, Batch
 
 X_DTYPES = {"U8": np.uint8, "F32": np.float32}

@@ -18,9 +18,9 @@ from starlette.routing import BaseRoute, Route
 from fbfl.chain.ledger import Ledger, Stage, Task, TaskState
 from fbfl.chain.queries import registered_url
 from fbfl.chain.signatures import Compact, SignedUpdate, SignedVote, signer_of_update, signer_of_vote
-from fbfl.mec.bodies import RequestRefusedError, read_body
 from fbfl.mec.courier import Courier, Directory
 from fbfl.mec.exchange import vote_domain
+from fbfl.mec.request_body import RequestRefusedError, read_body
 from fbfl.storage.store import Reference
 
 MAX_BODY = 2_048

@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute, Route
 
 from fbfl.errors import StorageError
 from fbfl.mec.batches import MAX_BODY, SampleForm, decode_batch
-from fbfl.mec.bodies import RequestRefusedError, read_body
+from fbfl.mec.request_body import RequestRefusedError, read_body
 from fbfl.mec.sample_database import SampleDatabase
 from fbfl.mec.tokens import DeviceTokens
 

@@ -11,7 +11,7 @@ from eth_utils.address import is_checksum_address
 from fbfl.chain.ledger import FORMAT, Ledger, Task
 from fbfl.errors import InvalidInputError
 from fbfl.learning.aggregation import RULES, AggregationRule, resolve
-from fbfl.learning.aggregation.rulefunction import CONTEXT
+from fbfl.learning.aggregation.rule_function import CONTEXT
 from fbfl.learning.models import NAMES
 from fbfl.learning.samples import PICTURES, Range
 from fbfl.settings import MAX_SERVERS

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fbfl.mec.bodies import RequestRefusedError
+from fbfl.mec.request_body import RequestRefusedError
 from fbfl.mec.samples import Array, Batch
 from fbfl.system.database import Database
 

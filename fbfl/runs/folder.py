@@ -28,7 +28,7 @@ from fbfl.system import strictjson
 from fbfl.system.atomic import write_atomically
 from fbfl.chain.embedded.chain import EmbeddedChain
 from fbfl.chain.embedded.export import ChainHead, ChainWriter, import_chain, read_head
-from fbfl.chain.heads import hash_of
+from fbfl.chain.head import hash_of
 from fbfl.chain.ledger import Ledger, Task
 from fbfl.chain.networks import EMBEDDED, connect, public_name
 from fbfl.errors import ChainImportError, InvalidInputError, StorageError

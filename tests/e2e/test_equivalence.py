@@ -7,8 +7,8 @@ import pytest
 from fbfl.audit import audit
 from fbfl.chain.queries import block_listing
 from fbfl.errors import InvalidInputError
-from fbfl.experiments import playing
-from fbfl.experiments.stored import Run
+from fbfl.experiments import single_run as playing
+from fbfl.experiments.run_store import Run
 from fbfl.learning.aggregation import Aggregate, AggregationRule, resolve
 from fbfl.learning.federation import Federation
 from fbfl.runs.folder import metrics_line

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from fbfl.cli import main
-from fbfl.experiments import playing
-from fbfl.experiments.stored import FinishedRun, Run
+from fbfl.experiments import single_run as playing
+from fbfl.experiments.run_store import FinishedRun, Run
 from fbfl.settings import RunSettings
 
 DEFINITION = """

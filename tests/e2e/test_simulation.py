@@ -10,8 +10,8 @@ import pytest
 
 from fbfl.audit import audit
 from fbfl.chain.ledger import Phase, Stage
-from fbfl.chain.live import accounts_of
 from fbfl.chain.queries import task_terms
+from fbfl.chain.remote import accounts_of
 from fbfl.chain.signatures import SignedVote
 from fbfl.errors import ChainError, PayloadNotFoundError, StorageError
 from fbfl.learning import datasets

@@ -14,8 +14,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from fbfl.learning import aggregation, attacks, models, partition, server_optimizers
-from fbfl.learning.aggregation.rulefunction import CONTEXT as RULE_CONTEXT
-from fbfl.learning.attacks.names import CONTEXT as ATTACK_CONTEXT
+from fbfl.learning.aggregation.rule_function import CONTEXT as RULE_CONTEXT
+from fbfl.learning.attacks.lookup import CONTEXT as ATTACK_CONTEXT
 from fbfl.learning.plugins import KEYWORD
 from fbfl.mec import mobility, radio
 from fbfl.settings import CONSENSUS, QUORUMS, SETTINGS, default_of

@@ -6,7 +6,7 @@ import pytest
 
 from fbfl import errors
 from fbfl.mec.board import MessageRefusedError
-from fbfl.mec.bodies import RequestRefusedError
+from fbfl.mec.request_body import RequestRefusedError
 from fbfl.mec.uploads import UploadError
 
 MADE = {

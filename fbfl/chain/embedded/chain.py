@@ -28,7 +28,7 @@ from web3 import EthereumTesterProvider, Web3
 from web3.types import RPCEndpoint, RPCError, RPCResponse
 
 from fbfl.chain.embedded.rules import GAS_LIMIT, GENESIS_TIME, Kind, LondonChain, chain_class
-from fbfl.chain.heads import Head
+from fbfl.chain.head import Head
 from fbfl.errors import InvalidInputError
 
 DEFAULT_ACCOUNTS = 11

@@ -12,9 +12,9 @@ from fbfl.learning.aggregation.averages import StreamingFedAvg, fedavg, streamin
 from fbfl.learning.aggregation.centres import centered_clipping, geometric_median, norm_clipping
 from fbfl.learning.aggregation.coordinates import median, trimmed_mean
 from fbfl.learning.aggregation.filters import dnc, random_selection, signguard
-from fbfl.learning.aggregation.names import AggregationRule, resolve
+from fbfl.learning.aggregation.lookup import AggregationRule, resolve
 from fbfl.learning.aggregation.nearest import bulyan, krum, multi_krum
-from fbfl.learning.aggregation.rulefunction import RULES, Aggregate, State, rule, version_of
+from fbfl.learning.aggregation.rule_function import RULES, Aggregate, State, rule, version_of
 from fbfl.learning.aggregation.trust import fltrust, foolsgold
 
 __all__ = [

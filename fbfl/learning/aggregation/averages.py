@@ -19,7 +19,7 @@ from fbfl.learning.aggregation.inputs import (
     as_weights,
     require_finite,
 )
-from fbfl.learning.aggregation.rulefunction import Aggregate, answer, registered
+from fbfl.learning.aggregation.rule_function import Aggregate, answer, registered
 from fbfl.tensors import Vector
 
 CHUNK = 16_384

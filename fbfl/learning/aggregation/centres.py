@@ -25,7 +25,7 @@ from fbfl.learning.aggregation.inputs import (
     require_finite,
 )
 from fbfl.learning.aggregation.norms import norms
-from fbfl.learning.aggregation.rulefunction import Aggregate, State, answer, registered
+from fbfl.learning.aggregation.rule_function import Aggregate, State, answer, registered
 from fbfl.learning.exact_gram import exact_gram
 
 

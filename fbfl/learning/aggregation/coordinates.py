@@ -9,7 +9,7 @@ import numpy as np
 
 from fbfl.errors import AggregationError
 from fbfl.learning.aggregation.inputs import Floats, Matrix, Updates, as_integer, as_matrix, require_finite
-from fbfl.learning.aggregation.rulefunction import Aggregate, answer, registered
+from fbfl.learning.aggregation.rule_function import Aggregate, answer, registered
 
 SORTED = 100_000
 """Values sorted at a time: small blocks stay in cache while they are transposed, large ones need fewer calls."""

@@ -21,7 +21,7 @@ from fbfl.learning.aggregation.inputs import (
     require_count,
 )
 from fbfl.learning.aggregation.norms import norms
-from fbfl.learning.aggregation.rulefunction import Aggregate, answer, registered
+from fbfl.learning.aggregation.rule_function import Aggregate, answer, registered
 from fbfl.learning.exact_gram import exact_gram
 from fbfl.learning.sampling import draw
 from fbfl.randomness import seed_sequence

@@ -11,7 +11,7 @@ from fbfl.errors import AggregationError
 from fbfl.learning.aggregation.averages import mean_of_rows
 from fbfl.learning.aggregation.coordinates import COLUMNS, sorted_columns
 from fbfl.learning.aggregation.inputs import Floats, Matrix, Updates, as_finite_matrix, as_integer, require_count
-from fbfl.learning.aggregation.rulefunction import Aggregate, answer, registered
+from fbfl.learning.aggregation.rule_function import Aggregate, answer, registered
 from fbfl.learning.exact_gram import exact_gram
 
 

@@ -10,7 +10,7 @@ from fbfl.errors import AggregationError
 from fbfl.learning.aggregation.averages import sum_in_order, weighted_sum
 from fbfl.learning.aggregation.inputs import Floats, Updates, as_finite_matrix, as_matrix
 from fbfl.learning.aggregation.norms import inner_products, norms
-from fbfl.learning.aggregation.rulefunction import Aggregate, State, answer, registered
+from fbfl.learning.aggregation.rule_function import Aggregate, State, answer, registered
 from fbfl.learning.clients import client_numbers
 from fbfl.learning.exact_gram import exact_gram
 

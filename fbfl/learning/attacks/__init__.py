@@ -19,7 +19,7 @@ from fbfl.learning.attacks.data import (
     targeted_label_flipping,
 )
 from fbfl.learning.attacks.fang import fang_gaussian, fang_krum, fang_krum_partial, fang_trim, fang_trim_partial
-from fbfl.learning.attacks.names import Attack, resolve
+from fbfl.learning.attacks.lookup import Attack, resolve
 from fbfl.learning.attacks.registry import ATTACKS, version_of
 from fbfl.learning.attacks.updates import (
     a_little_is_enough,

@@ -12,7 +12,6 @@ from fbfl.chain import digests
 from fbfl.chain.deployment.deploy import deploy
 from fbfl.chain.embedded.chain import EmbeddedChain, start_chain
 from fbfl.chain.ledger import Ledger, Stage, TaskState, Update
-from fbfl.chain.live import accounts_of
 from fbfl.chain.logs import Event
 from fbfl.chain.participant import (
     CommitteeRules,
@@ -21,6 +20,7 @@ from fbfl.chain.participant import (
     pbft_parameters,
     pow_parameters,
 )
+from fbfl.chain.remote import accounts_of
 from fbfl.chain.signatures import sign_update, sign_vote
 from fbfl.chain.transactions import Sender
 from fbfl.errors import ContractRevertError

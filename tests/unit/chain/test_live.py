@@ -1,7 +1,7 @@
 import pytest
 
 from fbfl.chain.embedded.chain import start_chain
-from fbfl.chain.live import RemoteNode, accounts_of
+from fbfl.chain.remote import RemoteNode, accounts_of
 from fbfl.errors import InvalidInputError
 
 

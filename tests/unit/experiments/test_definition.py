@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from fbfl.errors import AggregationError, InvalidInputError
-from fbfl.experiments import definition, playing, runner
+from fbfl.experiments import definition, runner
+from fbfl.experiments import single_run as playing
 from fbfl.learning import aggregation
 
 FOLDER = Path(__file__).resolve().parents[3] / "experiments"

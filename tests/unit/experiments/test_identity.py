@@ -10,7 +10,7 @@ import pytest
 from fbfl.errors import InvalidInputError
 from fbfl.experiments import definition, runner
 from fbfl.experiments.identity import dependencies
-from fbfl.experiments.stored import LINES, FinishedRuns, Run
+from fbfl.experiments.run_store import LINES, FinishedRuns, Run
 from fbfl.settings import RunSettings, read
 
 FOLDER = Path(__file__).resolve().parents[3] / "experiments"

@@ -11,7 +11,7 @@ import pytest
 
 from fbfl.errors import InvalidInputError, StorageError
 from fbfl.experiments import definition, figures, report, results
-from fbfl.experiments.stored import LINES, FinishedRun, FinishedRuns, Run
+from fbfl.experiments.run_store import LINES, FinishedRun, FinishedRuns, Run
 from fbfl.settings import RunSettings
 
 DEFINITION = """

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fbfl.chain.ledger import Phase, Stage, TaskState
-from fbfl.chain.live import accounts_of
+from fbfl.chain.remote import accounts_of
 from fbfl.chain.signatures import sign_vote
 from fbfl.errors import ChainError, ContractRevertError, InvalidInputError, NodeUnavailableError, StorageError
 from fbfl.mec import agent as agents

@@ -17,9 +17,9 @@ from starlette.applications import Starlette
 
 from fbfl.mec import ingest
 from fbfl.mec.batches import MAX_BODY, SampleForm, decode_batch, encode_batch, most_samples
-from fbfl.mec.bodies import RequestRefusedError
 from fbfl.mec.endpoint import serving
 from fbfl.mec.ingest import ingest_routes
+from fbfl.mec.request_body import RequestRefusedError
 from fbfl.mec.sample_database import SampleDatabase
 from fbfl.mec.samples import Batch
 from fbfl.mec.tokens import DeviceTokens, give_tokens

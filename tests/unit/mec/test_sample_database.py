@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from fbfl.chain.compile import REPOSITORY
 from fbfl.errors import StorageError
-from fbfl.mec.bodies import RequestRefusedError
 from fbfl.mec.device import LocalDevice
+from fbfl.mec.request_body import RequestRefusedError
 from fbfl.mec.sample_database import SampleDatabase
 from fbfl.mec.samples import Batch, MemorySampleStore
 

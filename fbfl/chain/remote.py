@@ -11,7 +11,7 @@ from web3 import Web3
 
 from fbfl.chain.accounts import FUNDED, LOCAL_CHAINS, development_account
 from fbfl.chain.embedded.chain import EmbeddedChain
-from fbfl.chain.heads import Head, head_of
+from fbfl.chain.head import Head, head_of
 from fbfl.chain.networks import connect
 from fbfl.errors import InvalidInputError, NodeUnavailableError
 

@@ -12,7 +12,7 @@ from fbfl import simulation
 from fbfl.chain.devnet import Devnet
 from fbfl.chain.queries import block_listing
 from fbfl.errors import InvalidInputError
-from fbfl.experiments.stored import FinishedRun, Run
+from fbfl.experiments.run_store import FinishedRun, Run
 from fbfl.learning import aggregation, datasets
 from fbfl.learning.backend import load_tensorflow
 from fbfl.learning.datasets import Dataset

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from fbfl.errors import AggregationError
 from fbfl.learning import plugins
 from fbfl.learning.aggregation.inputs import Matrix, Updates, Weights, as_finite_matrix
-from fbfl.learning.aggregation.rulefunction import CONTEXT, RULES, Aggregate, RuleFunction, State, answer
+from fbfl.learning.aggregation.rule_function import CONTEXT, RULES, Aggregate, RuleFunction, State, answer
 from fbfl.learning.samples import integers_of
 from fbfl.tensors import state_arrays, vector_of
 
