@@ -19,7 +19,7 @@ from fbfl.chain.logs import Event
 from fbfl.chain.pow import Miner
 from fbfl.errors import FbflError
 from fbfl.learning import datasets
-from fbfl.nodes import chains as nodes
+from fbfl.nodes import chains
 from fbfl.settings import RunSettings
 from fbfl.simulation import Simulation, devnet_of
 from fbfl.storage.local import LocalStore
@@ -63,8 +63,8 @@ def play(hashes: int, solve_time: int, rounds: int) -> Iterator[Solved]:
     """Play a task on an Anvil of its own."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="retarget-")))
-        (node,) = nodes.up("anvil", port=free_ports(), state=folder)
-        stack.callback(nodes.down, "anvil", state=folder)
+        (node,) = chains.up("anvil", port=free_ports(), state=folder)
+        stack.callback(chains.down, "anvil", state=folder)
         settings = RunSettings(
             dataset="digits",
             servers=SERVERS,

@@ -21,8 +21,7 @@ from pathlib import Path
 import psutil
 
 from fbfl.errors import ProcessError
-from fbfl.nodes import chains as nodes
-from fbfl.nodes import kubo
+from fbfl.nodes import chains, kubo
 from fbfl.nodes.processes import find_program
 from tests.integration.agents import SERVERS, Agents
 from tests.integration.machine import free_ports
@@ -61,7 +60,7 @@ def main() -> int:
         samples = soak(folder, options.minutes * 60)
     finally:
         kubo.down(state=folder)
-        nodes.down("anvil", state=folder)
+        chains.down("anvil", state=folder)
     with (folder / "soak.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(asdict(samples[0])))
         writer.writeheader()
@@ -72,7 +71,7 @@ def main() -> int:
 
 def soak(folder: Path, seconds: float) -> list[Sample]:
     """Play rounds for this time, and watch the agents meanwhile."""
-    (node,) = nodes.up("anvil", port=free_ports(), state=folder)
+    (node,) = chains.up("anvil", port=free_ports(), state=folder)
     agents = Agents(folder, node.url, free_ports(), ipfs=_daemons(folder))
     try:
         settings = ("--dataset", "digits", "--servers", SERVERS, "--consensus", "pbft")

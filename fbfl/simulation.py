@@ -34,10 +34,10 @@ from fbfl.mec.fleet import Fleet, cost_model
 from fbfl.mec.global_model import weights_of
 from fbfl.mec.joint_training import JointTraining
 from fbfl.mec.mobility import resolve as resolve_mobility
-from fbfl.mec.owner import create_task, least_updates, plan_of, promise_rewards, trainer_of, training_of
 from fbfl.mec.plan import ROOT, canonical_json, resolve_rule
 from fbfl.mec.radio import RoundCost
 from fbfl.mec.server import MECServer
+from fbfl.mec.tasks import create_task, least_updates, plan_of, promise_rewards, trainer_of, training_of
 from fbfl.randomness import generator, seed_sequence
 from fbfl.settings import RunSettings
 from fbfl.storage.store import Reference, Store

@@ -17,8 +17,7 @@ from typing import Any
 import yaml
 
 from fbfl.errors import FbflError, InvalidInputError, StorageError
-from fbfl.nodes import chains as nodes
-from fbfl.nodes import geth, kubo
+from fbfl.nodes import chains, geth, kubo
 from tools.compose_setup import ACCOUNTS, DEVICES, SERVERS, SUBNET, address
 
 MEC_PORT = 8600
@@ -32,7 +31,7 @@ KUBO_IMAGE = "ipfs/kubo:v0.41.0"
 FILE = Path(__file__).resolve().parents[1] / "deploy" / "compose.yaml"
 HEADER = "# Written by tools/compose.py; how to use it: docs/deployment.md.\n"
 
-RPC = f"http://127.0.0.1:{nodes.PORT}"
+RPC = f"http://127.0.0.1:{chains.PORT}"
 SECRETS = Path("/run/secrets")
 GETH_DATA = Path("/data")
 DAG = Path("/dag")
@@ -129,8 +128,8 @@ def _server(server: int) -> Service:
 
 
 def _geth(server: int) -> Service:
-    auth_port = nodes.PORT + 2 * geth.P2P_OFFSET
-    options = geth.options(GETH_DATA, dag=DAG, peers_in=SUBNET, rpc_port=nodes.PORT, auth_port=auth_port)
+    auth_port = chains.PORT + 2 * geth.P2P_OFFSET
+    options = geth.options(GETH_DATA, dag=DAG, peers_in=SUBNET, rpc_port=chains.PORT, auth_port=auth_port)
     begin = ["geth", f"--datadir={GETH_DATA}", "init", "/genesis.json"]
     mine = ["exec", "geth", *options]
     return {

@@ -14,8 +14,7 @@ from eth_account import Account
 
 from fbfl.errors import FbflError, StorageError
 from fbfl.mec import tokens
-from fbfl.nodes import chains as nodes
-from fbfl.nodes import geth, kubo
+from fbfl.nodes import chains, geth, kubo
 from fbfl.system.atomic import PRIVATE, write_atomically
 
 SERVERS = 4
@@ -53,7 +52,7 @@ def make_state(folder: Path) -> None:
     write_atomically(folder / "task" / "servers", " ".join(servers).encode())
 
     places = [folder / "geth" / f"node-{server}" for server in range(SERVERS)]
-    port = nodes.PORT + geth.P2P_OFFSET
+    port = chains.PORT + geth.P2P_OFFSET
     peers = [geth.enode(place, address(server), port) for server, place in enumerate(places)]
     for server, place in enumerate(places):
         geth.configure(place, address(server), port, [*peers[:server], *peers[server + 1 :]], servers[server])

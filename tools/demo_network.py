@@ -36,8 +36,7 @@ from fbfl.cli.console import plain_console
 from fbfl.errors import FbflError, InvalidInputError, ProcessError
 from fbfl.learning.datasets import Dataset
 from fbfl.mec.courier import health_of
-from fbfl.nodes import chains as nodes
-from fbfl.nodes import kubo
+from fbfl.nodes import chains, kubo
 from fbfl.nodes.processes import LOOPBACK, Program, log_of, recorded, running, start, stop
 from fbfl.runs.folder import DEFAULT_PARENT, new_folder
 from fbfl.storage.ipfs import IpfsStore
@@ -135,7 +134,7 @@ def _ended(demo: Demo) -> Iterator[None]:
             signal.signal(number, signal.SIG_IGN)
         with contextlib.ExitStack() as ends:  # each, even if one before it fails
             ends.callback(kubo.down, state=demo.state)
-            ends.callback(nodes.down, demo.network, state=demo.state)
+            ends.callback(chains.down, demo.network, state=demo.state)
             ends.callback(stop, demo.folder, recorded(demo.folder))
 
 
@@ -149,7 +148,7 @@ def _start_nodes(demo: Demo, console: Console) -> tuple[list[str], list[str]]:
             console.print(f"{what}: {share:.0%}")
 
     count = SERVERS if demo.network == "geth" else 1
-    chain = nodes.up(demo.network, nodes=count, port=demo.port, state=demo.state, progress=progress)
+    chain = chains.up(demo.network, nodes=count, port=demo.port, state=demo.state, progress=progress)
     daemons = kubo.up(nodes=2, port=demo.port + KUBO_PORT, state=demo.state)
     return [node.url for node in chain], [daemon.address for daemon in daemons]
 

@@ -15,8 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from fbfl.cli.console import plain_console
 from fbfl.errors import InvalidInputError
-from fbfl.experiments import definition, figures, report, results, runner
-from fbfl.experiments import single_run as playing
+from fbfl.experiments import definition, figures, report, results, runner, single_run
 from fbfl.experiments.definition import Experiment
 from fbfl.experiments.run_store import FinishedRuns
 
@@ -43,7 +42,7 @@ def experiment(options: argparse.Namespace) -> int:
     missing = [run for run in runs if finished.load(run) is None]
     stored = len(runs) - len(missing)
     for run in runs if options.fresh else missing:
-        playing.check(run)
+        single_run.check(run)
     if options.fresh:
         console.print(f"{stored} of {len(runs)} runs are stored, and are deleted now")
         finished.forget(runs)

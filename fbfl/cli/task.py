@@ -34,7 +34,7 @@ def create(options: argparse.Namespace) -> int:
 
     from fbfl import simulation
     from fbfl.learning import datasets
-    from fbfl.mec import owner as tasks
+    from fbfl.mec import tasks
 
     servers = owner.ledger.servers()
     simulation.check(settings, registered=len(servers))
@@ -89,7 +89,7 @@ def drive(options: argparse.Namespace) -> int:
     owner = _owner(options, ledger_on(options.network, options.deployment))
     task = task_on(owner.ledger, options.task)
 
-    from fbfl.mec import owner as tasks
+    from fbfl.mec import tasks
 
     def say(state: TaskState) -> None:
         print(f"task {task.id}: round {state.round} is {state.phase.name.lower()}", flush=True)

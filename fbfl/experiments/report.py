@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from fbfl.errors import InvalidInputError, StorageError
-from fbfl.experiments import robustness as withstanding
+from fbfl.experiments import robustness
 from fbfl.experiments.definition import CURVES, OF_SERVERS, Claim, Experiment
 from fbfl.experiments.markdown import code, plain
 from fbfl.experiments.results import ADDED, Curves
@@ -113,7 +113,7 @@ def _section(experiment: Experiment, curves: Curves, pictures: str) -> str:
 
 def _numbers(experiment: Experiment, curves: Curves) -> list[str]:
     if experiment.grid:
-        return withstanding.table(experiment, curves)
+        return robustness.table(experiment, curves)
     labels = [variant.label for variant in experiment.variants]
     final = [] if experiment.against_setting else [curve for curve in CURVES if curves.has(curve)]
     means = _costs(experiment)

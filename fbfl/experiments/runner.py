@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from fbfl.errors import InvalidInputError, ProcessError
-from fbfl.experiments import single_run as playing
+from fbfl.experiments import single_run
 from fbfl.experiments.definition import Experiment
 from fbfl.experiments.run_store import FinishedRun, FinishedRuns, Run
 
@@ -40,7 +40,7 @@ def run_all(runs: Sequence[Run], finished: FinishedRuns, *, jobs: int = 1, backe
 
 
 def _play(run: Run, lanes: int) -> Finished:
-    return run, playing.play(run, lanes)
+    return run, single_run.play(run, lanes)
 
 
 def _on_this_machine(play: "functools.partial[Finished]", runs: Sequence[Run], jobs: int) -> Iterator[Finished]:

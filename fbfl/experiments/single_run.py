@@ -19,7 +19,7 @@ from fbfl.learning.datasets import Dataset
 from fbfl.learning.federation import Federation
 from fbfl.learning.partition import resolve as resolve_partition
 from fbfl.learning.training import Trainer
-from fbfl.mec.owner import trainer_of
+from fbfl.mec.tasks import trainer_of
 from fbfl.randomness import generator
 from fbfl.runs.folder import metrics_line, warnings_in
 from fbfl.settings import RunSettings

@@ -21,11 +21,11 @@ from fbfl.chain.queries import Standing, registered_url, standing_of
 from fbfl.errors import ChainError, ContractRevertError, FbflError, InvalidInputError
 from fbfl.learning.training import Trainer, TrainingSettings
 from fbfl.mec.courier import health_of, is_endpoint
-from fbfl.mec.owner import is_due
 from fbfl.mec.plan import TaskPlan
 from fbfl.mec.retention import Retention
 from fbfl.mec.samples import SampleStore
 from fbfl.mec.server import MECServer
+from fbfl.mec.tasks import is_due
 from fbfl.system.backoff import pause_after
 from fbfl.system.locks import only_process
 from fbfl.tensors import Vector

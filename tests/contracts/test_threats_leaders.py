@@ -8,7 +8,7 @@ import rlp
 from eth_hash.auto import keccak
 
 from fbfl.errors import ContractRevertError
-from fbfl.mec.owner import committee_rules
+from fbfl.mec.tasks import committee_rules
 from fbfl.settings import RunSettings
 from tests.contracts.abi import Account, reverts
 from tests.contracts.blocks import BlockChain

@@ -68,5 +68,5 @@ def test_a_reward_that_is_not_what_the_terms_say_is_found(fed):
 def test_tasks_of_the_first_release_are_told_by_what_its_contracts_did_not_publish(fed):
     (event,) = (entry for entry in fed.ledger.tasks.abi if entry["type"] == "event" and entry["name"] == "TaskTerms")
     provider = LyingProvider(fed.chain.w3.provider, event_abi_to_log_topic(event), lambda log: None)
-    assert Ledger(Web3(provider), fed.addresses).task(fed.task.id).format == 1
+    assert Ledger(Web3(provider), fed.devnet.addresses).task(fed.task.id).format == 1
     assert fed.ledger.task(fed.task.id).format == 2

@@ -7,7 +7,7 @@ import pytest
 from fbfl.audit import audit
 from fbfl.chain.queries import block_listing
 from fbfl.errors import InvalidInputError
-from fbfl.experiments import single_run as playing
+from fbfl.experiments import single_run
 from fbfl.experiments.run_store import Run
 from fbfl.learning.aggregation import Aggregate, AggregationRule, resolve
 from fbfl.learning.federation import Federation
@@ -78,7 +78,7 @@ def _drawing_as(on_chain: Simulation, rule: AggregationRule) -> Callable[..., Ag
 def test_experiments_with_and_without_the_chain(settings):
     """What `chain = false` leaves out of an experiment does not change its learning curve or its model."""
     chosen = RunSettings(dataset="digits", servers=8, devices=11, rounds=2, seed=5, **settings)
-    whole, alone = (playing.play(Run(chosen, chain), lanes=1) for chain in (True, False))
+    whole, alone = (single_run.play(Run(chosen, chain), lanes=1) for chain in (True, False))
     assert whole.model_sha256 == alone.model_sha256
     for ours, theirs in zip(alone.rounds, whole.rounds, strict=True):
         assert ours == {name: theirs[name] for name in ours}
@@ -89,8 +89,10 @@ def test_an_experiment_begins_each_run_as_if_it_were_the_first(tmp_path):
     """Runs share a compiled trainer and begin on copies of one chain: to the last hash as on a chain of its own."""
     settings = {"servers": 5, "devices": 5, "rounds": 2, "seed": 5}
     run = Run(RunSettings(dataset="digits", **settings), listing=True)
-    playing.play(Run(RunSettings(dataset="digits", **{**settings, "rounds": 1, "malicious": 1, "attack": "backdoor"})))
-    played = playing.play(run)
+    single_run.play(
+        Run(RunSettings(dataset="digits", **{**settings, "rounds": 1, "malicious": 1, "attack": "backdoor"}))
+    )
+    played = single_run.play(run)
     alone = federation(tmp_path, **settings)
     for line, result in zip(played.rounds, alone.rounds(), strict=True):
         expected = metrics_line(result)

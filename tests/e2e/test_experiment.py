@@ -5,7 +5,7 @@ import json
 import pytest
 
 from fbfl.cli import main
-from fbfl.experiments import single_run as playing
+from fbfl.experiments import single_run
 from fbfl.experiments.run_store import FinishedRun, Run
 from fbfl.settings import RunSettings
 
@@ -116,7 +116,7 @@ def test_fresh_alone_deletes_stored_runs_and_says_how_many(folder, capsys, monke
             ({"round": 1, "accuracy": 0.5, "loss": 1.0}, {"round": 2, "accuracy": 0.5, "loss": 1.0}), "00"
         )
 
-    monkeypatch.setattr(playing, "play", play)
+    monkeypatch.setattr(single_run, "play", play)
     for options, number in (([], 8), ([], 0), (["--resume"], 0), (["--fresh"], 8)):
         played.clear()
         assert main(["experiment", "grid", "--jobs", "1", *options]) == 0
@@ -127,7 +127,7 @@ def test_fresh_alone_deletes_stored_runs_and_says_how_many(folder, capsys, monke
 def test_what_a_run_warns_of_is_kept_and_not_said_by_python(recwarn):
     attack = {"attack": "targeted_label_flipping", "attack_args": {"source": 15, "target": 1}, "malicious": 1}
     settings = RunSettings(dataset="digits", servers=2, devices=2, rounds=1, **attack)
-    (line,) = playing.play(Run(settings, chain=False), lanes=1).warnings
+    (line,) = single_run.play(Run(settings, chain=False), lanes=1).warnings
     assert line.endswith("has no effect: no sample of the attackers is changed")
     assert not [each for each in recwarn if each.category is UserWarning]
 

@@ -12,7 +12,7 @@ from fbfl.chain.ledger import Ledger, Phase, Stage
 from fbfl.errors import NodeUnavailableError
 from fbfl.learning import datasets
 from fbfl.learning.training import Trainer
-from fbfl.mec.owner import trainer_of
+from fbfl.mec.tasks import trainer_of
 from fbfl.settings import RunSettings
 from fbfl.simulation import Simulation
 from tests.e2e.federations import federation

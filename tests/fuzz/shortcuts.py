@@ -12,7 +12,7 @@ from fbfl import simulation
 from fbfl.chain.devnet import Devnet
 from fbfl.learning import federation
 from fbfl.learning.training import Trainer
-from fbfl.mec import owner as tasks
+from fbfl.mec import tasks
 from fbfl.settings import RunSettings
 
 _MOST_TRAINERS = 6

@@ -15,8 +15,7 @@ from fbfl.chain.artifacts import Artifact, parse_artifact
 from fbfl.chain.compile import REPOSITORY
 from fbfl.chain.networks import connect
 from fbfl.chain.transactions import Sender
-from fbfl.nodes import chains as nodes
-from fbfl.nodes import geth, kubo
+from fbfl.nodes import chains, geth, kubo
 from fbfl.nodes.chains import NodeStatus
 from fbfl.nodes.dag import MAGIC
 from fbfl.storage.ipfs import IpfsStore
@@ -70,12 +69,12 @@ def start_network(state: Path, started: dict[str, list[NodeStatus]]) -> Iterator
         if network not in started:
             require(network)
             options: dict[str, Any] = {"nodes": GETH_NODES, "ethash_test": True} if network == "geth" else {}
-            started[network] = nodes.up(network, port=free_ports(), state=state, **options)
+            started[network] = chains.up(network, port=free_ports(), state=state, **options)
         return started[network]
 
     yield start
     for network in started:
-        nodes.down(network, state=state)
+        chains.down(network, state=state)
 
 
 @pytest.fixture(params=NETWORKS)
@@ -83,10 +82,10 @@ def w3(request: pytest.FixtureRequest, start_network: Callable[[str], list[NodeS
     """Each network in turn; of geth's nodes only the first mines, so that no block is replaced."""
     first, *others = start_network(request.param)
     for node in others:
-        nodes.ask(node.url, "miner_stop")
+        chains.ask(node.url, "miner_stop")
     yield connect(first.url)
     for node in others:
-        nodes.ask(node.url, "miner_start", 1)
+        chains.ask(node.url, "miner_start", 1)
 
 
 @pytest.fixture(scope="session")
@@ -98,8 +97,8 @@ def geth_nodes(start_network: Callable[[str], list[NodeStatus]]) -> list[NodeSta
 def real_geth_nodes(dag: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[NodeStatus]]:
     """A geth network that mines with the data set of a GiB."""
     state = tmp_path_factory.mktemp("real")
-    yield nodes.up("geth", nodes=GETH_NODES, port=free_ports(), state=state, dag=dag)
-    nodes.down("geth", state=state)
+    yield chains.up("geth", nodes=GETH_NODES, port=free_ports(), state=state, dag=dag)
+    chains.down("geth", state=state)
 
 
 @pytest.fixture
@@ -109,16 +108,16 @@ def four_miners(
     """Starts a geth network with a node for each of four servers, which has the machine for itself; with test seals?"""
     idle = started.get("geth", [])
     for node in idle:
-        nodes.ask(node.url, "miner_stop")
+        chains.ask(node.url, "miner_stop")
 
     def start(test: bool) -> list[NodeStatus]:
         options = {"ethash_test": True} if test else {"dag": request.getfixturevalue("dag")}
-        return nodes.up("geth", nodes=4, port=free_ports(), state=tmp_path, **options)
+        return chains.up("geth", nodes=4, port=free_ports(), state=tmp_path, **options)
 
     yield start
-    nodes.down("geth", state=tmp_path)
+    chains.down("geth", state=tmp_path)
     for node in idle:
-        nodes.ask(node.url, "miner_start", 1)
+        chains.ask(node.url, "miner_start", 1)
 
 
 @pytest.fixture

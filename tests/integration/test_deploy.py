@@ -15,7 +15,7 @@ from fbfl.chain.compile import REPOSITORY
 from fbfl.chain.deployment.deploy import file_of, open_ledger, read_addresses
 from fbfl.chain.networks import connect
 from fbfl.cli.main import main
-from fbfl.nodes import chains as nodes
+from fbfl.nodes import chains
 from tests.integration.machine import free_ports, require
 
 pytestmark = pytest.mark.integration
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.integration
 def test_deploying_again_does_what_is_missing_and_nothing_else(tmp_path: Path) -> None:
     require("anvil")
     state = tmp_path / "nodes"
-    (node,) = nodes.up("anvil", port=free_ports(), state=state)
+    (node,) = chains.up("anvil", port=free_ports(), state=state)
     try:
         w3 = connect(node.url)
         first = deploy(tmp_path, node.url)
@@ -36,9 +36,9 @@ def test_deploying_again_does_what_is_missing_and_nothing_else(tmp_path: Path) -
         assert with_mock.items() > first.items()
         assert w3.eth.block_number == number + 2  # the contract, and its role
 
-        nodes.ask(node.url, "anvil_reset")
+        chains.ask(node.url, "anvil_reset")
         # New contracts then get other addresses, and the old ones stay empty.
-        nodes.ask(node.url, "anvil_setNonce", w3.eth.accounts[0], hex(1000))
+        chains.ask(node.url, "anvil_setNonce", w3.eth.accounts[0], hex(1000))
         anew = deploy(tmp_path, node.url)
         assert set(anew) == set(first)
         assert set(anew.values()).isdisjoint(with_mock.values())
@@ -46,7 +46,7 @@ def test_deploying_again_does_what_is_missing_and_nothing_else(tmp_path: Path) -
         ledger = open_ledger(w3, file_of(w3, tmp_path / "deployments"))
         assert ledger.tasks.functions.registry().call() == anew["MECRegistry"]
     finally:
-        nodes.down("anvil", state=state)
+        chains.down("anvil", state=state)
 
 
 def test_on_another_machine_the_file_of_the_deployment_is_named(
@@ -88,12 +88,12 @@ def anvil_of(rules: str, folder: Path) -> Iterator[str]:
     """A node with other rules than those that `fbfl chain up` starts; gives its URL."""
     require("anvil")
     port = free_ports()
-    program = nodes._anvil(folder / "node", port)
+    program = chains._anvil(folder / "node", port)
     command = [rules if part == "prague" else str(part) for part in program.command]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         try:
             deadline = time.monotonic() + 30
-            while not nodes._ready("anvil", 1, port):
+            while not chains._ready("anvil", 1, port):
                 assert time.monotonic() < deadline, "the node does not answer"
                 time.sleep(0.05)
             yield f"http://127.0.0.1:{port}"

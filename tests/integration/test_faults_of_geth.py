@@ -12,7 +12,7 @@ from eth_typing import BlockNumber
 from fbfl.chain.deployment.deploy import file_of, open_ledger
 from fbfl.chain.ledger import Phase
 from fbfl.chain.networks import connect
-from fbfl.nodes import chains as nodes
+from fbfl.nodes import chains
 from fbfl.nodes.chains import NodeStatus, ask
 from fbfl.nodes.processes import running
 from tests.integration.agents import SERVERS, Agents, wait
@@ -63,7 +63,7 @@ def test_a_node_that_is_killed_and_comes_back(playing: RoundByRound, state: Path
         os.kill(pid, signal.SIGKILL)
     # The others have finished the round meanwhile; the agent says what is wrong, and takes part in the next one.
     wait(lambda: "no node answers" in str(playing.agents.health(AWAY)), "its agent says so")
-    nodes.up("geth", state=state)
+    chains.up("geth", state=state)
     with playing.round():
         pass
     wait(lambda: playing.agents.health(AWAY)["last_error"] is None, "its agent has recovered")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fbfl.cli.main import main
-from fbfl.nodes import chains as nodes
+from fbfl.nodes import chains
 from tests.integration.machine import free_ports, require
 
 pytestmark = pytest.mark.integration
@@ -22,7 +22,7 @@ def test_a_run_on_a_network_can_be_queried_there_until_its_chain_begins_anew(
     require("anvil")
     monkeypatch.chdir(tmp_path)
     state = tmp_path / "nodes"
-    (node,) = nodes.up("anvil", port=free_ports(), state=state)
+    (node,) = chains.up("anvil", port=free_ports(), state=state)
     try:
         assert main([*RUN, "--output", "embedded"]) == 0
         assert main([*RUN, "--network", node.url, "--output", "first"]) == 0
@@ -48,14 +48,14 @@ def test_a_run_on_a_network_can_be_queried_there_until_its_chain_begins_anew(
             assert named in error
             assert len(error.splitlines()) == 1
 
-        nodes.ask(node.url, "anvil_reset")
+        chains.ask(node.url, "anvil_reset")
         assert main([*RUN, "--network", node.url, "--output", "third"]) == 0
         assert main(["rounds", "--run", "first"]) == 1
         error = capsys.readouterr().err
         assert f"--run first: the chain at {node.url} is not the one of this run" in error
         assert len(error.splitlines()) == 1
     finally:
-        nodes.down("anvil", state=state)
+        chains.down("anvil", state=state)
 
 
 def said(command: list[str]) -> str:

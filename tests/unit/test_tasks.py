@@ -10,7 +10,7 @@ from fbfl.cli.mec import LISTED, chosen_task, refuse_costly
 from fbfl.errors import ChainError, InvalidInputError
 from fbfl.learning.aggregation import resolve
 from fbfl.learning.datasets import load
-from fbfl.mec.owner import least_updates, most_samples, tolerated
+from fbfl.mec.tasks import least_updates, most_samples, tolerated
 from fbfl.settings import RunSettings
 from fbfl.storage.store import Reference
 

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from fbfl.errors import AggregationError, InvalidInputError
-from fbfl.experiments import definition, runner
-from fbfl.experiments import single_run as playing
+from fbfl.experiments import definition, runner, single_run
 from fbfl.learning import aggregation
 
 FOLDER = Path(__file__).resolve().parents[3] / "experiments"
@@ -68,7 +67,7 @@ malicious = [4]
 def test_every_experiment_of_the_repository_can_be_run(name, quick):
     experiment = definition.load(FOLDER / f"{name}.toml", quick=quick)
     for run in runner.runs_of([experiment]):
-        playing.check(run)
+        single_run.check(run)
         assert not quick or run.settings.dataset == "digits"
         if name in FIGURES:
             assert run.chain
@@ -136,7 +135,7 @@ def test_runs_have_a_chain_and_a_store_of_their_own(tmp_path, setting):
     path.write_text(GOOD.replace("[base]", f"[base]\n{setting}"))
     run = next(iter(runner.runs_of([definition.load(path)])))
     with pytest.raises(InvalidInputError, match="allowed in experiments"):
-        playing.check(run)
+        single_run.check(run)
 
 
 def test_runs_that_experiments_share_are_run_once(tmp_path):

@@ -15,7 +15,7 @@ from fbfl.mec import agent as agents
 from fbfl.mec.agent import Agent, LocalTraining, only_one
 from fbfl.mec.endpoint import application, serving
 from fbfl.mec.exchange import vote_domain
-from fbfl.mec.owner import drive, is_due
+from fbfl.mec.tasks import drive, is_due
 from fbfl.simulation import Simulation
 from fbfl.storage.local import LocalStore
 from fbfl.storage.store import Reference
