@@ -84,6 +84,8 @@ def test_queries_answer_from_the_stored_chain(finished):
     rounds = json.loads(fbfl("rounds", "--run", folder, "--json").stdout)
     assert [entry["round"] for entry in rounds] == [1, 2]
     one = json.loads(fbfl("round", 2, "--run", folder, "--json").stdout)
+    terms = one.pop("terms")
+    assert (terms["quorum"], terms["pow_hashes"], terms["min_updates"]) == ("majority", 4096, 3)
     assert one == rounds[1]
     assert len(one["updates"]) == len({update["server"] for update in one["updates"]}) == 4
     assert len(fbfl("rounds", "--run", folder).stdout.splitlines()) == 2
@@ -221,7 +223,7 @@ def test_a_replaced_aggregate_in_the_chain_export_is_refused(run):
         (["--mobility-arg", "max_speed=9"], ["mobility_args is {'max_speed': 9} but no mobility is named"]),
         (["--network", "solana"], ["solana", "anvil"]),
         (["--consensus", "poa"], ["poa", "pbft"]),
-        (["--servers", "0"], ["servers is 0", "1 or more"]),
+        (["--servers", "0"], ["servers is 0", "1 to 240"]),
         (["--servers", "241"], ["servers is 241", "240"]),
         (["--rounds", "many"], ["--rounds", "many"]),
         (["--seed", "-1"], ["seed is -1"]),
