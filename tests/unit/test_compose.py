@@ -91,7 +91,7 @@ def test_programs_that_share_a_network_do_not_share_a_port(services: dict[str, S
         beside = [s for s in services.values() if s.get("network_mode") == f"service:server-{server}"]
         text = " ".join(word for service in beside for word in service["command"])
         ports = re.findall(r"--(?:http\.port=|authrpc\.port=|port )(\d+)", text)
-        ports += [str(compose.nodes.PORT + compose.geth.P2P_OFFSET), str(compose.kubo.PORT), "5101"]
+        ports += [str(compose.chains.PORT + compose.geth.P2P_OFFSET), str(compose.kubo.PORT), "5101"]
         assert len(set(ports)) == len(ports) == 6
 
 

@@ -12,7 +12,8 @@ from web3.contract import Contract
 
 from fbfl.chain.accounts import development_account
 from fbfl.chain.artifacts import Artifact
-from fbfl.chain.embedded.chain import EmbeddedChain, seals
+from fbfl.chain.embedded import seals
+from fbfl.chain.embedded.chain import EmbeddedChain
 from fbfl.chain.embedded.ethash import EthashNetwork, NodeChain, run_race
 from fbfl.chain.embedded.export import ChainWriter, import_chain
 from fbfl.chain.logs import LogScanner

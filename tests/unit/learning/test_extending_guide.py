@@ -95,8 +95,8 @@ def entry(name, function, filled_in):
 
 def test_all_names_and_settings_are_listed():
     table = GUIDE.read_text().partition("## Known names")[2]
-    rules = [entry(*rule, {"updates", *aggregation.rulefunction.CONTEXT}) for rule in aggregation.RULES.items()]
-    given = {"honest", "everybody", "compromised", "own", "x", "y", "rng", *attacks.names.CONTEXT}
-    named = [entry(*attack, given) for attack in attacks.names.ATTACKS.items()]
+    rules = [entry(*rule, {"updates", *aggregation.rule_function.CONTEXT}) for rule in aggregation.RULES.items()]
+    given = {"honest", "everybody", "compromised", "own", "x", "y", "rng", *attacks.lookup.CONTEXT}
+    named = [entry(*attack, given) for attack in attacks.lookup.ATTACKS.items()]
     partitions = [entry(*each, {"labels", "num_clients", "seed"}) for each in partition.PARTITIONS.items()]
     assert [name for name in (*rules, *named, *partitions) if name not in table] == []

@@ -6,6 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from fbfl.errors import AggregationError
 from fbfl.learning import aggregation
 from fbfl.learning.aggregation import resolve
 
@@ -77,7 +78,7 @@ def test_scaling_by_a_power_of_two_scales_the_result_exactly(name, updates, powe
     scaled = {"smoothing": 1e-6 * float(factor)} if name == "geometric_median" else {}
     try:
         vector = aggregate(name, updates, **more).vector
-    except aggregation.names.AggregationError:
+    except AggregationError:
         assume(False)  # nobody trusted or kept
     if name == "fltrust":  # the length is that of the root update, which stays
         assert aggregate(name, updates * factor).vector.tobytes() == vector.tobytes()
@@ -139,7 +140,7 @@ def test_no_sample_count_reaches_the_bytes_unless_the_rule_is_told_to_count(name
     assert not rule.counts_samples
     try:
         without = rule(updates, root_update=root)
-    except aggregation.names.AggregationError:
+    except AggregationError:
         assume(False)  # nobody trusted or kept
     with_counts = rule(updates, weights, root_update=root)
     assert with_counts.vector.tobytes() == without.vector.tobytes()
