@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from fbfl import simulation
-from fbfl.chain.devnet import Devnet
+from fbfl.chain.devnet import Devnet, register
+from fbfl.chain.embedded.chain import start_chain
 from fbfl.learning import federation
 from fbfl.learning.training import Trainer
 from fbfl.mec import tasks
@@ -55,4 +56,7 @@ def _words(args: tuple[Any, ...], more: dict[str, Any]) -> str:
 
 @functools.lru_cache(maxsize=16)
 def _devnet(servers: int, stake: int) -> Devnet:
-    return simulation.registered_devnet(RunSettings(servers=servers, devices=servers, stake=stake))
+    devnet = Devnet.deployed([start_chain(servers + 1)])
+    owner, *others = devnet.participants(devnet.accounts(servers))
+    register(owner, others, stake)
+    return devnet

@@ -1,0 +1,1 @@
+"""Runs: played, kept in a folder, opened again."""
