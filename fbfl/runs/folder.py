@@ -23,9 +23,6 @@ from typing import Any, Self
 
 from web3 import Web3
 
-from fbfl.runs import plots
-from fbfl.system import strictjson
-from fbfl.system.atomic import write_atomically
 from fbfl.chain.embedded.chain import EmbeddedChain
 from fbfl.chain.embedded.export import ChainHead, ChainWriter, import_chain, read_head
 from fbfl.chain.head import hash_of
@@ -34,12 +31,15 @@ from fbfl.chain.networks import EMBEDDED, connect, public_name
 from fbfl.errors import ChainImportError, InvalidInputError, StorageError
 from fbfl.learning.datasets import Dataset
 from fbfl.mec.plan import TaskPlan
+from fbfl.runs import plots
 from fbfl.settings import RunSettings, as_dict
 from fbfl.simulation import RoundResult, Simulation
 from fbfl.storage.ipfs import IpfsStore
 from fbfl.storage.local import LocalStore
 from fbfl.storage.payload import encode
 from fbfl.storage.store import Store
+from fbfl.system import strictjson
+from fbfl.system.atomic import write_atomically
 from fbfl.tensors import Vector
 
 DEFAULT_PARENT = Path("runs")

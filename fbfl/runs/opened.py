@@ -15,8 +15,8 @@ from fbfl.chain.queries import RoundRecord, round_records
 from fbfl.errors import InvalidInputError
 from fbfl.mec.global_model import weights_of
 from fbfl.mec.plan import TaskPlan
-from fbfl.runs.play import own_functions, play
 from fbfl.runs.folder import StoredRun, open_stored, read_json, read_lines
+from fbfl.runs.play import own_functions, play
 from fbfl.settings import RunSettings, read
 from fbfl.storage.store import Reference
 from fbfl.tensors import Vector

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from fbfl import simulation
-from fbfl.mec import tasks
 from fbfl.learning import datasets
+from fbfl.mec import tasks
+from fbfl.mec.tasks import trainer_of
 from fbfl.runs.folder import DEFAULT_PARENT, RunFolder, new_folder
 from fbfl.settings import RunSettings
-from fbfl.mec.tasks import trainer_of
 
 
 @dataclass(frozen=True)
