@@ -221,7 +221,6 @@ class MECServer:
                 if update.server in accused and state.decision.stage is Stage.PROPOSE:
                     log.info("round %d: %s has the update of %s after all", state.round, self.address, update.server)
                     self.participant.withdraw_report(self.task.id, state.round, update.server)
-                    self._memory.reported.discard(claim)
                     acted = True
                 continue
             if update.payload not in self._memory.payloads and not self._patience.is_over((state.round, claim[1:])):

@@ -468,7 +468,7 @@ class FakeLedger(Ledger):
         return super().round_events(task, round_number, *names)
 
     def payment(self, task: int, round_number: int) -> Payment:
-        assert task == self._about.id
+        (_final,) = self.round_events(task, round_number, "RoundFinalized")
         return Payment.SETTLED if round_number in self.contracts.settled else self.pays
 
     def travel(self, seconds: int) -> None:
@@ -542,9 +542,11 @@ class FakeParticipant(Participant):
         self._to("withdraw_report", task).withdraw_report(self.address, round_number, server)
 
     def propose(self, task: int, round_number: int, model: Reference, value: bytes, proof: bytes) -> None:  # type: ignore[override]
+        assert isinstance(proof, bytes)
         self._to("propose", task).propose(self.address, round_number, model, value)
 
     def propose_abort(self, task: int, round_number: int, reason: str, value: bytes, proof: bytes) -> None:  # type: ignore[override]
+        assert isinstance(proof, bytes)
         self._to("propose_abort", task).propose(self.address, round_number, Reference(short_text(reason), 0), value)
 
     def vote(self, task: int, state: TaskState, stage: Stage, accept: bool) -> None:  # type: ignore[override]
@@ -560,6 +562,7 @@ class FakeParticipant(Participant):
 
     def settle(self, task: int, round_number: int) -> None:  # type: ignore[override]
         contracts = self._to("settle", task)
+        (_final,) = self.ledger.round_events(task, round_number, "RoundFinalized")
         _require(round_number not in contracts.settled, "RewardsAlreadySettled")
         contracts.settled.add(round_number)
 

@@ -53,6 +53,8 @@ class Forks:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Try the mutants, after the tests of the code as it is."""
+        if session.testsfailed:
+            raise session.Interrupted("the tests cannot be collected")
         items = {item.nodeid: item for item in session.items}
         gc.freeze()  # forks that look at nothing that is there copy nothing of it
         reach = _in_fork(lambda: _reach(session.items), 0)
@@ -96,7 +98,7 @@ def _reach(items: list[pytest.Item]) -> Reach | str:
 
 
 def _run(items: list[pytest.Item]) -> Iterator[tuple[pytest.Item, bool]]:
-    for item, following in zip(items, [*items[1:], None], strict=True):
+    for item, following in zip(items, [*items[1:], None], strict=False):
         failed = item.session.testsfailed
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         yield item, item.session.testsfailed > failed

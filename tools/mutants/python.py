@@ -6,6 +6,7 @@ are tried anew, and survivors where tests have. python.json receives every mutan
 survivor; or equivalent, which is written there by hand, with the reason, and stays as long as the mutant is the same.
 """
 
+import difflib
 import hashlib
 import json
 import sys
@@ -18,8 +19,8 @@ from typing import Any
 import pytest
 from mutmut.__main__ import create_mutants
 from mutmut.configuration import config
-from mutmut.mutation.data import SourceFileMutationData
-from mutmut.mutation.diff_apply import get_diff_for_mutant
+from mutmut.mutation.data import MutantLineSpans, SourceFileMutationData
+from mutmut.mutation.diff_apply import generated_function_names
 from mutmut.utils.file_utils import (
     change_cwd,
     copy_also_copy_files,
@@ -32,6 +33,7 @@ from tools.mutants.forks import Forks
 
 RESULTS = Path(__file__).with_name("python.json")
 TRIED = Path("mutants/tried.json").absolute()
+GENERATED = TRIED.with_name("generated")
 
 Key = tuple[str, ...]
 
@@ -40,7 +42,12 @@ def main() -> int:
     """Try what is not tried yet; write the results of all that was tried, also when interrupted."""
     copy_src_dir()
     copy_also_copy_files()
+    if not GENERATED.exists():  # mutmut takes what was written in part for whole
+        for file in config().only_mutate:
+            (GENERATED.parent / file).unlink(missing_ok=True)
+    GENERATED.unlink(missing_ok=True)
     create_mutants(1)
+    GENERATED.touch()
     tests = _digest_of_tests()
     tried: dict[str, list[str]] = json.loads(TRIED.read_text()) if TRIED.exists() else {}
     functions = dict(_mutants())
@@ -103,12 +110,9 @@ def _results(killers: dict[str, str], equivalent: dict[Key, str]) -> Iterator[di
     for path in map(Path, config().only_mutate):
         data = SourceFileMutationData(path=path)
         data.load()
-        for name in data.exit_code_by_key:
-            if name not in killers:
-                continue
+        names = [name for name in data.exit_code_by_key if name in killers]
+        for name, (was, new) in zip(names, _changes(path, names), strict=True):
             function, of_class = orig_function_and_class_names_from_key(name)
-            lines = get_diff_for_mutant(name, path=path).splitlines()[3:]
-            was, new = ("\n".join(line[1:].strip() for line in lines if line[0] == sign) for sign in "-+")
             mutant: dict[str, Any] = {"file": str(path), "in": f"{of_class}.{function}" if of_class else function}
             mutant |= {"was": was, "is": new}
             key = tuple(mutant.values())
@@ -123,6 +127,20 @@ def _results(killers: dict[str, str], equivalent: dict[Key, str]) -> Iterator[di
             else:
                 mutant |= {"status": "survived"}
             yield mutant
+
+
+def _changes(path: Path, names: list[str]) -> Iterator[tuple[str, str]]:
+    """The lines that each mutant replaces, and those that it has instead."""
+    spans = MutantLineSpans.load(path)
+    assert spans is not None
+    functions = list(dict.fromkeys(each for name in names for each in generated_function_names(name)))
+    sources = dict(zip(functions, spans.read_function_sources(functions), strict=True))
+    for name in names:
+        called = orig_function_and_class_names_from_key(name)[0]
+        former, mutant = (sources[each].replace(each, called).splitlines() for each in generated_function_names(name))
+        lines = list(difflib.unified_diff(former, mutant, n=0, lineterm=""))[2:]
+        was, new = ("\n".join(line[1:].strip() for line in lines if line[0] == sign) for sign in "-+")
+        yield was, new
 
 
 def _equivalent() -> dict[Key, str]:

@@ -136,6 +136,9 @@ def test_a_rule_is_told_all_that_it_may_draw_or_weigh_by():
     assert {name: state.tolist() for name, state in context.pop("state").items()} == {"before": [1.0]}
     assert (context["clients"], context["seed"], context["round_number"]) == ([0, 1, 3], 5, 7)
     assert decode(SPEC, model.payload, 500)[1].keys() == {"kept"}
+    Told.draws = False
+    next_model(telling, 7, parent, updates)
+    assert told[1][2]["seed"] == 0
 
 
 def test_what_is_no_update_of_the_task_is_left_out():

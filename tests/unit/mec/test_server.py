@@ -15,9 +15,10 @@ from fbfl.errors import ContractRevertError, PayloadNotFoundError, PayloadRefuse
 from fbfl.mec.dishonest import Behaviour
 from fbfl.mec.exchange import PatienceInSeconds, PatienceInSteps
 from fbfl.mec.global_model import next_model
-from fbfl.storage.codecs import max_update_size
+from fbfl.storage.codecs import decode_update, max_update_size
 from fbfl.storage.local import LocalStore
 from fbfl.storage.store import Reference
+from fbfl.tensors import ModelSpec, Vector
 from tests.support.ledger import Terms
 from tests.support.servers import START, Committee, Turn, account, adding, committee, small_task, update_of
 
@@ -187,6 +188,25 @@ def test_a_search_for_a_proof_ends_with_the_turn(tmp_path: Path) -> None:
     assert (turns[0].stood_down, turns[0].asked) == (stood_down + 1, 1)
 
 
+def test_a_server_stands_for_election_as_its_task_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[Any, ...]] = []
+    monkeypatch.setattr("fbfl.mec.server.election_of", lambda *arguments: asked.append(arguments))
+    fed = committee(tmp_path)
+    assert asked == [(fed.ledger, fed.task, server.address) for server in fed.servers]
+
+
+def test_what_was_fetched_for_a_round_is_forgotten_in_the_next(tmp_path: Path) -> None:
+    fed = committee(tmp_path)
+    fed.open()
+    fed.submit()
+    fed.settle_down()
+    former = {update.payload for update in fed.ledger.updates(1, 1)}
+    assert former <= fed.servers[3]._memory.payloads.keys()
+    fed.open()
+    fed.servers[3].step()
+    assert not former & fed.servers[3]._memory.payloads.keys()
+
+
 # ---------------------------------------------------------------- updates
 
 
@@ -236,10 +256,11 @@ def test_after_a_failure_the_update_is_not_trained_again_in_its_round_and_anew_i
 
 
 def test_a_server_without_samples_has_no_update(tmp_path: Path) -> None:
-    fed = committee(tmp_path, samples=(0, 1, 1, 1))
-    fed.open()
-    assert not fed.servers[0].step()
-    assert fed.sent(0) == []
+    for terms in (Terms(), Terms(commit_window=100)):
+        fed = committee(tmp_path, samples=(0, 1, 1, 1), terms=terms)
+        fed.open()
+        assert not fed.servers[0].step()
+        assert fed.sent(0) == []
 
 
 def test_more_samples_than_the_task_counts_are_cut_and_said_once(
@@ -403,6 +424,64 @@ def test_what_stays_absent_is_reported_once_after_the_patience(tmp_path: Path, s
     fed.servers[2].step()
     fed.servers[2].step()
     assert fed.sent(2) == []
+
+
+def test_who_reported_one_payload_goes_on_to_look_for_the_others(tmp_path: Path, store: FaultyStore) -> None:
+    fed = committee(tmp_path, stores={2: store})
+    fed.open()
+    fed.servers[0].participant.submit(1, 1, fed.store.put(b"no update"), 1)
+    fed.submit()
+    store.absent[fed.ledger.updates(1, 1)[3].payload] = 1_000
+    fed.settle_down([fed.servers[2]])
+    assert [event.args["server"] for event in fed.events("PayloadReported")] == [
+        fed.servers[number].address for number in (0, 3)
+    ]
+
+
+def test_each_update_has_a_patience_of_its_own_though_its_payload_is_that_of_another(
+    tmp_path: Path, store: FaultyStore
+) -> None:
+    fed = committee(tmp_path, stores={2: store})
+    fed.open()
+    copied = Reference.to(b"absent")
+    for number in (0, 3):
+        fed.servers[number].participant.submit(1, 1, copied, 1)
+    fed.submit()
+    assert fed.servers[2].step()
+    assert fed.sent(2) == []
+    assert fed.servers[2].step()
+    assert fed.sent(2) == ["report_missing"] * 2
+
+
+def test_who_waits_for_one_payload_reports_others_in_the_same_step(
+    tmp_path: Path, store: FaultyStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    for junk, absent in ((0, 3), (3, 0)):
+        fed = committee(tmp_path, stores={2: store}, options={"patience": PatienceInSeconds(1_000)})
+        fed.open()
+        fed.servers[junk].participant.submit(1, 1, fed.store.put(b"no update"), 1)
+        fed.submit()
+        store.absent[fed.ledger.updates(1, 1)[absent].payload] = 1_000
+        assert fed.servers[2].step()
+        assert fed.sent(2) == ["report_missing"]
+        store.absent.clear()
+    assert "the update of " + fed.servers[junk].address + ": payload is not in the safetensors format" in caplog.text
+
+
+def test_a_payload_is_decoded_once_in_a_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fed = committee(tmp_path)
+    fed.open()
+    fed.submit()
+    decoded: list[bytes] = []
+
+    def counting(codec: str, spec: ModelSpec, payload: bytes) -> Vector:
+        decoded.append(payload)
+        return decode_update(codec, spec, payload)
+
+    monkeypatch.setattr("fbfl.mec.server.decode_update", counting)
+    for _ in range(3):
+        fed.servers[0].step()
+    assert sorted(decoded) == sorted(fed.store.get(update.payload) for update in fed.ledger.updates(1, 1))
 
 
 def test_where_time_passes_by_itself_waiting_is_no_step(tmp_path: Path, store: FaultyStore) -> None:
