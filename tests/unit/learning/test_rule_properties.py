@@ -133,7 +133,7 @@ counts = st.lists(st.integers(1, 2**32 - 1), min_size=9, max_size=9)
 
 @pytest.mark.parametrize("name", NOT_COUNTED)
 @given(updates=real, weights=counts)
-@quick
+@settings(max_examples=10)
 def test_no_sample_count_reaches_the_bytes_unless_the_rule_is_told_to_count(name, updates, weights):
     assert {*NOT_COUNTED, *COUNTED} == {*aggregation.RULES}
     rule, root = resolve(name, **NOT_COUNTED[name]), np.ones(updates.shape[1], np.float32)
