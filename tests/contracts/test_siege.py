@@ -15,10 +15,10 @@ from typing import Any
 import hypothesis.strategies as st
 import pytest
 from eth_hash.auto import keccak
-from hypothesis import HealthCheck, settings
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from fbfl.errors import ContractRevertError
+from tests.contracts import histories
 from tests.contracts.abi import NOBODY, Account, Receipt
 from tests.contracts.deployment import MIN_STAKE, UNBONDING, Deployment
 from tests.contracts.federation import RULE_PARAMS, Ballot, Federation, Phase, Settings, Stage, update_of
@@ -437,27 +437,12 @@ class Besieged(RuleBasedStateMachine):
         return int(state.decision.deadline) if self.common.phase is Phase.DECIDE else 2**40
 
 
-def besiege(deployment: Deployment, name: str, examples: int, steps: int) -> None:
-    machine = type("Machine", (Besieged,), {"deployment": deployment, "siege": SIEGES[name], "finals": []})
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=steps,
-            deadline=None,
-            derandomize=True,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
-    assert machine.finals
-
-
 @pytest.mark.parametrize("name", SIEGES)
 def test_honest_servers_withstand_a_siege(deployment: Deployment, name: str) -> None:
-    besiege(deployment, name, examples=5, steps=25)
+    histories.play(Besieged, examples=5, steps=25, deployment=deployment, siege=SIEGES[name])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SIEGES)
 def test_honest_servers_withstand_long_sieges(deployment: Deployment, name: str) -> None:
-    besiege(deployment, name, examples=40, steps=50)
+    histories.play(Besieged, examples=40, steps=50, deployment=deployment, siege=SIEGES[name])

@@ -12,11 +12,12 @@ from typing import Any
 import hypothesis.strategies as st
 import pytest
 from eth_hash.auto import keccak
-from hypothesis import HealthCheck, assume, settings
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis import assume
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from fbfl.chain.digests import accumulate, initial_accumulator, update_commitment
 from fbfl.errors import ContractRevertError
+from tests.contracts import histories
 from tests.contracts.abi import Account, Receipt
 from tests.contracts.deployment import MIN_STAKE, UNBONDING, Deployment
 from tests.contracts.federation import (
@@ -367,27 +368,12 @@ class Federations(Actions):
             assert decision.proposal == decision.prepared
 
 
-def explore(deployment: Deployment, task: str, examples: int, steps: int) -> None:
-    machine = type("Machine", (Federations,), {"deployment": deployment, "settings": TASKS[task], "finals": []})
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=steps,
-            deadline=None,
-            derandomize=True,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
-    assert machine.finals
-
-
 @pytest.mark.parametrize("task", TASKS)
 def test_any_calls_in_any_order(deployment: Deployment, task: str) -> None:
-    explore(deployment, task, examples=5, steps=25)
+    histories.play(Federations, examples=5, steps=25, deployment=deployment, settings=TASKS[task])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_many_more_calls(deployment: Deployment, task: str) -> None:
-    explore(deployment, task, examples=40, steps=60)
+    histories.play(Federations, examples=40, steps=60, deployment=deployment, settings=TASKS[task])
