@@ -172,7 +172,7 @@ def _find(kind: str, name: str, table: Mapping[str, Callable[..., Any]]) -> Call
         return table[name]
     module_name, separator, function_name = name.partition(":")
     if not separator:
-        raise InvalidInputError(f"{kind} {name!r}: must be one of {', '.join(table)}, or package.module:function")
+        raise InvalidInputError(f"{kind} is {name!r}; allowed: {', '.join(table)}, or package.module:function")
     try:
         with users_code(f"{kind} {name!r}: the import of {module_name}"):
             module = importlib.import_module(module_name)

@@ -409,7 +409,7 @@ def test_resolve_names_what_is_wrong():
         resolve("krum", f=2)
     with pytest.raises(InvalidInputError, match="krum: needs num_byzantine"):
         resolve("krum")
-    with pytest.raises(InvalidInputError, match=r"must be one of fedavg, .*krum, .*, or package\.module:function"):
+    with pytest.raises(InvalidInputError, match=r"allowed: fedavg, .*krum, .*, or package\.module:function"):
         resolve("mean")
     with pytest.raises(InvalidInputError, match="a whole number"):
         resolve("krum", num_byzantine="2")

@@ -274,7 +274,7 @@ def test_a_model_is_built_anew_every_time(model):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("mpl", "model 'mpl': must be one of mlp, 2nn, cnn"),
+        ("mpl", "model is 'mpl'; allowed: mlp, 2nn, cnn"),
         ("nowhere.at_all:model", "cannot import"),
         ("math:no_such_function", "has no function"),
         (lambda: 3, "returned a int"),
@@ -283,7 +283,7 @@ def test_a_model_is_built_anew_every_time(model):
         (lambda units: keras.Sequential([keras.layers.Dense(units)]), "missing 1 required positional argument"),
         (None, "model is None; needed: one of mlp"),
         (3, "model is 3; needed: one of mlp"),
-        ("", "model '': must be one of mlp"),
+        ("", "model is ''; allowed: mlp"),
         (lambda: keras.Sequential(), r"refuses samples of the shape \(28, 28\): "),
         (subclass(lambda x: x.no_such_thing), r"refuses samples of the shape \(28, 28\): .*no_such_thing"),
         (subclass(lambda x: [x]), r"returns a list; needed: a tensor \[n, 10\]"),

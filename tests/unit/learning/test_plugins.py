@@ -37,7 +37,7 @@ def test_a_plugin_gets_its_settings_and_what_it_wants_of_the_context():
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        ("scales", {}, r"thing 'scales': must be one of scale, or package.module:function"),
+        ("scales", {}, r"thing is 'scales'; allowed: scale, or package.module:function"),
         ("scale", {}, "thing scale: needs factor; its settings are: factor, offset, mode"),
         ("scale", {"factor": 1.0, "of": 1}, "does not take 'of'; allowed: factor, offset, mode"),
         ("scale", {"factor": "x"}, "factor is 'x'; allowed: a number"),
