@@ -7,7 +7,7 @@ from eth_utils.address import is_address
 from web3 import Web3
 
 from fbfl import settings as run_settings
-from fbfl.chain.ledger import Ledger, TaskState
+from fbfl.chain.ledger import Ledger, Task, TaskState
 from fbfl.chain.participant import Participant
 from fbfl.chain.transactions import Sender
 from fbfl.cli.keys import account_of
@@ -74,8 +74,7 @@ def admit(options: argparse.Namespace) -> int:
 
 def open_round(options: argparse.Namespace) -> int:
     """Open one round."""
-    owner = _owner(options, ledger_on(options.network, options.deployment))
-    task = task_on(owner.ledger, options.task)
+    owner, task = _owner_and_task(options)
     owner.open_round(task.id)
     print(f"task {task.id}: round {owner.ledger.state(task.id).round} is open")
     return 0
@@ -86,8 +85,7 @@ def drive(options: argparse.Namespace) -> int:
     for name in ("rounds", "servers"):
         if getattr(options, name) < 1:
             raise InvalidInputError(f"--{name} {getattr(options, name)}; allowed: 1 or more")
-    owner = _owner(options, ledger_on(options.network, options.deployment))
-    task = task_on(owner.ledger, options.task)
+    owner, task = _owner_and_task(options)
 
     from fbfl.mec import tasks
 
@@ -100,8 +98,7 @@ def drive(options: argparse.Namespace) -> int:
 
 def end(options: argparse.Namespace) -> int:
     """End a task: no further round opens."""
-    owner = _owner(options, ledger_on(options.network, options.deployment))
-    task = task_on(owner.ledger, options.task)
+    owner, task = _owner_and_task(options)
     owner.end_task(task.id)
     print(f"task {task.id} has ended with round {owner.ledger.state(task.id).round}")
     return 0
@@ -109,10 +106,15 @@ def end(options: argparse.Namespace) -> int:
 
 def reclaim(options: argparse.Namespace) -> int:
     """Take back the money that no round of an ended task can earn any more."""
-    owner = _owner(options, ledger_on(options.network, options.deployment))
-    task = task_on(owner.ledger, options.task)
+    owner, task = _owner_and_task(options)
     print(f"task {task.id}: {owner.reclaim_rewards(task.id)} wei are back")
     return 0
+
+
+def _owner_and_task(options: argparse.Namespace) -> tuple[Participant, Task]:
+    """Return the account that the options name, and the task."""
+    owner = _owner(options, ledger_on(options.network, options.deployment))
+    return owner, task_on(owner.ledger, options.task)
 
 
 def _owner(options: argparse.Namespace, ledger: Ledger) -> Participant:
