@@ -21,7 +21,7 @@ class GlobalModel:
     payload: bytes
     reference: Reference
     refused: Mapping[str, str]
-    """Servers whose update was left out because its bytes are not an update of this task, with the reasons."""
+    """Servers whose update was left out because it is not one of this task, with the reasons."""
 
 
 def initial_model(plan: TaskPlan, weights: Vector) -> GlobalModel:
@@ -45,7 +45,9 @@ def next_model(
     """Return the global model after a round: parent + aggregate of the updates, with the rule's state.
 
     A pure function of bytes that anyone can fetch. `updates` come in the order of seats; those that are not updates of
-    this task are left out. `seed` is what the rule draws from (`TaskPlan.seed_of_draws`). Raises `AggregationError` if
+    this task are left out, and so is one that would lead out of the range of float32 by itself: no average of the others
+    does, so nobody can make every round end without a model. `seed` is what the rule draws from
+    (`TaskPlan.seed_of_draws`). Raises `AggregationError` if
     the rest cannot be aggregated, if the result is not finite, or if the rule needs the update of a trusted server and
     that is missing; and `InvalidInputError` if the rule draws and there is no seed.
     """
@@ -57,7 +59,9 @@ def next_model(
     kept: list[Update] = []
     for update, payload in updates:
         try:
-            rows.append(decode_update(plan.payload, plan.spec, payload))
+            row = decode_update(plan.payload, plan.spec, payload)
+            _require_finite_step(weights, row)
+            rows.append(row)
             kept.append(update)
         except PayloadRefusedError as error:
             refused[update.server] = str(error)
@@ -79,6 +83,13 @@ def next_model(
         raise AggregationError(f"the global model of round {round_number} would not be finite")
     payload = encode(plan.spec, model, aggregate.state)
     return GlobalModel(payload, Reference.to(payload), refused)
+
+
+def _require_finite_step(weights: Vector, update: Vector) -> None:
+    with np.errstate(over="ignore"):
+        reached = weights + update
+    if not np.isfinite(reached).all():
+        raise PayloadRefusedError("payload refused: the global model plus this update is not finite")
 
 
 def _taken_out(plan: TaskPlan, round_number: int, rows: list[Vector], kept: list[Update]) -> Vector | None:

@@ -12,7 +12,7 @@ from eth_hash.auto import keccak
 from fbfl.chain.digests import draw_seed
 from fbfl.chain.ledger import Task, Update
 from fbfl.errors import AggregationError, InvalidInputError, PayloadRefusedError
-from fbfl.learning.aggregation import Aggregate, fedavg, fltrust, resolve
+from fbfl.learning.aggregation import RULES, Aggregate, fedavg, fltrust, resolve
 from fbfl.learning.sampling import draw
 from fbfl.mec.global_model import initial_model, next_model, weights_of
 from fbfl.mec.plan import TaskPlan, canonical_json
@@ -332,11 +332,51 @@ def test_a_full_committee_leaves_room_for_the_state_of_a_rule():
     assert plan("fedavg").most_members == 240
 
 
+LARGEST = np.finfo(np.float32).max
+SETTINGS: dict[str, dict[str, object]] = {
+    "bulyan": {"num_byzantine": 0},
+    "dnc": {"num_byzantine": 1},
+    "fltrust": {"root_server": TRUSTED},
+    "krum": {"num_byzantine": 1},
+    "multi_krum": {"num_byzantine": 1, "num_selected": 2},
+    "norm_clipping": {"max_norm": 1.0},
+    "trimmed_mean": {"trim": 1},
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("signs", [(1, 1), (1, -1), (-1, -1)], ids=["up", "both", "down"])
+@pytest.mark.parametrize("name", list(RULES))
+def test_no_liar_ends_every_round_without_a_model(name, signs):
+    """A rule that averages liars in is led away by them; no rule is stopped by them."""
+    liable = plan(name, **SETTINGS.get(name, {}))
+    payload, left_out = initial_model(liable, PARENT).payload, 0
+    for number in range(1, 9):
+        lie = np.full(SPEC.size, signs[number % 2] * LARGEST, np.float32)
+        updates = of_trusted(published(*VECTORS / 10, lie, samples=(1, 2, 3, 4, 5)), 0)
+        model = next_model(liable, number, payload, updates, seed=number)
+        payload, left_out = model.payload, left_out + len(model.refused)
+    if name == "fedavg" and signs[0] == signs[1]:
+        assert left_out == 7  # all after the first, which has led the model to a third of what float32 holds
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_update_that_leads_out_of_float32_is_none():
+    parent = initial_model(plan(), np.full(SPEC.size, 3e38, np.float32))
+    updates = published(VECTORS[0], np.full(SPEC.size, 1e38, np.float32))
+    model = next_model(plan(), 1, parent.payload, updates)
+    assert model.refused == {"0x1": "payload refused: the global model plus this update is not finite"}
+    assert model.payload == next_model(plan(), 1, parent.payload, updates[:1]).payload
+
+
 @pytest.mark.filterwarnings("error")
 def test_a_model_that_is_not_finite_is_none():
-    parent = initial_model(plan(), np.full(SPEC.size, 3e38, np.float32))
-    with pytest.raises(AggregationError, match=r"^the global model of round 1 would not be finite$"):
-        next_model(plan(), 1, parent.payload, published(np.full(SPEC.size, 3e38, np.float32)))
+    doubling = replace(plan(), rule=resolve(lambda updates: 2 * updates[0]))
+    parent = initial_model(doubling, np.zeros(SPEC.size, np.float32))
+    step = np.full(SPEC.size, 1e38, np.float32)
+    model = next_model(doubling, 1, parent.payload, published(step))
+    with pytest.raises(AggregationError, match=r"^the global model of round 2 would not be finite$"):
+        next_model(doubling, 2, model.payload, published(step))
 
 
 UNSURE = ("machine_dependent", "silent")
