@@ -45,11 +45,11 @@ def next_model(
     """Return the global model after a round: parent + aggregate of the updates, with the rule's state.
 
     A pure function of bytes that anyone can fetch. `updates` come in the order of seats; those that are not updates of
-    this task are left out, and so is one that would lead out of the range of float32 by itself: no average of the others
-    does, so nobody can make every round end without a model. `seed` is what the rule draws from
-    (`TaskPlan.seed_of_draws`). Raises `AggregationError` if
-    the rest cannot be aggregated, if the result is not finite, or if the rule needs the update of a trusted server and
-    that is missing; and `InvalidInputError` if the rule draws and there is no seed.
+    this task are left out, and so is one that leads out of the range of float32 by itself: no average of the others
+    does, so no liar can make every round end without a model. `seed` is what the rule draws from
+    (`TaskPlan.seed_of_draws`). Raises `AggregationError` if the rest cannot be aggregated, if the result is not finite,
+    or if the rule needs the update of a trusted server and that is missing; and `InvalidInputError` if the rule draws
+    and there is no seed.
     """
     if plan.rule.draws and seed is None:
         raise InvalidInputError(f"seed is None, and {plan.rule.name} draws at random; allowed: TaskPlan.seed_of_draws")
