@@ -7,6 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from eth_abi.codec import ABICodec
+from eth_abi.decoding import StringDecoder
+from eth_abi.encoding import TextStringEncoder
+from eth_abi.registry import ABIRegistry, BaseEquals, registry
 from eth_typing import ABIEvent, BlockNumber, ChecksumAddress
 from eth_utils.abi import event_abi_to_log_topic
 from hexbytes import HexBytes
@@ -23,6 +27,25 @@ CHECKPOINTS = 64
 """Number of blocks that the scanner can go back to before it starts over."""
 
 MAX_REQUESTS = 1_000_000
+
+
+class _AnyText(StringDecoder):
+    """Strings in events, also those that are not UTF-8: contracts take any bytes, and readers must not stop at them."""
+
+    @staticmethod
+    def decoder_fn(data: bytes, handle_string_errors: str = "backslashreplace") -> str:  # noqa: ARG004
+        return data.decode("utf-8", "backslashreplace")
+
+
+def _codec() -> ABICodec:
+    lenient: ABIRegistry = registry.copy()  # type: ignore[no-untyped-call]
+    lenient.unregister("string")
+    text = BaseEquals("string", with_sub=False)  # type: ignore[no-untyped-call]
+    lenient.register(text, TextStringEncoder, _AnyText, label="string")
+    return ABICodec(lenient)
+
+
+_CODEC = _codec()
 
 
 @dataclass(frozen=True)
@@ -155,7 +178,7 @@ class LogScanner:
         abi = self._events.get((log["address"], log["topics"][0])) if log["topics"] else None
         if abi is None:
             return None
-        data = get_event_data(self._w3.codec, abi, log)
+        data = get_event_data(_CODEC, abi, log)
         return Event(
             name=data["event"],
             args=dict(data["args"]),

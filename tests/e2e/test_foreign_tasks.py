@@ -1,9 +1,11 @@
-"""Tasks that somebody else created, with other bytes than fbfl would publish."""
+"""Tasks and URLs that somebody else published, with other bytes than fbfl would."""
 
 import pytest
 
 from fbfl.chain.participant import CommitteeRules, TaskSettings, pbft_parameters
+from fbfl.chain.queries import registered_url
 from fbfl.errors import InvalidInputError
+from fbfl.mec.courier import is_endpoint
 from fbfl.simulation import Simulation
 from tests.e2e.federations import federation
 
@@ -38,3 +40,15 @@ def test_a_definition_that_is_no_json_object_is_said_in_one_line(fed: Simulation
         fed.ledger.task(task)
     assert "\n" not in str(caught.value)
     assert fed.ledger.task(fed.task.id) == fed.task
+
+
+def test_a_url_that_is_no_text_stops_no_reader(fed: Simulation) -> None:
+    ledger, liar = fed.ledger, fed.servers[-1]
+    liar.participant.retire()
+    data = ledger.registry.encode_abi("join", ["http://a"]).replace(b"http://a".hex(), b"http://\xff".hex())
+    w3 = ledger.w3
+    sent = w3.eth.send_transaction({"from": liar.address, "to": ledger.registry.address, "data": data})  # type: ignore[typeddict-item]
+    assert w3.eth.get_transaction_receipt(sent)["status"] == 1
+    assert registered_url(ledger, liar.address) == "http://\\xff"
+    assert not is_endpoint("http://\\xff")
+    assert ledger.task(fed.task.id) == fed.task
