@@ -23,7 +23,7 @@ from fbfl.nodes import chains
 from fbfl.settings import RunSettings
 from fbfl.simulation import Simulation, devnet_of
 from fbfl.storage.local import LocalStore
-from tests.integration.machine import free_ports
+from tests.support.ports import free_ports
 
 SERVERS = 2
 STEADY_FROM = 8

@@ -24,7 +24,7 @@ from fbfl.errors import ProcessError
 from fbfl.nodes import chains, kubo
 from fbfl.nodes.processes import find_program
 from tests.integration.agents import SERVERS, Agents
-from tests.integration.machine import free_ports
+from tests.support.ports import free_ports
 
 INTERVAL = 10.0  # s
 WARM_UP = 120.0  # s

@@ -12,7 +12,7 @@ from web3.types import RPCEndpoint, RPCResponse
 from fbfl.audit import audit
 from fbfl.chain.embedded.chain import LockedProvider
 from fbfl.chain.ledger import Ledger
-from tests.e2e.federations import federation
+from tests.support.federations import federation
 
 Forgery = Callable[[dict[str, Any]], dict[str, Any] | None]
 

@@ -16,7 +16,7 @@ from fbfl.cli import task as task_commands
 from fbfl.cli.keys import KEY_VARIABLE
 from fbfl.mec.dishonest import Behaviour
 from fbfl.mec.plan import TaskPlan
-from tests.e2e.federations import federation
+from tests.support.federations import federation
 
 
 def credits(fed) -> dict[str, int]:

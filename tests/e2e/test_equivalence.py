@@ -14,7 +14,7 @@ from fbfl.learning.federation import Federation
 from fbfl.runs.folder import metrics_line
 from fbfl.settings import RunSettings
 from fbfl.simulation import Simulation
-from tests.e2e.federations import federation
+from tests.support.federations import federation
 
 
 @pytest.mark.parametrize(

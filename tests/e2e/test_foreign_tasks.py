@@ -7,7 +7,7 @@ from fbfl.chain.queries import registered_url
 from fbfl.errors import InvalidInputError
 from fbfl.mec.courier import is_endpoint
 from fbfl.simulation import Simulation
-from tests.e2e.federations import federation
+from tests.support.federations import federation
 
 
 @pytest.fixture(scope="module")

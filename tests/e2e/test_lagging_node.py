@@ -15,7 +15,7 @@ from fbfl.learning.training import Trainer
 from fbfl.mec.tasks import trainer_of
 from fbfl.settings import RunSettings
 from fbfl.simulation import Simulation
-from tests.e2e.federations import federation
+from tests.support.federations import federation
 
 CONTRACTS = ("FederatedTasks", "PbftCommittee")
 

@@ -11,7 +11,7 @@ from fbfl.mec.mobility import random_waypoint
 from fbfl.mec.radio import Upload, shannon
 from fbfl.mec.samples import MemorySampleStore
 from fbfl.runs.folder import metrics_line
-from tests.e2e.federations import federation
+from tests.support.federations import federation
 
 ARGUMENTS = {"collect_rounds": 2, "round_seconds": 300.0}
 

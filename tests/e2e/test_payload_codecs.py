@@ -4,7 +4,7 @@ import pytest
 
 from fbfl.audit import audit
 from fbfl.storage.payload import encode
-from tests.e2e.federations import federation
+from tests.support.federations import federation
 
 
 @pytest.mark.parametrize("codec", ["float16", "int8"])

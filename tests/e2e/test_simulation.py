@@ -21,10 +21,10 @@ from fbfl.mec.plan import TaskPlan
 from fbfl.mec.signed_votes import SignedVotes
 from fbfl.runs.folder import metrics_line
 from fbfl.settings import RunSettings
-from fbfl.simulation import Simulation, registered_devnet
+from fbfl.simulation import Simulation, devnet_of, registered_devnet
 from fbfl.storage.local import LocalStore
 from fbfl.storage.store import Reference
-from tests.e2e.federations import federation
+from tests.support.federations import federation
 
 
 class SpoiledReads(LocalStore):
@@ -60,7 +60,8 @@ def test_an_honest_round_is_final_with_everybodys_vote(tmp_path, consensus):
 @pytest.mark.parametrize("consensus", ["pbft", pytest.param("ethash", marks=pytest.mark.slow)])
 def test_a_federation_on_a_copy_of_registered_nodes_mines_the_same_blocks(tmp_path, consensus):
     settings = {"consensus": consensus, "servers": 2}
-    fed = federation(tmp_path / "own", **settings)
+    chosen = RunSettings(dataset="digits", **settings)
+    fed = federation(tmp_path / "own", simulation={"devnet": devnet_of(chosen)}, **settings)
     fed.play_round()
     devnet = registered_devnet(fed.settings)
     for place in ("copy", "another"):

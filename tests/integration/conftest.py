@@ -19,7 +19,8 @@ from fbfl.nodes import chains, geth, kubo
 from fbfl.nodes.chains import NodeStatus
 from fbfl.nodes.dag import MAGIC
 from fbfl.storage.ipfs import IpfsStore
-from tests.integration.machine import deployed, free_ports, require
+from tests.integration.machine import deployed, require
+from tests.support.ports import free_ports
 
 NETWORKS = ("anvil", "ganache", "geth")
 GETH_FIXTURES = {"dag", "geth_nodes", "real_geth_nodes", "four_miners"}

@@ -9,11 +9,11 @@ from fbfl.chain.ledger import Ledger, Stage
 from fbfl.chain.queries import RoundRecord, round_record, round_records
 from fbfl.storage.payload import encode
 from fbfl.storage.store import Store
-from tests.e2e.federations import federation
 from tests.integration.agents import SERVERS, Agents
 from tests.integration.devices import DEVICES, Devices
 from tests.integration.moments import Moment
 from tests.integration.proxy import Proxy
+from tests.support.federations import federation
 
 SETTINGS = ("--dataset", "digits", "--servers", SERVERS)
 

@@ -13,9 +13,9 @@ from fbfl.chain.accounts import development_account
 from fbfl.chain.ledger import Ledger, Phase
 from fbfl.chain.queries import round_records
 from fbfl.nodes.chains import NodeStatus
-from tests.e2e.federations import federation
 from tests.integration.agents import SERVERS, Agents, environment, wait
-from tests.integration.machine import free_ports
+from tests.support.federations import federation
+from tests.support.ports import free_ports
 
 pytestmark = pytest.mark.integration
 

@@ -18,7 +18,8 @@ from fbfl.chain.transactions import Sender
 from fbfl.errors import NodeUnavailableError
 from fbfl.nodes.chains import ask
 from fbfl.nodes.processes import Program, find_program, start, stop
-from tests.integration.machine import free_ports, require
+from tests.integration.machine import require
+from tests.support.ports import free_ports
 
 pytestmark = pytest.mark.integration
 

@@ -13,7 +13,8 @@ import pytest
 from fbfl.chain.compile import REPOSITORY
 from fbfl.nodes import launcher
 from tests.integration.agents import environment, wait
-from tests.integration.machine import free_ports, require
+from tests.integration.machine import require
+from tests.support.ports import free_ports
 
 pytestmark = pytest.mark.integration
 

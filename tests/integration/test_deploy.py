@@ -16,7 +16,8 @@ from fbfl.chain.deployment.deploy import file_of, open_ledger, read_addresses
 from fbfl.chain.networks import connect
 from fbfl.cli.main import main
 from fbfl.nodes import chains
-from tests.integration.machine import free_ports, require
+from tests.integration.machine import require
+from tests.support.ports import free_ports
 
 pytestmark = pytest.mark.integration
 

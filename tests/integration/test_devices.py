@@ -9,10 +9,10 @@ import pytest
 
 from fbfl.chain.queries import round_records
 from fbfl.nodes.chains import NodeStatus
-from tests.e2e.federations import federation
 from tests.integration.agents import SERVERS, Agents, wait
 from tests.integration.devices import DEVICES, Devices
-from tests.integration.machine import free_ports
+from tests.support.federations import federation
+from tests.support.ports import free_ports
 
 pytestmark = pytest.mark.integration
 

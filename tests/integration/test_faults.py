@@ -15,9 +15,10 @@ from fbfl.chain.queries import round_record
 from fbfl.nodes.chains import NodeStatus
 from tests.integration.agents import SERVERS, Agents, wait
 from tests.integration.federations import SETTINGS, RoundByRound
-from tests.integration.machine import do_without, free_ports, small_disk
+from tests.integration.machine import do_without, small_disk
 from tests.integration.moments import sent
 from tests.integration.proxy import cut, every, garbage, late, lost, overloaded, proxy
+from tests.support.ports import free_ports
 
 pytestmark = pytest.mark.integration
 

@@ -17,9 +17,9 @@ from fbfl.nodes.chains import NodeStatus, ask
 from fbfl.nodes.processes import running
 from tests.integration.agents import SERVERS, Agents, wait
 from tests.integration.federations import SETTINGS, RoundByRound
-from tests.integration.machine import free_ports
 from tests.integration.partition import parted
 from tests.integration.proxy import proxy
+from tests.support.ports import free_ports
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

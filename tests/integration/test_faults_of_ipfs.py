@@ -14,8 +14,9 @@ from fbfl.nodes.chains import NodeStatus
 from fbfl.nodes.processes import running
 from tests.integration.agents import SERVERS, Agents, wait
 from tests.integration.federations import SETTINGS, RoundByRound, assert_audited
-from tests.integration.machine import free_ports, require
+from tests.integration.machine import require
 from tests.integration.proxy import Proxy, cut, every, garbage, late, lost, overloaded, proxy
+from tests.support.ports import free_ports
 
 pytestmark = pytest.mark.integration
 

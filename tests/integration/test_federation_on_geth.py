@@ -11,8 +11,8 @@ from fbfl.nodes.chains import NodeStatus, ask
 from fbfl.storage.local import LocalStore
 from tests.integration.agents import SERVERS, Agents
 from tests.integration.federations import assert_audited, play, running
-from tests.integration.machine import free_ports
 from tests.integration.seals import has_valid_seal
+from tests.support.ports import free_ports
 
 pytestmark = pytest.mark.integration
 

@@ -14,10 +14,10 @@ from fbfl.nodes.chains import NodeStatus
 from fbfl.storage.ipfs import IpfsStore
 from fbfl.storage.local import LocalStore
 from fbfl.storage.store import Reference
-from tests.e2e.federations import federation
 from tests.integration.agents import SERVERS, Agents, wait
 from tests.integration.federations import assert_audited, play, running
-from tests.integration.machine import free_ports
+from tests.support.federations import federation
+from tests.support.ports import free_ports
 
 pytestmark = pytest.mark.integration
 

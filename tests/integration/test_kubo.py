@@ -22,7 +22,8 @@ from fbfl.simulation import Simulation
 from fbfl.storage.cid import CHUNK_SIZE, LINKS_PER_NODE, cid_of, digest_from_cid
 from fbfl.storage.ipfs import IpfsStore
 from fbfl.storage.store import Reference
-from tests.integration.machine import free_ports, require
+from tests.integration.machine import require
+from tests.support.ports import free_ports
 
 pytestmark = pytest.mark.integration
 

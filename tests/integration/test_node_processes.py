@@ -19,7 +19,8 @@ from fbfl.errors import NodeUnavailableError
 from fbfl.nodes import launcher
 from fbfl.nodes.chains import CHAIN_IDS, ask
 from fbfl.nodes.processes import recorded, running, stop
-from tests.integration.machine import free_ports, require
+from tests.integration.machine import require
+from tests.support.ports import free_ports
 
 pytestmark = pytest.mark.integration
 

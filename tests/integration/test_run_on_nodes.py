@@ -9,7 +9,8 @@ import pytest
 
 from fbfl.cli.main import main
 from fbfl.nodes import chains
-from tests.integration.machine import free_ports, require
+from tests.integration.machine import require
+from tests.support.ports import free_ports
 
 pytestmark = pytest.mark.integration
 

@@ -10,8 +10,8 @@ from fbfl.chain.reexecution import execute_with_geth
 from fbfl.cli.main import main
 from fbfl.mec.dishonest import Behaviour
 from fbfl.runs.folder import recorded_chain
-from tests.e2e.federations import federation
 from tests.integration.machine import require
+from tests.support.federations import federation
 
 pytestmark = pytest.mark.integration
 

@@ -1,5 +1,6 @@
 """Files about the project that nothing else reads: they are valid, and say the same as the package."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -45,3 +46,22 @@ def test_hooks_before_a_commit_are_what_make_lint_does():
     programs = [line.strip().removeprefix("$(BIN)/").split()[0] for line in linted[1].splitlines()]
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
     assert [hook["entry"].removeprefix(".venv/bin/").split()[0] for hook in hooks] == programs
+
+
+def test_tests_share_only_what_is_in_their_folder_and_in_support():
+    """A test that imports another, or a unit test that needs a folder of slower ones, cannot be read or moved alone."""
+    for path in ROOT.joinpath("tests").rglob("*.py"):
+        folder = path.relative_to(ROOT).parts[1]
+        for module in imported(ast.parse(path.read_text())):
+            if module.startswith("tests."):
+                place = f"{path.relative_to(ROOT)} imports {module}"
+                assert module.split(".")[1] in {folder, "support"}, place
+                assert not module.rsplit(".")[-1].startswith(("test_", "conftest")), place
+
+
+def imported(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            yield from (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)

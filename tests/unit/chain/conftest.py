@@ -1,6 +1,5 @@
 import json
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from web3.contract import Contract
@@ -8,8 +7,7 @@ from web3.contract import Contract
 from fbfl.chain.artifacts import Artifact, parse_artifact
 from fbfl.chain.compile import REPOSITORY
 from fbfl.chain.embedded.chain import EmbeddedChain, start_chain
-
-MINIMUM = 5
+from tests.unit.chain.ledger_contract import deploy_ledger
 
 
 @pytest.fixture(scope="session")
@@ -41,10 +39,3 @@ def chain(session_chain: EmbeddedChain, session_ledger: Contract) -> Iterator[Em
 @pytest.fixture
 def ledger(chain: EmbeddedChain, session_ledger: Contract) -> Contract:
     return session_ledger
-
-
-def deploy_ledger(chain: EmbeddedChain, artifact: Artifact) -> Contract:
-    factory = chain.w3.eth.contract(abi=artifact.abi, bytecode=artifact.bytecode)
-    transaction = factory.constructor(chain.accounts[0], MINIMUM).transact({"gas": 2_000_000})
-    address: Any = chain.w3.eth.get_transaction_receipt(transaction)["contractAddress"]
-    return chain.w3.eth.contract(address=address, abi=artifact.abi)

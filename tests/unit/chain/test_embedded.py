@@ -10,7 +10,7 @@ from fbfl.chain.artifacts import Artifact
 from fbfl.chain.embedded.chain import BALANCE, EmbeddedChain, account_keys, start_chain
 from fbfl.chain.embedded.rules import CHAIN_ID, GAS_LIMIT, GENESIS_TIME
 from fbfl.errors import InvalidInputError
-from tests.unit.chain.conftest import deploy_ledger
+from tests.unit.chain.ledger_contract import deploy_ledger
 
 
 def test_accounts_are_funded_distinct_and_always_the_same() -> None:

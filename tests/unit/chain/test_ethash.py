@@ -19,7 +19,7 @@ from fbfl.chain.embedded.export import ChainWriter, import_chain
 from fbfl.chain.logs import LogScanner
 from fbfl.chain.transactions import Sender
 from fbfl.errors import ChainImportError, InvalidInputError
-from tests.unit.chain.conftest import deploy_ledger
+from tests.unit.chain.ledger_contract import deploy_ledger
 
 DIFFICULTY = 4
 

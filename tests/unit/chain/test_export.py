@@ -13,7 +13,7 @@ from fbfl.chain.artifacts import Artifact
 from fbfl.chain.embedded.chain import EmbeddedChain, default_genesis, open_chain, start_chain
 from fbfl.chain.embedded.export import ChainHead, ChainWriter, import_chain, parse_genesis, read_head, render_genesis
 from fbfl.errors import ChainImportError, StorageError
-from tests.unit.chain.conftest import deploy_ledger
+from tests.unit.chain.ledger_contract import deploy_ledger
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,7 +23,7 @@ from fbfl.mec.endpoint import serving
 from fbfl.mec.ingest import ingest_routes
 from fbfl.mec.sample_database import SampleDatabase
 from fbfl.mec.tokens import DeviceTokens, read_devices
-from tests.integration.machine import free_ports
+from tests.support.ports import free_ports
 
 MEC = ("device", "--mec", "http://127.0.0.1:9")
 DIGITS = ("--dataset", "digits", "--share", "5/8", "--servers", "4")

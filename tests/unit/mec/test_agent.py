@@ -20,8 +20,8 @@ from fbfl.simulation import Simulation
 from fbfl.storage.local import LocalStore
 from fbfl.storage.store import Reference
 from fbfl.system.jsonlog import JsonFormatter
-from tests.e2e.federations import federation
-from tests.integration.machine import free_ports
+from tests.support.federations import federation
+from tests.support.ports import free_ports
 
 FAILURES = 2
 

@@ -40,7 +40,7 @@ from fbfl.mec.board import (
 from fbfl.mec.endpoint import application, serving
 from fbfl.settings import MAX_SERVERS
 from fbfl.storage.store import Reference
-from tests.integration.machine import free_ports
+from tests.support.ports import free_ports
 from tests.support.servers import Committee, account, committee
 
 VALUE = bytes(range(32))

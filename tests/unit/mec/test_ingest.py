@@ -23,7 +23,7 @@ from fbfl.mec.request_body import RequestRefusedError
 from fbfl.mec.sample_database import SampleDatabase
 from fbfl.mec.samples import Batch
 from fbfl.mec.tokens import DeviceTokens, give_tokens
-from tests.integration.machine import free_ports
+from tests.support.ports import free_ports
 
 FORM = SampleForm((2, 2), classes=10)
 LIMIT = 1000

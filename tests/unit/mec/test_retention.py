@@ -10,7 +10,7 @@ from fbfl.errors import StorageError
 from fbfl.mec.retention import Retention
 from fbfl.storage.local import LocalStore
 from fbfl.storage.store import Reference
-from tests.e2e.federations import federation
+from tests.support.federations import federation
 
 
 def test_the_last_rounds_stay_and_the_others_expire(tmp_path: Path) -> None:

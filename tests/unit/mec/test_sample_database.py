@@ -17,16 +17,9 @@ from fbfl.mec.device import LocalDevice
 from fbfl.mec.request_body import RequestRefusedError
 from fbfl.mec.sample_database import SampleDatabase
 from fbfl.mec.samples import Batch, MemorySampleStore
+from tests.unit.mec.sample_batches import SHAPE, batch
 
-SHAPE = (2, 2)
 LIMIT = 40
-
-
-def batch(device: int, first: int, count: int) -> Batch:
-    """Samples whose content follows from device and sequence number."""
-    numbers = np.arange(first, first + count)
-    x = (numbers[:, None, None] * 5 + np.arange(4).reshape(SHAPE) + device).astype(np.uint8)
-    return Batch(device, first, x, numbers % 10)
 
 
 def ranges(numbers: set[int]) -> list[tuple[int, int]]:
@@ -122,7 +115,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from fbfl.mec.sample_database import SampleDatabase
-from tests.unit.mec.test_sample_database import SHAPE, batch
+from tests.unit.mec.sample_batches import SHAPE, batch
 
 store = SampleDatabase(Path(sys.argv[1]), SHAPE)
 for first in range(0, 100_000, 100):
