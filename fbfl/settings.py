@@ -70,9 +70,10 @@ class RunSettings:
     radio_args: Arguments = field(dict, "parameters of the radio", places=Place.SIMULATION)
     dataset: str | None = field(
         None,
-        "mnist, mnist-5k, fashion-mnist, digits, or the path of an .npz file",
+        "mnist, mnist-5k, fashion-mnist, digits, har, a file (.npz, .csv, .parquet), or package.module:function",
         by_default="mnist, or mnist-5k if that is neither on disk nor available from the network",
     )
+    dataset_args: Arguments = field(dict, "parameters of the data set")
     partition: str = field(
         "iid",
         "split of samples among servers: iid, shards, dirichlet, ..., or package.module:function",
@@ -200,7 +201,7 @@ class RunSettings:
             raise InvalidInputError(f"malicious is {self.malicious} but no attack is named; allowed: attack = NAME")
         if self.attack is not None and not self.malicious:
             raise InvalidInputError(f"attack is {self.attack!r} but malicious is 0; allowed: malicious = 1 or more")
-        unnamed = {"attack": self.attack is None, "mobility": self.mobility is None}
+        unnamed = {name: getattr(self, name) is None for name in ("dataset", "attack", "mobility")}
         unnamed["radio"] = self.radio is None and self.mobility is None  # moving devices have one by default
         for name, without in unnamed.items():
             if without and (args := getattr(self, f"{name}_args")):

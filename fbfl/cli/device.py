@@ -13,6 +13,7 @@ from typing import Any
 from fbfl.cli.samples import own_samples, share_of
 from fbfl.cli.settings import taken
 from fbfl.errors import InvalidInputError
+from fbfl.learning.datasets import Dataset
 from fbfl.learning.partition import Indices
 from fbfl.learning.partition import resolve as resolve_partition
 from fbfl.learning.plugins import parse_settings
@@ -140,7 +141,13 @@ def _source(options: argparse.Namespace, number: int) -> str:
     else:
         pairs = sorted(options.partition_args or [])
         partition = [taken(options, "partition"), *pairs, f"seed {options.seed}"]
-        words = [f"--dataset {options.dataset}", f"--share {options.share}", f"{_servers(options)} servers", *partition]
+        words = [
+            f"--dataset {options.dataset}",
+            *sorted(options.dataset_args or []),
+            f"--share {options.share}",
+            f"{_servers(options)} servers",
+            *partition,
+        ]
     return ", ".join([*words, f"device {number}"])
 
 
@@ -148,9 +155,10 @@ def _servers(options: argparse.Namespace) -> int:
     return len(options.mec) if options.servers is None else int(options.servers)
 
 
-def _part(options: argparse.Namespace, labels: Array, place: int, devices: int) -> Indices:
+def _part(options: argparse.Namespace, dataset: Dataset, place: int, devices: int) -> Indices:
     servers = _servers(options)
     if not 1 <= servers <= devices:
         raise InvalidInputError(f"--servers {servers}; allowed: 1 to {devices}, as many as there are devices")
     partition = resolve_partition(taken(options, "partition"), **taken(options, "partition_args"))
-    return device_shares(labels, partition, servers, devices, options.seed)[place]
+    labels, device_of = dataset.y_train, dataset.device_of
+    return device_shares(labels, partition, servers, devices, options.seed, device_of)[place]

@@ -19,6 +19,8 @@ from fbfl.cli.network import ledger_on, plugins_of, store_of, tasks_on
 from fbfl.cli.samples import own_samples, refuse_share
 from fbfl.cli.settings import taken
 from fbfl.errors import FbflError, InvalidInputError
+from fbfl.learning.datasets import Dataset
+from fbfl.learning.partition import Indices
 from fbfl.learning.partition import resolve as resolve_partition
 from fbfl.mec.agent import Agent, LocalTraining, only_one
 from fbfl.mec.batches import SampleForm
@@ -177,7 +179,11 @@ def _samples_file(ledger: Ledger, task: Task) -> str:
 
 def _own(options: argparse.Namespace, plan: TaskPlan) -> SampleStore:
     partition = resolve_partition(taken(options, "partition"), **taken(options, "partition_args"))
-    x, y = own_samples(options, lambda labels, number, count: partition(labels, count, seed=plan.seed)[number])
+
+    def part(dataset: Dataset, number: int, count: int) -> Indices:
+        return partition(dataset.y_train, count, seed=plan.seed, device_of=dataset.device_of)[number]
+
+    x, y = own_samples(options, part)
     if x.shape[1:] != plan.input_shape:
         raise InvalidInputError(f"samples have the shape {x.shape[1:]}; allowed in this task: {plan.input_shape}")
     if len(y) and not 0 <= y.min() <= y.max() < plan.num_classes:

@@ -5,22 +5,24 @@ from collections.abc import Callable
 
 import numpy as np
 
+from fbfl.cli.settings import taken
 from fbfl.errors import InvalidInputError
 from fbfl.learning import datasets
+from fbfl.learning.datasets import Dataset
 from fbfl.learning.partition import Indices
 from fbfl.mec.samples import Array
 
 
-def own_samples(options: argparse.Namespace, part: Callable[[Array, int, int], Indices]) -> tuple[Array, Array]:
-    """Return samples x [n, ...] and labels y [n]; `part` selects share I/N of a data set from (labels, I, N)."""
+def own_samples(options: argparse.Namespace, part: Callable[[Dataset, int, int], Indices]) -> tuple[Array, Array]:
+    """Return samples x [n, ...] and labels y [n]; `part` selects share I/N of a data set from (data set, I, N)."""
     if options.data is not None:
         refuse_share(options)
         return datasets.load_samples(options.data)
     if options.share is None:
         raise InvalidInputError(f"--dataset {options.dataset}: needs --share I/N, one of N parts, from 0")
     number, count = share_of(options.share)
-    dataset = datasets.load(options.dataset)
-    share = part(dataset.y_train, number, count)
+    dataset = datasets.load(options.dataset, taken(options, "dataset_args"))
+    share = part(dataset, number, count)
     return dataset.x_train[share], np.asarray(dataset.y_train[share])
 
 

@@ -38,7 +38,7 @@ def create(options: argparse.Namespace) -> int:
 
     servers = owner.ledger.servers()
     simulation.check(settings, registered=len(servers))
-    dataset = datasets.load(settings.dataset or "mnist", fallback=settings.dataset is None)
+    dataset = datasets.load(settings.dataset or "mnist", settings.dataset_args, fallback=settings.dataset is None)
     for text in filter(None, (dataset.note, *dataset.warnings)):
         print(text, file=sys.stderr)
     trainer = tasks.trainer_of(settings, dataset, lanes=1)

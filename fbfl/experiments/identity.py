@@ -8,10 +8,10 @@ import hashlib
 from pathlib import Path
 
 from fbfl.errors import InvalidInputError
-from fbfl.learning import aggregation, attacks, plugins
+from fbfl.learning import aggregation, attacks, datasets, plugins
 from fbfl.settings import RunSettings
 
-_FUNCTIONS = ("mobility", "radio", "partition", "model", "aggregator", "attack")
+_FUNCTIONS = ("dataset", "mobility", "radio", "partition", "model", "aggregator", "attack")
 """The settings that may be ``package.module:function``."""
 
 
@@ -32,14 +32,14 @@ def dependencies(settings: RunSettings, chain: bool = True) -> dict[str, dict[st
         "draws": DRAWS if chain and _draws(settings.aggregator) else 1,
     }
     files = {}
-    if settings.dataset is not None and settings.dataset.endswith(".npz"):
+    if settings.dataset is not None and datasets.is_file(settings.dataset):
         files["dataset"] = Path(settings.dataset)
     trace = settings.mobility_args.get("file")
     if isinstance(trace, str):
         files["mobility_args"] = Path(trace)
     for name in _FUNCTIONS:
         value = getattr(settings, name)
-        if value is not None and ":" in value:
+        if value is not None and ":" in value and name not in files:
             source = plugins.source_of(name, value)
             files |= {name: source} if source else {}
     found: dict[str, dict[str, object]] = {

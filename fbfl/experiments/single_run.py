@@ -3,6 +3,7 @@
 import functools
 import gc
 import hashlib
+import json
 import tempfile
 import warnings
 from pathlib import Path
@@ -48,7 +49,7 @@ def _with_chain(run: Run, lanes: int | None) -> FinishedRun:
     settings = run.settings
     load_tensorflow()
     _set_aside_imports()
-    data, devnet = _dataset(settings.dataset), _devnet(settings)
+    data, devnet = _dataset(settings), _devnet(settings)
     with tempfile.TemporaryDirectory(prefix="fbfl-") as folder:
         federation = simulation.Simulation(
             settings, data, LocalStore(Path(folder)), devnet=devnet, trainer=_trainer(settings, lanes)
@@ -84,9 +85,9 @@ def _registered_devnet(servers: int, stake: int, ethash_nodes: int | None) -> De
 
 
 def _without_chain(settings: RunSettings, lanes: int | None) -> FinishedRun:
-    data = _dataset(settings.dataset)
+    data = _dataset(settings)
     shares = resolve_partition(settings.partition, **settings.partition_args)(
-        data.y_train, settings.servers, seed=settings.seed
+        data.y_train, settings.servers, seed=settings.seed, device_of=data.device_of
     )
     rule = aggregation.resolve(settings.aggregator, **settings.aggregator_args)
     trainer = _trainer(settings, lanes)
@@ -124,21 +125,29 @@ def _root(data: Dataset, seed: int) -> tuple[Any, Any]:
 
 
 def _trainer(settings: RunSettings, lanes: int | None) -> Trainer:
-    return _warm_trainer(settings.dataset, lanes, model=settings.model, seed=settings.seed, **settings.training)
+    wanted = settings.training | {
+        name: getattr(settings, name) for name in ("dataset", "dataset_args", "model", "seed")
+    }
+    return _warm_trainer(strictjson.dumps(wanted), lanes)
 
 
 @functools.lru_cache(maxsize=1)
-def _warm_trainer(dataset: str | None, lanes: int | None, **settings: Any) -> Trainer:
+def _warm_trainer(wanted: str, lanes: int | None) -> Trainer:
     """Return a compiled trainer, the last one if it fits: compiling takes longer than many a run.
 
     One is enough, since runs come seed by seed. It is compiled here, so that no run compiles in its first round.
     """
-    data = _dataset(dataset)
-    trainer = trainer_of(RunSettings(**settings), data, lanes)
+    settings = RunSettings(**json.loads(wanted))
+    data = _dataset(settings)
+    trainer = trainer_of(settings, data, lanes)
     trainer.warm_up(data.x_train.dtype)
     return trainer
 
 
+def _dataset(settings: RunSettings) -> Dataset:
+    return _loaded(settings.dataset or "mnist", strictjson.dumps(settings.dataset_args))
+
+
 @functools.lru_cache(maxsize=2)
-def _dataset(name: str | None) -> Dataset:
-    return datasets.load(name or "mnist")
+def _loaded(name: str, args: str) -> Dataset:
+    return datasets.load(name, json.loads(args))

@@ -151,6 +151,28 @@ def quantity_skew(
 
 
 @checks.arguments
+def by_device(labels: npt.ArrayLike, num_clients: int, seed: int, device_of: npt.ArrayLike | None) -> list[Indices]:
+    """Give client i the samples of the devices i, i + num_clients, i + 2 num_clients, ..., device by device.
+
+    `device_of` [n] has the device of each sample, from 0, as a data set tells it (`Dataset.device_of`).
+    """
+    array = _checked(labels, num_clients)
+    if device_of is None:
+        raise InvalidInputError(
+            "partition is 'by_device', and the data do not tell devices; allowed: har, or a table with device=COLUMN"
+        )
+    devices = integers_of(device_of, "device_of")
+    if devices.shape != array.shape:
+        raise InvalidInputError(f"device_of has {devices.size} entries; needed: one for each of {array.size} samples")
+    count = int(devices.max()) + 1
+    if num_clients > count:
+        raise InvalidInputError(f"num_clients = {num_clients}: allowed with {count} devices: 1 to {count}")
+    rng = generator(seed, "partition by device")
+    own = [rng.permutation(np.flatnonzero(devices == device)) for device in range(count)]
+    return [np.concatenate(own[client::num_clients]) for client in range(num_clients)]
+
+
+@checks.arguments
 def feature_noise(
     x: Images, client: int, num_clients: int, variance: float, seed: int, sample_range: Range | None = None
 ) -> Images:
@@ -175,6 +197,7 @@ PARTITIONS: dict[str, Callable[..., list[Indices]]] = {
     "label_quantity": label_quantity,
     "label_bias": label_bias,
     "quantity_skew": quantity_skew,
+    "by_device": by_device,
 }
 
 
@@ -184,10 +207,17 @@ class Partition:
 
     plugin: plugins.Plugin
 
-    def __call__(self, labels: npt.ArrayLike, num_clients: int, *, seed: int) -> list[Indices]:
+    @property
+    def is_by_device(self) -> bool:
+        """Return True if it goes by the device of each sample, which the data have to tell."""
+        return "device_of" in self.plugin.wants
+
+    def __call__(
+        self, labels: npt.ArrayLike, num_clients: int, *, seed: int, device_of: npt.ArrayLike | None = None
+    ) -> list[Indices]:
         """Return the sample numbers of each client; anything else from a user's function raises `InvalidInputError`."""
         where, count = f"partition {self.plugin.name}", len(np.asarray(labels))
-        returned = self.plugin(labels, num_clients, seed=seed)
+        returned = self.plugin(labels, num_clients, seed=seed, device_of=device_of)
         if not isinstance(returned, list | tuple | np.ndarray) or len(returned) != num_clients:
             what = f"{len(returned)} parts" if isinstance(returned, list | tuple) else f"a {type(returned).__name__}"
             raise InvalidInputError(f"{where} returned {what}; needed: the sample numbers of {num_clients} clients")
@@ -206,7 +236,7 @@ def resolve(name: str | Callable[..., Any], **settings: Any) -> Partition:
 
     Unknown and missing settings raise `InvalidInputError`.
     """
-    return Partition(plugins.resolve("partition", name, PARTITIONS, settings, data=2, context=("seed",)))
+    return Partition(plugins.resolve("partition", name, PARTITIONS, settings, data=2, context=("seed", "device_of")))
 
 
 def _checked(labels: npt.ArrayLike, num_clients: int, min_samples: int = 1) -> Indices:

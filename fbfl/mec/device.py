@@ -1,11 +1,11 @@
 """Local devices: they collect samples, are attached to one MEC server at a time, and upload to it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from fbfl.learning.partition import Indices
+from fbfl.learning.partition import Indices, Partition
 from fbfl.mec.mobility import Mobility
 from fbfl.mec.samples import Array, Batch
 
@@ -61,12 +61,20 @@ class Journey:
 
 
 def device_shares(
-    labels: Array, partition: Callable[..., list[Indices]], servers: int, devices: int, seed: int
+    labels: Array,
+    partition: Partition,
+    servers: int,
+    devices: int,
+    seed: int,
+    device_of: Array | None = None,
 ) -> list[Indices]:
     """Return the places of each device's samples in a data set with these labels [n].
 
-    The partition gives each server a share; device d has a part of that of server d mod `servers`, all parts equal.
+    The partition gives each server a share; device d has a part of that of server d mod `servers`, all parts equal. One
+    that goes by the devices `device_of` [n] of the data gives each of them its own.
     """
+    if partition.is_by_device:
+        return partition(labels, devices, seed=seed, device_of=device_of)
     shares = partition(labels, servers, seed=seed)
     parts = [np.array_split(share, len(range(server, devices, servers))) for server, share in enumerate(shares)]
     return [parts[device % servers][device // servers] for device in range(devices)]

@@ -1,5 +1,6 @@
 """The devices of a whole federation: what they upload in a round, to which server, and what that costs."""
 
+from fbfl.errors import InvalidInputError
 from fbfl.learning.datasets import Dataset
 from fbfl.learning.partition import resolve as resolve_partition
 from fbfl.mec.device import LocalDevice, device_shares
@@ -7,7 +8,7 @@ from fbfl.mec.mobility import resolve as resolve_mobility
 from fbfl.mec.radio import CostModel, RoundCost, Upload
 from fbfl.mec.radio import resolve as resolve_radio
 from fbfl.mec.samples import MemorySampleStore
-from fbfl.settings import RunSettings
+from fbfl.settings import RunSettings, changed
 
 UPLOAD_BATCH = 100
 """Samples that a device sends at a time. A batch that a deadline cuts off is sent again in the next round."""
@@ -23,7 +24,14 @@ class Fleet:
         self._settings = settings
         self._num_samples = len(dataset.y_train)
         partition = resolve_partition(settings.partition, **settings.partition_args)
-        shares = device_shares(dataset.y_train, partition, settings.servers, settings.devices, settings.seed)
+        shares = device_shares(
+            dataset.y_train,
+            partition,
+            settings.servers,
+            devices_of(settings, dataset),
+            settings.seed,
+            dataset.device_of,
+        )
         self._devices = [
             LocalDevice(device, dataset.x_train[share], dataset.y_train[share]) for device, share in enumerate(shares)
         ]
@@ -84,6 +92,31 @@ class Fleet:
             if size or late:
                 uploads.append(Upload(server, distance, size, late))
         return uploads
+
+
+def devices_of(settings: RunSettings, dataset: Dataset) -> int:
+    """Return the number of devices: of the settings, or of the data, if the partition goes by these."""
+    partition = resolve_partition(settings.partition, **settings.partition_args)
+    if not partition.is_by_device:
+        if "device" in settings.dataset_args:
+            raise InvalidInputError(
+                f"dataset_args has a device, and partition is {settings.partition!r}; allowed: partition = by_device"
+            )
+        return settings.devices
+    if dataset.device_of is None:
+        raise InvalidInputError(
+            f"partition is {settings.partition!r}, and {dataset.name} does not tell the devices of its samples; "
+            "allowed: har, or a table with dataset_args device = COLUMN"
+        )
+    count = int(dataset.device_of.max()) + 1
+    if settings.servers > count:
+        raise InvalidInputError(
+            f"servers is {settings.servers}; allowed with the {count} devices of the data: 1 to {count}"
+        )
+    named = changed({"devices": settings.devices, "servers": settings.servers})
+    if settings.devices != count and "devices" in named:
+        raise InvalidInputError(f"devices is {settings.devices}; allowed: {count}, as the data have, or not set")
+    return count
 
 
 def cost_model(settings: RunSettings) -> CostModel | None:

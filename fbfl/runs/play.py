@@ -10,6 +10,7 @@ from typing import Any
 from fbfl import simulation
 from fbfl.learning import datasets
 from fbfl.mec import tasks
+from fbfl.mec.fleet import devices_of
 from fbfl.mec.tasks import trainer_of
 from fbfl.runs.folder import DEFAULT_PARENT, RunFolder, new_folder
 from fbfl.settings import RunSettings
@@ -40,9 +41,10 @@ def play(
     say, on_round = say or _ignore, on_round or _ignore
     simulation.check(settings)
     started = time.perf_counter()
-    dataset = datasets.load(settings.dataset or "mnist", fallback=settings.dataset is None)
+    dataset = datasets.load(settings.dataset or "mnist", settings.dataset_args, fallback=settings.dataset is None)
     if dataset.note:
         say(dataset.note)
+    settings = settings.replace(devices=devices_of(settings, dataset))
     with _folder(output, settings) as folder:
         trainer = trainer_of(settings, dataset)  # a model that cannot be trained is refused before anything is deployed
         devnet = simulation.devnet_of(settings, deployment)

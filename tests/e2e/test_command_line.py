@@ -331,3 +331,23 @@ def test_an_interrupted_run_can_be_read_up_to_its_last_round(tmp_path, ending):
 def finished_rounds(folder: Path) -> list[str]:
     metrics = folder / "metrics.jsonl"
     return metrics.read_text().splitlines() if metrics.exists() else []
+
+
+@pytest.mark.slow
+def test_a_table_of_a_users_devices_from_its_file_to_an_audit(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    rows = [
+        f"phone-{rng.integers(5)},{rng.normal() + 3 * walks:.3f},{('sit', 'walk')[walks]}" for walks in (0, 1) * 150
+    ]
+    Path("sensors.csv").write_text("phone,speed,activity\n" + "\n".join(rows))
+    table = ("--dataset", "sensors.csv", "--dataset-arg", "label=activity", "--dataset-arg", "device=phone")
+    done = fbfl("run", *table, "--partition", "by_device", "--servers", 3, "--rounds", 2, "--output", "run")
+    assert done.returncode == 0, done.stderr
+    assert "3 MEC servers, 5 devices, sensors" in done.stdout
+    summary = json.loads(Path("run/summary.json").read_text())
+    assert (summary["devices"], summary["dataset"]) == (5, "sensors")
+    assert fbfl("audit", "--run", "run").returncode == 0
+    again = fbfl("run", "--config", "run/settings.json", "--output", "again")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(Path("again/summary.json").read_text())["model_sha256"] == summary["model_sha256"]

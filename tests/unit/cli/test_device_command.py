@@ -139,7 +139,7 @@ def test_a_device_uploads_its_share_lives_through_kill_9_and_ends(tmp_path: Path
     said = last.communicate(timeout=30)[1]
     assert last.returncode == 0, said
     data = datasets.load("digits")
-    share = device_shares(data.y_train, partition.iid, 4, 8, seed=0)[5]
+    share = device_shares(data.y_train, partition.resolve("iid"), 4, 8, seed=0)[5]
     assert f"servers have all {len(share)} samples" in said
     with closing(SampleDatabase(tmp_path / "server.sqlite", (8, 8))) as store:
         x, y = store.training_set(1)

@@ -19,7 +19,7 @@ FOLDER = Path(__file__).resolve().parents[3] / "experiments"
 @pytest.fixture
 def lab(tmp_path, monkeypatch):
     """A folder of a user's with a module, from which functions are imported, and files of data."""
-    for name in ("identitylab.py", "data.npz", "trace.csv"):
+    for name in ("identitylab.py", "data.npz", "data.csv", "trace.csv"):
         (tmp_path / name).write_text("def mine(*_): pass\n")
     monkeypatch.syspath_prepend(tmp_path)
     yield tmp_path
@@ -28,9 +28,11 @@ def lab(tmp_path, monkeypatch):
 
 NAMED = {
     "data.npz": [{"dataset": "data.npz"}],
+    "data.csv": [{"dataset": "data.csv", "dataset_args": {"label": "y"}}],
     "trace.csv": [{"mobility": "trace", "mobility_args": {"file": "trace.csv"}}],
     "identitylab.py": [
-        {name: "identitylab:mine"} for name in ("aggregator", "model", "partition", "mobility", "radio", "attack")
+        {name: "identitylab:mine"}
+        for name in ("dataset", "aggregator", "model", "partition", "mobility", "radio", "attack")
     ],
 }
 

@@ -16,6 +16,7 @@ import pytest
 
 from fbfl.errors import DataUnavailableError, InvalidInputError
 from fbfl.learning import datasets
+from fbfl.learning.datasets import origin, pictures
 
 GOOD = {
     "x_train": np.zeros((6, 4, 4), np.uint8),
@@ -30,7 +31,7 @@ def nowhere(tmp_path, monkeypatch):
     """A home without data, on a machine without network."""
     monkeypatch.delenv("FBFL_DATA", raising=False)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    monkeypatch.setattr(datasets, "_ORIGIN", "http://127.0.0.1:1/")
+    monkeypatch.setattr(origin, "ORIGIN", "http://127.0.0.1:1/")
     return tmp_path
 
 
@@ -105,16 +106,16 @@ def test_mnist_falls_back_soon_and_says_so(nowhere):
 def test_a_silent_server_does_not_hang_the_fallback(nowhere, monkeypatch):
     import socket
 
-    monkeypatch.setattr(datasets, "_CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr(origin, "_CONNECT_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as server:
-        monkeypatch.setattr(datasets, "_ORIGIN", f"http://127.0.0.1:{server.getsockname()[1]}/")
+        monkeypatch.setattr(origin, "ORIGIN", f"http://127.0.0.1:{server.getsockname()[1]}/")
         start = time.monotonic()
         assert datasets.load("mnist", fallback=True).name == "mnist-5k"
         assert time.monotonic() - start < 5
 
 
 @pytest.fixture
-def origin(nowhere, monkeypatch):
+def served(nowhere, monkeypatch):
     """A web server in place of the data sets' origin; `files` maps paths to contents."""
     files = {}
 
@@ -130,17 +131,17 @@ def origin(nowhere, monkeypatch):
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setattr(datasets, "_ORIGIN", f"http://127.0.0.1:{server.server_port}/")
+    monkeypatch.setattr(origin, "ORIGIN", f"http://127.0.0.1:{server.server_port}/")
     yield files
     server.shutdown()
     server.server_close()
 
 
-def test_a_download_is_checked_and_kept(origin, nowhere, monkeypatch):
+def test_a_download_is_checked_and_kept(served, nowhere, monkeypatch):
     import hashlib
 
     write(nowhere / "served.npz", y_train=GOOD["y_train"].astype(np.uint8))
-    origin["/mnist.npz"] = (nowhere / "served.npz").read_bytes()
+    served["/mnist.npz"] = (nowhere / "served.npz").read_bytes()
     kept = nowhere / "keras" / "datasets" / "mnist.npz"
     # What is served is not MNIST: it is refused, and not kept.
     with pytest.raises(DataUnavailableError, match="SHA-256"):
@@ -148,18 +149,18 @@ def test_a_download_is_checked_and_kept(origin, nowhere, monkeypatch):
     assert not kept.exists()
     with np.load(nowhere / "served.npz") as arrays:
         digests = {name: hashlib.sha256(arrays[name].tobytes()).hexdigest() for name in arrays}
-        monkeypatch.setattr(datasets, "_MNIST", digests)
-    pictures = {"x_train": np.zeros((6, 28, 28), np.uint8), "x_test": np.ones((2, 28, 28), np.uint8)}
-    write(nowhere / "served.npz", **pictures, y_train=GOOD["y_train"].astype(np.uint8))
-    origin["/mnist.npz"] = (nowhere / "served.npz").read_bytes()
-    digests |= {name: hashlib.sha256(array.tobytes()).hexdigest() for name, array in pictures.items()}
+        monkeypatch.setattr(pictures, "_MNIST", digests)
+    changed = {"x_train": np.zeros((6, 28, 28), np.uint8), "x_test": np.ones((2, 28, 28), np.uint8)}
+    write(nowhere / "served.npz", **changed, y_train=GOOD["y_train"].astype(np.uint8))
+    served["/mnist.npz"] = (nowhere / "served.npz").read_bytes()
+    digests |= {name: hashlib.sha256(array.tobytes()).hexdigest() for name, array in changed.items()}
     assert datasets.load("mnist").source.startswith("http://127.0.0.1")
-    assert kept.read_bytes() == origin["/mnist.npz"]
+    assert kept.read_bytes() == served["/mnist.npz"]
     assert datasets.load("mnist").source == str(kept)
 
 
-def test_a_login_page_instead_of_the_file_counts_as_no_network(origin):
-    origin["/mnist.npz"] = b"<html>please log in</html>"
+def test_a_login_page_instead_of_the_file_counts_as_no_network(served):
+    served["/mnist.npz"] = b"<html>please log in</html>"
     assert datasets.load("mnist", fallback=True).name == "mnist-5k"
 
 
@@ -182,7 +183,7 @@ def test_fashion_mnist_from_idx_files(nowhere, monkeypatch):
         "x_test": rng.integers(0, 256, (2, 28, 28), np.uint8),
         "y_test": rng.integers(0, 10, 2, np.uint8),
     }
-    for part, file in datasets._FASHION_FILES.items():
+    for part, file in pictures._FASHION_FILES.items():
         array = content[part]
         header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
         (folder / file).write_bytes(gzip.compress(header + array.tobytes()))
@@ -190,7 +191,7 @@ def test_fashion_mnist_from_idx_files(nowhere, monkeypatch):
     with pytest.raises(InvalidInputError, match="x_train is not that of fashion-mnist"):
         datasets.load("fashion-mnist")
     digests = {part: hashlib.sha256(array.tobytes()).hexdigest() for part, array in content.items()}
-    monkeypatch.setattr(datasets, "_FASHION", digests)
+    monkeypatch.setattr(pictures, "_FASHION", digests)
     data = datasets.load("fashion-mnist")
     assert np.array_equal(data.x_train, content["x_train"])
     assert np.array_equal(data.y_test, content["y_test"])
@@ -311,3 +312,27 @@ def test_samples_alone_need_no_test_set(tmp_path: Path) -> None:
     np.savez(path, x_train=np.zeros((3, 2, 2)))
     with pytest.raises(InvalidInputError, match="no array y_train"):
         datasets.load_samples(path)
+
+
+def test_a_function_of_ones_own_is_a_data_set(tmp_path, monkeypatch):
+    (tmp_path / "own_data.py").write_text(
+        "import numpy as np\n"
+        "def load(rows=4):\n    x = np.ones((rows, 3))\n    return x, [0] * rows, x, [1] * rows\n"
+        "def three():\n    return 1, 2, 3\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    data = datasets.load("own_data:load", {"rows": 6})
+    assert (data.name, data.x_train.dtype, data.x_train.shape, data.num_classes) == ("load", np.float32, (6, 3), 2)
+    with pytest.raises(InvalidInputError, match="own_data:three returned a tuple; needed: a Dataset, or x_train, "):
+        datasets.load("own_data:three")
+    with pytest.raises(InvalidInputError, match=r"own_data:load: x_train holds no sample"):
+        datasets.load("own_data:load", {"rows": 0})
+    with pytest.raises(InvalidInputError, match="does not take 'row'; allowed: rows"):
+        datasets.load("own_data:load", {"row": 0})
+
+
+def test_named_sets_take_no_settings_and_other_names_are_refused():
+    with pytest.raises(InvalidInputError, match="dataset digits: does not take 'label'; allowed: no settings"):
+        datasets.load("digits", {"label": 1})
+    with pytest.raises(InvalidInputError, match=r"dataset is 'mnits'; allowed: mnist, .*har, a file \(\.npz, \.csv, "):
+        datasets.load("mnits")

@@ -76,7 +76,7 @@ def test_a_rule_that_is_called_canonical_keeps_to_what_the_page_says_of_them(gui
 
 
 def test_the_command_line_words_name_functions_of_the_guide(guide):
-    lines = re.findall(r"^fbfl run .*$", GUIDE.read_text(), re.MULTILINE)
+    lines = re.findall(r"^fbfl run .*mylab.*$", GUIDE.read_text(), re.MULTILINE)
     assert len(lines) == 3
     for line in lines:
         (function,) = re.findall(r"mylab\.\w+:(\w+)", line)
@@ -98,5 +98,5 @@ def test_all_names_and_settings_are_listed():
     rules = [entry(*rule, {"updates", *aggregation.rule_function.CONTEXT}) for rule in aggregation.RULES.items()]
     given = {"honest", "everybody", "compromised", "own", "x", "y", "rng", *attacks.lookup.CONTEXT}
     named = [entry(*attack, given) for attack in attacks.lookup.ATTACKS.items()]
-    partitions = [entry(*each, {"labels", "num_clients", "seed"}) for each in partition.PARTITIONS.items()]
+    partitions = [entry(*each, {"labels", "num_clients", "seed", "device_of"}) for each in partition.PARTITIONS.items()]
     assert [name for name in (*rules, *named, *partitions) if name not in table] == []

@@ -212,3 +212,30 @@ def test_a_users_partition_may_be_lists_and_leave_clients_without_samples():
     parts = partition.resolve(lambda labels, num_clients: ([], [2, 0]))(LABELS, 2, seed=0)
     assert [part.tolist() for part in parts] == [[], [2, 0]]
     assert all(part.dtype == np.int64 for part in parts)
+
+
+@given(st.data())
+@settings(max_examples=40)
+def test_by_device_gives_a_client_whole_devices(data: st.DataObject) -> None:
+    devices = data.draw(st.integers(1, 9))
+    device_of = np.array([*range(devices), *data.draw(st.lists(st.integers(0, devices - 1), max_size=40))])
+    clients = data.draw(st.integers(1, devices))
+    parts = partition.by_device(np.zeros(device_of.size, int), clients, 0, device_of)
+    assert sorted(np.concatenate(parts).tolist()) == list(range(device_of.size))
+    for client, part in enumerate(parts):
+        assert set(device_of[part] % clients) == {client}
+        assert list(dict.fromkeys(device_of[part].tolist())) == list(range(client, devices, clients))
+
+
+@pytest.mark.parametrize(
+    ("clients", "device_of", "said"),
+    [
+        (1, None, "'by_device', and the data do not tell devices; allowed: har, or a table with device=COLUMN"),
+        (1, [0, 1], "device_of has 2 entries; needed: one for each of 4 samples"),
+        (3, [0, 1, 1, 0], "num_clients = 3: allowed with 2 devices: 1 to 2"),
+        (1, [0.5, 1, 1, 0], "device_of is float64"),
+    ],
+)
+def test_devices_that_the_data_do_not_have_are_refused(clients: int, device_of: list[float] | None, said: str) -> None:
+    with pytest.raises(InvalidInputError, match=said):
+        partition.resolve("by_device")([0, 1, 0, 1], clients, seed=0, device_of=device_of)

@@ -52,12 +52,18 @@ def test_what_arrives_during_a_round_counts_from_the_next_one():
 def test_devices_share_what_their_server_has(servers, more, seed):
     labels = np.arange(60) % 10
     devices = servers + more
-    shares = device_shares(labels, partition.iid, servers, devices, seed)
+    shares = device_shares(labels, partition.resolve("iid"), servers, devices, seed)
     assert len(shares) == devices
     for server, whole in enumerate(partition.iid(labels, servers, seed)):
         own = shares[server::servers]
         assert np.concatenate(own).tolist() == whole.tolist()
         assert max(map(len, own)) - min(map(len, own)) <= 1
+
+
+def test_devices_of_the_data_keep_what_is_theirs():
+    device_of = np.array([2, 0, 1, 0, 2, 2])
+    shares = device_shares(np.zeros(6, int), partition.resolve("by_device"), 2, 3, 0, device_of)
+    assert [sorted(share.tolist()) for share in shares] == [[1, 3], [2], [0, 4, 5]]
 
 
 @given(seed=st.integers(0, 99), number=st.integers(0, 99), rounds=st.integers(1, 30), samples=st.integers(0, 99))

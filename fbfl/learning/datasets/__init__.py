@@ -1,0 +1,70 @@
+"""Data sets by name, or from files and functions of one's own, as NumPy arrays. Nothing here imports TensorFlow."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from fbfl.errors import DataUnavailableError, InvalidInputError
+from fbfl.learning import plugins
+from fbfl.learning.datasets import har, npz, pictures, table
+from fbfl.learning.datasets.dataset import Dataset, dataset_of
+from fbfl.learning.datasets.npz import load_samples
+
+__all__ = ["FILES", "NAMES", "Dataset", "is_file", "load", "load_samples"]
+
+_BY_NAME: dict[str, Callable[..., Dataset]] = {
+    "mnist": pictures.mnist,
+    "mnist-5k": pictures.mnist_5k,
+    "fashion-mnist": pictures.fashion_mnist,
+    "digits": pictures.digits,
+    "har": har.har,
+}
+_BY_SUFFIX: dict[str, Callable[..., Dataset]] = {
+    ".npz": npz.load,
+    ".csv": table.load,
+    ".csv.gz": table.load,
+    ".parquet": table.load,
+}
+
+NAMES = tuple(_BY_NAME)
+"""Names of the data sets that `load` knows."""
+
+FILES = tuple(_BY_SUFFIX)
+"""Endings of the files that `load` reads."""
+
+
+def is_file(name: str | Path) -> bool:
+    """Return True if a data set is named by the path of a file."""
+    return str(name).endswith(FILES)
+
+
+def load(name: str | Path, args: Mapping[str, Any] | None = None, *, fallback: bool = False) -> Dataset:
+    """Load a data set: a name of `NAMES`, the path of a file, or ``package.module:function``; `args` are its settings.
+
+    A function returns a `Dataset`, or x_train, y_train, x_test and y_test. With `fallback`, `mnist` becomes `mnist-5k`
+    (with a `note`) where it can be had neither from disk nor from the network. Raises `InvalidInputError` for unknown
+    names and settings and for a file that is not what it should be, `DataUnavailableError` where the data cannot be
+    had, and `UserCodeError` for what a function of the user raises.
+    """
+    loader = plugins.resolve("dataset", *_found(str(name)), args or {}, data=0)
+    try:
+        return dataset_of(loader(), str(name))
+    except DataUnavailableError as error:
+        if not (fallback and name == "mnist"):
+            raise
+        note = f"mnist-5k (5,000 digits) stands in for the full MNIST: {error}"
+        return replace(pictures.mnist_5k(), note=note)
+
+
+def _found(name: str) -> tuple[str, dict[str, Callable[..., Dataset]]]:
+    """Return the name of a loader, and the table that has it."""
+    for suffix, loader in _BY_SUFFIX.items():
+        if name.endswith(suffix):
+            return name, {name: partial(loader, Path(name))}
+    if name not in _BY_NAME and ":" not in name:
+        raise InvalidInputError(
+            f"dataset is {name!r}; allowed: {', '.join(NAMES)}, a file ({', '.join(FILES)}), or package.module:function"
+        )
+    return name, _BY_NAME

@@ -1,0 +1,94 @@
+"""A data set in memory."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fbfl.errors import InvalidInputError
+from fbfl.learning.samples import absent_labels, checked
+from fbfl.randomness import generator
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Training and test samples of one classification task.
+
+    `x_train` and `x_test` are [n, height, width] (any shape behind n is allowed in files of one's own), uint8 in
+    0..255, which stand for 0 to 1, or finite float32; `y_train` and `y_test` are int64 [n], classes counted from 0.
+    `source` names the origin of the arrays; `note` is one line for the user when it is not what they asked for, else
+    None. `device_of` int64 [n] has the device of each training sample, from 0, if the data tell; else None.
+    """
+
+    name: str
+    x_train: Array
+    y_train: Array
+    x_test: Array
+    y_test: Array
+    source: str
+    note: str | None = None
+    device_of: Array | None = None
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one sample."""
+        return tuple(self.x_train.shape[1:])
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes: the largest label plus one."""
+        return int(max(self.y_train.max(), self.y_test.max())) + 1
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """A line for the user if some of the classes have no sample, else nothing."""
+        return absent_labels(self.num_classes, (self.y_train, self.y_test))
+
+
+def dataset_of(loaded: object, where: str) -> Dataset:
+    """Return a data set, also from the four arrays of a user's function: x_train, y_train, x_test, y_test."""
+    if isinstance(loaded, Dataset):
+        return loaded
+    if not isinstance(loaded, tuple | list) or len(loaded) != 4:
+        raise InvalidInputError(
+            f"{where} returned a {type(loaded).__name__}; needed: a Dataset, or x_train, y_train, x_test, y_test"
+        )
+    return whole(where.rpartition(":")[2], where, *loaded)
+
+
+def whole(name: str, where: str, x_train: object, y_train: object, x_test: object, y_test: object) -> Dataset:
+    """Return a data set of arrays as a user has them; `where` begins the message of the `InvalidInputError`."""
+    x_train, y_train = samples_of_part(x_train, y_train, where, "train")
+    x_test, y_test = samples_of_part(x_test, y_test, where, "test")
+    if x_train.shape[1:] != x_test.shape[1:]:
+        raise InvalidInputError(
+            f"{where}: samples of x_train have the shape {x_train.shape[1:]}, of x_test {x_test.shape[1:]}"
+        )
+    return Dataset(name, x_train, y_train, x_test, y_test, source=where)
+
+
+def samples_of_part(x: object, y: object, where: str, part: str) -> tuple[Array, Array]:
+    """Return x_`part` and y_`part` as `Dataset` has them, else raise `InvalidInputError`."""
+    samples, labels = checked((x, y), where, f"x_{part}", f"y_{part}")
+    if not len(labels):
+        raise InvalidInputError(f"{where}: x_{part} holds no sample; needed: at least 1")
+    return samples if samples.dtype == np.uint8 else samples.astype(np.float32), labels.astype(np.int64)
+
+
+def held_out(
+    name: str, x: Array, y: Array, num_test: int, source: str, *, purpose: str, device_of: Array | None = None
+) -> Dataset:
+    """Shuffle, always in the same way (many files are sorted by label), and hold out the last `num_test`."""
+    order = generator(0, purpose).permutation(len(y))
+    train, test = order[:-num_test], order[-num_test:]
+    labels = y.astype(np.int64)
+    devices = None if device_of is None else _renumbered(device_of[train])
+    return Dataset(name, x[train], labels[train], x[test], labels[test], source, device_of=devices)
+
+
+def _renumbered(devices: Array) -> Array:
+    """Number devices without gaps: all samples of one may have been held out."""
+    return np.unique(devices, return_inverse=True)[1].astype(np.int64)

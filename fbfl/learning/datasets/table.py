@@ -1,0 +1,120 @@
+"""Tables of numbers with a column for the label: CSV and Parquet."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fbfl.errors import InvalidInputError
+from fbfl.learning.datasets.dataset import Array, Dataset, held_out
+from fbfl.learning.samples import labels_of, samples_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SHOWN = 20
+_EXTRA = "Parquet files need the package pyarrow; pip install 'fbfl[parquet]' has it"
+
+
+def load(
+    path: Path, label: str | int, device: str | int | None = None, test: float = 0.2, drop: str | Sequence[str] = ()
+) -> Dataset:
+    """Load a table, a row per sample: the column `label`, and numbers in all others.
+
+    `device` names a column that tells the device of a sample, for the partition `by_device`; `drop` a column, or
+    several, to leave out. Samples are float32 [n, columns], in the order of the columns. Labels are numbered from 0 in
+    their order, as numbers or else as texts, whatever they are. The part `test` of the rows, always the same, is held
+    out for testing. Anything else than numbers in a sample, a missing value, and a file that cannot be read raise
+    `InvalidInputError`.
+    """
+    if not 0 < test < 1:
+        raise InvalidInputError(f"{path}: test is {test}; allowed: above 0 and below 1, the part held out for testing")
+    frame = _read(path)
+    if not len(frame):
+        raise InvalidInputError(f"{path}: holds no row; needed: a row per sample, below the names of the columns")
+    dropped = [drop] if isinstance(drop, str | int) else list(drop)
+    roles = {"label": label, "device": device, **{f"drop ({name})": name for name in dropped}}
+    taken = {role: _named(frame, name, f"{path}: {role}") for role, name in roles.items() if name is not None}
+    if taken["label"] in [column for role, column in taken.items() if role != "label"]:
+        raise InvalidInputError(f"{path}: label is {label!r}, and so is another; allowed: a column of its own")
+    labels, _ = _numbered(frame[taken["label"]], f"{path}: the label {taken['label']!r}")
+    devices = None
+    if "device" in taken:
+        devices, _ = _numbered(frame[taken["device"]], f"{path}: the device {taken['device']!r}")
+    samples = _numbers(frame.drop(columns=list({*taken.values()})), path)
+    samples, labels = (
+        samples_of(samples, f"{path}: the samples").astype(np.float32),
+        labels_of(labels, f"{path}: the labels"),
+    )
+    count = round(test * len(labels))
+    if not 0 < count < len(labels):
+        raise InvalidInputError(
+            f"{path}: test is {test}, which is {count} of {len(labels)} rows; needed: at least 1 to test and to train"
+        )
+    return held_out(path.stem, samples, labels, count, str(path), purpose="hold-out of a table", device_of=devices)
+
+
+def _read(path: Path) -> "pd.DataFrame":
+    import pandas as pd
+
+    try:
+        if path.suffix == ".parquet":
+            return pd.read_parquet(path)
+        return pd.read_csv(path)
+    except OSError as error:
+        raise InvalidInputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except ImportError as error:
+        raise InvalidInputError(f"{path}: {_EXTRA}") from error
+    except MemoryError as error:
+        raise InvalidInputError(f"{path}: does not fit into memory: {error}") from error
+    except Exception as error:  # parsers raise many kinds for a damaged file
+        what = " ".join(str(error).split())
+        raise InvalidInputError(f"{path}: not a table that can be read: {what}") from error
+
+
+def _named(frame: "pd.DataFrame", name: str | int, where: str) -> object:
+    """Return the column of a name, which may be written as a number."""
+    for column in frame.columns:
+        if str(column) == str(name):
+            return column
+    known = [str(column) for column in frame.columns]
+    shown = ", ".join(known[:_SHOWN]) + (f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else "")
+    raise InvalidInputError(f"{where} is {name!r}; allowed: the name of a column: {shown}")
+
+
+def _numbered(column: "pd.Series", where: str) -> tuple[Array, Array]:
+    """Return the places [n] of a column's values among its distinct ones, and those, in order."""
+    _refuse_missing(column, where)
+    if column.dtype.kind == "f" and not (column == np.rint(column)).all():
+        raise InvalidInputError(f"{where} holds {column[column != np.rint(column)].iloc[0]}; allowed: no fractions")
+    values = column.to_numpy()
+    if values.dtype.kind not in "biuf":
+        values = column.astype(str).to_numpy(dtype=np.str_)
+    names, places = np.unique(values, return_inverse=True)
+    return places.astype(np.int64), names
+
+
+def _numbers(frame: "pd.DataFrame", path: Path) -> Array:
+    """Return the columns as numbers [n, columns]."""
+    if not len(frame.columns):
+        raise InvalidInputError(f"{path}: no column is left for the samples; needed: at least 1")
+    for name, column in frame.items():
+        where = f"{path}: the column {str(name)!r}"
+        _refuse_missing(column, where)
+        if column.dtype.kind not in "biuf":
+            raise InvalidInputError(f"{where} holds {_first(column)}; allowed: numbers; drop={name} leaves it out")
+    values: Array = frame.to_numpy(dtype=np.float64)
+    return values
+
+
+def _first(column: "pd.Series") -> str:
+    text = repr(str(column.iloc[0]))
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _refuse_missing(column: "pd.Series", where: str) -> None:
+    missing = np.flatnonzero(column.isna())
+    if missing.size:
+        rows = f"row {missing[0] + 1}" + (f" and {missing.size - 1} more" if missing.size > 1 else "")
+        raise InvalidInputError(f"{where} has no value in {rows}, counted without the heading; needed: a value in each")
