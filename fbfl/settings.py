@@ -297,7 +297,7 @@ def read_values(path: Path | None, options: Mapping[str, object]) -> dict[str, o
     else:
         try:
             values = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
             raise InvalidInputError(f"{where}: not TOML: {error}") from error
     check_names_and_types(values, where)
     return {**values, **options}

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from eth_abi import encode  # type: ignore[attr-defined]  # exported at run time
 from eth_hash.auto import keccak
 
+from fbfl.system.printable import printable
+
 
 @dataclass(frozen=True)
 class Domain:
@@ -85,5 +87,5 @@ def short_text(text: str) -> bytes:
 
 
 def from_short_text(word: bytes) -> str:
-    """Return the text in a bytes32."""
-    return word.rstrip(b"\0").decode("ascii", "replace")
+    """Return the text in a bytes32; what is not printable in it, as an escape."""
+    return printable(word.rstrip(b"\0").decode("ascii", "replace"))

@@ -7,6 +7,7 @@ from typing import Any
 
 from hexbytes import HexBytes
 
+from fbfl.chain.digests import from_short_text
 from fbfl.chain.ledger import Ledger, Stage
 from fbfl.chain.logs import Event
 from fbfl.errors import InvalidInputError
@@ -188,7 +189,7 @@ def round_record(ledger: Ledger, task: int, number: int) -> RoundRecord:
         model_digest=_hex(model.digest) if model else None,
         model_size=model.size if model else None,
         value_digest=_hex(final["valueDigest"]) if final else None,
-        reason=_text(aborted["reason"]) if aborted else None,
+        reason=from_short_text(aborted["reason"]) if aborted else None,
         updates=tuple(
             UpdateRecord(
                 server=update.server,
@@ -301,7 +302,7 @@ def _votes(by_name: dict[str, list[Event]], seats: dict[int, str]) -> Iterator[V
 def _slashes(ledger: Ledger, task: int, transactions: set[bytes]) -> Iterator[tuple[str, int, str]]:
     for event in ledger.events("ServerSlashed", task=task):
         if event.transaction in transactions:
-            yield event.args["server"], event.args["amount"], _text(event.args["reason"])
+            yield event.args["server"], event.args["amount"], from_short_text(event.args["reason"])
 
 
 def _gas(ledger: Ledger, transaction: bytes) -> int:
@@ -314,7 +315,3 @@ def _calldata(ledger: Ledger, transaction: bytes) -> int:
 
 def _hex(value: bytes) -> str:
     return "0x" + bytes(value).hex()
-
-
-def _text(word: bytes) -> str:
-    return word.rstrip(b"\0").decode("ascii", "replace")

@@ -15,6 +15,7 @@ from fbfl.cli import hint, output
 from fbfl.cli.interrupts import never_lost
 from fbfl.cli.settings import add_option, add_options
 from fbfl.errors import ChainError, FbflError, InvalidInputError, StorageError
+from fbfl.system.printable import printable
 from fbfl.values.fields import Place
 
 INTERRUPTED = 130
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("fbfl: interrupted", file=sys.stderr)
         return INTERRUPTED
     except FbflError as error:
-        print(f"fbfl: {error}", file=sys.stderr)
+        print("fbfl:", "\n".join(printable(line) for line in str(error).split("\n")), file=sys.stderr)
         return error.exit_status
 
 

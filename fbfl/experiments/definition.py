@@ -174,7 +174,7 @@ def load(path: Path, *, quick: bool = False, seeds: int | None = None) -> Experi
     text = read_text(path, str(path))
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InvalidInputError(f"{path}: not TOML: {error}") from error
     top = TomlTable(content, str(path))
     small = TomlTable(top.take("quick", dict, {}), f"{path}: quick")

@@ -4,8 +4,8 @@ import itertools
 import json
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE = 0.25
 """Seconds after a first failed attempt; each further one doubles them."""
 
-_WORKERS = 4
+_AT_ONCE = 8  # messages on their way to one server
 _MAX_ANSWER = 65_536  # bytes
 _TRY_AGAIN = (408, 409, 429)
 
@@ -30,8 +30,9 @@ _TRY_AGAIN = (408, 409, 429)
 class Courier:
     """Posts JSON to servers, each found by `url_of` its address.
 
-    One request takes at most `timeout` seconds to connect and to answer; what was refused for the moment, or did not
-    arrive, is tried again until `patience` seconds have passed. Then it is dropped: its receiver can do without it.
+    One request takes at most `timeout` seconds to connect, and as long to answer; what was refused for the moment, or
+    did not arrive, is tried again until `patience` seconds have passed. Then it is dropped: its receiver can do without
+    it. So is what is sent to a server that has many messages on their way.
     """
 
     def __init__(self, url_of: Callable[[str], str | None], *, timeout: float = 3.0, patience: float = 30.0) -> None:
@@ -39,16 +40,31 @@ class Courier:
         self._timeout = timeout
         self._patience = patience
         self._closed = threading.Event()
-        self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="courier")
+        self._lock = threading.Lock()
+        self._under_way: Counter[str] = Counter()
 
     def send(self, server: str, path: str, message: Mapping[str, Any]) -> None:
         """Take a message to a server's endpoint; returns at once."""
-        self._pool.submit(self._deliver, server, path, json.dumps(message).encode())
+        with self._lock:
+            if self._under_way[server] >= _AT_ONCE:
+                log.warning("a message to %s%s was not sent: %d others are on their way", server, path, _AT_ONCE)
+                return
+            self._under_way[server] += 1
+        arguments = server, path, json.dumps(message).encode()
+        # A thread of its own, which nobody waits for: no server holds up what is for others, or the end of the process.
+        threading.Thread(target=self._take, args=arguments, name="courier", daemon=True).start()
 
     def close(self) -> None:
         """Drop what is still on its way."""
         self._closed.set()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _take(self, server: str, path: str, body: bytes) -> None:
+        try:
+            self._deliver(server, path, body)
+        finally:
+            with self._lock:
+                self._under_way[server] -= 1
+                self._under_way += Counter()  # forgets servers with none
 
     def _deliver(self, server: str, path: str, body: bytes) -> None:
         waited = 0.0
@@ -69,21 +85,23 @@ class Courier:
             url = self._url_of(server)
             if url is None:
                 return "where it is, nobody says", True
-            with session() as sending:
-                answer = sending.post(
+            with (
+                session(2 * self._timeout) as sending,
+                sending.post(
                     url.rstrip("/") + path,
                     data=body,
                     headers={"Content-Type": "application/json"},
                     timeout=self._timeout,
                     allow_redirects=False,
                     stream=True,  # only the status of the answer is read
-                )
+                ) as answer,
+            ):
+                status = answer.status_code
         except (requests.RequestException, ValueError, FbflError) as error:
             return f"{type(error).__name__}: {error}", False
         except Exception as error:
             # The chain may be reorganised while the registry is read; a lost message must not be a lost thread.
             return f"{type(error).__name__}: {error}", False
-        status = answer.status_code
         return (None, True) if status < 300 else (f"it answered {status}", status < 500 and status not in _TRY_AGAIN)
 
 
@@ -94,7 +112,7 @@ class Directory:
         self, chain_id: int, peers: Sequence[str], registered: Callable[[str], str | None], *, timeout: float = 3.0
     ) -> None:
         self._chain_id = chain_id
-        self._unknown = list(peers)
+        self._unknown = list(dict.fromkeys(peers))
         self._registered = registered
         self._timeout = timeout
         self._found: dict[str, str] = {}
@@ -121,8 +139,11 @@ class Directory:
 def health_of(url: str, timeout: float = 3.0) -> dict[str, Any] | None:
     """Return the health of the agent at a URL; None if no agent answers there in time."""
     try:
-        with session() as asking:
-            answer = asking.get(f"{url.rstrip('/')}/health", timeout=timeout, allow_redirects=False, stream=True)
+        where = f"{url.rstrip('/')}/health"
+        with (
+            session(2 * timeout) as asking,
+            asking.get(where, timeout=timeout, allow_redirects=False, stream=True) as answer,
+        ):
             said = read_object(answer.raw.read(_MAX_ANSWER, decode_content=True), "the answer")
     except (requests.RequestException, HTTPError, OSError, ValueError):
         return None

@@ -110,15 +110,17 @@ class DeviceDatabase:
             return [server for (server,) in found]
 
     def agree(self, server: str, held: Sequence[tuple[int, int]]) -> int:
-        """Record what a server says that it holds: ranges of sequence numbers, from, up to but without.
+        """Record what a server says that it holds: ranges of sequence numbers in rising order, from, up to but without.
 
         Samples that it should hold but does not are here only, from now on. Returns their number.
         """
         with self._database.transaction() as connection:
-            connection.execute("create temporary table if not exists held (first integer, stop integer)")
+            connection.execute("create temporary table if not exists held (first integer primary key, stop integer)")
             connection.execute("delete from held")
-            connection.executemany("insert into held values (?, ?)", held)
-            inside = "exists (select 1 from held where samples.sequence >= first and samples.sequence < stop)"
+            connection.executemany("insert or replace into held values (?, ?)", held)
+            inside = (
+                "sequence < coalesce((select stop from held where first <= sequence order by first desc limit 1), 0)"
+            )
             connection.execute(
                 f"update samples set server = ?, confirmed = 1 where (server is null or server = ?) and {inside}",
                 (server, server),

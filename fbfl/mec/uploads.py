@@ -1,17 +1,20 @@
 """The device's side of `fbfl.mec.ingest`: ask a server what it has, and send it a batch."""
 
-import json
+import itertools
 from typing import Any
 
 import requests
 from urllib3.exceptions import HTTPError
 
-from fbfl.errors import FbflError
+from fbfl.errors import FbflError, InvalidInputError
 from fbfl.mec.batches import encode_batch
 from fbfl.mec.samples import Batch
 from fbfl.system.http import session
+from fbfl.system.jsonobject import read_object
 
 _MAX_ANSWER = 4 * 2**20  # bytes
+_MOST_SECONDS = 60.0  # for a batch on its way, and for its answer; a server gives a batch half of that
+_MOST_SAMPLES = 2**63 - 1  # that the database can number
 _LATER = (408, 429)
 
 
@@ -38,9 +41,13 @@ class Uploads:
         """
         said = self._ask("GET", server, f"/devices/{self.device}/samples")
         try:
-            return [(int(first), int(end)) for first, end in said["held"]]
+            held = [(first, end) for first, end in said["held"]]
         except (KeyError, TypeError, ValueError) as error:
             raise UploadError(f"{server} answers, but not as a MEC server does", final=True) from error
+        bounds = [0, *itertools.chain.from_iterable(held), _MOST_SAMPLES]
+        if not all(type(bound) is int for bound in bounds) or bounds != sorted(bounds):
+            raise UploadError(f"{server} answers, but not as a MEC server does", final=True)
+        return held
 
     def send(self, server: str, batch: Batch) -> None:
         """Send a batch; returns when the server has it for good."""
@@ -49,8 +56,9 @@ class Uploads:
     def _ask(self, method: str, server: str, path: str, body: bytes | None = None) -> dict[str, Any]:
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/octet-stream"}
         try:
-            with session() as asking:
-                answer = asking.request(
+            with (
+                session(self._timeout + _MOST_SECONDS) as asking,
+                asking.request(
                     method,
                     server + path,
                     data=body,
@@ -58,7 +66,8 @@ class Uploads:
                     timeout=self._timeout,
                     allow_redirects=False,  # a redirect would show the token to another service
                     stream=True,
-                )
+                ) as answer,
+            ):
                 text = answer.raw.read(_MAX_ANSWER, decode_content=True)
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             raise UploadError(f"{server} does not answer: {type(error).__name__}", final=False) from error
@@ -72,7 +81,6 @@ class Uploads:
 
 def _object(text: bytes) -> dict[str, Any]:
     try:
-        said = json.loads(text)
-    except ValueError:
+        return read_object(text, "the answer")
+    except InvalidInputError:
         return {}
-    return said if isinstance(said, dict) else {}

@@ -1,7 +1,9 @@
 """Standard JSON for every file and answer of fbfl: numbers that are not finite are null."""
 
+import itertools
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,9 +16,28 @@ def dumps(value: object, *, indent: int | None = None) -> str:
         return json.dumps(finite(value), indent=indent, allow_nan=False)
 
 
+MOST_LEVELS = 100
+"""Lists and objects inside each other at most: the chain's libraries raise Python's recursion limit so far that the
+parser of JSON would crash the process."""
+
+_TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
+_STEPS = {"[": 1, "{": 1, "]": -1, "}": -1}
+
+
 def loads(text: str | bytes) -> Any:
     """Return the value of a JSON text, NaN and Infinity as null; raise `ValueError` if it is none."""
-    return json.loads(text, parse_constant=lambda _: None)
+    return json.loads(checked(text), parse_constant=lambda _: None)
+
+
+def checked(text: str | bytes) -> str:
+    """Return the text; `ValueError` if its lists and objects are more than `MOST_LEVELS` inside each other."""
+    if isinstance(text, bytes):
+        text = text.decode(json.detect_encoding(text))
+    if text.count("[") + text.count("{") > MOST_LEVELS:
+        levels = itertools.accumulate(_STEPS.get(token[0], 0) for token in _TOKENS.finditer(text))
+        if max(levels, default=0) > MOST_LEVELS:
+            raise ValueError(f"more than {MOST_LEVELS} lists and objects are inside each other")
+    return text
 
 
 def finite(value: Any) -> Any:

@@ -24,6 +24,7 @@ from fbfl.chain.ledger import CONSENSUS_CONTRACTS, Ledger
 from fbfl.chain.reverts import decoded_reverts
 from fbfl.chain.transactions import Sender
 from fbfl.errors import ChainError, ContractRevertError, InvalidInputError, StorageError
+from fbfl.system import strictjson
 from fbfl.system.atomic import write_atomically
 
 DEPLOYMENTS = Path("deployments")
@@ -226,7 +227,7 @@ def first_block(w3: Web3, file: Path) -> int:
 
 def _read_records(file: Path, chain_id: int) -> dict[str, dict[str, Any]]:
     try:
-        content = json.loads(file.read_bytes())
+        content = strictjson.loads(file.read_bytes())
         of, contracts = content["chain_id"], dict(content["contracts"])
         fields = {"address", "block", "transaction", "creation_hash", "code_hash"}
         valid = all(set(record) == fields for record in contracts.values())

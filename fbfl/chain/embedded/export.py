@@ -24,6 +24,7 @@ from fbfl.chain.embedded.chain import EmbeddedChain, Genesis, open_chain
 from fbfl.chain.embedded.rules import CHAIN_ID, LondonChain
 from fbfl.chain.embedded.seals import SEALS
 from fbfl.errors import ChainImportError, StorageError
+from fbfl.system import strictjson
 from fbfl.system.atomic import write_atomically
 
 GENESIS_FILE = "genesis.json"
@@ -158,7 +159,7 @@ def import_chain(folder: Path, expected: ChainHead | None = None) -> EmbeddedCha
 def read_head(folder: Path) -> ChainHead:
     """Read the head in head.json; a missing or damaged file raises `ChainImportError`."""
     try:
-        return ChainHead.from_json(json.loads(_read(folder / HEAD_FILE)))
+        return ChainHead.from_json(strictjson.loads(_read(folder / HEAD_FILE)))
     except ValueError as error:
         raise ChainImportError(f"{folder / HEAD_FILE} is damaged: {error}") from error
 
@@ -183,7 +184,7 @@ def render_genesis(genesis: Genesis) -> bytes:
 
 def parse_genesis(data: bytes) -> Genesis:
     """Read the output of `render_genesis`; anything else raises an exception."""
-    content = json.loads(data)
+    content = strictjson.loads(data)
     header: dict[str, Any] = {field: int(content[name], 16) for name, field in NUMBERS.items()}
     header |= {field: _from_hex(content[name]) for name, field in STRINGS.items()}
     header |= {"receipt_root": BLANK_ROOT_HASH, "transaction_root": BLANK_ROOT_HASH}

@@ -3,7 +3,9 @@
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import requests
@@ -13,7 +15,7 @@ from urllib3.util import parse_url
 
 from fbfl.errors import InvalidInputError
 from fbfl.mec.board import UPDATES
-from fbfl.mec.courier import Directory, check_url, health_of, is_endpoint
+from fbfl.mec.courier import Courier, Directory, check_url, health_of, is_endpoint
 from fbfl.mec.uploads import UploadError, Uploads
 
 BROKEN = {
@@ -78,6 +80,91 @@ def test_a_device_tries_again_when_an_answer_breaks_off(name: str) -> None:
     with answering(BROKEN[name]) as url, pytest.raises(UploadError, match=f"{url} does not answer") as caught:
         Uploads(0, "token", timeout=0.3).held(url)
     assert not caught.value.final
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        "[" * 100_000,
+        *(
+            "[[Infinity,1]]",
+            "[[1e400,1]]",
+            "[[0,1e3]]",
+            "[[true,2]]",
+            "[[-1,2]]",
+            f"[[0,{10**20}]]",
+            f"[[{'9' * 5000},1]]",
+        ),
+        *("[[5,3]]", "[[3,9],[0,1]]", "[[0,3],[2,4]]", '"ab"', "[1]", "null"),
+    ],
+)
+def test_a_device_believes_no_answer_of_another_form(held: str) -> None:
+    body = f'{{"held":{held}}}'.encode()
+    answer = b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    with answering(answer) as url, pytest.raises(UploadError, match="not as a MEC server does") as caught:
+        Uploads(0, "token").held(url)
+    assert caught.value.final
+
+
+def test_an_answer_that_never_ends_holds_nobody_for_ever() -> None:
+    with dripping() as url:
+        started = time.monotonic()
+        assert health_of(url, 0.3) is None
+        assert time.monotonic() - started < 3
+
+
+def test_endpoints_that_drip_hold_up_no_message_to_others() -> None:
+    with dripping() as bad, receiving() as (good, arrived):
+        courier = Courier({"bad": bad, "good": good}.get, timeout=5, patience=60)
+        with contextlib.closing(courier):
+            for _ in range(50):
+                courier.send("bad", UPDATES, {})
+            courier.send("good", UPDATES, {"here": True})
+            assert arrived.wait(5)
+
+
+@contextlib.contextmanager
+def dripping() -> Iterator[str]:
+    """Inside, a server that answers every request with a header that goes on and on, a byte at a time."""
+    done = threading.Event()
+
+    def drip(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.sendall(b"HTTP/1.1 202 Accepted\r\nX: ")
+            while not done.wait(0.05):
+                connection.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    threading.Thread(target=drip, args=server.accept()[:1], daemon=True).start()
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        done.set()
+        server.shutdown(socket.SHUT_RDWR)
+
+
+@contextlib.contextmanager
+def receiving() -> Iterator[tuple[str, threading.Event]]:
+    """Inside, a server that takes a message, and the event of its arrival."""
+    arrived = threading.Event()
+
+    class Taking(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            arrived.set()
+            self.send_response(202)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Taking) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", arrived
+        server.shutdown()
 
 
 @contextlib.contextmanager

@@ -1,0 +1,6 @@
+"""Texts by others on a terminal."""
+
+
+def printable(text: str) -> str:
+    """Return the text with whatever is no printable character as an escape: terminals obey some of these."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
