@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import eth_tester.exceptions
-from eth.abc import BlockAPI, BlockHeaderAPI, ReceiptAPI
+from eth.abc import BlockAPI, BlockHeaderAPI, ComputationAPI, ReceiptAPI, StateAPI
 from eth.constants import BLANK_ROOT_HASH, DIFFICULTY_MINIMUM, GENESIS_PARENT_HASH, ZERO_ADDRESS, ZERO_HASH32
 from eth.db.atomic import AtomicDB
 from eth.db.backends.memory import MemoryDB
 from eth.db.chain import ChainDB
 from eth.exceptions import TransactionNotFound as IndexMissing
 from eth.typing import AccountDetails
+from eth.vm.message import Message
 from eth.vm.spoof import SpoofTransaction
 from eth_keys.datatypes import PrivateKey
 from eth_tester import EthereumTester
@@ -27,6 +28,7 @@ from eth_utils.exceptions import ValidationError
 from web3 import EthereumTesterProvider, Web3
 from web3.types import RPCEndpoint, RPCError, RPCResponse
 
+from fbfl.chain.embedded.direct import DirectEth, first_log
 from fbfl.chain.embedded.rules import GAS_LIMIT, GENESIS_TIME, Kind, LondonChain, chain_class
 from fbfl.chain.head import Head
 from fbfl.errors import InvalidInputError
@@ -34,6 +36,9 @@ from fbfl.errors import InvalidInputError
 DEFAULT_ACCOUNTS = 11
 BALANCE = 1_000_000 * 10**18
 """Wei of every account at the start."""
+
+DECODED_BLOCKS = 16
+"""Number of blocks that are kept decoded."""
 
 
 def account_keys(number: int) -> list[PrivateKey]:
@@ -79,7 +84,8 @@ class LondonBackend(PyEVMBackend):  # type: ignore[misc]
 
     def __init__(self, chain: LondonChain, keys: list[PrivateKey]) -> None:
         self._given = chain, tuple(keys)
-        self._decoded: tuple[BlockAPI, tuple[ReceiptAPI, ...]] | None = None
+        self._decoded: dict[Hash32, tuple[BlockAPI, tuple[ReceiptAPI, ...]]] = {}
+        self._read: tuple[Hash32, StateAPI] | None = None
         self._keys = {key.public_key.to_canonical_address(): key for key in keys}
         super().__init__()
 
@@ -118,8 +124,16 @@ class LondonBackend(PyEVMBackend):  # type: ignore[misc]
 
     def get_nonce(self, account: bytes, block_number: int | str = "latest") -> int:
         """Return the next nonce of an account; the waiting transactions count for "pending"."""
-        mined: int = super().get_nonce(account, block_number)
+        if block_number not in ("latest", "pending"):
+            return int(super().get_nonce(account, block_number))
+        mined = self._state(self.chain.get_canonical_head()).get_nonce(Address(account))
         return mined + self.chain.pooled(Address(account)) if block_number == "pending" else mined
+
+    def send_raw_transaction(self, raw_transaction: bytes) -> bytes:
+        """Take a signed transaction; returns its hash."""
+        transaction = self.chain.get_transaction_builder().decode(raw_transaction)
+        self.chain.apply_transaction(transaction)
+        return transaction.hash
 
     def _normalize_transaction(self, transaction: dict[str, Any], block_number: int | str = "latest") -> Any:
         if "nonce" not in transaction:
@@ -140,6 +154,22 @@ class LondonBackend(PyEVMBackend):  # type: ignore[misc]
             raise RevertedError(computation.output)
         return bytes(computation.output)
 
+    def computation(self, header: BlockHeaderAPI, sender: Address, to: Address, data: bytes) -> ComputationAPI:
+        """Execute a call without value or limits on the state after a block, without keeping anything."""
+        state = self._state(header)
+        snapshot = state.snapshot()
+        context = state.get_transaction_context_class()(gas_price=0, origin=sender)
+        message = Message(header.gas_limit, to, sender, 0, data, state.get_code(to))
+        computation = state.computation_class.apply_message(state, message, context)
+        state.revert(snapshot)
+        return computation
+
+    def _state(self, header: BlockHeaderAPI) -> StateAPI:
+        """Return the state after a block, only to be read; the last one is kept, with what was read from it."""
+        if self._read is None or self._read[0] != header.hash:
+            self._read = header.hash, self.chain.get_vm(header).state
+        return self._read[1]
+
     # eth-tester looks for a transaction from the head backwards, which makes reading the logs of a long chain
     # quadratic. The chain has an index; an entry left over from before a revert is told by its hash.
 
@@ -151,27 +181,39 @@ class LondonBackend(PyEVMBackend):  # type: ignore[misc]
     def get_transaction_receipt(self, transaction_hash: bytes) -> Any:
         """Return a receipt in eth-tester's terms."""
         block, receipts, index = self._find(Hash32(transaction_hash))
-        return serialize_transaction_receipt(
+        receipt = serialize_transaction_receipt(
             block, receipts, block.transactions[index], index, is_pending=False, vm=self.chain.get_vm()
         )
+        for place, log in enumerate(receipt["logs"], first_log(receipts, index)):
+            log["log_index"] = place  # eth-tester counts from the transaction's first
+        return receipt
 
     def _find(self, transaction_hash: Hash32) -> tuple[BlockAPI, tuple[ReceiptAPI, ...], int]:
+        found = self.mined(transaction_hash)
+        if found is None:
+            raise TransactionNotFound(f"No transaction found for transaction hash: 0x{transaction_hash.hex()}")
+        return found
+
+    def mined(self, transaction_hash: Hash32) -> tuple[BlockAPI, tuple[ReceiptAPI, ...], int] | None:
+        """Return the block of a transaction, the block's receipts, and its place there; None if it is not mined."""
         try:
             number, index = self.chain.get_canonical_transaction_index(transaction_hash)
-            if number < self.chain.header.block_number:
-                block, receipts = self._block(self.chain.get_canonical_block_header_by_number(number))
-                if block.transactions[index : index + 1] and block.transactions[index].hash == transaction_hash:
-                    return block, receipts, index
         except IndexMissing:
-            pass
-        raise TransactionNotFound(f"No transaction found for transaction hash: 0x{transaction_hash.hex()}")
+            return None
+        if number >= self.chain.header.block_number:
+            return None
+        block, receipts = self.block(self.chain.get_canonical_block_header_by_number(number))
+        stands = block.transactions[index : index + 1] and block.transactions[index].hash == transaction_hash
+        return (block, receipts, index) if stands else None
 
-    def _block(self, header: BlockHeaderAPI) -> tuple[BlockAPI, tuple[ReceiptAPI, ...]]:
-        # One block is kept decoded, for those who ask for its transactions one after the other.
-        if self._decoded is None or self._decoded[0].hash != header.hash:
+    def block(self, header: BlockHeaderAPI) -> tuple[BlockAPI, tuple[ReceiptAPI, ...]]:
+        """Return a block with its receipts. The last ones are kept decoded: their transactions are asked for singly."""
+        if header.hash not in self._decoded:
+            if len(self._decoded) >= DECODED_BLOCKS:
+                del self._decoded[next(iter(self._decoded))]
             block = self.chain.get_block_by_header(header)
-            self._decoded = block, tuple(block.get_receipts(self.chain.chaindb))
-        return self._decoded
+            self._decoded[header.hash] = block, tuple(block.get_receipts(self.chain.chaindb))
+        return self._decoded[header.hash]
 
 
 class BatchingTester(EthereumTester):  # type: ignore[misc]
@@ -181,7 +223,11 @@ class BatchingTester(EthereumTester):  # type: ignore[misc]
 
     def mine_block(self, *args: Any, **kwargs: Any) -> Any:
         """Called by eth-tester after each transaction, and by `evm_mine`."""
-        return None if self.batching else super().mine_block(*args, **kwargs)
+        if self.batching:
+            return None
+        if self._block_filters or self._log_filters or args or kwargs:
+            return super().mine_block(*args, **kwargs)
+        return self.backend.mine_blocks()[0]  # without packing the block for filters that nobody has
 
     def _handle_filtering_for_transaction(self, transaction_hash: str) -> None:
         """Feed no filter yet: receipts exist only after the block, which feeds the filters itself."""
@@ -319,6 +365,7 @@ def attach(genesis: Genesis, chain: LondonChain, lock: threading.RLock) -> Embed
     addresses = [Web3.to_checksum_address(key.public_key.to_canonical_address()) for key in keys]
     tester = BatchingTester(LondonBackend(chain, keys))
     w3 = Web3(LockedProvider(tester, lock))
+    w3.eth = DirectEth(w3, tester, lock)
     # Without it web3 asks for all accounts, three times, before each call.
     w3.eth.default_account = addresses[0]
     return EmbeddedChain(genesis, tester, w3, dict(zip(addresses, keys, strict=True)), lock)

@@ -7,7 +7,14 @@ block executes to the same state wherever it is executed again.
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from eth.abc import BlockAPI, BlockHeaderAPI, BlockImportResult, SignedTransactionAPI, TransactionBuilderAPI
+from eth.abc import (
+    BlockAPI,
+    BlockHeaderAPI,
+    BlockImportResult,
+    SignedTransactionAPI,
+    TransactionBuilderAPI,
+    VirtualMachineAPI,
+)
 from eth.chains.base import MiningChain
 from eth.constants import DIFFICULTY_MINIMUM, ZERO_ADDRESS
 from eth.vm.forks.byzantium.headers import configure_header
@@ -36,6 +43,7 @@ class LondonChain(MiningChain):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.pool: list[SignedTransactionAPI] = []
+        self._next: tuple[BlockHeaderAPI, VirtualMachineAPI] | None = None
 
     def create_header_from_parent(self, parent_header: BlockHeaderAPI, **params: Any) -> BlockHeaderAPI:
         """Return the header of the block after `parent_header`; `params` replace what it would hold."""
@@ -57,7 +65,7 @@ class LondonChain(MiningChain):
                     raise ValidationError("replacement transaction underpriced")
                 self.pool[position] = transaction
                 return
-        vm = self.get_vm(self.header)
+        vm = self._vm_of_next()
         vm.validate_transaction_against_header(self.header, transaction)
         earlier = self.pooled(transaction.sender)
         if not earlier:
@@ -65,6 +73,12 @@ class LondonChain(MiningChain):
         elif transaction.nonce != vm.state.get_nonce(transaction.sender) + earlier:
             raise ValidationError(f"nonce {transaction.nonce} does not follow the {earlier} that wait to be mined")
         self.pool.append(transaction)
+
+    def _vm_of_next(self) -> VirtualMachineAPI:
+        """Return a VM on the state before the next block, only to be read."""
+        if self._next is None or self._next[0] is not self.header:
+            self._next = self.header, self.get_vm(self.header)
+        return self._next[1]
 
     def pooled(self, sender: Address) -> int:
         """Return the number of this sender's transactions that wait to be mined."""
@@ -110,7 +124,7 @@ class LondonChain(MiningChain):
 
     def get_transaction_builder(self) -> type[TransactionBuilderAPI]:
         """Return the class with which eth-tester makes transactions."""
-        return self.get_vm().get_transaction_builder()
+        return self.get_vm_class_for_block_number(BlockNumber(0)).get_transaction_builder()
 
 
 Kind = TypeVar("Kind", bound=LondonChain)

@@ -1,0 +1,207 @@
+"""What servers ask of a chain in this process many times a round, answered without JSON-RPC.
+
+web3 packs every request and answer as if they came over a wire, and eth-tester checks and converts them twice more:
+together that takes longer than to execute a transaction. The answers are the same; a test compares them.
+"""
+
+import threading
+from collections.abc import Container, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from eth.abc import BlockAPI, BlockHeaderAPI, ReceiptAPI
+from eth_typing import Address, BlockNumber, Hash32
+from eth_utils.address import to_canonical_address, to_checksum_address
+from eth_utils.exceptions import ValidationError
+from hexbytes import HexBytes
+from web3 import Web3
+from web3.datastructures import AttributeDict
+from web3.eth import Eth
+from web3.types import LogReceipt, Nonce, TxReceipt
+
+from fbfl.chain.embedded.rules import CHAIN_ID, LondonChain
+
+if TYPE_CHECKING:
+    from fbfl.chain.embedded.chain import BatchingTester, LondonBackend
+
+KEPT_BLOCKS = 64
+"""Number of blocks that are kept as web3 gives them."""
+
+
+class DirectEth(Eth):
+    """`Web3.eth` of one embedded chain: requests of servers; all others go through web3 and eth-tester as ever."""
+
+    def __init__(self, w3: Web3, tester: "BatchingTester", lock: threading.RLock) -> None:
+        super().__init__(w3)
+        self._tester = tester
+        self._lock = lock
+        self._blocks: dict[tuple[Hash32, bool], Any] = {}
+        self._called_at: Hash32 | None = None
+        self._calls: dict[tuple[Address, Address, bytes], HexBytes] = {}
+
+    @property
+    def _backend(self) -> "LondonBackend":
+        backend: LondonBackend = self._tester.backend
+        return backend
+
+    @property
+    def _chain(self) -> LondonChain:
+        return self._backend.chain
+
+    @property
+    def chain_id(self) -> int:
+        """The chain's id."""
+        return CHAIN_ID
+
+    @property
+    def block_number(self) -> BlockNumber:
+        """Number of the newest block."""
+        with self._lock:
+            return self._chain.get_canonical_head().block_number
+
+    def get_block(self, block_identifier: Any, full_transactions: bool = False) -> Any:
+        """Return a block. What a block says never changes: it is packed once."""
+        with self._lock:
+            header = self._header(block_identifier)
+            if header is None:
+                return super().get_block(block_identifier, full_transactions)
+            key = header.hash, full_transactions
+            if key not in self._blocks:
+                if len(self._blocks) >= KEPT_BLOCKS:
+                    del self._blocks[next(iter(self._blocks))]
+                self._blocks[key] = super().get_block(header.block_number, full_transactions)
+            return self._blocks[key]
+
+    def get_transaction_count(self, account: Any, block_identifier: Any = None) -> Nonce:
+        """Return the next nonce of an account."""
+        if block_identifier not in (None, "latest", "pending"):
+            return super().get_transaction_count(account, block_identifier)
+        with self._lock:
+            return Nonce(self._backend.get_nonce(to_canonical_address(account), block_identifier or "latest"))
+
+    def send_raw_transaction(self, transaction: Any) -> HexBytes:
+        """Take a signed transaction."""
+        raw = bytes(HexBytes(transaction))
+        with self._lock:
+            try:
+                sent = HexBytes(self._backend.send_raw_transaction(raw))
+            except ValidationError:  # refused, and so it will be again, as web3 says it
+                return super().send_raw_transaction(transaction)
+            self._tester.mine_block()
+            return sent
+
+    def call(
+        self,
+        transaction: Any,
+        block_identifier: Any = None,
+        state_override: Any = None,
+        ccip_read_enabled: bool | None = None,
+    ) -> HexBytes:
+        """Execute a call. The answer is kept while its block is the newest that was asked about."""
+        said = {name for name, value in transaction.items() if value}
+        with self._lock:
+            header = self._header(block_identifier or self.default_block)
+            if header is None or state_override or "to" not in said or not said <= {"from", "to", "data"}:
+                return super().call(transaction, block_identifier, state_override, ccip_read_enabled)
+            sender = to_canonical_address(transaction.get("from") or self.default_account)
+            asked = sender, to_canonical_address(transaction["to"]), bytes(HexBytes(transaction.get("data") or b""))
+            if self._called_at != header.hash:
+                self._called_at = header.hash
+                self._calls.clear()
+            if asked not in self._calls:
+                computation = self._backend.computation(header, *asked)
+                if computation.is_error:  # web3 turns it into one of its exceptions
+                    return super().call(transaction, block_identifier, state_override, ccip_read_enabled)
+                self._calls[asked] = HexBytes(computation.output)
+            return self._calls[asked]
+
+    def get_logs(self, filter_params: Any) -> list[LogReceipt]:
+        """Return the logs of some contracts in a range of blocks."""
+        first, last = filter_params.get("fromBlock"), filter_params.get("toBlock")
+        addresses = filter_params.get("address")
+        ranged = isinstance(first, int) and isinstance(last, int) and isinstance(addresses, list)
+        with self._lock:
+            if not ranged or last > self.block_number or filter_params.keys() - {"fromBlock", "toBlock", "address"}:
+                return super().get_logs(filter_params)
+            wanted = {to_canonical_address(address) for address in addresses}
+            found: list[LogReceipt] = []
+            for number in range(first, last + 1):
+                header = self._chain.get_canonical_block_header_by_number(BlockNumber(number))
+                if header.bloom:
+                    block, receipts = self._backend.block(header)
+                    for index in range(len(receipts)):
+                        found += _logs(block, receipts, index, wanted)
+            return found
+
+    def get_transaction_receipt(self, transaction_hash: Any) -> TxReceipt:
+        """Return the receipt of a mined transaction."""
+        with self._lock:
+            mined = self._backend.mined(Hash32(bytes(HexBytes(transaction_hash))))
+            if mined is None or not mined[0].transactions[mined[2]].to:
+                return super().get_transaction_receipt(transaction_hash)
+            return _receipt(*mined)
+
+    def _header(self, block_identifier: Any) -> BlockHeaderAPI | None:
+        """Return the header of "latest", or of a number; None for other words and for blocks that are not there."""
+        head = self._chain.get_canonical_head()
+        if block_identifier in ("latest", head.block_number):
+            return head
+        if not isinstance(block_identifier, int) or not 0 <= block_identifier < head.block_number:
+            return None
+        return self._chain.get_canonical_block_header_by_number(BlockNumber(block_identifier))
+
+
+def first_log(receipts: Sequence[ReceiptAPI], index: int) -> int:
+    """Return the place in its block of the first log of a transaction: logs are counted through the whole block."""
+    return sum(len(receipt.logs) for receipt in receipts[:index])
+
+
+def _logs(
+    block: BlockAPI, receipts: Sequence[ReceiptAPI], index: int, addresses: Container[bytes] | None = None
+) -> Iterator[LogReceipt]:
+    """Yield the logs of a transaction, of some contracts or of all."""
+    for place, log in enumerate(receipts[index].logs, first_log(receipts, index)):
+        if addresses is None or log.address in addresses:
+            yield cast(
+                LogReceipt,
+                AttributeDict(
+                    {
+                        "type": "mined",
+                        "logIndex": place,
+                        "transactionIndex": index,
+                        "transactionHash": HexBytes(block.transactions[index].hash),
+                        "blockHash": HexBytes(block.hash),
+                        "blockNumber": block.number,
+                        "address": to_checksum_address(log.address),
+                        "data": HexBytes(log.data),
+                        "topics": [HexBytes(topic.to_bytes(32, "big")) for topic in log.topics],
+                    }
+                ),
+            )
+
+
+def _receipt(block: BlockAPI, receipts: Sequence[ReceiptAPI], index: int) -> TxReceipt:
+    """Return the receipt of a transaction that made no contract."""
+    transaction, receipt = block.transactions[index], receipts[index]
+    base_fee = block.header.base_fee_per_gas or 0
+    price = min(transaction.max_fee_per_gas, transaction.max_priority_fee_per_gas + base_fee)
+    return cast(
+        TxReceipt,
+        AttributeDict(
+            {
+                "blockHash": HexBytes(block.hash),
+                "blockNumber": block.number,
+                "contractAddress": None,
+                "cumulativeGasUsed": receipt.gas_used,
+                "effectiveGasPrice": price,
+                "from": to_checksum_address(transaction.sender),
+                "gasUsed": receipt.gas_used - (receipts[index - 1].gas_used if index else 0),
+                "logs": list(_logs(block, receipts, index)),
+                "state_root": receipt.state_root,
+                "status": int.from_bytes(receipt.state_root, "big"),
+                "to": to_checksum_address(transaction.to),
+                "transactionHash": HexBytes(transaction.hash),
+                "transactionIndex": index,
+                "type": getattr(transaction, "type_id", 0),
+            }
+        ),
+    )
