@@ -1,5 +1,6 @@
 """The HTTP endpoint of an agent: its health, for people and for Prometheus, and further routes."""
 
+import asyncio
 import contextlib
 import socket
 import threading
@@ -13,12 +14,22 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from fbfl.errors import InvalidInputError, ProcessError
 from fbfl.mec.agent import Agent
 from fbfl.nodes.processes import share_with_old_connections
 
 LOOPBACK = "127.0.0.1"
+MOST_CONNECTIONS = 128
+"""Connections at once; a process has about a thousand files, and its node and its store need some."""
+
+HEAD_SECONDS = 10.0
+"""Seconds until a connection must have brought a request."""
+
+MOST_SECONDS = 120.0
+"""Seconds after which a connection is cut whatever it does."""
+
 _START_SECONDS = 60.0  # long enough for several agents that start at once on a busy machine
 
 
@@ -49,7 +60,16 @@ def serving(app: Starlette, port: int, host: str = LOOPBACK) -> Iterator[None]:
         except (OSError, OverflowError) as error:
             where = f"--port {port}" if host == LOOPBACK else f"--host {host} --port {port}"
             raise InvalidInputError(f"{where}: cannot be listened on ({error})") from error
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2))
+        config = uvicorn.Config(
+            app,
+            http=_Hurried,
+            headers=[("Connection", "close")],  # one request each: between two, nothing limits how long it stays
+            backlog=MOST_CONNECTIONS,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=2,
+        )
+        server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listening],), name="endpoint", daemon=True)
         thread.start()
         deadline = time.monotonic() + _START_SECONDS
@@ -62,6 +82,24 @@ def serving(app: Starlette, port: int, host: str = LOOPBACK) -> Iterator[None]:
         finally:
             server.should_exit = True
             thread.join(5.0)
+
+
+class _Hurried(H11Protocol):
+    """A connection that must not stay: strangers could take all files of the process with idle ones."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._since = self.loop.time()
+        self.loop.call_later(HEAD_SECONDS, self._expect_request)
+        self.loop.call_later(MOST_SECONDS, transport.abort)
+        staying = [each for each in self.connections if isinstance(each, _Hurried) and not each.transport.is_closing()]
+        if len(staying) > MOST_CONNECTIONS:
+            # A new one is more likely to be somebody's that wants something.
+            min(staying, key=lambda each: (each.cycle is not None, each._since)).transport.abort()
+
+    def _expect_request(self) -> None:
+        if self.cycle is None:
+            self.transport.abort()
 
 
 class _Collector:

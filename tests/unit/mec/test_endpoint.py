@@ -1,5 +1,6 @@
-"""Where an agent's endpoint listens."""
+"""Where an agent's endpoint listens, and what it does with connections that bring nothing."""
 
+import contextlib
 import socket
 
 import pytest
@@ -9,6 +10,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from fbfl.errors import InvalidInputError
+from fbfl.mec import endpoint
 from fbfl.mec.endpoint import serving
 
 APP = Starlette(routes=[Route("/", lambda _: PlainTextResponse("here"))])
@@ -42,3 +44,35 @@ def test_an_address_that_cannot_be_had_is_named(port: int) -> None:
     refused = rf"^--port {port}: cannot be listened on"
     with serving(APP, port), pytest.raises(InvalidInputError, match=refused), serving(APP, port):
         pass
+
+
+def test_idle_connections_of_strangers_leave_room_for_requests(port: int) -> None:
+    with serving(APP, port), contextlib.ExitStack() as held:
+        idle = []
+        for _ in range(2 * endpoint.MOST_CONNECTIONS):
+            idle.append(held.enter_context(socket.create_connection(("127.0.0.1", port), 5)))
+            if len(idle) % 32 == 0:
+                assert answer("127.0.0.1", port) == "here"
+        assert sum(not is_cut(each) for each in idle) <= endpoint.MOST_CONNECTIONS
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nX: ", b"GET / HTTP/1.1\r\nHost: here\r\n\r\nGET / HTT"])
+def test_a_connection_ends_soon_without_a_whole_request(
+    port: int, sent: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoint, "HEAD_SECONDS", 0.2)
+    with serving(APP, port), socket.create_connection(("127.0.0.1", port), 5) as idle:
+        idle.sendall(sent)
+        with contextlib.suppress(ConnectionResetError):
+            while idle.recv(4096):
+                pass
+
+
+def is_cut(connection: socket.socket) -> bool:
+    connection.settimeout(0.01)
+    try:
+        return connection.recv(1) == b""
+    except TimeoutError:
+        return False
+    except ConnectionResetError:
+        return True
