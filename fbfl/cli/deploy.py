@@ -1,23 +1,43 @@
 """`fbfl deploy`: the contracts on a network."""
 
 import argparse
+from typing import TYPE_CHECKING
 
-from eth_account.signers.local import LocalAccount
-from eth_typing import ChecksumAddress
-from eth_utils.address import is_address
-from web3 import Web3
-
-from fbfl.chain.deployment.deploy import deploy as run_steps
-from fbfl.chain.headers import proof_of_work
-from fbfl.chain.networks import connect
-from fbfl.chain.transactions import Sender
-from fbfl.cli.keys import KEY_VARIABLE, account_of, account_of_environment
-from fbfl.cli.network import deployment_on
+from fbfl.cli.keys import KEY_VARIABLE, account_of, account_of_environment, add_key
+from fbfl.cli.network import add_deployment, deployment_on
+from fbfl.cli.parser import Commands
 from fbfl.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+    from eth_typing import ChecksumAddress
+    from web3 import Web3
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    command = commands.add_parser("deploy", help="deploy the contracts", description="Deploy the contracts.")
+    command.add_argument("--network", default="eth-tester", help="eth-tester, ganache, anvil, geth, or a JSON-RPC URL")
+    command.add_argument("--mock-ethash", action="store_true", help="deploy EthashElection without proof of work, too")
+    command.add_argument(
+        "--consensus",
+        action="append",
+        default=[],
+        metavar="NAME=ADDRESS",
+        help="let tasks name a consensus contract that is deployed already; it may slash then; again for each",
+    )
+    add_deployment(command)
+    add_key(command)
+    command.set_defaults(command=deploy)
 
 
 def deploy(options: argparse.Namespace) -> int:
     """Deploy what is not deployed yet and print the addresses."""
+    from fbfl.chain.deployment.deploy import deploy as run_steps
+    from fbfl.chain.headers import proof_of_work
+    from fbfl.chain.networks import connect
+    from fbfl.chain.transactions import Sender
+
     file = deployment_on(options.network, options.deployment)
     w3 = connect(options.network)
     others = dict(map(_named_address, options.consensus))
@@ -36,13 +56,15 @@ def deploy(options: argparse.Namespace) -> int:
 
 
 def _named_address(option: str) -> tuple[str, str]:
+    from eth_utils.address import is_address, to_checksum_address
+
     name, _, address = option.partition("=")
     if not name or not is_address(address):
         raise InvalidInputError(f"--consensus {option}; allowed: NAME=ADDRESS, an address being 20 bytes as hex")
-    return name, Web3.to_checksum_address(address)
+    return name, to_checksum_address(address)
 
 
-def _account(options: argparse.Namespace, w3: Web3) -> LocalAccount | ChecksumAddress:
+def _account(options: argparse.Namespace, w3: "Web3") -> "LocalAccount | ChecksumAddress":
     """Return the account that was named, else that of the key in the environment, else the node's first account."""
     if options.account is not None or options.keystore is not None:
         return account_of(options, w3.eth.chain_id)

@@ -8,34 +8,87 @@ import signal
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fbfl.cli.samples import own_samples, share_of
-from fbfl.cli.settings import taken
+from fbfl.cli.parser import Commands
+from fbfl.cli.samples import add_samples, own_samples, share_of
+from fbfl.cli.settings import add_option, taken
 from fbfl.errors import InvalidInputError
-from fbfl.learning.datasets import Dataset
-from fbfl.learning.partition import Indices
-from fbfl.learning.partition import resolve as resolve_partition
 from fbfl.learning.plugins import parse_settings
-from fbfl.mec import tokens
-from fbfl.mec.batches import MAX_BODY, most_samples, problem_of_values
-from fbfl.mec.courier import check_url
-from fbfl.mec.device import Journey, device_shares
-from fbfl.mec.device_agent import DeviceAgent
-from fbfl.mec.device_database import DeviceDatabase
-from fbfl.mec.mobility import resolve as resolve_mobility
-from fbfl.mec.samples import Array
-from fbfl.mec.uploads import Uploads
-from fbfl.nodes.processes import STATE
-from fbfl.system.jsonlog import JsonFormatter
-from fbfl.system.locks import only_process
 from fbfl.system.textfile import read_text
+
+if TYPE_CHECKING:
+    from fbfl.learning.datasets import Dataset
+    from fbfl.learning.partition import Indices
+    from fbfl.mec.device import Journey
+    from fbfl.mec.samples import Array
 
 TOKEN_VARIABLE = "FBFL_DEVICE_TOKEN"
 
 
+def add_parser(commands: Commands) -> None:
+    """Add both commands."""
+    _add_device(commands)
+    _add_token(commands)
+
+
+def _add_device(commands: Commands) -> None:
+    command = commands.add_parser(
+        "device",
+        help="one local device, until it is stopped",
+        description="One local device: it collects samples, moves, and uploads to the MEC server it is attached to.",
+    )
+    add = command.add_argument
+    add(
+        "--mec",
+        action="append",
+        required=True,
+        metavar="URL",
+        help="a server's endpoint; again for each cell, in order",
+    )
+    add("--device", type=int, metavar="D", help="its number (default: I of --share)")
+    add("--token-file", type=Path, metavar="FILE", help="its token (default: the one in FBFL_DEVICE_TOKEN)")
+    add_samples(command)
+    add("--share", metavar="I/N", help="the share: that of device I, from 0, of N")
+    add("--servers", type=int, metavar="S", help="servers that the data set is split among first (default: the --mec)")
+    add_option(command, "dataset_args")
+    add_option(command, "partition")
+    add_option(command, "partition_args")
+    way = command.add_mutually_exclusive_group()
+    way.add_argument("--trace", type=Path, metavar="FILE", help="its way: CSV with the columns seconds, cell")
+    way.add_argument("--mobility", help="or a model: random_waypoint, or package.module:function (default: it stays)")
+    add("--mobility-arg", action="append", default=[], metavar="KEY=VALUE", help="a parameter of trace or model")
+    add_option(command, "seed", "of partition and mobility (default: 0)")
+    add("--batch", type=int, default=1000, metavar="N", help="most samples of an upload (default 1000)")
+    add("--once", action="store_true", help="end when servers have all its samples")
+    add("--poll", type=float, default=0.5, metavar="S", help="seconds between looks while it is idle (default 0.5)")
+    add("--state", type=Path, metavar="DIR", help="folder for its samples (default .fbfl/devices/D)")
+    command.set_defaults(command=device)
+
+
+def _add_token(commands: Commands) -> None:
+    command = commands.add_parser(
+        "token", help="give devices tokens", description="Make tokens that let devices upload to servers."
+    )
+    command.add_argument("numbers", nargs="+", type=int, metavar="D", help="the number of a device, from 0")
+    command.add_argument(
+        "--devices", type=Path, required=True, metavar="FILE", help="the servers' file of devices, with hashes only"
+    )
+    command.add_argument(
+        "--folder", type=Path, metavar="DIR", help="folder for the device-D.token files (default: beside FILE)"
+    )
+    command.set_defaults(command=token)
+
+
 def device(options: argparse.Namespace) -> int:
     """Run a device until it is told to end, or with --once until all is uploaded."""
+    from fbfl.mec.device_agent import DeviceAgent
+    from fbfl.mec.device_database import DeviceDatabase
+    from fbfl.mec.uploads import Uploads
+    from fbfl.nodes.processes import STATE
+    from fbfl.system.jsonlog import JsonFormatter
+    from fbfl.system.locks import only_process
+
     if options.batch < 1:
         raise InvalidInputError(f"--batch {options.batch}; allowed: 1 or more")
     options.seed = taken(options, "seed")
@@ -68,12 +121,14 @@ def device(options: argparse.Namespace) -> int:
 
 def token(options: argparse.Namespace) -> int:
     """Make tokens for devices; prints the files."""
+    from fbfl.mec.tokens import give_tokens
+
     for number in options.numbers:
         _check_number(number, str(number))
     if len(set(options.numbers)) < len(options.numbers):
         raise InvalidInputError("a device is named twice")
     folder = options.folder or options.devices.parent
-    for file in tokens.give_tokens(options.devices, options.numbers, folder):
+    for file in give_tokens(options.devices, options.numbers, folder):
         print(file)
     return 0
 
@@ -89,11 +144,17 @@ def _number(options: argparse.Namespace) -> int:
 
 
 def _check_number(number: int, where: str) -> None:
-    if not 0 <= number <= tokens.MAX_DEVICE:
-        raise InvalidInputError(f"{where}; allowed: 0 to {tokens.MAX_DEVICE}")
+    from fbfl.mec.tokens import MAX_DEVICE
+
+    if not 0 <= number <= MAX_DEVICE:
+        raise InvalidInputError(f"{where}; allowed: 0 to {MAX_DEVICE}")
 
 
-def _journey(options: argparse.Namespace, number: int) -> Journey:
+def _journey(options: argparse.Namespace, number: int) -> "Journey":
+    from fbfl.mec.courier import check_url
+    from fbfl.mec.device import Journey
+    from fbfl.mec.mobility import resolve as resolve_mobility
+
     servers = [check_url(url, "--mec").rstrip("/") for url in options.mec]
     if len(set(servers)) < len(servers):
         raise InvalidInputError(f"--mec {' '.join(servers)}; allowed: each server once")
@@ -124,7 +185,9 @@ def _token(options: argparse.Namespace) -> str:
     return found
 
 
-def _samples(options: argparse.Namespace) -> tuple[Array, Array]:
+def _samples(options: argparse.Namespace) -> "tuple[Array, Array]":
+    from fbfl.mec.batches import MAX_BODY, most_samples, problem_of_values
+
     x, y = own_samples(options, functools.partial(_part, options))
     problem = problem_of_values(x)
     if problem is None and not most_samples(MAX_BODY, x[:1].nbytes):
@@ -155,7 +218,10 @@ def _servers(options: argparse.Namespace) -> int:
     return len(options.mec) if options.servers is None else int(options.servers)
 
 
-def _part(options: argparse.Namespace, dataset: Dataset, place: int, devices: int) -> Indices:
+def _part(options: argparse.Namespace, dataset: "Dataset", place: int, devices: int) -> "Indices":
+    from fbfl.learning.partition import resolve as resolve_partition
+    from fbfl.mec.device import device_shares
+
     servers = _servers(options)
     if not 1 <= servers <= devices:
         raise InvalidInputError(f"--servers {servers}; allowed: 1 to {devices}, as many as there are devices")

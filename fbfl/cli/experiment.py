@@ -9,22 +9,47 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-from fbfl.cli.console import plain_console
+from fbfl.cli.parser import Commands
 from fbfl.errors import InvalidInputError
-from fbfl.experiments import definition, figures, report, results, runner, single_run
-from fbfl.experiments.definition import Experiment
-from fbfl.experiments.run_store import FinishedRuns
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fbfl.experiments.definition import Experiment
+    from fbfl.experiments.results import Curves
+    from fbfl.experiments.run_store import FinishedRuns
 
 QUICK_OUTPUT = Path("runs") / "quick"
 """Default folder of `--quick`: it never overwrites the results."""
 
 
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        "experiment", help="reproduce a figure", description="Reproduce figures of the paper."
+    )
+    add = command.add_argument
+    add("name", metavar="NAME|all", help="experiments/NAME.toml, here or of fbfl, all of them, or a path")
+    add("--seeds", type=int, help="seeds of each variant (default: as defined, 5)")
+    add("--jobs", type=int, metavar="J", help="runs at a time, a process each (default: one per core)")
+    stored = command.add_mutually_exclusive_group()
+    stored.add_argument("--resume", action="store_true", help="keep the runs that are stored already (the default)")
+    stored.add_argument("--fresh", action="store_true", help="delete them, and play all anew")
+    add("--quick", action="store_true", help="small data, few rounds: a quick trial")
+    add("--backend", default="joblib", help="joblib (default), or ray for a cluster at RAY_ADDRESS")
+    add("--output", type=Path, metavar="DIR", help="default experiments/, or beside a path; with --quick runs/quick")
+    add("--quiet", action="store_true", help="print nothing but errors")
+    command.set_defaults(command=experiment)
+
+
 def experiment(options: argparse.Namespace) -> int:
     """Run an experiment, or all of them, and write tables, pictures and the report."""
+    from fbfl.cli.console import plain_console
+    from fbfl.experiments import definition, runner, single_run
+    from fbfl.experiments.run_store import FinishedRuns
+
     for name in ("jobs", "seeds"):
         value = getattr(options, name)
         if value is not None and value < 1:
@@ -64,7 +89,9 @@ def experiment(options: argparse.Namespace) -> int:
 
 def _write_report(paths: Sequence[Path], output: Path, quick: bool) -> None:
     """Write the report on those of the experiments that have tables; of invalid definitions only print the error."""
-    found: list[tuple[Experiment, results.Curves]] = []
+    from fbfl.experiments import definition, report, results
+
+    found: list[tuple[Experiment, Curves]] = []
     left_out: list[str] = []
     for path in paths:
         if not results.table(output / "results", path.stem).exists():
@@ -80,13 +107,15 @@ def _write_report(paths: Sequence[Path], output: Path, quick: bool) -> None:
 
 
 def _write_complete(
-    experiments: Sequence[Experiment],
+    experiments: "Sequence[Experiment]",
     waiting: Mapping[str, Set[str]],
-    finished: FinishedRuns,
+    finished: "FinishedRuns",
     output: Path,
-    console: Console,
-) -> list[Experiment]:
+    console: "Console",
+) -> "list[Experiment]":
     """Write tables and pictures of the experiments whose runs are all finished; return the others."""
+    from fbfl.experiments import figures, results
+
     folder, unwritten = output / "results", []
     for one in experiments:
         if waiting[one.name]:
@@ -101,7 +130,7 @@ def _write_complete(
     return unwritten
 
 
-def _warnings(experiment: Experiment, finished: FinishedRuns) -> Iterator[str]:
+def _warnings(experiment: "Experiment", finished: "FinishedRuns") -> Iterator[str]:
     """Yield the warnings of its runs, a line per variant and kind."""
     for variant in experiment.variants:
         of_seeds = [finished.get(experiment.run(variant, seed)).warnings for seed in experiment.seeds]
@@ -110,7 +139,7 @@ def _warnings(experiment: Experiment, finished: FinishedRuns) -> Iterator[str]:
 
 
 @contextmanager
-def _progress(console: Console, total: int) -> Iterator[Callable[[], None]]:
+def _progress(console: "Console", total: int) -> Iterator[Callable[[], None]]:
     """Show a bar with the time left on a terminal, else a line per run. Yields a function to call after each run."""
     if console.quiet or not sys.stdout.isatty():
         started, done = time.monotonic(), 0
@@ -123,6 +152,15 @@ def _progress(console: Console, total: int) -> Iterator[Callable[[], None]]:
 
         yield say
         return
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     with Progress(
         TextColumn("runs"),
         BarColumn(),

@@ -5,45 +5,86 @@ import contextlib
 import logging
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from eth_account.signers.local import LocalAccount
-from eth_hash.auto import keccak
-from eth_typing import BlockNumber
-from starlette.routing import BaseRoute
-
-from fbfl.chain.ledger import Ledger, Task
-from fbfl.chain.participant import Participant
-from fbfl.chain.transactions import Sender
-from fbfl.cli.keys import account_of
-from fbfl.cli.network import ledger_on, plugins_of, store_of, tasks_on
-from fbfl.cli.samples import own_samples, refuse_share
-from fbfl.cli.settings import taken
+from fbfl.cli.keys import account_of, add_key
+from fbfl.cli.network import (
+    add_deployment,
+    add_network,
+    add_plugin,
+    add_store,
+    ledger_on,
+    plugins_of,
+    store_of,
+    tasks_on,
+)
+from fbfl.cli.parser import Commands
+from fbfl.cli.register import add_stake
+from fbfl.cli.samples import add_samples, own_samples, refuse_share
+from fbfl.cli.settings import add_option, taken
 from fbfl.errors import FbflError, InvalidInputError
-from fbfl.learning.datasets import Dataset
-from fbfl.learning.partition import Indices
-from fbfl.learning.partition import resolve as resolve_partition
-from fbfl.mec.agent import Agent, LocalTraining, only_one
-from fbfl.mec.batches import SampleForm
-from fbfl.mec.board import HttpBoard, board_routes
-from fbfl.mec.courier import check_url
-from fbfl.mec.endpoint import LOOPBACK, application, serving
-from fbfl.mec.exchange import Exchange, Patience, PatienceInSeconds, vote_domain
-from fbfl.mec.ingest import ingest_routes
-from fbfl.mec.plan import TaskPlan
-from fbfl.mec.retention import Retention
-from fbfl.mec.sample_database import SampleDatabase
-from fbfl.mec.samples import Batch, MemorySampleStore, SampleStore
-from fbfl.mec.server import MECServer
-from fbfl.mec.signed_votes import SignedVotes
-from fbfl.mec.tokens import DeviceTokens
-from fbfl.nodes.processes import STATE
-from fbfl.system.jsonlog import JsonFormatter
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+    from starlette.routing import BaseRoute
+
+    from fbfl.chain.ledger import Ledger, Task
+    from fbfl.chain.participant import Participant
+    from fbfl.learning.datasets import Dataset
+    from fbfl.learning.partition import Indices
+    from fbfl.mec.board import HttpBoard
+    from fbfl.mec.exchange import Exchange, Patience
+    from fbfl.mec.plan import TaskPlan
+    from fbfl.mec.samples import SampleStore
 
 LISTED = 10
 """Most tasks to list if none is named."""
 
 
-def refuse_costly(task: Task, most: float) -> None:
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        "mec", help="one MEC server, until it is stopped", description="One MEC server of a task on a network."
+    )
+    add_network(command)
+    add_deployment(command)
+    add_key(command)
+    add = command.add_argument
+    add("--task", type=int, metavar="T", help="the number of the task; required")
+    data = add_samples(command)
+    data.add_argument("--devices", type=Path, metavar="FILE", help="or uploads of devices; FILE as of fbfl token")
+    add("--share", metavar="I/N", help="the share: number I, from 0, of N")
+    add_option(command, "dataset_args")
+    add_option(command, "partition")
+    add_option(command, "partition_args")
+    add_plugin(command)
+    add_store(command)
+    add("--port", type=int, default=8600, metavar="P", help="port of its endpoint (default 8600)")
+    add("--host", default="127.0.0.1", metavar="ADDRESS", help="address on which it listens (default 127.0.0.1)")
+    add("--url", help="its address for the others, in the registry (default http://127.0.0.1:P)")
+    add("--peer", action="append", default=[], metavar="URL", help="URL of another server, if not as registered")
+    add(
+        "--patience",
+        type=float,
+        default=30.0,
+        metavar="S",
+        help="seconds to wait for the server whose turn it is (default 30)",
+    )
+    add_stake(command)
+    add(
+        "--most-penalty",
+        type=float,
+        default=0.1,
+        metavar="PART",
+        help="largest part of the stake that a task may take for one mistake, 0 to 1 (default 0.1)",
+    )
+    add("--poll", type=float, default=0.5, metavar="S", help="seconds between looks at an idle chain (default 0.5)")
+    add("--device-samples", type=int, default=100_000, metavar="N", help="most samples of a device (default 100000)")
+    add("--state", type=Path, metavar="DIR", help="folder for its lock and devices' samples (default .fbfl)")
+    command.set_defaults(command=mec)
+
+
+def refuse_costly(task: "Task", most: float) -> None:
     """Raise `InvalidInputError` for a task that may take more of the stake than its operator allows: anybody can create
     tasks, with any penalties.
     """
@@ -56,7 +97,7 @@ def refuse_costly(task: Task, most: float) -> None:
         )
 
 
-def chosen_task(ledger: Ledger, number: int | None) -> Task:
+def chosen_task(ledger: "Ledger", number: int | None) -> "Task":
     """Return the task with a number. Without one, `InvalidInputError` lists the newest tasks and the stake they may
     take: anybody can create tasks, so a server joins none that was not named.
     """
@@ -68,7 +109,7 @@ def chosen_task(ledger: Ledger, number: int | None) -> Task:
     raise InvalidInputError(f"no task is named; allowed: --task T, of {', '.join(newest)}{older}")
 
 
-def _described(ledger: Ledger, number: int) -> str:
+def _described(ledger: "Ledger", number: int) -> str:
     try:
         return f"{number} (takes up to {ledger.task(number).dearest:g} of the stake)"
     except FbflError:  # not a task of fbfl
@@ -77,6 +118,21 @@ def _described(ledger: Ledger, number: int) -> str:
 
 def mec(options: argparse.Namespace) -> int:
     """Run an agent until it is told to end."""
+    from eth_hash.auto import keccak
+
+    from fbfl.chain.participant import Participant
+    from fbfl.chain.transactions import Sender
+    from fbfl.mec.agent import Agent, LocalTraining, only_one
+    from fbfl.mec.board import HttpBoard, board_routes
+    from fbfl.mec.courier import check_url
+    from fbfl.mec.endpoint import LOOPBACK, application, serving
+    from fbfl.mec.exchange import PatienceInSeconds
+    from fbfl.mec.plan import TaskPlan
+    from fbfl.mec.retention import Retention
+    from fbfl.mec.server import MECServer
+    from fbfl.nodes.processes import STATE
+    from fbfl.system.jsonlog import JsonFormatter
+
     if not 1 <= options.port <= 65535:
         raise InvalidInputError(f"--port {options.port}; allowed: 1 to 65535")
     stake = taken(options, "stake")
@@ -107,9 +163,10 @@ def mec(options: argparse.Namespace) -> int:
         if plan.signatures
         else None
     )
-    patience = PatienceInSeconds(options.patience)
     store = store_of(options)
-    exchange = _exchange(board, participant, task, account, patience, folder) if board else None
+    exchange = (
+        _exchange(board, participant, task, account, PatienceInSeconds(options.patience), folder) if board else None
+    )
     # Salts follow from the key: nobody else knows them, and a restarted agent has the same.
     server = MECServer(
         participant,
@@ -148,8 +205,16 @@ def mec(options: argparse.Namespace) -> int:
 
 
 def _exchange(
-    board: HttpBoard, participant: Participant, task: Task, account: LocalAccount, patience: Patience, folder: Path
-) -> Exchange:
+    board: "HttpBoard",
+    participant: "Participant",
+    task: "Task",
+    account: "LocalAccount",
+    patience: "Patience",
+    folder: Path,
+) -> "Exchange":
+    from fbfl.mec.exchange import Exchange, vote_domain
+    from fbfl.mec.signed_votes import SignedVotes
+
     ledger = participant.ledger
     # Votes signed before the file existed, perhaps on another machine, are for rounds up to this one.
     signed = SignedVotes(
@@ -158,8 +223,13 @@ def _exchange(
     return Exchange(board, participant, task, account, patience, signed=signed)
 
 
-def _uploaded(options: argparse.Namespace, plan: TaskPlan, file: Path) -> tuple[SampleStore, list[BaseRoute]]:
+def _uploaded(options: argparse.Namespace, plan: "TaskPlan", file: Path) -> "tuple[SampleStore, list[BaseRoute]]":
     """Return the store for what devices upload, and the routes for uploads."""
+    from fbfl.mec.batches import SampleForm
+    from fbfl.mec.ingest import ingest_routes
+    from fbfl.mec.sample_database import SampleDatabase
+    from fbfl.mec.tokens import DeviceTokens
+
     refuse_share(options)
     if options.device_samples < 1:
         raise InvalidInputError(f"--device-samples {options.device_samples}; allowed: 1 or more")
@@ -168,19 +238,25 @@ def _uploaded(options: argparse.Namespace, plan: TaskPlan, file: Path) -> tuple[
     return samples, ingest_routes(samples, tokens, SampleForm(plan.input_shape, plan.num_classes))
 
 
-def _samples_file(ledger: Ledger, task: Task) -> str:
+def _samples_file(ledger: "Ledger", task: "Task") -> str:
     """Return a file name for each task of each chain: a chain made anew has the same id, but another block 1.
 
     That block is older than any task, and so out of reach of reorganisations.
     """
+    from eth_typing import BlockNumber
+
     first = bytes(ledger.w3.eth.get_block(BlockNumber(1))["hash"])
     return f"samples-{task.id}-{first.hex()[:16]}.sqlite"
 
 
-def _own(options: argparse.Namespace, plan: TaskPlan) -> SampleStore:
+def _own(options: argparse.Namespace, plan: "TaskPlan") -> "SampleStore":
+    """Return a store with the samples of `--data`, or of the share of `--dataset`."""
+    from fbfl.learning.partition import resolve as resolve_partition
+    from fbfl.mec.samples import Batch, MemorySampleStore
+
     partition = resolve_partition(taken(options, "partition"), **taken(options, "partition_args"))
 
-    def part(dataset: Dataset, number: int, count: int) -> Indices:
+    def part(dataset: "Dataset", number: int, count: int) -> "Indices":
         return partition(dataset.y_train, count, seed=plan.seed, device_of=dataset.device_of)[number]
 
     x, y = own_samples(options, part)

@@ -6,34 +6,68 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-
+from fbfl.cli.parser import Commands
 from fbfl.errors import InvalidInputError
-from fbfl.nodes import chains as ethereum
-from fbfl.nodes import kubo
-from fbfl.nodes.chains import NodeStatus
-from fbfl.nodes.kubo import KuboStatus
-from fbfl.nodes.processes import STATE
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from fbfl.nodes.chains import NodeStatus
+    from fbfl.nodes.kubo import KuboStatus
 
 NOT_RUNNING = 3
 
 
+def add_parser(commands: Commands) -> None:
+    """Add both commands with their actions."""
+    what = {"up": "start them and wait until they are ready", "down": "stop them", "status": "how they are"}
+    for kind, nodes_of_kind in (("chain", "Ethereum nodes"), ("ipfs", "IPFS (Kubo) nodes")):
+        group = commands.add_parser(
+            kind, help=f"start and stop local {nodes_of_kind}", description=f"Local {nodes_of_kind}."
+        )
+        actions = group.add_subparsers(title="actions", metavar="up|down|status", required=True)
+        for name, explanation in what.items():
+            action = actions.add_parser(name, help=explanation, description=f"Local {nodes_of_kind}: {explanation}.")
+            if kind == "chain":
+                action.add_argument("--network", required=True, help="anvil, ganache, or geth (mines with ethash)")
+            action.add_argument("--state", type=Path, metavar="DIR", help="folder for their data (default .fbfl)")
+            if name == "up":
+                action.add_argument("--nodes", type=int, help="how many (default: as last time, or 1; geth and Kubo 2)")
+                action.add_argument("--port", type=int, help="port of the first; others follow (default: as last time)")
+                action.add_argument(
+                    "--timeout", type=float, help="seconds until all must be ready (default 120; Kubo 60)"
+                )
+            if name == "up" and kind == "chain":
+                action.add_argument(
+                    "--ethash-test",
+                    action=argparse.BooleanOptionalAction,
+                    help="geth: seal blocks with a data set of 32 KiB, there at once; nobody else verifies them",
+                )
+            if name == "down":
+                action.add_argument("--forget", action="store_true", help="remove their data, too")
+            action.set_defaults(command=nodes, kind=kind, action=name)
+
+
 def nodes(options: argparse.Namespace) -> int:
     """Start, stop or list nodes of one kind; 3 if `status` finds one that does not run and answer."""
+    from fbfl.nodes.processes import STATE
+
     actions: dict[str, Callable[[argparse.Namespace, Path], int]] = {"up": _up, "down": _down, "status": _status}
     return actions[options.action](options, options.state or STATE)
 
 
 def _up(options: argparse.Namespace, state: Path) -> int:
+    from fbfl.nodes import chains, kubo
+
     if options.timeout is not None and not options.timeout > 0:
         raise InvalidInputError(f"--timeout {options.timeout:g}; allowed: more than 0 seconds")
     wishes = {} if options.timeout is None else {"timeout": options.timeout}
     if options.kind == "ipfs":
         return _report(kubo.up(nodes=options.nodes, port=options.port, state=state, **wishes))
     with _progress() as progress:
-        found = ethereum.up(
+        found = chains.up(
             options.network,
             nodes=options.nodes,
             port=options.port,
@@ -46,19 +80,23 @@ def _up(options: argparse.Namespace, state: Path) -> int:
 
 
 def _down(options: argparse.Namespace, state: Path) -> int:
-    stopped = kubo.down(state=state) if options.kind == "ipfs" else ethereum.down(options.network, state=state)
+    from fbfl.nodes import chains, kubo
+
+    stopped = kubo.down(state=state) if options.kind == "ipfs" else chains.down(options.network, state=state)
     print(f"{_kind(options)}: {'stopped ' + ', '.join(stopped) if stopped else 'nothing was running'}")
     if options.forget:
         if options.kind == "ipfs":
             kubo.forget(state=state)
         else:
-            ethereum.forget(options.network, state=state)
+            chains.forget(options.network, state=state)
         print(f"{_kind(options)}: forgotten")
     return 0
 
 
 def _status(options: argparse.Namespace, state: Path) -> int:
-    found = kubo.status(state=state) if options.kind == "ipfs" else ethereum.status(options.network, state=state)
+    from fbfl.nodes import chains, kubo
+
+    found = kubo.status(state=state) if options.kind == "ipfs" else chains.status(options.network, state=state)
     if not found:
         print(f"{_kind(options)}: never started in {state}")
         return NOT_RUNNING
@@ -69,10 +107,12 @@ def _kind(options: argparse.Namespace) -> str:
     return "kubo" if options.kind == "ipfs" else str(options.network)
 
 
-def _report(found: list[NodeStatus] | list[KuboStatus]) -> int:
+def _report(found: "list[NodeStatus] | list[KuboStatus]") -> int:
+    from fbfl.nodes.chains import NodeStatus
+
     for node in found:
         health = "running" if node.healthy else "not running" if node.pid is None else "running, but does not answer"
-        parts = [node.name, _where(node), health]
+        parts = [node.name, node.url if isinstance(node, NodeStatus) else node.address, health]
         parts += [f"process {node.pid}"] if node.pid is not None else []
         if isinstance(node, NodeStatus):
             parts += [node.seals] if node.seals is not None else []
@@ -80,10 +120,6 @@ def _report(found: list[NodeStatus] | list[KuboStatus]) -> int:
         parts += [f"{node.peers} peers"] if node.peers is not None else []
         print("  ".join([*parts, f"log {_short(node.log)}"]))
     return 0 if all(node.healthy for node in found) else NOT_RUNNING
-
-
-def _where(node: NodeStatus | KuboStatus) -> str:
-    return node.url if isinstance(node, NodeStatus) else node.address
 
 
 def _short(path: Path) -> str:
@@ -104,6 +140,9 @@ def _progress() -> Iterator[Callable[[str, float], None]]:
 
         yield say
         return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),

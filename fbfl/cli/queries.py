@@ -4,23 +4,55 @@ import argparse
 import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fbfl import audit as auditing
-from fbfl.chain.queries import RoundRecord, block_listing, round_record, round_records, task_terms
-from fbfl.chain.reexecution import execute_with_geth
-from fbfl.cli.network import ledger_on, plugins_of, store_of, task_on
+from fbfl.cli.network import add_deployment, add_plugin, add_store, ledger_on, plugins_of, store_of, task_on
+from fbfl.cli.parser import Commands
 from fbfl.errors import InvalidInputError, NoFinalRoundError
-from fbfl.mec.plan import TaskPlan
-from fbfl.runs.folder import StoredRun, newest_run, open_stored, recorded_chain
-from fbfl.storage.codecs import decode_update
-from fbfl.storage.payload import decode
-from fbfl.storage.store import Reference
 from fbfl.system import strictjson
+
+if TYPE_CHECKING:
+    from fbfl.chain.queries import RoundRecord
+    from fbfl.runs.folder import StoredRun
+    from fbfl.storage.store import Reference
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the four commands."""
+    listing = commands.add_parser("rounds", help="the rounds on the chain, a line each")
+    listing.add_argument("--json", action="store_true", help="a JSON list")
+    listing.set_defaults(command=rounds)
+    one = commands.add_parser("round", help="one round: updates, votes, leader, gas")
+    one.add_argument("number", type=int, metavar="R", help="the round, from 1")
+    one.add_argument("--json", action="store_true", help="a JSON object")
+    one.set_defaults(command=one_round)
+    as_blocks = commands.add_parser("blocks", help="one block per finished round, as JSON")
+    as_blocks.add_argument("--tensors", action="store_true", help="with the tensors of every payload")
+    add_plugin(as_blocks)
+    as_blocks.set_defaults(command=blocks)
+    checking = commands.add_parser("audit", help="recompute every round from chain and payloads")
+    checking.add_argument(
+        "--geth",
+        nargs="?",
+        const="",
+        metavar="PATH",
+        help="also execute the chain of the run again with stock geth 1.11.6 (default: that of fbfl nodes install)",
+    )
+    add_plugin(checking)
+    checking.set_defaults(command=audit)
+    for command in (listing, one, as_blocks, checking):
+        where = command.add_mutually_exclusive_group()
+        where.add_argument("--network", help="a running network: anvil, ganache, geth, or a JSON-RPC URL")
+        where.add_argument("--run", type=Path, metavar="DIR", help="the folder of a run (default: the newest in runs/)")
+        add_deployment(command)
+        command.add_argument("--task", type=int, metavar="T", help="the task on the network (default: the newest)")
+        add_store(command)
 
 
 def rounds(options: argparse.Namespace) -> int:
     """Print a line, or a JSON object, per round."""
+    from fbfl.chain.queries import round_records
+
     run = _open(options)
     records = list(round_records(run.ledger, run.task.id))
     if options.json:
@@ -35,6 +67,8 @@ def rounds(options: argparse.Namespace) -> int:
 
 def one_round(options: argparse.Namespace) -> int:
     """Print all that is recorded of one round."""
+    from fbfl.chain.queries import round_record, task_terms
+
     run = _open(options)
     record = round_record(run.ledger, run.task.id, options.number)
     terms = task_terms(run.ledger, run.task.id)
@@ -66,6 +100,8 @@ def one_round(options: argparse.Namespace) -> int:
 
 def blocks(options: argparse.Namespace) -> int:
     """Print the paper's listing of blocks."""
+    from fbfl.chain.queries import block_listing
+
     plugins = plugins_of(options)
     run = _open(options)
     listing = block_listing(run.ledger, run.task.id, _tensors(run, plugins) if options.tensors else None)
@@ -73,11 +109,15 @@ def blocks(options: argparse.Namespace) -> int:
     return 0
 
 
-def _tensors(run: StoredRun, plugins: Collection[str]) -> Callable[[str, Reference], dict[str, Any]]:
+def _tensors(run: "StoredRun", plugins: Collection[str]) -> "Callable[[str, Reference], dict[str, Any]]":
     """Return a function that reads the tensors of an update or a model, by its kind and reference."""
+    from fbfl.mec.plan import TaskPlan
+    from fbfl.storage.codecs import decode_update
+    from fbfl.storage.payload import decode
+
     plan = TaskPlan.of(run.task, plugins)
 
-    def tensors(kind: str, reference: Reference) -> dict[str, Any]:
+    def tensors(kind: str, reference: "Reference") -> dict[str, Any]:
         payload = run.store.get(reference)
         if kind == "update":
             vector = decode_update(plan.payload, plan.spec, payload)
@@ -91,6 +131,8 @@ def _tensors(run: StoredRun, plugins: Collection[str]) -> Callable[[str, Referen
 
 def audit(options: argparse.Namespace) -> int:
     """Recompute everything; 1 if anything differs, 3 if no round is over yet."""
+    from fbfl import audit as auditing
+
     plugins = plugins_of(options)
     if options.geth is not None and options.network is not None:
         raise InvalidInputError("--geth; allowed: only with --run, for the chain that the run keeps")
@@ -116,11 +158,16 @@ def audit(options: argparse.Namespace) -> int:
 
 def _differences_of_geth(options: argparse.Namespace) -> list[str]:
     """Return the problems that geth finds in the chain of the run."""
+    from fbfl.chain.reexecution import execute_with_geth
+    from fbfl.runs.folder import recorded_chain
+
     problem = execute_with_geth(*recorded_chain(_folder(options)), options.geth or None)
     return [] if problem is None else [problem]
 
 
-def _open(options: argparse.Namespace) -> StoredRun:
+def _open(options: argparse.Namespace) -> "StoredRun":
+    from fbfl.runs.folder import StoredRun, open_stored
+
     if options.network is not None:
         ledger = ledger_on(options.network, options.deployment)
         return StoredRun(ledger, store_of(options), task_on(ledger, options.task))
@@ -132,6 +179,8 @@ def _open(options: argparse.Namespace) -> StoredRun:
 
 def _folder(options: argparse.Namespace) -> Path:
     """Return the folder of the run to read."""
+    from fbfl.runs.folder import newest_run
+
     if options.run is None:
         options.run, note = newest_run()
         if note:
@@ -140,7 +189,7 @@ def _folder(options: argparse.Namespace) -> Path:
     return path
 
 
-def _line(record: RoundRecord) -> str:
+def _line(record: "RoundRecord") -> str:
     if record.status == "final":
         outcome = f"final    leader {record.leader}  model {record.model_cid}"
     elif record.status == "aborted":

@@ -4,23 +4,36 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from fbfl.cli import hint
-from fbfl.cli.console import plain_console
-from fbfl.cli.settings import settings_of
+from fbfl.cli.network import add_deployment, deployment_on
+from fbfl.cli.parser import Commands
+from fbfl.cli.settings import add_options, settings_of
 from fbfl.errors import NoFinalRoundError
+from fbfl.values.fields import Place
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    command = commands.add_parser("run", help="one federation end to end", description="One federation end to end.")
+    add_options(command, Place.SIMULATION)
+    command.add_argument("--output", type=Path, metavar="DIR", help="new folder for the results (default runs/<time>)")
+    command.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    add_deployment(command)
+    command.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Run a federation as the options say."""
     settings = settings_of(options)
-    from fbfl.cli.network import deployment_on
-
     deployment = deployment_on(settings.network, options.deployment)  # says now if no node answers
+
+    from fbfl.cli.console import plain_console
     from fbfl.runs.play import own_functions, play
 
     console = plain_console(quiet=options.quiet)
@@ -65,11 +78,13 @@ def _figure(value: float | None) -> str:
 
 
 @contextmanager
-def _progress(console: Console, rounds: int) -> Iterator[Callable[[], None]]:
+def _progress(console: "Console", rounds: int) -> Iterator[Callable[[], None]]:
     """A bar on a terminal; nothing elsewhere, where the printed lines are enough. Yields what moves it on."""
     if console.quiet or not sys.stdout.isatty():
         yield lambda: None
         return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
     with Progress(
         TextColumn("rounds"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console, transient=True
     ) as bar:

@@ -2,19 +2,33 @@
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fbfl.cli.parser import Parser
 from fbfl.cli.settings import taken
 from fbfl.errors import InvalidInputError
-from fbfl.learning import datasets
-from fbfl.learning.datasets import Dataset
-from fbfl.learning.partition import Indices
-from fbfl.mec.samples import Array
+
+if TYPE_CHECKING:
+    from fbfl.learning.datasets import Dataset
+    from fbfl.learning.partition import Indices
+    from fbfl.mec.samples import Array
 
 
-def own_samples(options: argparse.Namespace, part: Callable[[Dataset, int, int], Indices]) -> tuple[Array, Array]:
+def add_samples(command: Parser) -> argparse._MutuallyExclusiveGroup:
+    """Add `--data` and `--dataset`, which `own_samples` reads; return their group, of which one must be given."""
+    data = command.add_mutually_exclusive_group(required=True)
+    data.add_argument("--data", type=Path, metavar="FILE", help="samples: .npz with x_train and y_train")
+    data.add_argument("--dataset", help="or a share of a data set, as of fbfl run")
+    return data
+
+
+def own_samples(options: argparse.Namespace, part: "Callable[[Dataset, int, int], Indices]") -> "tuple[Array, Array]":
     """Return samples x [n, ...] and labels y [n]; `part` selects share I/N of a data set from (data set, I, N)."""
+    from fbfl.learning import datasets
+
     if options.data is not None:
         refuse_share(options)
         return datasets.load_samples(options.data)

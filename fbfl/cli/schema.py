@@ -6,6 +6,7 @@ import types
 from collections.abc import Mapping
 from typing import Any
 
+from fbfl.cli.parser import Commands
 from fbfl.cli.settings import default_text
 from fbfl.settings import SETTINGS, RunSettings, default_of
 from fbfl.system import strictjson
@@ -52,6 +53,15 @@ given: *with a chain* is everything but experiments with `chain = false`, *in on
 | name | type | default | allowed | holds | meaning |
 |---|---|---|---|---|---|
 """
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        "schema", help="the settings that a file may hold", description="JSON Schema of settings."
+    )
+    command.add_argument("--markdown", action="store_true", help="as a guide (docs/settings.md) instead")
+    command.set_defaults(command=schema)
 
 
 def schema(options: argparse.Namespace) -> int:

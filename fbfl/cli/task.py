@@ -2,20 +2,58 @@
 
 import argparse
 import sys
-
-from eth_utils.address import is_address
-from web3 import Web3
+from typing import TYPE_CHECKING
 
 from fbfl import settings as run_settings
-from fbfl.chain.ledger import Ledger, Task, TaskState
-from fbfl.chain.participant import Participant
-from fbfl.chain.transactions import Sender
-from fbfl.cli.keys import account_of
-from fbfl.cli.network import ledger_on, store_of, task_on
-from fbfl.cli.settings import given
+from fbfl.cli.keys import add_key, participant_of
+from fbfl.cli.network import add_deployment, add_network, add_payloads, ledger_on, store_of, task_on
+from fbfl.cli.parser import Commands
+from fbfl.cli.settings import add_options, given
 from fbfl.errors import InvalidInputError
 from fbfl.settings import LARGEST, RunSettings
 from fbfl.values.fields import Place
+
+if TYPE_CHECKING:
+    from fbfl.chain.ledger import Task, TaskState
+    from fbfl.chain.participant import Participant
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command with its actions."""
+    group = commands.add_parser("task", help="own a task on a network", description="Commands of the owner of a task.")
+    actions = group.add_subparsers(title="actions", metavar="ACTION", required=True)
+    creating = actions.add_parser("create", help="create a task", description="Create a task; prints its number.")
+    add_options(creating, Place.NETWORK)
+    add_payloads(creating)
+    creating.add_argument(
+        "--window", type=int, default=3600, metavar="S", help="seconds to submit in, and to commit in (default 3600)"
+    )
+    creating.add_argument(
+        "--consensus-contract", metavar="NAME", help="another consensus: a name of fbfl deploy --consensus"
+    )
+    creating.add_argument("--retention", type=int, metavar="R", help="newest rounds to keep payloads of (default: all)")
+    creating.set_defaults(command=create)
+    admitting = actions.add_parser("admit", help="put servers on the allow-list")
+    admitting.add_argument("servers", nargs="+", metavar="ADDRESS", help="the account of a server")
+    admitting.set_defaults(command=admit)
+    opening = actions.add_parser("open", help="open the next round")
+    opening.set_defaults(command=open_round)
+    driving = actions.add_parser("drive", help="open rounds, and move on those that are due, until enough are over")
+    driving.add_argument("--rounds", type=int, required=True, metavar="R", help="play until round number R is over")
+    driving.add_argument("--servers", type=int, default=1, metavar="N", help="wait for N members first (default 1)")
+    driving.set_defaults(command=drive)
+    ending = actions.add_parser("end", help="end a task: no further round opens")
+    ending.set_defaults(command=end)
+    reclaiming = actions.add_parser("reclaim", help="take back the rewards that an ended task has left")
+    reclaiming.set_defaults(command=reclaim)
+    for action in (admitting, opening, driving, ending, reclaiming):
+        add_network(action)
+    for action in (opening, driving, reclaiming):
+        action.add_argument("--task", type=int, metavar="T", help="the task (default: the newest)")
+    ending.add_argument("--task", type=int, required=True, metavar="T", help="the task; this cannot be undone")
+    for action in (creating, admitting, opening, driving, ending, reclaiming):
+        add_deployment(action)
+        add_key(action)
 
 
 def create(options: argparse.Namespace) -> int:
@@ -28,7 +66,7 @@ def create(options: argparse.Namespace) -> int:
         value = getattr(options, name)
         if value is not None and not 1 <= value <= LARGEST:
             raise InvalidInputError(f"--{name.replace('_', '-')} {value}; allowed: 1 to {LARGEST} {unit}")
-    owner = _owner(options, ledger_on(settings.network, options.deployment))
+    owner = participant_of(options, ledger_on(settings.network, options.deployment))
     options.store = settings.store
     store = store_of(options)
 
@@ -61,11 +99,13 @@ def create(options: argparse.Namespace) -> int:
 
 def admit(options: argparse.Namespace) -> int:
     """Put servers on the registry's allow-list; those that are active already stay as they are."""
+    from eth_utils.address import is_address, to_checksum_address
+
     for server in options.servers:
         if not is_address(server):
             raise InvalidInputError(f"{server!r} is not an address; allowed: 20 bytes as hex")
-    owner = _owner(options, ledger_on(options.network, options.deployment))
-    for server in map(Web3.to_checksum_address, options.servers):
+    owner = participant_of(options, ledger_on(options.network, options.deployment))
+    for server in map(to_checksum_address, options.servers):
         if not owner.ledger.is_active(server):
             owner.admit(server)
         print(f"admitted {server}")
@@ -89,7 +129,7 @@ def drive(options: argparse.Namespace) -> int:
 
     from fbfl.mec import tasks
 
-    def say(state: TaskState) -> None:
+    def say(state: "TaskState") -> None:
         print(f"task {task.id}: round {state.round} is {state.phase.name.lower()}", flush=True)
 
     tasks.drive(owner, task.id, rounds=options.rounds, servers=options.servers, over=say)
@@ -111,11 +151,7 @@ def reclaim(options: argparse.Namespace) -> int:
     return 0
 
 
-def _owner_and_task(options: argparse.Namespace) -> tuple[Participant, Task]:
+def _owner_and_task(options: argparse.Namespace) -> "tuple[Participant, Task]":
     """Return the account that the options name, and the task."""
-    owner = _owner(options, ledger_on(options.network, options.deployment))
+    owner = participant_of(options, ledger_on(options.network, options.deployment))
     return owner, task_on(owner.ledger, options.task)
-
-
-def _owner(options: argparse.Namespace, ledger: Ledger) -> Participant:
-    return Participant(ledger, Sender(ledger.w3, account_of(options, ledger.chain_id)))

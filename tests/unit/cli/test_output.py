@@ -9,8 +9,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 COMMAND = """
-import sys, types
-from fbfl.cli import main
+import sys
+from fbfl.cli import main, queries
 from fbfl.cli.console import plain_console
 
 def answer(options):
@@ -18,7 +18,7 @@ def answer(options):
         {say}("x" * 100)
     return 0
 
-sys.modules["fbfl.cli.queries"] = types.SimpleNamespace(rounds=answer)  # which would be slow to import
+queries.rounds = answer
 sys.exit(main(["rounds"]))
 """
 

@@ -1,0 +1,65 @@
+"""`fbfl completion`: a script by which a shell completes commands, options, names and files."""
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+
+from fbfl.cli.parser import Commands, Parser
+from fbfl.settings import SETTINGS
+
+SHELLS = ("bash", "zsh", "tcsh")
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        "completion",
+        help="complete commands in your shell",
+        description="Print a script for your shell. For bash: source <(fbfl completion bash)",
+    )
+    command.add_argument("shell", choices=SHELLS, help=f"one of {', '.join(SHELLS)}")
+    command.set_defaults(command=completion)
+
+
+def completion(options: argparse.Namespace) -> int:
+    """Print the script."""
+    import shtab
+
+    from fbfl.cli.main import parser
+
+    root = parser()
+    names = _names()
+    for action in _actions(root):
+        if action.metavar in ("FILE", "DIR"):
+            action.complete = shtab.FILE if action.metavar == "FILE" else shtab.DIRECTORY  # type: ignore[attr-defined]
+        elif action.dest in names and action.metavar in (None, action.dest.upper()):  # not NAME=ADDRESS of fbfl deploy
+            action.choices = names[action.dest]
+    print(shtab.complete(root, options.shell))
+    return 0
+
+
+def _actions(command: Parser) -> Iterator[argparse.Action]:
+    """Yield the options and arguments of a command and of the commands below it."""
+    for action in command._actions:
+        yield action
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in action.choices.values():
+                yield from _actions(inner)
+
+
+def _names() -> Mapping[str, Sequence[str]]:
+    """Return the names that settings take, without those of users' functions."""
+    from fbfl.learning.aggregation import RULES
+    from fbfl.learning.attacks import ATTACKS
+    from fbfl.learning.datasets import NAMES as DATASETS
+    from fbfl.learning.models import NAMES as MODELS
+    from fbfl.learning.partition import PARTITIONS
+
+    found = {name: setting.allowed for name, setting in SETTINGS.items() if setting.allowed}
+    return {
+        **found,
+        "aggregator": tuple(RULES),
+        "attack": tuple(ATTACKS),
+        "dataset": DATASETS,
+        "model": MODELS,
+        "partition": tuple(PARTITIONS),
+    }
