@@ -258,7 +258,8 @@ class Federation:
     @property
     def _streams(self) -> bool:
         """True if updates can be averaged as they come, so that they are never all in memory."""
-        plain = self._rule.plugin.function is aggregation.fedavg and not self._rule.plugin.settings
+        rule = self._rule
+        plain = rule.plugin.function is aggregation.fedavg and not rule.plugin.settings and rule.mixing is None
         return plain and not self._adversary.poisons_updates
 
     def _averaged(self, present: Sequence[int], updates: Iterator[Vector], record: "_Record") -> Aggregate:

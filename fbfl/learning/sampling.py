@@ -16,12 +16,25 @@ from fbfl.randomness import seed_sequence
 
 def draw(population: int, count: int, sequence: np.random.SeedSequence) -> npt.NDArray[np.int64]:
     """Draw `count` different numbers below `population`, ascending: those with the smallest random words."""
-    bits = max(1, (population - 1).bit_length())
+    keys = _keys(population, sequence)
+    mask = np.uint64((1 << _bits(population)) - 1)
+    return np.sort(np.partition(keys, count - 1)[:count] & mask).astype(np.int64)
+
+
+def shuffle(population: int, sequence: np.random.SeedSequence) -> npt.NDArray[np.int64]:
+    """Return the numbers below `population` in the order of their random words."""
+    return np.argsort(_keys(population, sequence)).astype(np.int64)
+
+
+def _keys(population: int, sequence: np.random.SeedSequence) -> npt.NDArray[np.uint64]:
+    """Return a random word per number, with the number itself in the low bits: no sorting algorithm meets a tie."""
+    bits = np.uint64(_bits(population))
     words = np.asarray(np.random.PCG64(sequence).random_raw(population), dtype=np.uint64)
-    # The number itself in the low bits makes all words different: the sorting algorithm meets no tie.
-    keys = (words >> np.uint64(bits) << np.uint64(bits)) | np.arange(population, dtype=np.uint64)
-    chosen = np.partition(keys, count - 1)[:count] & np.uint64((1 << bits) - 1)
-    return np.sort(chosen).astype(np.int64)
+    return (words >> bits << bits) | np.arange(population, dtype=np.uint64)
+
+
+def _bits(population: int) -> int:
+    return max(1, (population - 1).bit_length())
 
 
 def participants(num_clients: int, fraction: float, seed: int, round_number: int) -> tuple[int, ...]:

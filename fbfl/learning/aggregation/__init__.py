@@ -13,6 +13,7 @@ from fbfl.learning.aggregation.centres import centered_clipping, geometric_media
 from fbfl.learning.aggregation.coordinates import median, trimmed_mean
 from fbfl.learning.aggregation.filters import dnc, random_selection, signguard
 from fbfl.learning.aggregation.lookup import AggregationRule, resolve
+from fbfl.learning.aggregation.mixing import nearest_neighbour_mixing
 from fbfl.learning.aggregation.nearest import bulyan, krum, multi_krum
 from fbfl.learning.aggregation.rule_function import RULES, Aggregate, State, rule, version_of
 from fbfl.learning.aggregation.trust import fltrust, foolsgold
@@ -33,6 +34,7 @@ __all__ = [
     "krum",
     "median",
     "multi_krum",
+    "nearest_neighbour_mixing",
     "norm_clipping",
     "random_selection",
     "resolve",

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fbfl.errors import AggregationError
+from fbfl.errors import AggregationError, InvalidInputError
 from fbfl.learning import plugins
 from fbfl.learning.aggregation.inputs import Matrix, Updates, Weights, as_finite_matrix
+from fbfl.learning.aggregation.mixing import Mixing, taken_from
 from fbfl.learning.aggregation.rule_function import CONTEXT, RULES, Aggregate, RuleFunction, State, answer
 from fbfl.learning.samples import integers_of
 from fbfl.tensors import state_arrays, vector_of
@@ -21,6 +22,8 @@ class AggregationRule:
     """A rule with its settings, ready to be called once a round."""
 
     plugin: plugins.Plugin
+    mixing: Mixing | None = None
+    """What mixes the updates before the rule sees them."""
 
     @property
     def name(self) -> str:
@@ -43,7 +46,7 @@ class AggregationRule:
     @property
     def draws(self) -> bool:
         """True if it draws at random, from the `seed` of its caller."""
-        return "seed" in self.plugin.wants
+        return "seed" in self.plugin.wants or (self.mixing is not None and self.mixing.draws)
 
     @property
     def counts_samples(self) -> bool:
@@ -72,8 +75,13 @@ class AggregationRule:
         """Aggregate one round. Arguments that the rule does not use are ignored; see `rulefunction.CONTEXT`."""
         if self.needs_root_update and root_update is None:
             raise AggregationError(f"{self.name} needs a root_update: the update of a trusted party")
+        weights = weights if self.counts_samples else None
+        members = None
+        if self.mixing is not None:
+            mixed = self.mixing(updates, weights, seed, round_number)
+            updates, weights, members = mixed.matrix, mixed.weights, mixed.members
         context: dict[str, Any] = {
-            "weights": weights if self.counts_samples else None,
+            "weights": weights,
             "state": state or {},
             "clients": clients,
             "seed": seed,
@@ -86,16 +94,24 @@ class AggregationRule:
         else:
             matrix = as_finite_matrix(updates)
             result = _checked(self.name, self.plugin(matrix, **context), matrix)
+        if members is not None and result.selected is not None:
+            result = replace(result, selected=tuple(sorted(row for each in result.selected for row in members[each])))
         return replace(result, state=state_arrays(f"aggregator {self.name}", result.state))
 
 
 def resolve(name: str | Callable[..., Any], **settings: Any) -> AggregationRule:
     """Return the rule of a name of `RULES`, of ``package.module:function``, or of a function, with its settings.
 
-    A user's function takes the updates, float32 [n, P], and returns a vector [P] or an `Aggregate`. An unknown or
-    missing setting raises `InvalidInputError` that names it and those allowed.
+    A user's function takes the updates, float32 [n, P], and returns a vector [P] or an `Aggregate`. Every rule takes
+    the settings of `mixing.taken_from`, too. An unknown or missing setting raises `InvalidInputError` that names it and
+    those allowed.
     """
-    return AggregationRule(plugins.resolve("aggregator", name, RULES, settings, data=1, context=CONTEXT))
+    label = f"aggregator {plugins.label_of(name)}"
+    mixing, own = taken_from(label, settings)
+    plugin = plugins.resolve("aggregator", name, RULES, own, data=1, context=CONTEXT)
+    if mixing is not None and mixing.draws and "clients" in plugin.wants:
+        raise InvalidInputError(f"{label}: remembers clients, and mixing is {mixing.name!r}; allowed: nnm")
+    return AggregationRule(plugin, mixing)
 
 
 def _checked(name: str, result: Any, matrix: Matrix) -> Aggregate:

@@ -26,5 +26,5 @@ def test_aggregates_have_the_recorded_bytes_whatever_the_number_of_threads(threa
 def test_every_rule_has_a_golden_hash():
     assert set(compute.SETTINGS) == set(RULES)
     recorded = json.loads(GOLDEN.read_text())
-    assert {key.split()[0] for key in recorded} == set(RULES)
+    assert {key.split()[0].partition("+")[0] for key in recorded} == set(RULES)
     assert len(set(recorded.values())) > len(RULES), "hashes that are all alike would show nothing"

@@ -32,6 +32,13 @@ SETTINGS = {
     "dnc": {"num_byzantine": 2, "iterations": 2, "coordinates": 1_000},
     "signguard": {},
 }
+MIXED = {
+    "krum": {"num_byzantine": 2, "mixing": "nnm"},
+    "trimmed_mean": {"trim": 2, "mixing": "bucketing", "bucket_size": 2},
+    "fedavg": {"mixing": "bucketing", "bucket_size": 3},
+    "foolsgold": {"mixing": "nnm", "mixing_byzantine": 3},
+}
+"""Rules of which the updates are mixed first."""
 
 
 def words(seed: int, shape: tuple[int, ...]) -> np.ndarray:
@@ -57,7 +64,9 @@ def hashes() -> dict[str, str]:
         first, second = updates(n, p, 11), updates(n, p, 23)
         weights = [1 + int(word) % 600 for word in words(5, (n,))]
         root = first[0] + second[0]
-        for name, settings in SETTINGS.items():
+        named = [(name, name, settings) for name, settings in SETTINGS.items()]
+        named += [(f"{name}+{settings['mixing']}", name, settings) for name, settings in MIXED.items()]
+        for label, name, settings in named:
             if p == 1 and name == "foolsgold":
                 continue  # on a line every client looks like a Sybil
             rule = resolve(name, **settings)
@@ -70,7 +79,7 @@ def hashes() -> dict[str, str]:
                 digest.update(repr(answer.selected).encode())
                 for key in sorted(state):
                     digest.update(state[key].tobytes())
-            found[f"{name} {n}x{p}"] = digest.hexdigest()
+            found[f"{label} {n}x{p}"] = digest.hexdigest()
     return found
 
 
