@@ -118,6 +118,7 @@ class Agent:
         self._looked_at: int | None = None
         self._settled: set[int] = set()
         self._unpaid: int | None = None
+        self._unsettled: dict[int, float] = {}
         self._waits_for_unmined = True
         self._patience_ends = time.monotonic() + UNMINED
         self.last_error: str | None = None
@@ -232,6 +233,7 @@ class Agent:
         first = min(number for number in needed if number is not None)
         self.server.ledger.forget_before(self.server.task.id, first)
         self._settled = {number for number in self._settled if number >= first}
+        self._unsettled = {number: since for number, since in self._unsettled.items() if number >= first}
 
     def _move_on(self, state: TaskState) -> bool:
         """Move on a round that is due, if neither the owner nor a member before this one does.
@@ -264,22 +266,31 @@ class Agent:
         return self._retention is not None and self._retention.release(state)
 
     def _collect(self, state: TaskState) -> bool:
-        """Settle the rounds that this server led, also after the next one opened, and withdraw its earnings."""
-        if state.block == self._looked_at:
+        """Settle the rounds in which this server earned, also after the next one opened, and withdraw its earnings.
+
+        Settling is its leader's. Where that does not, the others do, in turn: otherwise a leader could wait for them to
+        leave, and take what was theirs.
+        """
+        if state.block == self._looked_at and not self._unsettled:
             return False
         server = self.server
         ledger = server.ledger
         self._unpaid = None
-        for number in self._led() if ledger.reward_terms(server.task.id).per_round else ():
+        for number, turn in self._earned() if ledger.reward_terms(server.task.id).per_round else ():
             payment = ledger.payment(server.task.id, number)
+            if payment is not Payment.DUE:
+                self._unsettled.pop(number, None)
+            if payment is Payment.SETTLED:
+                self._settled.add(number)
+                continue
+            self._unpaid = number if self._unpaid is None else self._unpaid
             if payment is Payment.NOT_FUNDED:
-                self._unpaid = number
                 break
-            if payment is Payment.DUE:
+            since = self._unsettled.setdefault(number, time.monotonic())
+            if time.monotonic() - since >= turn * self._patience:
                 server.participant.settle(server.task.id, number)
                 log.info("round %d: settled", number)
                 return True
-            self._settled.add(number)
         if ledger.earned(server.address):
             server.participant.withdraw_rewards()
             log.info("withdrew rewards")
@@ -287,12 +298,21 @@ class Agent:
         self._looked_at = state.block
         return False
 
-    def _led(self) -> list[int]:
-        """Return the final rounds that this server led, without those known to be settled."""
+    def _earned(self) -> Iterator[tuple[int, int]]:
+        """Yield the final rounds that pay this server and are not known to be settled, each with its turn to settle.
+
+        The leader's turn is 0; those of the others follow from the numbers of seat and round.
+        """
         server = self.server
-        final = server.ledger.events("RoundFinalized", task=server.task.id)
-        led = [event.args["round"] for event in final if event.args["leader"] == server.address]
-        return [number for number in led if number not in self._settled]
+        for event in server.ledger.events("RoundFinalized", task=server.task.id):
+            number, leader, missing = event.args["round"], event.args["leader"], event.args["missing"]
+            if number in self._settled:
+                continue
+            paid = [u.server for u in server.ledger.updates(server.task.id, number) if not missing >> u.seat & 1]
+            if leader == server.address:
+                yield number, 0
+            elif server.address in paid:
+                yield number, 1 + (paid.index(server.address) - number) % len(paid)
 
 
 @contextlib.contextmanager

@@ -291,16 +291,21 @@ class Exchange:
         ledger = self._participant.ledger
         known = {event.args["voter"] for event in ledger.round_events(self._task.id, round_number, "Equivocation")}
         known |= {self._account.address, *(server for number, server in self._accused if number == round_number)}
-        votes = [(s, vote) for s, vote in self._board.votes(self._task.id, round_number) if s not in known]
-        for (server, first), (other, second) in itertools.combinations(votes, 2):
-            if other == server and first.conflicts_with(second):
-                try:
-                    self._participant.report_equivocation(self._task.id, first, second)
-                except ContractRevertError as error:
-                    log.info("round %d: the equivocation of %s cannot be reported: %s", round_number, server, error)
-                self._accused = {each for each in self._accused if each[0] == round_number}
-                self._accused.add((round_number, server))
-                return True
+        # Only votes of one stage exclude each other: to compare all with all would take minutes in a large committee.
+        comparable: dict[tuple[str, int, Stage], list[SignedVote]] = {}
+        for server, vote in self._board.votes(self._task.id, round_number):
+            if server not in known:
+                comparable.setdefault((server, vote.view, vote.stage), []).append(vote)
+        for (server, _, _), votes in comparable.items():
+            for first, second in itertools.combinations(votes, 2):
+                if first.conflicts_with(second):
+                    try:
+                        self._participant.report_equivocation(self._task.id, first, second)
+                    except ContractRevertError as error:
+                        log.info("round %d: the equivocation of %s is not reported: %s", round_number, server, error)
+                    self._accused = {each for each in self._accused if each[0] == round_number}
+                    self._accused.add((round_number, server))
+                    return True
         return False
 
     def _seats(self, state: TaskState) -> Mapping[str, int]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fbfl.chain.ledger import Phase, Stage, TaskState
+from fbfl.chain.ledger import Payment, Phase, Stage, TaskState
 from fbfl.chain.remote import accounts_of
 from fbfl.chain.signatures import sign_vote
 from fbfl.errors import ChainError, ContractRevertError, InvalidInputError, NodeUnavailableError, StorageError
@@ -130,6 +130,31 @@ def test_members_move_a_round_on_in_turn_where_its_owner_is_away(
         return simulated.chain.w3.eth.get_transaction_count(address)  # type: ignore[arg-type]
 
     assert sent(agent.server.address) == sent(others.address) + 3, "the other one would have waited longer"
+
+
+def test_a_leader_that_does_not_settle_keeps_nothing_from_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fed = federation(tmp_path, servers=2, devices=2, consensus="pbft", reward=10**6, simulation={"lanes": 1})
+    ledger, task = fed.ledger, fed.task.id
+    for server in fed.servers:
+        monkeypatch.setattr(server, "_settle", lambda state: False)
+    leader = fed.play_round().record.leader
+    (other,) = (server for server in fed.servers if server.address != leader)
+    agent = Agent(
+        other, LocalTraining(other.participant, task, other.plan, other.samples), url="", stake=0, patience=60
+    )
+    clock = [1000.0]
+    monkeypatch.setattr(agents.time, "monotonic", lambda: clock[0])
+    assert not agent._collect(ledger.state(task)), "it is the leader's turn"
+    assert ledger.payment(task, 1) is Payment.DUE
+    clock[0] += 2 * 60
+    assert agent._collect(ledger.state(task))
+    assert ledger.payment(task, 1) is Payment.SETTLED
+    assert ledger.earned(other.address) > 0
+    assert agent._collect(ledger.state(task)), "it withdraws"
+    assert ledger.earned(other.address) == 0
+    assert not agent._collect(ledger.state(task))
 
 
 def test_the_endpoint_says_how_the_agent_is_and_a_second_agent_refuses(agent: Agent, tmp_path: Path) -> None:

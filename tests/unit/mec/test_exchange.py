@@ -427,6 +427,25 @@ def test_two_votes_that_exclude_each_other_are_shown_once_in_a_round() -> None:
     assert len(members.sent[0]) == 2
 
 
+def test_many_votes_without_evidence_are_looked_through_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """79 liars of 240 leave what a board keeps of each in 120 views: accepting one value, rejecting another."""
+    members = Members()
+    members.propose()
+    compared = []
+    monkeypatch.setattr(SignedVote, "conflicts_with", lambda *votes: compared.append(votes))
+    votes = [
+        SignedVote(1, 1, view, stage, bytes([accept] * 32), accept, (b"", b""))
+        for view in range(120)
+        for stage in (Stage.PREPARE, Stage.COMMIT)
+        for accept in (True, False)
+    ]
+    for liar in range(79):
+        for vote in votes:
+            members.board.post_vote(f"liar {liar}", vote, "")
+    assert not members.exchanges[0].report_equivocation(1)
+    assert len(compared) == 79 * 120 * 2
+
+
 def test_nobody_shows_its_own_votes() -> None:
     members = Members()
     members.propose()
