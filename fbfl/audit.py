@@ -168,7 +168,10 @@ def _audit_rewards(ledger: Ledger, task: Task, record: RoundRecord) -> Iterator[
         return
     terms = ledger.reward_terms(task.id)
     for_leader = terms.per_round * terms.leader_share // 10_000
-    weights = {u.server: u.samples if terms.by_samples else 1 for u in record.updates if u.included}
+    payable = [
+        u for u in record.updates if u.included and not (record.missing and _is_hidden(ledger, record, u.server))
+    ]
+    weights = {u.server: u.samples if terms.by_samples else 1 for u in payable}
     due = dict.fromkeys(weights, 0)
     for server, weight in weights.items():
         due[server] = (terms.per_round - for_leader) * weight // sum(weights.values())
@@ -181,6 +184,20 @@ def _audit_rewards(ledger: Ledger, task: Task, record: RoundRecord) -> Iterator[
         if due.get(server, 0) != paid.get(server, 0):
             problem = f"was paid {paid.get(server, 0)} wei, the terms say {due.get(server, 0)}"
             yield Finding(record.round, server, problem)
+
+
+def _is_hidden(ledger: Ledger, record: RoundRecord, server: str) -> bool:
+    """Return True if a server had taken another seat when its round was settled.
+
+    Where updates are left out, the pool cannot tell its update from those.
+    """
+    joined = 0
+    for event in ledger.events("MemberJoined", "RoundSettled", task=record.task):
+        if event.name == "RoundSettled" and event.args["round"] == record.round:
+            return joined > record.round
+        if event.name == "MemberJoined" and event.args["server"] == server:
+            joined = event.args["since"]
+    return False
 
 
 def _read(store: Store, reference: Reference, due: bool) -> tuple[bytes | None, str, Reference | None]:

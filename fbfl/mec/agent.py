@@ -268,8 +268,7 @@ class Agent:
     def _collect(self, state: TaskState) -> bool:
         """Settle the rounds in which this server earned, also after the next one opened, and withdraw its earnings.
 
-        Settling is its leader's. Where that does not, the others do, in turn: otherwise a leader could wait for them to
-        leave, and take what was theirs.
+        Settling is its leader's. Where that does not, the others do, in turn: otherwise a leader could keep their pay.
         """
         if state.block == self._looked_at and not self._unsettled:
             return False

@@ -12,6 +12,7 @@ from web3.types import RPCEndpoint, RPCResponse
 from fbfl.audit import audit
 from fbfl.chain.embedded.chain import LockedProvider
 from fbfl.chain.ledger import Ledger
+from fbfl.chain.queries import round_record
 from tests.support.federations import federation
 
 Forgery = Callable[[dict[str, Any]], dict[str, Any] | None]
@@ -63,6 +64,30 @@ def test_a_reward_that_is_not_what_the_terms_say_is_found(fed):
     told = findings(fed, "rewards", "Credited", one_wei_more)
     assert len(told) == 4
     assert all("wei, the terms say" in finding for finding in told)
+
+
+def test_pay_that_a_new_seat_has_lost_is_no_finding(tmp_path, monkeypatch):
+    fed = federation(tmp_path, reward=900, simulation={"lanes": 1})
+    ledger, task = fed.ledger, fed.task.id
+    liar, *honest = fed.servers
+    for server in honest:
+        monkeypatch.setattr(server, "_settle", lambda state: False)
+        monkeypatch.setattr(server, "_report", lambda state, server=server: report(server))
+    monkeypatch.setattr(liar, "step", lambda: liar._submit(ledger.state(task)))
+
+    def report(server) -> bool:
+        if server is honest[2] or server._accused(ledger.state(task)):
+            return False
+        server.participant.report_missing(task, 1, liar.address)
+        return True
+
+    record = fed.play_round().record
+    assert (record.status, record.missing) == ("final", (liar.address,))
+    honest[0].participant.resign(task)
+    honest[0].participant.join(task)
+    honest[1].participant.settle(task, 1)
+    assert set(dict(round_record(ledger, task, 1).rewards)) == {honest[1].address, honest[2].address, record.leader}
+    assert [str(finding) for finding in audit(ledger, fed.store, fed.task).findings] == []
 
 
 def test_tasks_of_the_first_release_are_told_by_what_its_contracts_did_not_publish(fed):
