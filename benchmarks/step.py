@@ -24,8 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 
 from fbfl.learning.backend import load_tensorflow
+from fbfl.learning.keras_trainer import KerasTrainer
 from fbfl.learning.models import Model
-from fbfl.learning.training import Trainer
 
 STEPS = 2000
 SAMPLES, INPUTS, UNITS, CLASSES = 6000, 784, 128, 10
@@ -126,9 +126,9 @@ def whole_steps(models: list[Model], repeats: int) -> list[float]:
     """Microseconds of a training step of each model, measured in turns."""
     rng = np.random.default_rng(0)
     samples = rng.integers(0, 256, (SAMPLES, 28, 28), np.uint8), rng.integers(0, CLASSES, SAMPLES)
-    trainers = [Trainer(model, lanes=1) for model in models]
+    trainers = [KerasTrainer(model, lanes=1) for model in models]
 
-    def round_of_one(trainer: Trainer) -> None:
+    def round_of_one(trainer: KerasTrainer) -> None:
         list(trainer.train(trainer.initial_weights(), [samples], round_number=1, client_ids=[0]))
 
     for trainer in trainers:

@@ -20,14 +20,14 @@ from fbfl.chain.participant import Participant
 from fbfl.chain.pow import Slices
 from fbfl.chain.queries import RoundRecord, round_record
 from fbfl.errors import InvalidInputError
-from fbfl.learning import metrics
+from fbfl.learning import evaluation, metrics
 from fbfl.learning.adversary import Adversary
 from fbfl.learning.aggregation import resolve as resolve_aggregator
 from fbfl.learning.attacks import resolve as resolve_attack
 from fbfl.learning.datasets import Dataset
 from fbfl.learning.partition import resolve as resolve_partition
 from fbfl.learning.samples import Range
-from fbfl.learning.training import Trainer
+from fbfl.learning.trainer import Trainer, check_purpose
 from fbfl.mec.dishonest import Behaviour, DishonestServer, EquivocatingExchange
 from fbfl.mec.exchange import Exchange, MemoryBoard
 from fbfl.mec.fleet import Fleet, cost_model
@@ -37,7 +37,7 @@ from fbfl.mec.mobility import resolve as resolve_mobility
 from fbfl.mec.plan import ROOT, canonical_json, resolve_rule
 from fbfl.mec.radio import RoundCost
 from fbfl.mec.server import MECServer
-from fbfl.mec.tasks import create_task, least_updates, plan_of, promise_rewards, trainer_of, training_of
+from fbfl.mec.tasks import create_task, least_updates, plan_of, promise_rewards, purpose_of, trainer_of, training_of
 from fbfl.randomness import generator, seed_sequence
 from fbfl.settings import RunSettings
 from fbfl.storage.store import Reference, Store
@@ -93,14 +93,7 @@ class Simulation:
         self.dataset = dataset
         self.store = store
         self.trainer = trainer or trainer_of(settings, dataset, lanes)
-        if not self.trainer.is_for(
-            settings.model,
-            training_of(settings),
-            input_shape=dataset.input_shape,
-            num_classes=dataset.num_classes,
-            seed=settings.seed,
-        ):
-            raise InvalidInputError("trainer was made for another model, data shape, training or seed")
+        check_purpose(self.trainer, purpose_of(settings, dataset))
         self.devnet = devnet or devnet_of(settings)
         self.chain = self.devnet.nodes[0]
         accounts = self.devnet.accounts(settings.servers)
@@ -174,11 +167,12 @@ class Simulation:
         self._decide(number)
         over = time.perf_counter()
         weights = self.weights
-        evaluation = self.trainer.evaluate(weights, self.dataset.x_test, self.dataset.y_test)
+        data = self.dataset
+        figures = evaluation.figures(self.trainer, weights, data.x_test, data.y_test, data.num_classes)
         return RoundResult(
             record=round_record(self.ledger, self.task.id, number),
-            accuracy=evaluation.accuracy,
-            loss=evaluation.loss,
+            accuracy=figures.accuracy,
+            loss=figures.loss,
             train_seconds=self._training.seconds - trained_before,
             consensus_seconds=over - decided_from,
             seconds=time.perf_counter() - started,
@@ -186,7 +180,7 @@ class Simulation:
             attack_success_rate=self._attack_success_rate(weights),
             hashes=None if hashed_before is None else (self._hashes() or 0) - hashed_before,
             cost=cost,
-            warnings=metrics.warnings_of(evaluation.loss),
+            warnings=metrics.warnings_of(figures.loss),
         )
 
     def _open(self) -> int:
@@ -209,8 +203,7 @@ class Simulation:
     def _attack_success_rate(self, weights: Vector) -> float | None:
         if self._triggered is None:
             return None
-        x, y, target = self._triggered
-        return metrics.attack_success_rate(self.trainer.logits(weights, x), y, target)
+        return evaluation.attack_success_rate(self.trainer, weights, *self._triggered)
 
     def _submit(self, servers: Sequence[MECServer]) -> None:
         while not self._has_closed():

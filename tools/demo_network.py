@@ -272,21 +272,14 @@ class _Quality:
 
     def __init__(self, demo: Demo, task: Task, store: IpfsStore) -> None:
         from fbfl.learning import datasets
-        from fbfl.learning.training import Trainer, TrainingSettings
+        from fbfl.learning.trainer import make
         from fbfl.mec.plan import TaskPlan
 
         plan = TaskPlan.of(task)
         self._plan = plan
         self._store = store
         self._data: Dataset = datasets.load(demo.dataset)
-        self._trainer = Trainer(
-            plan.model,
-            TrainingSettings(**plan.training),
-            input_shape=plan.input_shape,
-            num_classes=plan.num_classes,
-            lanes=1,
-            seed=plan.seed,
-        )
+        self._trainer = make("keras", {}, plan.purpose, lanes=1)
         self.of: dict[int, tuple[float, float]] = {}
         self._printed: set[int] = set()
 
@@ -300,7 +293,7 @@ class _Quality:
                 model = Reference(bytes.fromhex(record.model_digest[2:]), record.model_size)
                 weights = weights_of(self._plan, self._store.get(model))
                 found = self._trainer.evaluate(weights, self._data.x_test, self._data.y_test)
-                self.of[record.round] = found.accuracy, found.loss
+                self.of[record.round] = found["accuracy"], found["loss"]
 
     def print_new(self, console: Console, records: Sequence[RoundRecord]) -> None:
         """A plain line for each round that is over since the last call."""

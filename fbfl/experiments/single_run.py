@@ -18,8 +18,9 @@ from fbfl.learning import aggregation, datasets
 from fbfl.learning.backend import load_tensorflow
 from fbfl.learning.datasets import Dataset
 from fbfl.learning.federation import Federation
+from fbfl.learning.keras_trainer import KerasTrainer
 from fbfl.learning.partition import resolve as resolve_partition
-from fbfl.learning.training import Trainer
+from fbfl.learning.trainer import Trainer
 from fbfl.mec.tasks import trainer_of
 from fbfl.randomness import generator
 from fbfl.runs.folder import metrics_line, warnings_in
@@ -140,7 +141,8 @@ def _warm_trainer(wanted: str, lanes: int | None) -> Trainer:
     settings = RunSettings(**json.loads(wanted))
     data = _dataset(settings)
     trainer = trainer_of(settings, data, lanes)
-    trainer.warm_up(data.x_train.dtype)
+    if isinstance(trainer, KerasTrainer):
+        trainer.warm_up(data.x_train.dtype)
     return trainer
 
 

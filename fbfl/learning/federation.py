@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fbfl.errors import AggregationError, InvalidInputError, NonFiniteUpdateError
-from fbfl.learning import aggregation, attacks, checkpoint, metrics, sampling, server_optimizers
+from fbfl.learning import aggregation, attacks, checkpoint, evaluation, metrics, sampling, server_optimizers
+from fbfl.learning import trainer as trainers
 from fbfl.learning.adversary import Adversary
 from fbfl.learning.aggregation import Aggregate, AggregationRule, StreamingFedAvg
 from fbfl.learning.aggregation.rule_function import RuleFunction, State
@@ -28,7 +29,8 @@ from fbfl.learning.clients import client_numbers
 from fbfl.learning.models import Model
 from fbfl.learning.pixels import compact
 from fbfl.learning.samples import absent_labels, checked, range_of
-from fbfl.learning.training import Samples, Trainer, TrainingSettings
+from fbfl.learning.trainer import Purpose, Trainer, TrainerLike
+from fbfl.learning.training import Samples, TrainingSettings
 from fbfl.randomness import generator
 from fbfl.tensors import Vector
 from fbfl.values import checks
@@ -89,8 +91,9 @@ class Federation:
         root: trusted samples (x, y), for rules that compare with a trusted update (`fltrust`).
         seed: all randomness is a function of it.
         lanes: processor cores to train on; results do not depend on it.
-        trainer: one of another federation with the same model, data shape, training settings and seed, so that
-            nothing is compiled again; results do not depend on it.
+        trainer: what trains: "keras", `package.module:Class`, a class or function that returns a
+            `fbfl.learning.trainer.Trainer`, or such a trainer; its settings in `trainer_args`. That of another
+            federation with the same model, data shape, training settings and seed saves compiling it again.
 
     Wrong values raise `InvalidInputError`.
     """
@@ -123,7 +126,8 @@ class Federation:
         server_args: Settings | None = None,
         root: Samples | None = None,
         lanes: int | None = None,
-        trainer: Trainer | None = None,
+        trainer: TrainerLike = "keras",
+        trainer_args: Settings | None = None,
     ) -> None:
         clients, test, root = _checked_data(clients, test, root)
         self._seed = seed
@@ -146,19 +150,11 @@ class Federation:
         self._triggered = self._adversary.triggered(*test)
         for line in self.warnings:
             warnings.warn(line, stacklevel=3)  # 2 is the check of the arguments
-        settings = TrainingSettings(
+        self._training = TrainingSettings(
             local_epochs, batch_size, optimizer, learning_rate, proximal, fused, local_steps, shuffle
         )
-        shape = test[0].shape[1:]
-        if trainer is None:
-            trainer = Trainer(model, settings, input_shape=shape, num_classes=self._num_classes, lanes=lanes, seed=seed)
-        elif not isinstance(trainer, Trainer):
-            raise InvalidInputError(f"trainer is {trainer!r}; allowed: that of another federation")
-        elif not trainer.is_for(model, settings, input_shape=shape, num_classes=self._num_classes, seed=seed):
-            raise InvalidInputError(
-                "trainer was made for another model, data shape, number of classes, seed or training"
-            )
-        self.trainer = trainer
+        purpose = Purpose(model, self._training, test[0].shape[1:], self._num_classes, seed)
+        self.trainer = _resolved_trainer(trainer, trainer_args, purpose, lanes)
         self._round = 0
         self._weights = self.trainer.initial_weights()
         self._rule_state: State = {}
@@ -230,21 +226,20 @@ class Federation:
             record.aborted = str(error)
         train_seconds = time.perf_counter() - started - record.seconds
         self._round = number
-        logits = self.trainer.logits(self._weights, self._test[0])
-        loss = metrics.cross_entropy(logits, self._test[1])
+        figures = evaluation.figures(self.trainer, self._weights, *self._test, self._num_classes)
         return Round(
             number,
-            metrics.accuracy(logits, self._test[1]),
-            loss,
+            figures.accuracy,
+            figures.loss,
             train_seconds,
             record.seconds,
             present,
             tuple(record.excluded),
             record.selected,
-            tuple(metrics.per_class_recall(logits, self._test[1], self._num_classes).tolist()),
+            figures.recall,
             self._attack_success_rate(),
             record.aborted,
-            metrics.warnings_of(loss),
+            metrics.warnings_of(figures.loss),
         )
 
     def _present(self, number: int) -> dict[int, int]:
@@ -253,7 +248,7 @@ class Federation:
         asked = sampling.participants(len(self._clients), self._participation, seed, number)
         answering = sampling.without_dropouts(asked, self._dropout, seed, number)
         able = [client for client in answering if len(self._clients[client][1])]
-        return sampling.straggler_epochs(able, self.trainer.settings.local_work, self._stragglers, seed, number)
+        return sampling.straggler_epochs(able, self._training.local_work, self._stragglers, seed, number)
 
     @property
     def _streams(self) -> bool:
@@ -318,8 +313,7 @@ class Federation:
     def _attack_success_rate(self) -> float | None:
         if self._triggered is None:
             return None
-        x, y, target = self._triggered
-        return metrics.attack_success_rate(self.trainer.logits(self._weights, x), y, target)
+        return evaluation.attack_success_rate(self.trainer, self._weights, *self._triggered)
 
     def _check(self, num_clients: int) -> None:
         if bool(self._adversary.attacks) != bool(self._adversary.malicious):
@@ -357,7 +351,7 @@ class Federation:
             "plugins": "; ".join(f"{plugin.name} {dict(plugin.settings)}" for plugin in plugins),
             "malicious": str(self._adversary.malicious),
             "seed": str(self._seed),
-            "training": _words(self.trainer.settings),
+            "training": _words(self._training),
             "sampling": f"{self._participation} {self._dropout} {self._stragglers}",
             **stepped,
         }
@@ -425,6 +419,15 @@ def _resolved_rule(aggregator: str | Callable[..., Any] | AggregationRule, args:
             raise InvalidInputError("aggregator_args is for a name or a function; a resolved rule has its settings")
         return aggregator
     return aggregation.resolve(aggregator, **(args or {}))
+
+
+def _resolved_trainer(trainer: TrainerLike, args: Settings | None, purpose: Purpose, lanes: int | None) -> Trainer:
+    if isinstance(trainer, type) or not isinstance(trainer, Trainer):
+        return trainers.make(trainer, args or {}, purpose, lanes=lanes)
+    if args:
+        raise InvalidInputError("trainer_args is for a name, a class or a function; a trainer has its settings")
+    trainers.check_purpose(trainer, purpose)
+    return trainer
 
 
 def _resolved_server(

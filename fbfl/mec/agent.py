@@ -19,7 +19,7 @@ from fbfl.chain.ledger import Payment, Phase, TaskState
 from fbfl.chain.participant import Participant
 from fbfl.chain.queries import Standing, registered_url, standing_of
 from fbfl.errors import ChainError, ContractRevertError, FbflError, InvalidInputError
-from fbfl.learning.training import Trainer, TrainingSettings
+from fbfl.learning.trainer import Trainer, make
 from fbfl.mec.courier import health_of, is_endpoint
 from fbfl.mec.plan import TaskPlan
 from fbfl.mec.retention import Retention
@@ -48,7 +48,7 @@ UNMINED = 120.0
 class LocalTraining:
     """One server's local training: the same bytes as in a simulation where it has the same seat and samples.
 
-    TensorFlow is imported when it first trains.
+    Its framework is imported when it first trains.
     """
 
     def __init__(self, participant: Participant, task: int, plan: TaskPlan, samples: SampleStore) -> None:
@@ -72,14 +72,7 @@ class LocalTraining:
     def _trained_by(self) -> Trainer:
         if self._trainer is None:
             plan = self._plan
-            trainer = Trainer(
-                plan.model,
-                TrainingSettings(**plan.training),
-                input_shape=plan.input_shape,
-                num_classes=plan.num_classes,
-                lanes=1,  # one client at a time
-                seed=plan.seed,
-            )
+            trainer = make("keras", {}, plan.purpose, lanes=1)  # one client at a time
             if trainer.spec != plan.spec:
                 raise InvalidInputError(f"the model {plan.model!r} has other tensors here than task {self._task} says")
             self._trainer = trainer

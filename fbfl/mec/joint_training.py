@@ -6,7 +6,8 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from fbfl.learning.adversary import Adversary
-from fbfl.learning.training import Samples, Trainer
+from fbfl.learning.trainer import Trainer
+from fbfl.learning.training import Samples
 from fbfl.mec.samples import SampleStore
 from fbfl.tensors import Vector
 

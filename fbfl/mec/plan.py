@@ -14,6 +14,8 @@ from fbfl.learning.aggregation import RULES, AggregationRule, resolve
 from fbfl.learning.aggregation.rule_function import CONTEXT
 from fbfl.learning.models import NAMES
 from fbfl.learning.samples import PICTURES, Range
+from fbfl.learning.trainer import Purpose
+from fbfl.learning.training import TrainingSettings
 from fbfl.settings import MAX_SERVERS
 from fbfl.storage.codecs import check_codec, max_update_size
 from fbfl.storage.payload import max_size
@@ -116,6 +118,11 @@ class TaskPlan:
                 **({"sample_range": list(self.sample_range)} if self.sample_range != PICTURES else {}),
             }
         )
+
+    @property
+    def purpose(self) -> Purpose:
+        """What a trainer of this task is for."""
+        return Purpose(self.model, TrainingSettings(**self.training), self.input_shape, self.num_classes, self.seed)
 
     @property
     def root(self) -> str | int | None:

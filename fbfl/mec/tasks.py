@@ -22,7 +22,8 @@ from fbfl.errors import AggregationError, ContractRevertError, NodeUnavailableEr
 from fbfl.learning.aggregation import AggregationRule
 from fbfl.learning.datasets import Dataset
 from fbfl.learning.samples import range_of
-from fbfl.learning.training import Trainer, TrainingSettings
+from fbfl.learning.trainer import Purpose, Trainer, make
+from fbfl.learning.training import TrainingSettings
 from fbfl.mec.global_model import initial_model
 from fbfl.mec.plan import ROOT, TaskPlan, canonical_json, resolve_rule
 from fbfl.randomness import generator
@@ -44,16 +45,14 @@ def training_of(settings: RunSettings) -> TrainingSettings:
     return TrainingSettings(**settings.training)
 
 
+def purpose_of(settings: RunSettings, dataset: Dataset) -> Purpose:
+    """Return what a trainer of these settings is for."""
+    return Purpose(settings.model, training_of(settings), dataset.input_shape, dataset.num_classes, settings.seed)
+
+
 def trainer_of(settings: RunSettings, dataset: Dataset, lanes: int | None = None) -> Trainer:
-    """Return a trainer for the model of these settings; imports TensorFlow."""
-    return Trainer(
-        settings.model,
-        training_of(settings),
-        input_shape=dataset.input_shape,
-        num_classes=dataset.num_classes,
-        lanes=lanes,
-        seed=settings.seed,
-    )
+    """Return a trainer for the model of these settings; imports its framework."""
+    return make("keras", {}, purpose_of(settings, dataset), lanes=lanes)
 
 
 def plan_of(

@@ -11,7 +11,7 @@ from fbfl.chain.artifacts import load_artifact
 from fbfl.chain.ledger import Ledger, Phase, Stage
 from fbfl.errors import NodeUnavailableError
 from fbfl.learning import datasets
-from fbfl.learning.training import Trainer
+from fbfl.learning.trainer import Trainer
 from fbfl.mec.tasks import trainer_of
 from fbfl.settings import RunSettings
 from fbfl.simulation import Simulation

@@ -11,9 +11,8 @@ import pytest
 from fbfl import simulation
 from fbfl.chain.devnet import Devnet, register
 from fbfl.chain.embedded.chain import start_chain
-from fbfl.learning import federation
-from fbfl.learning.training import Trainer
-from fbfl.mec import tasks
+from fbfl.learning.keras_trainer import KerasTrainer
+from fbfl.learning.trainer import TRAINERS
 from fbfl.settings import RunSettings
 
 _MOST_TRAINERS = 6
@@ -22,10 +21,10 @@ _MOST_TRAINERS = 6
 @contextlib.contextmanager
 def kept_parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Inside, equal trainers are compiled once, and embedded chains begin on a copy of one with registered servers."""
-    kept: dict[str, Trainer] = {}
+    kept: dict[str, KerasTrainer] = {}
 
-    class KeptTrainer(Trainer):
-        def __new__(cls, *args: Any, **more: Any) -> "Trainer":  # type: ignore[misc]  # it may have been made before
+    class KeptTrainer(KerasTrainer):
+        def __new__(cls, *args: Any, **more: Any) -> KerasTrainer:  # type: ignore[misc]  # it may have been made before
             return kept.get(_words(args, more)) or super().__new__(cls)
 
         def __init__(self, *args: Any, **more: Any) -> None:
@@ -43,8 +42,7 @@ def kept_parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             return started(settings, deployment)
         return _devnet(settings.servers, settings.stake).copy()
 
-    monkeypatch.setattr(federation, "Trainer", KeptTrainer)
-    monkeypatch.setattr(tasks, "Trainer", KeptTrainer)
+    monkeypatch.setitem(TRAINERS, "keras", KeptTrainer)
     monkeypatch.setattr(simulation, "devnet_of", devnet_of)
     yield
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from fbfl.chain.devnet import Devnet
 from fbfl.learning import datasets
-from fbfl.learning.training import Trainer, TrainingSettings
+from fbfl.learning.keras_trainer import KerasTrainer
+from fbfl.learning.training import TrainingSettings
 from fbfl.mec.tasks import training_of
 from fbfl.settings import RunSettings
 from fbfl.simulation import Simulation, devnet_of
@@ -36,6 +37,6 @@ def _deployed(consensus: str, servers: int) -> Devnet:
 
 
 @cache
-def _trainer(model: str, settings: TrainingSettings, seed: int) -> Trainer:
+def _trainer(model: str, settings: TrainingSettings, seed: int) -> KerasTrainer:
     digits = datasets.load("digits")
-    return Trainer(model, settings, input_shape=digits.input_shape, num_classes=digits.num_classes, seed=seed)
+    return KerasTrainer(model, settings, input_shape=digits.input_shape, num_classes=digits.num_classes, seed=seed)

@@ -7,7 +7,8 @@ import pytest
 from fbfl.errors import InvalidInputError
 from fbfl.learning import aggregation, attacks, partition, sampling, server_optimizers
 from fbfl.learning.federation import Federation
-from fbfl.learning.training import Trainer, TrainingSettings, draws
+from fbfl.learning.keras_trainer import KerasTrainer
+from fbfl.learning.training import TrainingSettings, draws
 from tests.unit.learning.small_federations import CLIENTS, DIGITS, TEST, federation, flat, linear, shares
 
 
@@ -32,7 +33,7 @@ def test_a_round_is_the_trainer_and_fedavg_put_together():
     """By hand: train every client from the global weights, average by sample counts, add."""
     unequal = shares(partition.quantity_skew(DIGITS.y_train, 5, sigma=1.0, seed=3))
     fed = federation(clients=unequal, local_epochs=2, optimizer="sgd", learning_rate=0.1, seed=4)
-    trainer = Trainer(linear, TrainingSettings(2, 32, "sgd", 0.1), input_shape=(8, 8), seed=4, lanes=2)
+    trainer = KerasTrainer(linear, TrainingSettings(2, 32, "sgd", 0.1), input_shape=(8, 8), seed=4, lanes=2)
     weights = trainer.initial_weights()
     for number in (1, 2):
         updates = trainer.train(weights, unequal, round_number=number, client_ids=range(5))
@@ -40,7 +41,7 @@ def test_a_round_is_the_trainer_and_fedavg_put_together():
     results = list(fed.rounds(2))
     assert np.array_equal(flat(fed), weights)
     evaluation = trainer.evaluate(weights, *TEST)
-    assert (results[-1].accuracy, results[-1].loss) == (evaluation.accuracy, evaluation.loss)
+    assert (results[-1].accuracy, results[-1].loss) == (evaluation["accuracy"], evaluation["loss"])
 
 
 def test_streaming_changes_no_byte():
@@ -173,7 +174,7 @@ def test_updates_that_are_not_finite_are_left_out(aggregator):
     assert np.isfinite(flat(fed)).all()
     if aggregator == "krum":
         assert r.selected[0] in honest  # numbered as clients, not as rows
-    trainer = Trainer(linear, TrainingSettings(), input_shape=(8, 8), lanes=1)
+    trainer = KerasTrainer(linear, TrainingSettings(), input_shape=(8, 8), lanes=1)
     start = trainer.initial_weights()
     updates = list(trainer.train(start, [CLIENTS[i] for i in honest], round_number=1, client_ids=honest))
     rule = aggregation.resolve(aggregator, **args)
@@ -226,7 +227,7 @@ def with_statistics():
 @pytest.fixture(scope="module")
 def normalised():
     """A trainer of a model with moving statistics, to be shared."""
-    return Trainer(with_statistics, TrainingSettings(), input_shape=(8, 8), lanes=1)
+    return KerasTrainer(with_statistics, TrainingSettings(), input_shape=(8, 8), lanes=1)
 
 
 @pytest.mark.parametrize("name", server_optimizers.SERVER_OPTIMIZERS)

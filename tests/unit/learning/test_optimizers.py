@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from fbfl.errors import FbflError
-from fbfl.learning import backend, models, optimizers, training
-from fbfl.learning.training import Trainer, TrainingSettings, draws
+from fbfl.learning import backend, keras_trainer, models, optimizers
+from fbfl.learning.keras_trainer import KerasTrainer
+from fbfl.learning.training import TrainingSettings, draws
 from tests.unit.learning.small_trainings import DIGITS, OPTIMIZERS, SHAPE, clients, keras_fit, plain, train
 
 backend.load_tensorflow()  # before anything of TensorFlow's runs
@@ -17,7 +18,7 @@ backend.load_tensorflow()  # before anything of TensorFlow's runs
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_training_equals_keras_fit_bit_for_bit(name):
     settings = TrainingSettings(local_epochs=3, batch_size=32, optimizer=OPTIMIZERS[name], fused=False)
-    trainer = Trainer(plain, settings, lanes=1, **SHAPE)
+    trainer = KerasTrainer(plain, settings, lanes=1, **SHAPE)
     data = clients(300, 77)
     updates = train(trainer, data, ids=[4, 9], round_number=2)
     for samples, client, update in zip(data, (4, 9), updates, strict=True):
@@ -46,7 +47,7 @@ OPTIONS = {
 
 def assert_equal_to_keras_fit(make):
     """One epoch each of two clients, which start from other weights than the model was built with."""
-    trainer = Trainer(plain, TrainingSettings(optimizer=make), lanes=1, **SHAPE)
+    trainer = KerasTrainer(plain, TrainingSettings(optimizer=make), lanes=1, **SHAPE)
     start = trainer.initial_weights() + np.float32(0.01)
     data = [*clients(200), clients(100)[0], (DIGITS.x_train[:0], DIGITS.y_train[:0])]
     updates = train(trainer, data, weights=start)
@@ -99,7 +100,7 @@ def test_an_optimizer_with_any_option_is_not_replaced_by_a_kernel():
 @pytest.mark.parametrize("name", ["sgd", "adam"])
 def test_fused_kernels_stay_close(name):
     exact, fused = (
-        Trainer(plain, TrainingSettings(local_epochs=3, optimizer=OPTIMIZERS[name], fused=flag), lanes=1, **SHAPE)
+        KerasTrainer(plain, TrainingSettings(local_epochs=3, optimizer=OPTIMIZERS[name], fused=flag), lanes=1, **SHAPE)
         for flag in (False, True)
     )
     data = clients(600)
@@ -136,5 +137,5 @@ def used_before():
 )
 def test_anything_but_an_optimizer_is_refused_in_a_line(make, message):
     with pytest.raises(FbflError, match=message) as caught:
-        training._optimizer(TrainingSettings(optimizer=make()))
+        keras_trainer._optimizer(TrainingSettings(optimizer=make()))
     assert caught.value.exit_status == 2

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from fbfl.errors import FbflError, InvalidInputError, UserCodeError
-from fbfl.learning import training
-from fbfl.learning.training import Trainer, TrainingSettings, draws
+from fbfl.learning import keras_trainer
+from fbfl.learning.keras_trainer import KerasTrainer
+from fbfl.learning.training import TrainingSettings, draws
 from tests.unit.learning.small_trainings import (
     DIGITS,
     OPTIMIZERS,
@@ -30,7 +31,7 @@ STATM = Path("/proc/self/statm")
 
 @pytest.fixture(scope="module")
 def adam():
-    return Trainer(with_dropout_and_statistics, TrainingSettings(local_epochs=2), lanes=2, **SHAPE)
+    return KerasTrainer(with_dropout_and_statistics, TrainingSettings(local_epochs=2), lanes=2, **SHAPE)
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
@@ -44,7 +45,7 @@ def test_layers_of_fewer_bits_train_as_in_keras_fit(policy):
         return keras.Sequential([layers.Flatten(), hidden, layers.Dense(10, dtype=policy)])
 
     make, (samples,) = OPTIMIZERS["sgd"], clients(100)
-    trainer = Trainer(few_bits, TrainingSettings(optimizer=make), lanes=1, **SHAPE)
+    trainer = KerasTrainer(few_bits, TrainingSettings(optimizer=make), lanes=1, **SHAPE)
     (update,) = train(trainer, [samples])
     model = models.build(few_bits, input_shape=(8, 8), seed=7)
     keras_fit(model, make(), samples, draws(7, 1, 0, 100, 1)[0], 32)
@@ -58,7 +59,7 @@ def test_without_shuffling_every_epoch_goes_through_the_samples_as_they_lie():
     from fbfl.learning import models
 
     settings = TrainingSettings(local_epochs=2, optimizer=OPTIMIZERS["sgd"], fused=False, shuffle=False)
-    trainer = Trainer(plain, settings, lanes=1, **SHAPE)
+    trainer = KerasTrainer(plain, settings, lanes=1, **SHAPE)
     (samples,) = clients(77)
     (update,) = train(trainer, [samples])
     model = models.build(plain, input_shape=(8, 8), seed=7)
@@ -75,7 +76,7 @@ def test_a_batch_norm_model_equals_keras_fit():
             [layers.Flatten(), layers.Dense(16), layers.BatchNormalization(), layers.ReLU(), layers.Dense(10)]
         )
 
-    trainer = Trainer(model, TrainingSettings(optimizer=OPTIMIZERS["rmsprop"], fused=False), lanes=1, **SHAPE)
+    trainer = KerasTrainer(model, TrainingSettings(optimizer=OPTIMIZERS["rmsprop"], fused=False), lanes=1, **SHAPE)
     (samples,) = clients(200)
     (update,) = train(trainer, [samples])
     expected = models.build(model, input_shape=(8, 8), seed=7)
@@ -100,7 +101,7 @@ def test_regularisers_and_constraints_count():
             ]
         )
 
-    trainer = Trainer(model, TrainingSettings(optimizer=OPTIMIZERS["sgd"]), lanes=1, **SHAPE)
+    trainer = KerasTrainer(model, TrainingSettings(optimizer=OPTIMIZERS["sgd"]), lanes=1, **SHAPE)
     (samples,) = clients(200)
     (update,) = train(trainer, [samples])
     expected = models.build(model, input_shape=(8, 8), seed=7)
@@ -111,8 +112,8 @@ def test_regularisers_and_constraints_count():
 def test_updates_do_not_depend_on_lanes_chunks_or_company(adam, monkeypatch):
     data = clients(100, 37, 250, 1, 64, 200, 33)
     reference = train(adam, data)
-    one = Trainer(with_dropout_and_statistics, adam.settings, lanes=1, **SHAPE)
-    three = Trainer(with_dropout_and_statistics, adam.settings, lanes=3, **SHAPE)
+    one = KerasTrainer(with_dropout_and_statistics, adam.settings, lanes=1, **SHAPE)
+    three = KerasTrainer(with_dropout_and_statistics, adam.settings, lanes=3, **SHAPE)
     assert np.array_equal(train(one, data), reference)
     assert np.array_equal(train(three, data), reference)
     order = [5, 2, 0, 6, 1, 3, 4]
@@ -120,7 +121,7 @@ def test_updates_do_not_depend_on_lanes_chunks_or_company(adam, monkeypatch):
     assert np.array_equal(train(adam, data[4:5], ids=[4]), reference[4:5])
     for name, value in (("_CHUNK_CLIENTS", 1), ("_CHUNK_CLIENTS", 3), ("_CHUNK_SAMPLES", 120), ("_CHUNK_BYTES", 1)):
         with monkeypatch.context() as patch:
-            patch.setattr(training, name, value)
+            patch.setattr(keras_trainer, name, value)
             assert np.array_equal(train(adam, data), reference)
 
 
@@ -130,15 +131,15 @@ def test_updates_depend_on_what_they_should(adam):
     assert np.array_equal(train(adam, data), first)
     assert not np.array_equal(train(adam, data, ids=[1]), first)
     assert not np.array_equal(train(adam, data, round_number=2), first)
-    other = Trainer(with_dropout_and_statistics, adam.settings, lanes=1, input_shape=(8, 8), seed=8)
+    other = KerasTrainer(with_dropout_and_statistics, adam.settings, lanes=1, input_shape=(8, 8), seed=8)
     assert not np.array_equal(train(other, data, weights=adam.initial_weights()), first)
 
 
 def test_dropout_is_drawn_anew_for_each_client_and_round():
     """With one batch of all samples the order hardly matters: what differs is what dropout left out."""
     settings = TrainingSettings(batch_size=64, optimizer="sgd", learning_rate=0.1)
-    still = Trainer(plain, settings, lanes=1, **SHAPE)
-    dropping = Trainer("mlp", settings, lanes=1, **SHAPE)
+    still = KerasTrainer(plain, settings, lanes=1, **SHAPE)
+    dropping = KerasTrainer("mlp", settings, lanes=1, **SHAPE)
     data = clients(64) * 2
     a, b = train(still, data)
     assert np.abs(a - b).max() < 1e-6
@@ -149,7 +150,7 @@ def test_dropout_is_drawn_anew_for_each_client_and_round():
 def test_bytes_and_floats_train_alike():
     x = np.round(DIGITS.x_train[:300] * 255).astype(np.uint8)
     y = DIGITS.y_train[:300]
-    trainer = Trainer(plain, TrainingSettings(optimizer="sgd"), lanes=2, **SHAPE)
+    trainer = KerasTrainer(plain, TrainingSettings(optimizer="sgd"), lanes=2, **SHAPE)
     as_floats = x.astype(np.float32) / np.float32(255)
     mixed = train(trainer, [(x, y), (as_floats, y), (x, y), (as_floats.astype(np.float64), y)], ids=[0, 0, 0, 0])
     assert np.array_equal(mixed, mixed[[0, 0, 0, 0]])
@@ -166,7 +167,7 @@ def test_changing_data_and_settings_trace_nothing_new(adam):
 
 
 def test_a_trainer_can_be_compiled_before_its_first_round():
-    trainer, cold = (Trainer(plain, TrainingSettings(optimizer="adam"), lanes=2, **SHAPE) for _ in range(2))
+    trainer, cold = (KerasTrainer(plain, TrainingSettings(optimizer="adam"), lanes=2, **SHAPE) for _ in range(2))
     trainer.warm_up(DIGITS.x_train.dtype)
     compiled = trainer.num_traces
     assert compiled == 4  # two lanes, training and evaluation
@@ -176,7 +177,7 @@ def test_a_trainer_can_be_compiled_before_its_first_round():
 
 
 def test_a_model_with_two_convolutions_can_be_compiled_before_its_first_round():
-    Trainer("cnn", lanes=1, input_shape=(8, 8)).warm_up(DIGITS.x_train.dtype)
+    KerasTrainer("cnn", lanes=1, input_shape=(8, 8)).warm_up(DIGITS.x_train.dtype)
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam"])
@@ -185,7 +186,7 @@ def test_steps_take_the_place_of_epochs(name):
     from fbfl.learning import models
 
     settings = TrainingSettings(batch_size=32, optimizer=OPTIMIZERS[name], fused=False, local_steps=5)
-    trainer = Trainer(plain, settings, lanes=1, **SHAPE)
+    trainer = KerasTrainer(plain, settings, lanes=1, **SHAPE)
     data = clients(300, 77, 20)
     updates = train(trainer, data, round_number=2)
     for client, (samples, update) in enumerate(zip(data, updates, strict=True)):
@@ -199,11 +200,11 @@ def test_steps_take_the_place_of_epochs(name):
 
 def test_steps_do_not_depend_on_lanes_chunks_or_company(monkeypatch):
     settings = TrainingSettings(batch_size=16, local_steps=3)
-    trainer = Trainer(with_dropout_and_statistics, settings, lanes=1, **SHAPE)
+    trainer = KerasTrainer(with_dropout_and_statistics, settings, lanes=1, **SHAPE)
     data = [*clients(100, 37, 250), (DIGITS.x_train[:0], DIGITS.y_train[:0]), *clients(64, 9)]
     reference = train(trainer, data)
     assert not reference[3].any()
-    two = Trainer(with_dropout_and_statistics, settings, lanes=2, **SHAPE)
+    two = KerasTrainer(with_dropout_and_statistics, settings, lanes=2, **SHAPE)
     assert np.array_equal(train(two, data), reference)
     assert np.array_equal(train(trainer, data[2:3], ids=[2]), reference[2:3])
     fewer = train(trainer, data, local_epochs=[3, 1, 3, 3, 0, 3])
@@ -215,7 +216,7 @@ def test_steps_do_not_depend_on_lanes_chunks_or_company(monkeypatch):
         False,
         True,
     ]
-    monkeypatch.setattr(training, "_CHUNK_SAMPLES", 40)
+    monkeypatch.setattr(keras_trainer, "_CHUNK_SAMPLES", 40)
     assert np.array_equal(train(trainer, data), reference)
 
 
@@ -240,7 +241,7 @@ def test_epochs_per_client(adam):
 def test_learning_rate_as_a_number_and_as_a_function_of_the_round():
     def trainer(rate, **options):
         settings = TrainingSettings(optimizer="sgd", learning_rate=rate, **options)
-        return Trainer(plain, settings, lanes=1, **SHAPE)
+        return KerasTrainer(plain, settings, lanes=1, **SHAPE)
 
     data = clients(32)  # one step: the update is the rate times the gradient
     falling = trainer(lambda number: 0.2 / number)
@@ -256,7 +257,7 @@ def test_learning_rate_as_a_number_and_as_a_function_of_the_round():
         with pytest.raises(InvalidInputError, match="learning_rate is"):
             TrainingSettings(learning_rate=wrong)
     with pytest.raises(InvalidInputError, match="schedule of its own"):
-        Trainer(plain, TrainingSettings(optimizer=OPTIMIZERS["scheduled"], learning_rate=0.1), lanes=1, **SHAPE)
+        KerasTrainer(plain, TrainingSettings(optimizer=OPTIMIZERS["scheduled"], learning_rate=0.1), lanes=1, **SHAPE)
 
 
 def test_the_proximal_term_is_fedprox():
@@ -267,7 +268,7 @@ def test_the_proximal_term_is_fedprox():
 
     mu, rate = 0.7, 0.5
     settings = TrainingSettings(local_epochs=4, batch_size=60, optimizer="sgd", learning_rate=rate, proximal=mu)
-    trainer = Trainer(linear, settings, lanes=1, **SHAPE)
+    trainer = KerasTrainer(linear, settings, lanes=1, **SHAPE)
     (x, y), start = clients(60)[0], trainer.initial_weights().astype(np.float64).reshape(64, 10)
     w, flat = start.copy(), x.reshape(60, 64).astype(np.float64)
     for _ in range(4):
@@ -278,7 +279,7 @@ def test_the_proximal_term_is_fedprox():
         w -= rate * (flat.T @ p / 60 + mu * (w - start))
     (update,) = train(trainer, [(x, y)])
     assert np.abs(update - (w - start).ravel()).max() < 1e-5
-    free = Trainer(linear, TrainingSettings(4, 60, "sgd", rate), lanes=1, **SHAPE)
+    free = KerasTrainer(linear, TrainingSettings(4, 60, "sgd", rate), lanes=1, **SHAPE)
     assert np.linalg.norm(update) < 0.8 * np.linalg.norm(train(free, [(x, y)]))
 
 
@@ -287,14 +288,15 @@ def test_evaluation_is_accuracy_and_cross_entropy(adam):
     logits = adam.logits(weights, DIGITS.x_test)
     result = adam.evaluate(weights, DIGITS.x_test, DIGITS.y_test)
     expected = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(DIGITS.y_test, logits)
-    assert result.loss == pytest.approx(float(expected), rel=1e-5)
-    assert result.accuracy == np.mean([row.argmax() == label for row, label in zip(logits, DIGITS.y_test, strict=True)])
+    assert result["loss"] == pytest.approx(float(expected), rel=1e-5)
+    right = [row.argmax() == label for row, label in zip(logits, DIGITS.y_test, strict=True)]
+    assert result["accuracy"] == np.mean(right)
 
 
 def test_evaluation_does_not_depend_on_lanes(monkeypatch):
-    monkeypatch.setattr(training, "_BLOCK", 50)
+    monkeypatch.setattr(keras_trainer, "_BLOCK", 50)
     results = [
-        Trainer("mlp", lanes=lanes, **SHAPE).logits(np.full(9610, 0.01, np.float32), DIGITS.x_test)
+        KerasTrainer("mlp", lanes=lanes, **SHAPE).logits(np.full(9610, 0.01, np.float32), DIGITS.x_test)
         for lanes in (1, 2, 3)
     ]
     assert results[0].shape == (360, 10)
@@ -307,12 +309,12 @@ def test_evaluating_empties_nothing(adam):
 
 
 def test_a_subclassed_model_trains():
-    trainer = Trainer(
+    trainer = KerasTrainer(
         Subclassed, TrainingSettings(optimizer="sgd", learning_rate=0.5, local_epochs=5), lanes=2, **SHAPE
     )
     (update,) = train(trainer, clients(600))
     before, after = (
-        trainer.evaluate(w, DIGITS.x_test, DIGITS.y_test).accuracy
+        trainer.evaluate(w, DIGITS.x_test, DIGITS.y_test)["accuracy"]
         for w in (trainer.initial_weights(), trainer.initial_weights() + update)
     )
     assert before < 0.3
@@ -321,15 +323,15 @@ def test_a_subclassed_model_trains():
 
 def test_updates_are_computed_as_they_are_consumed(adam):
     started = []
-    original = training._joined
+    original = keras_trainer._joined
 
     def counted(chunk, *rest, **options):
         started.append(len(chunk))
         return original(chunk, *rest, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "_CHUNK_CLIENTS", 1)
-        patch.setattr(training, "_joined", counted)
+        patch.setattr(keras_trainer, "_CHUNK_CLIENTS", 1)
+        patch.setattr(keras_trainer, "_joined", counted)
         data = [(DIGITS.x_train[:8], DIGITS.y_train[:8])] * 40
         stream = adam.train(adam.initial_weights(), data, round_number=1, client_ids=range(40))
         next(stream)
@@ -350,7 +352,7 @@ def test_samples_weights_and_sizes_may_be_of_any_type_that_holds_them(adam):
         assert np.array_equal(train(adam, [samples])[0], update)
         assert adam.evaluate(start.tolist(), *samples) == adam.evaluate(start, x, y)
     assert np.array_equal(train(adam, [(x, y)], local_epochs=np.int8(2))[0], update)
-    other = Trainer(plain, lanes=1, **(SHAPE | {"input_shape": [np.int64(8), 8]}))
+    other = KerasTrainer(plain, lanes=1, **(SHAPE | {"input_shape": [np.int64(8), 8]}))
     assert other.is_for(plain, TrainingSettings(), num_classes=10, seed=7, input_shape=(8, 8))
 
 
@@ -384,7 +386,7 @@ def test_wrong_use_is_refused(adam):
     }
     for name, given in ((name, value) for name, values in wrong.items() for value in values):
         with pytest.raises(InvalidInputError, match=f"{name} is "):
-            Trainer(plain, **{name: given})
+            KerasTrainer(plain, **{name: given})
     wrong = {"batch_size": (0,), "local_epochs": (0,), "local_steps": (0,), "proximal": (-1.0, np.inf, np.nan, 1e39)}
     wrong |= {"learning_rate": (-1.0, np.inf, np.nan, 1e39)}
     for name, value in ((name, value) for name, values in wrong.items() for value in values):
@@ -396,14 +398,14 @@ def test_wrong_use_is_refused(adam):
         TrainingSettings(local_steps=2, shuffle=False)
     model = plain()
     with pytest.raises(InvalidInputError, match="same model twice"):
-        Trainer(lambda: model, lanes=2, **SHAPE)
+        KerasTrainer(lambda: model, lanes=2, **SHAPE)
 
 
 def test_what_functions_of_the_users_raise_is_said_with_their_name():
     def fails(*_):
         raise KeyError("absent")
 
-    small = functools.partial(Trainer, lanes=1, **SHAPE)
+    small = functools.partial(KerasTrainer, lanes=1, **SHAPE)
     fails.__name__ = "mine"
     with pytest.raises(UserCodeError, match="model mine raised KeyError: 'absent'"):
         small(fails)
@@ -439,7 +441,7 @@ def failing(when):
     ],
 )
 def test_a_model_that_fails_in_training_only_is_named(when, message):
-    trainer = Trainer(failing(when), TrainingSettings(optimizer="sgd"), lanes=1, **SHAPE)
+    trainer = KerasTrainer(failing(when), TrainingSettings(optimizer="sgd"), lanes=1, **SHAPE)
     with pytest.raises(FbflError, match=message) as caught:
         train(trainer, clients(20))
     assert caught.value.exit_status == 2
@@ -455,7 +457,7 @@ def test_a_model_is_traced_under_the_settings_that_it_was_built_under():
 
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        trainer = Trainer(Own, TrainingSettings(optimizer="sgd"), lanes=1, **SHAPE)
+        trainer = KerasTrainer(Own, TrainingSettings(optimizer="sgd"), lanes=1, **SHAPE)
     finally:
         keras.config.set_dtype_policy("float32")
     train(trainer, clients(20))

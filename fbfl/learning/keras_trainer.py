@@ -1,0 +1,299 @@
+"""Local training and evaluation of any Keras model, on all cores, with results that do not depend on how many.
+
+Each core has a *lane*: a thread with a model of its own and one compiled graph. Clients are handed to the lanes in
+chunks; a client's update depends only on (seed, round, client, its data, the global weights).
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fbfl.errors import InvalidInputError
+from fbfl.learning import metrics, plugins
+from fbfl.learning.backend import load_tensorflow
+from fbfl.learning.models import NAMES, Model, build, spec_of, trainable_of, weights_of
+from fbfl.learning.training import (
+    Samples,
+    TrainingSettings,
+    accepted,
+    draws,
+    flat,
+    inputs,
+    num_lanes,
+    rate_in,
+    shape_of,
+    work_of,
+)
+from fbfl.tensors import Vector
+from fbfl.values import checks
+
+if TYPE_CHECKING:
+    from fbfl.learning.lane import Work
+
+# A chunk is what one call of the graph handles: large enough to make calls cheap, small enough to keep lanes busy.
+_CHUNK_CLIENTS = 64
+_CHUNK_SAMPLES = 4096
+_CHUNK_BYTES = 32 * 2**20
+_BLOCK = 1000  # samples per evaluation step, whatever the number of lanes: the kernels' rounding depends on it
+
+
+class KerasTrainer:
+    """A `fbfl.learning.trainer.Classifier` for Keras models of one kind; imports TensorFlow when it is made.
+
+    `model` is a name, `package.module:function` or a function (see `fbfl.learning.models.build`); `lanes` the number
+    of cores to use (default: all).
+    """
+
+    @checks.arguments
+    def __init__(
+        self,
+        model: Model = "mlp",
+        settings: TrainingSettings | None = None,
+        *,
+        input_shape: tuple[int, ...] = (28, 28),
+        num_classes: int = 10,
+        lanes: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        load_tensorflow()
+        from fbfl.learning.lane import Lane
+
+        lanes = num_lanes(lanes)
+        if num_classes < 1:
+            raise InvalidInputError(f"num_classes is {num_classes}: it has to be at least 1")
+        input_shape = shape_of(input_shape)
+        settings = TrainingSettings() if settings is None else settings
+        if not isinstance(settings, TrainingSettings):
+            raise InvalidInputError(f"settings is {settings!r}; allowed: TrainingSettings(...)")
+        self.settings = settings
+        self._model = model
+        self._seed = seed
+        self._input_shape = input_shape
+        self._num_classes = num_classes
+        self._num_lanes = lanes
+
+        def lane() -> tuple[Any, Lane]:
+            own = build(model, input_shape=input_shape, num_classes=num_classes, seed=seed)
+            made, _ = _optimizer(settings)
+            with self._users_code("set-up"):
+                return own, Lane(own, made, settings.batch_size, proximal=settings.proximal, fused=settings.fused)
+
+        models, self._lanes = zip(*(lane() for _ in range(self._num_lanes)), strict=True)
+        self.spec = spec_of(models[0])
+        self.trainable = trainable_of(models[0])
+        """Mask of the P weights that are trained, bool [P]; others are, for one, BatchNorm's statistics."""
+        self._initial_weights = weights_of(models[0])
+        _, self._default_rate = _optimizer(self.settings)
+        self._idle: SimpleQueue[Lane] = SimpleQueue()
+        for each in self._lanes:
+            self._idle.put(each)
+        self._pool = ThreadPoolExecutor(self._num_lanes, thread_name_prefix="lane")
+
+    def is_for(
+        self,
+        model: Model,
+        settings: TrainingSettings,
+        *,
+        input_shape: tuple[int, ...],
+        num_classes: int,
+        seed: int,
+    ) -> bool:
+        """Return True if a trainer made with these arguments would compute the same bytes."""
+        mine = (self._model, self.settings, self._input_shape, self._num_classes, self._seed)
+        return mine == (model, settings, tuple(input_shape), num_classes, seed)
+
+    def warm_up(self, dtype: npt.DTypeLike = np.uint8) -> None:
+        """Compile the graphs for samples of this type (uint8 or float32) now rather than in the first round.
+
+        For measurements of rounds, and for a trainer that serves several federations.
+        """
+        # One sample: oneDNN cannot chain convolutions of an empty batch.
+        x, y = np.zeros((1, *self._input_shape), dtype), np.zeros(1, np.int32)
+        shuffle = self.settings.shuffle
+        for lane in self._lanes:
+            work = _joined([_Job(0, x, y, 1, self._drawn)], self._seed, 1, lane.num_generators, shuffle=shuffle)
+            with self._users_code("training"):
+                lane.train(self._initial_weights, work, self._learning_rate(1))
+            with self._users_code("evaluation"):
+                lane.logits(self._initial_weights, [x])
+
+    def initial_weights(self) -> Vector:
+        """Return the weights [P] that the seed gives to a new model."""
+        return self._initial_weights.copy()
+
+    def train(
+        self,
+        weights: Vector,
+        clients: Sequence[Samples],
+        *,
+        round_number: int,
+        client_ids: Sequence[int],
+        local_epochs: int | Sequence[int] | None = None,
+    ) -> Iterator[Vector]:
+        """Train every client from the global `weights` [P]; yield their updates [P] (trained minus global) in order.
+
+        Updates are computed while the caller consumes them, a few chunks ahead, so that thousands of clients need no
+        more memory than a few. `client_ids` (at least 0) select each client's random numbers. `local_epochs` overrides
+        the settings' `local_work`, for all clients or for each (a straggler's may be 0). A client without samples has
+        an update of zeros. Raises `InvalidInputError` for samples that the model cannot take.
+        """
+        start = flat(weights, self.spec)
+        client_ids, epochs = work_of(clients, client_ids, local_epochs, self.settings.local_work)
+        shuffle = self.settings.shuffle
+        jobs = [
+            _Job(client_id, *accepted(samples, client_id, self._input_shape, self._num_classes), number, self._drawn)
+            for client_id, samples, number in zip(client_ids, clients, epochs, strict=True)
+        ]
+        rate = self._learning_rate(round_number)
+
+        def run(chunk: list[_Job]) -> Vector:
+            lane = self._idle.get()
+            try:
+                work = _joined(chunk, self._seed, round_number, lane.num_generators, shuffle=shuffle)
+                with self._users_code("training"):
+                    return lane.train(start, work, rate)
+            finally:
+                self._idle.put(lane)
+
+        return self._stream(run, _chunks(jobs, max(1, _CHUNK_BYTES // (4 * self.spec.size))))
+
+    def evaluate(self, weights: Vector, x: npt.NDArray[Any], y: npt.NDArray[Any]) -> dict[str, float]:
+        """Return accuracy and mean cross-entropy ("loss") of `weights` [P] on samples x [n, ...], y [n]."""
+        x, y = accepted((x, y), None, self._input_shape, self._num_classes)
+        logits = self.logits(weights, x)
+        return {"accuracy": metrics.accuracy(logits, y), "loss": metrics.cross_entropy(logits, y)}
+
+    def logits(self, weights: Vector, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Return the model's output with `weights` [P] for x [n, ...], before the softmax: float32 [n, classes]."""
+        start, x = flat(weights, self.spec), inputs(x, "x", self._input_shape)
+        blocks = [x[first : first + _BLOCK] for first in range(0, len(x), _BLOCK)]
+
+        def run(share: int) -> list[npt.NDArray[np.float32]]:
+            lane = self._idle.get()
+            try:
+                with self._users_code("evaluation"):
+                    return lane.logits(start, blocks[share :: self._num_lanes])
+            finally:
+                self._idle.put(lane)
+
+        shares = list(self._pool.map(run, range(min(self._num_lanes, len(blocks)))))
+        parts = [shares[place % self._num_lanes][place // self._num_lanes] for place in range(len(blocks))]
+        return np.concatenate(parts) if parts else np.zeros((0, self._num_classes), np.float32)
+
+    @property
+    def num_traces(self) -> int:
+        """Number of graphs compiled so far: it does not grow with clients, their sizes or rounds."""
+        return sum(lane.num_traces for lane in self._lanes)
+
+    def _stream(self, run: Callable[[list["_Job"]], Vector], chunks: list[list["_Job"]]) -> Iterator[Vector]:
+        waiting: deque[Future[Vector]] = deque()
+        try:
+            for chunk in chunks:
+                waiting.append(self._pool.submit(run, chunk))
+                if len(waiting) > 2 * self._num_lanes:
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+        finally:  # the caller may have stopped early
+            for future in waiting:
+                future.cancel()
+
+    def _users_code(self, activity: str) -> AbstractContextManager[None]:
+        """Report errors raised inside as the user's, if layers or optimizer are."""
+        if self._model in NAMES and isinstance(self.settings.optimizer, str):
+            return nullcontext()
+        return plugins.users_code(f"the {activity} of model {plugins.label_of(self._model)}")
+
+    @property
+    def _drawn(self) -> int | None:
+        """The size of batches that are drawn at random; None where a client goes through its samples."""
+        return None if self.settings.local_steps is None else self.settings.batch_size
+
+    def _learning_rate(self, round_number: int) -> float:
+        rate = self.settings.learning_rate
+        if rate is None:
+            return math.nan if self._default_rate is None else self._default_rate  # NaN: never used
+        return rate_in(round_number, rate)
+
+
+@dataclass(frozen=True)
+class _Job:
+    client: int
+    x: npt.NDArray[Any]
+    y: npt.NDArray[np.int32]
+    epochs: int
+    """Number of epochs; of steps if batches are drawn."""
+    batch_size: int | None
+    """Size of the batches that are drawn; None: epochs."""
+
+    @property
+    def num_samples(self) -> int:
+        """Number of samples given to the graph."""
+        return len(self.y) if self.batch_size is None else self.epochs * min(self.batch_size, len(self.y))
+
+
+def _chunks(jobs: list[_Job], most_clients: int) -> list[list[_Job]]:
+    """Split into runs of neighbours with samples of one type (uint8 and float32 are scaled differently)."""
+    chunks: list[list[_Job]] = []
+    samples = 0
+    for job in jobs:
+        samples += job.num_samples
+        full = not chunks or len(chunks[-1]) >= min(most_clients, _CHUNK_CLIENTS) or samples > _CHUNK_SAMPLES
+        if full or chunks[-1][0].x.dtype != job.x.dtype:
+            chunks.append([])
+            samples = job.num_samples
+        chunks[-1].append(job)
+    return chunks
+
+
+def _joined(chunk: list[_Job], seed: int, round_number: int, num_generators: int, *, shuffle: bool) -> "Work":
+    from fbfl.learning.lane import Work
+
+    drawn = [
+        draws(
+            seed,
+            round_number,
+            job.client,
+            len(job.y),
+            job.epochs,
+            num_generators,
+            job.batch_size,
+            shuffle=shuffle,
+        )
+        for job in chunk
+    ]
+    xs, ys, orders = [job.x for job in chunk], [job.y for job in chunk], [order.ravel() for order, _ in drawn]
+    if chunk[0].batch_size is not None:  # the graph needs the drawn samples only
+        xs, ys = ([part[order] for part, order in zip(parts, orders, strict=True)] for parts in (xs, ys))
+        orders = [np.arange(order.size) for order in orders]
+    lengths = np.array([len(y) for y in ys])
+    placed = [first + order for first, order in zip(np.cumsum(lengths) - lengths, orders, strict=True)]
+    alone = len(chunk) == 1  # the usual case with many samples: no copy
+    return Work(
+        x=xs[0] if alone else np.concatenate(xs),
+        y=ys[0] if alone else np.concatenate(ys),
+        order=np.concatenate(placed).astype(np.int32),
+        sizes=np.array([order.shape[1] for order, _ in drawn], np.int32),
+        epochs=np.array([job.epochs for job in chunk], np.int32),
+        seeds=np.array([seeds for _, seeds in drawn], np.int32).reshape(len(chunk), num_generators),
+    )
+
+
+def _optimizer(settings: TrainingSettings) -> tuple[Any, float | None]:
+    """Return a new optimizer, and its learning rate if that is a number."""
+    from fbfl.learning import optimizers
+
+    made = optimizers.make(settings.optimizer)
+    with plugins.users_code(f"optimizer {plugins.label_of(settings.optimizer)}"):
+        rate = optimizers.rate_of(made)
+    if settings.learning_rate is not None and rate is None:
+        raise InvalidInputError("learning_rate cannot be set where the optimizer has a schedule of its own, or several")
+    return made, rate
