@@ -6,6 +6,7 @@ The servers share a chain node and, for speed, the training engine; each fetches
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -115,7 +116,9 @@ class Simulation:
             **dict.fromkeys(silent, Behaviour(proposes="never")),
             **(behaviours or {}),
         }
-        self._solvers = [(solver or Slices)() for _ in participants] if settings.consensus == "pow" else []
+        # A sweep tries a quarter of the hashes that a solution takes, so that seldom two are found for the same block.
+        solver = solver or partial(Slices, max(1, settings.pow_hashes // (4 * settings.servers)))
+        self._solvers = [solver() for _ in participants] if settings.consensus == "pow" else []
         stores = stores or {}
         board = MemoryBoard()
         self.servers: list[MECServer] = []
@@ -226,7 +229,16 @@ class Simulation:
                 self._end_phase()
 
     def _sweep(self, servers: Sequence[MECServer]) -> bool:
-        return sum(server.step() for server in servers) > 0  # all of them: any() would stop at the first
+        """Let each server take its step; return True if any did. What they send is one block, in this order.
+
+        A server that was refused finds out from the receipt, after the block, and acts on it in the next sweep.
+        """
+        with ExitStack() as blocks:
+            for node in self.devnet.nodes:
+                blocks.enter_context(node.one_block())
+            acted = [server.send_step() for server in servers]
+        succeeded = [server.has_succeeded() for server in servers]
+        return any(step and done for step, done in zip(acted, succeeded, strict=True))
 
     def _await_election(self) -> bool:
         """Mine a block if an election by miners still waits for one: nothing else happens on an idle chain."""

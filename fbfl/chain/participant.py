@@ -1,6 +1,7 @@
 """One account's transactions with the contracts: every write is one method, sent and confirmed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from web3.types import TxReceipt
 from fbfl.chain.digests import short_text
 from fbfl.chain.ledger import COMMITTEE_RULES, POW_PARAMETERS, Ledger, Stage, TaskState
 from fbfl.chain.signatures import SignedUpdate, SignedVote
-from fbfl.chain.transactions import Sender
+from fbfl.chain.transactions import Sender, Sent
 from fbfl.errors import InvalidInputError
 from fbfl.storage.store import Reference
 
@@ -85,8 +86,11 @@ class TaskSettings:
 class Participant:
     """One account: a MEC server, or the owner of a task.
 
-    Every method waits for the receipt. A refusal raises `ContractRevertError`, a failing node `NodeUnavailableError`.
+    Every method waits for the receipt; those of rounds do not inside `without_waiting`. A refusal raises
+    `ContractRevertError`, a failing node `NodeUnavailableError`.
     """
+
+    _unawaited: list[Sent] | None = None
 
     def __init__(self, ledger: Ledger, sender: Sender) -> None:
         self.ledger = ledger
@@ -96,6 +100,20 @@ class Participant:
     def address(self) -> str:
         """The account."""
         return self._sender.address
+
+    @contextmanager
+    def without_waiting(self) -> Iterator[list[Sent]]:
+        """Send what is done in rounds inside without waiting; the list holds it afterwards, for `wait`."""
+        sent: list[Sent] = []
+        before, self._unawaited = self._unawaited, sent
+        try:
+            yield sent
+        finally:
+            self._unawaited = before
+
+    def wait(self, sent: Sent) -> None:
+        """Wait until a transaction is mined; raises what the method would have raised that sent it."""
+        self._sender.wait(sent)
 
     # ------------------------------------------------------------ registry and tasks
 
@@ -163,74 +181,74 @@ class Participant:
 
     # ------------------------------------------------------------ rounds
 
-    def open_round(self, task: int) -> TxReceipt:
+    def open_round(self, task: int) -> None:
         """Open the next round."""
-        return self._send(self.ledger.tasks.functions.openRound(task), _MEDIUM)
+        self._act(self.ledger.tasks.functions.openRound(task), _MEDIUM)
 
-    def submit(self, task: int, round_number: int, update: Reference, samples: int) -> TxReceipt:
+    def submit(self, task: int, round_number: int, update: Reference, samples: int) -> None:
         """Record an update."""
         call = self.ledger.tasks.functions.submit(task, round_number, update.digest, update.size, samples)
-        return self._send(call, _SMALL)
+        self._act(call, _SMALL)
 
-    def commit(self, task: int, round_number: int, commitment: bytes) -> TxReceipt:
+    def commit(self, task: int, round_number: int, commitment: bytes) -> None:
         """Commit to an update."""
-        return self._send(self.ledger.tasks.functions.commit(task, round_number, commitment), _SMALL)
+        self._act(self.ledger.tasks.functions.commit(task, round_number, commitment), _SMALL)
 
-    def reveal(self, task: int, round_number: int, update: Reference, samples: int, salt: bytes) -> TxReceipt:
+    def reveal(self, task: int, round_number: int, update: Reference, samples: int, salt: bytes) -> None:
         """Record an update that was committed to."""
         call = self.ledger.tasks.functions.reveal(task, round_number, update.digest, update.size, samples, salt)
-        return self._send(call, _SMALL)
+        self._act(call, _SMALL)
 
-    def report_missing(self, task: int, round_number: int, server: str) -> TxReceipt:
+    def report_missing(self, task: int, round_number: int, server: str) -> None:
         """Report that a server's recorded update cannot be fetched."""
-        return self._send(self.ledger.tasks.functions.reportMissing(task, round_number, server), _MEDIUM)
+        self._act(self.ledger.tasks.functions.reportMissing(task, round_number, server), _MEDIUM)
 
-    def withdraw_report(self, task: int, round_number: int, server: str) -> TxReceipt:
+    def withdraw_report(self, task: int, round_number: int, server: str) -> None:
         """Take a report back: the update could be fetched after all. Refused while a proposal is being voted on."""
-        return self._send(self.ledger.tasks.functions.withdrawReport(task, round_number, server), _MEDIUM)
+        self._act(self.ledger.tasks.functions.withdrawReport(task, round_number, server), _MEDIUM)
 
-    def poke(self, task: int) -> TxReceipt:
+    def poke(self, task: int) -> None:
         """Move a round on that is complete or past its deadline."""
-        return self._send(self.ledger.tasks.functions.poke(task), _MEDIUM)
+        self._act(self.ledger.tasks.functions.poke(task), _MEDIUM)
 
-    def propose(self, task: int, round_number: int, model: Reference, value: bytes, proof: bytes) -> TxReceipt:
+    def propose(self, task: int, round_number: int, model: Reference, value: bytes, proof: bytes) -> None:
         """Propose a new global model; `value` is the digest that the committee would vote on.
 
         Refused with `TasksValueChanged` if other updates count by the time that the transaction is mined.
         """
         call = self.ledger.tasks.functions.propose(task, round_number, model.digest, model.size, value, proof)
-        return self._send(call, _LARGE)
+        self._act(call, _LARGE)
 
-    def propose_abort(self, task: int, round_number: int, reason: str, value: bytes, proof: bytes) -> TxReceipt:
+    def propose_abort(self, task: int, round_number: int, reason: str, value: bytes, proof: bytes) -> None:
         """Propose to give the round up for a reason, short ASCII text, that the updates themselves show."""
         call = self.ledger.tasks.functions.propose(task, round_number, short_text(reason), 0, value, proof)
-        return self._send(call, _LARGE)
+        self._act(call, _LARGE)
 
-    def vote(self, task: int, state: TaskState, stage: Stage, accept: bool) -> TxReceipt:
+    def vote(self, task: int, state: TaskState, stage: Stage, accept: bool) -> None:
         """Vote on the proposal of the current view."""
         decision = state.decision
         attest = self._consensus(task).functions.attest
         call = attest(task, state.round, decision.view, int(stage), decision.proposal, accept)
-        return self._send(call, _MEDIUM)
+        self._act(call, _MEDIUM)
 
-    def submit_batch(self, task: int, round_number: int, updates: Sequence[SignedUpdate]) -> TxReceipt:
+    def submit_batch(self, task: int, round_number: int, updates: Sequence[SignedUpdate]) -> None:
         """Record updates that their servers signed."""
         call = self.ledger.tasks.functions.submitBatch(task, round_number, [update.as_tuple() for update in updates])
-        return self._send(call, _SMALL + _PER_SIGNATURE * len(updates))
+        self._act(call, _SMALL + _PER_SIGNATURE * len(updates))
 
-    def vote_signed(self, task: int, state: TaskState, stage: Stage, votes: Sequence[SignedVote]) -> TxReceipt:
+    def vote_signed(self, task: int, state: TaskState, stage: Stage, votes: Sequence[SignedVote]) -> None:
         """Record votes for the current proposal that members signed."""
         decision = state.decision
         signatures = [vote.signature for vote in votes]
         attest = self._consensus(task).functions.attestSigned
         call = attest(task, state.round, decision.view, int(stage), decision.proposal, signatures)
-        return self._send(call, _MEDIUM + _PER_SIGNATURE * len(votes))
+        self._act(call, _MEDIUM + _PER_SIGNATURE * len(votes))
 
-    def report_equivocation(self, task: int, first: SignedVote, second: SignedVote) -> TxReceipt:
+    def report_equivocation(self, task: int, first: SignedVote, second: SignedVote) -> None:
         """Show two votes of one member that exclude each other."""
         report = self._consensus(task).functions.reportEquivocation
         call = report(first.as_tuple(), first.signature, second.as_tuple(), second.signature)
-        return self._send(call, _MEDIUM)
+        self._act(call, _MEDIUM)
 
     # ------------------------------------------------------------ rewards
 
@@ -248,7 +266,7 @@ class Participant:
         receipt = self._send(self.ledger.rewards.functions.reclaim(task), _SMALL)
         return int(self._emitted(receipt, "LeftoverReclaimed")["amount"])
 
-    def settle(self, task: int, round_number: int) -> TxReceipt:
+    def settle(self, task: int, round_number: int) -> None:
         """Divide the reward of a final round among its leader and the included updates."""
         (final,) = self.ledger.round_events(task, round_number, "RoundFinalized")
         (opened,) = self.ledger.round_events(task, round_number, "RoundOpened")
@@ -267,7 +285,7 @@ class Participant:
             for update in self.ledger.recorded(task, round_number)
         ]
         call = self.ledger.rewards.functions.settle(task, round_number, outcome, updates)
-        return self._send(call, _SMALL + 60_000 * (len(updates) + 1))
+        self._act(call, _SMALL + 60_000 * (len(updates) + 1))
 
     def withdraw_rewards(self) -> TxReceipt:
         """Take what this account has earned."""
@@ -281,6 +299,13 @@ class Participant:
 
     def _consensus(self, task: int) -> Contract:
         return self.ledger.consensus[self.ledger.task(task).consensus]
+
+    def _act(self, call: Any, gas: int) -> None:
+        sent = self._sender.send(call, gas=gas)
+        if self._unawaited is None:
+            self._sender.wait(sent)
+        else:
+            self._unawaited.append(sent)
 
     def _send(self, call: Any, gas: int, value: int = 0) -> TxReceipt:
         return self._sender.transact(call, gas=gas, value=value)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -35,6 +36,9 @@ class Node(Protocol):
     def travel(self, seconds: int) -> None:
         """Let time pass."""
 
+    def one_block(self) -> AbstractContextManager[None]:
+        """Put the transactions that are sent inside into one block, as far as it is this node's to say."""
+
 
 @dataclass(frozen=True)
 class RemoteNode:
@@ -59,6 +63,10 @@ class RemoteNode:
     def travel(self, seconds: int) -> None:
         """Wait a moment only: time passes by itself, and others may act meanwhile."""
         time.sleep(min(seconds, _MOMENT))
+
+    def one_block(self) -> AbstractContextManager[None]:
+        """Do nothing: the network decides what goes into a block."""
+        return nullcontext()
 
 
 def remote_nodes(networks: Sequence[str]) -> list[RemoteNode]:

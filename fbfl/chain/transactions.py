@@ -165,10 +165,14 @@ class Sender:
             time.sleep(min(pause_after(looks, first=0.02, longest=1.0), left))
 
     def _failure(self, sent: Sent, receipt: TxReceipt) -> ContractRevertError:
-        """Return the reason why a mined transaction failed; receipts lack it, so run it again on the state before."""
+        """Return the reason why a mined transaction failed; receipts lack it, so run it again.
+
+        The state after its block has what stood before it there, and its number and time; that before the block is for
+        a reason that what came after it has removed.
+        """
         call = {key: value for key, value in sent.transaction.items() if key in ("from", "to", "data", "value", "gas")}
         failure = ContractRevertError("Unknown", {"transaction": receipt["transactionHash"].to_0x_hex()})
-        for block in (receipt["blockNumber"] - 1, receipt["blockNumber"]):
+        for block in (receipt["blockNumber"], receipt["blockNumber"] - 1):
             try:
                 with decoded_reverts(sent.abi):
                     self.w3.eth.call(cast(TxParams, call), block_identifier=cast(Any, block))

@@ -16,6 +16,7 @@ from fbfl.chain.digests import short_text
 from fbfl.chain.elections import Election, election_of
 from fbfl.chain.ledger import ABORT, Payment, Phase, Stage, Task, TaskState, Update
 from fbfl.chain.participant import Participant
+from fbfl.chain.transactions import Sent
 from fbfl.errors import (
     AggregationError,
     ContractRevertError,
@@ -95,6 +96,7 @@ class MECServer:
         self._votes: VoteSender = exchange or VotesByTransaction(participant, task.id)
         self._election: Election = election or election_of(self.ledger, task, participant.address)
         self._memory = _RoundMemory(0)
+        self._sent: list[Sent] = []
 
     @property
     def address(self) -> str:
@@ -102,11 +104,33 @@ class MECServer:
         return self.participant.address
 
     def step(self) -> bool:
-        """Take this server's next step; return True if there was one.
+        """Take this server's next step, until what it sends is mined; return True if there was one.
 
         Failing payloads and refused transactions are logged, and the server goes on with the chain's next state; a
         failing node or store raises.
         """
+        acted = self.send_step()
+        return self.has_succeeded() and acted
+
+    def send_step(self) -> bool:
+        """Take the next step as far as sending; return True if there was one. `has_succeeded` is its second half."""
+        self._sent = []
+        with self.participant.without_waiting() as self._sent:
+            return self._act()
+
+    def has_succeeded(self) -> bool:
+        """Wait for what the step has sent; return False if any of it was refused."""
+        sent, self._sent = self._sent, []
+        succeeded = True
+        for each in sent:
+            try:
+                self.participant.wait(each)
+            except ContractRevertError as error:
+                self._note_refusal(error)
+                succeeded = False
+        return succeeded
+
+    def _act(self) -> bool:
         state = self.ledger.confirm(self.task.id)
         if self._memory.round != state.round:
             self._memory = _RoundMemory(state.round)
@@ -126,11 +150,14 @@ class MECServer:
                 return self._report(state) or self._propose(state) or self._vote(state) or self._accuse(state)
             # The decision is made, but the record may not be complete.
             return self._vote(state) or self._accuse(state) or self._settle(state)
-        except ContractRevertError as error:
-            # Another server was faster: the next step looks again. A leader whose model was for other updates than
-            # those that count by now (`TasksValueChanged`) computes it anew then.
-            log.info("round %d: %s was refused: %s", state.round, self.address, error)
+        except ContractRevertError as error:  # some nodes refuse before they mine
+            self._note_refusal(error)
             return False
+
+    def _note_refusal(self, error: ContractRevertError) -> None:
+        # Another server was faster: the next step looks again. A leader whose model was for other updates than those
+        # that count by now (`TasksValueChanged`) computes it anew then.
+        log.info("round %d: %s was refused: %s", self._memory.round, self.address, error)
 
     # ------------------------------------------------------------ update
 

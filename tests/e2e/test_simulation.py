@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -163,6 +164,53 @@ def test_a_leader_computes_anew_when_a_report_lands_before_its_proposal(tmp_path
     assert not record.slashes  # one of the three others can fetch it
     assert not votes(record, accept=False)
     assert audit(fed.ledger, fed.store, fed.task).passed
+
+
+@pytest.mark.parametrize("consensus", ["pow", "pbft"])
+def test_what_the_servers_send_in_a_sweep_is_one_block(tmp_path, consensus):
+    record = federation(tmp_path, consensus=consensus, reward=1).play_round().record
+    by_stage: dict[str, set[int]] = {}
+    for vote in record.votes[1:]:  # the first is the proposal
+        by_stage.setdefault(vote.stage, set()).add(vote.block)
+    assert len({update.block for update in record.updates}) == 1
+    assert all(len(blocks) == 1 for blocks in by_stage.values())
+    # It opens, all submit, the submissions close, one proposes, all vote (twice), the leader settles.
+    assert record.last_block - record.first_block + 1 == (7 if consensus == "pbft" else 6)
+
+
+def test_all_may_find_a_solution_at_once_and_those_who_are_late_vote(tmp_path, caplog):
+    caplog.set_level("INFO", logger="fbfl.mec.server")
+    fed = federation(tmp_path, pow_hashes=1)
+    result = fed.play_round()
+    assert caplog.text.count("ConsensusWrongStage") == 3
+    assert len(result.record.proposals) == result.record.views == 1
+    assert votes(result.record) == {server.address for server in fed.servers}
+
+
+def test_servers_whose_sweep_is_mined_by_halves_lose_nothing(tmp_path, monkeypatch):
+    """The node forgets the second half of what it was sent, as one that is started again."""
+    withholder = {3: Behaviour(serves=False)}
+    fed = federation(tmp_path, consensus="pbft", stake=10_000, simulation={"behaviours": withholder})
+    for server in fed.servers:
+        server.participant._sender.timeout = 0.3  # until it is sent again
+    whole, forgotten = fed.chain.one_block, []
+
+    @contextmanager
+    def half_of_it():
+        with whole():
+            yield
+            pool = fed.chain.chain.pool
+            forgotten.extend(pool[(len(pool) + 1) // 2 :])
+            del pool[(len(pool) + 1) // 2 :]
+
+    monkeypatch.setattr(type(fed.chain), "one_block", lambda _: half_of_it())
+    result = fed.play_round()
+    reports = [event.args["reporter"] for event in fed.ledger.round_events(fed.task.id, 1, "PayloadReported")]
+    assert len(forgotten) > 4
+    assert result.record.status == "final"
+    assert sorted(reports) == sorted(server.address for server in fed.servers[:3])
+    assert {server for server, *_ in result.record.slashes} == {fed.servers[3].address}
+    assert len(votes(result.record)) == 4
 
 
 def test_a_server_that_never_submits_does_not_halt_the_round(tmp_path):
