@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from eth_abi import decode  # type: ignore[attr-defined]  # exported at run time
+from eth_abi.exceptions import DecodingError
 from eth_typing import BlockNumber
 from hexbytes import HexBytes
 from web3 import Web3
@@ -468,14 +469,17 @@ class Ledger:
     def _puzzle_of(self, task: int) -> tuple[int | None, int | None]:
         """Return the target of a task's first puzzle, and the seconds of a solution, from the creating transaction.
 
-        Both are None if a user's contract created the task.
+        Both are None if a user's contract created the task, or if its data is not in the one form that decoders take.
         """
         (created,) = self.events("TaskCreated", task=task)
         sent = self.w3.eth.get_transaction(HexBytes(created.transaction))
         if sent.get("to") != self.tasks.address:
             return None, None
-        _, arguments = self.tasks.decode_function_input(sent["input"])
-        ((_, target, solve_time),) = decode([POW_PARAMETERS], arguments["settings"]["consensusParams"])
+        try:
+            _, arguments = self.tasks.decode_function_input(sent["input"])
+            ((_, target, solve_time),) = decode([POW_PARAMETERS], arguments["settings"]["consensusParams"])
+        except DecodingError:
+            return None, None
         return target, solve_time
 
     def reward_terms(self, task: int) -> RewardTerms:

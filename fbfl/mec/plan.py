@@ -21,10 +21,14 @@ from fbfl.storage.codecs import check_codec, max_update_size
 from fbfl.storage.payload import max_size
 from fbfl.system.jsonobject import read_object
 from fbfl.tensors import ModelSpec, TensorSpec
+from fbfl.values import checks
 
 ROOT = "root_server"
 """Additional parameter of a rule that compares with a trusted update: the server that publishes it. In settings it is
 the server's number, in a task its address: seats and numbers may later belong to another server."""
+
+_LARGEST = 2**32 - 1  # bytes: what contracts can say of a payload
+_MOST_AXES = 32  # of an array in any NumPy
 
 _STATE_SLACK = 65_536  # names and shapes of state tensors in a payload's header
 
@@ -60,7 +64,10 @@ class TaskPlan:
     """Format of the task: what draws follow from, and which rules count samples; see `fbfl.chain.ledger.FORMAT`."""
 
     def __post_init__(self) -> None:
+        checks.fields(self)
         check_codec(self.payload)
+        if not 1 <= self.max_members <= MAX_SERVERS:
+            raise InvalidInputError(f"max_members is {self.max_members}; allowed: 1 to {MAX_SERVERS}")
         if self.retention is not None and self.retention < 1:
             raise InvalidInputError(f"retention is {self.retention}; allowed: 1 or more rounds")
         low, high = self.sample_range
@@ -81,9 +88,9 @@ class TaskPlan:
             _refuse_code(f"the model of task {task.id}", task.definition["model"], NAMES, plugins)
             definition = task.definition
             return cls(
-                spec=ModelSpec(tuple(TensorSpec(name, tuple(shape)) for name, shape in definition["tensors"])),
+                spec=_spec(definition["tensors"]),
                 model=definition["model"],
-                input_shape=tuple(definition["input_shape"]),
+                input_shape=_shape("input_shape", definition["input_shape"]),
                 num_classes=definition["num_classes"],
                 training=definition["training"],
                 rule=resolve_rule(task.rule, task.rule_params, task.format),
@@ -156,6 +163,27 @@ class TaskPlan:
     def max_payload(self) -> int:
         """Bytes of the largest payload of this task, update or global model."""
         return max(max_size(self.spec, self.state_limit), max_update_size(self.payload, self.spec))
+
+
+def _spec(tensors: Sequence[tuple[str, Sequence[int]]]) -> ModelSpec:
+    """Return the tensors that a definition names; what no payload could hold raises `InvalidInputError`."""
+    for name, _ in tensors:
+        if not isinstance(name, str) or not name.isprintable():
+            raise InvalidInputError(f"the name of a tensor is {name!r}; allowed: printable text")
+    spec = ModelSpec(tuple(TensorSpec(name, _shape(f"tensor {name!r}", shape)) for name, shape in tensors))
+    if 4 * spec.size > _LARGEST:
+        raise InvalidInputError(
+            f"the model has {spec.size} parameters; allowed: {_LARGEST // 4}, as payloads have sizes"
+        )
+    return spec
+
+
+def _shape(what: str, shape: Sequence[int]) -> tuple[int, ...]:
+    if len(shape) > _MOST_AXES or not all(checks.is_whole(length) and 0 < length <= _LARGEST for length in shape):
+        raise InvalidInputError(
+            f"{what} has the shape {str(shape)[:60]}; allowed: at most {_MOST_AXES} whole numbers from 1"
+        )
+    return tuple(shape)
 
 
 def _range(value: Sequence[float]) -> Range:

@@ -1,9 +1,11 @@
 """Tasks and URLs that somebody else published, with other bytes than fbfl would."""
 
+from pathlib import Path
+
 import pytest
 
 from fbfl.chain.participant import CommitteeRules, TaskSettings, pbft_parameters
-from fbfl.chain.queries import registered_url
+from fbfl.chain.queries import registered_url, task_terms
 from fbfl.errors import InvalidInputError
 from fbfl.mec.courier import is_endpoint
 from fbfl.simulation import Simulation
@@ -40,6 +42,19 @@ def test_a_definition_that_is_no_json_object_is_said_in_one_line(fed: Simulation
         fed.ledger.task(task)
     assert "\n" not in str(caught.value)
     assert fed.ledger.task(fed.task.id) == fed.task
+
+
+def test_a_creating_call_that_contracts_take_and_decoders_refuse_stops_no_query(tmp_path: Path) -> None:
+    fed = federation(tmp_path, simulation={"lanes": 1})
+    ledger, w3 = fed.ledger, fed.ledger.w3
+    (created,) = ledger.events("TaskCreated")
+    data = bytes(w3.eth.get_transaction(created.transaction)["input"])  # type: ignore[arg-type]
+    dirty = data.replace(b"{}\0", b"{}\1", 1)  # behind the settings of its rule, where nobody reads
+    w3.eth.send_transaction({"from": fed.owner.address, "to": ledger.tasks.address, "data": dirty, "gas": 3_000_000})  # type: ignore[typeddict-item]
+    own, foreign = (task_terms(ledger, number) for number in (1, 2))
+    assert own["pow_hashes"] > 0
+    assert foreign["min_updates"] == own["min_updates"]
+    assert "pow_hashes" not in foreign
 
 
 def test_a_url_that_is_no_text_stops_no_reader(fed: Simulation) -> None:

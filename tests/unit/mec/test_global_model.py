@@ -433,6 +433,19 @@ def test_code_that_the_operator_allows_is_taken():
         (with_definition(model=7), "the model of task 1 is 7; allowed: mlp"),
         (with_definition(model=["this:s"]), "the model of task 1 is .'this:s'.; allowed: mlp"),
         (replace(task(), definition={}), "not one of fbfl"),
+        *(
+            (with_definition(tensors=[["a", shape]]), "tensor 'a' has the shape .*; allowed: at most 32 whole numbers")
+            for shape in ([-1], [0], [2.5], [True], [10**400], [1] * 33)
+        ),
+        (with_definition(tensors=[["a", [2**30]], ["b", [1]]]), "the model has 1073741825 parameters; allowed"),
+        *(
+            (with_definition(tensors=[[name, [1]]]), "the name of a tensor is .*; allowed: printable text")
+            for name in (1, ["a"], "\ud800", "\x1b[2J")
+        ),
+        (with_definition(input_shape=["a"]), "input_shape has the shape"),
+        *((with_definition(max_members=most), f"max_members is {most}; allowed: 1 to 240") for most in (0, 241)),
+        *((with_definition(seed=seed), "seed is .*; allowed: a whole number") for seed in ("a", 2**64)),
+        (with_definition(training=5), "training is 5; allowed: a table of settings"),
         (
             replace(task(), rule_params=b"[1]"),
             r"aggregator 'fedavg': the text of its settings is b'\[1\]'; allowed: a JSON object",
