@@ -56,11 +56,12 @@ def naive_bulyan(updates: np.ndarray, f: int) -> np.ndarray:
         picked.append(left.pop(int(naive_krum_order(distances[np.ix_(left, left)], f)[0])))
     chosen = updates[sorted(picked)]
     near = np.argsort(np.abs(chosen - np.median(chosen, axis=0)), axis=0)[: len(picked) - 2 * f]
-    return np.take_along_axis(chosen, near, axis=0).mean(axis=0)
+    mean: np.ndarray = np.take_along_axis(chosen, near, axis=0).mean(axis=0)
+    return mean
 
 
 def naive_geometric_median(updates: np.ndarray, steps: int = 20) -> np.ndarray:
-    centre = updates.mean(axis=0)
+    centre: np.ndarray = updates.mean(axis=0)
     for _ in range(steps):
         pulls = 1 / np.maximum(np.linalg.norm(updates - centre, axis=1), 1e-6)
         centre = pulls @ updates / pulls.sum()
@@ -77,7 +78,8 @@ def naive_centered_clipping(updates: np.ndarray, radius: float, steps: int = 3) 
 
 
 def naive_fltrust(updates: np.ndarray, root: np.ndarray) -> np.ndarray:
-    norms, length = np.linalg.norm(updates, axis=1), np.linalg.norm(root)
+    norms: np.ndarray = np.linalg.norm(updates, axis=1)
+    length = np.linalg.norm(root)
     trust = np.maximum(updates @ root / norms / length, 0)
     return (trust * length / norms) @ updates / trust.sum()
 

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from training import CASES, Contender, write_data
+from benchmarks.training import CASES, Contender, write_data
 
 SETTINGS = {
     "TensorFlow's own": {"TF_ENABLE_ONEDNN_OPTS": "0"},

@@ -64,11 +64,11 @@ def timed(operation: Callable[[Any], Any], repeats: int) -> float:
         # Used, or it would be left out.
         return i + 1, total + tf.reshape(nothing if result is None else result, [-1])[0]
 
-    @tf.function(autograph=False)
-    def loop() -> Any:
+    def steps() -> Any:
         start = tf.constant(0), tf.constant(0.0)
         return tf.while_loop(lambda i, _: i < STEPS, body, start, parallel_iterations=1)
 
+    loop = tf.function(steps, autograph=False)
     loop()
     return 1e6 / STEPS * statistics.median(seconds(loop) for _ in range(repeats))
 

@@ -288,7 +288,8 @@ def write_data(path: Path) -> None:
     data = load("mnist", fallback=True)
     arrays = {"x_train": data.x_train, "y_train": data.y_train, "x_test": data.x_test, "y_test": data.y_test}
     sizes = {"train": 60_000, "test": 10_000}
-    np.savez(path, **{name: np.resize(a, (sizes[name[2:]], *a.shape[1:])) for name, a in arrays.items()})
+    repeated: dict[str, Any] = {name: np.resize(a, (sizes[name[2:]], *a.shape[1:])) for name, a in arrays.items()}
+    np.savez(path, **repeated)
 
 
 def main() -> None:

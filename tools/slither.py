@@ -37,7 +37,7 @@ def install() -> None:
     if (HOME / "bin" / "slither").exists():
         return
     venv.create(HOME, with_pip=True, clear=True)
-    pip = [HOME / "bin" / "python", "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    pip = [str(HOME / "bin" / "python"), "-m", "pip", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "install", f"slither-analyzer=={VERSION}"], check=True)
 
 
@@ -55,9 +55,9 @@ def findings() -> set[tuple[str, str]]:
     quiet = ["--exclude-informational", "--exclude-low", "--exclude-optimization"]
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
-        command = [HOME / "bin" / "slither", ".", "--filter-paths", "node_modules|tests", *quiet, "--json", report]
+        command = [str(HOME / "bin" / "slither"), ".", "--filter-paths", "node_modules|tests", *quiet]
         done = subprocess.run(
-            command,
+            [*command, "--json", str(report)],
             cwd=REPOSITORY,
             env=environment(),
             capture_output=True,

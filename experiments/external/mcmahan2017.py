@@ -30,7 +30,7 @@ NUM_CLIENTS = 100
 PARTITION_SETTINGS: dict[str, dict[str, Any]] = {"iid": {}, "shards": {"shards_per_client": 2}}
 SETTINGS = ("model", "partition", "fraction", "epochs", "batch_size")
 """Columns that tell the cells of the paper. A fraction of 0.01 is its C = 0: one client a round."""
-PUBLISHED = {
+PUBLISHED: dict[tuple[str, ...], int] = {
     ("2nn", "iid", "0.1", "1", "10"): 87,
     ("2nn", "shards", "0.1", "1", "10"): 664,
     ("2nn", "iid", "0.01", "1", "10"): 316,

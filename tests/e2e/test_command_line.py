@@ -298,9 +298,9 @@ def test_folders_and_files_that_cannot_be_used_are_refused(finished, tmp_path):
     assert (done.returncode, "not the folder of a run" in done.stderr) == (2, True)
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupted_run_can_be_read_up_to_its_last_round(tmp_path, ending):
-    folder = tmp_path / "run"
+def test_an_interrupted_run_can_be_read_up_to_its_last_round(tmp_path):
+    """Whether it is killed at any moment, which leaves what is there while it is stopped, or by Ctrl-C."""
+    folder, killed = tmp_path / "run", tmp_path / "killed"
     command = [sys.executable, "-m", "fbfl", "run", *SMALL, "--rounds", "200", "--output", str(folder)]
     process = subprocess.Popen(
         command,
@@ -315,17 +315,21 @@ def test_an_interrupted_run_can_be_read_up_to_its_last_round(tmp_path, ending):
         deadline = time.monotonic() + 90
         while time.monotonic() < deadline and len(finished_rounds(folder)) < 2:
             time.sleep(0.1)
-        process.send_signal(ending)
+        process.send_signal(signal.SIGSTOP)
+        shutil.copytree(folder, killed)
+        process.send_signal(signal.SIGCONT)
+        process.send_signal(signal.SIGINT)
         _, complaints = process.communicate(timeout=30)
     finally:
         process.kill()
-    assert process.returncode == (130 if ending == signal.SIGINT else -signal.SIGKILL)
+    assert process.returncode == 130
     assert "Traceback" not in complaints
-    done = finished_rounds(folder)
-    assert len(done) >= 2
-    rounds = json.loads(fbfl("rounds", "--run", folder, "--json").stdout)
-    assert sum(entry["status"] == "final" for entry in rounds) >= len(done)
-    assert fbfl("audit", "--run", folder).returncode == 0
+    for left in (folder, killed):
+        done = finished_rounds(left)
+        assert len(done) >= 2
+        rounds = json.loads(fbfl("rounds", "--run", left, "--json").stdout)
+        assert sum(entry["status"] == "final" for entry in rounds) >= len(done)
+        assert fbfl("audit", "--run", left).returncode == 0
 
 
 def finished_rounds(folder: Path) -> list[str]:

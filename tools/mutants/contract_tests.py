@@ -41,11 +41,11 @@ def serve(tree: Path, jobs: Connection) -> None:
 
 def lift_code_size() -> None:
     """Let contracts be deployed that no optimiser has made small enough: it takes longer than most mutants live."""
-    code_size.EIP170_CODE_SIZE_LIMIT = 2**20
+    vars(code_size).update(EIP170_CODE_SIZE_LIMIT=2**20)
     with suppress(ImportError):
         import pyrevm
 
-        pyrevm.CfgEnv = functools.partial(pyrevm.CfgEnv, limit_contract_code_size=2**20)
+        vars(pyrevm).update(CfgEnv=functools.partial(pyrevm.CfgEnv, limit_contract_code_size=2**20))
 
 
 def is_slow(item: pytest.Item) -> bool:

@@ -9,7 +9,9 @@ import contextlib
 import inspect
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from slither import Slither
 from slither.tools.mutator.mutators import all_mutators
@@ -23,7 +25,7 @@ def main() -> None:
     json.dump(mutants, sys.stdout)
 
 
-def of_unit(unit):
+def of_unit(unit: Any) -> Iterator[dict[str, Any]]:
     """The mutants of one compilation unit."""
     operators = [kind for _, kind in inspect.getmembers(all_mutators, inspect.isclass)]
     folder = Path("contracts").resolve()

@@ -66,7 +66,8 @@ malicious = [4]
 @pytest.mark.parametrize("name", FIGURES + BEYOND)
 def test_every_experiment_of_the_repository_can_be_run(name, quick):
     experiment = definition.load(FOLDER / f"{name}.toml", quick=quick)
-    for run in runner.runs_of([experiment]):
+    first_seed = dataclasses.replace(experiment, seeds=experiment.seeds[:1])  # another only draws other numbers
+    for run in runner.runs_of([first_seed]):
         single_run.check(run)
         assert not quick or run.settings.dataset == "digits"
         if name in FIGURES:

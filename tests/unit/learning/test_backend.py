@@ -7,9 +7,11 @@ import sys
 import pytest
 
 
-def test_tensorflow_is_loaded_in_silence_unless_that_fails():
+@pytest.mark.parametrize(("lean", "found"), [("1", False), ("0", True)])
+def test_tensorflow_is_loaded_in_silence_unless_that_fails_and_lean_on_the_command_line(lean: str, found: bool) -> None:
+    """Keras finds what it does not need only outside of the command line."""
     program = """
-import os
+import os, sys
 from fbfl.learning import backend
 try:
     with backend._without_notices():
@@ -19,17 +21,6 @@ except OSError:
     pass
 backend.load_tensorflow()
 os.write(2, b", and what comes later")
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
-    assert (done.returncode, done.stderr) == (0, "what C++ says first, and what comes later")
-
-
-@pytest.mark.parametrize(("lean", "found"), [("1", False), ("0", True)])
-def test_keras_finds_what_it_does_not_need_only_outside_of_the_command_line(lean: str, found: bool) -> None:
-    program = """
-import sys
-from fbfl.learning import backend
-backend.load_tensorflow()
 import keras
 found = ["matplotlib" in sys.modules, "sklearn" in sys.modules]
 import matplotlib.pyplot, sklearn.base
@@ -38,7 +29,8 @@ print(found)
 """
     environment = {**os.environ, "FBFL_LEAN_KERAS": lean}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, env=environment)
-    assert (done.returncode, done.stdout) == (0, f"[{found}, {found}]\n"), done.stderr
+    assert (done.returncode, done.stderr) == (0, "what C++ says first, and what comes later")
+    assert done.stdout == f"[{found}, {found}]\n"
 
 
 def test_another_backend_is_refused_before_it_is_imported():
