@@ -254,14 +254,8 @@ class Simulation:
     def _end_phase(self) -> None:
         """Close a phase in which no server acts: at once if it is complete, else when its time has passed."""
         state = self.ledger.state(self.task.id)
-        deciding = state.phase is Phase.DECIDE
-        done, expected = (
-            (state.committed, state.committee)
-            if state.phase is Phase.COMMIT
-            else (state.submitted, state.committed if state.commit_reveal else state.committee)
-        )
-        if deciding or done.bit_count() < expected.bit_count():
-            deadline = state.decision.deadline if deciding else state.deadline
+        if not state.is_complete:
+            deadline = state.decision.deadline if state.phase is Phase.DECIDE else state.deadline
             self.chain.travel(max(1, deadline + 1 - state.now))
             if self.ledger.state(self.task.id).now <= deadline:
                 return  # on a real network time cannot be made to pass

@@ -4,6 +4,7 @@ from typing import Protocol
 
 from eth_abi import encode  # type: ignore[attr-defined]  # exported at run time
 
+from fbfl.chain.answers import answer
 from fbfl.chain.headers import header_rlp
 from fbfl.chain.ledger import Ledger, Phase, Stage, Task, TaskState
 from fbfl.chain.pow import Puzzle, Slices
@@ -84,8 +85,8 @@ def seed_waits(ledger: Ledger, task: int, state: TaskState) -> bool:
         return False
     if ledger.task(task).consensus != "pow" or state.block <= state.closing_block + SEED_BLOCKS:
         return False
-    seed_block, _, stored = ledger.consensus["pow"].functions.seedOf(task).call()
-    return not stored and state.block > seed_block + SEED_BLOCKS
+    seed = answer(ledger.consensus["pow"].functions.seedOf(task))
+    return not seed.stored and state.block > seed.seedBlock + SEED_BLOCKS
 
 
 class RotatingElection:
@@ -133,8 +134,8 @@ class MinedElection:
 
 def electing_blocks(ledger: Ledger, task: int, view: int) -> tuple[int, int]:
     """Return the block whose miner may propose in a view of an ethash election, and the first block in which it may."""
-    electing, from_block = ledger.consensus["ethash"].functions.electionOf(task, view).call()
-    return electing, from_block
+    election = answer(ledger.consensus["ethash"].functions.electionOf(task, view))
+    return election.electingBlock, election.fromBlock
 
 
 PROOF_WINDOW = 200

@@ -18,11 +18,13 @@ from web3 import Web3
 from web3.contract import Contract
 
 from fbfl.chain import digests
+from fbfl.chain.answers import answer
 from fbfl.chain.artifacts import load_artifact
 from fbfl.chain.digests import Domain, from_short_text
 from fbfl.chain.head import Head, head_of
 from fbfl.chain.headers import proof_of_work
 from fbfl.chain.logs import Event, LogScanner
+from fbfl.chain.seats import SeatSet
 from fbfl.errors import ChainError, InvalidInputError, NodeUnavailableError
 from fbfl.storage.store import Reference
 from fbfl.system.jsonobject import read_object
@@ -133,7 +135,8 @@ class Proposal:
 
     proposer: str
     model: Reference
-    missing: int
+    missing: SeatSet
+    """The seats whose updates it leaves out."""
 
 
 ABORT = "the updates cannot be aggregated"
@@ -153,11 +156,11 @@ class TaskState:
     closing_block: int
     max_payload: int
     max_samples: int
-    committee: int
-    committed: int
-    submitted: int
-    missing: int
-    """Bitmap of the seats whose updates the next proposal leaves out."""
+    committee: SeatSet
+    committed: SeatSet
+    submitted: SeatSet
+    missing: SeatSet
+    """The seats whose updates the next proposal leaves out."""
     accumulator: bytes
     model: Reference
     proposal: Proposal
@@ -166,6 +169,19 @@ class TaskState:
     """The block at which this was read."""
     now: int
     """Its time (s)."""
+
+    @property
+    def is_complete(self) -> bool:
+        """True if all from whom the current phase expects a commitment, or an update, have made it."""
+        if self.phase is Phase.COMMIT:
+            return len(self.committed) >= len(self.committee)
+        expected = self.committed if self.commit_reveal else self.committee
+        return self.phase is Phase.SUBMIT and len(self.submitted) >= len(expected)
+
+    @property
+    def counted(self) -> SeatSet:
+        """The seats whose updates the next proposal has to count."""
+        return self.submitted - self.missing
 
 
 @dataclass(frozen=True)
@@ -295,8 +311,7 @@ class Ledger:
         head = self._head()
         cached = self._states.get(task)
         if cached is None or cached[0] != head:
-            answer = self.tasks.functions.stateOf(task).call(block_identifier=BlockNumber(head.number))
-            cached = head, _state(answer, head.number, head.timestamp)
+            cached = head, _state(answer(self.tasks.functions.stateOf(task), BlockNumber(head.number)), head)
             self._states[task] = cached
         return cached[1]
 
@@ -328,17 +343,17 @@ class Ledger:
         """Return True if the logs have the members, the updates and the votes of the current round."""
         number, decision = state.round, state.decision
         voting = decision.round == number and decision.stage in (Stage.PREPARE, Stage.COMMIT)
-        if voting and self.voters(task, state, decision.stage).bit_count() < decision.accepts + decision.rejects:
+        if voting and len(self.voters(task, state, decision.stage)) < decision.accepts + decision.rejects:
             return False
         known = task, number, state.accumulator, state.closing_block
         if not number or known in self._complete:
             return True
         opened = any(self.round_events(task, number, "RoundOpened"))
-        if not opened or sum(1 << seat for seat in self.seats(task, number).values()) != state.committee:
+        if not opened or SeatSet.of(self.seats(task, number).values()) != state.committee:
             return False
         recorded = self.recorded(task, number)
         if state.phase in (Phase.COMMIT, Phase.SUBMIT):
-            return len(recorded) >= state.submitted.bit_count()
+            return len(recorded) >= len(state.submitted)
         if self.accumulator(task, number) != state.accumulator:
             return False
         closed = [event.block for event in self.round_events(task, number, "SubmissionsClosed")]
@@ -396,14 +411,16 @@ class Ledger:
             return digests.draw_seed(event.block_hash, event.args["accumulator"], round_number)
         return None
 
-    def voters(self, task: int, state: TaskState, stage: Stage) -> int:
-        """Return a bitmap of the seats whose votes in this stage of the current view are recorded."""
+    def voters(self, task: int, state: TaskState, stage: Stage) -> SeatSet:
+        """Return the seats whose votes in this stage of the current view are recorded."""
         decision = state.decision
         seats = self.seats(task, state.round)
-        voted = 1 << seats[decision.proposer] if stage is Stage.PREPARE else 0  # a proposal is its proposer's vote
+        # A proposal is its proposer's vote.
+        voted = SeatSet.of([seats[decision.proposer]] if stage is Stage.PREPARE else [])
         for event in self.round_events(task, state.round, "Voted", "VotesRecorded"):
             if event.args["view_"] == decision.view and event.args["stage"] == stage:
-                voted |= event.args["voters"] if event.name == "VotesRecorded" else 1 << seats[event.args["voter"]]
+                several = event.name == "VotesRecorded"
+                voted |= SeatSet(event.args["voters"]) if several else SeatSet.of([seats[event.args["voter"]]])
         return voted
 
     def updates(self, task: int, round_number: int) -> list[Update]:
@@ -440,8 +457,8 @@ class Ledger:
 
     def has_seat(self, task: int, server: str, round_number: int) -> bool:
         """Return True if a server sits, or will sit, in the committee of a round."""
-        _, since, until = self.tasks.functions.memberOf(task, server).call()
-        return bool(since <= round_number < until)
+        member = answer(self.tasks.functions.memberOf(task, server))
+        return bool(member.since <= round_number < member.until)
 
     def outcome(self, task: int, round_number: int) -> bytes:
         """Return the word that the ledger keeps of a final round, `digests.outcome`; zeros before it is final."""
@@ -484,7 +501,8 @@ class Ledger:
 
     def reward_terms(self, task: int) -> RewardTerms:
         """Return the terms by which a final round of a task pays."""
-        return RewardTerms(*self.rewards.functions.termsOf(task).call())
+        terms = answer(self.rewards.functions.termsOf(task))
+        return RewardTerms(terms.perRound, terms.leaderShare, terms.bySamples)
 
     def payment(self, task: int, round_number: int) -> Payment:
         """Return the state of the reward of a final round."""
@@ -540,29 +558,45 @@ def _contract(w3: Web3, name: str, addresses: Mapping[str, str], artifact: str =
     return w3.eth.contract(address=Web3.to_checksum_address(addresses[name]), abi=load_artifact(artifact or name).abi)
 
 
-def _state(answer: Any, block: int, now: int) -> TaskState:
-    round_, committee, committed, submitted, missing, accumulator, model, model_size, proposal, decision = answer
-    number, phase, commit_reveal, size, min_updates, deadline, closing, max_payload, max_samples = round_
-    proposer, proposed_size, proposed, proposed_missing = proposal
-    round_decided, view, stage, *rest = decision
+def _state(found: Any, head: Head) -> TaskState:
+    """Return the state that `FederatedTasks.stateOf` has answered at a block."""
+    in_round, proposal, decision = found.round, found.proposal, found.decision
     return TaskState(
-        round=number,
-        phase=Phase(phase),
-        commit_reveal=commit_reveal,
-        committee_size=size,
-        min_updates=min_updates,
-        deadline=deadline,
-        closing_block=closing,
-        max_payload=max_payload,
-        max_samples=max_samples,
-        committee=committee,
-        committed=committed,
-        submitted=submitted,
-        missing=missing,
-        accumulator=accumulator,
-        model=Reference(model, model_size),
-        proposal=Proposal(proposer, Reference(proposed, proposed_size), proposed_missing),
-        decision=Decision(round_decided, view, Stage(stage), *rest),
-        block=block,
-        now=now,
+        round=in_round.number,
+        phase=Phase(in_round.phase),
+        commit_reveal=in_round.commitReveal,
+        committee_size=in_round.committeeSize,
+        min_updates=in_round.minUpdates,
+        deadline=in_round.deadline,
+        closing_block=in_round.closingBlock,
+        max_payload=in_round.maxPayload,
+        max_samples=in_round.maxSamples,
+        committee=SeatSet(found.committee),
+        committed=SeatSet(found.committed),
+        submitted=SeatSet(found.submitted),
+        missing=SeatSet(found.missing),
+        accumulator=found.accumulator,
+        model=Reference(found.model, found.modelSize),
+        proposal=Proposal(
+            proposer=proposal.proposer,
+            model=Reference(proposal.model, proposal.modelSize),
+            missing=SeatSet(proposal.missing),
+        ),
+        decision=Decision(
+            round=decision.round,
+            view=decision.view_,
+            stage=Stage(decision.stage),
+            committee_size=decision.committeeSize,
+            quorum=decision.quorum,
+            accepts=decision.accepts,
+            rejects=decision.rejects,
+            opened_at=decision.openedAt,
+            deadline=decision.deadline,
+            leader=decision.leader,
+            proposer=decision.proposer,
+            proposal=decision.proposal,
+            prepared=decision.prepared,
+        ),
+        block=head.number,
+        now=head.timestamp,
     )

@@ -7,9 +7,11 @@ from typing import Any
 
 from hexbytes import HexBytes
 
+from fbfl.chain.answers import answer
 from fbfl.chain.digests import from_short_text
 from fbfl.chain.ledger import Ledger, Stage
 from fbfl.chain.logs import Event
+from fbfl.chain.seats import SeatSet
 from fbfl.errors import InvalidInputError
 from fbfl.storage.store import Reference
 
@@ -149,8 +151,7 @@ class Standing(IntEnum):
 
 def standing_of(ledger: Ledger, server: str) -> Standing:
     """Return a server's status in the registry."""
-    _, status, *_ = ledger.registry.functions.server(server).call()
-    return Standing(status)
+    return Standing(answer(ledger.registry.functions.server(server)).status)
 
 
 def consensus_of(ledger: Ledger, task: int) -> str:
@@ -173,7 +174,7 @@ def round_record(ledger: Ledger, task: int, number: int) -> RoundRecord:
     opened = by_name["RoundOpened"][0].args
     final = by_name["RoundFinalized"][0].args if "RoundFinalized" in by_name else None
     aborted = by_name["RoundAborted"][0].args if "RoundAborted" in by_name else None
-    missing_seats = final["missing"] if final else 0
+    missing = SeatSet(final["missing"] if final else 0)
     seats = {seat: server for server, seat in ledger.seats(task, number).items()}
     model = Reference(final["model"], final["modelSize"]) if final else None
     transactions = {event.transaction: event.block for event in events}
@@ -198,13 +199,13 @@ def round_record(ledger: Ledger, task: int, number: int) -> RoundRecord:
                 digest=_hex(update.payload.digest),
                 size=update.payload.size,
                 samples=update.samples,
-                included=final is not None and not missing_seats >> update.seat & 1,
+                included=final is not None and update.seat not in missing,
                 block=update.block,
                 transaction=update.transaction,
             )
             for update in ledger.updates(task, number)
         ),
-        missing=tuple(seats[seat] for seat in sorted(seats) if missing_seats >> seat & 1),
+        missing=tuple(seats[seat] for seat in sorted(seats) if seat in missing),
         proposals=tuple(_proposals(by_name)),
         votes=tuple(_votes(by_name, seats)),
         barred=tuple(event.args["proposer"] for event in by_name.get("ProposerBarred", [])),
@@ -293,9 +294,9 @@ def _votes(by_name: dict[str, list[Event]], seats: dict[int, str]) -> Iterator[V
         yield VoteRecord(args["voter"], args["view_"], stage, args["accept"], event.block, _hex(event.transaction))
     for event in by_name.get("VotesRecorded", []):
         args = event.args
+        voters, stage = SeatSet(args["voters"]), Stage(args["stage"]).name.lower()
         for seat in sorted(seats):
-            if args["voters"] >> seat & 1:
-                stage = Stage(args["stage"]).name.lower()
+            if seat in voters:
                 yield VoteRecord(seats[seat], args["view_"], stage, True, event.block, _hex(event.transaction))
 
 

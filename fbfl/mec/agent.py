@@ -18,6 +18,7 @@ from fbfl.chain.elections import seed_waits
 from fbfl.chain.ledger import Payment, Phase, TaskState
 from fbfl.chain.participant import Participant
 from fbfl.chain.queries import Standing, registered_url, standing_of
+from fbfl.chain.seats import SeatSet
 from fbfl.errors import ChainError, ContractRevertError, FbflError, InvalidInputError
 from fbfl.learning.trainer import Trainer, make
 from fbfl.mec.courier import health_of, is_endpoint
@@ -297,10 +298,10 @@ class Agent:
         """
         server = self.server
         for event in server.ledger.events("RoundFinalized", task=server.task.id):
-            number, leader, missing = event.args["round"], event.args["leader"], event.args["missing"]
+            number, leader, missing = event.args["round"], event.args["leader"], SeatSet(event.args["missing"])
             if number in self._settled:
                 continue
-            paid = [u.server for u in server.ledger.updates(server.task.id, number) if not missing >> u.seat & 1]
+            paid = [u.server for u in server.ledger.updates(server.task.id, number) if u.seat not in missing]
             if leader == server.address:
                 yield number, 0
             elif server.address in paid:

@@ -148,7 +148,7 @@ class VotesByTransaction:
         """Return True if the server's vote is on the chain."""
         ledger = self._participant.ledger
         seat = ledger.seats(self._task, state.round)[self._participant.address]
-        return ledger.voters(self._task, state, stage) >> seat & 1 == 1
+        return seat in ledger.voters(self._task, state, stage)
 
     def send(self, state: TaskState, stage: Stage, accept: bool) -> None:
         """Send the vote."""
@@ -208,7 +208,7 @@ class Exchange:
         waiting = {
             server: update
             for server, update in self._posted_updates(state).items()
-            if server in seats and not state.submitted >> seats[server] & 1
+            if server in seats and seats[server] not in state.submitted
         }
         if not waiting:
             return False
@@ -265,7 +265,7 @@ class Exchange:
         waiting = {
             server: vote
             for server, vote in self._current_votes(state, stage)
-            if server in seats and not voted >> seats[server] & 1
+            if server in seats and seats[server] not in voted
         }
         own = waiting.get(self._account.address)
         if own is not None and not own.accept:
@@ -275,7 +275,7 @@ class Exchange:
         if not accepting:
             return False
         impatient = self._patience.is_over(("votes", state.round, state.decision.view, stage))
-        complete = voted.bit_count() + len(accepting) == len(seats)
+        complete = len(voted) + len(accepting) == len(seats)
         if state.decision.proposer == self._account.address and (complete or impatient):
             valid = [v for server, v in accepting.items() if signer_of_vote(self._vote_domain, v) == server]
             self._participant.vote_signed(self._task.id, state, stage, valid)

@@ -16,6 +16,7 @@ from fbfl.chain.digests import short_text
 from fbfl.chain.elections import Election, election_of
 from fbfl.chain.ledger import ABORT, Payment, Phase, Stage, Task, TaskState, Update
 from fbfl.chain.participant import Participant
+from fbfl.chain.seats import SeatSet
 from fbfl.chain.transactions import Sent
 from fbfl.errors import (
     AggregationError,
@@ -56,8 +57,8 @@ class _RoundMemory:
     """Payloads that are updates of this task."""
     reported: set[tuple[int, str, Reference]] = field(default_factory=set)
     """View, server and payload of those that could not be fetched."""
-    models: dict[tuple[Reference, bytes, int, int | None], GlobalModel | None] = field(default_factory=dict)
-    """Models by the parent, the running hash over the updates, the bitmap of those left out, and the seed of what the
+    models: dict[tuple[Reference, bytes, SeatSet, int | None], GlobalModel | None] = field(default_factory=dict)
+    """Models by the parent, the running hash over the updates, the seats of those left out, and the seed of what the
     rule draws; None: no model."""
 
 
@@ -162,7 +163,7 @@ class MECServer:
     # ------------------------------------------------------------ update
 
     def _commit(self, state: TaskState) -> bool:
-        if state.committed & self._bit(state) or state.now > state.deadline:
+        if self._seat(state) in state.committed or state.now > state.deadline:
             return False
         update = self._trained(state)
         if update is None:
@@ -177,8 +178,8 @@ class MECServer:
         return True
 
     def _submit(self, state: TaskState) -> bool:
-        bit = self._bit(state)
-        if state.submitted & bit or (state.commit_reveal and not state.committed & bit):
+        seat = self._seat(state)
+        if seat in state.submitted or (state.commit_reveal and seat not in state.committed):
             return False
         if state.now > state.deadline:
             return False  # it would be refused, and its gas lost
@@ -238,7 +239,7 @@ class MECServer:
         acted = False
         accused = self._accused(state)
         for update in self.ledger.updates(self.task.id, state.round):
-            if update.server == self.address or (state.missing >> update.seat & 1 and update.server not in accused):
+            if update.server == self.address or (update.seat in state.missing and update.server not in accused):
                 continue
             claim = state.decision.view, update.server, update.payload
             if claim in self._memory.reported and update.payload not in self._memory.sound:
@@ -287,7 +288,7 @@ class MECServer:
             return str(error)
         return None
 
-    def _value(self, state: TaskState, missing: int) -> tuple[Reference, GlobalModel | None] | None:
+    def _value(self, state: TaskState, missing: SeatSet) -> tuple[Reference, GlobalModel | None] | None:
         """Return the value to decide on without the updates of the seats in `missing`: the next global model, or giving
         the round up since its rule has none. None if that is not known here, or not yet.
         """
@@ -298,7 +299,7 @@ class MECServer:
             closed = seed is not None or not self.plan.rule.draws
             if not closed or self.ledger.accumulator(self.task.id, state.round) != state.accumulator:
                 return None  # the chain was reorganised meanwhile: the next step looks again
-            updates = [update for update in recorded if not missing >> update.seat & 1]
+            updates = [update for update in recorded if update.seat not in missing]
             for update in updates:
                 if update.payload not in self._memory.absent:
                     self._fetch(update)
@@ -317,13 +318,13 @@ class MECServer:
         model = self._memory.models[key]
         return (Reference(short_text(ABORT), 0), None) if model is None else (model.reference, model)
 
-    def _digest(self, state: TaskState, model: Reference, missing: int) -> bytes:
+    def _digest(self, state: TaskState, model: Reference, missing: SeatSet) -> bytes:
         return digests.value_digest(
             self.ledger.domain(self.task.id),
             state.round,
             parent=self._parent(state).digest,
             accumulator=state.accumulator,
-            missing=missing,
+            missing=missing.word,
             rule=self.task.rule,
             rule_params=self.task.rule_params,
             model=model.digest,
@@ -414,8 +415,8 @@ class MECServer:
     def _sits(self, state: TaskState) -> bool:
         return self.address in self.ledger.seats(self.task.id, state.round)
 
-    def _bit(self, state: TaskState) -> int:
-        return 1 << self.ledger.seats(self.task.id, state.round)[self.address]
+    def _seat(self, state: TaskState) -> int:
+        return self.ledger.seats(self.task.id, state.round)[self.address]
 
     def _accused(self, state: TaskState) -> set[str]:
         """Return the servers whose payloads this server has reported in this round."""

@@ -287,12 +287,10 @@ def is_due(state: TaskState, clock: float) -> bool:
     now = max(float(state.now), clock)
     if state.phase is Phase.DECIDE:
         decision = state.decision
-        left = (state.submitted & ~state.missing).bit_count()
-        nothing_to_propose = decision.stage is Stage.PROPOSE and not any(decision.prepared) and left < state.min_updates
+        too_few = len(state.counted) < state.min_updates
+        nothing_to_propose = decision.stage is Stage.PROPOSE and not any(decision.prepared) and too_few
         return nothing_to_propose or now > decision.deadline
-    expected = state.committed if state.commit_reveal and state.phase is Phase.SUBMIT else state.committee
-    done = state.committed if state.phase is Phase.COMMIT else state.submitted
-    return done.bit_count() >= expected.bit_count() or now > state.deadline
+    return state.is_complete or now > state.deadline
 
 
 def _try(action: Callable[[int], object], task: int) -> None:

@@ -13,6 +13,7 @@ from fbfl.audit import audit
 from fbfl.chain.ledger import Phase, Stage
 from fbfl.chain.queries import task_terms
 from fbfl.chain.remote import accounts_of
+from fbfl.chain.seats import SeatSet
 from fbfl.chain.signatures import SignedVote
 from fbfl.errors import ChainError, PayloadNotFoundError, StorageError
 from fbfl.learning import datasets
@@ -154,10 +155,10 @@ def test_a_leader_computes_anew_when_a_report_lands_before_its_proposal(tmp_path
     assert not leader.step()
     assert "TasksValueChanged" in caplog.text
     assert leader.step()
-    bit = 1 << fed.ledger.seats(fed.task.id, 1)[withholder.address]
+    seat = fed.ledger.seats(fed.task.id, 1)[withholder.address]
     state = fed.ledger.state(fed.task.id)
     assert len(set(asked_for)) == 2
-    assert (state.decision.proposal, state.proposal.missing) == (asked_for[1], bit)
+    assert (state.decision.proposal, state.proposal.missing) == (asked_for[1], SeatSet.of([seat]))
 
     record = fed.play_round().record
     assert (record.status, record.leader, record.views, record.barred) == ("final", leader.address, 1, ())

@@ -12,6 +12,7 @@ import pytest
 
 from fbfl.chain.ledger import Stage
 from fbfl.chain.queries import round_record
+from fbfl.chain.seats import SeatSet
 from fbfl.nodes.chains import NodeStatus
 from tests.integration.agents import SERVERS, Agents, wait
 from tests.integration.federations import SETTINGS, RoundByRound
@@ -129,7 +130,7 @@ def test_a_full_disk_is_said_in_a_line_and_waited_for(playing: RoundByRound, dis
 
     with playing.round():
         wait(lambda: all(complaints(number) for number in range(SERVERS)), "every agent says so")
-        assert playing.ledger.state(playing.task).committed == 0
+        assert playing.ledger.state(playing.task).committed == SeatSet()
         filler.unlink()
     for number in range(SERVERS):
         assert complaints(number)[0]["message"].startswith("failed, tried again in ")

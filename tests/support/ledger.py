@@ -18,6 +18,7 @@ from fbfl.chain.digests import Domain, short_text
 from fbfl.chain.ledger import ZERO_ADDRESS, Decision, Ledger, Payment, Phase, Proposal, Stage, Task, TaskState
 from fbfl.chain.logs import Event
 from fbfl.chain.participant import Participant
+from fbfl.chain.seats import SeatSet
 from fbfl.chain.signatures import SignedUpdate, SignedVote, signer_of_update, signer_of_vote
 from fbfl.errors import ContractRevertError
 from fbfl.storage.store import Reference
@@ -57,14 +58,14 @@ class Contracts:
         self.now, self.block = 1_000, 1
         self._emitted = emit
         self.members: dict[str, Member] = {}
-        self.seats = 0
+        self.seats = SeatSet()
         self.round, self.phase, self.deadline, self.closing_block = 0, Phase.IDLE, 0, 0
-        self.committee = self.committed = self.submitted = self.missing = 0
+        self.committee = self.committed = self.submitted = self.missing = SeatSet()
         self.commitments: dict[str, bytes] = {}
         self.reports: dict[int, set[str]] = {}
         self.accumulator = NOTHING
         self.model = task.model
-        self.proposal = Proposal(ZERO_ADDRESS, Reference(NOTHING, 0), 0)
+        self.proposal = Proposal(ZERO_ADDRESS, Reference(NOTHING, 0), SeatSet())
         self.settled: set[int] = set()
         self.decided_round, self.view, self.stage, self.decided_in = 0, 0, Stage.NONE, Stage.NONE
         self.size = self.quorum = self.opened_at = self.view_deadline = 0
@@ -99,7 +100,7 @@ class Contracts:
             round=self.round,
             phase=self.phase,
             commit_reveal=self.terms.commit_window > 0,
-            committee_size=self.committee.bit_count(),
+            committee_size=len(self.committee),
             min_updates=self.terms.min_updates,
             deadline=self.deadline,
             closing_block=self.closing_block,
@@ -120,15 +121,15 @@ class Contracts:
     # ------------------------------------------------------------ members and rounds
 
     def join(self, server: str) -> None:
-        seat = next(n for n in range(240) if not self.seats >> n & 1)
-        self.seats |= 1 << seat
+        seat = next(n for n in range(240) if n not in self.seats)
+        self.seats |= SeatSet.of([seat])
         self.members[server] = Member(seat, self.round + 1, FOR_EVER)
         self._emit("MemberJoined", server=server, seat=seat, since=self.round + 1)
 
     def resign(self, server: str) -> None:
         member = self.members[server]
         self.members[server] = replace(member, until=self.round + 1)
-        self.seats &= ~(1 << member.seat)
+        self.seats -= SeatSet.of([member.seat])
         self._emit("MemberLeft", server=server, seat=member.seat, until=self.round + 1)
 
     def open_round(self) -> None:
@@ -137,16 +138,16 @@ class Contracts:
         self.phase = Phase.COMMIT if self.terms.commit_window else Phase.SUBMIT
         self.deadline = self.now + (self.terms.commit_window or self.terms.submit_window)
         self.committee = self.seats
-        self.committed = self.submitted = self.missing = 0
+        self.committed = self.submitted = self.missing = SeatSet()
         self.reports = {}
         self.accumulator = digests.initial_accumulator(self.domain, self.round)
         parent = {"parent": self.model.digest, "parentSize": self.model.size}
-        self._round_event("RoundOpened", **parent, committee=self.committee, deadline=self.deadline)
+        self._round_event("RoundOpened", **parent, committee=self.committee.word, deadline=self.deadline)
 
     def commit(self, server: str, round_number: int, commitment: bytes) -> None:
         self._is_open(round_number, Phase.COMMIT)
-        _require(not self.committed & self._bit(server), "TasksAlreadySubmitted")
-        self.committed |= self._bit(server)
+        _require(self._seat(server) not in self.committed, "TasksAlreadySubmitted")
+        self.committed |= SeatSet.of([self._seat(server)])
         self.commitments[server] = commitment
         self._round_event("UpdateCommitted", server=server, commitment=commitment)
 
@@ -159,8 +160,8 @@ class Contracts:
         self._is_open(round_number, Phase.SUBMIT)
         place = self.domain, round_number, server
         commitment = digests.update_commitment(*place, update.digest, update.size, samples, salt)
-        right = self.committed & self._bit(server) and self.commitments[server] == commitment
-        _require(bool(right), "TasksWrongCommitment")
+        right = self._seat(server) in self.committed and self.commitments[server] == commitment
+        _require(right, "TasksWrongCommitment")
         self._submitted_alone(server, update, samples)
 
     def submit_batch(self, round_number: int, updates: Sequence[SignedUpdate]) -> None:
@@ -170,10 +171,10 @@ class Contracts:
         entries = [(signer_of_update(self.domain, each), each.payload, each.samples) for each in signed]
         for server, update, samples in entries:
             self._check_update(update, samples)
-            self._bit(server)
+            self._seat(server)
         recorded = []
         for server, update, samples in entries:
-            if not self.submitted & self._bit(server):
+            if self._seat(server) not in self.submitted:
                 self._count_update(server, update, samples)
                 recorded.append(_entry(server, update, samples))
         self._round_event("UpdatesSubmitted", updates=recorded)
@@ -185,7 +186,7 @@ class Contracts:
         reports.add(reporter)
         self._round_event("PayloadReported", server=server, reporter=reporter)
         if len(reports) == self._reports_needed():
-            self.missing |= self._bit(server)
+            self.missing |= SeatSet.of([self._seat(server)])
             self._round_event("PayloadMissing", server=server)
         if self._has_too_few():
             self._give_up()
@@ -198,7 +199,7 @@ class Contracts:
         reports.remove(reporter)
         self._round_event("ReportWithdrawn", server=server, reporter=reporter)
         if len(reports) + 1 == self._reports_needed():
-            self.missing &= ~self._bit(server)
+            self.missing -= SeatSet.of([self._seat(server)])
 
     def poke(self) -> None:
         _require(not self.phase.is_over, "TasksWrongPhase")
@@ -210,9 +211,8 @@ class Contracts:
                 self._next_view()
             return
         committing = self.phase is Phase.COMMIT
-        done = (self.committed if committing else self.submitted).bit_count()
-        expected = self.committed if self.terms.commit_window and not committing else self.committee
-        _require(done >= expected.bit_count() or self.now > self.deadline, "TasksNotDue")
+        done = len(self.committed if committing else self.submitted)
+        _require(self.state().is_complete or self.now > self.deadline, "TasksNotDue")
         if done < self.terms.min_updates:
             self._abort("too few updates")
         elif committing:
@@ -225,16 +225,16 @@ class Contracts:
 
     def propose(self, proposer: str, round_number: int, model: Reference, value: bytes) -> None:
         self._is_deciding(round_number)
-        self._bit(proposer)
+        self._seat(proposer)
         _require(model.size <= self.terms.max_payload, "TasksPayloadTooLarge")
         missing = self._missing()
-        _require((self.submitted & ~missing).bit_count() >= self.terms.min_updates, "TasksTooFewUpdates")
+        _require(len(self.submitted - missing) >= self.terms.min_updates, "TasksTooFewUpdates")
         digest = digests.value_digest(
             self.domain,
             self.round,
             parent=self.model.digest,
             accumulator=self.accumulator,
-            missing=missing,
+            missing=missing.word,
             rule=self.task.rule,
             rule_params=self.task.rule_params,
             model=model.digest,
@@ -247,7 +247,7 @@ class Contracts:
         _require(self.prepared in (NOTHING, digest), "ConsensusMustRepropose")
         _require(not self.byzantine or proposer == self._leader(), "ConsensusNotLeader")
         self.proposal = Proposal(proposer, model, missing)
-        what = {"valueDigest": digest, "missing": missing}
+        what = {"valueDigest": digest, "missing": missing.word}
         if model.size:
             self._round_event("ModelProposed", proposer=proposer, model=model.digest, modelSize=model.size, **what)
         else:
@@ -261,7 +261,7 @@ class Contracts:
 
     def vote(self, voter: str, round_number: int, view: int, stage: Stage, value: bytes, accept: bool) -> None:
         votes = self._voting(round_number, view, stage, value)
-        self._bit(voter, "ConsensusNotMember")
+        self._seat(voter, "ConsensusNotMember")
         _require(voter not in votes, "ConsensusAlreadyVoted")
         votes[voter] = accept
         at = {"view_": view, "stage": int(stage), "valueDigest": value, "accept": accept}
@@ -280,9 +280,10 @@ class Contracts:
         domain = replace(self.domain, ledger=self.task.consensus_address)
         about = self.task.id, round_number, view, stage, value, True
         signers = [signer_of_vote(domain, SignedVote(*about, vote.signature)) for vote in signed]
-        new = {voter for voter in signers if self._bit(voter, "ConsensusNotMember") and voter not in votes}
+        seats = {voter: self._seat(voter, "ConsensusNotMember") for voter in signers}
+        new = {voter for voter in signers if voter not in votes}
         votes |= dict.fromkeys(new, True)
-        voters = sum(self._bit(voter) for voter in new)
+        voters = SeatSet.of(seats[voter] for voter in new).word
         self._round_event("VotesRecorded", view_=view, stage=int(stage), valueDigest=value, voters=voters)
         if self.stage is not Stage.DECIDED and sum(votes.values()) >= self.quorum:
             self._on_quorum()
@@ -304,11 +305,11 @@ class Contracts:
     def _round_event(self, name: str, **args: Any) -> None:
         self._emit(name, round=self.round, **args)
 
-    def _bit(self, server: str, error: str = "TasksNotMember") -> int:
+    def _seat(self, server: str, error: str = "TasksNotMember") -> int:
         member = self.members.get(server)
         if member is None or not member.since <= self.round < member.until:
             raise ContractRevertError(error, {})
-        return 1 << member.seat
+        return member.seat
 
     def _is_open(self, round_number: int, phase: Phase) -> None:
         _require(round_number == self.round, "TasksWrongRound")
@@ -320,7 +321,7 @@ class Contracts:
         _require(self.phase is Phase.DECIDE, "TasksWrongPhase")
 
     def _submitted_alone(self, server: str, update: Reference, samples: int) -> None:
-        _require(not self.submitted & self._bit(server), "TasksAlreadySubmitted")
+        _require(self._seat(server) not in self.submitted, "TasksAlreadySubmitted")
         self._check_update(update, samples)
         self._count_update(server, update, samples)
         self._round_event("UpdateSubmitted", **_entry(server, update, samples))
@@ -330,12 +331,12 @@ class Contracts:
         _require(1 <= samples <= self.terms.max_samples, "TasksBadSampleCount")
 
     def _count_update(self, server: str, update: Reference, samples: int) -> None:
-        self.submitted |= self._bit(server)
+        self.submitted |= SeatSet.of([self._seat(server)])
         self.accumulator = digests.accumulate(self.accumulator, [(server, update.digest, update.size, samples)])
 
     def _reports(self, reporter: str, server: str) -> set[str]:
-        self._bit(reporter)
-        _require(bool(self.submitted & self._bit(server)), "TasksNotSubmitted")
+        self._seat(reporter)
+        _require(self._seat(server) in self.submitted, "TasksNotSubmitted")
         _require(reporter != server, "TasksNotMember")
         return self.reports.setdefault(self.members[server].seat, set())
 
@@ -343,8 +344,8 @@ class Contracts:
         others = self.size - 1
         return others // 3 + 1 if self.byzantine else others // 2 + 1
 
-    def _missing(self) -> int:
-        """A prepared value must be proposed again as it was, so the bitmap of that time holds."""
+    def _missing(self) -> SeatSet:
+        """A prepared value must be proposed again as it was, so what was missing then holds."""
         if self.prepared != NOTHING and self.decided_round == self.round:
             return self.proposal.missing
         return self.missing
@@ -352,7 +353,7 @@ class Contracts:
     def _has_too_few(self) -> bool:
         if self.stage is not Stage.PROPOSE or self.prepared != NOTHING:
             return False
-        return (self.submitted & ~self.missing).bit_count() < self.terms.min_updates
+        return len(self.submitted - self.missing) < self.terms.min_updates
 
     def _give_up(self) -> None:
         self._abort("too few updates")
@@ -366,7 +367,7 @@ class Contracts:
         self.phase, self.closing_block = Phase.DECIDE, self.block
         self._round_event("SubmissionsClosed", updates=updates, accumulator=self.accumulator)
         self.decided_round, self.view, self.stage, self.decided_in = self.round, 0, Stage.PROPOSE, Stage.NONE
-        self.size = self.committee.bit_count()
+        self.size = len(self.committee)
         self.quorum = (2 * self.size - 1) // 3 + 1 if self.byzantine else self.size // 2 + 1
         self.opened_at, self.view_deadline = self.now, self.now + self.terms.timeout
         self.barred, self.votes, self.prepared = set(), None, NOTHING
@@ -378,7 +379,7 @@ class Contracts:
     def _leader(self) -> str:
         if not self.byzantine or self.stage is Stage.NONE:
             return ZERO_ADDRESS
-        sitting = {m.seat: s for s, m in self.members.items() if self.committee >> m.seat & 1}
+        sitting = {m.seat: s for s, m in self.members.items() if m.seat in self.committee}
         return sitting[sorted(sitting)[(self.decided_round + self.view) % len(sitting)]]
 
     def _timeout(self) -> int:
@@ -407,7 +408,7 @@ class Contracts:
             self._abort(model.digest)
             return
         self.phase, self.model = Phase.FINAL, model
-        new = {"valueDigest": self.value, "model": model.digest, "modelSize": model.size, "missing": missing}
+        new = {"valueDigest": self.value, "model": model.digest, "modelSize": model.size, "missing": missing.word}
         self._round_event("RoundFinalized", leader=leader, **new)
 
     def _next_view(self) -> None:

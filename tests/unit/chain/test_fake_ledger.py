@@ -47,14 +47,14 @@ class Place:
     def state(self) -> TaskState:
         return self.ledger.state(1)
 
-    def value(self, model: Reference, missing: int | None = None) -> bytes:
+    def value(self, model: Reference) -> bytes:
         state, task = self.state, self.ledger.task(1)
         return digests.value_digest(
             self.ledger.domain(1),
             state.round,
             parent=state.model.digest,
             accumulator=state.accumulator,
-            missing=state.missing if missing is None else missing,
+            missing=state.missing.word,
             rule=task.rule,
             rule_params=task.rule_params,
             model=model.digest,

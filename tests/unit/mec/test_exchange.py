@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fbfl.chain.ledger import Phase, Stage, TaskState
+from fbfl.chain.seats import SeatSet
 from fbfl.chain.signatures import SignedVote, sign_update, sign_vote
 from fbfl.errors import ContractRevertError
 from fbfl.mec import exchange as exchanges
@@ -79,10 +80,10 @@ class Members:
         for number in numbers:
             self.exchanges[number].post_update(self.state, UPDATES[number], number + 1)
 
-    def propose(self, missing: int = 0) -> None:
+    def propose(self) -> None:
         """Close the submissions; the leader, member 1, proposes."""
         for number in range(4):
-            if not self.state.submitted >> number & 1:
+            if number not in self.state.submitted:
                 self.participants[number].submit(1, self.state.round, UPDATES[number], 1)
         self.ledger.contracts.poke()
         self.propose_again(MODEL)
@@ -97,7 +98,7 @@ class Members:
             state.round,
             parent=state.model.digest,
             accumulator=state.accumulator,
-            missing=state.missing,
+            missing=state.missing.word,
             rule=TASK.rule,
             rule_params=TASK.rule_params,
             model=model.digest,
@@ -151,7 +152,7 @@ def test_the_collector_waits_for_the_others_with_patience() -> None:
     assert members.sent[1] == []
     assert members.exchanges[1].record_updates(members.state)
     assert members.sent[1] == ["submit_batch"]
-    assert members.state.submitted == 0b11
+    assert members.state.submitted == SeatSet(0b11)
 
 
 def test_a_collector_without_an_update_of_its_own_records_those_of_the_others() -> None:
@@ -159,14 +160,14 @@ def test_a_collector_without_an_update_of_its_own_records_those_of_the_others() 
     members.post_updates(0)
     assert not members.exchanges[1].record_updates(members.state), "it has nothing to wait for itself"
     assert members.exchanges[1].record_updates(members.state)
-    assert (members.sent[1], members.state.submitted) == (["submit_batch"], 0b1)
+    assert (members.sent[1], members.state.submitted) == (["submit_batch"], SeatSet(0b1))
 
 
 def test_where_the_collector_sleeps_each_sends_its_own_update() -> None:
     members = Members(patience=2)
     members.post_updates(0, 1, 2, 3)
     assert [members.exchanges[2].record_updates(members.state) for _ in range(3)] == [True] * 3
-    assert (members.sent[2], members.state.submitted) == (["submit"], 0b100)
+    assert (members.sent[2], members.state.submitted) == (["submit"], SeatSet(0b100))
     (update,) = members.ledger.updates(1, 1)
     assert (update.payload, update.samples) == (UPDATES[2], 3)
     assert not members.exchanges[2].record_updates(members.state)
@@ -178,7 +179,7 @@ def test_what_was_recorded_already_is_waited_for_no_more() -> None:
     members.participants[0].submit(1, 1, UPDATES[0], 1)
     members.forget()
     assert members.exchanges[1].record_updates(members.state)
-    assert members.state.submitted == 0b11
+    assert members.state.submitted == SeatSet(0b11)
     assert not members.exchanges[0].record_updates(members.state)
     assert not members.exchanges[3].record_updates(members.state)
     assert members.sent == [[], ["submit_batch"], [], []]
@@ -214,7 +215,7 @@ def test_updates_of_strangers_and_with_forged_signatures_are_not_sent() -> None:
         members.board.post_update(members.address(claimed), forged, members.address(1))
     members.post_updates(0, 1)
     assert members.exchanges[1].record_updates(members.state)
-    assert members.state.submitted == 0b11
+    assert members.state.submitted == SeatSet(0b11)
 
 
 def test_an_update_of_a_model_that_was_taken_back_is_signed_anew() -> None:
@@ -228,7 +229,7 @@ def test_an_update_of_a_model_that_was_taken_back_is_signed_anew() -> None:
     members.post_updates(0)
     assert members.exchanges[0].has_signed_update(members.state)
     assert members.exchanges[1].record_updates(members.state)
-    assert members.state.submitted == 1
+    assert members.state.submitted == SeatSet(1)
 
 
 # ---------------------------------------------------------------- votes
@@ -400,7 +401,7 @@ def test_once_it_is_decided_votes_are_transactions() -> None:
     assert members.sent[0] == ["vote"]
     assert exchange.has_voted(members.state, Stage.COMMIT)
     assert not exchange.record(members.state, Stage.COMMIT)
-    assert members.ledger.voters(1, members.state, Stage.COMMIT) == 0b1111
+    assert members.ledger.voters(1, members.state, Stage.COMMIT) == SeatSet(0b1111)
 
 
 # ---------------------------------------------------------------- equivocation

@@ -11,6 +11,7 @@ from eth_hash.auto import keccak
 
 from fbfl.chain import digests
 from fbfl.chain.ledger import ABORT, Payment, Phase, Stage
+from fbfl.chain.seats import SeatSet
 from fbfl.errors import ContractRevertError, PayloadNotFoundError, PayloadRefusedError, StorageError
 from fbfl.mec.dishonest import Behaviour
 from fbfl.mec.exchange import PatienceInSeconds, PatienceInSteps
@@ -21,6 +22,8 @@ from fbfl.storage.store import Reference
 from fbfl.tensors import ModelSpec, Vector
 from tests.support.ledger import Terms
 from tests.support.servers import START, Committee, Turn, account, adding, committee, small_task, update_of
+
+NONE = SeatSet()
 
 
 class FaultyStore(LocalStore):
@@ -54,9 +57,11 @@ def store(tmp_path: Path) -> FaultyStore:
     return FaultyStore(tmp_path)
 
 
-def expected_model(fed: Committee, left_out: int = 0, round_number: int = 1, parent: bytes | None = None) -> Reference:
+def expected_model(
+    fed: Committee, left_out: SeatSet = NONE, round_number: int = 1, parent: bytes | None = None
+) -> Reference:
     """The next global model, from what is recorded."""
-    kept = [update for update in fed.ledger.updates(1, round_number) if not left_out >> update.seat & 1]
+    kept = [update for update in fed.ledger.updates(1, round_number) if update.seat not in left_out]
     payloads = [(update, fed.store.get(update.payload)) for update in kept]
     seed = fed.plan.seed_of_draws(fed.ledger, 1, round_number)
     return next_model(fed.plan, round_number, parent or fed.store.get(fed.task.model), payloads, seed).reference
@@ -99,13 +104,13 @@ def test_honest_servers_make_their_aggregate_final_and_all_vote(tmp_path: Path, 
     for round_number in (1, 2):
         fed.open()
         fed.submit()
-        expected = expected_model(fed, 0, round_number, fed.store.get(model))
+        expected = expected_model(fed, NONE, round_number, fed.store.get(model))
         leader = fed.leader.address
         fed.settle_down()
         state = fed.state
         assert (state.round, state.phase, state.model) == (round_number, Phase.FINAL, expected)
         assert state.proposal.proposer == leader
-        assert fed.ledger.voters(1, state, Stage.COMMIT) == 0b1111 or signatures
+        assert fed.ledger.voters(1, state, Stage.COMMIT) == SeatSet(0b1111) or signatures
         assert not fed.events("ProposerBarred", round_number)
         model = expected
     recorded = fed.ledger.updates(1, 2)
@@ -387,8 +392,8 @@ def test_bytes_that_are_no_update_are_reported_at_once_and_left_out(tmp_path: Pa
         assert fed.sent(number) == ["report_missing"]
     fed.settle_down()
     assert fed.state.phase is Phase.FINAL
-    assert fed.state.proposal.missing == 0b1
-    assert fed.state.model == expected_model(fed, 0b1)
+    assert fed.state.proposal.missing == SeatSet(0b1)
+    assert fed.state.model == expected_model(fed, SeatSet(0b1))
     assert [event.args["server"] for event in fed.events("PayloadReported")] == [fed.servers[0].address] * 2
 
 
@@ -507,20 +512,20 @@ def test_who_reported_a_payload_looks_again_in_the_next_view_and_takes_the_repor
     liar.participant.report_missing(1, 1, victim.address)
     update = fed.ledger.updates(1, 1)[3]
     store.absent[update.payload] = 3
-    while fed.state.missing != 0b1000:  # with the report of the liar it is left out
+    while fed.state.missing != SeatSet(0b1000):  # with the report of the liar it is left out
         assert honest.step()
     fed.settle_down([honest])
     assert store.absent[update.payload] == 1
     fed.travel_past_deadline()
     assert not honest.step(), "once in every view"
     assert store.absent[update.payload] == 0
-    assert fed.state.missing == 0b1000
+    assert fed.state.missing == SeatSet(0b1000)
     fed.travel_past_deadline()
     assert fed.state.decision.view == 2
     assert honest.step()
     assert not honest.step()
     assert fed.sent(0) == ["report_missing", "withdraw_report"]
-    assert fed.state.missing == 0
+    assert fed.state.missing == NONE
 
 
 def test_a_report_is_not_taken_back_while_a_proposal_is_voted_on(tmp_path: Path, store: FaultyStore) -> None:
@@ -645,7 +650,7 @@ def test_what_the_rule_cannot_aggregate_is_given_up(tmp_path: Path) -> None:
     assert fed.leader.step()
     assert fed.sent(1)[-1] == "propose_abort"
     reason = Reference(digests.short_text(ABORT), 0)
-    assert fed.state.proposal == replace(fed.state.proposal, model=reason, missing=0)
+    assert fed.state.proposal == replace(fed.state.proposal, model=reason, missing=NONE)
     assert fed.state.decision.proposal == value_of(fed, reason)
     fed.settle_down()
     assert fed.state.phase is Phase.ABORTED
@@ -698,7 +703,7 @@ def test_voters_recompute_what_was_proposed_though_the_next_proposal_would_leave
     accused, *reporters = fed.others
     for reporter in reporters:
         reporter.participant.report_missing(1, 1, accused.address)
-    assert (fed.state.missing, fed.state.proposal.missing) == (0b1, 0)
+    assert (fed.state.missing, fed.state.proposal.missing) == (SeatSet(0b1), NONE)
     fed.settle_down()
     assert fed.state.phase is Phase.FINAL
     assert fed.state.model == expected_model(fed)
@@ -712,8 +717,8 @@ def test_voters_recompute_without_what_the_proposal_leaves_out(tmp_path: Path) -
     for reporter in fed.servers[2:]:
         reporter.participant.report_missing(1, 1, fed.servers[0].address)
     fed.settle_down()
-    assert (fed.state.phase, fed.state.proposal.missing) == (Phase.FINAL, 0b1)
-    assert fed.state.model == expected_model(fed, 0b1)
+    assert (fed.state.phase, fed.state.proposal.missing) == (Phase.FINAL, SeatSet(0b1))
+    assert fed.state.model == expected_model(fed, SeatSet(0b1))
 
 
 def test_a_server_votes_once_in_each_stage(tmp_path: Path) -> None:
