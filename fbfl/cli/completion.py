@@ -1,10 +1,9 @@
 """`fbfl completion`: a script by which a shell completes commands, options, names and files."""
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
 from fbfl.cli.parser import Commands, Parser
-from fbfl.settings import SETTINGS
 
 SHELLS = ("bash", "zsh", "tcsh")
 
@@ -24,10 +23,11 @@ def completion(options: argparse.Namespace) -> int:
     """Print the script."""
     import shtab
 
+    from fbfl.cli.catalogue import catalogue
     from fbfl.cli.main import parser
 
     root = parser()
-    names = _names()
+    names = {kind: [entry.name for entry in entries] for kind, entries in catalogue().items()}
     for action in _actions(root):
         if action.metavar in ("FILE", "DIR"):
             action.complete = shtab.FILE if action.metavar == "FILE" else shtab.DIRECTORY  # type: ignore[attr-defined]
@@ -44,22 +44,3 @@ def _actions(command: Parser) -> Iterator[argparse.Action]:
         if isinstance(action, argparse._SubParsersAction):
             for inner in action.choices.values():
                 yield from _actions(inner)
-
-
-def _names() -> Mapping[str, Sequence[str]]:
-    """Return the names that settings take, without those of users' functions."""
-    from fbfl.learning.aggregation import RULES
-    from fbfl.learning.attacks import ATTACKS
-    from fbfl.learning.datasets import NAMES as DATASETS
-    from fbfl.learning.models import NAMES as MODELS
-    from fbfl.learning.partition import PARTITIONS
-
-    found = {name: setting.allowed for name, setting in SETTINGS.items() if setting.allowed}
-    return {
-        **found,
-        "aggregator": tuple(RULES),
-        "attack": tuple(ATTACKS),
-        "dataset": DATASETS,
-        "model": MODELS,
-        "partition": tuple(PARTITIONS),
-    }

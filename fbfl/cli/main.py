@@ -10,11 +10,14 @@ from pathlib import Path
 
 from fbfl import __version__
 from fbfl.cli import (
+    compare,
     completion,
     deploy,
     device,
     experiment,
+    export,
     install,
+    listing,
     mec,
     nodes,
     output,
@@ -90,6 +93,7 @@ def parser() -> Parser:
     root = Parser(prog="fbfl", description="Federated learning in mobile edge computing, coordinated by Ethereum.")
     root.add_argument("--version", action="version", version=f"fbfl {__version__}")
     commands = root.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (run, deploy, nodes, install, task, register, mec, device, queries, experiment, schema, completion):
+    chain = (deploy, nodes, install, task, register, mec, device)
+    for module in (run, *chain, queries, compare, export, experiment, listing, schema, completion):
         module.add_parser(commands)
     return root

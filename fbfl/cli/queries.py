@@ -1,13 +1,12 @@
 """`fbfl rounds`, `round`, `blocks` and `audit`: show what the chain records, and check it."""
 
 import argparse
-import sys
 from collections.abc import Callable, Collection
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fbfl.cli.network import add_deployment, add_plugin, add_store, ledger_on, plugins_of, store_of, task_on
+from fbfl.cli.network import add_plugin, plugins_of
 from fbfl.cli.parser import Commands
+from fbfl.cli.stored import add_source, folder_of, open_source
 from fbfl.errors import InvalidInputError, NoFinalRoundError
 from fbfl.system import strictjson
 
@@ -41,19 +40,14 @@ def add_parser(commands: Commands) -> None:
     add_plugin(checking)
     checking.set_defaults(command=audit)
     for command in (listing, one, as_blocks, checking):
-        where = command.add_mutually_exclusive_group()
-        where.add_argument("--network", help="a running network: anvil, ganache, geth, or a JSON-RPC URL")
-        where.add_argument("--run", type=Path, metavar="DIR", help="the folder of a run (default: the newest in runs/)")
-        add_deployment(command)
-        command.add_argument("--task", type=int, metavar="T", help="the task on the network (default: the newest)")
-        add_store(command)
+        add_source(command)
 
 
 def rounds(options: argparse.Namespace) -> int:
     """Print a line, or a JSON object, per round."""
     from fbfl.chain.queries import round_records
 
-    run = _open(options)
+    run = open_source(options)
     records = list(round_records(run.ledger, run.task.id))
     if options.json:
         print(strictjson.dumps([record.as_json() for record in records], indent=1))
@@ -69,7 +63,7 @@ def one_round(options: argparse.Namespace) -> int:
     """Print all that is recorded of one round."""
     from fbfl.chain.queries import round_record, task_terms
 
-    run = _open(options)
+    run = open_source(options)
     record = round_record(run.ledger, run.task.id, options.number)
     terms = task_terms(run.ledger, run.task.id)
     if options.json:
@@ -103,7 +97,7 @@ def blocks(options: argparse.Namespace) -> int:
     from fbfl.chain.queries import block_listing
 
     plugins = plugins_of(options)
-    run = _open(options)
+    run = open_source(options)
     listing = block_listing(run.ledger, run.task.id, _tensors(run, plugins) if options.tensors else None)
     print(strictjson.dumps(listing, indent=None if options.tensors else 1))
     return 0
@@ -136,7 +130,7 @@ def audit(options: argparse.Namespace) -> int:
     plugins = plugins_of(options)
     if options.geth is not None and options.network is not None:
         raise InvalidInputError("--geth; allowed: only with --run, for the chain that the run keeps")
-    run = _open(options)
+    run = open_source(options)
     report = auditing.audit(run.ledger, run.store, run.task, plugins)
     findings = [str(finding) for finding in report.findings]
     if options.geth is not None:
@@ -161,32 +155,8 @@ def _differences_of_geth(options: argparse.Namespace) -> list[str]:
     from fbfl.chain.reexecution import execute_with_geth
     from fbfl.runs.folder import recorded_chain
 
-    problem = execute_with_geth(*recorded_chain(_folder(options)), options.geth or None)
+    problem = execute_with_geth(*recorded_chain(folder_of(options)), options.geth or None)
     return [] if problem is None else [problem]
-
-
-def _open(options: argparse.Namespace) -> "StoredRun":
-    from fbfl.runs.folder import StoredRun, open_stored
-
-    if options.network is not None:
-        ledger = ledger_on(options.network, options.deployment)
-        return StoredRun(ledger, store_of(options), task_on(ledger, options.task))
-    for name in ("deployment", "task", "store", "payloads"):
-        if getattr(options, name) is not None:
-            raise InvalidInputError(f"--{name} {getattr(options, name)}; allowed: only with --network")
-    return open_stored(_folder(options))
-
-
-def _folder(options: argparse.Namespace) -> Path:
-    """Return the folder of the run to read."""
-    from fbfl.runs.folder import newest_run
-
-    if options.run is None:
-        options.run, note = newest_run()
-        if note:
-            print(note, file=sys.stderr)
-    path: Path = options.run
-    return path
 
 
 def _line(record: "RoundRecord") -> str:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 from fbfl.experiments.definition import Experiment
 from fbfl.experiments.results import Curves
 from fbfl.experiments.statistics import estimate
-from fbfl.experiments.styles import legend_below, line_style, plain_axes
 from fbfl.system import canvas
+from fbfl.system.styles import legend_below, line_style, plain_axes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -14,8 +14,8 @@ from fbfl.experiments.definition import Experiment
 from fbfl.experiments.heatmap import draw_grid
 from fbfl.experiments.results import Curves
 from fbfl.experiments.statistics import estimate
-from fbfl.experiments.styles import legend_below, line_style, plain_axes
 from fbfl.system import canvas
+from fbfl.system.styles import legend_below, line_style, plain_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -23,3 +23,15 @@ class Dropout(keras.layers.Dropout):  # type: ignore[misc]
             return super().call(inputs, training=training)
         uniform = keras.random.uniform(keras.ops.shape(inputs), dtype=inputs.dtype, seed=self.seed_generator)
         return inputs * (keras.ops.cast(uniform >= self.rate, inputs.dtype) * (1 / (1 - self.rate)))
+
+
+def of_keras_alone(model: Any) -> Any:
+    """Return a copy of a model of ours without layers of this module, so that its file opens where fbfl is not."""
+    copy = keras.models.clone_model(model, clone_function=_as_keras_has_it)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _as_keras_has_it(layer: Any) -> Any:
+    kind = keras.layers.Dropout if isinstance(layer, Dropout) else type(layer)
+    return kind.from_config(layer.get_config())

@@ -20,7 +20,14 @@ from fbfl.learning.pixels import channels_first
 from fbfl.randomness import int32_seed
 from fbfl.tensors import ModelSpec, TensorSpec, Vector
 
-NAMES = ("mlp", "2nn", "cnn")
+ABOUT = {
+    "mlp": "A hidden layer of 128 units, with dropout 0.2, as in Wang and Li 2022.",
+    "2nn": "Two hidden layers of 200 units, as in McMahan et al. 2017.",
+    "cnn": "Two 5 x 5 convolutions with 32 and 64 filters and a layer of 512 units, as in McMahan et al. 2017.",
+}
+"""The models that `build` knows, by name."""
+
+NAMES = tuple(ABOUT)
 """Names of the models that `build` knows."""
 
 Model = str | Callable[[], Any]
@@ -117,11 +124,11 @@ def _named(name: str, input_shape: tuple[int, ...], num_classes: int) -> Any:
 
     flatten = layers.Flatten(last, name="flatten")
 
-    if name == "mlp":  # 784-128-10, as in Wang & Li 2022
+    if name == "mlp":
         body = [flatten, dense(128, "hidden"), Dropout(0.2, name="dropout")]
-    elif name == "2nn":  # 784-200-200-10, McMahan et al. 2017
+    elif name == "2nn":
         body = [flatten, dense(200, "hidden_1"), dense(200, "hidden_2")]
-    else:  # two convolutions of 5 x 5, McMahan et al. 2017
+    else:
         moved = channels_first(input_shape)
         if len(input_shape) not in (2, 3) or min(input_shape[1:] if moved else input_shape[:2]) < 4:
             raise InvalidInputError(

@@ -136,6 +136,15 @@ def names_of_parameters(kind: str, name: str, table: Mapping[str, Callable[..., 
     return {parameter.name for parameter in _parameters(kind, name, _find(kind, name, table))}
 
 
+def own_settings(function: Callable[..., Any], data: int, context: Collection[str] = ()) -> dict[str, Any]:
+    """Return the settings of a function of ours with their defaults, `inspect.Parameter.empty` where there is none.
+
+    `data` and `context` as for `resolve`.
+    """
+    parameters = list(inspect.signature(function).parameters.values())[data:]
+    return {p.name: p.default for p in parameters if p.kind in KEYWORD and p.name not in context}
+
+
 def source_of(kind: str, name: str) -> Path | None:
     """Import ``package.module:function`` and return its module's file; None for one of fbfl or without a file.
 

@@ -172,12 +172,12 @@ def trace(
     return Mobility(where, grid, round_seconds, collect_rounds)
 
 
-_MODELS: Mapping[str, Callable[..., Mobility]] = {"random_waypoint": random_waypoint, "trace": trace}
+MOBILITIES: Mapping[str, Callable[..., Mobility]] = {"random_waypoint": random_waypoint, "trace": trace}
 
 
 def resolve(name: str, servers: int, settings: Mapping[str, object]) -> Mobility:
     """Return the mobility of a name (or `package.module:function`) with its settings; else `InvalidInputError`."""
-    mobility = plugins.resolve("mobility", name, _MODELS, settings, data=1)(servers)
+    mobility = plugins.resolve("mobility", name, MOBILITIES, settings, data=1)(servers)
     if not isinstance(mobility, Mobility):
         raise InvalidInputError(f"mobility {name}: has to return a Mobility, not a {type(mobility).__name__}")
     grid = mobility.grid

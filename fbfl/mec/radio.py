@@ -194,12 +194,12 @@ def shannon(
     )
 
 
-_MODELS: Mapping[str, Callable[..., CostModel]] = {"shannon": shannon}
+RADIOS: Mapping[str, Callable[..., CostModel]] = {"shannon": shannon}
 
 
 def resolve(name: str, settings: Mapping[str, object]) -> CostModel:
     """Return the cost model of a name (or `package.module:function`) with its settings; else `InvalidInputError`."""
-    model = plugins.resolve("radio", name, _MODELS, settings, data=0)()
+    model = plugins.resolve("radio", name, RADIOS, settings, data=0)()
     if not isinstance(model, CostModel):
         raise InvalidInputError(f"radio {name}: has to return a CostModel, not a {type(model).__name__}")
     return replace(model, processor=_processor(name, model), distance=_distance(name, model))

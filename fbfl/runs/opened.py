@@ -1,6 +1,5 @@
 """Runs from Python: `fbfl.run` plays one, `fbfl.open_run` opens it again."""
 
-import numbers
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cached_property
@@ -13,12 +12,10 @@ from fbfl.chain.deployment.deploy import DEPLOYMENTS, file_of
 from fbfl.chain.networks import EMBEDDED, connect
 from fbfl.chain.queries import RoundRecord, round_records
 from fbfl.errors import InvalidInputError
-from fbfl.mec.global_model import weights_of
-from fbfl.mec.plan import TaskPlan
+from fbfl.runs import models
 from fbfl.runs.folder import StoredRun, open_stored, read_json, read_lines
 from fbfl.runs.play import own_functions, play
 from fbfl.settings import RunSettings, read
-from fbfl.storage.store import Reference
 from fbfl.tensors import Vector
 
 if TYPE_CHECKING:
@@ -88,18 +85,11 @@ class Run:
         After an aborted round they are those before it. A payload that is missing or damaged raises `StorageError`, a
         round that does not exist `InvalidInputError`.
         """
-        vector = weights_of(self._plan, self._stored.store.get(self._model_after(round)))
-        return self._plan.spec.unflatten(vector)
+        return self._model(round).weights
 
     def keras_model(self, round: int | None = None) -> Any:
         """Return a new Keras model, not compiled, with the weights of `weights(round)`; it gives logits."""
-        from fbfl.learning.models import build
-
-        plan = self._plan
-        weights = self.weights(round)
-        model = build(plan.model, input_shape=plan.input_shape, num_classes=plan.num_classes, seed=plan.seed)
-        model.set_weights(weights)
-        return model
+        return self._model(round).keras_model()
 
     def audit(self) -> tuple[Finding, ...]:
         """Recompute every round from chain and payloads; return what differs, nothing if everything is right."""
@@ -116,15 +106,5 @@ class Run:
     def _stored(self) -> StoredRun:
         return open_stored(self.path)
 
-    @cached_property
-    def _plan(self) -> TaskPlan:
-        return TaskPlan.of(self._stored.task, self._plugins)
-
-    def _model_after(self, number: int | None) -> Reference:
-        known = len(self.rounds)
-        if number is not None and (not isinstance(number, numbers.Integral) or not 0 <= number <= known):
-            raise InvalidInputError(f"round is {number!r}; allowed: 0 to {known}")
-        for record in reversed(self.rounds[:number]):
-            if record.model_digest is not None and record.model_size is not None:
-                return Reference(bytes.fromhex(record.model_digest[2:]), record.model_size)
-        return self._stored.task.model
+    def _model(self, number: int | None) -> models.StoredModel:
+        return models.after(self._stored, self._plugins, number, self.rounds)

@@ -1,6 +1,7 @@
 """The `fbfl` command as a user types it."""
 
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -10,11 +11,13 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from fbfl import open_run
 from fbfl.cli import main
 
 SUMMARY_KEYS = {
@@ -335,6 +338,32 @@ def test_an_interrupted_run_can_be_read_up_to_its_last_round(tmp_path):
 def finished_rounds(folder: Path) -> list[str]:
     metrics = folder / "metrics.jsonl"
     return metrics.read_text().splitlines() if metrics.exists() else []
+
+
+def test_a_model_is_exported_for_keras_and_as_safetensors(run, tmp_path):
+    summary = json.loads((run / "summary.json").read_text())
+    plain, keras_file = tmp_path / "model.safetensors", tmp_path / "model.keras"
+    done = fbfl("export", "--run", run, plain)
+    assert done.stdout == f"{plain}: the global model after round 2, 9,610 weights\n"
+    assert hashlib.sha256(plain.read_bytes()).hexdigest() == summary["model_sha256"]
+    assert fbfl("export", "--run", run, "--round", 1, keras_file).returncode == 0
+    assert b"fbfl" not in zipfile.ZipFile(keras_file).read("config.json"), "it opens where fbfl is not"
+
+    import keras
+
+    loaded = keras.models.load_model(keras_file)
+    wanted = open_run(run).weights(1)
+    assert all(np.array_equal(*pair) for pair in zip(loaded.get_weights(), wanted, strict=True))
+    for arguments, said in (
+        ((plain,), "is there already; allowed: a new file"),
+        ((tmp_path / "model.h5",), "allowed: a name that ends in .keras or .safetensors"),
+        ((tmp_path / "none" / "a.keras",), "its folder is not there"),
+        ((tmp_path / "a.keras", "--round", 3), "round is 3; allowed: 0 to 2"),
+        ((tmp_path / "a.keras", "--task", 1), "--task 1; allowed: only with --network"),
+    ):
+        refused = fbfl("export", "--run", run, *arguments)
+        assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+        assert said in refused.stderr
 
 
 @pytest.mark.slow

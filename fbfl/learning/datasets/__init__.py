@@ -12,15 +12,17 @@ from fbfl.learning.datasets import har, npz, pictures, table
 from fbfl.learning.datasets.dataset import Dataset, dataset_of
 from fbfl.learning.datasets.npz import load_samples
 
-__all__ = ["FILES", "NAMES", "Dataset", "is_file", "load", "load_samples"]
+__all__ = ["FILES", "LOADERS", "NAMES", "Dataset", "is_file", "load", "load_samples"]
 
-_BY_NAME: dict[str, Callable[..., Dataset]] = {
+LOADERS: dict[str, Callable[..., Dataset]] = {
     "mnist": pictures.mnist,
     "mnist-5k": pictures.mnist_5k,
     "fashion-mnist": pictures.fashion_mnist,
     "digits": pictures.digits,
     "har": har.har,
 }
+"""The data sets of a name."""
+
 _BY_SUFFIX: dict[str, Callable[..., Dataset]] = {
     ".npz": npz.load,
     ".csv": table.load,
@@ -28,7 +30,7 @@ _BY_SUFFIX: dict[str, Callable[..., Dataset]] = {
     ".parquet": table.load,
 }
 
-NAMES = tuple(_BY_NAME)
+NAMES = tuple(LOADERS)
 """Names of the data sets that `load` knows."""
 
 FILES = tuple(_BY_SUFFIX)
@@ -63,8 +65,8 @@ def _found(name: str) -> tuple[str, dict[str, Callable[..., Dataset]]]:
     for suffix, loader in _BY_SUFFIX.items():
         if name.endswith(suffix):
             return name, {name: partial(loader, Path(name))}
-    if name not in _BY_NAME and ":" not in name:
+    if name not in LOADERS and ":" not in name:
         raise InvalidInputError(
             f"dataset is {name!r}; allowed: {', '.join(NAMES)}, a file ({', '.join(FILES)}), or package.module:function"
         )
-    return name, _BY_NAME
+    return name, LOADERS

@@ -1,15 +1,15 @@
 """The guide's code runs, and its functions do what the text says."""
 
 import ast
-import inspect
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from fbfl.cli.catalogue import catalogue
 from fbfl.errors import InvalidInputError
-from fbfl.learning import aggregation, attacks, partition
+from fbfl.learning import aggregation
 
 pytest.importorskip("keras")
 GUIDE = Path(__file__).parents[3] / "docs" / "extending.md"
@@ -83,20 +83,10 @@ def test_the_command_line_words_name_functions_of_the_guide(guide):
         assert function in guide
 
 
-def entry(name, function, filled_in):
-    """A name with its settings, as the guide writes them."""
-    settings = []
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.name not in filled_in and parameter.kind is not parameter.VAR_KEYWORD:
-            default = "" if parameter.default in (parameter.empty, None) else f"={parameter.default}"
-            settings.append(parameter.name + default)
-    return f"`{name} ({', '.join(settings)})`" if settings else f"`{name}`"
-
-
 def test_all_names_and_settings_are_listed():
     table = GUIDE.read_text().partition("## Known names")[2]
-    rules = [entry(*rule, {"updates", *aggregation.rule_function.CONTEXT}) for rule in aggregation.RULES.items()]
-    given = {"honest", "everybody", "compromised", "own", "x", "y", "rng", *attacks.lookup.CONTEXT}
-    named = [entry(*attack, given) for attack in attacks.lookup.ATTACKS.items()]
-    partitions = [entry(*each, {"labels", "num_clients", "seed", "device_of"}) for each in partition.PARTITIONS.items()]
-    assert [name for name in (*rules, *named, *partitions) if name not in table] == []
+    in_the_table = ("aggregator", "attack", "partition", "mobility", "radio")
+    entries = [entry for kind, known in catalogue().items() if kind in in_the_table for entry in known]
+    assert len(entries) > 40
+    shown = [f"`{each.name} ({', '.join(each.settings)})`" if each.settings else f"`{each.name}`" for each in entries]
+    assert [name for name in shown if name not in table] == []

@@ -1,0 +1,80 @@
+"""`fbfl compare`: runs beside each other."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fbfl.cli.parser import Commands
+from fbfl.errors import InvalidInputError
+from fbfl.system import strictjson
+from fbfl.system.printable import printable
+
+if TYPE_CHECKING:
+    from fbfl.runs.comparison import ComparedRun
+
+PICTURES = (".png", ".svg", ".pdf")
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        "compare",
+        help="runs beside each other",
+        description="Settings in which runs differ, their last figures, and one picture of all.",
+    )
+    command.add_argument("runs", nargs="+", type=Path, metavar="DIR", help="the folders of two or more runs")
+    command.add_argument(
+        "--output", type=Path, metavar="FILE", help=f"draw them into a file that ends in {', '.join(PICTURES)}"
+    )
+    command.add_argument("--json", action="store_true", help="a JSON list, an object per run")
+    command.set_defaults(command=compare)
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Print a table, or JSON, and draw a picture if one is named."""
+    from fbfl.runs import comparison
+
+    if len(options.runs) < 2:
+        raise InvalidInputError(f"{options.runs[0]}: allowed: two or more runs to compare")
+    picture: Path | None = options.output
+    if picture is not None and picture.suffix not in PICTURES:
+        raise InvalidInputError(f"--output {picture}: allowed: a name that ends in {', '.join(PICTURES)}")
+    runs = comparison.read(options.runs)
+    differing = comparison.differences(runs)
+    if options.json:
+        found = [
+            {"run": run.label, "settings": {name: values[place] for name, values in differing.items()}, **run.figures}
+            for place, run in enumerate(runs)
+        ]
+        print(strictjson.dumps(found, indent=1))
+    else:
+        _print_table(runs, differing)
+    if picture is not None:
+        comparison.draw(runs, picture)
+        if not options.json:
+            print(f"picture: {picture}")
+    return 0
+
+
+def _print_table(runs: Sequence["ComparedRun"], differing: dict[str, list[Any]]) -> None:
+    """Print a column per run: settings that differ above, figures below."""
+    figures = [run.figures for run in runs]
+    rows = [("", [run.label for run in runs])]
+    rows += [(name, [_text(value) for value in values]) for name, values in differing.items()]
+    rows += [(name.replace("_", " "), [_text(each[name]) for each in figures]) for name in figures[0]]
+    first = max(len(name) for name, _ in rows)
+    widths = [max(len(cells[place]) for _, cells in rows) for place in range(len(runs))]
+    for name, cells in rows:
+        columns = "  ".join(f"{printable(cell):>{width}}" for cell, width in zip(cells, widths, strict=True))
+        print(f"{name:<{first}}  {columns}")
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return strictjson.dumps(value) if isinstance(value, dict | list) else str(value)

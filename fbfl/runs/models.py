@@ -1,0 +1,96 @@
+"""Global models of a run, or of a task on a network: by round, as Keras models, as files."""
+
+import numbers
+import tempfile
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fbfl.chain.queries import RoundRecord, round_records
+from fbfl.errors import InvalidInputError, StorageError
+from fbfl.learning.models import NAMES
+from fbfl.mec.global_model import weights_of
+from fbfl.mec.plan import TaskPlan
+from fbfl.runs.folder import StoredRun
+from fbfl.storage.payload import encode
+from fbfl.storage.store import Reference
+from fbfl.system.atomic import write_atomically
+from fbfl.tensors import Vector
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """A global model as it was published."""
+
+    plan: TaskPlan
+    round: int
+    """The round after which it was the global model."""
+    vector: Vector
+    """Weights [P]."""
+
+    @property
+    def weights(self) -> list[Vector]:
+        """Tensors of the model, in order."""
+        return self.plan.spec.unflatten(self.vector)
+
+    def keras_model(self) -> Any:
+        """Return a new Keras model with these weights, not compiled; it gives logits."""
+        from fbfl.learning.models import build
+
+        plan = self.plan
+        model = build(plan.model, input_shape=plan.input_shape, num_classes=plan.num_classes, seed=plan.seed)
+        model.set_weights(self.weights)
+        return model
+
+
+def after(
+    stored: StoredRun,
+    plugins: Collection[str] = (),
+    number: int | None = None,
+    records: Sequence[RoundRecord] | None = None,
+) -> StoredModel:
+    """Return the global model after a round (0: before the first; default: the last).
+
+    After an aborted round it is the one before it. A payload that is missing or damaged raises `StorageError`, a round
+    that does not exist `InvalidInputError`. `records` are those of all rounds, if they are known.
+    """
+    plan = TaskPlan.of(stored.task, plugins)
+    records = list(round_records(stored.ledger, stored.task.id)) if records is None else records
+    if number is not None and (not isinstance(number, numbers.Integral) or not 0 <= number <= len(records)):
+        raise InvalidInputError(f"round is {number!r}; allowed: 0 to {len(records)}")
+    reference = _reference(stored, records[:number])
+    last = len(records) if number is None else int(number)
+    return StoredModel(plan, last, weights_of(plan, stored.store.get(reference)))
+
+
+def write_safetensors(model: StoredModel, path: Path) -> None:
+    """Write the weights, in the bytes of which summary.json has the SHA-256."""
+    _write(path, encode(model.plan.spec, model.vector))
+
+
+def write_keras(model: StoredModel, path: Path) -> None:
+    """Write a file that `keras.models.load_model` reads, without fbfl if the model is one of ours."""
+    keras_model = model.keras_model()
+    if model.plan.model in NAMES:
+        from fbfl.learning.layers import of_keras_alone
+
+        keras_model = of_keras_alone(keras_model)
+    with tempfile.TemporaryDirectory(prefix="fbfl-") as folder:
+        file = Path(folder) / "model.keras"
+        keras_model.save(file)
+        _write(path, file.read_bytes())
+
+
+def _reference(stored: StoredRun, records: Sequence[RoundRecord]) -> Reference:
+    for record in reversed(records):
+        if record.model_digest is not None and record.model_size is not None:
+            return Reference(bytes.fromhex(record.model_digest[2:]), record.model_size)
+    return stored.task.model
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        write_atomically(path, data)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
