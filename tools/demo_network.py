@@ -46,7 +46,7 @@ DEVICES = 8
 STAY = 10
 """Seconds that a device stays with a server; it then has new samples, and is in the next server's cell."""
 STAYS = 5
-"""When it has been with so many servers, a device has all its samples."""
+"""Number of servers after which a device has all its samples."""
 
 OWNER = 10
 """The owner's development account; server i has account i, for which node i of a geth network mines."""

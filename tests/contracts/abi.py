@@ -50,7 +50,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Receipt:
-    """What a successful transaction did."""
+    """Effects of a successful transaction."""
 
     gas: int
     events: list[Event]
@@ -62,7 +62,7 @@ class Receipt:
 
 
 class Chain(Protocol):
-    """What the tests need of a chain. Time passes by a second a block, and by `travel`; never by itself."""
+    """A chain, as the tests need it. Time passes by a second a block, and by `travel`; never by itself."""
 
     accounts: list[Account]
     chain_id: int
@@ -86,7 +86,7 @@ class Chain(Protocol):
         """Add blocks without transactions."""
 
     def snapshot(self) -> Any:
-        """Where to return to; later snapshots do not outlive a return to an earlier one."""
+        """Return a state to return to; later snapshots do not outlive a return to an earlier one."""
 
     def revert(self, snapshot: Any) -> None:
         """Return to a snapshot, as a reorganisation does."""

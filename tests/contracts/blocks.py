@@ -71,7 +71,7 @@ class BlockChain(PyEVMBackend):
         return tuple(hashes)
 
     def set_miner(self, account: Account) -> None:
-        """Who mines from the next block on."""
+        """Set the miner from the next block on."""
         self.miner = account.raw
         self._prepare()
 

@@ -48,7 +48,7 @@ class Stage(IntEnum):
 
 @dataclass(frozen=True)
 class Settings:
-    """What differs between the tasks of the tests."""
+    """Settings that differ between the tasks of the tests."""
 
     consensus: str = "pow"
     timeout: int = TIMEOUT
@@ -95,7 +95,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Ballot:
-    """What a vote is about."""
+    """Subject of a vote."""
 
     task: int
     round: int
@@ -197,7 +197,7 @@ class Federation:
         return self.poke()
 
     def proof(self, proposer: Account) -> bytes:
-        """What entitles a member to propose, as far as anything does."""
+        """Return what entitles a member to propose, as far as anything does."""
         if self.settings.consensus == "pow":
             return self.nonce(proposer).to_bytes(32, "big")
         return b""
@@ -232,7 +232,7 @@ class Federation:
         return self.tasks.propose(self.task, self.round, model, size, expected, evidence, by=proposer)
 
     def leader(self) -> Account:
-        """Who may propose; somebody who is not barred where the proof decides."""
+        """Return a member that may propose; one that is not barred where the proof decides."""
         named = self.decision.leader
         if named != NOBODY:
             return self.account(named)

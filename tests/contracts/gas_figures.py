@@ -1,4 +1,4 @@
-"""What the calls of a round cost, measured on real blocks; and what publishing a hash costs elsewhere."""
+"""Gas of the calls of a round, measured on real blocks; and of publishing a hash elsewhere."""
 
 import json
 from dataclasses import replace
@@ -27,7 +27,7 @@ CEILINGS = {
 """Gas that a call must not exceed, whatever the snapshot says."""
 
 BASELINES = ("32 bytes and nothing else", "string CID and scan, 5 servers", "string CID and scan, 100 servers")
-"""What is measured for comparison only."""
+"""Calls that are measured for comparison only."""
 
 _CID = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
 

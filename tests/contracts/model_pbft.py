@@ -15,7 +15,7 @@ QUORUM = (2 * MEMBERS - 1) // 3 + 1
 
 
 class At(IntEnum):
-    """Where a round stands; the first three are `IConsensus.Stage`."""
+    """Stage of a round; the first three are `IConsensus.Stage`."""
 
     PROPOSE = 1
     PREPARE = 2
@@ -26,7 +26,7 @@ class At(IntEnum):
 
 @dataclass(frozen=True)
 class State:
-    """What the contract knows of a decision."""
+    """The contract's knowledge of a decision."""
 
     at: At = At.PROPOSE
     view: int = 0
@@ -35,7 +35,7 @@ class State:
     accepts: frozenset[int] = frozenset()
     rejects: frozenset[int] = frozenset()
     enders: frozenset[int] = frozenset()
-    """Who voted to end the view."""
+    """Members that voted to end the view."""
     barred: frozenset[int] = frozenset()
 
     @property
@@ -54,7 +54,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Rules:
-    """What differs between searches."""
+    """Parameters that differ between searches."""
 
     views: int = 2
     first_leader: int = 1
@@ -83,7 +83,7 @@ def steps(state: State, rules: Rules) -> Iterator[Step]:
 
 
 def after(state: State, step: Step, rules: Rules) -> State:
-    """What the contract makes of a step."""
+    """Return the state that the contract makes of a step."""
     match step.call:
         case "propose":
             return replace(state, at=At.PREPARE, proposal=step.value, accepts=frozenset({step.by}))
@@ -128,7 +128,7 @@ def trace(origin: dict[State, tuple[State, Step] | None], state: State) -> list[
 
 
 def _possible(state: State, rules: Rules, member: int) -> Iterator[Step]:
-    """What the contract lets a member do."""
+    """Return the steps that the contract lets a member take."""
     if state.at is At.PROPOSE:
         if rules.leader(state.view) == member and member not in state.barred:
             for value in [state.locked] if state.locked else ["right", "wrong"]:

@@ -19,7 +19,7 @@ EXPELLED = 3
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What a Byzantine member does, by role and phase; by default what an honest one does."""
+    """Acts of a Byzantine member, by role and phase; by default those of an honest one."""
 
     submits: bool = True
     lead: str = "right"
@@ -115,7 +115,7 @@ class Drama:
 
 
 def casts(members: Sequence[Account], villains: int, leaders: bool) -> Iterator[list[Account]]:
-    """Who plays the villains: those who lead first (round 1, so from seat 1 on), or those who never do."""
+    """Choose the villains: those who lead first (round 1, so from seat 1 on), or those who never do."""
     in_turn = [*members[1:], members[0]]
     yield in_turn[:villains] if leaders else in_turn[len(members) - villains :]
 

@@ -1,4 +1,4 @@
-"""What every consensus shares: views, votes, quorums, timeouts, signed votes and evidence of equivocation.
+"""Shared by every consensus: views, votes, quorums, timeouts, signed votes and evidence of equivocation.
 
 Tested on `PowPuzzle`, which adds nothing to it but the right to propose.
 """

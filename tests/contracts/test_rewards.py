@@ -68,7 +68,7 @@ def test_the_owner_sets_terms_once(found, rewards: Contract, owner: Account, ser
 def test_the_owner_alone_funds_a_task_once_its_terms_are_set(
     found, rewards: Contract, owner: Account, servers: list[Account]
 ) -> None:
-    """What is left is the owner's in the end, so nobody else's money may come in."""
+    """The owner gets the rest in the end, so nobody else's money may come in."""
     task = found(0).task
     with reverts("RewardsNoTerms", task=task):
         rewards.fund(task, by=owner, value=7)
@@ -254,7 +254,7 @@ def test_a_payment_that_fails_leaves_the_credit(found, rewards: Contract, owner:
 def test_what_no_round_needs_is_the_owners_once_the_task_has_ended(
     federation: Federation, rewards: Contract, owner: Account
 ) -> None:
-    """What final rounds pay stays, whoever has not settled them yet; what rounding leaves goes with the rest."""
+    """The pay of final rounds stays, whoever has not settled them yet; what rounding leaves goes with the rest."""
     task, chain = federation.task, federation.chain
     rewards.fund(task, by=owner, value=3 * REWARD + 5)
     federation.finish(keccak(b"first"))
@@ -281,7 +281,7 @@ def test_what_no_round_needs_is_the_owners_once_the_task_has_ended(
 
 
 def test_a_part_of_a_round_is_left_over_too(found, rewards: Contract, owner: Account) -> None:
-    """Where the money does not reach for the final rounds, what pays none of them would stay for ever."""
+    """If the money does not reach for the final rounds, what pays none of them would stay for ever."""
     federation: Federation = found(1)
     task = federation.task
     rewards.setTerms(task, (REWARD, LEADER_SHARE, False), by=owner)

@@ -30,7 +30,7 @@ PENALTIES = {"rejection_penalty": 2500, "withheld_penalty": 2500}
 
 @dataclass(frozen=True)
 class Siege:
-    """How many members of a committee are honest, and how many are not."""
+    """Numbers of members of a committee that are honest and that are not."""
 
     settings: Settings
     honest: int
@@ -48,7 +48,7 @@ members = st.integers(0, 4)
 
 @dataclass
 class Rounds:
-    """What the events of a task say: parents, updates and outcomes by round, and who was barred."""
+    """Parents, updates and outcomes by round, and who was barred, from the events of a task."""
 
     parents: dict[int, bytes] = field(default_factory=dict)
     updates: dict[int, list[tuple[str, bytes, int, int]]] = field(default_factory=dict)
@@ -79,7 +79,7 @@ class Rounds:
 
 
 def recomputed(parent: bytes, accumulator: bytes, missing: int) -> bytes:
-    """What every honest server aggregates."""
+    """Return the aggregate of every honest server."""
     return keccak(parent + accumulator + missing.to_bytes(32, "big"))
 
 
@@ -108,7 +108,7 @@ class Besieged(RuleBasedStateMachine):
         self.own: Federation | None = None
         self.fork: Any = None
         self.signed: dict[tuple[str, int, int, int], list[Ballot]] = {}
-        """What the honest have signed, on whatever branch: it is not forgotten."""
+        """Signatures of the honest, on whatever branch: they are not forgotten."""
 
     def teardown(self) -> None:
         try:
@@ -379,7 +379,7 @@ class Besieged(RuleBasedStateMachine):
         self.a_final_model_is_what_the_honest_recompute()
 
     def get_everything(self) -> None:
-        """What came in is owed to somebody who can get it, in the liars' task, too."""
+        """Whatever came in is owed to somebody who can get it, in the liars' task, too."""
         registry, rewards, tasks = self.deployment.registry, self.deployment.rewards, self.common.tasks
         for task, owner in self.owners.items():
             while Phase(tasks.stateOf(task).round.phase) in (Phase.SUBMIT, Phase.DECIDE):

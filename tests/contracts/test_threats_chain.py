@@ -137,7 +137,7 @@ def test_many_servers_exhaust_no_gas(deployment: Deployment, found, servers: lis
 
 
 def gas_of_a_round(federation: Federation, members: list[Account]) -> dict[str, int]:
-    """What each call costs that somebody must make lest the round stop."""
+    """Return the gas of each call that somebody must make lest the round stop."""
     task, tasks, one, two = federation.task, federation.tasks, members[0], members[1]
     gas = {"open": tasks.openRound(task, by=federation.on.owner).gas}
     federation.submit(one)

@@ -302,7 +302,7 @@ def test_folders_and_files_that_cannot_be_used_are_refused(finished, tmp_path):
 
 
 def test_an_interrupted_run_can_be_read_up_to_its_last_round(tmp_path):
-    """Whether it is killed at any moment, which leaves what is there while it is stopped, or by Ctrl-C."""
+    """Killed at any moment, which leaves what is there while it is stopped, or ended by Ctrl-C."""
     folder, killed = tmp_path / "run", tmp_path / "killed"
     command = [sys.executable, "-m", "fbfl", "run", *SMALL, "--rounds", "200", "--output", str(folder)]
     process = subprocess.Popen(

@@ -76,7 +76,7 @@ def _drawing_as(on_chain: Simulation, rule: AggregationRule) -> Callable[..., Ag
     ids=lambda settings: settings.get("aggregator", "fedavg"),
 )
 def test_experiments_with_and_without_the_chain(settings):
-    """What `chain = false` leaves out of an experiment does not change its learning curve or its model."""
+    """An experiment with `chain = false` has the same learning curve and model."""
     chosen = RunSettings(dataset="digits", servers=8, devices=11, rounds=2, seed=5, **settings)
     whole, alone = (single_run.play(Run(chosen, chain), lanes=1) for chain in (True, False))
     assert whole.model_sha256 == alone.model_sha256

@@ -1,4 +1,4 @@
-"""What only Linux has is not needed to import fbfl, nor to play and audit a round."""
+"""Nothing that only Linux has is needed to import fbfl, nor to play and audit a round."""
 
 import os
 import subprocess

@@ -14,7 +14,7 @@ GUIDE = Path(__file__).resolve().parents[2] / "docs" / "python.md"
 
 @pytest.fixture(scope="module")
 def guide(tmp_path_factory):
-    """What its blocks define."""
+    """Names that its blocks define."""
     names = {}
     text = GUIDE.read_text()
     with pytest.MonkeyPatch.context() as patch:

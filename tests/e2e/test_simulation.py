@@ -1,4 +1,4 @@
-"""What the servers of a federation do together: honest, broken and malicious ones."""
+"""The servers of a federation together: honest, broken and malicious ones."""
 
 import hashlib
 import itertools

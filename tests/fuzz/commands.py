@@ -97,7 +97,7 @@ def _warnings_as_users_see_them() -> Iterator[None]:
 
 
 def _figures(folder: Path) -> tuple[Any, ...]:
-    """What another run with the settings has in common with the one in a folder."""
+    """Return what another run with the settings has in common with the one in a folder."""
     lines = [_strict(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     summary = _strict((folder / "summary.json").read_text(encoding="utf-8"))
     _strict((folder / "settings.json").read_text(encoding="utf-8"))

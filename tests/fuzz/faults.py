@@ -1,4 +1,4 @@
-"""What must not happen."""
+"""Faults: what must not happen."""
 
 import math
 from typing import Any
@@ -21,7 +21,7 @@ def require(holds: object, what: str) -> None:
 
 
 def is_share(value: Any) -> bool:
-    """Whether a figure is a number from 0 to 1."""
+    """Check that a figure is a number from 0 to 1."""
     return isinstance(value, float) and math.isfinite(value) and 0 <= value <= 1
 
 

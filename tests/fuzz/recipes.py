@@ -33,7 +33,7 @@ SAMPLES: dict[str, Callable[[Any], Any]] = {
     "one too many": lambda x: np.concatenate([x, x[:1]]).astype(np.float32),
     "none": lambda x: None,
 }
-"""How samples in [0, 1] are handed over."""
+"""Ways to hand over samples in [0, 1]."""
 
 LABELS: dict[str, Callable[[Any], Any]] = {
     "int64": lambda y: y,
@@ -61,7 +61,7 @@ LABELS: dict[str, Callable[[Any], Any]] = {
     "lists": lambda y: y.tolist(),
     "none": lambda y: None,
 }
-"""How labels from 0 are handed over."""
+"""Ways to hand over labels from 0."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What makes many federations quick: parts that are kept, which change no result."""
+"""Parts that are kept, which makes many federations quick and changes no result."""
 
 import contextlib
 import functools

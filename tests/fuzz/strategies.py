@@ -155,7 +155,7 @@ optimizer_names = st.deferred(_optimizer_names)
 
 @st.composite
 def trainings(draw: st.DrawFn) -> dict[str, Any]:
-    """What decides which graph is compiled: as arguments of `Federation`."""
+    """Draw what decides on the compiled graph: as arguments of `Federation`."""
     optimizer = rarely(
         st.sampled_from(["nothing", "", None, 3, *functions_of("optimizer").values()]),
         optimizer_names,

@@ -166,7 +166,7 @@ class Agents:
         agent.wait(10)
 
     def log(self, number: int) -> list[dict[str, str]]:
-        """What an agent has said so far; TensorFlow's own words, which are no JSON, aside."""
+        """Return what an agent has said so far; TensorFlow's own words, which are no JSON, aside."""
         lines = (self.folder / f"agent-{number}.log").read_text().splitlines()
         return [json.loads(line) for line in lines if line.startswith("{")]
 

@@ -53,7 +53,7 @@ class Devices:
             connection.execute("update device set started = started - ?", (seconds,))
 
     def confirmed(self, number: int) -> int:
-        """How many of its samples servers have, as it knows."""
+        """Return the number of its samples that servers have, as it knows."""
         with closing(sqlite3.connect(self._database(number))) as connection:
             return int(connection.execute("select sum(confirmed) from samples").fetchone()[0])
 

@@ -1,4 +1,4 @@
-"""What the machine has: components that are installed, and disks that are small."""
+"""Components that the machine has, and small disks."""
 
 import os
 import subprocess

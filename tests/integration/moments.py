@@ -30,7 +30,7 @@ class Moment:
         self._over = threading.Event()
 
     def __call__(self, request: Request, body: bytes) -> Answer | None:
-        """How to answer a request."""
+        """Choose the answer to a request."""
         return self._hold if not self._over.is_set() and self._called(body) == self._wanted else None
 
     def wait(self, seconds: float = 240) -> None:
@@ -58,7 +58,7 @@ class Moment:
 
 
 def called(ledger: Ledger, to: bytes | str, data: bytes) -> Calls | None:
-    """What a transaction calls, if it is to a contract of the ledger: the function, and the arguments by name."""
+    """Return the function that a transaction calls, if it is to a contract of the ledger, and the arguments by name."""
     for contract in (ledger.tasks, ledger.registry, ledger.rewards, *ledger.consensus.values()):
         if contract.address == Web3.to_checksum_address(to):
             function, arguments = contract.decode_function_input(data)
@@ -67,7 +67,7 @@ def called(ledger: Ledger, to: bytes | str, data: bytes) -> Calls | None:
 
 
 def sent(ledger: Ledger, server: str, function: str, first_block: int) -> int:
-    """How many transactions of this account called this function from a block on, refused ones included."""
+    """Count this account's transactions that called this function from a block on, refused ones included."""
     number = 0
     for block in range(first_block, ledger.w3.eth.block_number + 1):
         for transaction in ledger.w3.eth.get_block(block, full_transactions=True)["transactions"]:

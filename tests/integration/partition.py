@@ -57,6 +57,6 @@ def _peers(node: NodeStatus) -> int:
 
 
 def _connections(ports: set[int]) -> int:
-    """How many connections there are to what listens on these ports of this machine."""
+    """Count the connections to what listens on these ports of this machine."""
     fields = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return sum(int(local.partition(":")[2], 16) in ports and state in CONNECTED for _, local, _, state, *_ in fields)

@@ -18,7 +18,7 @@ PASSED = ("content-type", "x-stream-output", "x-chunked-output", "trailer")
 """Headers of requests and answers that mean something beyond the connection."""
 
 Answer = Callable[[Callable[[], Response]], Response]
-"""What a client gets, given what would ask the node."""
+"""The answer to a client, given what would ask the node."""
 
 
 class Proxy:
@@ -28,7 +28,7 @@ class Proxy:
         self.url = f"http://127.0.0.1:{port}"
         self.requests = 0
         self.spoiled = 0
-        """How many requests did not get the node's own answer at once."""
+        """Number of requests that did not get the node's own answer at once."""
         self._target = target
         self._choose: Callable[[Request, bytes], Answer | None] = lambda request, body: None
 
@@ -80,12 +80,12 @@ def every(nth: int, *answers: Answer) -> Callable[[Request, bytes], Answer | Non
 
 
 def overloaded(ask: Callable[[], Response]) -> Response:
-    """What a load balancer says whose servers are busy."""
+    """Answer as a load balancer whose servers are busy."""
     return Response("<html>503 Service Temporarily Unavailable</html>", 503, media_type="text/html")
 
 
 def garbage(ask: Callable[[], Response]) -> Response:
-    """What some other program says that has the port now."""
+    """Answer as some other program that has the port now."""
     return Response("<html>Welcome!</html>", 200, media_type="text/html")
 
 

@@ -37,7 +37,7 @@ def sealed_fields(block: BlockData) -> list[Any]:
 
 
 def has_valid_seal(block: BlockData, nonce: int | None = None) -> bool:
-    """Whether the nonce proves the work, by a library that shares no code with geth."""
+    """Check that the nonce proves the work, by a library that shares no code with geth."""
     verified: bool = ethash.verify(
         block["number"] // geth.EPOCH,
         keccak(rlp.encode(sealed_fields(block))),

@@ -106,7 +106,7 @@ def test_agents_compute_the_model_of_the_simulation_and_live_through_kill_9(proc
 
 
 def sent_updates(ledger: Ledger, first_block: int, server: str) -> int:
-    """How many transactions with an update this account sent, refused ones included."""
+    """Count the transactions with an update that this account sent, refused ones included."""
     (submit,) = [entry for entry in ledger.tasks.abi if entry.get("name") == "submit"]
     types = ",".join(parameter["type"] for parameter in submit["inputs"])
     selector = function_signature_to_4byte_selector(f"submit({types})")

@@ -43,7 +43,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def port(project: Path) -> int:
-    """Where the network `development` is: not where an Anvil of somebody else may be."""
+    """Port of the network `development`: not one where an Anvil of somebody else may be."""
     free = free_ports()
     modified = run(project, "networks", "modify", "development", f"port={free}")
     assert modified.returncode == 0, modified.stdout + modified.stderr
@@ -111,7 +111,7 @@ def run(project: Path, *words: str) -> "subprocess.CompletedProcess[str]":
 
 
 def deployed(ran: "subprocess.CompletedProcess[str]") -> dict[str, str]:
-    """What the script says at its end."""
+    """Return what the script says at its end."""
     return {name: address for address, name in re.findall(r"^(0x[0-9a-fA-F]{40})  (\w+)$", ran.stdout, re.MULTILINE)}
 
 
@@ -122,7 +122,7 @@ def events(w3: Web3) -> list[tuple[str, list[bytes], bytes]]:
 
 
 def code(w3: Web3, address: str) -> bytes:
-    """What a contract executes: its code without the metadata, whose size is in the last two bytes."""
+    """Return a contract's code without the metadata, whose size is in the last two bytes."""
     whole = bytes(w3.eth.get_code(Web3.to_checksum_address(address)))
     return whole[: -int.from_bytes(whole[-2:], "big") - 2]
 

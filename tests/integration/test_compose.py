@@ -1,4 +1,4 @@
-"""What the containers of deploy/compose.yaml start from, made and read by the real programs."""
+"""The files that the containers of deploy/compose.yaml start from, made and read by the real programs."""
 
 import json
 import re

@@ -103,7 +103,7 @@ def anvil_of(rules: str, folder: Path) -> Iterator[str]:
 
 
 def deploy(folder: Path, url: str, *options: str) -> dict[str, str]:
-    """What the command leaves on record, which is what it says."""
+    """Return what the command leaves on record, which is what it says."""
     command = [sys.executable, "-m", "fbfl", "deploy", "--network", url, "--account", "0", *options]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)

@@ -1,4 +1,4 @@
-"""What fails around agents: each time no update counts twice, the round becomes final, and the federation goes on.
+"""Failures around agents: each time no update counts twice, the round becomes final, and the federation goes on.
 
 One federation plays a round for each. At the end its models are those of the simulation, to which nothing happened.
 """

@@ -132,7 +132,7 @@ def test_a_reorganisation_is_noticed_and_loses_nothing(
 
 
 class Follower:
-    """What somebody knows who reads a scanner as it says it is to be read."""
+    """Read a scanner as it says that it is to be read."""
 
     def __init__(self, scanner: LogScanner) -> None:
         self.scanner = scanner

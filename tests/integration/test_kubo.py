@@ -217,7 +217,7 @@ def collect_garbage(store: IpfsStore) -> None:
 
 
 def ask(store: IpfsStore, command: str) -> Any:
-    """What the daemon answers to a command that the store has no use for; the last one if it answers in lines."""
+    """Return the daemon's answer to a command that the store has no use for; the last one if it answers in lines."""
     port = store.address.split("/")[4]
     answer = requests.post(f"http://127.0.0.1:{port}/api/v0/{command}", timeout=30)
     answer.raise_for_status()

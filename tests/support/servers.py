@@ -90,7 +90,7 @@ class Committee:
         return [server for server in self.servers if server is not self.leader]
 
     def sent(self, number: int) -> list[str]:
-        """What a server has sent since it was last asked about."""
+        """Return what a server has sent since it was last asked about."""
         participant = self.servers[number].participant
         assert isinstance(participant, FakeParticipant)
         sent, participant.sent = participant.sent, []

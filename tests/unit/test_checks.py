@@ -43,7 +43,7 @@ DATA = {
     **{"honest": UPDATES, "everybody": UPDATES, "compromised": UPDATES[:3]},
 }
 GIVEN = {"rng", "x", "y", "honest", "own", "everybody", "compromised", "sample_range"}
-"""What no user gives, but a federation."""
+"""Arguments that no user gives, but a federation."""
 PARTITIONS = {**partition.PARTITIONS, "feature_noise": partition.feature_noise}
 FUNCTIONS = {**PARTITIONS, **aggregation.RULES, **attacks.ATTACKS}
 

@@ -1,4 +1,4 @@
-"""What `import fbfl` offers, and what it costs."""
+"""The names that `import fbfl` offers, and its cost."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What a task demands of its committee, from the settings of a run."""
+"""The demands of a task on its committee, from the settings of a run."""
 
 from dataclasses import replace
 from types import SimpleNamespace

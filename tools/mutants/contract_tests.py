@@ -49,7 +49,7 @@ def lift_code_size() -> None:
 
 
 def is_slow(item: pytest.Item) -> bool:
-    """Whether a test runs on real blocks, or tries what comes to its mind."""
+    """Return True if a test runs on real blocks, or tries what comes to its mind."""
     return item.get_closest_marker("blocks") is not None or item.path.stem in ("test_machines", "test_state_machine")
 
 

@@ -22,7 +22,7 @@ from mutmut.utils.format_utils import mangled_name_from_mutant_name
 settings.register_profile("mutants", deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 PATIENCE = 10
-"""How often the time of its tests a mutant may take, of the processor, and ten seconds more."""
+"""Multiple of the time of its tests that a mutant may take, of the processor, and ten seconds more."""
 NO_END = "no end"
 """In place of a test that kills: one that runs for ever, or the end of the process."""
 
@@ -82,7 +82,7 @@ class _Trial:
 
 
 def _reach(items: list[pytest.Item]) -> Reach | str:
-    """What the tests reach of the code as it is; the id of one that fails."""
+    """Return what the tests reach of the code as it is; the id of one that fails."""
     found = Reach()
     set_mutant_under_test("stats")
     started = time.process_time()

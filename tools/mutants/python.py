@@ -53,7 +53,7 @@ def main() -> int:
     functions = dict(_mutants())
 
     def is_known(mutant: str) -> bool:
-        """Whether it was tried as it is, and either was killed or has met these tests."""
+        """Return True if it was tried as it is, and either was killed or has met these tests."""
         function, killer, by_tests = tried.get(mutant, ("", "", ""))
         return function == functions[mutant] and (killer != "" or by_tests == tests)
 

@@ -71,7 +71,7 @@ class Mutant:
 
     @property
     def key(self) -> Key:
-        """What it is, whatever the layout and the lines above."""
+        """Identity, whatever the layout and the lines above."""
         return self.file, self.function, one_line(self.was), one_line(self.becomes), self.nth
 
     @property
@@ -170,7 +170,7 @@ def of_slither(sources: dict[str, str]) -> list[Mutant]:
 
 
 def digest_of(files: Mapping[str, Any]) -> str:
-    """What differs as soon as one of these files does."""
+    """Return a hash that differs as soon as one of these files does."""
     return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -205,7 +205,7 @@ class Compiler:
             self.server = subprocess.Popen(command, stdin=pipe, stdout=pipe, start_new_session=True)
 
     def answer(self, job: dict[str, Any]) -> Any:
-        """What solc makes of a job in its standard JSON."""
+        """Return what solc makes of a job in its standard JSON."""
         line = json.dumps(job).encode() + b"\n"
         if self.server is None:
             run = subprocess.run(self.command, input=line, stdout=subprocess.PIPE, start_new_session=True, check=True)
@@ -312,7 +312,7 @@ class Judge:
 
 
 class Results:
-    """What is judged: in a journal while it goes on, in solidity.json at the end."""
+    """Verdicts: in a journal while it goes on, in solidity.json at the end."""
 
     def __init__(self, contracts: Mapping[str, dict[str, Any]], survivors: bool) -> None:
         folder = REPOSITORY / "tests" / "contracts"
@@ -330,7 +330,7 @@ class Results:
             self.verdicts = {tuple(key): verdict for key, verdict, seen in lines if seen == self._seen(verdict)}
 
     def survived(self, mutant: Mutant) -> bool:
-        """Whether it did at last."""
+        """Return True if it did at last."""
         return self.before.get(mutant.key, {}).get("status") == "survived"
 
     def known(self, mutant: Mutant) -> dict[str, str] | None:
@@ -353,7 +353,7 @@ class Results:
             file.write(json.dumps([key, verdict, self._seen(verdict)]) + "\n")
 
     def _seen(self, verdict: dict[str, str]) -> str:
-        """What tests a verdict stands on: those of the killer's file, or all."""
+        """Return the tests that a verdict stands on: those of the killer's file, or all."""
         if verdict["status"] in UNCOUNTED:
             return ""
         file = verdict.get("by", "").partition("::")[0]
@@ -384,7 +384,7 @@ class Results:
         return [test for (_, test), _ in sorted(kills.items(), key=lambda kill: (not kill[0][0], -kill[1]))]
 
     def score(self) -> dict[str, Any]:
-        """How many there are of each status, and how many in a hundred are killed of those that are not equivalent."""
+        """Count each status, and how many in a hundred are killed of those that are not equivalent."""
         count = collections.Counter(entry["status"] for entry in self.entries.values())
         percent = round(100 * count["killed"] / max(count["killed"] + count["survived"], 1), 1)
         return {**{status: count[status] for status in ("killed", "survived", "equivalent")}, "percent": percent}

@@ -1,4 +1,4 @@
-"""What an embedded chain answers at once is what it answers by JSON-RPC."""
+"""An embedded chain answers at once as it does by JSON-RPC."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is said where geth is another program, or fails. Its networks are tested on real nodes, in tests/integration."""
+"""Complaints where geth is another program, or fails. Its networks are tested on real nodes, in tests/integration."""
 
 from pathlib import Path
 

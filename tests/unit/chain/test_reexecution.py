@@ -1,4 +1,4 @@
-"""What is refused before stock geth is asked; what it makes of chains is tested in tests/integration."""
+"""Chains that are refused before stock geth is asked; its own verdicts are tested in tests/integration."""
 
 from pathlib import Path
 

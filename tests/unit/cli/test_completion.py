@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def proposed(folder: Path, *words: str) -> set[str]:
-    """What bash proposes for the last of the words after `fbfl`."""
+    """Return what bash proposes for the last of the words after `fbfl`."""
     assert BASH is not None
     code = COMPLETE.format(words=" ".join(f"'{word}'" for word in ("fbfl", *words)), place=len(words), last=words[-1])
     done = subprocess.run(

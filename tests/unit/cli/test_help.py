@@ -1,4 +1,4 @@
-"""What the help of any command costs: the options of all."""
+"""The help of any command costs little: it needs the options of all."""
 
 import subprocess
 import sys

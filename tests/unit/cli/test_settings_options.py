@@ -1,4 +1,4 @@
-"""What follows from the table of settings: options, JSON Schema and the guide."""
+"""Options, JSON Schema and the guide follow from the table of settings."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""What a stored run is known by, besides its settings."""
+"""Stored runs are known by their settings, and by the code and data that these name."""
 
 import json
 import os
@@ -78,7 +78,7 @@ def test_what_draws_on_a_chain_is_another_run_since_nobody_knows_the_draw_before
 
 
 def test_all_runs_of_the_definitions_are_stored_under_their_names():
-    """What changes them plays them anew, and keeps nothing that no definition asks for."""
+    """A change of a definition plays its runs anew, and keeps none that no definition asks for."""
     stored = FinishedRuns(FOLDER / "results" / "finished")
     runs = runner.runs_of([definition.load(path) for path in definition.files(FOLDER)])
     assert [run.settings for run in runs if stored.load(run) is None] == []

@@ -11,7 +11,7 @@ TEXTS = st.text(st.sampled_from("ab1 \n|\\`*_[]()<>&;#!~$\"'/-x")).filter(str.st
 
 
 def cell(markdown: str) -> list[tuple[str, str]]:
-    """What stands in the first of two cells of a table: kind and content."""
+    """Return kind and content of the first of two cells of a table."""
     tokens = READER.parse(f"| a | b |\n|---|---|\n| {markdown} | second |\n")
     inline = [token for token in tokens if token.type == "inline"]
     assert [inline[0].content, inline[1].content, inline[3].content] == ["a", "b", "second"]

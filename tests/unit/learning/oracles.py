@@ -120,7 +120,7 @@ def foolsgold_weights(history):
 
 
 def dnc(updates, drop):
-    """Which updates one iteration keeps, on all coordinates."""
+    """Return the updates that one iteration keeps, on all coordinates."""
     rows = updates.astype(np.float64)
     centred = rows - rows.mean(axis=0)
     _, _, directions = np.linalg.svd(centred, full_matrices=False)

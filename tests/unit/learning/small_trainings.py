@@ -63,7 +63,7 @@ def train(trainer, data, ids=None, weights=None, round_number=1, **options):
 
 
 def keras_fit(model, optimizer, samples, orders, batch_size):
-    """What Keras itself makes of the same samples in the same order."""
+    """Train with Keras itself, on the same samples in the same order."""
     model.compile(
         optimizer=optimizer,
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),

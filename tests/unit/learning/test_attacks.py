@@ -2,7 +2,6 @@
 
 import inspect
 import math
-import warnings
 
 import numpy as np
 import pytest
@@ -36,18 +35,16 @@ def test_with_hardly_an_honest_update_an_attack_is_finite_or_vacuous(name, hones
     rows = honest_updates(m=honest + attackers)
     attack = attacks.resolve(name)
     known = {"honest": rows[attackers:], "compromised": rows[:attackers], "everybody": rows}[attack.knowledge]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        try:
-            update = send(name, known, rows[0], num_clients=len(rows), num_byzantine=attackers)
-        except VacuousAttackError:
-            return
+    try:
+        update = send(name, known, rows[0], num_clients=len(rows), num_byzantine=attackers)
+    except VacuousAttackError:
+        return
     assert np.isfinite(update).all()
 
 
 @pytest.mark.parametrize("name", kinds("update"))
 def test_colluding_attackers_all_send_the_same(name):
-    """What the marks of attacks promise, so that one update stands for those of all attackers."""
+    """The marks of attacks promise it, so that one update stands for those of all attackers."""
     attack = attacks.resolve(name)
     known = honest_updates() if attack.knowledge == "honest" else honest_updates(m=F)
     sent = [

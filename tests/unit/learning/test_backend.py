@@ -1,4 +1,4 @@
-"""How TensorFlow and Keras are imported: quietly, lean on the command line, and no other backend."""
+"""TensorFlow and Keras are imported quietly, lean on the command line, and with no other backend."""
 
 import os
 import subprocess

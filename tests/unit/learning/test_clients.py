@@ -1,4 +1,4 @@
-"""What names clients: whole numbers, of whatever type, and nothing that only looks like them."""
+"""Clients are named by whole numbers, of whatever type, and nothing that only looks like them."""
 
 import numpy as np
 import pytest

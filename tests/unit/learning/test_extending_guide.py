@@ -17,7 +17,7 @@ GUIDE = Path(__file__).parents[3] / "docs" / "extending.md"
 
 @pytest.fixture(scope="module")
 def guide():
-    """What the guide's Python blocks define, run from first to last."""
+    """Names that the guide's Python blocks define, run from first to last."""
     names = {}
     text = GUIDE.read_text()
     for block in re.finditer(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):

@@ -9,7 +9,7 @@ from fbfl.learning.layers import Dropout
 
 
 def outputs_and_gradients(layer: keras.layers.Layer, x: np.ndarray, repeats: int = 3) -> list[np.ndarray]:
-    """What each of several calls returns, and the gradient of its squares with respect to x."""
+    """Return the results of several calls, and the gradients of their squares with respect to x."""
 
     @tf.function
     def called(x):

@@ -1,4 +1,4 @@
-"""What the rules promise for all inputs: order of clients, scale, translation, range."""
+"""Promises of the rules for all inputs: order of clients, scale, translation, range."""
 
 import numpy as np
 import pytest

@@ -16,7 +16,7 @@ pandas = pytest.importorskip("pandas")
 
 
 class Tensor:
-    """What NumPy can read, as tensors of other packages."""
+    """An array that NumPy can read, as tensors of other packages."""
 
     def __init__(self, values, error=None):
         self.values, self.error = values, error

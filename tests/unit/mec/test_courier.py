@@ -1,4 +1,4 @@
-"""Where messages go, and what comes back when the other side misbehaves."""
+"""Messages go to the right place, and a misbehaving other side does no harm."""
 
 import contextlib
 import socket

@@ -1,4 +1,4 @@
-"""What devices upload is what the server trains on, in an order that arrival does not change."""
+"""Servers train on what devices upload, in an order that arrival does not change."""
 
 import numpy as np
 from hypothesis import given

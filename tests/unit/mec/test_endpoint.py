@@ -1,4 +1,4 @@
-"""Where an agent's endpoint listens, and what it does with connections that bring nothing."""
+"""An agent's endpoint: the address it listens on, and connections that bring nothing."""
 
 import contextlib
 import socket

@@ -1,4 +1,4 @@
-"""What servers keep, and what an audit says of the rest."""
+"""Servers keep the payloads of some rounds, and an audit says so of the rest."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -32,9 +32,9 @@ class FaultyStore(LocalStore):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.absent: dict[Reference, int] = {}
-        """How often each payload is not found before it is."""
+        """Times that each payload is not found before it is."""
         self.busy = 0
-        """How often it cannot pin."""
+        """Times that it cannot pin."""
         self.fetched: list[Reference] = []
         self.pinned: list[Reference] = []
 

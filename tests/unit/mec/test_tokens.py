@@ -1,4 +1,4 @@
-"""Who a device is: tokens, of which servers have the hashes."""
+"""Devices are known by tokens, of which servers have the hashes."""
 
 import hashlib
 import os

@@ -30,7 +30,7 @@ STANDARD = {
 
 
 class Daemon(ThreadingHTTPServer):
-    """What a Kubo daemon knows, and how this one misbehaves."""
+    """State of a Kubo daemon, and the ways in which this one misbehaves."""
 
     daemon_threads = True
 
