@@ -28,7 +28,10 @@ class Study:
 def finished(study: Study, folder: Path = FOLDER) -> list[Row]:
     """Return the lines of the study's CSV, none if there is no such file."""
     path = folder / f"{study.name}.csv"
-    return list(csv.DictReader(path.open(newline=""))) if path.exists() else []
+    if not path.exists():
+        return []
+    with path.open(newline="") as lines:
+        return list(csv.DictReader(lines))
 
 
 def play(study: Study, seeds: int, only: Mapping[str, str], folder: Path = FOLDER) -> None:

@@ -8,10 +8,11 @@ from types import SimpleNamespace
 from typing import Any, Protocol
 
 import pytest
-from eth_abi import decode, encode
+from eth_abi.abi import decode, encode
 from eth_hash.auto import keccak
 from eth_keys.datatypes import PrivateKey
-from eth_utils import abi_to_signature, collapse_if_tuple, to_checksum_address
+from eth_utils.abi import abi_to_signature, collapse_if_tuple
+from eth_utils.address import to_checksum_address
 
 from fbfl.chain.artifacts import Artifact
 from fbfl.errors import ContractRevertError
@@ -106,7 +107,7 @@ def make_accounts(count: int) -> list[Account]:
 
 
 def deploy_contract(chain: Chain, artifact: Artifact, *arguments: Any) -> "Contract":
-    constructor = next((entry for entry in artifact.abi if entry["type"] == "constructor"), {"inputs": []})
+    constructor: Any = next((entry for entry in artifact.abi if entry["type"] == "constructor"), {"inputs": []})
     data = artifact.bytecode + encode_arguments(constructor["inputs"], arguments)
     created = chain.transact(chain.accounts[0], "", data, gas=15_000_000).created
     assert created is not None
@@ -118,7 +119,9 @@ class Contract:
 
     def __init__(self, chain: Chain, artifact: Artifact, address: str) -> None:
         self.chain, self.artifact, self.address = chain, artifact, address
-        self._functions = {entry["name"]: entry for entry in artifact.abi if entry["type"] == "function"}
+        self._functions: dict[str, Any] = {
+            entry["name"]: entry for entry in artifact.abi if entry["type"] == "function"
+        }
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name not in self._functions:
@@ -127,7 +130,7 @@ class Contract:
         if function["stateMutability"] in ("view", "pure"):
             return lambda *arguments: self._read(function, arguments)
 
-        def send(*arguments: Any, by: Account, **options: int) -> Receipt:
+        def send(*arguments: Any, by: Account, **options: Any) -> Receipt:
             return self.chain.transact(by, self.address, self.encode(name, *arguments), **options)
 
         return send
@@ -191,15 +194,15 @@ def _named(part: dict[str, Any], value: Any) -> Any:
 
 
 @cache
-def _errors() -> dict[bytes, dict[str, Any]]:
-    panic = {"name": "Panic", "type": "error", "inputs": [{"name": "code", "type": "uint256"}]}
+def _errors() -> dict[bytes, Any]:
+    panic: Any = {"name": "Panic", "type": "error", "inputs": [{"name": "code", "type": "uint256"}]}
     return {keccak(abi_to_signature(entry).encode())[:4]: entry for entry in [*_entries("error"), panic]}
 
 
 @cache
-def _events() -> dict[bytes, dict[str, Any]]:
+def _events() -> dict[bytes, Any]:
     return {keccak(abi_to_signature(entry).encode()): entry for entry in _entries("event")}
 
 
-def _entries(kind: str) -> list[dict[str, Any]]:
+def _entries(kind: str) -> list[Any]:
     return [entry for artifact in all_artifacts() for entry in artifact.abi if entry["type"] == kind]

@@ -8,7 +8,7 @@ from typing import Any
 
 from eth_hash.auto import keccak
 from eth_tester.backends.pyevm.main import PyEVMBackend, generate_genesis_state_for_keys
-from eth_utils import to_checksum_address
+from eth_utils.address import to_checksum_address
 
 from tests.contracts.abi import (
     BLOCK_GAS,
@@ -16,6 +16,7 @@ from tests.contracts.abi import (
     START,
     WEALTH,
     Account,
+    Chain,
     Receipt,
     decode_event,
     make_accounts,
@@ -23,7 +24,13 @@ from tests.contracts.abi import (
 )
 
 
-class BlockChain(PyEVMBackend):
+def in_blocks(chain: Chain) -> "BlockChain":
+    """Return the chain of a test that is marked `blocks`."""
+    assert isinstance(chain, BlockChain)
+    return chain
+
+
+class BlockChain(PyEVMBackend):  # type: ignore[misc]  # eth-tester has no types
     """`Chain` with blocks."""
 
     def __init__(self, accounts: int) -> None:

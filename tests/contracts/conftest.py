@@ -25,7 +25,8 @@ def deployment_in_blocks() -> Deployment:
 @pytest.fixture(scope="session")
 def quick_deployment(request: pytest.FixtureRequest) -> Deployment:
     if find_spec("pyrevm") is None:
-        return request.getfixturevalue("deployment_in_blocks")
+        in_blocks: Deployment = request.getfixturevalue("deployment_in_blocks")
+        return in_blocks
     from tests.contracts.revm import Revm
 
     return deploy(Revm(ACCOUNTS))

@@ -6,7 +6,7 @@ from enum import IntEnum
 from typing import Any
 
 from coincurve import PrivateKey as Signer
-from eth_abi import encode
+from eth_abi.abi import encode
 from eth_account.messages import encode_typed_data
 from eth_hash.auto import keccak
 
@@ -128,7 +128,7 @@ class Federation:
         lacking = MIN_STAKE * (known.seats + 1) - known.stake
         if lacking > 0:
             self.registry.addStake(by=member, value=lacking)
-        receipt = self.tasks.join(self.task, by=member)
+        receipt: Receipt = self.tasks.join(self.task, by=member)
         self.members.append(member)
         return receipt
 
@@ -168,10 +168,12 @@ class Federation:
 
     def submit(self, member: Account, digest: bytes = b"", samples: int = 10, round_number: int = 0) -> Receipt:
         content = digest or update_of(member)
-        return self.tasks.submit(self.task, round_number or self.round, content, 100, samples, by=member)
+        receipt: Receipt = self.tasks.submit(self.task, round_number or self.round, content, 100, samples, by=member)
+        return receipt
 
     def poke(self) -> Receipt:
-        return self.tasks.poke(self.task, by=self.chain.accounts[-1])
+        receipt: Receipt = self.tasks.poke(self.task, by=self.chain.accounts[-1])
+        return receipt
 
     def collect(self, submitters: Sequence[Account] | None = None) -> int:
         """A round up to the decision, with updates of these members, else of all."""
@@ -229,7 +231,8 @@ class Federation:
         """Propose a model as one with the digest `value`, by default that of the moment."""
         evidence = self.proof(proposer) if proof is None else proof
         expected = self.tasks.valueDigest(self.task, model, size) if value is None else value
-        return self.tasks.propose(self.task, self.round, model, size, expected, evidence, by=proposer)
+        receipt: Receipt = self.tasks.propose(self.task, self.round, model, size, expected, evidence, by=proposer)
+        return receipt
 
     def leader(self) -> Account:
         """Return a member that may propose; one that is not barred where the proof decides."""
@@ -242,7 +245,8 @@ class Federation:
         """Vote on the proposal of the moment; `other` says what differs from it."""
         ballot = replace(self.ballot(accept), **other)
         arguments = (ballot.task, ballot.round, ballot.view, ballot.stage, ballot.digest, ballot.accept)
-        return self.consensus.attest(*arguments, by=member)
+        receipt: Receipt = self.consensus.attest(*arguments, by=member)
+        return receipt
 
     def ballot(self, accept: bool = True) -> Ballot:
         now = self.decision

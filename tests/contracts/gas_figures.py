@@ -34,14 +34,15 @@ _CID = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
 
 def measure() -> dict[str, int]:
     """Gas by call, from a server's second round on where the first differs."""
-    deployment = deploy(BlockChain(101))
-    servers = deployment.chain.accounts[1:]
+    chain = BlockChain(101)
+    deployment = deploy(chain)
+    servers = chain.accounts[1:]
     return {
         **_small(deployment, servers[:5]),
         **_votes(deployment, servers[:5]),
         **_hidden(deployment, servers[:5]),
         **_large(deployment, servers),
-        **_baselines(deployment.chain, servers),
+        **_baselines(chain, servers),
     }
 
 
@@ -140,7 +141,7 @@ def _finish_by_signatures(federation: Federation) -> int:
     commit = replace(prepare, stage=Stage.COMMIT)
     commits = [federation.signed_vote(voter, commit) for voter in (leader, *voters)]
     arguments = (prepare.task, prepare.round, prepare.view, prepare.digest, prepares, commits)
-    spent = federation.consensus.attestBothSigned(*arguments, by=leader, gas=20_000_000).gas
+    spent: int = federation.consensus.attestBothSigned(*arguments, by=leader, gas=20_000_000).gas
     assert federation.state.model == keccak(b"model %d" % federation.round)
     return spent
 

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 import pyrevm
-from eth_utils import to_checksum_address
+from eth_utils.address import to_checksum_address
 
 from fbfl.errors import ContractRevertError
 from tests.contracts.abi import (
@@ -70,6 +70,7 @@ class Revm:
             self.mine()
             raise _refusal(failure) from None
         result = self._evm.result
+        assert result is not None
         self.mine()
         return Receipt(result.gas_used, [decode_event(log.address, *log.data) for log in result.logs], created)
 

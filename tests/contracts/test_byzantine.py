@@ -120,13 +120,12 @@ def casts(members: Sequence[Account], villains: int, leaders: bool) -> Iterator[
     yield in_turn[:villains] if leaders else in_turn[len(members) - villains :]
 
 
-QUICK = [4]
-SLOW = [pytest.param(size, marks=pytest.mark.slow) for size in (7, 10, 13)]
+SIZES = [4, *(pytest.param(size, marks=pytest.mark.slow) for size in (7, 10, 13))]
 
 
 @pytest.mark.parametrize("leaders", [True, False], ids=["in the lead", "at the back"])
 @pytest.mark.parametrize("name", BEHAVIOURS)
-@pytest.mark.parametrize("size", QUICK + SLOW)
+@pytest.mark.parametrize("size", SIZES)
 def test_with_f_villains_the_right_digest_is_final(
     found: Callable[..., Federation], size: int, name: str, leaders: bool
 ) -> None:
@@ -138,7 +137,7 @@ def test_with_f_villains_the_right_digest_is_final(
 
 @pytest.mark.parametrize("leaders", [True, False], ids=["in the lead", "at the back"])
 @pytest.mark.parametrize("name", BEHAVIOURS)
-@pytest.mark.parametrize("size", QUICK + SLOW)
+@pytest.mark.parametrize("size", SIZES)
 def test_with_one_more_no_wrong_digest_is_final(
     found: Callable[..., Federation], size: int, name: str, leaders: bool
 ) -> None:

@@ -4,25 +4,27 @@ Tested on `PowPuzzle`, which adds nothing to it but the right to propose.
 """
 
 import itertools
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from eth_hash.auto import keccak
 
 from fbfl.chain.artifacts import load_artifact
 from fbfl.errors import ContractRevertError
-from tests.contracts.abi import NOBODY, Account, deploy_contract, reverts
+from tests.contracts.abi import NOBODY, Account, Receipt, deploy_contract, reverts
 from tests.contracts.compiled import compiled_for_tests
 from tests.contracts.deployment import MIN_STAKE, Deployment
-from tests.contracts.federation import MAX_VIEWS, TIMEOUT, TIMEOUT_CAP, Federation, Phase, Settings, Stage
+from tests.contracts.federation import MAX_VIEWS, TIMEOUT, TIMEOUT_CAP, Ballot, Federation, Phase, Settings, Stage
 
 MODEL = keccak(b"new")
 EXPELLED = 3
 
 
 @pytest.fixture
-def voting(found) -> Federation:
+def voting(found: Callable[..., Federation]) -> Federation:
     """Four servers; the first has proposed."""
     federation: Federation = found(4, rejection_penalty=1000)
     federation.collect()
@@ -57,7 +59,7 @@ def test_the_ledger_means_the_round_that_is_open(deployment: Deployment, owner: 
 
 
 @pytest.mark.parametrize("rules", [{"timeout": 0}, {"timeout_cap": TIMEOUT - 1}, {"max_views": 0}])
-def test_rules_that_cannot_work_are_refused(deployment: Deployment, rules: dict[str, int]) -> None:
+def test_rules_that_cannot_work_are_refused(deployment: Deployment, rules: dict[str, Any]) -> None:
     settings = replace(Settings(), **rules)
     values = {"timeout": settings.timeout, "timeoutCap": settings.timeout_cap, "maxViews": settings.max_views}
     with reverts("ConsensusBadParameters", **values):
@@ -74,7 +76,7 @@ def test_a_penalty_is_a_quarter_of_the_stake_at_most(deployment: Deployment) -> 
     ("members", "majority", "byzantine"),
     [(1, 1, 1), (2, 2, 2), (3, 2, 2), (4, 3, 3), (5, 3, 4), (6, 4, 4), (7, 4, 5), (9, 5, 6)],
 )
-def test_quorums(found, members: int, majority: int, byzantine: int) -> None:
+def test_quorums(found: Callable[..., Federation], members: int, majority: int, byzantine: int) -> None:
     for byzantine_quorum, quorum in ((False, majority), (True, byzantine)):
         federation: Federation = found(members, byzantine_quorum=byzantine_quorum)
         federation.collect()
@@ -86,7 +88,7 @@ def test_quorums(found, members: int, majority: int, byzantine: int) -> None:
     [(2, 1, 1, 2), (3, 2, 1, 2), (4, 2, 2, 3), (5, 3, 2, 3), (6, 3, 2, 3), (7, 4, 3, 5), (10, 5, 4, 7)],
 )
 def test_how_many_reports_leave_out_and_slash(
-    found, members: int, majority: int, byzantine: int, to_slash: int
+    found: Callable[..., Federation], members: int, majority: int, byzantine: int, to_slash: int
 ) -> None:
     """Of the others; f of n-1."""
     for byzantine_quorum, to_leave_out in ((False, majority), (True, byzantine)):
@@ -95,12 +97,12 @@ def test_how_many_reports_leave_out_and_slash(
         assert federation.consensus.reportThresholds(federation.task) == [to_leave_out, to_slash]
 
 
-def test_before_the_first_round_nobody_leads(found) -> None:
+def test_before_the_first_round_nobody_leads(found: Callable[..., Federation]) -> None:
     decision = found(4, consensus="pbft").decision
     assert (decision.stage, decision.leader, decision.proposer, decision.proposal) == (0, NOBODY, NOBODY, bytes(32))
 
 
-def test_a_decision_opens_with_the_rounds_committee(found) -> None:
+def test_a_decision_opens_with_the_rounds_committee(found: Callable[..., Federation]) -> None:
     federation: Federation = found(4)
     assert federation.decision.stage == Stage.NONE
     federation.open()
@@ -127,7 +129,7 @@ def test_a_decision_opens_with_the_rounds_committee(found) -> None:
     )
 
 
-def test_a_proposal_is_its_proposers_vote(found) -> None:
+def test_a_proposal_is_its_proposers_vote(found: Callable[..., Federation]) -> None:
     federation: Federation = found(4)
     federation.collect()
     first = federation.members[0]
@@ -199,7 +201,9 @@ def test_a_quorum_of_rejections_gives_somebody_else_the_turn(voting: Federation)
 
 
 @pytest.mark.parametrize(("penalty", "left", "status"), [(0, MIN_STAKE, 1), (2500, 3 * MIN_STAKE // 4, EXPELLED)])
-def test_a_leader_that_was_voted_down_pays(found, penalty: int, left: int, status: int) -> None:
+def test_a_leader_that_was_voted_down_pays(
+    found: Callable[..., Federation], penalty: int, left: int, status: int
+) -> None:
     federation: Federation = found(4, rejection_penalty=penalty)
     federation.collect()
     proposer, *others = federation.members
@@ -222,7 +226,7 @@ def test_who_has_nothing_left_to_lose_does_not_stop_the_round(voting: Federation
     assert voting.decision.view_ == 1
 
 
-def test_views_double_up_to_the_cap_and_end(found) -> None:
+def test_views_double_up_to_the_cap_and_end(found: Callable[..., Federation]) -> None:
     federation: Federation = found(2)
     federation.collect()
     lengths = []
@@ -282,7 +286,9 @@ def test_a_ballot_ends_with_its_round(voting: Federation) -> None:
     assert (voting.decision.accepts, voting.phase) == (1, Phase.DECIDE)
 
 
-def test_a_seat_votes_from_its_first_round_to_its_last(found, servers: list[Account]) -> None:
+def test_a_seat_votes_from_its_first_round_to_its_last(
+    found: Callable[..., Federation], servers: list[Account]
+) -> None:
     federation: Federation = found(4)
     leaver, newcomer = servers[3], servers[4]
     federation.collect()
@@ -303,7 +309,7 @@ def test_a_seat_votes_from_its_first_round_to_its_last(found, servers: list[Acco
     assert federation.decision.accepts == 2
 
 
-def test_the_last_second_of_a_view_is_part_of_it(found) -> None:
+def test_the_last_second_of_a_view_is_part_of_it(found: Callable[..., Federation]) -> None:
     federation: Federation = found(4, consensus="pbft")
     federation.collect()
     leader = federation.leader()
@@ -319,7 +325,7 @@ def test_the_last_second_of_a_view_is_part_of_it(found) -> None:
         assert federation.chain.last_time == deadline
 
 
-def test_late_views_last_as_long_as_the_cap(found) -> None:
+def test_late_views_last_as_long_as_the_cap(found: Callable[..., Federation]) -> None:
     """However often the first one's time would have doubled by then."""
     federation: Federation = found(1, timeout=1, timeout_cap=4, max_views=300)
     federation.collect()
@@ -404,7 +410,9 @@ def test_signatures_of_others_or_of_other_votes_do_not_count(voting: Federation,
 # ---------------------------------------------------------------- equivocation
 
 
-def accuse(federation: Federation, member: Account, first, second, by: Account, other: Account | None = None):
+def accuse(
+    federation: Federation, member: Account, first: Ballot, second: Ballot, by: Account, other: Account | None = None
+) -> Receipt:
     votes = []
     for ballot, signer in ((first, member), (second, other or member)):
         values = (ballot.task, ballot.round, ballot.view, ballot.stage, ballot.digest, ballot.accept)
@@ -414,7 +422,7 @@ def accuse(federation: Federation, member: Account, first, second, by: Account, 
 
 @pytest.mark.parametrize("difference", [{"accept": False}, {"digest": keccak(b"another value")}])
 def test_two_votes_that_exclude_each_other_cost_the_stake(
-    voting: Federation, servers: list[Account], difference: dict[str, object]
+    voting: Federation, servers: list[Account], difference: dict[str, Any]
 ) -> None:
     ballot, traitor = voting.ballot(), voting.members[2]
     receipt = accuse(voting, traitor, ballot, replace(ballot, **difference), by=servers[9])
@@ -440,7 +448,7 @@ def test_two_votes_that_exclude_each_other_cost_the_stake(
     ],
 )
 def test_votes_that_go_together_are_no_evidence(
-    voting: Federation, servers: list[Account], difference: dict[str, object]
+    voting: Federation, servers: list[Account], difference: dict[str, Any]
 ) -> None:
     ballot = voting.ballot()
     with reverts("ConsensusNoEquivocation"):

@@ -3,6 +3,7 @@
 The chain here is a mock in one respect only: nobody had to work for its blocks.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ import rlp
 from eth_hash.auto import keccak
 
 from tests.contracts.abi import NOBODY, Account, deploy_contract, reverts
-from tests.contracts.blocks import BlockChain
+from tests.contracts.blocks import BlockChain, in_blocks
 from tests.contracts.compiled import compiled_for_tests
 from tests.contracts.deployment import Deployment
 from tests.contracts.federation import Federation, Settings
@@ -21,7 +22,7 @@ MODEL = keccak(b"new")
 
 def header_of(chain: BlockChain, number: int) -> bytes:
     """The block's header as it is hashed."""
-    header = rlp.encode(chain.chain.get_canonical_block_header_by_number(number))
+    header: bytes = rlp.encode(chain.chain.get_canonical_block_header_by_number(number))
     assert keccak(header) == chain.chain.get_canonical_block_hash(number)
     return header
 
@@ -32,9 +33,9 @@ def elect(federation: Federation, miner: Account, confirmations: int = 1) -> byt
     for member in federation.members:
         federation.submit(member)
     federation.poke()
-    federation.chain.set_miner(miner)
+    in_blocks(federation.chain).set_miner(miner)
     federation.chain.mine(1 + confirmations)
-    return header_of(federation.chain, electing_block(federation))
+    return header_of(in_blocks(federation.chain), electing_block(federation))
 
 
 def electing_block(federation: Federation) -> int:
@@ -58,7 +59,9 @@ def test_a_header_names_its_miner(deployment: Deployment, chain: BlockChain, ser
         assert libraries.coinbaseOf(header_of(chain, chain.block_number)) == miner.address
 
 
-def test_the_miner_of_the_block_after_the_closing_one_leads(found, servers: list[Account]) -> None:
+def test_the_miner_of_the_block_after_the_closing_one_leads(
+    found: Callable[..., Federation], servers: list[Account]
+) -> None:
     federation: Federation = found(4, consensus="ethash")
     proof = elect(federation, servers[2])
     assert federation.decision.leader == NOBODY  # the contract learns it from the proof
@@ -68,7 +71,7 @@ def test_the_miner_of_the_block_after_the_closing_one_leads(found, servers: list
     assert federation.decision.proposer == servers[2].address
 
 
-def test_nobody_proposes_before_the_confirmations(found, servers: list[Account]) -> None:
+def test_nobody_proposes_before_the_confirmations(found: Callable[..., Federation], servers: list[Account]) -> None:
     federation: Federation = found(4, consensus="ethash", confirmations=3)
     proof = elect(federation, servers[2], confirmations=0)
     electing = electing_block(federation)
@@ -79,46 +82,48 @@ def test_nobody_proposes_before_the_confirmations(found, servers: list[Account])
     federation.propose(servers[2], MODEL, proof=proof)
 
 
-def test_a_later_view_elects_by_a_later_block(found, servers: list[Account]) -> None:
+def test_a_later_view_elects_by_a_later_block(found: Callable[..., Federation], servers: list[Account]) -> None:
     federation: Federation = found(4, consensus="ethash", spacing=3)
     elect(federation, servers[2])
     federation.time_out()
     electing = electing_block(federation)
-    federation.chain.set_miner(servers[3])
+    in_blocks(federation.chain).set_miner(servers[3])
     while federation.chain.block_number < electing + 4:
         federation.chain.mine()
     assert federation.consensus.electionOf(federation.task, 1) == [electing + 3, electing + 4]
     with reverts("EthashWrongHeader", task=federation.task, electingBlock=electing + 3):
-        federation.propose(servers[2], MODEL, proof=header_of(federation.chain, electing))
-    federation.propose(servers[3], MODEL, proof=header_of(federation.chain, electing + 3))
+        federation.propose(servers[2], MODEL, proof=header_of(in_blocks(federation.chain), electing))
+    federation.propose(servers[3], MODEL, proof=header_of(in_blocks(federation.chain), electing + 3))
 
 
 @pytest.mark.parametrize("stranger", [True, False])
-def test_any_member_proposes_where_the_miner_may_not(found, servers: list[Account], stranger: bool) -> None:
+def test_any_member_proposes_where_the_miner_may_not(
+    found: Callable[..., Federation], servers: list[Account], stranger: bool
+) -> None:
     federation: Federation = found(4, consensus="ethash", spacing=1)
     miner = servers[9] if stranger else servers[1]
     elect(federation, miner)
-    proof = header_of(federation.chain, electing_block(federation))
+    proof = header_of(in_blocks(federation.chain), electing_block(federation))
     if not stranger:  # it proposes and is voted down, then mines the next electing block as well
         federation.propose(miner, MODEL, proof=proof)
         for member in (servers[0], servers[2], servers[3]):
             federation.vote(member, accept=False)
         federation.chain.mine()
-        proof = header_of(federation.chain, electing_block(federation) + 1)
+        proof = header_of(in_blocks(federation.chain), electing_block(federation) + 1)
         with reverts("ConsensusBarred", task=federation.task, proposer=miner.address):
             federation.propose(miner, MODEL, proof=proof)
     federation.propose(servers[3], MODEL, proof=proof)
     assert federation.decision.proposer == servers[3].address
 
 
-def test_strangers_never_propose(found, servers: list[Account]) -> None:
+def test_strangers_never_propose(found: Callable[..., Federation], servers: list[Account]) -> None:
     federation: Federation = found(4, consensus="ethash")
     proof = elect(federation, servers[9])
     with reverts("TasksNotMember", task=federation.task, account=servers[9].address):
         federation.propose(servers[9], MODEL, proof=proof)
 
 
-def test_after_the_proof_window_any_member_proposes(found, servers: list[Account]) -> None:
+def test_after_the_proof_window_any_member_proposes(found: Callable[..., Federation], servers: list[Account]) -> None:
     federation: Federation = found(4, consensus="ethash", timeout=1000, timeout_cap=1000)
     elect(federation, servers[2])
     federation.chain.mine(199)
@@ -128,7 +133,7 @@ def test_after_the_proof_window_any_member_proposes(found, servers: list[Account
     assert federation.decision.proposer == servers[0].address
 
 
-def test_inside_the_proof_window_a_proof_is_needed(found, servers: list[Account]) -> None:
+def test_inside_the_proof_window_a_proof_is_needed(found: Callable[..., Federation], servers: list[Account]) -> None:
     federation: Federation = found(4, consensus="ethash", timeout=1000, timeout_cap=1000)
     elect(federation, servers[2])
     federation.chain.mine(198)
@@ -138,7 +143,7 @@ def test_inside_the_proof_window_a_proof_is_needed(found, servers: list[Account]
         federation.propose(servers[0], MODEL, proof=b"")
 
 
-def test_the_vote_is_by_majority(found, servers: list[Account]) -> None:
+def test_the_vote_is_by_majority(found: Callable[..., Federation], servers: list[Account]) -> None:
     federation: Federation = found(4, consensus="ethash")
     proof = elect(federation, servers[2])
     federation.propose(servers[2], MODEL, proof=proof)

@@ -1,5 +1,6 @@
 """PBFT: taking turns, prepare and commit, the lock on a prepared value, and voting to end a view."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -13,7 +14,7 @@ MODEL, OTHER = keccak(b"new"), keccak(b"another")
 
 
 @pytest.fixture
-def pbft(found) -> Federation:
+def pbft(found: Callable[..., Federation]) -> Federation:
     federation: Federation = found(4, consensus="pbft")
     federation.collect()
     return federation
@@ -46,7 +47,9 @@ def test_the_lead_goes_round(pbft: Federation) -> None:
     assert pbft.decision.leader == order[2]
 
 
-def test_the_lead_goes_round_among_the_seats_of_the_committee(found, servers: list[Account]) -> None:
+def test_the_lead_goes_round_among_the_seats_of_the_committee(
+    found: Callable[..., Federation], servers: list[Account]
+) -> None:
     federation: Federation = found(5, consensus="pbft")
     federation.tasks.resign(federation.task, by=servers[1])
     federation.tasks.resign(federation.task, by=servers[3])
@@ -61,7 +64,7 @@ def test_the_lead_goes_round_among_the_seats_of_the_committee(found, servers: li
     assert federation.decision.leader == servers[0].address
 
 
-def test_the_lead_goes_round_among_those_who_are_left(found, servers: list[Account]) -> None:
+def test_the_lead_goes_round_among_those_who_are_left(found: Callable[..., Federation], servers: list[Account]) -> None:
     federation: Federation = found(4, consensus="pbft")
     federation.finish(MODEL)
     federation.tasks.resign(federation.task, by=federation.members.pop(0))
@@ -188,7 +191,7 @@ def test_without_a_quorum_of_the_first_stage_the_second_is_refused(pbft: Federat
         pbft.consensus.attestBothSigned(prepare.task, 1, 0, prepare.digest, [], commits, by=servers[9])
 
 
-def test_one_server_alone_still_votes_twice(found, servers: list[Account]) -> None:
+def test_one_server_alone_still_votes_twice(found: Callable[..., Federation], servers: list[Account]) -> None:
     federation: Federation = found(1, consensus="pbft")
     federation.collect()
     federation.propose(servers[0], MODEL)

@@ -1,5 +1,7 @@
 """The proof-of-work puzzle: who solves it may propose, and how hard it is follows the time that solving took."""
 
+from collections.abc import Callable
+
 import pytest
 from eth_hash.auto import keccak
 
@@ -13,7 +15,7 @@ MODEL = keccak(b"new")
 HARDEST, EASIEST = 1, 2**256 - 1
 
 
-def test_a_nonce_entitles_its_finder(found, servers: list[Account]) -> None:
+def test_a_nonce_entitles_its_finder(found: Callable[..., Federation], servers: list[Account]) -> None:
     federation: Federation = found(2)
     federation.collect()
     nonce = federation.nonce(servers[1])
@@ -31,7 +33,7 @@ def test_a_nonce_entitles_its_finder(found, servers: list[Account]) -> None:
     assert federation.decision.proposer == servers[1].address
 
 
-def test_another_nonce_does_not(found, servers: list[Account]) -> None:
+def test_another_nonce_does_not(found: Callable[..., Federation], servers: list[Account]) -> None:
     federation: Federation = found(2)
     federation.collect()
     hashes = (
@@ -42,7 +44,7 @@ def test_another_nonce_does_not(found, servers: list[Account]) -> None:
         federation.propose(servers[0], MODEL, proof=nonce.to_bytes(32, "big"))
 
 
-def test_every_view_has_its_own_puzzle(found, servers: list[Account]) -> None:
+def test_every_view_has_its_own_puzzle(found: Callable[..., Federation], servers: list[Account]) -> None:
     federation: Federation = found(2)
     federation.collect()
     contract = federation.consensus
@@ -52,7 +54,7 @@ def test_every_view_has_its_own_puzzle(found, servers: list[Account]) -> None:
     assert contract.hashOf(federation.task, 1, 0, servers[1].address, 5) != first
 
 
-def test_the_seed_is_the_hash_of_the_closing_block(found, servers: list[Account]) -> None:
+def test_the_seed_is_the_hash_of_the_closing_block(found: Callable[..., Federation], servers: list[Account]) -> None:
     federation: Federation = found(2)
     federation.collect()
     seed_block, seed, stored = federation.consensus.seedOf(federation.task)
@@ -64,7 +66,9 @@ def test_the_seed_is_the_hash_of_the_closing_block(found, servers: list[Account]
         assert int.from_bytes(puzzle, "big") < EASY
 
 
-def test_a_poke_stores_the_seed_before_it_is_out_of_reach(found, servers: list[Account]) -> None:
+def test_a_poke_stores_the_seed_before_it_is_out_of_reach(
+    found: Callable[..., Federation], servers: list[Account]
+) -> None:
     federation: Federation = found(3, timeout=10_000, timeout_cap=10_000)
     federation.collect()
     kept, seed, _ = federation.consensus.seedOf(federation.task)
@@ -78,7 +82,7 @@ def test_a_poke_stores_the_seed_before_it_is_out_of_reach(found, servers: list[A
     assert federation.decision.proposer == servers[0].address
 
 
-def test_nothing_is_renewed_in_the_closing_block(deployment: Deployment, found) -> None:
+def test_nothing_is_renewed_in_the_closing_block(deployment: Deployment, found: Callable[..., Federation]) -> None:
     """Its hash is not known there yet, and not lost."""
     federation: Federation = found(2)
     federation.open()
@@ -90,7 +94,9 @@ def test_nothing_is_renewed_in_the_closing_block(deployment: Deployment, found) 
     assert federation.phase is Phase.DECIDE
 
 
-def test_where_the_seed_was_lost_the_view_begins_anew_with_a_fresh_one(found, servers: list[Account]) -> None:
+def test_where_the_seed_was_lost_the_view_begins_anew_with_a_fresh_one(
+    found: Callable[..., Federation], servers: list[Account]
+) -> None:
     federation: Federation = found(3, timeout=500, timeout_cap=500)
     federation.collect()
     closing = federation.state.round.closingBlock
@@ -107,7 +113,9 @@ def test_where_the_seed_was_lost_the_view_begins_anew_with_a_fresh_one(found, se
     assert federation.phase is Phase.FINAL
 
 
-def test_the_seed_of_one_round_does_not_serve_the_next(found, servers: list[Account]) -> None:
+def test_the_seed_of_one_round_does_not_serve_the_next(
+    found: Callable[..., Federation], servers: list[Account]
+) -> None:
     federation: Federation = found(2)
     federation.finish(MODEL)
     _, first, _ = federation.consensus.seedOf(federation.task)
@@ -138,7 +146,7 @@ def test_any_target_but_zero_will_do(deployment: Deployment, target: int) -> Non
     ],
 )
 def test_the_target_follows_the_time_that_solving_took(
-    found, servers: list[Account], target: int, taken: int, expected: int
+    found: Callable[..., Federation], servers: list[Account], target: int, taken: int, expected: int
 ) -> None:
     federation: Federation = found(1, target=target, solve_time=40)
     federation.collect()
@@ -151,7 +159,7 @@ def test_the_target_follows_the_time_that_solving_took(
     assert federation.consensus.targetOf(federation.task) == solved["nextTarget"]
 
 
-def test_only_the_first_solution_of_a_round_counts(found, servers: list[Account]) -> None:
+def test_only_the_first_solution_of_a_round_counts(found: Callable[..., Federation], servers: list[Account]) -> None:
     federation: Federation = found(3, solve_time=40)
     federation.collect()
     federation.propose(servers[0], MODEL)
@@ -162,7 +170,7 @@ def test_only_the_first_solution_of_a_round_counts(found, servers: list[Account]
     assert solved["nextTarget"] == EASY // 4
 
 
-def test_every_rounds_first_solution_counts(found, servers: list[Account]) -> None:
+def test_every_rounds_first_solution_counts(found: Callable[..., Federation], servers: list[Account]) -> None:
     federation: Federation = found(1, solve_time=40)
     federation.finish(MODEL)
     federation.collect()
@@ -172,7 +180,7 @@ def test_every_rounds_first_solution_counts(found, servers: list[Account]) -> No
     assert abs(solved["nextTarget"] - target) <= 4  # in the time that it should take
 
 
-def test_a_puzzle_that_nobody_solves_becomes_easier(found) -> None:
+def test_a_puzzle_that_nobody_solves_becomes_easier(found: Callable[..., Federation]) -> None:
     federation: Federation = found(2, target=2**200, solve_time=40)
     for expected in (2**200, 2**202, 2**204):
         federation.collect()
@@ -187,7 +195,9 @@ def test_a_puzzle_that_nobody_solves_becomes_easier(found) -> None:
             fixed.time_out()
 
 
-def test_a_solution_in_a_later_view_counts_when_it_is_the_first(found, servers: list[Account]) -> None:
+def test_a_solution_in_a_later_view_counts_when_it_is_the_first(
+    found: Callable[..., Federation], servers: list[Account]
+) -> None:
     federation: Federation = found(3, solve_time=40)
     federation.collect()
     federation.time_out()

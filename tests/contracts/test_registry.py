@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import pytest
 from eth_hash.auto import keccak
 
@@ -17,7 +19,7 @@ def registry(deployment: Deployment) -> Contract:
 
 
 @pytest.fixture
-def task(deployment: Deployment, found) -> int:
+def task(deployment: Deployment, found: Callable[..., Federation]) -> int:
     """A task; the deployment's owner may slash in its name, and give out seats."""
     federation: Federation = found(0)
     for role in (SLASHER, LEDGER):
@@ -264,7 +266,9 @@ def test_who_holds_seats_comes_back_with_the_stake_for_all(
     assert registry.isActive(server.address)
 
 
-def test_the_allow_list_seats_without_a_stake(registry: Contract, owner: Account, servers: list[Account], task) -> None:
+def test_the_allow_list_seats_without_a_stake(
+    registry: Contract, owner: Account, servers: list[Account], task: int
+) -> None:
     registry.admit(servers[0].address, True, by=owner)
     registry.join(URL, by=servers[0])
     for _ in range(300):

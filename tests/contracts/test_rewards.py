@@ -1,13 +1,15 @@
 """The reward pool: what a final round pays, to whom, and that not a wei comes from nowhere."""
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from eth_hash.auto import keccak
 
-from tests.contracts.abi import Account, Contract, deploy_contract, reverts
+from tests.contracts.abi import Account, Contract, Receipt, deploy_contract, reverts
 from tests.contracts.compiled import compiled_for_tests
+from tests.contracts.deployment import Deployment
 from tests.contracts.federation import INITIAL_MODEL, RULE_PARAMS, Federation, Settings, register, update_of
 
 MODEL = keccak(b"new")
@@ -16,12 +18,12 @@ RULE = b"krum".ljust(32, b"\0")
 
 
 @pytest.fixture
-def rewards(deployment) -> Contract:
+def rewards(deployment: Deployment) -> Contract:
     return deployment.rewards
 
 
 @pytest.fixture
-def federation(found, rewards: Contract, owner: Account) -> Federation:
+def federation(found: Callable[..., Federation], rewards: Contract, owner: Account) -> Federation:
     """Three servers whose task has money for two rounds."""
     federation: Federation = found(3)
     rewards.setTerms(federation.task, (REWARD, LEADER_SHARE, False), by=owner)
@@ -46,12 +48,14 @@ def updates(members: list[Account], samples: int = 10) -> list[tuple[str, bytes,
     return [(member.address, update_of(member), 100, samples) for member in members]
 
 
-def settle(federation: Federation, **other: Any):
+def settle(federation: Federation, **other: Any) -> Receipt:
     arguments = (outcome(federation, **other), updates(federation.members))
     return federation.on.rewards.settle(federation.task, 1, *arguments, by=federation.chain.accounts[-1])
 
 
-def test_the_owner_sets_terms_once(found, rewards: Contract, owner: Account, servers: list[Account]) -> None:
+def test_the_owner_sets_terms_once(
+    found: Callable[..., Federation], rewards: Contract, owner: Account, servers: list[Account]
+) -> None:
     task = found(0).task
     with reverts("RewardsNotOwner", task=task, account=servers[0].address):
         rewards.setTerms(task, (1, 1, True), by=servers[0])
@@ -66,7 +70,7 @@ def test_the_owner_sets_terms_once(found, rewards: Contract, owner: Account, ser
 
 
 def test_the_owner_alone_funds_a_task_once_its_terms_are_set(
-    found, rewards: Contract, owner: Account, servers: list[Account]
+    found: Callable[..., Federation], rewards: Contract, owner: Account, servers: list[Account]
 ) -> None:
     """The owner gets the rest in the end, so nobody else's money may come in."""
     task = found(0).task
@@ -99,7 +103,7 @@ def test_a_round_pays_its_leader_and_its_updates(federation: Federation, rewards
         settle(federation)
 
 
-def test_rewards_may_be_large(found, rewards: Contract, owner: Account) -> None:
+def test_rewards_may_be_large(found: Callable[..., Federation], rewards: Contract, owner: Account) -> None:
     """A thousand ether are no number of 64 bits."""
     federation: Federation = found(3)
     large = 1000 * 10**18
@@ -118,7 +122,7 @@ def test_rewards_may_be_large(found, rewards: Contract, owner: Account) -> None:
 
 @pytest.mark.parametrize(("by_samples", "credits"), [(True, (250, 750)), (False, (500, 500))])
 def test_shares_by_samples_or_alike(
-    found, rewards: Contract, owner: Account, by_samples: bool, credits: tuple[int, int]
+    found: Callable[..., Federation], rewards: Contract, owner: Account, by_samples: bool, credits: tuple[int, int]
 ) -> None:
     federation: Federation = found(2)
     rewards.setTerms(federation.task, (1000, 0, by_samples), by=owner)
@@ -134,7 +138,9 @@ def test_shares_by_samples_or_alike(
     assert (rewards.creditOf(one.address), rewards.creditOf(two.address)) == credits
 
 
-def test_updates_that_nobody_could_fetch_earn_nothing(found, rewards: Contract, owner: Account) -> None:
+def test_updates_that_nobody_could_fetch_earn_nothing(
+    found: Callable[..., Federation], rewards: Contract, owner: Account
+) -> None:
     federation: Federation = found(4)
     rewards.setTerms(federation.task, (900, 0, False), by=owner)
     rewards.fund(federation.task, by=owner, value=900)
@@ -147,7 +153,9 @@ def test_updates_that_nobody_could_fetch_earn_nothing(found, rewards: Contract, 
     assert [rewards.creditOf(member.address) for member in federation.members] == [300, 0, 300, 300]
 
 
-def test_where_updates_are_missing_a_new_seat_hides_the_old_one(found, rewards: Contract, owner: Account) -> None:
+def test_where_updates_are_missing_a_new_seat_hides_the_old_one(
+    found: Callable[..., Federation], rewards: Contract, owner: Account
+) -> None:
     federation: Federation = found(4)
     rewards.setTerms(federation.task, (900, 0, False), by=owner)
     rewards.fund(federation.task, by=owner, value=900)
@@ -193,7 +201,9 @@ def test_rounds_that_are_not_final_are_not_paid(federation: Federation) -> None:
         settle(federation)
 
 
-def test_nobody_settles_a_round_before_its_money_is_there(found, rewards: Contract, owner: Account) -> None:
+def test_nobody_settles_a_round_before_its_money_is_there(
+    found: Callable[..., Federation], rewards: Contract, owner: Account
+) -> None:
     federation: Federation = found(3)
     federation.finish(MODEL)
     with reverts("RewardsNoTerms", task=federation.task):
@@ -219,7 +229,9 @@ def test_earnings_are_withdrawn_once(federation: Federation, rewards: Contract) 
         rewards.withdraw(by=member)
 
 
-def test_a_payment_that_fails_leaves_the_credit(found, rewards: Contract, owner: Account, deployment) -> None:
+def test_a_payment_that_fails_leaves_the_credit(
+    found: Callable[..., Federation], rewards: Contract, owner: Account, deployment: Deployment
+) -> None:
     federation: Federation = found(0)
     rewards.setTerms(federation.task, (REWARD, 0, False), by=owner)
     rewards.fund(federation.task, by=owner, value=REWARD)
@@ -280,7 +292,9 @@ def test_what_no_round_needs_is_the_owners_once_the_task_has_ended(
     assert (more["amount"], rewards.balanceOf(task)) == (2, 0)
 
 
-def test_a_part_of_a_round_is_left_over_too(found, rewards: Contract, owner: Account) -> None:
+def test_a_part_of_a_round_is_left_over_too(
+    found: Callable[..., Federation], rewards: Contract, owner: Account
+) -> None:
     """If the money does not reach for the final rounds, what pays none of them would stay for ever."""
     federation: Federation = found(1)
     task = federation.task
@@ -293,7 +307,9 @@ def test_a_part_of_a_round_is_left_over_too(found, rewards: Contract, owner: Acc
     assert rewards.balanceOf(task) == REWARD
 
 
-def test_a_task_whose_rounds_are_played_leaves_its_rest(found, rewards: Contract, owner: Account) -> None:
+def test_a_task_whose_rounds_are_played_leaves_its_rest(
+    found: Callable[..., Federation], rewards: Contract, owner: Account
+) -> None:
     federation: Federation = found(1, max_rounds=1)
     rewards.setTerms(federation.task, (REWARD, LEADER_SHARE, False), by=owner)
     rewards.fund(federation.task, by=owner, value=3 * REWARD)
@@ -304,7 +320,7 @@ def test_a_task_whose_rounds_are_played_leaves_its_rest(found, rewards: Contract
     assert rewards.reclaim(federation.task, by=owner).named("LeftoverReclaimed")[0]["amount"] == 2 * REWARD
 
 
-def test_an_owner_that_takes_no_money_gets_none(rewards: Contract, owner: Account, deployment) -> None:
+def test_an_owner_that_takes_no_money_gets_none(rewards: Contract, owner: Account, deployment: Deployment) -> None:
     puppet = deploy_contract(deployment.chain, compiled_for_tests("Puppet"))
 
     def act(contract: Contract, name: str, *arguments: Any, value: int = 0) -> None:

@@ -25,7 +25,7 @@ from tests.contracts.federation import RULE_PARAMS, Ballot, Federation, Phase, S
 
 REWARD = 1000
 WITHHELD = keccak(b"nobody gets this payload")
-PENALTIES = {"rejection_penalty": 2500, "withheld_penalty": 2500}
+PENALTIES: dict[str, Any] = {"rejection_penalty": 2500, "withheld_penalty": 2500}
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Besieged(RuleBasedStateMachine):
         finally:
             self.chain.revert(self.before)
 
-    def attempt(self, call: Callable[..., Receipt], *arguments: Any, by: Account, **options: int) -> Receipt | None:
+    def attempt(self, call: Callable[..., Receipt], *arguments: Any, by: Account, **options: Any) -> Receipt | None:
         """Make a call; None if the contract refuses it, with an error of its own."""
         try:
             receipt = call(*arguments, by=by, **options)
@@ -414,8 +414,8 @@ class Besieged(RuleBasedStateMachine):
         if number not in rounds.finals:
             return
         final = rounds.finals[number]
-        outcome = (final["leader"], rounds.parents[number], final["missing"], b"krum".ljust(32, b"\0"))
-        outcome += (keccak(RULE_PARAMS), final["model"], final["modelSize"])
+        rule = b"krum".ljust(32, b"\0"), keccak(RULE_PARAMS)
+        outcome = (final["leader"], rounds.parents[number], final["missing"], *rule, final["model"], final["modelSize"])
         self.attempt(self.deployment.rewards.settle, task, number, outcome, rounds.updates[number], by=by)
 
     def _signatures(self) -> list[tuple[str, Ballot]]:

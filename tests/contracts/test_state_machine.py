@@ -94,7 +94,7 @@ class Actions(RuleBasedStateMachine):
             self.attempt(registry.burn, person.address, by=ACTORS)
         assert self.deployment.money == (0, 0)
 
-    def attempt(self, call: Callable[..., Receipt], *arguments: Any, by: int, **options: int) -> Receipt | None:
+    def attempt(self, call: Callable[..., Receipt], *arguments: Any, by: int, **options: Any) -> Receipt | None:
         """Make a call; None if the contract refuses it, with an error of its own."""
         try:
             receipt = call(*arguments, by=self.people[by], **options)

@@ -1,6 +1,7 @@
 """The round ledger: tasks, seats and rounds up to the decision."""
 
 import itertools
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -32,7 +33,7 @@ FOREVER = 2**32 - 1
 # ---------------------------------------------------------------- tasks
 
 
-def test_a_task_begins_idle_with_its_model(deployment: Deployment, found) -> None:
+def test_a_task_begins_idle_with_its_model(deployment: Deployment, found: Callable[..., Federation]) -> None:
     federation: Federation = found(0, min_updates=2, max_rounds=7)
     tasks = deployment.tasks
     state = federation.state
@@ -123,7 +124,9 @@ def test_a_task_publishes_what_it_may_cost_a_member(deployment: Deployment) -> N
         (14, 2501, "withheldPenalty"),
     ],
 )
-def test_settings_that_cannot_work_are_refused(deployment: Deployment, position: int, value, what: str) -> None:
+def test_settings_that_cannot_work_are_refused(
+    deployment: Deployment, position: int, value: int | str, what: str
+) -> None:
     values = list(Settings().encoded(deployment))
     values[position] = value
     with reverts("TasksBadSettings", what=what.encode().ljust(32, b"\0")):
@@ -158,7 +161,9 @@ def test_an_unknown_task_is_named(deployment: Deployment, owner: Account) -> Non
 # ---------------------------------------------------------------- seats
 
 
-def test_members_take_seats_from_the_next_round_on(deployment: Deployment, found, servers: list[Account]) -> None:
+def test_members_take_seats_from_the_next_round_on(
+    deployment: Deployment, found: Callable[..., Federation], servers: list[Account]
+) -> None:
     federation: Federation = found(1)
     federation.open()
     receipt = federation.enlist(servers[1])
@@ -173,7 +178,7 @@ def test_members_take_seats_from_the_next_round_on(deployment: Deployment, found
         federation.submit(servers[1])
 
 
-def test_only_active_servers_join_and_only_once(found, servers: list[Account]) -> None:
+def test_only_active_servers_join_and_only_once(found: Callable[..., Federation], servers: list[Account]) -> None:
     federation: Federation = found(1)
     with reverts("TasksAlreadyMember", task=federation.task, account=servers[0].address):
         federation.tasks.join(federation.task, by=servers[0])
@@ -181,7 +186,7 @@ def test_only_active_servers_join_and_only_once(found, servers: list[Account]) -
         federation.tasks.join(federation.task, by=servers[1])
 
 
-def test_who_resigns_sits_until_the_round_is_over(found, servers: list[Account]) -> None:
+def test_who_resigns_sits_until_the_round_is_over(found: Callable[..., Federation], servers: list[Account]) -> None:
     federation: Federation = found(2)
     federation.open()
     (left,) = federation.tasks.resign(federation.task, by=servers[0]).named("MemberLeft")
@@ -198,7 +203,7 @@ def test_who_resigns_sits_until_the_round_is_over(found, servers: list[Account])
     assert federation.decision.committeeSize == 2
 
 
-def test_a_seat_is_reused_once_its_round_is_over(found, servers: list[Account]) -> None:
+def test_a_seat_is_reused_once_its_round_is_over(found: Callable[..., Federation], servers: list[Account]) -> None:
     federation: Federation = found(3)
     federation.open()
     federation.tasks.resign(federation.task, by=servers[0])
@@ -218,7 +223,9 @@ def test_a_seat_is_reused_once_its_round_is_over(found, servers: list[Account]) 
     assert federation.state.submitted == 0b1111
 
 
-def test_servers_that_are_no_longer_active_are_evicted_by_anyone(found, servers: list[Account]) -> None:
+def test_servers_that_are_no_longer_active_are_evicted_by_anyone(
+    found: Callable[..., Federation], servers: list[Account]
+) -> None:
     federation: Federation = found(2)
     with reverts("TasksStillActive", task=federation.task, server=servers[0].address):
         federation.tasks.evict(federation.task, servers[0].address, by=servers[9])
@@ -234,7 +241,7 @@ def test_servers_that_are_no_longer_active_are_evicted_by_anyone(found, servers:
 # ---------------------------------------------------------------- rounds
 
 
-def test_opening_a_round_takes_the_seats_of_the_moment(found, owner: Account) -> None:
+def test_opening_a_round_takes_the_seats_of_the_moment(found: Callable[..., Federation], owner: Account) -> None:
     federation: Federation = found(2)
     deadline = federation.chain.now + SUBMIT_WINDOW
     (opened,) = federation.tasks.openRound(federation.task, by=owner).named("RoundOpened")
@@ -251,7 +258,7 @@ def test_opening_a_round_takes_the_seats_of_the_moment(found, owner: Account) ->
         federation.open()
 
 
-def test_strangers_open_no_round(found, servers: list[Account]) -> None:
+def test_strangers_open_no_round(found: Callable[..., Federation], servers: list[Account]) -> None:
     federation: Federation = found(1)
     federation.finish(keccak(b"first"))
     with reverts("TasksNotMember", task=federation.task, account=servers[7].address):
@@ -259,7 +266,7 @@ def test_strangers_open_no_round(found, servers: list[Account]) -> None:
     assert federation.tasks.openRound(federation.task, by=servers[0]).named("RoundOpened")
 
 
-def test_too_few_members_open_no_round(found) -> None:
+def test_too_few_members_open_no_round(found: Callable[..., Federation]) -> None:
     federation: Federation = found(2, min_members=3)
     with reverts("TasksTooFewMembers", task=federation.task, members=2, needed=3):
         federation.open()
@@ -276,7 +283,7 @@ def test_too_few_members_open_no_round(found) -> None:
             later.open()
 
 
-def test_a_task_ends_after_its_last_round(found) -> None:
+def test_a_task_ends_after_its_last_round(found: Callable[..., Federation]) -> None:
     federation: Federation = found(1, max_rounds=2)
     federation.finish(keccak(b"first"))
     federation.finish(keccak(b"second"))
@@ -284,7 +291,9 @@ def test_a_task_ends_after_its_last_round(found) -> None:
         federation.open()
 
 
-def test_the_owner_ends_a_task_between_rounds(found, owner: Account, servers: list[Account]) -> None:
+def test_the_owner_ends_a_task_between_rounds(
+    found: Callable[..., Federation], owner: Account, servers: list[Account]
+) -> None:
     federation: Federation = found(2)
     tasks, task = federation.tasks, federation.task
     with reverts("TasksNotOwner", task=task, account=servers[0].address):
@@ -305,14 +314,14 @@ def test_the_owner_ends_a_task_between_rounds(found, owner: Account, servers: li
     tasks.resign(task, by=servers[0])  # a seat, and the stake that it locks, are free again
 
 
-def test_a_task_may_end_before_its_first_round(found, owner: Account) -> None:
+def test_a_task_may_end_before_its_first_round(found: Callable[..., Federation], owner: Account) -> None:
     federation: Federation = found(1)
     federation.tasks.endTask(federation.task, by=owner)
     with reverts("TasksEnded", task=federation.task, maxRounds=0):
         federation.open()
 
 
-def test_an_update_is_recorded_and_chained(found, servers: list[Account]) -> None:
+def test_an_update_is_recorded_and_chained(found: Callable[..., Federation], servers: list[Account]) -> None:
     federation: Federation = found(3)
     federation.open()
     receipt = federation.submit(servers[2], samples=77)
@@ -338,7 +347,7 @@ def test_an_update_is_recorded_and_chained(found, servers: list[Account]) -> Non
     )
 
 
-def test_updates_out_of_turn_are_refused(found, servers: list[Account]) -> None:
+def test_updates_out_of_turn_are_refused(found: Callable[..., Federation], servers: list[Account]) -> None:
     federation: Federation = found(2)
     task, one, two = federation.task, servers[0], servers[1]
     with reverts("TasksWrongRound", task=task, round=1, current=0):
@@ -362,7 +371,9 @@ def test_updates_out_of_turn_are_refused(found, servers: list[Account]) -> None:
 
 
 @pytest.mark.parametrize(("size", "samples"), [(0, 10), (10_001, 10), (100, 0), (100, 1001)])
-def test_sizes_and_sample_counts_have_limits(found, servers: list[Account], size: int, samples: int) -> None:
+def test_sizes_and_sample_counts_have_limits(
+    found: Callable[..., Federation], servers: list[Account], size: int, samples: int
+) -> None:
     federation: Federation = found(1)
     federation.open()
     refusal = (
@@ -375,7 +386,9 @@ def test_sizes_and_sample_counts_have_limits(found, servers: list[Account], size
     federation.tasks.submit(federation.task, 1, update_of(servers[0]), 10_000, 1000, by=servers[0])
 
 
-def test_the_round_closes_when_all_have_submitted_or_the_deadline_passes(found, servers: list[Account]) -> None:
+def test_the_round_closes_when_all_have_submitted_or_the_deadline_passes(
+    found: Callable[..., Federation], servers: list[Account]
+) -> None:
     federation: Federation = found(2)
     federation.open()
     deadline = federation.state.round.deadline
@@ -392,7 +405,7 @@ def test_the_round_closes_when_all_have_submitted_or_the_deadline_passes(found, 
     assert (federation.phase, federation.stage) == (Phase.DECIDE, Stage.PROPOSE)
 
 
-def test_the_last_second_of_a_phase_is_part_of_it(found, servers: list[Account]) -> None:
+def test_the_last_second_of_a_phase_is_part_of_it(found: Callable[..., Federation], servers: list[Account]) -> None:
     federation: Federation = found(2)
     federation.open()
     deadline = federation.state.round.deadline
@@ -407,7 +420,9 @@ def test_the_last_second_of_a_phase_is_part_of_it(found, servers: list[Account])
     assert (federation.phase, federation.state.submitted) == (Phase.DECIDE, 0b01)
 
 
-def test_too_few_updates_abort_the_round_and_keep_the_model(found, servers: list[Account]) -> None:
+def test_too_few_updates_abort_the_round_and_keep_the_model(
+    found: Callable[..., Federation], servers: list[Account]
+) -> None:
     federation: Federation = found(3, min_updates=2)
     federation.open()
     federation.submit(servers[0])
@@ -424,7 +439,7 @@ def test_too_few_updates_abort_the_round_and_keep_the_model(found, servers: list
 # ---------------------------------------------------------------- proposals and outcomes
 
 
-def test_the_digest_of_a_proposal_commits_to_all_it_stands_on(found) -> None:
+def test_the_digest_of_a_proposal_commits_to_all_it_stands_on(found: Callable[..., Federation]) -> None:
     federation: Federation = found(2)
     federation.collect()
     model = keccak(b"new")
@@ -442,7 +457,7 @@ def test_the_digest_of_a_proposal_commits_to_all_it_stands_on(found) -> None:
     assert federation.state.proposal == SimpleNamespace(proposer=leader.address, modelSize=700, model=model, missing=0)
 
 
-def test_a_final_round_replaces_the_model_and_keeps_its_outcome(found) -> None:
+def test_a_final_round_replaces_the_model_and_keeps_its_outcome(found: Callable[..., Federation]) -> None:
     federation: Federation = found(1)
     federation.collect()
     model = keccak(b"new")
@@ -464,7 +479,7 @@ def test_a_final_round_replaces_the_model_and_keeps_its_outcome(found) -> None:
     assert federation.tasks.outcomeOf(federation.task, 2) == bytes(32)
 
 
-def test_proposals_out_of_turn_are_refused(found, servers: list[Account]) -> None:
+def test_proposals_out_of_turn_are_refused(found: Callable[..., Federation], servers: list[Account]) -> None:
     federation: Federation = found(2)
     tasks, task, model = federation.tasks, federation.task, keccak(b"new")
     federation.open()
@@ -481,7 +496,9 @@ def test_proposals_out_of_turn_are_refused(found, servers: list[Account]) -> Non
         tasks.propose(task, 1, model, 10_001, bytes(32), b"", by=servers[0])
 
 
-def test_only_the_consensus_ends_a_decision(found, servers: list[Account], deployment: Deployment) -> None:
+def test_only_the_consensus_ends_a_decision(
+    found: Callable[..., Federation], servers: list[Account], deployment: Deployment
+) -> None:
     federation: Federation = found(1)
     federation.collect()
     for stranger in (servers[0], deployment.owner):
@@ -503,7 +520,9 @@ def test_a_consensus_ends_only_the_round_that_it_decides(deployment: Deployment,
     ends = ("finalizeRound", "abortRound")
 
     def end(call: str, number: int) -> Receipt:
-        return consensus.act(tasks.address, tasks.encode(call, task, number, b"reason".ljust(32, b"\0")), by=owner)
+        data = tasks.encode(call, task, number, b"reason".ljust(32, b"\0"))
+        receipt: Receipt = consensus.act(tasks.address, data, by=owner)
+        return receipt
 
     for call in ends:
         with reverts("TasksWrongPhase", task=task, phase=Phase.SUBMIT):

@@ -1,5 +1,6 @@
 """Threats by way of the chain: money, time, gas, full blocks and reorganisations."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -7,6 +8,7 @@ from eth_hash.auto import keccak
 
 from fbfl.errors import ContractRevertError
 from tests.contracts.abi import Account, Contract, deploy_contract, reverts
+from tests.contracts.blocks import in_blocks
 from tests.contracts.compiled import compiled_for_tests
 from tests.contracts.crowd import Crowd
 from tests.contracts.deployment import MIN_STAKE, UNBONDING, Deployment
@@ -29,7 +31,9 @@ HONEST, WRONG = keccak(b"the right aggregate"), keccak(b"a wrong aggregate")
 # ---------------------------------------------------------------- money
 
 
-def test_a_reentrant_withdrawal_gets_nothing_more(deployment: Deployment, found, owner: Account) -> None:
+def test_a_reentrant_withdrawal_gets_nothing_more(
+    deployment: Deployment, found: Callable[..., Federation], owner: Account
+) -> None:
     chain, registry, rewards = deployment.chain, deployment.registry, deployment.rewards
     federation: Federation = found(1)
     victim = federation.members[0]
@@ -96,7 +100,9 @@ def test_a_stake_does_not_leave_by_slashing_oneself(deployment: Deployment, serv
 # ---------------------------------------------------------------- time, gas and blocks
 
 
-def test_a_miner_moves_deadlines_by_no_more_than_its_clock(found, servers: list[Account]) -> None:
+def test_a_miner_moves_deadlines_by_no_more_than_its_clock(
+    found: Callable[..., Federation], servers: list[Account]
+) -> None:
     """A timestamp some seconds ahead changes nothing: windows are far longer, and the last second still counts."""
     federation: Federation = found(4, consensus="pbft", timeout=600, timeout_cap=600)
     federation.open()
@@ -121,7 +127,9 @@ def test_a_miner_moves_deadlines_by_no_more_than_its_clock(found, servers: list[
     assert solved["nextTarget"] <= 4 * EASY
 
 
-def test_many_servers_exhaust_no_gas(deployment: Deployment, found, servers: list[Account]) -> None:
+def test_many_servers_exhaust_no_gas(
+    deployment: Deployment, found: Callable[..., Federation], servers: list[Account]
+) -> None:
     """With a full committee of 240, every call costs what it costs with 4."""
     few, many = found(4, consensus="pbft", max_views=9), found(4, consensus="pbft", max_views=9)
     Crowd(deployment, 236).join(many)
@@ -153,7 +161,9 @@ def gas_of_a_round(federation: Federation, members: list[Account]) -> dict[str, 
     return gas
 
 
-def test_stuffed_blocks_delay_a_round_but_do_not_stop_it(found, servers: list[Account]) -> None:
+def test_stuffed_blocks_delay_a_round_but_do_not_stop_it(
+    found: Callable[..., Federation], servers: list[Account]
+) -> None:
     """An attacker buys all blocks until a deadline has passed: what got in counts, and the round still ends."""
     federation: Federation = found(4, consensus="pbft", min_updates=2)
     federation.open()
@@ -174,7 +184,9 @@ def test_stuffed_blocks_delay_a_round_but_do_not_stop_it(found, servers: list[Ac
 
 
 @pytest.mark.blocks
-def test_a_proposal_for_the_updates_of_another_branch_costs_its_leader_nothing(found, servers: list[Account]) -> None:
+def test_a_proposal_for_the_updates_of_another_branch_costs_its_leader_nothing(
+    found: Callable[..., Federation], servers: list[Account]
+) -> None:
     """It waited to be mined when a reorganisation took the updates back, and recorded them in another order."""
     federation: Federation = found(3, rejection_penalty=1000)
     federation.open()
@@ -195,19 +207,21 @@ def test_a_proposal_for_the_updates_of_another_branch_costs_its_leader_nothing(f
 
 
 @pytest.mark.blocks
-def test_after_a_reorganisation_the_state_is_the_other_branchs(found, servers: list[Account]) -> None:
+def test_after_a_reorganisation_the_state_is_the_other_branchs(
+    found: Callable[..., Federation], servers: list[Account]
+) -> None:
     federation: Federation = found(3)
     federation.collect()
     fork = federation.chain.snapshot()
     federation.propose(servers[0], WRONG)
     federation.vote(servers[1])
     assert federation.state.model == WRONG
-    orphaned = federation.chain.head.hash
+    orphaned = in_blocks(federation.chain).head.hash
     federation.chain.revert(fork)
     assert (federation.phase, federation.stage, federation.state.model) == (Phase.DECIDE, Stage.PROPOSE, INITIAL_MODEL)
     assert federation.tasks.outcomeOf(federation.task, 1) == bytes(32)
     federation.propose(servers[2], HONEST)
     federation.vote(servers[1])
     assert (federation.phase, federation.state.model) == (Phase.FINAL, HONEST)
-    assert federation.chain.head.hash != orphaned
+    assert in_blocks(federation.chain).head.hash != orphaned
     assert federation.finish(keccak(b"second")) == 2

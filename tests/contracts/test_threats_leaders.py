@@ -1,6 +1,7 @@
 """Threats from leaders and voters: silence, lies, stolen proofs, replayed and contradictory votes."""
 
 import itertools
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from fbfl.errors import ContractRevertError
 from fbfl.mec.tasks import committee_rules
 from fbfl.settings import RunSettings
 from tests.contracts.abi import Account, reverts
-from tests.contracts.blocks import BlockChain
+from tests.contracts.blocks import in_blocks
 from tests.contracts.crowd import Crowd
 from tests.contracts.deployment import MIN_STAKE, Deployment
 from tests.contracts.federation import (
@@ -29,7 +30,7 @@ HONEST, WRONG = keccak(b"the right aggregate"), keccak(b"a wrong aggregate")
 
 
 @pytest.mark.parametrize("early", [False, True])
-def test_a_silent_leader_loses_its_turn_but_no_stake(found, early: bool) -> None:
+def test_a_silent_leader_loses_its_turn_but_no_stake(found: Callable[..., Federation], early: bool) -> None:
     federation: Federation = found(4, consensus="pbft", rejection_penalty=1000)
     federation.collect()
     silent = federation.leader()
@@ -48,7 +49,7 @@ def test_a_silent_leader_loses_its_turn_but_no_stake(found, early: bool) -> None
 @pytest.mark.parametrize(
     ("proposal", "size"), [(WRONG, 600), (b"no reason".ljust(32, b"\0"), 0)], ids=["a wrong model", "to give up"]
 )
-def test_a_lying_leader_is_voted_down_and_pays(found, proposal: bytes, size: int) -> None:
+def test_a_lying_leader_is_voted_down_and_pays(found: Callable[..., Federation], proposal: bytes, size: int) -> None:
     federation: Federation = found(4, consensus="pbft", rejection_penalty=2500)
     federation.collect()
     liar = federation.leader()
@@ -63,7 +64,7 @@ def test_a_lying_leader_is_voted_down_and_pays(found, proposal: bytes, size: int
     assert federation.state.model == HONEST
 
 
-def test_a_stolen_nonce_is_worth_nothing(found, servers: list[Account]) -> None:
+def test_a_stolen_nonce_is_worth_nothing(found: Callable[..., Federation], servers: list[Account]) -> None:
     """A thief reads the solution out of a pending proposal and sends it first."""
     federation: Federation = found(3)
     federation.collect()
@@ -81,7 +82,9 @@ def test_a_stolen_nonce_is_worth_nothing(found, servers: list[Account]) -> None:
 
 
 @pytest.mark.blocks
-def test_who_submits_last_knows_no_puzzle_before_the_others(found, servers: list[Account]) -> None:
+def test_who_submits_last_knows_no_puzzle_before_the_others(
+    found: Callable[..., Federation], servers: list[Account]
+) -> None:
     """It knows the running hash that its own submission will give. The block that closes the round it does not."""
     federation: Federation = found(4)
     chain = federation.chain
@@ -101,17 +104,19 @@ def test_who_submits_last_knows_no_puzzle_before_the_others(found, servers: list
         federation.poke()
         accumulator = federation.state.accumulator
         seeds.add(federation.consensus.seedOf(federation.task)[1])
-        assert chain.head.hash in seeds
+        assert in_blocks(chain).head.hash in seeds
         chain.revert(fork)
     assert len(seeds) == 2  # the same updates, another second: another puzzle
     assert accumulator != bytes(32)
 
 
 @pytest.mark.blocks
-def test_a_miner_does_not_elect_itself_by_what_it_puts_into_its_block(found, servers: list[Account]) -> None:
+def test_a_miner_does_not_elect_itself_by_what_it_puts_into_its_block(
+    found: Callable[..., Federation], servers: list[Account]
+) -> None:
     """It holds its update back until it finds a block, and closes the round there: the next block elects."""
     federation: Federation = found(4, consensus="ethash")
-    chain: BlockChain = federation.chain
+    chain = in_blocks(federation.chain)
     rusher, other = servers[3], servers[1]
     federation.open()
     for honest in servers[:3]:
@@ -131,9 +136,9 @@ def test_a_miner_does_not_elect_itself_by_what_it_puts_into_its_block(found, ser
 
 
 @pytest.mark.blocks
-def test_a_forged_header_elects_nobody(found, servers: list[Account]) -> None:
+def test_a_forged_header_elects_nobody(found: Callable[..., Federation], servers: list[Account]) -> None:
     federation: Federation = found(4, consensus="ethash")
-    chain: BlockChain = federation.chain
+    chain = in_blocks(federation.chain)
     federation.open()
     for member in federation.members:
         federation.submit(member)
@@ -153,7 +158,9 @@ def test_a_forged_header_elects_nobody(found, servers: list[Account]) -> None:
 # ---------------------------------------------------------------- votes
 
 
-def test_replayed_votes_do_not_count(deployment: Deployment, found, servers: list[Account]) -> None:
+def test_replayed_votes_do_not_count(
+    deployment: Deployment, found: Callable[..., Federation], servers: list[Account]
+) -> None:
     """Signed votes of another round, view, stage, task, contract or chain, shown as votes for this proposal."""
     federation: Federation = found(4, consensus="pbft")
     twin: Federation = found(4, consensus="pbft")
@@ -186,7 +193,9 @@ def test_replayed_votes_do_not_count(deployment: Deployment, found, servers: lis
             federation.vote(servers[0], **stale)
 
 
-def test_updates_signed_for_elsewhere_are_not_recorded(found, servers: list[Account]) -> None:
+def test_updates_signed_for_elsewhere_are_not_recorded(
+    found: Callable[..., Federation], servers: list[Account]
+) -> None:
     federation: Federation = found(1)
     twin: Federation = found(1)
     federation.open()
@@ -201,7 +210,7 @@ def test_updates_signed_for_elsewhere_are_not_recorded(found, servers: list[Acco
     assert federation.state.submitted == 0
 
 
-def test_equivocation_is_proved_by_two_signatures(found, servers: list[Account]) -> None:
+def test_equivocation_is_proved_by_two_signatures(found: Callable[..., Federation], servers: list[Account]) -> None:
     """Also by an expelled server, and after it has started to leave: until its stake is out."""
     federation: Federation = found(4, consensus="pbft", withheld_penalty=1)
     federation.collect()
@@ -222,7 +231,9 @@ def test_equivocation_is_proved_by_two_signatures(found, servers: list[Account])
 # ---------------------------------------------------------------- rounds that nobody can aggregate
 
 
-def test_a_round_with_too_few_updates_left_ends_at_once(found, servers: list[Account]) -> None:
+def test_a_round_with_too_few_updates_left_ends_at_once(
+    found: Callable[..., Federation], servers: list[Account]
+) -> None:
     federation: Federation = found(4, consensus="pbft", min_updates=3)
     federation.collect()
     for culprit in servers[2:4]:
@@ -235,7 +246,9 @@ def test_a_round_with_too_few_updates_left_ends_at_once(found, servers: list[Acc
     assert federation.state.model == HONEST
 
 
-def test_a_round_with_too_few_updates_ends_once_its_proposal_is_voted_down(found, servers: list[Account]) -> None:
+def test_a_round_with_too_few_updates_ends_once_its_proposal_is_voted_down(
+    found: Callable[..., Federation], servers: list[Account]
+) -> None:
     """While a proposal is voted on, reports end nothing: it may become final yet."""
     federation: Federation = found(4, consensus="pbft", min_updates=3)
     federation.collect()
@@ -252,7 +265,9 @@ def test_a_round_with_too_few_updates_ends_once_its_proposal_is_voted_down(found
 
 
 @pytest.mark.parametrize("consensus", ["pow", "pbft"])
-def test_a_quorum_gives_up_a_round_that_its_rule_cannot_aggregate(found, consensus: str) -> None:
+def test_a_quorum_gives_up_a_round_that_its_rule_cannot_aggregate(
+    found: Callable[..., Federation], consensus: str
+) -> None:
     """By a proposal like any other: it takes no further view, bars nobody, and leaves the model as it is."""
     federation: Federation = found(4, consensus=consensus, rejection_penalty=1000)
     federation.collect()
@@ -271,7 +286,9 @@ def test_a_quorum_gives_up_a_round_that_its_rule_cannot_aggregate(found, consens
     assert federation.state.model == HONEST
 
 
-def test_faulty_leaders_of_the_largest_committee_do_not_use_the_views_up(deployment: Deployment, found) -> None:
+def test_faulty_leaders_of_the_largest_committee_do_not_use_the_views_up(
+    deployment: Deployment, found: Callable[..., Federation]
+) -> None:
     """79 of 240 have the first 79 turns, one after the other, and are silent: the 80th view decides."""
     rules = committee_rules(RunSettings(servers=240, consensus="pbft"))
     federation: Federation = found(0, consensus="pbft", max_views=rules.max_views)

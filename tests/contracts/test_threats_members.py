@@ -1,5 +1,7 @@
 """Threats to seats: many identities, wrong roles, foreign tasks, and members that are expelled."""
 
+from collections.abc import Callable
+
 import pytest
 from eth_hash.auto import keccak
 
@@ -45,7 +47,9 @@ def test_sybils_cost_a_stake_each_or_an_admitters_consent(deployment: Deployment
     assert federation.state.round.committeeSize == 2
 
 
-def test_wrong_roles_are_refused_everywhere(deployment: Deployment, found, servers: list[Account]) -> None:
+def test_wrong_roles_are_refused_everywhere(
+    deployment: Deployment, found: Callable[..., Federation], servers: list[Account]
+) -> None:
     federation: Federation = found(2)
     federation.collect()
     task, stranger, member = federation.task, servers[9], servers[0]
@@ -94,7 +98,7 @@ def test_a_foreign_task_takes_no_stake(deployment: Deployment, servers: list[Acc
     assert deployment.registry.server(victim.address).stake == MIN_STAKE
 
 
-def test_nobody_plays_the_paid_rounds_alone(found, servers: list[Account]) -> None:
+def test_nobody_plays_the_paid_rounds_alone(found: Callable[..., Federation], servers: list[Account]) -> None:
     """The first member to join opens nothing; the owner opens the first round once enough members sit."""
     federation: Federation = found(1, min_members=4, min_updates=3)
     with reverts("TasksNotOwner", task=federation.task, account=servers[0].address):
@@ -107,7 +111,9 @@ def test_nobody_plays_the_paid_rounds_alone(found, servers: list[Account]) -> No
     assert federation.phase is Phase.ABORTED  # one update of four is no round
 
 
-def test_who_is_expelled_neither_opens_nor_proposes_nor_votes_nor_reports(found, servers: list[Account]) -> None:
+def test_who_is_expelled_neither_opens_nor_proposes_nor_votes_nor_reports(
+    found: Callable[..., Federation], servers: list[Account]
+) -> None:
     federation: Federation = found(5, consensus="pbft", rejection_penalty=1000)
     tasks, task = federation.tasks, federation.task
     federation.collect()
@@ -148,7 +154,9 @@ def test_who_is_expelled_neither_opens_nor_proposes_nor_votes_nor_reports(found,
     assert federation.decision.quorum == 3
 
 
-def test_who_is_expelled_opens_no_round_before_it_is_evicted(found, servers: list[Account]) -> None:
+def test_who_is_expelled_opens_no_round_before_it_is_evicted(
+    found: Callable[..., Federation], servers: list[Account]
+) -> None:
     federation: Federation = found(4, rejection_penalty=1000)
     federation.collect()
     liar, *others = federation.members
@@ -161,7 +169,9 @@ def test_who_is_expelled_opens_no_round_before_it_is_evicted(found, servers: lis
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_an_eviction_holds_for_the_round_in_which_it_happens(found, servers: list[Account], when: str) -> None:
+def test_an_eviction_holds_for_the_round_in_which_it_happens(
+    found: Callable[..., Federation], servers: list[Account], when: str
+) -> None:
     """Also before the decision opens, and for who has resigned; and not for the next holder of the seat."""
     federation: Federation = found(4)
     tasks, task, leaver = federation.tasks, federation.task, servers[0]
@@ -190,7 +200,9 @@ def test_an_eviction_holds_for_the_round_in_which_it_happens(found, servers: lis
     assert federation.decision.proposer == servers[5].address
 
 
-def test_a_joiner_takes_no_seat_for_which_the_rules_state_has_no_room(found, servers: list[Account]) -> None:
+def test_a_joiner_takes_no_seat_for_which_the_rules_state_has_no_room(
+    found: Callable[..., Federation], servers: list[Account]
+) -> None:
     """FoolsGold's history has a row per seat: one more would make every later model larger than `maxPayload`."""
     federation: Federation = found(3, max_members=3)
     tasks, task = federation.tasks, federation.task

@@ -1,5 +1,8 @@
 """Threats to updates: copying, inflating, censoring and withholding them, and reporting them falsely."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from eth_hash.auto import keccak
 
@@ -20,7 +23,7 @@ HONEST, WRONG = keccak(b"the right aggregate"), keccak(b"a wrong aggregate")
 SALT = keccak(b"salt")
 
 
-def test_a_copied_update_was_not_committed_to(found, servers: list[Account]) -> None:
+def test_a_copied_update_was_not_committed_to(found: Callable[..., Federation], servers: list[Account]) -> None:
     """A thief sees an update when it is revealed; by then it must have committed itself to something."""
     federation: Federation = found(3, commit_window=500)
     victim, thief, bystander = servers[:3]
@@ -38,7 +41,9 @@ def test_a_copied_update_was_not_committed_to(found, servers: list[Account]) -> 
     assert federation.state.submitted == 0b001
 
 
-def test_an_inflated_sample_count_is_capped(found, owner: Account, servers: list[Account]) -> None:
+def test_an_inflated_sample_count_is_capped(
+    found: Callable[..., Federation], owner: Account, servers: list[Account]
+) -> None:
     """Samples weight the average and the rewards; nobody claims more than the task allows."""
     federation: Federation = found(2)
     rewards = federation.on.rewards
@@ -61,7 +66,9 @@ def test_an_inflated_sample_count_is_capped(found, owner: Account, servers: list
     assert rewards.creditOf(modest.address) == 10_000 * 500 // 1500
 
 
-def test_a_censored_update_reaches_the_chain_by_itself(found, servers: list[Account]) -> None:
+def test_a_censored_update_reaches_the_chain_by_itself(
+    found: Callable[..., Federation], servers: list[Account]
+) -> None:
     """The collector of a batch leaves one server out; that server submits alone, and no leader can drop it then."""
     federation: Federation = found(4)
     federation.open()
@@ -79,7 +86,9 @@ def test_a_censored_update_reaches_the_chain_by_itself(found, servers: list[Acco
 
 
 @pytest.mark.parametrize("consensus", ["pow", "pbft"])
-def test_a_withheld_payload_is_left_out_and_costs_stake(found, servers: list[Account], consensus: str) -> None:
+def test_a_withheld_payload_is_left_out_and_costs_stake(
+    found: Callable[..., Federation], servers: list[Account], consensus: str
+) -> None:
     """Two of four leave it out, all others together have its server slashed. Fewer say it in vain."""
     federation: Federation = found(4, consensus=consensus, withheld_penalty=2500)
     federation.collect()
@@ -93,7 +102,9 @@ def test_a_withheld_payload_is_left_out_and_costs_stake(found, servers: list[Acc
 
 
 @pytest.mark.parametrize("n", [3, 6, 10, 13])
-def test_a_minority_leaves_out_and_slashes_nobody(found, servers: list[Account], n: int) -> None:
+def test_a_minority_leaves_out_and_slashes_nobody(
+    found: Callable[..., Federation], servers: list[Account], n: int
+) -> None:
     """Under a majority a third is not enough to leave updates out: it would contribute all of the aggregate alone."""
     liars = (n - 1) // 2
     federation: Federation = found(n, withheld_penalty=1000)
@@ -107,7 +118,9 @@ def test_a_minority_leaves_out_and_slashes_nobody(found, servers: list[Account],
 
 @pytest.mark.parametrize("consensus", ["pow", "pbft"])
 @pytest.mark.parametrize("n", [2, 3])
-def test_one_report_costs_nobody_anything(found, servers: list[Account], consensus: str, n: int) -> None:
+def test_one_report_costs_nobody_anything(
+    found: Callable[..., Federation], servers: list[Account], consensus: str, n: int
+) -> None:
     federation: Federation = found(n, consensus=consensus, withheld_penalty=2500)
     federation.collect()
     liar, victim = servers[:2]
@@ -115,7 +128,7 @@ def test_one_report_costs_nobody_anything(found, servers: list[Account], consens
     assert federation.registry.server(victim.address).stake == MIN_STAKE
 
 
-def test_one_mistake_beside_a_liar_is_taken_back(found, servers: list[Account]) -> None:
+def test_one_mistake_beside_a_liar_is_taken_back(found: Callable[..., Federation], servers: list[Account]) -> None:
     """The liar reports everybody; an honest server's daemon was slow for a while. Nobody is expelled for ever."""
     federation: Federation = found(4, consensus="pbft", withheld_penalty=1000)
     federation.collect()
@@ -142,7 +155,9 @@ def test_one_mistake_beside_a_liar_is_taken_back(found, servers: list[Account]) 
         federation.tasks.withdrawReport(federation.task, 1, victim.address, by=slow)
 
 
-def test_who_is_alone_with_reports_for_three_rounds_is_not_heard_for_ten(found, servers: list[Account]) -> None:
+def test_who_is_alone_with_reports_for_three_rounds_is_not_heard_for_ten(
+    found: Callable[..., Federation], servers: list[Account]
+) -> None:
     federation: Federation = found(4, withheld_penalty=1000)
     liar, victim, honest = servers[:3]
     for number in range(1, 15):
@@ -160,7 +175,9 @@ def test_who_is_alone_with_reports_for_three_rounds_is_not_heard_for_ten(found, 
     assert federation.registry.server(honest.address).stake == MIN_STAKE
 
 
-def test_who_is_left_alone_with_reports_was_alone_with_them(found, servers: list[Account]) -> None:
+def test_who_is_left_alone_with_reports_was_alone_with_them(
+    found: Callable[..., Federation], servers: list[Account]
+) -> None:
     federation: Federation = found(4)
     reporter, other, *victims = servers[:4]
     for number in (1, 2, 3):
@@ -176,7 +193,7 @@ def test_who_is_left_alone_with_reports_was_alone_with_them(found, servers: list
     federation.tasks.reportMissing(federation.task, 4, victims[0].address, by=other)
 
 
-def test_nobody_is_alone_where_one_report_is_enough(found, servers: list[Account]) -> None:
+def test_nobody_is_alone_where_one_report_is_enough(found: Callable[..., Federation], servers: list[Account]) -> None:
     federation: Federation = found(2)
     for number in range(1, 6):
         federation.collect()
@@ -191,7 +208,9 @@ def test_nobody_is_alone_where_one_report_is_enough(found, servers: list[Account
 
 
 @pytest.mark.parametrize("relief", ["another reporter", "withdrawn", "a round without"])
-def test_who_is_not_alone_with_its_reports_is_heard(found, servers: list[Account], relief: str) -> None:
+def test_who_is_not_alone_with_its_reports_is_heard(
+    found: Callable[..., Federation], servers: list[Account], relief: str
+) -> None:
     federation: Federation = found(4)
     reporter, victim, other = servers[:3]
     for number in range(1, 8):
@@ -208,7 +227,7 @@ def test_who_is_not_alone_with_its_reports_is_heard(found, servers: list[Account
 
 @pytest.mark.parametrize("consensus", ["pow", "pbft"])
 def test_a_last_report_before_the_proposal_costs_the_leader_nothing(
-    found, servers: list[Account], consensus: str
+    found: Callable[..., Federation], servers: list[Account], consensus: str
 ) -> None:
     """A server withholds its update from one member; an accomplice reports it just before the proposal is mined."""
     federation: Federation = found(4, consensus=consensus, rejection_penalty=1000, withheld_penalty=2500)
@@ -239,7 +258,7 @@ def test_a_last_report_before_the_proposal_costs_the_leader_nothing(
     assert federation.registry.server(leader.address).stake == MIN_STAKE
 
 
-def test_no_gas_limit_spares_an_accomplice(found, servers: list[Account]) -> None:
+def test_no_gas_limit_spares_an_accomplice(found: Callable[..., Federation], servers: list[Account]) -> None:
     """Whoever triggers a penalty chooses the gas: it suffices for all that the call does, or for nothing."""
     reporting: Federation = found(4, withheld_penalty=2500)
     reporting.collect()
@@ -263,7 +282,7 @@ def test_no_gas_limit_spares_an_accomplice(found, servers: list[Account]) -> Non
     )
 
 
-def assert_all_or_nothing(federation: Federation, culprit: Account, call) -> None:
+def assert_all_or_nothing(federation: Federation, culprit: Account, call: Callable[..., Any]) -> None:
     chain, registry = federation.chain, federation.registry
     stake = registry.server(culprit.address).stake
     outcomes = set()

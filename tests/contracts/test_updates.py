@@ -1,11 +1,13 @@
 """Updates: signed batches, reports of missing payloads, and hiding updates until all have committed."""
 
+from collections.abc import Callable
+
 import pytest
 from eth_hash.auto import keccak
 
 from fbfl.chain.digests import update_commitment
 from fbfl.errors import ContractRevertError
-from tests.contracts.abi import Account, Chain, reverts
+from tests.contracts.abi import Account, Chain, Receipt, reverts
 from tests.contracts.deployment import MIN_STAKE
 from tests.contracts.federation import COMMIT_WINDOW, SUBMIT_WINDOW, Federation, Phase, Stage, update_of
 
@@ -15,7 +17,9 @@ FOREVER = 2**32 - 1
 # ---------------------------------------------------------------- batches
 
 
-def test_a_batch_records_what_single_calls_would(found, chain: Chain, servers: list[Account]) -> None:
+def test_a_batch_records_what_single_calls_would(
+    found: Callable[..., Federation], chain: Chain, servers: list[Account]
+) -> None:
     federation: Federation = found(3)
     federation.open()
     before = chain.snapshot()
@@ -31,7 +35,7 @@ def test_a_batch_records_what_single_calls_would(found, chain: Chain, servers: l
     assert (federation.state.accumulator, federation.state.submitted) == (single, 0b111)
 
 
-def test_a_batch_passes_over_what_is_recorded_already(found, servers: list[Account]) -> None:
+def test_a_batch_passes_over_what_is_recorded_already(found: Callable[..., Federation], servers: list[Account]) -> None:
     federation: Federation = found(2)
     federation.open()
     federation.submit(servers[1])
@@ -41,7 +45,7 @@ def test_a_batch_passes_over_what_is_recorded_already(found, servers: list[Accou
     assert federation.state.submitted == 0b11
 
 
-def test_a_batch_holds_nobody_elses_updates(found, servers: list[Account]) -> None:
+def test_a_batch_holds_nobody_elses_updates(found: Callable[..., Federation], servers: list[Account]) -> None:
     federation: Federation = found(2)
     federation.open()
     batch = [federation.signed_update(servers[0]), federation.signed_update(servers[5])]
@@ -59,7 +63,7 @@ def test_a_batch_holds_nobody_elses_updates(found, servers: list[Account]) -> No
 # ---------------------------------------------------------------- missing payloads
 
 
-def test_f_plus_one_reports_leave_an_update_out(found, servers: list[Account]) -> None:
+def test_f_plus_one_reports_leave_an_update_out(found: Callable[..., Federation], servers: list[Account]) -> None:
     federation: Federation = found(4, byzantine_quorum=True)
     tasks, task = federation.tasks, federation.task
     federation.collect(servers[:3])
@@ -84,7 +88,7 @@ def test_f_plus_one_reports_leave_an_update_out(found, servers: list[Account]) -
     assert (proposed["missing"], proposed["valueDigest"]) == (0b100, federation.value(model, missing=0b100))
 
 
-def test_reports_have_their_time_and_their_people(found, servers: list[Account]) -> None:
+def test_reports_have_their_time_and_their_people(found: Callable[..., Federation], servers: list[Account]) -> None:
     federation: Federation = found(4)
     tasks, task = federation.tasks, federation.task
     federation.open()
@@ -101,7 +105,7 @@ def test_reports_have_their_time_and_their_people(found, servers: list[Account])
         tasks.reportMissing(task, 1, servers[1].address, by=servers[0])
 
 
-def test_the_next_round_starts_with_nothing_missing(found, servers: list[Account]) -> None:
+def test_the_next_round_starts_with_nothing_missing(found: Callable[..., Federation], servers: list[Account]) -> None:
     federation: Federation = found(4)
     federation.collect()
     for reporter in servers[:2]:
@@ -111,7 +115,9 @@ def test_the_next_round_starts_with_nothing_missing(found, servers: list[Account
     assert (federation.state.missing, federation.state.proposal.missing) == (0, 0)
 
 
-def test_the_update_of_who_was_expelled_is_left_out_like_any_other(found, servers: list[Account]) -> None:
+def test_the_update_of_who_was_expelled_is_left_out_like_any_other(
+    found: Callable[..., Federation], servers: list[Account]
+) -> None:
     federation: Federation = found(4, withheld_penalty=2500)
     withholder = servers[3]
     for number in (1, 2):
@@ -124,7 +130,9 @@ def test_the_update_of_who_was_expelled_is_left_out_like_any_other(found, server
     assert federation.registry.server(withholder.address).stake == MIN_STAKE * 3 // 4
 
 
-def test_reports_after_a_value_is_prepared_do_not_change_it(found, servers: list[Account]) -> None:
+def test_reports_after_a_value_is_prepared_do_not_change_it(
+    found: Callable[..., Federation], servers: list[Account]
+) -> None:
     federation: Federation = found(4, consensus="pbft")
     federation.collect()
     model = keccak(b"of all")
@@ -149,7 +157,7 @@ def test_reports_after_a_value_is_prepared_do_not_change_it(found, servers: list
 
 
 @pytest.fixture
-def hidden(found) -> Federation:
+def hidden(found: Callable[..., Federation]) -> Federation:
     return found(3, commit_window=COMMIT_WINDOW, min_updates=2)
 
 
@@ -157,12 +165,12 @@ def commitment(federation: Federation, member: Account, round_number: int = 1, s
     return update_commitment(federation.domain, round_number, member.address, update_of(member), 100, 10, salt)
 
 
-def reveal(federation: Federation, member: Account, round_number: int = 1, salt: bytes = bytes(32)):
+def reveal(federation: Federation, member: Account, round_number: int = 1, salt: bytes = bytes(32)) -> Receipt:
     content = (update_of(member), 100, 10, salt)
     return federation.tasks.reveal(federation.task, round_number, *content, by=member)
 
 
-def commit(federation: Federation, member: Account, round_number: int = 1, about_round: int = 0):
+def commit(federation: Federation, member: Account, round_number: int = 1, about_round: int = 0) -> Receipt:
     content = commitment(federation, member, about_round or round_number)
     return federation.tasks.commit(federation.task, round_number, content, by=member)
 

@@ -1,6 +1,7 @@
 """The audit against a node that tells other events than those that happened."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,14 +36,14 @@ class LyingProvider(LockedProvider):
 
 
 @pytest.fixture(scope="module")
-def fed(tmp_path_factory):
+def fed(tmp_path_factory: pytest.TempPathFactory) -> Any:
     fed = federation(tmp_path_factory.mktemp("payloads"))
     assert fed.play_round().record.status == "final"
     assert audit(fed.ledger, fed.store, fed.task).passed
     return fed
 
 
-def findings(fed, contract: str, event: str, forge: Forgery) -> list[str]:
+def findings(fed: Any, contract: str, event: str, forge: Forgery) -> list[str]:
     abi = {"rewards": fed.ledger.rewards, "pow": fed.ledger.consensus["pow"]}[contract].abi
     (found,) = (entry for entry in abi if entry["type"] == "event" and entry["name"] == event)
     provider = LyingProvider(fed.chain.w3.provider, event_abi_to_log_topic(found), forge)
@@ -50,13 +51,13 @@ def findings(fed, contract: str, event: str, forge: Forgery) -> list[str]:
     return [str(finding) for finding in report.findings]
 
 
-def test_a_final_round_without_its_votes_is_found(fed):
+def test_a_final_round_without_its_votes_is_found(fed: Any) -> None:
     (finding,) = findings(fed, "pow", "Voted", lambda log: None)
     leader = fed.ledger.state(fed.task.id).proposal.proposer
     assert finding == f"round 1, server {leader}: 1 of 4 members accepted it, 3 are needed"
 
 
-def test_a_reward_that_is_not_what_the_terms_say_is_found(fed):
+def test_a_reward_that_is_not_what_the_terms_say_is_found(fed: Any) -> None:
     def one_wei_more(log: dict[str, Any]) -> dict[str, Any]:
         amount = int.from_bytes(HexBytes(log["data"])[-32:], "big") + 1
         return log | {"data": "0x" + (bytes(HexBytes(log["data"])[:-32]) + amount.to_bytes(32, "big")).hex()}
@@ -66,7 +67,7 @@ def test_a_reward_that_is_not_what_the_terms_say_is_found(fed):
     assert all("wei, the terms say" in finding for finding in told)
 
 
-def test_pay_that_a_new_seat_has_lost_is_no_finding(tmp_path, monkeypatch):
+def test_pay_that_a_new_seat_has_lost_is_no_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fed = federation(tmp_path, reward=900, simulation={"lanes": 1})
     ledger, task = fed.ledger, fed.task.id
     liar, *honest = fed.servers
@@ -75,7 +76,7 @@ def test_pay_that_a_new_seat_has_lost_is_no_finding(tmp_path, monkeypatch):
         monkeypatch.setattr(server, "_report", lambda state, server=server: report(server))
     monkeypatch.setattr(liar, "step", lambda: liar._submit(ledger.state(task)))
 
-    def report(server) -> bool:
+    def report(server: Any) -> bool:
         if server is honest[2] or server._accused(ledger.state(task)):
             return False
         server.participant.report_missing(task, 1, liar.address)
@@ -90,7 +91,7 @@ def test_pay_that_a_new_seat_has_lost_is_no_finding(tmp_path, monkeypatch):
     assert [str(finding) for finding in audit(ledger, fed.store, fed.task).findings] == []
 
 
-def test_tasks_of_the_first_release_are_told_by_what_its_contracts_did_not_publish(fed):
+def test_tasks_of_the_first_release_are_told_by_what_its_contracts_did_not_publish(fed: Any) -> None:
     (event,) = (entry for entry in fed.ledger.tasks.abi if entry["type"] == "event" and entry["name"] == "TaskTerms")
     provider = LyingProvider(fed.chain.w3.provider, event_abi_to_log_topic(event), lambda log: None)
     assert Ledger(Web3(provider), fed.devnet.addresses).task(fed.task.id).format == 1

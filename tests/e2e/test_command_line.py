@@ -13,6 +13,7 @@ import sys
 import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ def environment() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("runs") / "run[lr=0.1] [/a] of $mine$"
     done = fbfl_alone("run", *SMALL, "--output", folder)
     assert done.returncode == 0, done.stderr
@@ -60,12 +61,12 @@ def finished(tmp_path_factory):
 
 
 @pytest.fixture
-def run(finished, tmp_path):
+def run(finished: Any, tmp_path: Path) -> Any:
     """A copy of the finished run, to be damaged."""
     return Path(shutil.copytree(finished[0], tmp_path / "run"))
 
 
-def test_a_run_says_what_happens_and_leaves_everything_in_its_folder(finished):
+def test_a_run_says_what_happens_and_leaves_everything_in_its_folder(finished: Any) -> None:
     folder, said = finished
     assert sum(line.startswith("round") for line in said.splitlines()) == 2
     assert str(folder / "accuracy.png") in said
@@ -82,7 +83,7 @@ def test_a_run_says_what_happens_and_leaves_everything_in_its_folder(finished):
     assert (folder / "loss.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_queries_answer_from_the_stored_chain(finished):
+def test_queries_answer_from_the_stored_chain(finished: Any) -> None:
     folder, _ = finished
     rounds = json.loads(fbfl("rounds", "--run", folder, "--json").stdout)
     assert [entry["round"] for entry in rounds] == [1, 2]
@@ -97,7 +98,9 @@ def test_queries_answer_from_the_stored_chain(finished):
         assert (absent.returncode, absent.stderr) == (2, f"fbfl: round {number} does not exist; allowed: 1 to 2\n")
 
 
-def test_a_run_that_failed_in_its_first_round_has_nothing_to_audit(finished, tmp_path, monkeypatch):
+def test_a_run_that_failed_in_its_first_round_has_nothing_to_audit(
+    finished: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     Path("failing.py").write_text(
@@ -117,7 +120,7 @@ def test_a_run_that_failed_in_its_first_round_has_nothing_to_audit(finished, tmp
     assert done.stderr == "runs/failed has no finished round; this is runs/before, the newest run that has one\n"
 
 
-def test_blocks_list_every_update_and_the_new_global_model(finished):
+def test_blocks_list_every_update_and_the_new_global_model(finished: Any) -> None:
     folder, _ = finished
     listing = json.loads(fbfl("blocks", "--run", folder).stdout)
     assert listing["length"] == len(listing["chain"]) == 2
@@ -135,13 +138,15 @@ def test_blocks_list_every_update_and_the_new_global_model(finished):
         np.testing.assert_allclose(np.array(parent[name]) + mean, tensor, atol=2e-4)
 
 
-def test_an_honest_run_passes_the_audit(finished):
+def test_an_honest_run_passes_the_audit(finished: Any) -> None:
     done = fbfl_alone("audit", "--run", finished[0])
     assert (done.returncode, done.stderr) == (0, "")
     assert "2 rounds, 2 final, 8 updates" in done.stdout
 
 
-def test_code_that_a_run_names_is_the_owners_and_an_auditor_allows_it_by_name(tmp_path, monkeypatch):
+def test_code_that_a_run_names_is_the_owners_and_an_auditor_allows_it_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     Path("mylab.py").write_text("def last(updates):\n    return updates[-1]\n\n\nlast.canonical = True\n")
@@ -157,7 +162,9 @@ def test_code_that_a_run_names_is_the_owners_and_an_auditor_allows_it_by_name(tm
     assert fbfl("blocks", "--run", "run").returncode == 0
 
 
-def test_a_rule_that_raises_ends_the_run_and_leaves_what_was_played(tmp_path, monkeypatch):
+def test_a_rule_that_raises_ends_the_run_and_leaves_what_was_played(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     source = "def late(updates, round_number):\n    return updates[0] if round_number < 2 else updates['all']\n"
@@ -173,7 +180,7 @@ def test_a_rule_that_raises_ends_the_run_and_leaves_what_was_played(tmp_path, mo
 
 
 @pytest.mark.parametrize("damage", ["flip a byte", "remove"])
-def test_the_audit_names_round_and_server_of_a_damaged_payload(run, damage):
+def test_the_audit_names_round_and_server_of_a_damaged_payload(run: Any, damage: Any) -> None:
     update = json.loads(fbfl("round", 2, "--run", run, "--json").stdout)["updates"][1]
     (path,) = (run / "payloads").rglob(update["cid"] + "*")
     data = bytearray(path.read_bytes())
@@ -188,7 +195,7 @@ def test_the_audit_names_round_and_server_of_a_damaged_payload(run, damage):
     assert done.stdout.startswith(f"round 2, server {update['server']}: ")
 
 
-def test_a_replaced_aggregate_in_the_chain_export_is_refused(run):
+def test_a_replaced_aggregate_in_the_chain_export_is_refused(run: Any) -> None:
     digest = json.loads(fbfl("round", 2, "--run", run, "--json").stdout)["model_digest"]
     chain = run / "chain" / "chain.rlp"
     data = chain.read_bytes()
@@ -232,7 +239,9 @@ def test_a_replaced_aggregate_in_the_chain_export_is_refused(run):
         (["--seed", "-1"], ["seed is -1"]),
     ],
 )
-def test_bad_input_is_named_with_what_is_allowed(tmp_path, monkeypatch, arguments, named):
+def test_bad_input_is_named_with_what_is_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: Any, named: Any
+) -> None:
     monkeypatch.chdir(tmp_path)
     done = fbfl("run", *arguments)
     said = done.stderr
@@ -242,7 +251,7 @@ def test_bad_input_is_named_with_what_is_allowed(tmp_path, monkeypatch, argument
     assert not list(tmp_path.iterdir()), "a refused run leaves nothing behind"
 
 
-def test_a_configuration_file_is_read_and_its_mistakes_are_named(tmp_path):
+def test_a_configuration_file_is_read_and_its_mistakes_are_named(tmp_path: Path) -> None:
     config = tmp_path / "run.toml"
     config.write_text('dataset = "digits"\nclients = 5\n')
     done = fbfl("run", "--config", config)
@@ -257,7 +266,7 @@ def test_a_configuration_file_is_read_and_its_mistakes_are_named(tmp_path):
     assert (summary["servers"], summary["rounds"]) == (3, 1)
 
 
-def test_a_loss_that_is_not_finite_is_null_with_a_warning(tmp_path):
+def test_a_loss_that_is_not_finite_is_null_with_a_warning(tmp_path: Path) -> None:
     attack = ("--attack", "same_value", "--attack-arg", "value=1e30", "--malicious", 1)
     done = fbfl("run", *SMALL, *attack, "--output", tmp_path / "run")
     assert done.returncode == 0, done.stderr
@@ -270,7 +279,7 @@ def test_a_loss_that_is_not_finite_is_null_with_a_warning(tmp_path):
     assert first["warnings"] == second["warnings"] == summary["warnings"] == ["loss is not finite"]
 
 
-def test_samples_of_any_range_are_played_and_what_is_odd_gets_a_line_each(tmp_path):
+def test_samples_of_any_range_are_played_and_what_is_odd_gets_a_line_each(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for part, size in (("train", 80), ("test", 20)):
         labels = rng.integers(1, 7, size)
@@ -288,7 +297,7 @@ def test_samples_of_any_range_are_played_and_what_is_odd_gets_a_line_each(tmp_pa
     assert "attack targeted_label_flipping (source=15, target=1) has no effect" in warnings[1]
 
 
-def test_folders_and_files_that_cannot_be_used_are_refused(finished, tmp_path):
+def test_folders_and_files_that_cannot_be_used_are_refused(finished: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     done = fbfl("run", *SMALL, "--output", tmp_path / "file" / "run")
     assert (done.returncode, "cannot be written" in done.stderr) == (2, True)
@@ -301,7 +310,7 @@ def test_folders_and_files_that_cannot_be_used_are_refused(finished, tmp_path):
     assert (done.returncode, "not the folder of a run" in done.stderr) == (2, True)
 
 
-def test_an_interrupted_run_can_be_read_up_to_its_last_round(tmp_path):
+def test_an_interrupted_run_can_be_read_up_to_its_last_round(tmp_path: Path) -> None:
     """Killed at any moment, which leaves what is there while it is stopped, or ended by Ctrl-C."""
     folder, killed = tmp_path / "run", tmp_path / "killed"
     command = [sys.executable, "-m", "fbfl", "run", *SMALL, "--rounds", "200", "--output", str(folder)]
@@ -340,7 +349,7 @@ def finished_rounds(folder: Path) -> list[str]:
     return metrics.read_text().splitlines() if metrics.exists() else []
 
 
-def test_a_model_is_exported_for_keras_and_as_safetensors(run, tmp_path):
+def test_a_model_is_exported_for_keras_and_as_safetensors(run: Any, tmp_path: Path) -> None:
     summary = json.loads((run / "summary.json").read_text())
     plain, keras_file = tmp_path / "model.safetensors", tmp_path / "model.keras"
     done = fbfl("export", "--run", run, plain)
@@ -367,7 +376,7 @@ def test_a_model_is_exported_for_keras_and_as_safetensors(run, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_table_of_a_users_devices_from_its_file_to_an_audit(tmp_path, monkeypatch):
+def test_a_table_of_a_users_devices_from_its_file_to_an_audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     rows = [

@@ -1,5 +1,8 @@
 """Consensus and incentives in the whole system: liars, signatures, rewards, real proof of work, several tasks."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from fbfl.audit import audit
@@ -19,13 +22,13 @@ from fbfl.mec.plan import TaskPlan
 from tests.support.federations import federation
 
 
-def credits(fed) -> dict[str, int]:
+def credits(fed: Any) -> dict[str, int]:
     return {s.address: fed.ledger.rewards.functions.creditOf(s.address).call() for s in fed.servers}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("signatures", [False, True])
-def test_three_liars_among_ten_change_nothing_but_the_time_it_takes(tmp_path, signatures):
+def test_three_liars_among_ten_change_nothing_but_the_time_it_takes(tmp_path: Path, signatures: Any) -> None:
     settings = {"consensus": "pbft", "servers": 10, "devices": 10, "rounds": 4}
     liars = range(1, 4)  # the leaders of rounds 1 to 3
     honest = federation(
@@ -47,7 +50,7 @@ def test_three_liars_among_ten_change_nothing_but_the_time_it_takes(tmp_path, si
 
 
 @pytest.mark.slow
-def test_all_liars_that_pbft_withstands_may_lead_one_after_the_other(tmp_path):
+def test_all_liars_that_pbft_withstands_may_lead_one_after_the_other(tmp_path: Path) -> None:
     servers, liars = 28, 9  # more than the 8 views that smaller committees have
     fed = federation(tmp_path, consensus="pbft", servers=servers, devices=servers, liars=liars)
     record = fed.play_round().record
@@ -57,7 +60,7 @@ def test_all_liars_that_pbft_withstands_may_lead_one_after_the_other(tmp_path):
 
 
 @pytest.mark.parametrize("consensus", ["pow", "pbft"])
-def test_signatures_record_a_round_in_fewer_transactions(tmp_path, consensus):
+def test_signatures_record_a_round_in_fewer_transactions(tmp_path: Path, consensus: Any) -> None:
     plain = federation(tmp_path / "plain", consensus=consensus).play_round()
     fed = federation(tmp_path / "signed", consensus=consensus, signatures=True)
     signed = fed.play_round()
@@ -67,7 +70,7 @@ def test_signatures_record_a_round_in_fewer_transactions(tmp_path, consensus):
     assert audit(fed.ledger, fed.store, fed.task).passed
 
 
-def test_a_collector_that_sleeps_costs_only_gas(tmp_path):
+def test_a_collector_that_sleeps_costs_only_gas(tmp_path: Path) -> None:
     # Seat 1 collects the updates of round 1, and leads it.
     asleep = Behaviour(submits=False, proposes="never", votes="never")
     fed = federation(tmp_path, consensus="pbft", signatures=True, simulation={"behaviours": {1: asleep}})
@@ -76,7 +79,7 @@ def test_a_collector_that_sleeps_costs_only_gas(tmp_path):
     assert len(result.record.updates) == 3
 
 
-def test_an_equivocator_loses_its_whole_stake(tmp_path):
+def test_an_equivocator_loses_its_whole_stake(tmp_path: Path) -> None:
     fed = federation(
         tmp_path, consensus="pbft", signatures=True, stake=1000, simulation={"behaviours": {3: Behaviour(votes="both")}}
     )
@@ -87,7 +90,7 @@ def test_an_equivocator_loses_its_whole_stake(tmp_path):
     assert not fed.ledger.registry.functions.isActive(culprit).call()
 
 
-def test_a_final_round_pays_its_leader_and_every_update_by_samples(tmp_path):
+def test_a_final_round_pays_its_leader_and_every_update_by_samples(tmp_path: Path) -> None:
     fed = federation(tmp_path, reward=10**9)
     result = fed.play_round()
     earned = credits(fed)
@@ -104,7 +107,9 @@ def test_a_final_round_pays_its_leader_and_every_update_by_samples(tmp_path):
     assert fed.chain.w3.eth.get_balance(server.address) == before - cost + earned[server.address]
 
 
-def test_an_owner_ends_its_task_and_takes_back_what_no_round_earned(tmp_path, monkeypatch, capsys):
+def test_an_owner_ends_its_task_and_takes_back_what_no_round_earned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Half of what was paid in, and what rounding left of the round that was played."""
     fed = federation(tmp_path, reward=10**9)
     fed.play_round()
@@ -125,7 +130,9 @@ def test_an_owner_ends_its_task_and_takes_back_what_no_round_earned(tmp_path, mo
     assert "TasksEnded(task=1, maxRounds=1)" in capsys.readouterr().err
 
 
-def test_a_task_trusts_a_server_of_the_registry(tmp_path, monkeypatch, capsys):
+def test_a_task_trusts_a_server_of_the_registry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     fed = federation(tmp_path, stake=1000)
     accounts = accounts_of(fed.devnet.nodes, 5)
     for module in (task_commands, register_command):
@@ -149,7 +156,7 @@ def test_a_task_trusts_a_server_of_the_registry(tmp_path, monkeypatch, capsys):
         assert fed.ledger.is_active(fed.servers[2].address)
 
 
-def test_a_rejected_leader_loses_a_part_of_its_stake_and_nobody_gains_it(tmp_path):
+def test_a_rejected_leader_loses_a_part_of_its_stake_and_nobody_gains_it(tmp_path: Path) -> None:
     liar = Behaviour(proposes="wrong")
     fed = federation(tmp_path, consensus="pbft", stake=10_000, reward=0, simulation={"behaviours": {1: liar}})
     result = fed.play_round()
@@ -159,7 +166,7 @@ def test_a_rejected_leader_loses_a_part_of_its_stake_and_nobody_gains_it(tmp_pat
 
 
 @pytest.mark.parametrize("consensus", ["pow", "pbft"])
-def test_a_round_that_the_rule_cannot_aggregate_ends_in_its_first_view(tmp_path, consensus):
+def test_a_round_that_the_rule_cannot_aggregate_ends_in_its_first_view(tmp_path: Path, consensus: Any) -> None:
     """FLTrust without the trusted update: only the rule knows that there is no aggregate of the others."""
     absent = {1: Behaviour(submits=False)}
     settings = {"aggregator": "fltrust", "aggregator_args": {"root_server": 1}, "stake": 1000}
@@ -170,7 +177,7 @@ def test_a_round_that_the_rule_cannot_aggregate_ends_in_its_first_view(tmp_path,
     assert audit(fed.ledger, fed.store, fed.task).passed
 
 
-def test_two_tasks_run_on_the_same_contracts_and_servers_without_touching_each_other(tmp_path):
+def test_two_tasks_run_on_the_same_contracts_and_servers_without_touching_each_other(tmp_path: Path) -> None:
     first = federation(tmp_path / "first", consensus="pow")
     settings = {"consensus": "pbft", "aggregator": "median", "model": "2nn", "seed": 9}
     second = federation(tmp_path / "second", simulation={"devnet": first.devnet}, **settings)
@@ -184,7 +191,7 @@ def test_two_tasks_run_on_the_same_contracts_and_servers_without_touching_each_o
         assert audit(fed.ledger, fed.store, fed.task).passed
 
 
-def test_the_seed_of_a_puzzle_is_stored_before_contracts_forget_it(tmp_path):
+def test_the_seed_of_a_puzzle_is_stored_before_contracts_forget_it(tmp_path: Path) -> None:
     fed = federation(tmp_path)
     fed.owner.open_round(fed.task.id)
     for server in fed.servers:
@@ -204,7 +211,7 @@ def test_the_seed_of_a_puzzle_is_stored_before_contracts_forget_it(tmp_path):
 
 
 @pytest.mark.slow
-def test_servers_that_mine_in_processes_of_their_own_stop_when_another_has_won(tmp_path):
+def test_servers_that_mine_in_processes_of_their_own_stop_when_another_has_won(tmp_path: Path) -> None:
     miners = [Miner() for _ in range(4)]
     try:
         fed = federation(tmp_path, simulation={"solver": iter(miners).__next__})
@@ -218,7 +225,7 @@ def test_servers_that_mine_in_processes_of_their_own_stop_when_another_has_won(t
 
 
 @pytest.mark.slow
-def test_ethash_elects_the_miner_of_the_block_after_the_closing_one(tmp_path):
+def test_ethash_elects_the_miner_of_the_block_after_the_closing_one(tmp_path: Path) -> None:
     plain = federation(tmp_path / "plain", rounds=1).play_round()
     fed = federation(tmp_path / "ethash", rounds=1, consensus="ethash")
     result = fed.play_round()
@@ -234,7 +241,7 @@ def test_ethash_elects_the_miner_of_the_block_after_the_closing_one(tmp_path):
 
 
 @pytest.mark.slow
-def test_where_the_miner_is_no_member_anyone_may_propose(tmp_path):
+def test_where_the_miner_is_no_member_anyone_may_propose(tmp_path: Path) -> None:
     stranger = account_keys(6)[5].public_key.to_checksum_address()
     network = EthashNetwork({stranger: 1}, nodes=1, accounts=6, difficulty=4)
     fed = federation(tmp_path, rounds=1, consensus="ethash", simulation={"devnet": Devnet.deployed(network.nodes)})
@@ -244,7 +251,7 @@ def test_where_the_miner_is_no_member_anyone_may_propose(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_silent_miner_loses_its_turn_to_the_next_electing_block(tmp_path):
+def test_a_silent_miner_loses_its_turn_to_the_next_electing_block(tmp_path: Path) -> None:
     settings = {"rounds": 1, "consensus": "ethash"}
     fed = federation(tmp_path / "before", **settings)
     leader = fed.play_round().record.leader
@@ -260,7 +267,7 @@ def test_a_silent_miner_loses_its_turn_to_the_next_electing_block(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_round_whose_closing_block_a_reorganisation_takes_back_is_closed_again(tmp_path):
+def test_a_round_whose_closing_block_a_reorganisation_takes_back_is_closed_again(tmp_path: Path) -> None:
     undisturbed = federation(tmp_path / "undisturbed")
     expected = [result.record.model_digest for result in undisturbed.rounds()]
     network = EthashNetwork(nodes=3, accounts=5)

@@ -1,6 +1,8 @@
 """The federation on a chain computes what the one without a chain computes, byte for byte."""
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +33,7 @@ from tests.support.federations import federation
     ],
     ids=lambda settings: settings.get("aggregator", "fedavg"),
 )
-def test_with_and_without_a_chain(tmp_path, settings):
+def test_with_and_without_a_chain(tmp_path: Path, settings: Any) -> None:
     if settings.get("partition") == "shards":
         settings = {**settings, "partition_args": {"shards_per_client": 2}}
     servers = 5
@@ -57,7 +59,7 @@ def test_with_and_without_a_chain(tmp_path, settings):
 def _drawing_as(on_chain: Simulation, rule: AggregationRule) -> Callable[..., Aggregate]:
     """The rule, drawing from what the chain draws: a federation has a seed instead, which everybody may know."""
 
-    def drawn(updates, weights, state, clients, round_number):
+    def drawn(updates: Any, weights: Any, state: Any, clients: Any, round_number: Any) -> Any:
         seed = on_chain.ledger.draw_seed(on_chain.task.id, round_number)
         return rule(updates, weights, state=state, clients=clients, seed=seed, round_number=round_number)
 
@@ -75,7 +77,7 @@ def _drawing_as(on_chain: Simulation, rule: AggregationRule) -> Callable[..., Ag
     ],
     ids=lambda settings: settings.get("aggregator", "fedavg"),
 )
-def test_experiments_with_and_without_the_chain(settings):
+def test_experiments_with_and_without_the_chain(settings: Any) -> None:
     """An experiment with `chain = false` has the same learning curve and model."""
     chosen = RunSettings(dataset="digits", servers=8, devices=11, rounds=2, seed=5, **settings)
     whole, alone = (single_run.play(Run(chosen, chain), lanes=1) for chain in (True, False))
@@ -85,7 +87,7 @@ def test_experiments_with_and_without_the_chain(settings):
     assert ("attack_success_rate" in alone.rounds[0]) == (settings["attack"] == "backdoor")
 
 
-def test_an_experiment_begins_each_run_as_if_it_were_the_first(tmp_path):
+def test_an_experiment_begins_each_run_as_if_it_were_the_first(tmp_path: Path) -> None:
     """Runs share a compiled trainer and begin on copies of one chain: to the last hash as on a chain of its own."""
     settings = {"servers": 5, "devices": 5, "rounds": 2, "seed": 5}
     run = Run(RunSettings(dataset="digits", **settings), listing=True)
@@ -102,7 +104,7 @@ def test_an_experiment_begins_each_run_as_if_it_were_the_first(tmp_path):
     assert played.listing == block_listing(alone.ledger, alone.task.id)
 
 
-def test_a_trainer_of_another_federation_has_to_train_alike(tmp_path):
+def test_a_trainer_of_another_federation_has_to_train_alike(tmp_path: Path) -> None:
     first = federation(tmp_path, seed=1)
     with pytest.raises(InvalidInputError, match="trainer was made for another"):
         federation(tmp_path, seed=2, simulation={"trainer": first.trainer})

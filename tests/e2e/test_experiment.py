@@ -1,6 +1,8 @@
 """`fbfl experiment` as a user types it, on a small experiment of its own."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,7 +36,7 @@ than = "one"
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     (tmp_path / "experiments").mkdir()
     (tmp_path / "experiments" / "small.toml").write_text(DEFINITION)
     monkeypatch.chdir(tmp_path)
@@ -42,7 +44,9 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_only_what_is_not_stored_is_run_and_gives_the_same_bytes(folder, capsys):
+def test_only_what_is_not_stored_is_run_and_gives_the_same_bytes(
+    folder: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["experiment", "small", "--jobs", "2"]) == 0
     table = (folder / "results" / "small.csv").read_bytes()
     text = (folder / "RESULTS.md").read_bytes()
@@ -83,7 +87,9 @@ settings = { attack = "sign_flipping" }
 """
 
 
-def test_a_line_that_is_deleted_is_run_again_and_gives_the_same_bytes(folder, capsys):
+def test_a_line_that_is_deleted_is_run_again_and_gives_the_same_bytes(
+    folder: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     (folder / "grid.toml").write_text(GRID)
     (folder / "broken.toml").write_text("title =")  # a file beside it that is of no concern
     assert main(["experiment", "grid", "--jobs", "1"]) == 0
@@ -106,11 +112,13 @@ def test_a_line_that_is_deleted_is_run_again_and_gives_the_same_bytes(folder, ca
     assert set(stored.read_text().splitlines(keepends=True)) >= set(lines)
 
 
-def test_fresh_alone_deletes_stored_runs_and_says_how_many(folder, capsys, monkeypatch):
+def test_fresh_alone_deletes_stored_runs_and_says_how_many(
+    folder: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     (folder / "grid.toml").write_text(GRID)
     played = []
 
-    def play(run, lanes):
+    def play(run: Any, lanes: Any) -> Any:
         played.append(run)
         return FinishedRun(
             ({"round": 1, "accuracy": 0.5, "loss": 1.0}, {"round": 2, "accuracy": 0.5, "loss": 1.0}), "00"
@@ -124,7 +132,7 @@ def test_fresh_alone_deletes_stored_runs_and_says_how_many(folder, capsys, monke
     assert "8 of 8 runs are stored, and are deleted now\n" in capsys.readouterr().out
 
 
-def test_what_a_run_warns_of_is_kept_and_not_said_by_python(recwarn):
+def test_what_a_run_warns_of_is_kept_and_not_said_by_python(recwarn: Any) -> None:
     attack = {"attack": "targeted_label_flipping", "attack_args": {"source": 15, "target": 1}, "malicious": 1}
     settings = RunSettings(dataset="digits", servers=2, devices=2, rounds=1, **attack)
     (line,) = single_run.play(Run(settings, chain=False), lanes=1).warnings
@@ -133,7 +141,7 @@ def test_what_a_run_warns_of_is_kept_and_not_said_by_python(recwarn):
 
 
 @pytest.mark.slow
-def test_ray_gives_the_same_bytes_as_this_process(folder, tmp_path):
+def test_ray_gives_the_same_bytes_as_this_process(folder: Any, tmp_path: Path) -> None:
     assert main(["experiment", "small", "--seeds", "1", "--jobs", "1"]) == 0
     other = tmp_path / "ray"
     assert main(["experiment", "small", "--seeds", "1", "--jobs", "1", "--backend", "ray", "--output", str(other)]) == 0
@@ -149,6 +157,8 @@ def test_ray_gives_the_same_bytes_as_this_process(folder, tmp_path):
         (["small", "--backend", "dask"], "--backend is 'dask'; allowed: joblib, ray"),
     ],
 )
-def test_wrong_use_is_said_in_one_line(folder, capsys, arguments, message):
+def test_wrong_use_is_said_in_one_line(
+    folder: Any, capsys: pytest.CaptureFixture[str], arguments: Any, message: Any
+) -> None:
     assert main(["experiment", *arguments]) == 2
     assert capsys.readouterr().err == f"fbfl: {message}\n"

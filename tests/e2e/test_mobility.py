@@ -1,6 +1,8 @@
 """Devices that move between the servers of a federation and upload on their way, and those that come too late."""
 
 from collections import Counter
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,11 +18,13 @@ from tests.support.federations import federation
 ARGUMENTS = {"collect_rounds": 2, "round_seconds": 300.0}
 
 
-def test_samples_are_uploaded_once_to_the_server_of_the_cell_and_trained_on(tmp_path, monkeypatch):
+def test_samples_are_uploaded_once_to_the_server_of_the_cell_and_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     received = []  # (store, batch)
 
     class Recorded(MemorySampleStore):
-        def receive(self, batch):
+        def receive(self, batch: Any) -> None:
             received.append((self, batch))
             super().receive(batch)
 
@@ -62,7 +66,7 @@ def test_samples_are_uploaded_once_to_the_server_of_the_cell_and_trained_on(tmp_
     assert audit(fed.ledger, fed.store, fed.task).passed
 
 
-def test_what_malicious_servers_hold_is_poisoned_again_only_when_it_grows(tmp_path):
+def test_what_malicious_servers_hold_is_poisoned_again_only_when_it_grows(tmp_path: Path) -> None:
     attack = {"attack": "label_flipping", "malicious": 4, "servers": 4}
     moving = {"mobility": "random_waypoint", "mobility_args": {"collect_rounds": 1}}
     fed = federation(tmp_path, rounds=2, **attack, **moving)
@@ -76,7 +80,7 @@ def test_what_malicious_servers_hold_is_poisoned_again_only_when_it_grows(tmp_pa
         assert not np.array_equal(labels, fed.servers[server].samples.training_set(2)[1])
 
 
-def test_who_comes_too_late_is_left_out_of_the_round(tmp_path):
+def test_who_comes_too_late_is_left_out_of_the_round(tmp_path: Path) -> None:
     plain = federation(tmp_path / "plain", rounds=1, devices=8, consensus="pbft")
     patient = federation(tmp_path / "patient", rounds=1, devices=8, consensus="pbft", radio="shannon")
     for expected, result in zip(plain.rounds(), patient.rounds(), strict=True):
@@ -104,7 +108,7 @@ def test_who_comes_too_late_is_left_out_of_the_round(tmp_path):
     assert audit(hurried.ledger, hurried.store, hurried.task).passed
 
 
-def test_what_a_deadline_cuts_off_is_uploaded_in_the_next_round(tmp_path):
+def test_what_a_deadline_cuts_off_is_uploaded_in_the_next_round(tmp_path: Path) -> None:
     # 100 samples arrive in time from everywhere, all of a device's from near its server only.
     settings = {"bandwidth": 1e5, "radius": 100.0, "upload_deadline": 0.2}
     fed = federation(tmp_path, rounds=2, devices=8, consensus="pbft", radio="shannon", radio_args=settings)
@@ -119,7 +123,7 @@ def test_what_a_deadline_cuts_off_is_uploaded_in_the_next_round(tmp_path):
     assert Counter(each.tobytes() for each in samples) == Counter(everything)
 
 
-def test_a_round_for_which_everybody_is_late_aborts(tmp_path):
+def test_a_round_for_which_everybody_is_late_aborts(tmp_path: Path) -> None:
     settings = {"round_deadline": 1e-6}
     fed = federation(tmp_path, rounds=1, consensus="pbft", radio="shannon", radio_args=settings)
     result = fed.play_round()

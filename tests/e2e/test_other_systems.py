@@ -46,7 +46,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
-def test_it_plays_a_round_without_what_linux_has(tmp_path):
+def test_it_plays_a_round_without_what_linux_has(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     command = [sys.executable, "program.py"]

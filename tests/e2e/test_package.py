@@ -9,6 +9,7 @@ import tarfile
 import venv
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
 
 
-def call(*command, folder, status=0):
+def call(*command: Any, folder: Any, status: Any = 0) -> Any:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     words = [str(word) for word in command]
     done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False)
@@ -26,7 +27,7 @@ def call(*command, folder, status=0):
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory):
+def built(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The sdist, and the wheel that is built from it."""
     folder = tmp_path_factory.mktemp("dist")
     call(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT, folder=folder)
@@ -34,7 +35,7 @@ def built(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def installed(built, tmp_path_factory):
+def installed(built: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A new environment with the wheel, and with this one's packages in place of what it would download."""
     home = tmp_path_factory.mktemp("installed")
     venv.create(home)
@@ -46,19 +47,19 @@ def installed(built, tmp_path_factory):
     return python
 
 
-def fbfl(python, *words, folder, status=0):
+def fbfl(python: Any, *words: Any, folder: Any, status: Any = 0) -> Any:
     return call(python.with_name("fbfl"), *words, folder=folder, status=status)
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="no git repository, which says what files there are")
-def test_the_sdist_has_every_file(built):
+def test_the_sdist_has_every_file(built: Any) -> None:
     tracked = call("git", "ls-files", "-z", folder=ROOT).split("\0")
     with tarfile.open(built[0]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {name for name in tracked if name and (ROOT / name).exists()} - names == set()
 
 
-def test_the_wheel_has_the_package_the_steps_and_the_definitions_and_nothing_else(built):
+def test_the_wheel_has_the_package_the_steps_and_the_definitions_and_nothing_else(built: Any) -> None:
     names = set(zipfile.ZipFile(built[1]).namelist())
     shipped = {name for name in names if name.startswith("fbfl/shipped/")}
     definitions = {f"fbfl/shipped/experiments/{path.name}" for path in (ROOT / "experiments").glob("*.toml")}
@@ -68,18 +69,18 @@ def test_the_wheel_has_the_package_the_steps_and_the_definitions_and_nothing_els
     assert {"fbfl/chain/artifacts/FederatedTasks.json", "fbfl/nodes/pins/kubo/go.sum", "fbfl/py.typed"} <= names
 
 
-def test_what_it_requires_is_there(installed, tmp_path):
+def test_what_it_requires_is_there(installed: Any, tmp_path: Path) -> None:
     call(sys.executable, "-m", "pip", "--python", installed, "check", folder=tmp_path)
 
 
-def test_the_lowest_versions_that_it_allows_can_be_had_together(tmp_path):
+def test_the_lowest_versions_that_it_allows_can_be_had_together(tmp_path: Path) -> None:
     # `make test-lowest` installs them, and runs the quick tests.
     options = ["--no-sources", "--universal", "--python-version", "3.11", "--resolution", "lowest-direct"]
     extras = [f"--extra={name}" for name in ("cluster", "cuda", "nodes")]
     call(sys.executable, "-m", "uv", "pip", "compile", *options, *extras, ROOT / "pyproject.toml", folder=tmp_path)
 
 
-def test_it_plays_audits_and_deploys_in_an_empty_folder(installed, tmp_path):
+def test_it_plays_audits_and_deploys_in_an_empty_folder(installed: Any, tmp_path: Path) -> None:
     where = call(installed, "-c", "import fbfl; print(fbfl.__file__)", folder=tmp_path)
     assert Path(where).is_relative_to(installed.parents[1])
     small = ["--dataset", "digits", "--servers", "3", "--devices", "3", "--batch-size", "16"]
@@ -89,7 +90,7 @@ def test_it_plays_audits_and_deploys_in_an_empty_folder(installed, tmp_path):
     assert "FederatedTasks" in fbfl(installed, "deploy", folder=tmp_path)
 
 
-def test_it_plays_an_experiment_that_comes_with_it(installed, tmp_path):
+def test_it_plays_an_experiment_that_comes_with_it(installed: Any, tmp_path: Path) -> None:
     fbfl(installed, "experiment", "fig3", "--quick", "--seeds", "1", "--jobs", "1", folder=tmp_path)
     assert (tmp_path / "runs" / "quick" / "results" / "fig3.csv").exists()
     assert "Fig. 3" in (tmp_path / "runs" / "quick" / "RESULTS.md").read_text()

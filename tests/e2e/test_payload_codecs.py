@@ -1,5 +1,8 @@
 """Federations whose updates are published in fewer bits."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from fbfl.audit import audit
@@ -8,7 +11,7 @@ from tests.support.federations import federation
 
 
 @pytest.mark.parametrize("codec", ["float16", "int8"])
-def test_a_federation_with_smaller_updates_learns_and_its_audit_passes(tmp_path, codec):
+def test_a_federation_with_smaller_updates_learns_and_its_audit_passes(tmp_path: Path, codec: Any) -> None:
     fed = federation(tmp_path, payload=codec, consensus="pbft", learning_rate=0.01, local_epochs=2)
     *_, last = fed.rounds()
     assert last.record.status == "final"

@@ -3,6 +3,7 @@
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ GUIDE = Path(__file__).resolve().parents[2] / "docs" / "python.md"
 
 
 @pytest.fixture(scope="module")
-def guide(tmp_path_factory):
+def guide(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Names that its blocks define."""
     names = {}
     text = GUIDE.read_text()
@@ -25,21 +26,21 @@ def guide(tmp_path_factory):
     return names
 
 
-def test_the_keras_model_is_the_one_that_the_run_measured(guide):
+def test_the_keras_model_is_the_one_that_the_run_measured(guide: Any) -> None:
     assert guide["accuracy"] == pytest.approx(guide["run"].summary["final_accuracy"], abs=1e-6)
     assert guide["loss"] == pytest.approx(guide["run"].summary["final_loss"], rel=1e-5)
     first = [np.asarray(weight) for weight in guide["first"].weights]
     assert all(np.array_equal(*pair) for pair in zip(first, guide["run"].weights(1), strict=True))
 
 
-def test_the_table_has_the_rounds(guide):
+def test_the_table_has_the_rounds(guide: Any) -> None:
     table = guide["table"]
     assert list(table.index) == [1, 2, 3]
     assert list(table["accuracy"]) == [line["accuracy"] for line in guide["run"].metrics]
     assert guide["cheapest"] in table.index
 
 
-def test_the_model_moves_in_every_round(guide):
+def test_the_model_moves_in_every_round(guide: Any) -> None:
     assert len(guide["lengths"]) == 3
     assert min(guide["lengths"]) > 0
     for number in (4, -1, 1.5):
@@ -47,14 +48,14 @@ def test_the_model_moves_in_every_round(guide):
             guide["run"].weights(number)
 
 
-def test_a_payload_that_was_changed_is_found(guide, tmp_path):
+def test_a_payload_that_was_changed_is_found(guide: Any, tmp_path: Path) -> None:
     folder = shutil.copytree(guide["run"].path, tmp_path / "run")
     largest = max((folder / "payloads").rglob("*"), key=lambda path: path.stat().st_size)
     largest.write_bytes(largest.read_bytes()[:-1] + b"!")
     assert any("damaged" in str(finding) for finding in fbfl.open_run(folder).audit())
 
 
-def test_a_run_without_a_round_has_an_empty_table(guide, tmp_path):
+def test_a_run_without_a_round_has_an_empty_table(guide: Any, tmp_path: Path) -> None:
     folder = shutil.copytree(guide["run"].path, tmp_path / "run")
     (folder / "metrics.jsonl").write_text("")
     (folder / "summary.json").unlink()
@@ -64,17 +65,17 @@ def test_a_run_without_a_round_has_an_empty_table(guide, tmp_path):
         print(begun.summary)
 
 
-def test_settings_are_settings():
+def test_settings_are_settings() -> None:
     with pytest.raises(fbfl.InvalidInputError, match=r"settings is {'rounds': 1}; allowed: fbfl.RunSettings"):
         fbfl.run({"rounds": 1})
 
 
-def test_what_is_no_folder_of_a_run_is_refused(tmp_path):
+def test_what_is_no_folder_of_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(fbfl.InvalidInputError, match="not the folder of a run"):
         fbfl.open_run(tmp_path)
 
 
-def test_every_public_name_is_on_the_page():
+def test_every_public_name_is_on_the_page() -> None:
     text = GUIDE.read_text()
     assert [name for name in fbfl.__all__ if f"fbfl.{name}" not in text] == []
     public = [name for name in dir(fbfl.open_run.__globals__["Run"]) if not name.startswith("_")]

@@ -2,9 +2,11 @@
 
 import hashlib
 import itertools
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,12 +44,12 @@ class SpoiledReads(LocalStore):
         return super().get(reference)
 
 
-def votes(record, accept: bool = True) -> set[str]:
+def votes(record: Any, accept: bool = True) -> set[str]:
     return {vote.voter for vote in record.votes if vote.accept == accept}
 
 
 @pytest.mark.parametrize("consensus", ["pow", "pbft"])
-def test_an_honest_round_is_final_with_everybodys_vote(tmp_path, consensus):
+def test_an_honest_round_is_final_with_everybodys_vote(tmp_path: Path, consensus: Any) -> None:
     fed = federation(tmp_path, consensus=consensus)
     before = fed.weights
     result = fed.play_round()
@@ -60,7 +62,7 @@ def test_an_honest_round_is_final_with_everybodys_vote(tmp_path, consensus):
 
 
 @pytest.mark.parametrize("consensus", ["pbft", pytest.param("ethash", marks=pytest.mark.slow)])
-def test_a_federation_on_a_copy_of_registered_nodes_mines_the_same_blocks(tmp_path, consensus):
+def test_a_federation_on_a_copy_of_registered_nodes_mines_the_same_blocks(tmp_path: Path, consensus: Any) -> None:
     settings = {"consensus": consensus, "servers": 2}
     chosen = RunSettings(dataset="digits", **settings)
     fed = federation(tmp_path / "own", simulation={"devnet": devnet_of(chosen)}, **settings)
@@ -75,13 +77,13 @@ def test_a_federation_on_a_copy_of_registered_nodes_mines_the_same_blocks(tmp_pa
 RANGES = set()
 
 
-def note_range(x, y, rng, *, sample_range):
+def note_range(x: Any, y: Any, rng: np.random.Generator, *, sample_range: Any) -> Any:
     """An attack that does nothing."""
     RANGES.add(sample_range)
     return x, y
 
 
-def test_samples_of_any_range_are_trained_on_and_all_servers_know_the_range(tmp_path):
+def test_samples_of_any_range_are_trained_on_and_all_servers_know_the_range(tmp_path: Path) -> None:
     digits = datasets.load("digits")
     wide = replace(
         digits, x_train=8 * digits.x_train - 3, x_test=8 * digits.x_test - 3, y_test=11 * (digits.y_test == 0)
@@ -107,7 +109,7 @@ class FailingReads(SpoiledReads):
             raise StorageError("no daemon answers") from error
 
 
-def test_a_server_whose_own_store_fails_accuses_nobody(tmp_path):
+def test_a_server_whose_own_store_fails_accuses_nobody(tmp_path: Path) -> None:
     failing = FailingReads(tmp_path)
     fed = federation(tmp_path, consensus="pbft", simulation={"stores": {2: failing}})
     failing.readable.add(fed.task.model.digest)
@@ -120,7 +122,7 @@ def test_a_server_whose_own_store_fails_accuses_nobody(tmp_path):
     assert not list(fed.ledger.round_events(fed.task.id, 1, "PayloadReported"))
 
 
-def test_spoiled_reads_of_one_server_change_its_vote_alone(tmp_path):
+def test_spoiled_reads_of_one_server_change_its_vote_alone(tmp_path: Path) -> None:
     whole = federation(tmp_path / "whole")
     expected = whole.play_round()
 
@@ -134,7 +136,9 @@ def test_spoiled_reads_of_one_server_change_its_vote_alone(tmp_path):
     assert not votes(result.record, accept=False)
 
 
-def test_a_leader_computes_anew_when_a_report_lands_before_its_proposal(tmp_path, monkeypatch, caplog):
+def test_a_leader_computes_anew_when_a_report_lands_before_its_proposal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("INFO", logger="fbfl.mec.server")
     fed = federation(tmp_path, consensus="pbft", stake=10_000)
     unlucky, leader, other, withholder = fed.servers  # seat 1 leads round 1
@@ -145,7 +149,7 @@ def test_a_leader_computes_anew_when_a_report_lands_before_its_proposal(tmp_path
     unlucky.participant.report_missing(fed.task.id, 1, withholder.address)
     propose, asked_for = leader.participant.propose, []
 
-    def propose_too_late(task, round_number, model, value, proof):
+    def propose_too_late(task: Any, round_number: Any, model: Any, value: Any, proof: Any) -> Any:
         asked_for.append(value)
         if len(asked_for) == 1:
             other.participant.report_missing(task, round_number, withholder.address)
@@ -168,7 +172,7 @@ def test_a_leader_computes_anew_when_a_report_lands_before_its_proposal(tmp_path
 
 
 @pytest.mark.parametrize("consensus", ["pow", "pbft"])
-def test_what_the_servers_send_in_a_sweep_is_one_block(tmp_path, consensus):
+def test_what_the_servers_send_in_a_sweep_is_one_block(tmp_path: Path, consensus: Any) -> None:
     record = federation(tmp_path, consensus=consensus, reward=1).play_round().record
     by_stage: dict[str, set[int]] = {}
     for vote in record.votes[1:]:  # the first is the proposal
@@ -179,7 +183,9 @@ def test_what_the_servers_send_in_a_sweep_is_one_block(tmp_path, consensus):
     assert record.last_block - record.first_block + 1 == (7 if consensus == "pbft" else 6)
 
 
-def test_all_may_find_a_solution_at_once_and_those_who_are_late_vote(tmp_path, caplog):
+def test_all_may_find_a_solution_at_once_and_those_who_are_late_vote(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("INFO", logger="fbfl.mec.server")
     fed = federation(tmp_path, pow_hashes=1)
     result = fed.play_round()
@@ -188,7 +194,7 @@ def test_all_may_find_a_solution_at_once_and_those_who_are_late_vote(tmp_path, c
     assert votes(result.record) == {server.address for server in fed.servers}
 
 
-def test_servers_whose_sweep_is_mined_by_halves_lose_nothing(tmp_path, monkeypatch):
+def test_servers_whose_sweep_is_mined_by_halves_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The node forgets the second half of what it was sent, as one that is started again."""
     withholder = {3: Behaviour(serves=False)}
     fed = federation(tmp_path, consensus="pbft", stake=10_000, simulation={"behaviours": withholder})
@@ -197,7 +203,7 @@ def test_servers_whose_sweep_is_mined_by_halves_lose_nothing(tmp_path, monkeypat
     whole, forgotten = fed.chain.one_block, []
 
     @contextmanager
-    def half_of_it():
+    def half_of_it() -> Iterator[Any]:
         with whole():
             yield
             pool = fed.chain.chain.pool
@@ -214,7 +220,7 @@ def test_servers_whose_sweep_is_mined_by_halves_lose_nothing(tmp_path, monkeypat
     assert len(votes(result.record)) == 4
 
 
-def test_a_server_that_never_submits_does_not_halt_the_round(tmp_path):
+def test_a_server_that_never_submits_does_not_halt_the_round(tmp_path: Path) -> None:
     fed = federation(tmp_path, simulation={"behaviours": {1: Behaviour(submits=False)}})
     result = fed.play_round()
     assert result.record.status == "final"
@@ -223,7 +229,7 @@ def test_a_server_that_never_submits_does_not_halt_the_round(tmp_path):
 
 
 @pytest.mark.parametrize("consensus", ["pow", "pbft"])
-def test_silent_leaders_lose_their_turn(tmp_path, consensus):
+def test_silent_leaders_lose_their_turn(tmp_path: Path, consensus: Any) -> None:
     # Round 1 of PBFT belongs to seat 1; under proof of work whoever solves the puzzle next takes over.
     fed = federation(tmp_path, consensus=consensus, simulation={"behaviours": {1: Behaviour(proposes="never")}})
     result = fed.play_round()
@@ -235,7 +241,7 @@ def test_silent_leaders_lose_their_turn(tmp_path, consensus):
 
 
 @pytest.mark.parametrize("consensus", ["pow", "pbft"])
-def test_wrong_aggregates_are_voted_down_and_their_leaders_barred(tmp_path, consensus):
+def test_wrong_aggregates_are_voted_down_and_their_leaders_barred(tmp_path: Path, consensus: Any) -> None:
     # Seat 1 leads round 1 of PBFT; under proof of work chance decides, the same one for the same seed.
     liars, rounds = ([1], 1) if consensus == "pbft" else ([0, 1, 2], 2)
     right = federation(tmp_path / "right", consensus=consensus, rounds=rounds)
@@ -257,7 +263,7 @@ def test_wrong_aggregates_are_voted_down_and_their_leaders_barred(tmp_path, cons
     assert audit(wrong.ledger, wrong.store, wrong.task).passed
 
 
-def test_liars_beyond_the_quorum_stall_the_round_but_nothing_wrong_is_final(tmp_path):
+def test_liars_beyond_the_quorum_stall_the_round_but_nothing_wrong_is_final(tmp_path: Path) -> None:
     liar = Behaviour(proposes="wrong", votes="inverted")
     fed = federation(tmp_path, consensus="pbft", max_views=3, simulation={"behaviours": {0: liar, 1: liar}})
     result = fed.play_round()
@@ -266,7 +272,7 @@ def test_liars_beyond_the_quorum_stall_the_round_but_nothing_wrong_is_final(tmp_
     assert fed.ledger.state(fed.task.id).model == fed.task.model
 
 
-def test_a_withheld_payload_is_reported_and_left_out(tmp_path):
+def test_a_withheld_payload_is_reported_and_left_out(tmp_path: Path) -> None:
     fed = federation(tmp_path, simulation={"behaviours": {3: Behaviour(serves=False, proposes="never", votes="never")}})
     result = fed.play_round()
     assert result.record.status == "final"
@@ -275,14 +281,14 @@ def test_a_withheld_payload_is_reported_and_left_out(tmp_path):
     assert audit(fed.ledger, fed.store, fed.task).passed
 
 
-def test_commit_reveal_records_the_same_updates(tmp_path):
+def test_commit_reveal_records_the_same_updates(tmp_path: Path) -> None:
     plain = federation(tmp_path / "plain").play_round()
     hidden = federation(tmp_path / "hidden", commit_reveal=True).play_round()
     assert hidden.record.status == "final"
     assert hidden.record.model_digest == plain.record.model_digest
 
 
-def test_the_same_seed_gives_the_same_model_with_one_lane_and_with_two(tmp_path):
+def test_the_same_seed_gives_the_same_model_with_one_lane_and_with_two(tmp_path: Path) -> None:
     def model(name: str, seed: int, lanes: int) -> str:
         fed = federation(tmp_path / name, seed=seed, simulation={"lanes": lanes})
         for _ in fed.rounds():
@@ -294,14 +300,14 @@ def test_the_same_seed_gives_the_same_model_with_one_lane_and_with_two(tmp_path)
     assert model("c", seed=6, lanes=1) != one_lane
 
 
-def test_a_backdoor_is_planted_by_malicious_servers_and_measured(tmp_path):
+def test_a_backdoor_is_planted_by_malicious_servers_and_measured(tmp_path: Path) -> None:
     fed = federation(tmp_path, attack="backdoor", malicious=2, local_epochs=20)
     result = [*fed.rounds()][-1]
     assert result.attack_success_rate is not None
     assert result.attack_success_rate > 0.5
 
 
-def test_fltrust_follows_the_update_that_a_trusted_server_publishes(tmp_path):
+def test_fltrust_follows_the_update_that_a_trusted_server_publishes(tmp_path: Path) -> None:
     attacked = {"attack": "sign_flipping", "malicious": 2, "consensus": "pbft", "local_epochs": 5}
     trusting = {"aggregator": "fltrust", "aggregator_args": {"root_server": 3}}
     averaged = [*federation(tmp_path / "averaged", **attacked).rounds()][-1]
@@ -317,7 +323,7 @@ def test_fltrust_follows_the_update_that_a_trusted_server_publishes(tmp_path):
     assert alone.play_round().record.status == "aborted"
 
 
-def test_what_a_reorganisation_takes_back_is_forgotten(tmp_path):
+def test_what_a_reorganisation_takes_back_is_forgotten(tmp_path: Path) -> None:
     fed = federation(tmp_path)
     before = fed.chain.snapshot()
     state = fed.ledger.state(fed.task.id)
@@ -329,7 +335,7 @@ def test_what_a_reorganisation_takes_back_is_forgotten(tmp_path):
     assert fed.play_round().record.status == "final"
 
 
-def test_other_updates_after_a_reorganisation_cost_nobody_anything(tmp_path):
+def test_other_updates_after_a_reorganisation_cost_nobody_anything(tmp_path: Path) -> None:
     """Votes were signed on one branch; on the other the same view has another proposal, with one more update."""
     fed = federation(tmp_path, consensus="pbft", signatures=True, commit_reveal=True)
     fed.owner.open_round(fed.task.id)
@@ -357,7 +363,7 @@ def test_other_updates_after_a_reorganisation_cost_nobody_anything(tmp_path):
     assert result.record.model_digest == expected.record.model_digest
 
 
-def test_nothing_is_sent_that_comes_too_late(tmp_path):
+def test_nothing_is_sent_that_comes_too_late(tmp_path: Path) -> None:
     fed = federation(tmp_path, consensus="pbft", simulation={"behaviours": {3: Behaviour(votes="never")}})
     fed.play_round()
     late = fed.servers[3]
@@ -374,7 +380,7 @@ def test_nothing_is_sent_that_comes_too_late(tmp_path):
     assert fed.chain.w3.eth.get_transaction_count(late.address) == sent
 
 
-def test_a_server_trains_once_for_a_round(tmp_path):
+def test_a_server_trains_once_for_a_round(tmp_path: Path) -> None:
     fed = federation(tmp_path, consensus="pbft", commit_reveal=True)
     trained = []
     server = fed.servers[0]
@@ -384,7 +390,7 @@ def test_a_server_trains_once_for_a_round(tmp_path):
     assert trained == [1]
 
 
-def test_an_agent_forgets_old_rounds_and_still_plays_new_ones(tmp_path):
+def test_an_agent_forgets_old_rounds_and_still_plays_new_ones(tmp_path: Path) -> None:
     fed = federation(tmp_path, consensus="pbft", rounds=3)
     fed.play_round()
     fed.play_round()
@@ -410,7 +416,9 @@ class ForgetfulBoard(MemoryBoard):
 
 
 @pytest.mark.parametrize("restarted", [False, True])
-def test_a_chain_that_loses_two_rounds_makes_nobody_sign_two_votes_that_exclude_each_other(tmp_path, restarted):
+def test_a_chain_that_loses_two_rounds_makes_nobody_sign_two_votes_that_exclude_each_other(
+    tmp_path: Path, restarted: Any
+) -> None:
     fed = federation(tmp_path, consensus="pbft", signatures=True, stake=10_000, simulation={"lanes": 1})
     accounts = {account.address: account for account in accounts_of(fed.devnet.nodes, 5)}
     heard: list[tuple[str, SignedVote]] = []
@@ -441,7 +449,7 @@ def test_a_chain_that_loses_two_rounds_makes_nobody_sign_two_votes_that_exclude_
         assert one != other or not first.conflicts_with(second)
 
 
-def test_silent_servers_cost_views_and_hashes_are_counted(tmp_path):
+def test_silent_servers_cost_views_and_hashes_are_counted(tmp_path: Path) -> None:
     fed = federation(tmp_path / "pbft", consensus="pbft", silent=2)
     results = list(fed.rounds())
     assert [result.record.views for result in results] == [1, 3]  # 2 and 3 are silent, and round r begins with server r
@@ -452,7 +460,7 @@ def test_silent_servers_cost_views_and_hashes_are_counted(tmp_path):
     assert "hashes" not in metrics_line(results[0])
 
 
-def test_what_a_task_fixes_is_on_the_chain_and_holds(tmp_path):
+def test_what_a_task_fixes_is_on_the_chain_and_holds(tmp_path: Path) -> None:
     terms = {
         **{"quorum": "byzantine", "view_timeout": 50, "max_views": 3, "pow_hashes": 1, "min_updates": 2},
         **{"max_samples": 100, "reward": 10**6, "leader_share": 0.5, "rejection_penalty": 0.25},
@@ -468,7 +476,7 @@ def test_what_a_task_fixes_is_on_the_chain_and_holds(tmp_path):
     assert audit(fed.ledger, fed.store, fed.task).passed
 
 
-def test_by_default_a_task_fixes_what_the_first_release_did(tmp_path):
+def test_by_default_a_task_fixes_what_the_first_release_did(tmp_path: Path) -> None:
     for consensus, quorum in (("pow", "majority"), ("pbft", "byzantine")):
         fed = federation(tmp_path / consensus, consensus=consensus)
         found = task_terms(fed.ledger, fed.task.id)

@@ -86,7 +86,7 @@ def _command(*arguments: str, allowed: Collection[int] = (0, 2, 3)) -> _Ended:
 def _warnings_as_users_see_them() -> Iterator[None]:
     """pytest would keep them to itself."""
 
-    def show(message: Warning | str, category: type[Warning], file: str, line: int, *_: Any) -> None:
+    def show(message: Warning | str, category: type[Warning], file: str, line: int, *_: Any, **__: Any) -> None:
         print(warnings.formatwarning(message, category, file, line), end="", file=sys.stderr)
 
     with warnings.catch_warnings(action="default"):

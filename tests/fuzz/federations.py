@@ -68,7 +68,7 @@ def _check(federation: Federation, result: Round, number: int) -> None:
 @contextlib.contextmanager
 def _warnings_of_numpy_are_faults() -> Iterator[None]:
     """In fbfl's own arithmetic: they are lines that a user cannot act on."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(action="default"):
         warnings.simplefilter("ignore", UserWarning)
         warnings.filterwarnings("error", category=RuntimeWarning, module=r"fbfl\.")
         yield

@@ -109,8 +109,8 @@ attack_names = rarely(
 )
 partitions = named("partition", partition.PARTITIONS, ("labels", "num_clients", "seed"))
 servers = named("server", server_optimizers.SERVER_OPTIMIZERS, ("update", "state"))
-mobilities = named("mobility", mobility._MODELS, ("servers",))
-radios = named("radio", radio._MODELS, ())
+mobilities = named("mobility", mobility.MOBILITIES, ("servers",))
+radios = named("radio", radio.RADIOS, ())
 model_names = names("model", models.NAMES, one_in=2)
 
 

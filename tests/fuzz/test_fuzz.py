@@ -1,6 +1,8 @@
 """Whatever strangers ask for, fbfl does it or says in a line why not, the same each time, and calls no NaN good."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import strategies as st
@@ -13,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(autouse=True)
-def _among_strangers(monkeypatch, tmp_path):
+def _among_strangers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
     backend.load_tensorflow()
     monkeypatch.syspath_prepend(Path(__file__).parent / "users")
     monkeypatch.chdir(tmp_path)
@@ -23,14 +25,14 @@ def _among_strangers(monkeypatch, tmp_path):
 
 
 @drawn_for(0.4, 6, several=strategies.federations(), rounds=st.integers(1, 3), lanes=st.sampled_from((1, 1, 2)))
-def test_federations(several, rounds, lanes):
+def test_federations(several: Any, rounds: Any, lanes: Any) -> Any:
     for recipe in several:
         federations.holds(recipe, rounds, lanes)
     return len(several)
 
 
 @drawn_for(0.4, 3, task=strategies.tasks(), output=strategies.file_names, file=st.booleans())
-def test_runs(task, output, file):
+def test_runs(task: Any, output: Any, file: Any) -> Any:
     data, several = task
     recipes.save(*data)
     for settings in several:
@@ -39,7 +41,7 @@ def test_runs(task, output, file):
 
 
 @drawn_for(0.2, 3, study=strategies.studies(), name=strategies.file_names)
-def test_experiments(study, name):
+def test_experiments(study: Any, name: Any) -> Any:
     data, definition = study
     recipes.save(*data)
     commands.experiment_holds(name, definition)

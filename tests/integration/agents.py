@@ -160,6 +160,11 @@ class Agents:
         except OSError:
             return None
 
+    def has_recovered(self, number: int) -> bool:
+        """Return True if an agent answers, and nothing has failed since its last work."""
+        health = self.health(number)
+        return health is not None and health["last_error"] is None
+
     def kill(self, number: int) -> None:
         agent = self.agents.pop(number)
         agent.kill()

@@ -38,7 +38,8 @@ def deployed(sender: Sender, artifact: Artifact) -> Contract:
     factory = sender.w3.eth.contract(abi=artifact.abi, bytecode=artifact.bytecode)
     receipt = sender.transact(factory.constructor(sender.address, 5), gas=2_000_000)
     address: Any = receipt["contractAddress"]
-    return sender.w3.eth.contract(address=address, abi=artifact.abi)
+    contract: Contract = sender.w3.eth.contract(address=address, abi=artifact.abi)
+    return contract
 
 
 @contextmanager

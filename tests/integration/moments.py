@@ -70,7 +70,8 @@ def sent(ledger: Ledger, server: str, function: str, first_block: int) -> int:
     """Count this account's transactions that called this function from a block on, refused ones included."""
     number = 0
     for block in range(first_block, ledger.w3.eth.block_number + 1):
-        for transaction in ledger.w3.eth.get_block(block, full_transactions=True)["transactions"]:
+        transactions: Any = ledger.w3.eth.get_block(block, full_transactions=True)["transactions"]
+        for transaction in transactions:
             if transaction["from"] == server and transaction.get("to"):
                 call = called(ledger, transaction["to"], transaction["input"])
                 number += call is not None and call[0] == function

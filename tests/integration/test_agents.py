@@ -4,16 +4,17 @@ import json
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
-from eth_utils.abi import function_signature_to_4byte_selector
 
 from fbfl.chain.accounts import development_account
-from fbfl.chain.ledger import Ledger, Phase
+from fbfl.chain.ledger import Phase
 from fbfl.chain.queries import round_records
 from fbfl.nodes.chains import NodeStatus
 from tests.integration.agents import SERVERS, Agents, environment, wait
+from tests.integration.moments import sent
 from tests.support.federations import federation
 from tests.support.ports import free_ports
 
@@ -41,9 +42,13 @@ def test_agents_compute_the_model_of_the_simulation_and_live_through_kill_9(proc
     assert processes.do("task", "admit", *addresses, "--account", 0).returncode == 0
 
     ledger = processes.ledger()
+
+    def joined(address: str) -> bool:
+        return address in ledger.seats(number, 1)
+
     for server in range(SERVERS):  # in turn, so that each has the seat whose share it holds
         processes.start_agent(server)
-        wait(lambda server=server: addresses[server] in ledger.seats(number, 1), f"agent {server} joins")
+        wait(partial(joined, addresses[server]), f"agent {server} joins")
     assert ledger.seats(number, 1) == {address: seat for seat, address in enumerate(addresses)}
 
     # A second agent of the same key refuses, on this machine and where only the registry leads to the first one.
@@ -84,7 +89,8 @@ def test_agents_compute_the_model_of_the_simulation_and_live_through_kill_9(proc
     records = list(round_records(ledger, number))
     assert [record.status for record in records] == ["final"] * ROUNDS
     assert [[update.server for update in record.updates] for record in records] == [addresses] * ROUNDS
-    assert sent_updates(ledger, records[0].first_block, addresses[VICTIM]) == ROUNDS
+    sent_by_victim = sent(ledger, addresses[VICTIM], "submit", records[0].first_block)  # refused ones included
+    assert sent_by_victim == ROUNDS
 
     rewards = ledger.rewards.functions
     wait(lambda: all(rewards.isSettled(number, n + 1).call() for n in range(ROUNDS)), "every round is settled")
@@ -103,13 +109,3 @@ def test_agents_compute_the_model_of_the_simulation_and_live_through_kill_9(proc
     simulated = federation(processes.folder / "simulated", rounds=ROUNDS, consensus="pbft")
     expected = [result.record.model_digest for result in simulated.rounds()]
     assert [record.model_digest for record in records] == expected
-
-
-def sent_updates(ledger: Ledger, first_block: int, server: str) -> int:
-    """Count the transactions with an update that this account sent, refused ones included."""
-    (submit,) = [entry for entry in ledger.tasks.abi if entry.get("name") == "submit"]
-    types = ",".join(parameter["type"] for parameter in submit["inputs"])
-    selector = function_signature_to_4byte_selector(f"submit({types})")
-    blocks = range(first_block, ledger.w3.eth.block_number + 1)
-    transactions = [tx for n in blocks for tx in ledger.w3.eth.get_block(n, full_transactions=True)["transactions"]]
-    return sum(tx["from"] == server and bytes(tx["input"][:4]) == selector for tx in transactions)

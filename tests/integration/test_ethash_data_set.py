@@ -52,4 +52,5 @@ def hashimoto(items: np.ndarray, header: bytes, nonce: int) -> tuple[bytes, byte
 
 
 def fnv(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    return first * np.uint32(0x01000193) ^ second
+    mixed: np.ndarray = first * np.uint32(0x01000193) ^ second
+    return mixed

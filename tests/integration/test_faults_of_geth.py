@@ -66,7 +66,7 @@ def test_a_node_that_is_killed_and_comes_back(playing: RoundByRound, state: Path
     chains.up("geth", state=state)
     with playing.round():
         pass
-    wait(lambda: playing.agents.health(AWAY)["last_error"] is None, "its agent has recovered")
+    wait(lambda: playing.agents.has_recovered(AWAY), "its agent has recovered")
 
 
 def test_a_network_that_falls_apart_when_a_round_is_closed_and_final_on_the_branch_that_loses(

@@ -144,9 +144,7 @@ def test_the_digest_of_what_is_no_file_is_the_payloads_fault(stores: list[IpfsSt
 
 
 def test_a_liar_who_records_a_directory_is_left_out_and_stops_nobody(stores: list[IpfsStore]) -> None:
-    settings = RunSettings(
-        **{"dataset": "digits", "model": "cnn", "servers": 4, "devices": 4, "consensus": "pbft", "rounds": 1}
-    )
+    settings = RunSettings(dataset="digits", model="cnn", servers=4, devices=4, consensus="pbft", rounds=1)
     liar = Behaviour(submits=False)
     federation = Simulation(settings, datasets.load("digits"), stores[0], behaviours={0: liar}, lanes=1)
     federation.owner.open_round(federation.task.id)

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -156,7 +157,7 @@ def test_a_chain_is_kept_until_it_is_forgotten(nodes: Nodes) -> None:
     assert w3.eth.chain_id == CHAIN_IDS[nodes.kind]
     assert w3.eth.get_balance(development_account(FUNDED - 1).address) == 10**24
     account = development_account(3)
-    transaction = {
+    transaction: dict[str, Any] = {
         "to": account.address,
         "value": 1,
         "gas": 21_000,

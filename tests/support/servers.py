@@ -34,7 +34,7 @@ def account(number: int) -> LocalAccount:
     return development_account(number)
 
 
-def small_task(consensus: str = "pbft", rule: str = "fedavg", payload: str = "float32", **params: object) -> Task:
+def small_task(consensus: str = "pbft", rule: str = "fedavg", payload: str = "float32", **params: Any) -> Task:
     definition: dict[str, Any] = {
         "model": "mlp",
         "tensors": [[tensor.name, list(tensor.shape)] for tensor in SPEC.tensors],

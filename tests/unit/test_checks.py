@@ -3,7 +3,9 @@
 import inspect
 import json
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from types import GenericAlias, UnionType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,10 +68,10 @@ def refusal(call: Callable[[], object]) -> str:
 
 
 @pytest.fixture
-def patience():
+def patience() -> Iterator[Any]:
     """A call that does not come to an end is a failure."""
 
-    def end(*_):
+    def end(*_: Any) -> None:
         raise TimeoutError
 
     before = signal.signal(signal.SIGALRM, end)
@@ -80,7 +82,7 @@ def patience():
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_no_argument_of_a_function_of_ours_ends_in_a_raw_error(name, patience):
+def test_no_argument_of_a_function_of_ours_ends_in_a_raw_error(name: str, patience: Any) -> None:
     function = FUNCTIONS[name]
     call(function, {})
     arguments = [argument for argument in inspect.signature(function).parameters if argument not in GIVEN]
@@ -96,7 +98,7 @@ def numpys(value: object) -> object:
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_numbers_of_numpys_are_numbers(name):
+def test_numbers_of_numpys_are_numbers(name: str) -> None:
     parameters = inspect.signature(FUNCTIONS[name]).parameters
     changed = {key: numpys(value) for key, value in GOOD.items() if key in parameters}
     expected, found = (call(FUNCTIONS[name], each) for each in ({}, changed))
@@ -104,7 +106,7 @@ def test_numbers_of_numpys_are_numbers(name):
 
 
 @pytest.mark.parametrize("kind", [RunSettings, TrainingSettings])
-def test_no_field_of_settings_ends_in_a_raw_error_and_numpys_numbers_become_pythons(kind):
+def test_no_field_of_settings_ends_in_a_raw_error_and_numpys_numbers_become_pythons(kind: type[Any]) -> None:
     for name, default in vars(kind()).items():
         lines = [refusal(lambda name=name, value=value: kind(**{name: value})) for value in WRONG.values()]
         assert all(name in line and "\n" not in line for line in lines if line)
@@ -126,27 +128,27 @@ def test_no_field_of_settings_ends_in_a_raw_error_and_numpys_numbers_become_pyth
         (RunSettings, "devices", 1_000_000),
     ],
 )
-def test_numbers_that_no_machine_can_serve_are_refused(kind, name, most):
+def test_numbers_that_no_machine_can_serve_are_refused(kind: type[Any], name: str, most: int) -> None:
     others = {"consensus": "ethash"} if name == "nodes" else {}
     assert getattr(kind(**{**others, name: most}), name) == most
     with pytest.raises(InvalidInputError, match=f"{name} is {most + 1}.* {most:,}|{name} is {most + 1}.* {most}"):
         kind(**{**others, name: most + 1})
 
 
-def test_tables_of_settings_are_fit_for_json():
+def test_tables_of_settings_are_fit_for_json() -> None:
     settings = RunSettings(aggregator="krum", aggregator_args={"num_byzantine": np.int64(2)}, seed=np.uint64(7))
     assert settings == RunSettings(aggregator="krum", aggregator_args={"num_byzantine": 2}, seed=7)
     assert json.dumps(as_dict(settings))
 
 
 @pytest.mark.parametrize("name", ["stake", "reward"])
-def test_money_has_the_bits_that_the_contracts_have_for_it(name):
+def test_money_has_the_bits_that_the_contracts_have_for_it(name: str) -> None:
     assert getattr(RunSettings(**{name: 2**128 - 1}), name) == 2**128 - 1
     with pytest.raises(InvalidInputError, match=rf"{name} is \d+\.*; allowed: a whole number of wei, below 2\*\*128"):
         RunSettings(**{name: 2**128})
 
 
-def test_no_argument_of_a_federation_ends_in_a_raw_error():
+def test_no_argument_of_a_federation_ends_in_a_raw_error() -> None:
     given = {"clients": [(PICTURES, LABELS)], "test": (PICTURES, LABELS)}
     trainer = Federation(**given, lanes=1).trainer
     for name in inspect.signature(Federation).parameters:
@@ -168,11 +170,13 @@ def test_no_argument_of_a_federation_ends_in_a_raw_error():
         (Mapping[str, object], [1], "a table of settings"),
     ],
 )
-def test_what_is_allowed_is_read_off_the_annotation(annotation, value, allowed):
+def test_what_is_allowed_is_read_off_the_annotation(
+    annotation: GenericAlias | UnionType | type[Any], value: float | list[int] | str, allowed: str
+) -> None:
     with pytest.raises(InvalidInputError, match=rf"thing: x is .*; allowed: {allowed}$"):
         checks.check("thing: ", "x", value, annotation)
 
 
-def test_other_annotations_are_left_to_who_uses_the_value():
+def test_other_annotations_are_left_to_who_uses_the_value() -> None:
     for annotation in (np.ndarray, list[int], str | list[int], str | Callable[[], int], "int", inspect.Parameter.empty):
         checks.check("", "x", 1, annotation)

@@ -1,6 +1,7 @@
 """The exception tree."""
 
 import pickle
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ def tree(root: type[errors.FbflError]) -> list[type[errors.FbflError]]:
 
 
 @pytest.mark.parametrize("kind", tree(errors.FbflError))
-def test_an_error_comes_whole_from_another_process(kind):
+def test_an_error_comes_whole_from_another_process(kind: type[Any]) -> None:
     error = MADE.get(kind, lambda: kind("what is wrong"))()
     copy = pickle.loads(pickle.dumps(error))
     assert (type(copy), str(copy), vars(copy), copy.exit_status) == (kind, str(error), vars(error), error.exit_status)

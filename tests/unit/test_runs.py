@@ -1,5 +1,7 @@
 import multiprocessing
 import os
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,8 +10,8 @@ from fbfl.runs.folder import RunFolder, new_folder, newest_run
 from fbfl.settings import RunSettings
 
 
-def test_a_run_that_does_not_begin_leaves_nothing_of_its_own(tmp_path):
-    def fail(path):
+def test_a_run_that_does_not_begin_leaves_nothing_of_its_own(tmp_path: Path) -> None:
+    def fail(path: Path) -> None:
         with RunFolder.create(path, RunSettings()) as folder:
             folder.payloads("local")
             raise InvalidInputError("alpha is -1")
@@ -27,7 +29,7 @@ def test_a_run_that_does_not_begin_leaves_nothing_of_its_own(tmp_path):
     assert list(other.parent.iterdir()) == [other]
 
 
-def test_two_runs_never_share_a_folder(tmp_path):
+def test_two_runs_never_share_a_folder(tmp_path: Path) -> None:
     assert [new_folder(tmp_path / "runs", "now").name for _ in range(3)] == ["now", "now-2", "now-3"]
     RunFolder.create(tmp_path / "runs" / "now", RunSettings())
     with pytest.raises(InvalidInputError, match="holds a run already"):
@@ -44,7 +46,7 @@ def test_two_runs_never_share_a_folder(tmp_path):
         new_folder(tmp_path / "link", "now")
 
 
-def create(path, barrier, won):
+def create(path: Any, barrier: Any, won: Any) -> None:
     barrier.wait()
     try:
         RunFolder.create(path, RunSettings())
@@ -53,7 +55,7 @@ def create(path, barrier, won):
         won.put(False)
 
 
-def test_of_runs_that_start_at_once_one_has_the_folder(tmp_path):
+def test_of_runs_that_start_at_once_one_has_the_folder(tmp_path: Path) -> None:
     fork = multiprocessing.get_context("fork")
     for number in range(5):
         barrier, won = fork.Barrier(4), fork.SimpleQueue()
@@ -65,7 +67,7 @@ def test_of_runs_that_start_at_once_one_has_the_folder(tmp_path):
             process.join()
 
 
-def test_the_newest_run_is_one_with_a_finished_round_if_there_is_one(tmp_path):
+def test_the_newest_run_is_one_with_a_finished_round_if_there_is_one(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="no run in"):
         newest_run(tmp_path)
     for number, (name, metrics) in enumerate({"a": "", "b": "{}\n", "c": "{}\n", "d": None}.items()):

@@ -1,6 +1,8 @@
 """Settings from a file: TOML, or what a run has written."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -24,21 +26,23 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("values", [{}, OTHERS])
-def test_the_settings_of_a_run_are_a_configuration(tmp_path, values):
+def test_the_settings_of_a_run_are_a_configuration(
+    tmp_path: Path, values: dict[str, dict[str, float] | float | str]
+) -> None:
     path = tmp_path / "settings.json"
     path.write_text(strictjson.dumps(as_dict(RunSettings(**values)), indent=1))
     assert read(path, {}) == RunSettings(**values)
     assert read(path, {"seed": 7}) == RunSettings(**values, seed=7)
 
 
-def test_there_are_as_many_devices_as_servers_and_twenty_at_least():
+def test_there_are_as_many_devices_as_servers_and_twenty_at_least() -> None:
     assert [RunSettings(servers=servers).devices for servers in (1, 20, 21, 240)] == [20, 20, 21, 240]
     assert RunSettings(servers=30, devices=None) == RunSettings(servers=30, devices=30)
     with pytest.raises(InvalidInputError, match=r"devices is 20; allowed: at least one per server \(30\)"):
         RunSettings(servers=30, devices=20)
 
 
-def test_what_means_nothing_is_refused_unless_it_is_the_default():
+def test_what_means_nothing_is_refused_unless_it_is_the_default() -> None:
     assert RunSettings(consensus="ethash", nodes=5).nodes == 5
     for others in ({"consensus": "pow"}, {"consensus": "ethash", "network": "geth"}):
         assert RunSettings(**others, nodes=3).nodes == 3
@@ -49,7 +53,7 @@ def test_what_means_nothing_is_refused_unless_it_is_the_default():
 
 
 @pytest.mark.parametrize("place", [Place.FEDERATION, Place.NETWORK])
-def test_what_means_nothing_in_a_place_is_refused_there(place):
+def test_what_means_nothing_in_a_place_is_refused_there(place: Place) -> None:
     odd = {
         "stake": "2 ether",
         "devices": 30,
@@ -84,14 +88,14 @@ def test_what_means_nothing_in_a_place_is_refused_there(place):
         ({"withheld_penalty": 0.00005}, "withheld_penalty is 5e-05; allowed: 0 to 0.25, in steps of 0.0001"),
     ],
 )
-def test_what_no_task_can_fix_is_refused(values, message):
+def test_what_no_task_can_fix_is_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidInputError) as raised:
         RunSettings(**values)
     assert str(raised.value) == message
 
 
 @given(st.integers(0, 2**128 - 1))
-def test_money_is_read_as_it_is_written(amount):
+def test_money_is_read_as_it_is_written(amount: int) -> None:
     whole, part = divmod(amount, 10**18)
     assert RunSettings(stake=f"{whole}.{part:018d} ether").stake == amount
     assert RunSettings(reward=f"{amount}wei").reward == amount
@@ -99,13 +103,13 @@ def test_money_is_read_as_it_is_written(amount):
 
 
 @pytest.mark.parametrize("text", ["", "1 eth", "0.5 wei", "1e18", "-1 ether", "1,5 ether", "0.0000000001 gwei"])
-def test_what_is_no_amount_is_refused(text):
+def test_what_is_no_amount_is_refused(text: str) -> None:
     with pytest.raises(InvalidInputError, match=r"^stake is .*; allowed: (a whole number of wei|0 or more)"):
         RunSettings(stake=text)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_a_configuration_may_come_from_an_editor_of_windows(tmp_path, encoding):
+def test_a_configuration_may_come_from_an_editor_of_windows(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "run.toml"
     path.write_text('rounds = 3\ndataset = "Zählen.npz"\n', encoding=encoding, newline="\r\n")
     assert read(path, {}) == RunSettings(rounds=3, dataset="Zählen.npz")
@@ -123,7 +127,7 @@ def test_a_configuration_may_come_from_an_editor_of_windows(tmp_path, encoding):
         ("[1]\n", "run: unknown key '1'"),
     ],
 )
-def test_another_text_is_refused_by_the_name_of_its_file(tmp_path, text, message):
+def test_another_text_is_refused_by_the_name_of_its_file(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "run").write_text(text)
     with pytest.raises(InvalidInputError) as raised:
         read(tmp_path / "run", {})
@@ -132,7 +136,7 @@ def test_another_text_is_refused_by_the_name_of_its_file(tmp_path, text, message
 
 @pytest.mark.parametrize("value", [float("nan"), float("-inf"), {1, 2}, b"x", [1, {"a": float("inf")}], 1j])
 @pytest.mark.parametrize("kind", ["attack", "aggregator", "partition", "mobility", "radio"])
-def test_arguments_that_a_file_of_the_run_could_not_say_are_refused(kind, value):
+def test_arguments_that_a_file_of_the_run_could_not_say_are_refused(kind: str, value: Any) -> None:
     named = {"attack": "x", "malicious": 1, "mobility": "x", "radio": "x"}
     with pytest.raises(InvalidInputError, match=f"^{kind}_args: a is "):
         RunSettings(**named, **{f"{kind}_args": {"a": value}})

@@ -2,6 +2,7 @@
 
 import json
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,30 +16,30 @@ VALUES = st.recursive(
 )
 
 
-def refuse(name):
+def refuse(name: Any) -> None:
     pytest.fail(f"JSON has no {name}")
 
 
 @given(VALUES)
-def test_what_is_not_finite_is_null_and_all_else_as_it_was(value):
+def test_what_is_not_finite_is_null_and_all_else_as_it_was(value: bool | dict[str, Any] | list[Any] | None) -> None:
     for indent in (None, 1):
         read = json.loads(strictjson.dumps(value, indent=indent), parse_constant=refuse)
         assert read == strictjson.finite(value) == json.loads(json.dumps(value), parse_constant=lambda _: None)
 
 
-def test_what_python_wrote_before_is_read_as_null():
+def test_what_python_wrote_before_is_read_as_null() -> None:
     assert strictjson.loads(json.dumps([math.nan, -math.inf, 1.5])) == [None, None, 1.5]
 
 
 @pytest.mark.parametrize("form", ["[", '{"a":', '"\\"[",[', '"]",['])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
-def test_nesting_that_would_crash_the_parser_is_refused(form, encoding):
+def test_nesting_that_would_crash_the_parser_is_refused(form: Any, encoding: Any) -> None:
     for levels in (strictjson.MOST_LEVELS + 1, 100_000):
         with pytest.raises(ValueError, match="inside each other"):
             strictjson.loads((form * levels).encode(encoding))
 
 
-def test_brackets_beside_each_other_or_in_texts_are_no_levels():
+def test_brackets_beside_each_other_or_in_texts_are_no_levels() -> None:
     many = [[], {"[{": '{"[['}] * strictjson.MOST_LEVELS
     assert strictjson.loads(json.dumps(many)) == many
     deepest = "[" * strictjson.MOST_LEVELS + "]" * strictjson.MOST_LEVELS

@@ -1,5 +1,7 @@
 """Texts from any editor, or a line that names the file."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,14 +11,14 @@ from fbfl.system.textfile import read_text
 
 
 @given(st.text().filter(lambda text: not text.startswith("\ufeff")), st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]))
-def test_a_text_is_read_as_it_was_written(tmp_path_factory, text, encoding):
+def test_a_text_is_read_as_it_was_written(tmp_path_factory: pytest.TempPathFactory, text: str, encoding: str) -> None:
     path = tmp_path_factory.getbasetemp() / "text"
     path.write_bytes(text.encode(encoding))
     assert read_text(path, "it") == text
 
 
 @pytest.mark.parametrize("data", ["Tür".encode("cp1252"), b"\xff\xfea", b"\x00\xd8a"])
-def test_what_is_no_text_is_named(tmp_path, data):
+def test_what_is_no_text_is_named(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "x").write_bytes(data)
     with pytest.raises(InvalidInputError, match=r"--config x: cannot be read: byte \d is not utf-.*saved as UTF-8"):
         read_text(tmp_path / "x", "--config x")

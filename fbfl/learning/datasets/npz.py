@@ -29,7 +29,9 @@ def read(file: Path | io.BytesIO, source: str | None = None, parts: Sequence[str
     """Return arrays as they are in the file; `source` names it in the message of the `InvalidInputError`."""
     source = source or str(file)
     try:
-        with np.load(file, allow_pickle=False) as content:
+        # NumPy would leave a file open that is no .npz after all.
+        opened = file.open("rb") if isinstance(file, Path) else file
+        with opened, np.load(opened, allow_pickle=False) as content:
             missing = [part for part in parts if part not in content]
             if missing:
                 raise InvalidInputError(f"{source}: no array {', '.join(missing)}; needed: {', '.join(parts)}")

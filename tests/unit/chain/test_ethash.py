@@ -2,6 +2,7 @@ import collections
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from eth.abc import BlockAPI, SignedTransactionAPI
@@ -184,7 +185,7 @@ def sealed(block: BlockAPI) -> BlockAPI:
     return block.copy(header=seals.EthashSeal.seal(block.header))
 
 
-def with_header(block: BlockAPI, **fields: object) -> BlockAPI:
+def with_header(block: BlockAPI, **fields: Any) -> BlockAPI:
     return block.copy(header=block.header.copy(**fields))  # type: ignore[arg-type]
 
 

@@ -1,6 +1,7 @@
 """The search for nonces: right, fair in slices, and stopped when it is in vain."""
 
 import time
+from collections.abc import Iterator
 
 import pytest
 from eth_hash.auto import keccak
@@ -19,13 +20,13 @@ def solves(nonce: int, of: Puzzle) -> bool:
 
 
 @given(start=st.integers(0, 2**40), count=st.integers(0, 200))
-def test_the_first_solution_in_the_range_is_found(start, count):
+def test_the_first_solution_in_the_range_is_found(start: int, count: int) -> None:
     found = search(puzzle(), start, count)
     expected = [nonce for nonce in range(start, start + count) if solves(nonce, puzzle())]
     assert found == (expected[0] if expected else None)
 
 
-def test_slices_go_on_where_they_were_and_start_over_with_another_puzzle():
+def test_slices_go_on_where_they_were_and_start_over_with_another_puzzle() -> None:
     solver = Slices(nonces_per_call=10)
     whole = search(puzzle(500), 0, 100_000)
     assert whole is not None
@@ -38,12 +39,12 @@ def test_slices_go_on_where_they_were_and_start_over_with_another_puzzle():
 
 
 @pytest.fixture(scope="module")
-def miner():
+def miner() -> Iterator[Miner]:
     with Miner(processes=2) as started:
         yield started
 
 
-def test_a_miner_finds_a_solution_in_its_own_processes(miner):
+def test_a_miner_finds_a_solution_in_its_own_processes(miner: Miner) -> None:
     miner.start(puzzle(20_000))
     nonce = miner.solution(timeout=60)
     assert nonce is not None
@@ -53,7 +54,7 @@ def test_a_miner_finds_a_solution_in_its_own_processes(miner):
     assert miner.hashes_per_second > 0
 
 
-def test_a_hopeless_search_is_stopped_at_once_and_the_next_one_begins(miner):
+def test_a_hopeless_search_is_stopped_at_once_and_the_next_one_begins(miner: Miner) -> None:
     hopeless = puzzle(2**250)
     assert miner.attempt(hopeless) is None
     before = time.monotonic()

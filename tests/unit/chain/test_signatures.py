@@ -1,6 +1,7 @@
 """Signed votes and updates: who signed, what the signature covers, and what contradicts what."""
 
 from dataclasses import replace
+from typing import Any
 
 from eth_account import Account
 from hypothesis import given
@@ -17,17 +18,17 @@ PARENT = b"\4" * 32
 PAYLOAD = Reference(b"\5" * 32, 1000)
 
 
-def vote(**changes: object) -> SignedVote:
+def vote(**changes: Any) -> SignedVote:
     values = {"round_number": 2, "view": 1, "stage": Stage.PREPARE, "value_digest": b"\6" * 32, "accept": True}
     return sign_vote(ACCOUNT, DOMAIN, **{**values, **changes})
 
 
-def test_the_signer_is_recovered():
+def test_the_signer_is_recovered() -> None:
     assert signer_of_vote(DOMAIN, vote()) == ACCOUNT.address
     assert signer_of_update(DOMAIN, sign_update(ACCOUNT, DOMAIN, 2, PARENT, PAYLOAD, 10)) == ACCOUNT.address
 
 
-def test_a_signature_covers_every_field_and_the_domain():
+def test_a_signature_covers_every_field_and_the_domain() -> None:
     signed = vote()
     for field, other in (
         *(("task", 4), ("round", 3), ("view", 0), ("stage", Stage.COMMIT), ("accept", False)),
@@ -52,7 +53,9 @@ def test_a_signature_covers_every_field_and_the_domain():
     accepts=st.tuples(st.booleans(), st.booleans()),
     views=st.tuples(st.integers(0, 1), st.integers(0, 1)),
 )
-def test_votes_conflict_when_no_honest_member_could_have_cast_both(digests, accepts, views):
+def test_votes_conflict_when_no_honest_member_could_have_cast_both(
+    digests: tuple[bytes, bytes], accepts: tuple[bool, bool], views: tuple[int, int]
+) -> None:
     first, second = (
         SignedVote(1, 1, view, Stage.PREPARE, digest, accept, (b"", b""))
         for digest, accept, view in zip(digests, accepts, views, strict=True)

@@ -3,7 +3,9 @@
 import itertools
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +20,7 @@ MNIST_5K = 4_000
 """Samples of its training set."""
 
 
-def commands(document):
+def commands(document: Any) -> Iterator[list[str]]:
     text = document.read_text().replace("\\\n", " ")
     for line in text.splitlines():
         program, *words = shlex.split(line, comments=True) if line.startswith((".venv/bin/fbfl ", "fbfl ")) else [""]
@@ -27,7 +29,7 @@ def commands(document):
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_every_command_in_a_document_is_one(document):
+def test_every_command_in_a_document_is_one(document: Path) -> None:
     found = list(commands(document))
     assert found or document.name not in ("README.md", "nodes.md")
     for words in found:
@@ -38,7 +40,7 @@ def test_every_command_in_a_document_is_one(document):
             simulation.check(settings_of(options))
 
 
-def test_the_example_of_slow_servers_has_some():
+def test_the_example_of_slow_servers_has_some() -> None:
     (words,) = (words for words in commands(ROOT / "README.md") if "--radio" in words)
     settings = settings_of(parser().parse_args(words))
     assert settings.dataset == "mnist-5k"
@@ -47,7 +49,7 @@ def test_the_example_of_slow_servers_has_some():
     assert 0 < len(cost.late_servers) < settings.servers
 
 
-def test_every_threat_names_tests_that_there_are():
+def test_every_threat_names_tests_that_there_are() -> None:
     text = (ROOT / "docs" / "contracts.md").read_text()
     (table,) = re.findall(r"\| threat \| answer \| test \|\n\|---\|---\|---\|\n((?:\|.*\n)+)", text)
     there = {

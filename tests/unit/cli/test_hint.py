@@ -1,6 +1,7 @@
 """Commands that messages propose."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -17,13 +18,15 @@ from fbfl.cli import hint
         ("", "python3", "fbfl audit --run 'a b/$x'"),
     ],
 )
-def test_a_command_is_called_as_this_one_was_and_quoted(monkeypatch, called, by, proposed):
+def test_a_command_is_called_as_this_one_was_and_quoted(
+    monkeypatch: pytest.MonkeyPatch, called: str, by: str, proposed: str
+) -> None:
     monkeypatch.setattr(sys, "argv", [called])
     monkeypatch.setattr(sys, "orig_argv", [by, called])
     assert hint.command("audit", "--run", "a b/$x") == proposed
 
 
-def test_a_command_on_the_path_is_called_by_its_name(monkeypatch, tmp_path):
+def test_a_command_on_the_path_is_called_by_its_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     program = tmp_path / "fbfl"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)

@@ -5,7 +5,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,27 +15,27 @@ from fbfl.cli.interrupts import never_lost
 
 
 class Clearing:
-    def __del__(self):
+    def __del__(self) -> None:
         signal.raise_signal(signal.SIGINT)
         time.sleep(0.001)
 
 
 @pytest.fixture(autouse=True)
-def ctrl_c_raises():
+def ctrl_c_raises() -> Iterator[Any]:
     """Also where the tests run in the background, which ignores it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
-def interrupted_while_clearing_up():
+def interrupted_while_clearing_up() -> None:
     with never_lost():
         thing = Clearing()
         del thing
         time.sleep(20)
 
 
-def test_an_interrupt_that_python_ignores_comes_again():
+def test_an_interrupt_that_python_ignores_comes_again() -> None:
     hook, started = sys.unraisablehook, time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         interrupted_while_clearing_up()
@@ -41,12 +43,12 @@ def test_an_interrupt_that_python_ignores_comes_again():
     assert sys.unraisablehook is hook
 
 
-def test_other_ignored_errors_are_told_as_before(monkeypatch):
+def test_other_ignored_errors_are_told_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     told = []
     monkeypatch.setattr(sys, "unraisablehook", lambda what: told.append(what.exc_type))
 
     class Failing:
-        def __del__(self):
+        def __del__(self) -> None:
             raise ValueError
 
     with never_lost():
@@ -68,7 +70,7 @@ sys.meta_path.insert(0, Interrupt())
 
 
 @pytest.mark.parametrize("name", ["argparse", "fbfl.cli.main", "fbfl.errors", "fbfl.cli.queries", "web3"])
-def test_an_interrupt_while_a_command_is_imported_ends_it_in_a_line_at_most(tmp_path, name):
+def test_an_interrupt_while_a_command_is_imported_ends_it_in_a_line_at_most(tmp_path: Path, name: str) -> None:
     (tmp_path / "sitecustomize.py").write_text(INTERRUPTED_IMPORT.format(name=name))
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(__file__).resolve().parents[3]}"}
     command = [sys.executable, "-m", "fbfl", "rounds"]

@@ -1,6 +1,7 @@
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from eth_account import Account
@@ -14,7 +15,7 @@ ADDRESS = Account.from_key(KEY).address
 ANVIL, MAINNET = 31337, 1
 
 
-def options(**given: object) -> argparse.Namespace:
+def options(**given: Any) -> argparse.Namespace:
     return argparse.Namespace(**{"account": None, "keystore": None, "password_file": None, **given})
 
 

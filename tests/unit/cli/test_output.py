@@ -41,7 +41,7 @@ def answer(output: int | None, *, say: str = "print", lines: int = 1, buffered: 
 
 @pytest.mark.parametrize("say", ["print", "plain_console().print"])
 @pytest.mark.parametrize(("lines", "buffered"), [(1, True), (1, False), (10_000, True)])
-def test_a_reader_that_has_gone_ends_a_command_quietly(say, lines, buffered):
+def test_a_reader_that_has_gone_ends_a_command_quietly(say: str, lines: int, buffered: bool) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     try:
@@ -51,16 +51,16 @@ def test_a_reader_that_has_gone_ends_a_command_quietly(say, lines, buffered):
 
 
 @pytest.mark.parametrize("buffered", [True, False])
-def test_a_full_disk_is_said(buffered):
+def test_a_full_disk_is_said(buffered: bool) -> None:
     with Path("/dev/full").open("wb") as full:
         assert answer(full.fileno(), buffered=buffered) == (3, "fbfl: output: No space left on device\n")
 
 
-def test_a_command_without_an_output_does_its_work():
+def test_a_command_without_an_output_does_its_work() -> None:
     assert answer(None, say="plain_console().print") == (0, "")
 
 
-def test_a_broken_pipe_of_a_node_is_an_error(tmp_path):
+def test_a_broken_pipe_of_a_node_is_an_error(tmp_path: Path) -> None:
     with (tmp_path / "output").open("wb") as file:
         status, said = answer(file.fileno(), say="raise BrokenPipeError; print")
     assert status == 1

@@ -64,7 +64,7 @@ malicious = [4]
 
 @pytest.mark.parametrize("quick", [False, True])
 @pytest.mark.parametrize("name", FIGURES + BEYOND)
-def test_every_experiment_of_the_repository_can_be_run(name, quick):
+def test_every_experiment_of_the_repository_can_be_run(name: str, quick: bool) -> None:
     experiment = definition.load(FOLDER / f"{name}.toml", quick=quick)
     first_seed = dataclasses.replace(experiment, seeds=experiment.seeds[:1])  # another only draws other numbers
     for run in runner.runs_of([first_seed]):
@@ -78,11 +78,11 @@ def test_every_experiment_of_the_repository_can_be_run(name, quick):
     assert experiment.claims or name == "listing1"
 
 
-def test_all_experiments_are_tested():
+def test_all_experiments_are_tested() -> None:
     assert {path.stem for path in FOLDER.glob("*.toml")} == {*FIGURES, *BEYOND}
 
 
-def test_rules_of_the_grid_are_told_no_more_attackers_than_they_allow():
+def test_rules_of_the_grid_are_told_no_more_attackers_than_they_allow() -> None:
     experiment = definition.load(FOLDER / "defences.toml")
     servers = experiment.settings(experiment.variants[0], 0).servers
     updates = np.random.default_rng(0).normal(size=(servers, 5))
@@ -96,7 +96,7 @@ def test_rules_of_the_grid_are_told_no_more_attackers_than_they_allow():
             aggregation.resolve(name, **{**args, rule.byzantine: rule.at_most + 1})(updates)
 
 
-def test_a_grid_is_every_rule_without_and_with_every_attack(tmp_path):
+def test_a_grid_is_every_rule_without_and_with_every_attack(tmp_path: Path) -> None:
     path = tmp_path / "g.toml"
     path.write_text(GRID)
     experiment = definition.load(path)
@@ -111,7 +111,7 @@ def test_a_grid_is_every_rule_without_and_with_every_attack(tmp_path):
     assert not any(run.chain for run in runner.runs_of([experiment]))
 
 
-def test_variants_change_the_base_and_the_small_version_changes_both(tmp_path):
+def test_variants_change_the_base_and_the_small_version_changes_both(tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
     path.write_text(GOOD)
     experiment = definition.load(path)
@@ -123,7 +123,7 @@ def test_variants_change_the_base_and_the_small_version_changes_both(tmp_path):
 
 
 @pytest.mark.parametrize("numbers", ["[4, 2]", "[2, 2, 4]"])
-def test_numbers_of_attackers_of_a_grid_rise(tmp_path, numbers):
+def test_numbers_of_attackers_of_a_grid_rise(tmp_path: Path, numbers: str) -> None:
     path = tmp_path / "g.toml"
     path.write_text(GRID.replace("malicious = [2, 4]", f"malicious = {numbers}"))
     with pytest.raises(InvalidInputError, match="rising numbers, each once"):
@@ -131,7 +131,7 @@ def test_numbers_of_attackers_of_a_grid_rise(tmp_path, numbers):
 
 
 @pytest.mark.parametrize("setting", ['network = "anvil"', 'store = "ipfs"'])
-def test_runs_have_a_chain_and_a_store_of_their_own(tmp_path, setting):
+def test_runs_have_a_chain_and_a_store_of_their_own(tmp_path: Path, setting: str) -> None:
     path = tmp_path / "x.toml"
     path.write_text(GOOD.replace("[base]", f"[base]\n{setting}"))
     run = next(iter(runner.runs_of([definition.load(path)])))
@@ -139,7 +139,7 @@ def test_runs_have_a_chain_and_a_store_of_their_own(tmp_path, setting):
         single_run.check(run)
 
 
-def test_runs_that_experiments_share_are_run_once(tmp_path):
+def test_runs_that_experiments_share_are_run_once(tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
     path.write_text(GOOD)
     experiment = definition.load(path)
@@ -187,7 +187,7 @@ def test_runs_that_experiments_share_are_run_once(tmp_path):
         ("[quick]", "[grid]\nmalicious = [1]\n[quick]", "needed: [[grid.rules]] and [[grid.attacks]]"),
     ],
 )
-def test_what_is_not_allowed_is_named_with_its_file(tmp_path, old, new, message):
+def test_what_is_not_allowed_is_named_with_its_file(tmp_path: Path, old: str, new: str, message: str) -> None:
     path = tmp_path / "x.toml"
     assert old in GOOD
     path.write_text(GOOD.replace(old, new, 1))
@@ -213,7 +213,7 @@ def test_what_is_not_allowed_is_named_with_its_file(tmp_path, old, new, message)
         ('"alie"', '"alie", malicious = 2', "attack 2: settings sets malicious: the key beside them does"),
     ],
 )
-def test_what_a_grid_does_not_allow_is_named_with_its_file(tmp_path, old, new, message):
+def test_what_a_grid_does_not_allow_is_named_with_its_file(tmp_path: Path, old: str, new: str, message: str) -> None:
     path = tmp_path / "g.toml"
     assert old in GRID
     path.write_text(GRID.replace(old, new, 1))
@@ -223,14 +223,14 @@ def test_what_a_grid_does_not_allow_is_named_with_its_file(tmp_path, old, new, m
     assert str(path) in str(raised.value)
 
 
-def test_costs_cannot_be_claimed_without_the_chain(tmp_path):
+def test_costs_cannot_be_claimed_without_the_chain(tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
     path.write_text(GOOD.replace("seeds = 3", "chain = false").replace("final_accuracy", "final_gas_used"))
     with pytest.raises(InvalidInputError, match="measure is 'final_gas_used': not known without chain"):
         definition.load(path)
 
 
-def test_a_definition_goes_by_its_name_or_its_path(tmp_path, monkeypatch):
+def test_a_definition_goes_by_its_name_or_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "experiments").mkdir()
     for path in ("experiments/a.toml", "experiments/b.toml", "c.toml"):
@@ -245,7 +245,7 @@ def test_a_definition_goes_by_its_name_or_its_path(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_a_definition_may_come_from_an_editor_of_windows(tmp_path, encoding):
+def test_a_definition_may_come_from_an_editor_of_windows(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "x.toml"
     path.write_text(GOOD.replace('"T"', '"Tür"'), encoding=encoding, newline="\r\n")
     assert definition.load(path).title == "Tür"
@@ -254,7 +254,7 @@ def test_a_definition_may_come_from_an_editor_of_windows(tmp_path, encoding):
         definition.load(path)
 
 
-def test_an_unknown_name_lists_those_that_there_are(tmp_path, monkeypatch):
+def test_an_unknown_name_lists_those_that_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(FOLDER.parent)
     with pytest.raises(InvalidInputError, match="allowed: all, backdoor, consensus, defences, difficulty, fig2"):
         definition.find("fig9")
@@ -263,7 +263,9 @@ def test_an_unknown_name_lists_those_that_there_are(tmp_path, monkeypatch):
         definition.find("fig9")
 
 
-def test_where_the_folder_has_no_definitions_those_of_fbfl_are_found(tmp_path, monkeypatch):
+def test_where_the_folder_has_no_definitions_those_of_fbfl_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert [path.stem for path in definition.find("all")] == sorted((*FIGURES, *BEYOND))
     (tmp_path / "experiments").mkdir()

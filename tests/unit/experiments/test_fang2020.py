@@ -1,5 +1,7 @@
 """The runs of Fang et al. 2020 on a small scale, and the table made of them."""
 
+from typing import Any
+
 import pytest
 
 from experiments.external import fang2020
@@ -7,34 +9,34 @@ from fbfl.learning.datasets import load
 
 
 @pytest.fixture
-def small(monkeypatch):
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fang2020.datasets, "load", lambda name: load("digits"))
     monkeypatch.setattr(fang2020, "ROUNDS", 60)
     monkeypatch.setattr(fang2020, "LEARNING_RATE", 0.5)
 
 
-def error(rule, attack):
+def error(rule: Any, attack: Any) -> Any:
     outcome = fang2020.run({"aggregator": rule, "attack": attack}, 0)
     assert set(outcome) == set(fang2020.STUDY.outcomes)
     return float(outcome["test_error"])
 
 
-def test_rules_learn_with_and_without_attack(small):
+def test_rules_learn_with_and_without_attack(small: Any) -> None:
     assert error("trimmed_mean", "") < 0.25
     assert error("trimmed_mean", "label_flipping") < 0.45
     assert error("median", "fang_gaussian") < 0.35
     assert error("krum", "") < 0.6
 
 
-def test_a_fifth_of_the_workers_attack(small, monkeypatch):
+def test_a_fifth_of_the_workers_attack(small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = {}
 
     class Watched(fang2020.Federation):
-        def __init__(self, clients, test, **options):
+        def __init__(self, clients: Any, test: Any, **options: Any) -> None:
             seen.update(options, clients=len(clients))
             super().__init__(clients, test, **options)
 
-        def rounds(self, n):
+        def rounds(self, n: Any) -> Any:
             seen["rounds"] = n
             return super().rounds(1)
 
@@ -44,7 +46,7 @@ def test_a_fifth_of_the_workers_attack(small, monkeypatch):
     assert (seen["rounds"], seen["aggregator_args"]) == (60, {"num_byzantine": 20})
 
 
-def test_the_section_sets_ours_beside_theirs():
+def test_the_section_sets_ours_beside_theirs() -> None:
     rows = [
         {"aggregator": "krum", "attack": "", "seed": str(seed), "test_error": value, "seconds": "1"}
         for seed, value in enumerate(("0.1300", "0.1500"))

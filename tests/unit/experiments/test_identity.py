@@ -3,7 +3,9 @@
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +19,7 @@ FOLDER = Path(__file__).resolve().parents[3] / "experiments"
 
 
 @pytest.fixture
-def lab(tmp_path, monkeypatch):
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A folder of a user's with a module, from which functions are imported, and files of data."""
     for name in ("identitylab.py", "data.npz", "data.csv", "trace.csv"):
         (tmp_path / name).write_text("def mine(*_): pass\n")
@@ -38,7 +40,9 @@ NAMED = {
 
 
 @pytest.mark.parametrize(("file", "settings"), [(file, each) for file, many in NAMED.items() for each in many])
-def test_a_run_is_another_where_a_file_has_changed_that_it_names(lab, monkeypatch, file, settings):
+def test_a_run_is_another_where_a_file_has_changed_that_it_names(
+    lab: Any, monkeypatch: pytest.MonkeyPatch, file: Any, settings: Any
+) -> None:
     monkeypatch.chdir(lab)
     run = RunSettings(**settings, malicious=int("attack" in settings))
     before = Run(run).name
@@ -54,7 +58,7 @@ def test_a_run_is_another_where_a_file_has_changed_that_it_names(lab, monkeypatc
         dependencies(run)
 
 
-def test_nothing_is_said_of_what_computes_as_in_the_first_release():
+def test_nothing_is_said_of_what_computes_as_in_the_first_release() -> None:
     ours = {"partition": "fbfl.learning.partition:iid"}
     for settings in ({}, {"aggregator": "krum"}, {"attack": "alie", "malicious": 3}, {"dataset": "mnist-5k"}, ours):
         assert dependencies(RunSettings(**settings)) == {}
@@ -62,14 +66,14 @@ def test_nothing_is_said_of_what_computes_as_in_the_first_release():
         assert dependencies(RunSettings(aggregator=name)) == {"versions": {"aggregator": 2}}
 
 
-def test_the_settings_of_every_stored_run_are_a_configuration_and_make_its_name(tmp_path):
+def test_the_settings_of_every_stored_run_are_a_configuration_and_make_its_name(tmp_path: Path) -> None:
     for path in (FOLDER / "results" / "finished").glob("*.json"):
         stored = json.loads(path.read_bytes())
         (tmp_path / "settings.json").write_text(json.dumps(stored["settings"]))
         assert Run(read(tmp_path / "settings.json", {}), listing="listing" in stored).name == path.stem
 
 
-def test_what_draws_on_a_chain_is_another_run_since_nobody_knows_the_draw_beforehand(lab):
+def test_what_draws_on_a_chain_is_another_run_since_nobody_knows_the_draw_beforehand(lab: Any) -> None:
     (lab / "identitylab.py").write_text("def mine(updates, seed): pass\n")
     for name in ("dnc", "signguard", "random_selection", "identitylab:mine"):
         settings = RunSettings(aggregator=name)
@@ -77,7 +81,7 @@ def test_what_draws_on_a_chain_is_another_run_since_nobody_knows_the_draw_before
         assert "versions" not in dependencies(settings, chain=False)
 
 
-def test_all_runs_of_the_definitions_are_stored_under_their_names():
+def test_all_runs_of_the_definitions_are_stored_under_their_names() -> None:
     """A change of a definition plays its runs anew, and keeps none that no definition asks for."""
     stored = FinishedRuns(FOLDER / "results" / "finished")
     runs = runner.runs_of([definition.load(path) for path in definition.files(FOLDER)])

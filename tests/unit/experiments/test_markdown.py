@@ -20,15 +20,15 @@ def cell(markdown: str) -> list[tuple[str, str]]:
 
 @given(TEXTS)
 @example("<b>a</b>, [x](y), *i*, `c`, ~~s~~, ![i](u), &lt; | \\")
-def test_nothing_in_a_text_is_markup(text):
+def test_nothing_in_a_text_is_markup(text: str) -> None:
     assert cell(plain(text)) == [("text", " ".join(text.split()))]
 
 
-def test_a_formula_is_none_either():
+def test_a_formula_is_none_either() -> None:
     assert plain("$a_1$ costs $5") == r"\$a_1\$ costs \$5"
 
 
 @given(TEXTS.filter(lambda text: "|" not in text))
 @example("``a`")
-def test_nothing_in_code_ends_it(text):
+def test_nothing_in_code_ends_it(text: str) -> None:
     assert cell(code(text)) == [("code_inline", " ".join(text.split()))]

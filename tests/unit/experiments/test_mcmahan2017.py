@@ -1,13 +1,15 @@
 """The settings of McMahan et al. 2017 and the rules by which they count rounds and choose the learning rate."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from experiments.external import mcmahan2017
 from fbfl.learning import partition
-from fbfl.learning.datasets import load
+from fbfl.learning.datasets import Dataset, load
 from fbfl.learning.models import build
 
 
@@ -22,17 +24,19 @@ from fbfl.learning.models import build
         ([], None),
     ],
 )
-def test_the_best_so_far_is_interpolated_where_it_crosses_the_target(accuracies, rounds):
+def test_the_best_so_far_is_interpolated_where_it_crosses_the_target(
+    accuracies: list[float], rounds: float | None
+) -> None:
     assert mcmahan2017.rounds_to_target(accuracies, 0.97) == (None if rounds is None else pytest.approx(rounds))
 
 
-def test_who_looks_at_every_tenth_round_counts_in_tens():
+def test_who_looks_at_every_tenth_round_counts_in_tens() -> None:
     assert mcmahan2017.rounds_to_target([0.90, 0.96, 0.98], 0.97, every=10) == pytest.approx(25)
     assert mcmahan2017.rounds_to_target([0.98], 0.97, every=10) == 10
 
 
 @pytest.mark.parametrize("name", ["iid", "shards"])
-def test_each_of_100_clients_has_600_samples_and_two_shards_hold_few_digits(name):
+def test_each_of_100_clients_has_600_samples_and_two_shards_hold_few_digits(name: str) -> None:
     labels = np.repeat(np.arange(10), 6000)
     split = partition.resolve(name, **mcmahan2017.PARTITION_SETTINGS[name])
     parts = split(labels, mcmahan2017.NUM_CLIENTS, seed=0)
@@ -41,10 +45,14 @@ def test_each_of_100_clients_has_600_samples_and_two_shards_hold_few_digits(name
     assert digits == 10 if name == "iid" else digits <= 2
 
 
-def test_samples_keep_the_order_of_a_variant_that_has_one(monkeypatch):
+def test_samples_keep_the_order_of_a_variant_that_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = {}
 
-    def federation(clients, test, **settings):
+    def federation(
+        clients: list[tuple[npt.NDArray[Any], npt.NDArray[Any]]],
+        test: tuple[npt.NDArray[Any], npt.NDArray[Any]],
+        **settings: Any,
+    ) -> Any:
         seen.update(settings, labels=clients[0][1])
         return type("Idle", (), {"rounds": lambda self, n: iter([type("Round", (), {"accuracy": 1.0})])})()
 
@@ -60,11 +68,11 @@ def test_samples_keep_the_order_of_a_variant_that_has_one(monkeypatch):
     assert seen["shuffle"] is True
 
 
-def line(rate, seed, rounds):
+def line(rate: str, seed: int, rounds: str) -> dict[str, str]:
     return {"learning_rate": rate, "seed": str(seed), "rounds_to_target": rounds}
 
 
-def test_the_learning_rate_with_the_fewest_rounds_is_chosen_on_the_seeds_that_all_have():
+def test_the_learning_rate_with_the_fewest_rounds_is_chosen_on_the_seeds_that_all_have() -> None:
     slow, fast = [line("0.1", 0, "50.0"), line("0.1", 1, "20.0")], [line("0.2", 0, "40.0"), line("0.2", 1, "90.0")]
     assert mcmahan2017.fewest_rounds([*slow, *fast]) == slow
     assert mcmahan2017.fewest_rounds([*slow[:1], *fast]) == fast
@@ -74,7 +82,7 @@ def test_the_learning_rate_with_the_fewest_rounds_is_chosen_on_the_seeds_that_al
     assert mcmahan2017.fewest_rounds([]) == []
 
 
-def test_models_have_the_published_numbers_of_parameters_and_the_weights_of_their_variant():
+def test_models_have_the_published_numbers_of_parameters_and_the_weights_of_their_variant() -> None:
     sizes = {name: build(name, input_shape=(28, 28)).count_params() for name in mcmahan2017.TARGETS}
     assert sizes == {"2nn": 199_210, "cnn": 1_663_370}
     for variant in ("weights 0.1", "weights 0.01", "weights 1/sqrt(n)"):
@@ -88,7 +96,7 @@ def test_models_have_the_published_numbers_of_parameters_and_the_weights_of_thei
 
 
 @pytest.mark.parametrize("variant", ["ours", "pixels -0.5 to 0.5"])
-def test_a_run_ends_at_the_target(variant, monkeypatch):
+def test_a_run_ends_at_the_target(variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mcmahan2017.datasets, "load", lambda name: bytes_of(load("digits")))
     monkeypatch.setattr(mcmahan2017, "TARGETS", {"2nn": 0.8})
     cell = {"model": "2nn", "partition": "iid", "fraction": "0.1", "epochs": "1", "batch_size": "10"}
@@ -98,11 +106,11 @@ def test_a_run_ends_at_the_target(variant, monkeypatch):
     assert int(outcome["rounds_run"]) - 1 < float(outcome["rounds_to_target"]) <= int(outcome["rounds_run"]) < 174
 
 
-def bytes_of(digits):
+def bytes_of(digits: Dataset) -> Dataset:
     return replace(digits, **{name: (getattr(digits, name) * 255).astype(np.uint8) for name in ("x_train", "x_test")})
 
 
-def test_the_section_has_a_line_per_cell_run_or_not():
+def test_the_section_has_a_line_per_cell_run_or_not() -> None:
     cell = next(cell for cell in mcmahan2017.CELLS if cell["partition"] == "shards")
     rows = [
         cell | {"seed": str(seed), "rounds_to_target": rounds, "rounds_run": "9", "best_accuracy": "", "seconds": "5"}

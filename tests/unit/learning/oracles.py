@@ -3,30 +3,32 @@
 import math
 import statistics
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 
-def fractions(updates):
+def fractions(updates: npt.NDArray[Any]) -> list[list[Fraction]]:
     return [[Fraction(float(value)) for value in row] for row in updates]
 
 
-def squared_distance(u, v):
+def squared_distance(u: list[Fraction], v: list[Fraction]) -> Fraction:
     return sum(((a - b) ** 2 for a, b in zip(u, v, strict=True)), Fraction(0))
 
 
-def float32(column_values):
+def float32(column_values: list[Fraction]) -> npt.NDArray[Any]:
     return np.array([float(value) for value in column_values]).astype(np.float32)
 
 
-def mean(rows, weights=None):
+def mean(rows: list[list[Fraction]], weights: list[int] | None = None) -> list[Fraction]:
     weights = weights or [1] * len(rows)
     return [
         sum(w * v for w, v in zip(weights, column, strict=True)) / sum(weights) for column in zip(*rows, strict=True)
     ]
 
 
-def krum_scores(rows, f):
+def krum_scores(rows: list[list[Fraction]], f: int) -> list[Fraction]:
     n = len(rows)
     scores = []
     for i in range(n):
@@ -35,17 +37,17 @@ def krum_scores(rows, f):
     return scores
 
 
-def krum(rows, f):
+def krum(rows: list[list[Fraction]], f: int) -> int:
     scores = krum_scores(rows, f)
     return scores.index(min(scores))
 
 
-def multi_krum(rows, f, m):
+def multi_krum(rows: list[list[Fraction]], f: int, m: int) -> list[int]:
     scores = krum_scores(rows, f)
     return sorted(sorted(range(len(rows)), key=lambda i: (scores[i], i))[:m])
 
 
-def bulyan(rows, f):
+def bulyan(rows: list[list[Fraction]], f: int) -> tuple[list[int], list[Fraction]]:
     left = list(range(len(rows)))
     picked = []
     for _ in range(len(rows) - 2 * f):
@@ -61,16 +63,16 @@ def bulyan(rows, f):
     return picked, result
 
 
-def trimmed_mean(rows, trim):
+def trimmed_mean(rows: list[list[Fraction]], trim: int) -> list[Fraction]:
     kept = [sorted(column)[trim : len(rows) - trim] for column in zip(*rows, strict=True)]
     return [sum(values) / len(values) for values in kept]
 
 
-def median(rows):
+def median(rows: list[list[Fraction]]) -> list[Fraction]:
     return [statistics.median(column) for column in zip(*rows, strict=True)]
 
 
-def geometric_median(updates, weights, steps=20_000):
+def geometric_median(updates: npt.NDArray[Any], weights: npt.NDArray[Any], steps: int = 20_000) -> npt.NDArray[Any]:
     """Plain Weiszfeld iteration on the points, from the mean."""
     points = updates.astype(np.float64)
     centre = np.average(points, axis=0, weights=weights)
@@ -80,7 +82,9 @@ def geometric_median(updates, weights, steps=20_000):
     return centre
 
 
-def centered_clipping(updates, radius, iterations, centre):
+def centered_clipping(
+    updates: npt.NDArray[Any], radius: float, iterations: int, centre: npt.NDArray[Any]
+) -> npt.NDArray[Any]:
     points = updates.astype(np.float64)
     for _ in range(iterations):
         steps = points - centre
@@ -92,20 +96,20 @@ def centered_clipping(updates, radius, iterations, centre):
     return centre
 
 
-def norm_clipping(updates, bound, weights):
+def norm_clipping(updates: npt.NDArray[Any], bound: float, weights: npt.NDArray[Any]) -> npt.NDArray[Any]:
     rows = updates.astype(np.float64)
     short = [row * min(1.0, bound / max(np.linalg.norm(row), 1e-300)) for row in rows]
     return np.average(short, axis=0, weights=weights)
 
 
-def fltrust(updates, root):
+def fltrust(updates: npt.NDArray[Any], root: npt.NDArray[Any]) -> npt.NDArray[Any]:
     rows, root = updates.astype(np.float64), root.astype(np.float64)
     trust = [max(0.0, row @ root / np.linalg.norm(row) / np.linalg.norm(root)) for row in rows]
     scaled = [row * np.linalg.norm(root) / np.linalg.norm(row) for row in rows]
     return sum(t * row for t, row in zip(trust, scaled, strict=True)) / sum(trust)
 
 
-def foolsgold_weights(history):
+def foolsgold_weights(history: npt.NDArray[Any]) -> list[float | np.float64]:
     n = len(history)
     rows = history.astype(np.float64)
     cs = [[rows[i] @ rows[j] / np.linalg.norm(rows[i]) / np.linalg.norm(rows[j]) for j in range(n)] for i in range(n)]
@@ -119,7 +123,7 @@ def foolsgold_weights(history):
     return [a if a in (0.0, 1.0) else min(1.0, max(0.0, math.log(a / (1 - a)) + 0.5)) for a in alpha]
 
 
-def dnc(updates, drop):
+def dnc(updates: npt.NDArray[Any], drop: int) -> tuple[int, ...]:
     """Return the updates that one iteration keeps, on all coordinates."""
     rows = updates.astype(np.float64)
     centred = rows - rows.mean(axis=0)

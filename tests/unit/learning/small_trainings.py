@@ -1,11 +1,17 @@
 """Small models of the digits, trained by the trainer and by Keras itself."""
 
 import itertools
+from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
+from keras.src.models.sequential import Sequential
+from keras.src.optimizers.rmsprop import RMSprop
+from keras.src.optimizers.sgd import SGD
 
 from fbfl.learning.datasets import load
+from fbfl.learning.keras_trainer import KerasTrainer
 
 DIGITS = load("digits")
 SHAPE = {"input_shape": (8, 8), "seed": 7}
@@ -19,7 +25,7 @@ OPTIMIZERS = {
 }
 
 
-def plain():
+def plain() -> Sequential:
     """No random layer, so that Keras has nothing to draw."""
     layers = keras.layers
     return keras.Sequential([layers.Flatten(), layers.Dense(24, activation="relu"), layers.Dense(10)])
@@ -28,16 +34,16 @@ def plain():
 class Subclassed(keras.Model):
     """Of layers that are attributes."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.flatten = keras.layers.Flatten()
         self.dense = keras.layers.Dense(10)
 
-    def call(self, x, training=False):
+    def call(self, x: Any, training: Any = False) -> Any:
         return self.dense(self.flatten(x))
 
 
-def with_dropout_and_statistics():
+def with_dropout_and_statistics() -> Any:
     layers = keras.layers
     return keras.Sequential(
         [
@@ -51,18 +57,31 @@ def with_dropout_and_statistics():
     )
 
 
-def clients(*sizes):
+def clients(*sizes: int) -> list[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
     cuts = np.cumsum((0, *sizes))
     return [(DIGITS.x_train[a:b], DIGITS.y_train[a:b]) for a, b in itertools.pairwise(cuts)]
 
 
-def train(trainer, data, ids=None, weights=None, round_number=1, **options):
+def train(
+    trainer: KerasTrainer,
+    data: list[Any],
+    ids: list[int] | None = None,
+    weights: npt.NDArray[Any] | None = None,
+    round_number: int = 1,
+    **options: Any,
+) -> npt.NDArray[Any]:
     weights = trainer.initial_weights() if weights is None else weights
     ids = range(len(data)) if ids is None else ids
     return np.array(list(trainer.train(weights, data, round_number=round_number, client_ids=ids, **options)))
 
 
-def keras_fit(model, optimizer, samples, orders, batch_size):
+def keras_fit(
+    model: Sequential,
+    optimizer: RMSprop | SGD,
+    samples: tuple[npt.NDArray[Any], npt.NDArray[Any]],
+    orders: list[npt.NDArray[Any]] | npt.NDArray[Any],
+    batch_size: int,
+) -> Sequential:
     """Train with Keras itself, on the same samples in the same order."""
     model.compile(
         optimizer=optimizer,

@@ -1,21 +1,24 @@
 """Attackers of a federation: several attacks of theirs, and those that change nothing."""
 
 import re
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from fbfl.errors import VacuousAttackError
 from fbfl.learning import attacks
 from fbfl.learning.adversary import Adversary
+from fbfl.learning.attacks.lookup import Attack
 from tests.unit.learning.attacked import honest_updates, samples
 
 
-def identity(honest, own, rng):
+def identity(honest: Any, own: Any, rng: np.random.Generator) -> Any:
     return own
 
 
-def lonely(honest, own, rng, *, num_clients):
+def lonely(honest: Any, own: Any, rng: np.random.Generator, *, num_clients: Any) -> None:
     raise VacuousAttackError(f"nothing to do with {num_clients}")
 
 
@@ -35,7 +38,7 @@ def lonely(honest, own, rng, *, num_clients):
         (attacks.resolve("same_value"), None),
     ],
 )
-def test_an_attack_that_changes_nothing_gets_one_line(attack, why):
+def test_an_attack_that_changes_nothing_gets_one_line(attack: Attack, why: str | None) -> None:
     adversary = Adversary((attack,), (0, 1), seed=0, num_classes=10, sample_range=(0.0, 1.0))
     assert adversary.warnings == (), "it has not had its turn"
     for client in range(4):
@@ -46,10 +49,10 @@ def test_an_attack_that_changes_nothing_gets_one_line(attack, why):
     assert all(re.search(why, line) for line in adversary.warnings)
 
 
-def test_of_several_attacks_each_knows_the_updates_as_trained():
+def test_of_several_attacks_each_knows_the_updates_as_trained() -> None:
     seen = []
 
-    def spy(compromised, own, rng):
+    def spy(compromised: npt.NDArray[Any], own: npt.NDArray[Any], rng: np.random.Generator) -> npt.NDArray[Any]:
         seen.append((compromised.copy(), own.copy()))
         return own
 

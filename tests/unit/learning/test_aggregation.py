@@ -1,13 +1,17 @@
 """Every rule against its formula, in exact fractions where the arithmetic allows it."""
 
 import pickle
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from fbfl.errors import AggregationError, FbflError, InvalidInputError, NonFiniteUpdateError
 from fbfl.learning import aggregation
 from fbfl.learning.aggregation import resolve
+from fbfl.learning.aggregation.rule_function import Aggregate
 from tests.unit.learning import oracles
 
 SETTINGS = {
@@ -28,11 +32,11 @@ SETTINGS = {
 }
 
 
-def call(name, updates, **context):
+def call(name: str, updates: list[npt.NDArray[Any]] | npt.NDArray[Any], **context: Any) -> Aggregate:
     return resolve(name, **SETTINGS[name])(updates, **{"root_update": updates[0], "seed": 5, **context})
 
 
-def ties(rng, n, p):
+def ties(rng: np.random.Generator, n: int, p: int) -> npt.NDArray[Any]:
     """Small whole numbers: duplicates and tied scores abound, and float64 holds all sums exactly."""
     updates = rng.integers(-3, 4, size=(n, p)).astype(np.float32)
     for _ in range(rng.integers(0, 3)):
@@ -40,7 +44,7 @@ def ties(rng, n, p):
     return updates
 
 
-def ordinary(rng, n, p):
+def ordinary(rng: np.random.Generator, n: int, p: int) -> npt.NDArray[Any]:
     """Real numbers, one update 1e12 times larger in every second case."""
     updates = rng.normal(size=(n, p)).astype(np.float32)
     if rng.integers(2):
@@ -48,7 +52,7 @@ def ordinary(rng, n, p):
     return updates
 
 
-def cases(count, bound, *makers):
+def cases(count: Any, bound: Any, *makers: Any) -> Iterator[tuple[npt.NDArray[Any], int]]:
     """Random inputs with n from the bound upwards (often at it), f from 0 to 3, and P from 1."""
     for seed in range(count):
         rng = np.random.default_rng(seed)
@@ -57,12 +61,12 @@ def cases(count, bound, *makers):
         yield makers[seed % len(makers)](rng, n, int(rng.choice([1, 1, 2, 5]))), f
 
 
-def same_bits(vector, truth):
+def same_bits(vector: npt.NDArray[Any], truth: list[float] | npt.NDArray[Any]) -> None:
     assert vector.dtype == np.float32
     assert vector.tobytes() == (np.asarray(truth, dtype=np.float32) + np.float32(0)).tobytes()
 
 
-def test_krum_and_multi_krum():
+def test_krum_and_multi_krum() -> None:
     for updates, f in cases(600, lambda f: 2 * f + 3, ties, ordinary):
         rows = oracles.fractions(updates)
         best = oracles.krum(rows, f)
@@ -76,7 +80,7 @@ def test_krum_and_multi_krum():
         same_bits(answer.vector, oracles.float32(oracles.mean([rows[i] for i in selected])))
 
 
-def test_bulyan():
+def test_bulyan() -> None:
     for updates, f in cases(150, lambda f: 4 * f + 3, ties, ordinary):
         picked, truth = oracles.bulyan(oracles.fractions(updates), f)
         answer = aggregation.bulyan.aggregate(updates, f)
@@ -87,13 +91,13 @@ def test_bulyan():
             np.testing.assert_allclose(answer.vector, oracles.float32(truth), rtol=1e-6)
 
 
-def test_the_last_pick_of_bulyan_has_a_neighbour():
+def test_the_last_pick_of_bulyan_has_a_neighbour() -> None:
     """With f = 1 three updates are left for it, of which the first is the farthest."""
     updates = np.array([90, 1, 2, 4, 8, 16, 32], np.float32)[:, None]
     assert aggregation.bulyan.aggregate(updates, 1).selected == (1, 2, 3, 4, 5)
 
 
-def test_bulyan_gives_a_tie_around_the_median_to_the_lowest_client():
+def test_bulyan_gives_a_tie_around_the_median_to_the_lowest_client() -> None:
     """Median 0, and -1 and 1 equally far from it: the lower row's value is the one kept."""
     for order, kept in (([-1, 0, 0, 1, 2, 9, -9], -1), ([1, 0, 0, -1, -2, 9, -9], 1)):
         updates = np.array(order, np.float32)[:, None]
@@ -103,7 +107,7 @@ def test_bulyan_gives_a_tie_around_the_median_to_the_lowest_client():
         same_bits(aggregation.bulyan(updates, 1), oracles.float32(truth))
 
 
-def test_median_and_trimmed_mean():
+def test_median_and_trimmed_mean() -> None:
     for updates, f in cases(600, lambda f: 2 * f + 1, ties, ordinary):
         rows = oracles.fractions(updates)
         same_bits(aggregation.median(updates), oracles.float32(oracles.median(rows)))
@@ -113,7 +117,7 @@ def test_median_and_trimmed_mean():
             same_bits(aggregation.trimmed_mean(updates, f), truth)
 
 
-def test_fedavg_whole_and_streamed():
+def test_fedavg_whole_and_streamed() -> None:
     for updates, f in cases(300, lambda f: f + 1, ties, ordinary):
         weights = np.random.default_rng(f).integers(1, 600, len(updates))
         truth = oracles.float32(oracles.mean(oracles.fractions(updates), [int(w) for w in weights]))
@@ -123,13 +127,13 @@ def test_fedavg_whole_and_streamed():
         same_bits(aggregation.fedavg(updates), aggregation.fedavg(updates, np.ones(len(updates))))
 
 
-def test_streaming_over_several_chunks_gives_the_bytes_of_fedavg():
+def test_streaming_over_several_chunks_gives_the_bytes_of_fedavg() -> None:
     updates = np.random.default_rng(0).normal(size=(7, 50_001)).astype(np.float32)
     weights = [3, 0, 1, 600, 10**9, 7, 1]
     same_bits(aggregation.streaming_fedavg(zip(updates, weights, strict=True)), aggregation.fedavg(updates, weights))
 
 
-def test_streaming_goes_on_after_refusing_an_update():
+def test_streaming_goes_on_after_refusing_an_update() -> None:
     average = aggregation.StreamingFedAvg()
     average.add(np.float32([1, 2]), 2)
     with pytest.raises(NonFiniteUpdateError) as caught:
@@ -144,13 +148,13 @@ def test_streaming_goes_on_after_refusing_an_update():
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_geometric_median_is_as_near_as_the_plain_iteration_gets(seed):
+def test_geometric_median_is_as_near_as_the_plain_iteration_gets(seed: int) -> None:
     rng = np.random.default_rng(seed)
     updates = ordinary(rng, int(rng.integers(3, 9)), int(rng.integers(2, 6)))
     weights = rng.integers(1, 5, len(updates)).astype(float)
     weights[np.abs(updates).max(axis=1).argmax()] = 1.0
 
-    def objective(point):
+    def objective(point: npt.NDArray[Any]) -> np.float64:
         return weights @ np.linalg.norm(updates.astype(np.float64) - point, axis=1)
 
     # Huge entries are no test of the minimum: their own distance hides all others' in float64.
@@ -162,7 +166,7 @@ def test_geometric_median_is_as_near_as_the_plain_iteration_gets(seed):
 
 
 @pytest.mark.parametrize("scale", [1e3, 1e12, 1e30])
-def test_geometric_median_leaves_a_minority_of_any_size_behind(scale):
+def test_geometric_median_leaves_a_minority_of_any_size_behind(scale: float) -> None:
     rng = np.random.default_rng(1)
     updates = rng.normal(size=(9, 40)).astype(np.float32)
     honest = aggregation.geometric_median(updates[2:])
@@ -173,7 +177,7 @@ def test_geometric_median_leaves_a_minority_of_any_size_behind(scale):
 
 
 @pytest.mark.parametrize("share", [0.2, 0.3, 0.4, 0.45])
-def test_geometric_median_leaves_many_equal_updates_with_little_weight_behind(share):
+def test_geometric_median_leaves_many_equal_updates_with_little_weight_behind(share: float) -> None:
     honest = np.random.default_rng(0).normal(0.05, 0.01, size=(4, 30)).astype(np.float32)
     sybils = np.full((6, 30), -5, np.float32)
     weights = [*[share / 6] * 6, *[(1 - share) / 4] * 4]
@@ -182,7 +186,7 @@ def test_geometric_median_leaves_many_equal_updates_with_little_weight_behind(sh
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_centered_clipping_carries_its_centre_along(seed):
+def test_centered_clipping_carries_its_centre_along(seed: int) -> None:
     rng = np.random.default_rng(seed)
     radius = None if seed % 2 else 0.7
     state, centre = {}, np.zeros(6)
@@ -197,7 +201,7 @@ def test_centered_clipping_carries_its_centre_along(seed):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_norm_clipping_and_fltrust(seed):
+def test_norm_clipping_and_fltrust(seed: int) -> None:
     rng = np.random.default_rng(seed)
     updates = rng.normal(size=(6, 30)).astype(np.float32) * rng.choice([0.01, 1, 100], size=(6, 1)).astype(np.float32)
     weights = rng.integers(1, 9, 6)
@@ -213,12 +217,12 @@ def test_norm_clipping_and_fltrust(seed):
     assert answer.selected == tuple(i for i in range(6) if float(updates[i].astype(float) @ root.astype(float)) > 0)
 
 
-def test_norm_clipping_keeps_short_updates_and_zeros_as_they_are():
+def test_norm_clipping_keeps_short_updates_and_zeros_as_they_are() -> None:
     updates = np.array([[0, 0], [3, 4], [0.5, 0]], np.float32)
     same_bits(aggregation.norm_clipping(updates, 1.0), [(0.6 + 0.5) / 3, 0.8 / 3])
 
 
-def test_foolsgold_remembers_by_client_and_silences_sybils():
+def test_foolsgold_remembers_by_client_and_silences_sybils() -> None:
     rng = np.random.default_rng(4)
     state, history = {}, np.zeros((8, 200), np.float32)
     sybil = rng.normal(size=200).astype(np.float32)
@@ -237,7 +241,7 @@ def test_foolsgold_remembers_by_client_and_silences_sybils():
 
 
 @pytest.mark.parametrize("name", ["foolsgold", "centered_clipping"])
-def test_a_liar_cannot_make_what_a_rule_remembers_unusable(name):
+def test_a_liar_cannot_make_what_a_rule_remembers_unusable(name: str) -> None:
     rng = np.random.default_rng(0)
     rule, state = resolve(name), {}
     for number in range(6):
@@ -250,7 +254,7 @@ def test_a_liar_cannot_make_what_a_rule_remembers_unusable(name):
         assert all(np.isfinite(each).all() for each in state.values())
 
 
-def test_foolsgold_does_not_change_the_state_it_was_given():
+def test_foolsgold_does_not_change_the_state_it_was_given() -> None:
     updates = np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32)
     first = aggregation.foolsgold.aggregate(updates)
     before = first.state["history"].copy()
@@ -259,7 +263,7 @@ def test_foolsgold_does_not_change_the_state_it_was_given():
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_dnc_drops_what_the_singular_vector_says(seed):
+def test_dnc_drops_what_the_singular_vector_says(seed: int) -> None:
     rng = np.random.default_rng(seed)
     n, f = 12, 3
     updates = rng.normal(size=(n, 80)).astype(np.float32)
@@ -269,7 +273,7 @@ def test_dnc_drops_what_the_singular_vector_says(seed):
     same_bits(answer.vector, updates[list(answer.selected)].astype(np.float64).sum(axis=0) / (n - f))
 
 
-def test_dnc_keeps_who_is_never_dropped():
+def test_dnc_keeps_who_is_never_dropped() -> None:
     updates = np.random.default_rng(0).normal(size=(9, 500)).astype(np.float32)
     single = [aggregation.dnc.aggregate(updates, 2, coordinates=50, seed=s).selected for s in range(6)]
     assert len(set(single)) > 1, "other coordinates single out others"
@@ -278,7 +282,7 @@ def test_dnc_keeps_who_is_never_dropped():
         aggregation.dnc(updates, 4, coordinates=1, iterations=200)
 
 
-def test_signguard_drops_flipped_signs_and_odd_norms():
+def test_signguard_drops_flipped_signs_and_odd_norms() -> None:
     rng = np.random.default_rng(0)
     updates = (rng.normal(size=(12, 4_000)) + 0.7).astype(np.float32)
     updates[[2, 7, 8]] *= np.float32(-1)
@@ -292,7 +296,7 @@ def test_signguard_drops_flipped_signs_and_odd_norms():
     np.testing.assert_allclose(answer.vector, factors @ kept / 7, rtol=1e-5)
 
 
-def test_random_selection_is_uniform_and_a_function_of_seed_and_round():
+def test_random_selection_is_uniform_and_a_function_of_seed_and_round() -> None:
     updates = np.arange(5, dtype=np.float32)[:, None]
     drawn = [aggregation.random_selection(updates, 3, round_number=r)[0] for r in range(1_000)]
     counts = np.bincount(np.int64(drawn), minlength=5)
@@ -303,7 +307,7 @@ def test_random_selection_is_uniform_and_a_function_of_seed_and_round():
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_nan_and_inf_are_refused_by_client(name):
+def test_nan_and_inf_are_refused_by_client(name: str) -> None:
     updates = np.random.default_rng(0).normal(size=(11, 30)).astype(np.float32)
     updates[3, 29], updates[7, 0] = np.nan, -np.inf
     with pytest.raises(NonFiniteUpdateError, match="client 3, 7") as caught:
@@ -333,13 +337,13 @@ def test_nan_and_inf_are_refused_by_client(name):
         ("signguard", 4, {"fraction": 0.0}, "fraction = 0.0"),
     ],
 )
-def test_a_broken_bound_is_named(rule, n, settings, message):
+def test_a_broken_bound_is_named(rule: str, n: int, settings: dict[str, Any], message: str) -> None:
     updates = np.random.default_rng(0).normal(size=(n, 3)).astype(np.float32)
     with pytest.raises(AggregationError, match=message):
         resolve(rule, **settings)(updates)
 
 
-def test_updates_and_weights_are_checked():
+def test_updates_and_weights_are_checked() -> None:
     good = np.ones((3, 2), np.float32)
     masked = np.ma.masked_array(good, good > 0)
     for bad in (np.ones(3), np.ones((0, 2)), np.ones((2, 0)), [[1.0, 2.0], [1.0]], np.ones((2, 2), complex), masked):
@@ -358,7 +362,7 @@ def test_updates_and_weights_are_checked():
         aggregation.centered_clipping(good, state={"centre": np.zeros(3, np.float32)})
 
 
-def test_a_result_beyond_float32_is_refused():
+def test_a_result_beyond_float32_is_refused() -> None:
     huge = np.finfo(np.float32).max
     updates = np.array([[huge], [-huge]], np.float32)
     with pytest.raises(AggregationError, match="not finite"):
@@ -367,7 +371,7 @@ def test_a_result_beyond_float32_is_refused():
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_negative_zero_never_reaches_the_bytes(name):
+def test_negative_zero_never_reaches_the_bytes(name: str) -> None:
     updates = np.random.default_rng(0).normal(size=(11, 3)).astype(np.float32)
     updates[:, 1] = [0.0, -0.0] * 5 + [-0.0]
     vector = call(name, updates).vector
@@ -377,7 +381,7 @@ def test_negative_zero_never_reaches_the_bytes(name):
 
 @pytest.mark.parametrize("name", SETTINGS)
 @pytest.mark.parametrize("shape", [(11, 1), (11, 3)])
-def test_rules_leave_their_input_alone(name, shape):
+def test_rules_leave_their_input_alone(name: str, shape: tuple[int, int]) -> None:
     updates = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     updates.flags.writeable = False
     before = updates.copy()
@@ -387,7 +391,7 @@ def test_rules_leave_their_input_alone(name, shape):
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_rules_take_lists_and_strided_arrays(name):
+def test_rules_take_lists_and_strided_arrays(name: str) -> None:
     updates = np.random.default_rng(0).normal(size=(11, 70)).astype(np.float32)
     before = updates.copy()
     whole = call(name, updates).vector
@@ -400,11 +404,11 @@ def test_rules_take_lists_and_strided_arrays(name):
         assert rule is aggregation.RULES[name]
 
 
-def test_every_rule_has_the_name_of_its_function_and_is_offered_by_the_package():
+def test_every_rule_has_the_name_of_its_function_and_is_offered_by_the_package() -> None:
     assert {name: getattr(aggregation, name) for name in {*aggregation.__all__} & {*SETTINGS}} == aggregation.RULES
 
 
-def test_resolve_names_what_is_wrong():
+def test_resolve_names_what_is_wrong() -> None:
     with pytest.raises(InvalidInputError, match=r"krum: does not take 'f'; allowed: num_byzantine"):
         resolve("krum", f=2)
     with pytest.raises(InvalidInputError, match="krum: needs num_byzantine"):
@@ -417,11 +421,13 @@ def test_resolve_names_what_is_wrong():
         resolve("fltrust")(np.ones((3, 2), np.float32))
 
 
-def test_a_users_function_is_a_rule(monkeypatch):
-    def first(updates):
+def test_a_users_function_is_a_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    def first(updates: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return updates[0]
 
-    def last_with_memory(updates, state, round_number, bonus=0.0):
+    def last_with_memory(
+        updates: npt.NDArray[Any], state: dict[str, npt.NDArray[Any]], round_number: int, bonus: float = 0.0
+    ) -> Aggregate:
         total = state.get("total", np.zeros(2, np.float32)) + updates[-1]
         return aggregation.Aggregate(total + np.float32(bonus), {"total": total}, (len(updates) - 1,))
 
@@ -452,15 +458,17 @@ def test_a_users_function_is_a_rule(monkeypatch):
         (aggregation.Aggregate([1, 2], selected=(0.5,)), "selected is float64"),
     ],
 )
-def test_a_users_rule_answers_with_numbers_and_rows_of_what_it_was_given(returned, message):
+def test_a_users_rule_answers_with_numbers_and_rows_of_what_it_was_given(
+    returned: Aggregate | list[Any] | str | None, message: str
+) -> None:
     with pytest.raises(InvalidInputError, match=f"aggregator <lambda>:? {message}"):
         resolve(lambda updates: returned)(np.float32([[1, 2], [3, 4]]))
 
 
-def module_level_rule(updates):
+def module_level_rule(updates: Any) -> Any:
     return updates[0]
 
 
-def test_foolsgold_is_silent_where_clients_have_nothing_in_common():
+def test_foolsgold_is_silent_where_clients_have_nothing_in_common() -> None:
     with np.errstate(all="raise"):
         assert resolve("foolsgold")(np.eye(3, dtype=np.float32)).vector.any()

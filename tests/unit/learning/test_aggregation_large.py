@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,14 +14,14 @@ P = 1_200_000
 
 
 @pytest.fixture(scope="module")
-def updates():
+def updates() -> Any:
     rows = np.random.default_rng(0).normal(size=(11, P)).astype(np.float32)
     rows[4] *= np.float32(1e12)
     rows[9] = rows[2]
     return rows
 
 
-def test_rules_at_1_200_000_parameters(updates):
+def test_rules_at_1_200_000_parameters(updates: Any) -> None:
     wide = updates.astype(np.float64)
     distances = np.array([[((u - v) ** 2).sum() for v in wide] for u in wide])
     scores = np.sort(distances, axis=1)[:, 1 : 11 - 2 - 2 + 1].sum(axis=1)
@@ -35,7 +36,7 @@ def test_rules_at_1_200_000_parameters(updates):
     np.testing.assert_allclose(aggregation.fedavg(updates), wide.mean(axis=0), rtol=1e-6, atol=1e-7)
 
 
-def test_bulyan_at_1_200_000_parameters(updates):
+def test_bulyan_at_1_200_000_parameters(updates: Any) -> None:
     answer = aggregation.bulyan.aggregate(updates, 2)
     chosen = updates[list(answer.selected)].astype(np.float64)
     assert 4 not in answer.selected
@@ -44,7 +45,7 @@ def test_bulyan_at_1_200_000_parameters(updates):
     np.testing.assert_allclose(answer.vector, truth, rtol=1e-6, atol=1e-7)
 
 
-def test_streaming_a_thousand_large_updates_stays_below_a_gigabyte():
+def test_streaming_a_thousand_large_updates_stays_below_a_gigabyte() -> None:
     program = f"""
 import re
 from pathlib import Path

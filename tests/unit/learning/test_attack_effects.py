@@ -5,13 +5,15 @@ data that the attackers keep to themselves.
 """
 
 from functools import cache
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from fbfl.learning import attacks, metrics, partition
 from fbfl.learning.datasets import load
-from fbfl.learning.federation import Federation
+from fbfl.learning.federation import Federation, Round
 
 pytest.importorskip("keras")
 
@@ -28,13 +30,22 @@ ATTACKERS = tuple(range(5))
 
 
 @cache
-def parts(kind):
+def parts(kind: str) -> list[npt.NDArray[Any]]:
     if kind == "iid":
         return partition.iid(DIGITS.y_train, 20, seed=0)
     return partition.dirichlet(DIGITS.y_train, 20, alpha=0.3, seed=0)
 
 
-def play(attack=None, args=None, *, rule="fedavg", malicious=ATTACKERS, kind="iid", rounds=12, clients=None):
+def play(
+    attack: str | None = None,
+    args: dict[str, int] | None = None,
+    *,
+    rule: str = "fedavg",
+    malicious: tuple[int, ...] = ATTACKERS,
+    kind: str = "iid",
+    rounds: int = 12,
+    clients: Any = None,
+) -> tuple[list[Round], Federation]:
     """All rounds of a federation of 20 clients, or of those that are honest where nobody attacks."""
     if clients is None:
         clients = [(DIGITS.x_train[part], DIGITS.y_train[part]) for part in parts(kind)]
@@ -58,40 +69,42 @@ def play(attack=None, args=None, *, rule="fedavg", malicious=ATTACKERS, kind="ii
     return list(fed.rounds(rounds)), fed
 
 
-def last(*args, **options):
+def last(*args: dict[str, int] | str, **options: Any) -> Round:
     return play(*args, **options)[0][-1]
 
 
 @cache
-def honest(rule="fedavg", kind="iid", rounds=12):
+def honest(rule: str = "fedavg", kind: str = "iid", rounds: int = 12) -> Round:
     return last(rule=rule, kind=kind, rounds=rounds)
 
 
-def taken_in(rounds):
+def taken_in(rounds: Any) -> Any:
     """Share of the rounds in which the rule selected an attacker."""
     return np.mean([bool(set(r.selected) & set(ATTACKERS)) for r in rounds])
 
 
-def boost_in_round_12(compromised, own, rng, *, num_clients, num_byzantine, round_number):
+def boost_in_round_12(
+    compromised: Any, own: Any, rng: np.random.Generator, *, num_clients: Any, num_byzantine: Any, round_number: Any
+) -> Any:
     """Model replacement as its paper does it: once, when the honest updates have become small."""
     return own * (num_clients / num_byzantine) if round_number == 12 else own
 
 
-def test_label_flipping_of_one_class_lowers_its_recall_and_no_other():
+def test_label_flipping_of_one_class_lowers_its_recall_and_no_other() -> None:
     result = last("targeted_label_flipping", {"source": 7, "target": 1}, malicious=tuple(range(9)))
     assert result.recall[7] < honest().recall[7] - 0.2
     others = [label for label in range(10) if label not in (1, 7)]
     assert np.mean([result.recall[i] for i in others]) > np.mean([honest().recall[i] for i in others]) - 0.05
 
 
-def test_a_backdoor_opens_on_fedavg_and_the_clean_task_survives():
+def test_a_backdoor_opens_on_fedavg_and_the_clean_task_survives() -> None:
     result = last("backdoor", malicious=tuple(range(8)))
     assert result.attack_success_rate > 0.9
     assert result.accuracy > honest().accuracy - 0.05
 
 
 @pytest.mark.slow
-def test_a_noisy_attacker_ruins_the_average_and_not_the_robust_rules():
+def test_a_noisy_attacker_ruins_the_average_and_not_the_robust_rules() -> None:
     assert last("model_poisoning").accuracy < honest().accuracy - 0.2
     for rule in ("krum", "multi_krum", "trimmed_mean", "median"):
         result = last("model_poisoning", rule=rule)
@@ -112,7 +125,7 @@ def test_a_noisy_attacker_ruins_the_average_and_not_the_robust_rules():
         ("ipm", {"epsilon": 5.0}, 0.5),
     ],
 )
-def test_gross_attacks_ruin_the_average_and_not_the_robust_rules(attack, args, least):
+def test_gross_attacks_ruin_the_average_and_not_the_robust_rules(attack: Any, args: Any, least: Any) -> None:
     assert last(attack, args).accuracy < honest().accuracy - least
     for rule in ("krum", "multi_krum", "trimmed_mean", "median"):
         result = last(attack, args, rule=rule)
@@ -122,14 +135,14 @@ def test_gross_attacks_ruin_the_average_and_not_the_robust_rules(attack, args, l
 
 
 @pytest.mark.slow
-def test_slow_poisons_raise_the_loss():
+def test_slow_poisons_raise_the_loss() -> None:
     for attack in ("label_flipping", "random_label_flipping"):
         assert last(attack, malicious=tuple(range(8))).loss > 1.5 * honest().loss, attack
     assert last("data_poisoning", {"std": 1.0}, malicious=tuple(range(8))).loss > 1.05 * honest().loss
 
 
 @pytest.mark.slow
-def test_a_flip_of_half_the_clients_turns_classes_into_their_mirror():
+def test_a_flip_of_half_the_clients_turns_classes_into_their_mirror() -> None:
     rounds, fed = play("label_flipping", malicious=tuple(range(13)))
     predictions = fed.trainer.logits(np.concatenate([w.ravel() for w in fed.weights]), TEST[0]).argmax(axis=1)
     assert rounds[-1].accuracy < 0.2
@@ -137,7 +150,7 @@ def test_a_flip_of_half_the_clients_turns_classes_into_their_mirror():
 
 
 @pytest.mark.slow
-def test_model_replacement_makes_one_attacker_enough_for_a_backdoor():
+def test_model_replacement_makes_one_attacker_enough_for_a_backdoor() -> None:
     alone = last("backdoor", malicious=(0,))
     boosted = last(["backdoor", boost_in_round_12], malicious=(0,))
     assert alone.attack_success_rate < 0.1
@@ -148,14 +161,14 @@ def test_model_replacement_makes_one_attacker_enough_for_a_backdoor():
 
 
 @pytest.mark.slow
-def test_scaling_boosts_a_backdoor_and_krum_stops_what_is_boosted():
+def test_scaling_boosts_a_backdoor_and_krum_stops_what_is_boosted() -> None:
     attack = ["backdoor", attacks.resolve("scaling", factor=3.0)]
     assert last(attack, malicious=(0, 1, 2)).attack_success_rate > 0.9
     assert last(attack, malicious=(0, 1, 2), rule="multi_krum").attack_success_rate < 0.2
 
 
 @pytest.mark.slow
-def test_the_parts_of_a_distributed_trigger_act_together():
+def test_the_parts_of_a_distributed_trigger_act_together() -> None:
     """No attacker ever shows more than a quarter of what the test samples carry."""
     together = last(["distributed_backdoor", boost_in_round_12], malicious=(0, 1, 2, 3))
     assert together.attack_success_rate > 0.7
@@ -163,7 +176,7 @@ def test_the_parts_of_a_distributed_trigger_act_together():
 
 
 @pytest.mark.slow
-def test_the_edge_case_backdoor_takes_hold_where_honest_clients_lack_the_rare_samples():
+def test_the_edge_case_backdoor_takes_hold_where_honest_clients_lack_the_rare_samples() -> None:
     rare = attacks.rare_samples(DIGITS.x_train, DIGITS.y_train, source=7, fraction=0.3)
     common = np.setdiff1d(np.arange(len(DIGITS.y_train)), rare)
     shares = [common[part] for part in partition.iid(DIGITS.y_train[common], 20, seed=0)]
@@ -172,7 +185,7 @@ def test_the_edge_case_backdoor_takes_hold_where_honest_clients_lack_the_rare_sa
     settings = {"source": 7, "target": 1, "fraction": 0.9}
     unseen = attacks.rare_samples(*TEST, source=7, fraction=0.3)
 
-    def success(fed):
+    def success(fed: Any) -> Any:
         weights = np.concatenate([w.ravel() for w in fed.weights])
         return metrics.attack_success_rate(fed.trainer.logits(weights, TEST[0][unseen]), TEST[1][unseen], target=1)
 
@@ -185,7 +198,7 @@ def test_the_edge_case_backdoor_takes_hold_where_honest_clients_lack_the_rare_sa
 
 
 @pytest.mark.slow
-def test_the_attack_on_krum_is_selected_and_turns_the_model():
+def test_the_attack_on_krum_is_selected_and_turns_the_model() -> None:
     for attack in ("fang_krum", "fang_krum_partial"):
         rounds, _ = play(attack, rule="krum")
         assert taken_in(rounds) > 0.6, attack
@@ -194,7 +207,7 @@ def test_the_attack_on_krum_is_selected_and_turns_the_model():
 
 
 @pytest.mark.slow
-def test_the_attacks_on_the_trimmed_mean_raise_its_loss_and_krum_sees_them():
+def test_the_attacks_on_the_trimmed_mean_raise_its_loss_and_krum_sees_them() -> None:
     for attack in ("fang_trim", "fang_trim_partial"):
         result = last(attack, rule="trimmed_mean")
         assert result.loss > 1.4 * honest("trimmed_mean").loss, attack
@@ -202,7 +215,7 @@ def test_the_attacks_on_the_trimmed_mean_raise_its_loss_and_krum_sees_them():
 
 
 @pytest.mark.slow
-def test_a_small_inner_product_manipulation_gets_past_krum():
+def test_a_small_inner_product_manipulation_gets_past_krum() -> None:
     rounds, _ = play("ipm", {"epsilon": 0.2}, rule="krum", kind="dirichlet")
     assert taken_in(rounds) > 0.6
     assert rounds[-1].accuracy < 0.5 * honest("krum", "dirichlet").accuracy
@@ -210,7 +223,7 @@ def test_a_small_inner_product_manipulation_gets_past_krum():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("attack", ["alie", "min_max", "min_sum"])
-def test_attacks_within_the_honest_spread_get_past_distance_rules(attack):
+def test_attacks_within_the_honest_spread_get_past_distance_rules(attack: Any) -> None:
     """They are built to be let in, and to cost the median what its honest clients alone would reach."""
     args = {"z": 1.5} if attack == "alie" else {}
     result = last(attack, args, rule="median", kind="dirichlet", rounds=15)
@@ -220,7 +233,7 @@ def test_attacks_within_the_honest_spread_get_past_distance_rules(attack):
 
 
 @pytest.mark.slow
-def test_mimics_starve_what_their_victim_lacks():
+def test_mimics_starve_what_their_victim_lacks() -> None:
     """All mimics send one client's update: with unlike clients the average drifts to that client's classes."""
     result = last("mimic", kind="dirichlet", rounds=15)
     assert result.loss > 1.3 * honest("fedavg", "dirichlet", 15).loss

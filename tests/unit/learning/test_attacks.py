@@ -2,8 +2,11 @@
 
 import inspect
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from scipy import stats
 
@@ -13,7 +16,7 @@ from tests.unit.learning.attacked import SIZE, F, N, honest_updates, kinds, pois
 
 
 @pytest.mark.parametrize("name", kinds("update"))
-def test_update_attacks_keep_form_and_input_and_follow_their_rng(name):
+def test_update_attacks_keep_form_and_input_and_follow_their_rng(name: str) -> None:
     known = honest_updates(m={"honest": N - F, "compromised": F, "everybody": N}[attacks.resolve(name).knowledge])
     own = honest_updates(9, 1)[0]
     known.flags.writeable = own.flags.writeable = False
@@ -31,7 +34,7 @@ def test_update_attacks_keep_form_and_input_and_follow_their_rng(name):
 @pytest.mark.parametrize("name", kinds("update"))
 @pytest.mark.parametrize("honest", [0, 1])
 @pytest.mark.parametrize("attackers", [1, 2, 3])
-def test_with_hardly_an_honest_update_an_attack_is_finite_or_vacuous(name, honest, attackers):
+def test_with_hardly_an_honest_update_an_attack_is_finite_or_vacuous(name: str, honest: int, attackers: int) -> None:
     rows = honest_updates(m=honest + attackers)
     attack = attacks.resolve(name)
     known = {"honest": rows[attackers:], "compromised": rows[:attackers], "everybody": rows}[attack.knowledge]
@@ -43,7 +46,7 @@ def test_with_hardly_an_honest_update_an_attack_is_finite_or_vacuous(name, hones
 
 
 @pytest.mark.parametrize("name", kinds("update"))
-def test_colluding_attackers_all_send_the_same(name):
+def test_colluding_attackers_all_send_the_same(name: str) -> None:
     """The marks of attacks promise it, so that one update stands for those of all attackers."""
     attack = attacks.resolve(name)
     known = honest_updates() if attack.knowledge == "honest" else honest_updates(m=F)
@@ -56,7 +59,7 @@ def test_colluding_attackers_all_send_the_same(name):
     assert attack.colluding == all((update == sent[0]).all() for update in sent)
 
 
-def test_simple_update_attacks():
+def test_simple_update_attacks() -> None:
     known = honest_updates()
     own = honest_updates(1, 1)[0]
     noise = send("gaussian_noise", known, own, std=0.5)
@@ -71,7 +74,7 @@ def test_simple_update_attacks():
     np.testing.assert_allclose(send("ipm", known, own, epsilon=0.2), -0.2 * mean, rtol=1e-5, atol=1e-7)
 
 
-def test_model_replacement_makes_the_mean_the_attackers():
+def test_model_replacement_makes_the_mean_the_attackers() -> None:
     """Honest updates that cancel out, two attackers that want different things: the mean is their mean."""
     honest = np.vstack([honest_updates(0, 4), -honest_updates(0, 4)])
     wanted = honest_updates(5, 2)
@@ -79,7 +82,7 @@ def test_model_replacement_makes_the_mean_the_attackers():
     np.testing.assert_allclose(aggregation.fedavg(np.vstack([honest, sent])), wanted.mean(axis=0), atol=1e-6)
 
 
-def test_ipm_turns_the_mean_round_only_above_its_bound():
+def test_ipm_turns_the_mean_round_only_above_its_bound() -> None:
     honest = honest_updates()
     truth = honest.mean(axis=0)
     for epsilon, sign in ((3.0, 1), (5.0, -1)):  # (n - f) / f = 4
@@ -88,7 +91,7 @@ def test_ipm_turns_the_mean_round_only_above_its_bound():
 
 
 @pytest.mark.parametrize(("n", "f"), [(50, 12), (25, 7), (20, 4), (11, 3)])
-def test_alie_shifts_by_the_papers_z(n, f):
+def test_alie_shifts_by_the_papers_z(n: int, f: int) -> None:
     honest = honest_updates(1, n - f)
     s = math.floor(n / 2 + 1) - f
     z = stats.norm.ppf((n - f - s) / (n - f))
@@ -101,7 +104,7 @@ def test_alie_shifts_by_the_papers_z(n, f):
         np.testing.assert_allclose(sent, wide.mean(axis=0) - z * wide.std(axis=0), rtol=1e-4, atol=1e-6)
 
 
-def test_alie_is_refused_where_it_is_vacuous():
+def test_alie_is_refused_where_it_is_vacuous() -> None:
     with pytest.raises(InvalidInputError, match=r"attack alie: vacuous at n=10, f=2: z = 0 is not positive"):
         send("alie", honest_updates(0, 8), num_clients=10, num_byzantine=2)
     assert send("alie", honest_updates(0, 8), num_clients=10, num_byzantine=2, z=1.0).shape == (SIZE,)
@@ -110,7 +113,7 @@ def test_alie_is_refused_where_it_is_vacuous():
 
 
 @pytest.mark.parametrize("deviation", ["std", "sign", "unit"])
-def test_min_max_and_min_sum_go_exactly_to_their_bound(deviation):
+def test_min_max_and_min_sum_go_exactly_to_their_bound(deviation: str) -> None:
     honest = honest_updates(2)
     wide = honest.astype(float)
     between = ((wide[:, None] - wide[None]) ** 2).sum(axis=2)
@@ -125,7 +128,7 @@ def test_min_max_and_min_sum_go_exactly_to_their_bound(deviation):
     assert step @ p / np.linalg.norm(step) / np.linalg.norm(p) == pytest.approx(1, abs=1e-4)
 
 
-def test_mimic_copies_the_client_that_sticks_out_most():
+def test_mimic_copies_the_client_that_sticks_out_most() -> None:
     honest = honest_updates(3)
     assert any((send("mimic", honest) == row).all() for row in honest)
     honest[6] += 5
@@ -135,7 +138,7 @@ def test_mimic_copies_the_client_that_sticks_out_most():
         send("mimic", honest, victim=16)
 
 
-def test_fangs_krum_attack_is_picked_and_goes_against_the_honest_direction():
+def test_fangs_krum_attack_is_picked_and_goes_against_the_honest_direction() -> None:
     honest = honest_updates()
     sent = send("fang_krum", honest)
     everything = np.vstack([[sent] * F, honest])
@@ -152,7 +155,7 @@ def test_fangs_krum_attack_is_picked_and_goes_against_the_honest_direction():
         send("fang_krum", honest[:6], num_clients=10)
 
 
-def test_fangs_partial_krum_attack_uses_what_the_attackers_trained():
+def test_fangs_partial_krum_attack_uses_what_the_attackers_trained() -> None:
     honest = (np.random.default_rng(0).normal(size=(16, SIZE)) * 0.01 + 0.03).astype(np.float32)
     sent = send("fang_krum_partial", honest[:F])
     assert (np.sign(sent) == -np.sign(honest[:F].mean(axis=0))).all()
@@ -160,7 +163,7 @@ def test_fangs_partial_krum_attack_uses_what_the_attackers_trained():
         send("fang_krum_partial", honest)
 
 
-def test_fangs_trim_attack_lies_just_beyond_the_honest_values_on_the_wrong_side():
+def test_fangs_trim_attack_lies_just_beyond_the_honest_values_on_the_wrong_side() -> None:
     honest = honest_updates(4)
     sent = send("fang_trim", honest).astype(float)
     mean, top, bottom = honest.astype(float).mean(axis=0), honest.max(axis=0), honest.min(axis=0)
@@ -178,7 +181,7 @@ def test_fangs_trim_attack_lies_just_beyond_the_honest_values_on_the_wrong_side(
     assert (moved * np.where(falling, 1, -1) >= 0).all(), "the median moves against the honest direction everywhere"
 
 
-def test_fangs_partial_trim_attack_is_three_to_four_deviations_off():
+def test_fangs_partial_trim_attack_is_three_to_four_deviations_off() -> None:
     compromised = honest_updates(5, F)
     sent = send("fang_trim_partial", compromised).astype(float)
     mean, std = compromised.astype(float).mean(axis=0), compromised.astype(float).std(axis=0)
@@ -189,7 +192,7 @@ def test_fangs_partial_trim_attack_is_three_to_four_deviations_off():
         send("fang_trim_partial", compromised[:1], num_byzantine=1)
 
 
-def test_fang_gaussian_has_the_moments_of_all_updates():
+def test_fang_gaussian_has_the_moments_of_all_updates() -> None:
     everybody = honest_updates(6, N)
     sent = np.array([send("fang_gaussian", everybody, seed=seed) for seed in range(2_000)], np.float64)
     mean, std = everybody.astype(float).mean(axis=0), everybody.astype(float).std(axis=0)
@@ -199,7 +202,7 @@ def test_fang_gaussian_has_the_moments_of_all_updates():
     assert scores.std(axis=0) == pytest.approx(np.ones(SIZE), rel=0.1)
 
 
-def test_every_attack_is_offered_by_the_package_and_works_on_what_its_parameters_say():
+def test_every_attack_is_offered_by_the_package_and_works_on_what_its_parameters_say() -> None:
     for function in attacks.ATTACKS.values():
         assert getattr(attacks, function.__name__) is function
         first, *_ = inspect.signature(function).parameters
@@ -207,31 +210,37 @@ def test_every_attack_is_offered_by_the_package_and_works_on_what_its_parameters
         assert first == ("x" if traits.kind == "data" else traits.knowledge)
 
 
-def copy_of(function):
+def copy_of(function: Callable[..., Any]) -> Callable[..., Any]:
     """The same function as a user might have written it."""
 
-    def own(*args, **kwargs):
+    def own(*args: Any, **kwargs: Any) -> Any:
         return function(*args, **kwargs)
 
     own.__signature__ = inspect.signature(function)
     return own
 
 
-def test_a_wrapped_attack_of_ours_is_a_users():
+def test_a_wrapped_attack_of_ours_is_a_users() -> None:
     assert attacks.resolve("mimic").is_ours
     assert attacks.resolve(attacks.inner_product_manipulation).colluding
     assert not attacks.resolve(copy_of(attacks.mimic)).is_ours
     assert not attacks.resolve(copy_of(attacks.mimic)).colluding
 
 
-def test_a_users_function_is_an_attack_of_the_kind_of_its_parameters():
-    def zero(honest, own, rng, *, size=0.0):
+def test_a_users_function_is_an_attack_of_the_kind_of_its_parameters() -> None:
+    def zero(
+        honest: npt.NDArray[Any], own: npt.NDArray[Any], rng: np.random.Generator, *, size: float = 0.0
+    ) -> npt.NDArray[Any]:
         return np.full_like(own, size)
 
-    def lonely(compromised, own, rng, *, num_byzantine):
+    def lonely(
+        compromised: npt.NDArray[Any], own: npt.NDArray[Any], rng: np.random.Generator, *, num_byzantine: int
+    ) -> npt.NDArray[Any]:
         return own * num_byzantine
 
-    def darken(x, y, rng):
+    def darken(
+        x: npt.NDArray[Any], y: npt.NDArray[Any], rng: np.random.Generator
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         return x // 2, y
 
     known = honest_updates()
@@ -252,20 +261,20 @@ def test_a_users_function_is_an_attack_of_the_kind_of_its_parameters():
 
 
 @pytest.mark.parametrize("sent", [None, "own", {"update": np.ones(3)}, np.ones(3) * 1j, [[1], [2, 3]], np.ones((1, 3))])
-def test_a_users_attack_sends_numbers(sent):
+def test_a_users_attack_sends_numbers(sent: Any) -> None:
     with pytest.raises(InvalidInputError, match=r"attack <lambda> returned an update .*"):
         send(lambda honest, own, rng: sent, np.ones((4, 3), np.float32))
 
 
-def test_what_float32_cannot_hold_is_sent_as_infinite():
+def test_what_float32_cannot_hold_is_sent_as_infinite() -> None:
     assert np.isinf(send(lambda honest, own, rng: [1e300] * 3, np.ones((4, 3), np.float32))).all()
 
 
-def test_a_users_function_with_a_name_of_ours_is_the_users():
-    def alie(honest, own, rng):
+def test_a_users_function_with_a_name_of_ours_is_the_users() -> None:
+    def alie(honest: Any, own: Any, rng: np.random.Generator) -> Any:
         return rng.standard_normal(own.size)
 
-    def backdoor(x, y, rng):
+    def backdoor(x: Any, y: Any, rng: np.random.Generator) -> Any:
         return x, y
 
     backdoor.triggered = lambda x, y: (x, y, 3)
@@ -275,7 +284,7 @@ def test_a_users_function_with_a_name_of_ours_is_the_users():
     assert attacks.resolve(backdoor).triggered(x, y)[2] == 3
 
 
-def test_messages_name_the_attack():
+def test_messages_name_the_attack() -> None:
     x, y = samples()
     for name, settings in (("backdoor", {"size": 99}), ("data_poisoning", {"std": -1.0}), ("edge_case", {"source": 1})):
         with pytest.raises(InvalidInputError, match=f"^attack {name}: "):

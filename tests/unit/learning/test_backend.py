@@ -33,7 +33,7 @@ print(found)
     assert done.stdout == f"[{found}, {found}]\n"
 
 
-def test_another_backend_is_refused_before_it_is_imported():
+def test_another_backend_is_refused_before_it_is_imported() -> None:
     program = "import fbfl.learning.backend as m\ntry: m.load_tensorflow()\nexcept m.InvalidInputError as e: print(e)"
     environment = {**os.environ, "KERAS_BACKEND": "jax"}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, env=environment)

@@ -1,9 +1,12 @@
 """State on disk: whatever numbers a function returns come back, and what cannot is refused when it is returned."""
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,7 +34,7 @@ LAYOUTS = (
 
 
 @given(arrays.arrays(DTYPES, arrays.array_shapes(min_dims=1, min_side=0)), st.sampled_from(LAYOUTS))
-def test_arrays_come_back_however_they_lie_in_memory(array, layout):
+def test_arrays_come_back_however_they_lie_in_memory(array: npt.NDArray[Any], layout: Callable[..., Any]) -> None:
     given = layout(array)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "state"
@@ -45,7 +48,7 @@ def test_arrays_come_back_however_they_lie_in_memory(array, layout):
 
 
 @pytest.mark.parametrize("number", [3.0, 3, True, np.float32(3), np.int8(3)])
-def test_a_number_is_an_array_without_dimensions(number, tmp_path):
+def test_a_number_is_an_array_without_dimensions(number: float | np.float32 | np.int8, tmp_path: Path) -> None:
     state = state_arrays("it", {"n": number})
     checkpoint.write(tmp_path / "state", 1, {}, state)
     _, tensors = checkpoint.read(tmp_path / "state", {})
@@ -70,6 +73,8 @@ def test_a_number_is_an_array_without_dimensions(number, tmp_path):
         ({"a": np.array("2026", "M8[Y]")}, "state 'a' of the type datetime64"),
     ],
 )
-def test_what_cannot_be_saved_is_refused_when_it_is_returned(state, message):
+def test_what_cannot_be_saved_is_refused_when_it_is_returned(
+    state: dict[str, Any] | list[tuple[str, float]] | npt.NDArray[Any] | None, message: str
+) -> None:
     with pytest.raises(InvalidInputError, match=f"my rule returned {message}"):
         state_arrays("my rule", state)

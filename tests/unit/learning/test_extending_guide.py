@@ -3,6 +3,7 @@
 import ast
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ GUIDE = Path(__file__).parents[3] / "docs" / "extending.md"
 
 
 @pytest.fixture(scope="module")
-def guide():
+def guide() -> dict[str, Any]:
     """Names that the guide's Python blocks define, run from first to last."""
     names = {}
     text = GUIDE.read_text()
@@ -26,19 +27,21 @@ def guide():
     return names
 
 
-def test_the_blocks_run(guide):
+def test_the_blocks_run(guide: dict[str, Any]) -> None:
     assert {"mean_without_longest", "steady_mean", "blindfold", "sleeper", "by_label", "small", "cautious"} <= set(
         guide
     )
     assert guide["result"].aborted is None
 
 
-def test_the_sleeper_wakes(guide):
+def test_the_sleeper_wakes(guide: dict[str, Any]) -> None:
     accuracies = guide["accuracies"]
     assert accuracies[1] > accuracies[0]
 
 
-def test_the_rules_are_usable_by_name_too(guide, tmp_path, monkeypatch):
+def test_the_rules_are_usable_by_name_too(
+    guide: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     block = next(block for block in GUIDE.read_text().split("```") if "def mean_without_longest" in block)
     module = "import numpy as np\n" + block.removeprefix("python").split("federation =")[0]
     (tmp_path / "mylab_rules.py").write_text(module)
@@ -50,7 +53,7 @@ def test_the_rules_are_usable_by_name_too(guide, tmp_path, monkeypatch):
         aggregation.resolve("mylab_rules:mean_without_longest")
 
 
-def test_a_rule_that_is_called_canonical_keeps_to_what_the_page_says_of_them(guide):
+def test_a_rule_that_is_called_canonical_keeps_to_what_the_page_says_of_them(guide: dict[str, Any]) -> None:
     """Neither an operation whose order is the processor's, nor bytes that change with how the updates lie in memory."""
     text = GUIDE.read_text()
     forbidden = set(re.findall(r"`np\.(?:linalg\.)?(\w+)`", text[text.index("`@`, ") : text.index(" do not: ")]))
@@ -75,7 +78,7 @@ def test_a_rule_that_is_called_canonical_keeps_to_what_the_page_says_of_them(gui
     assert not aggregation.resolve(guide["steady_mean"]).canonical
 
 
-def test_the_command_line_words_name_functions_of_the_guide(guide):
+def test_the_command_line_words_name_functions_of_the_guide(guide: dict[str, Any]) -> None:
     lines = re.findall(r"^fbfl run .*mylab.*$", GUIDE.read_text(), re.MULTILINE)
     assert len(lines) == 3
     for line in lines:
@@ -83,7 +86,7 @@ def test_the_command_line_words_name_functions_of_the_guide(guide):
         assert function in guide
 
 
-def test_all_names_and_settings_are_listed():
+def test_all_names_and_settings_are_listed() -> None:
     table = GUIDE.read_text().partition("## Known names")[2]
     in_the_table = ("aggregator", "attack", "partition", "mobility", "radio")
     entries = [entry for kind, known in catalogue().items() if kind in in_the_table for entry in known]

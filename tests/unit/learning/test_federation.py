@@ -1,7 +1,11 @@
 """A federation: its ten lines and its bookkeeping. What attacks do is in test_attack_effects.py."""
 
+from pathlib import Path
+from typing import Any
+
 import keras
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from fbfl.errors import InvalidInputError
@@ -12,7 +16,7 @@ from fbfl.learning.training import TrainingSettings, draws
 from tests.unit.learning.small_federations import CLIENTS, DIGITS, TEST, federation, flat, linear, shares
 
 
-def test_ten_lines():
+def test_ten_lines() -> None:
     fed = Federation(clients=CLIENTS, test=TEST, model="mlp", aggregator="fedavg", learning_rate=0.01, seed=0)
     results = list(fed.rounds(6))
     assert [r.round for r in results] == [1, 2, 3, 4, 5, 6]
@@ -29,7 +33,7 @@ def test_ten_lines():
     assert np.dot(results[-1].recall, counts) / counts.sum() == pytest.approx(results[-1].accuracy)
 
 
-def test_a_round_is_the_trainer_and_fedavg_put_together():
+def test_a_round_is_the_trainer_and_fedavg_put_together() -> None:
     """By hand: train every client from the global weights, average by sample counts, add."""
     unequal = shares(partition.quantity_skew(DIGITS.y_train, 5, sigma=1.0, seed=3))
     fed = federation(clients=unequal, local_epochs=2, optimizer="sgd", learning_rate=0.1, seed=4)
@@ -44,10 +48,10 @@ def test_a_round_is_the_trainer_and_fedavg_put_together():
     assert (results[-1].accuracy, results[-1].loss) == (evaluation["accuracy"], evaluation["loss"])
 
 
-def test_streaming_changes_no_byte():
+def test_streaming_changes_no_byte() -> None:
     """The same rule given as a function of the user's holds all updates at once."""
 
-    def mean(updates, weights):
+    def mean(updates: npt.NDArray[Any], weights: list[int]) -> npt.NDArray[Any]:
         return aggregation.fedavg(updates, weights)
 
     streamed, held = federation(), federation(aggregator=mean)
@@ -55,7 +59,7 @@ def test_streaming_changes_no_byte():
     assert np.array_equal(flat(streamed), flat(held))
 
 
-def test_a_trainer_of_another_federation_changes_no_byte_and_compiles_nothing():
+def test_a_trainer_of_another_federation_changes_no_byte_and_compiles_nothing() -> None:
     first = federation(attack="label_flipping", malicious=(0,))
     list(first.rounds(2))
     traces = first.trainer.num_traces
@@ -69,7 +73,7 @@ def test_a_trainer_of_another_federation_changes_no_byte_and_compiles_nothing():
             federation(trainer=first.trainer, **other)
 
 
-def test_the_seed_decides_and_the_lanes_do_not():
+def test_the_seed_decides_and_the_lanes_do_not() -> None:
     options = {"model": "mlp", "participation": 0.5, "dropout": 0.2}
     runs = [federation(**options, seed=seed, lanes=lanes) for seed, lanes in ((1, 1), (1, 2), (2, 1))]
     for run in runs:
@@ -78,7 +82,7 @@ def test_the_seed_decides_and_the_lanes_do_not():
     assert not np.array_equal(flat(runs[0]), flat(runs[2]))
 
 
-def test_an_attack_that_is_impossible_with_those_who_take_part_is_left_out_of_the_round():
+def test_an_attack_that_is_impossible_with_those_who_take_part_is_left_out_of_the_round() -> None:
     attacked = {"attack": "fang_trim_partial", "malicious": (0, 1), "participation": 0.5, "aggregator": "median"}
     fed = federation(**attacked)
     attackers = [len({0, 1} & set(result.participants)) for result in fed.rounds(8)]
@@ -87,7 +91,7 @@ def test_an_attack_that_is_impossible_with_those_who_take_part_is_left_out_of_th
         federation(**{**attacked, "malicious": (0,)})
 
 
-def test_sampling_dropouts_and_stragglers():
+def test_sampling_dropouts_and_stragglers() -> None:
     fed = federation(participation=0.5, dropout=0.3, stragglers=0.5, local_epochs=4, seed=6)
     seen = set()
     for r in fed.rounds(6):
@@ -99,10 +103,10 @@ def test_sampling_dropouts_and_stragglers():
     assert min(map(len, seen)) < 4
 
 
-def test_stragglers_train_less():
+def test_stragglers_train_less() -> None:
     updates = []
 
-    def watch(received):
+    def watch(received: npt.NDArray[Any]) -> npt.NDArray[Any]:
         updates.append(np.linalg.norm(received, axis=1))
         return received.mean(axis=0)
 
@@ -114,7 +118,7 @@ def test_stragglers_train_less():
         assert (updates[1][client] < updates[0][client]) == (client in late)
 
 
-def test_a_single_step_a_round_is_sgd_on_a_batch_of_each_client():
+def test_a_single_step_a_round_is_sgd_on_a_batch_of_each_client() -> None:
     """By hand, for a linear model: the mean over clients of the gradient on their batches, weighted by samples."""
     unequal = shares(partition.quantity_skew(DIGITS.y_train, 5, sigma=1.0, seed=3))
     fed = federation(clients=unequal, optimizer="sgd", learning_rate=0.5, local_steps=1, batch_size=20, seed=4)
@@ -132,13 +136,13 @@ def test_a_single_step_a_round_is_sgd_on_a_batch_of_each_client():
     np.testing.assert_allclose(moved, expected, atol=1e-6)
 
 
-def test_stragglers_take_fewer_steps():
+def test_stragglers_take_fewer_steps() -> None:
     whole, late = (federation(local_steps=8, stragglers=share, seed=1) for share in (0.0, 0.5))
     list(whole.rounds(1)), list(late.rounds(1))
     assert not np.array_equal(flat(whole), flat(late))
 
 
-def test_a_round_without_answers_leaves_the_model():
+def test_a_round_without_answers_leaves_the_model() -> None:
     fed = federation(dropout=1.0)
     before = flat(fed)
     (r,) = fed.rounds(1)
@@ -149,21 +153,23 @@ def test_a_round_without_answers_leaves_the_model():
     assert np.array_equal(flat(fed), before)
 
 
-def test_clients_without_samples_stay_out():
+def test_clients_without_samples_stay_out() -> None:
     empty = (DIGITS.x_train[:0], DIGITS.y_train[:0])
     fed = federation(clients=[CLIENTS[0], empty, CLIENTS[2]], aggregator="median")
     (r,) = fed.rounds(1)
     assert r.participants == (0, 2)
 
 
-def spoil(honest, own, rng, *, attacker):
+def spoil(
+    honest: npt.NDArray[Any], own: npt.NDArray[Any], rng: np.random.Generator, *, attacker: int
+) -> npt.NDArray[Any]:
     own = own.copy()
     own[3] = (np.nan, np.inf)[attacker]
     return own
 
 
 @pytest.mark.parametrize("aggregator", ["fedavg", "median", "krum"])
-def test_updates_that_are_not_finite_are_left_out(aggregator):
+def test_updates_that_are_not_finite_are_left_out(aggregator: str) -> None:
     args = {"num_byzantine": 1} if aggregator == "krum" else {}
     fed = federation(attack=spoil, malicious=(1, 5), aggregator=aggregator, aggregator_args=args)
     honest = [client for client in range(8) if client not in (1, 5)]
@@ -181,7 +187,7 @@ def test_updates_that_are_not_finite_are_left_out(aggregator):
     assert np.array_equal(flat(fed), start + rule(updates, [len(CLIENTS[i][1]) for i in honest]).vector)
 
 
-def test_training_that_diverges_is_left_out_while_streaming():
+def test_training_that_diverges_is_left_out_while_streaming() -> None:
     wild = [(np.full_like(CLIENTS[0][0], 3e38), CLIENTS[0][1]), *CLIENTS[1:]]
     fed = federation(clients=wild)
     (r,) = fed.rounds(1)
@@ -189,7 +195,7 @@ def test_training_that_diverges_is_left_out_while_streaming():
     assert np.isfinite(flat(fed)).all()
 
 
-def test_a_model_whose_loss_is_not_finite_is_no_good_round():
+def test_a_model_whose_loss_is_not_finite_is_no_good_round() -> None:
     fed = federation(aggregator=lambda updates: np.full_like(updates[0], 3e38), model="mlp")
     (r,) = fed.rounds(1)
     assert r.aborted is None
@@ -198,7 +204,7 @@ def test_a_model_whose_loss_is_not_finite_is_no_good_round():
     assert next(federation().rounds(1)).warnings == ()
 
 
-def test_a_rule_that_cannot_answer_aborts_the_round_and_not_the_run():
+def test_a_rule_that_cannot_answer_aborts_the_round_and_not_the_run() -> None:
     fed = federation(aggregator="krum", aggregator_args={"num_byzantine": 2}, dropout=0.5, seed=2)
     before, counts = flat(fed), set()
     for r in fed.rounds(8):
@@ -212,34 +218,38 @@ def test_a_rule_that_cannot_answer_aborts_the_round_and_not_the_run():
     assert False in counts
 
 
-def test_server_optimizers_apply_to_the_aggregate():
+def test_server_optimizers_apply_to_the_aggregate() -> None:
     plain, fed = federation(), federation(server_optimizer="momentum", server_args={"beta": 0.5, "learning_rate": 2.0})
     start = flat(plain)
     list(plain.rounds(1)), list(fed.rounds(1))
     assert np.allclose(flat(fed) - start, 2 * (flat(plain) - start), atol=1e-6)
 
 
-def with_statistics():
+def with_statistics() -> Any:
     layers = keras.layers
     return keras.Sequential([layers.Flatten(), layers.Dense(16), layers.BatchNormalization(), layers.Dense(10)])
 
 
 @pytest.fixture(scope="module")
-def normalised():
+def normalised() -> KerasTrainer:
     """A trainer of a model with moving statistics, to be shared."""
     return KerasTrainer(with_statistics, TrainingSettings(), input_shape=(8, 8), lanes=1)
 
 
 @pytest.mark.parametrize("name", server_optimizers.SERVER_OPTIMIZERS)
-def test_a_server_optimizer_steps_what_is_trained_and_the_rest_moves_by_the_aggregate(name, normalised, tmp_path):
+def test_a_server_optimizer_steps_what_is_trained_and_the_rest_moves_by_the_aggregate(
+    name: str, normalised: KerasTrainer, tmp_path: Path
+) -> None:
     trained = normalised.trainable
     aggregates, seen = [], []
 
-    def watched(updates):
+    def watched(updates: npt.NDArray[Any]) -> npt.NDArray[Any]:
         aggregates.append(aggregation.median(updates))
         return aggregates[-1]
 
-    def watching(update, state):
+    def watching(
+        update: npt.NDArray[Any], state: dict[str, npt.NDArray[Any]]
+    ) -> tuple[npt.NDArray[Any], dict[str, npt.NDArray[Any]]]:
         seen.append(update)
         return server_optimizers.SERVER_OPTIMIZERS[name](update, state)
 
@@ -265,11 +275,11 @@ def test_a_server_optimizer_steps_what_is_trained_and_the_rest_moves_by_the_aggr
 
 
 @pytest.mark.parametrize("server_optimizer", [None, "momentum"])
-def test_no_rule_is_bypassed_for_statistics(server_optimizer, normalised):
+def test_no_rule_is_bypassed_for_statistics(server_optimizer: str | None, normalised: KerasTrainer) -> None:
     """A liar's variance of -1e6 is one coordinate of an update that krum does not choose."""
     (place,) = (i for i, t in enumerate(normalised.spec.tensors) if "variance" in t.name)
 
-    def lie(honest, own, rng):
+    def lie(honest: npt.NDArray[Any], own: npt.NDArray[Any], rng: np.random.Generator) -> npt.NDArray[Any]:
         parts = normalised.spec.unflatten(own.copy())
         parts[place][:] = -1e6
         return normalised.spec.flatten(parts)
@@ -287,7 +297,7 @@ def test_no_rule_is_bypassed_for_statistics(server_optimizer, normalised):
     assert r.warnings == ("loss is not finite",)
 
 
-def test_fltrust_has_its_root_update():
+def test_fltrust_has_its_root_update() -> None:
     root = (DIGITS.x_train[:100], DIGITS.y_train[:100])
     fed = federation(
         aggregator="fltrust", root=root, attack="sign_flipping", malicious=(0, 1, 2, 3, 4), learning_rate=0.01
@@ -299,7 +309,7 @@ def test_fltrust_has_its_root_update():
         federation(aggregator="fltrust")
 
 
-def test_resolved_plugins_and_functions_are_taken_as_they_are():
+def test_resolved_plugins_and_functions_are_taken_as_they_are() -> None:
     rule = aggregation.resolve("trimmed_mean", trim=1)
     attack = attacks.resolve("sign_flipping", scale=2.0)
     (a,) = federation(aggregator=rule, attack=attack, malicious=[3]).rounds(1)
@@ -313,7 +323,7 @@ def test_resolved_plugins_and_functions_are_taken_as_they_are():
     assert a.loss == b.loss
 
 
-def test_several_attacks_follow_each_other():
+def test_several_attacks_follow_each_other() -> None:
     boosted = federation(attack=["sign_flipping", attacks.resolve("scaling", factor=3.0)], malicious=(0,))
     once = federation(attack=attacks.resolve("sign_flipping", scale=3.0), malicious=(0,))
     list(boosted.rounds(2)), list(once.rounds(2))
@@ -352,13 +362,13 @@ def test_several_attacks_follow_each_other():
         ({"model": "mpl"}, "'mpl'"),
     ],
 )
-def test_wrong_arguments_are_refused_at_once(options, message):
+def test_wrong_arguments_are_refused_at_once(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
         federation(**options)
 
 
 @pytest.mark.slow
-def test_a_thousand_clients_fit_into_memory():
+def test_a_thousand_clients_fit_into_memory() -> None:
     """In a process of its own, since the peak of this one is past."""
     import subprocess
     import sys
@@ -385,7 +395,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["iid", "two-class shards"])
-def test_the_fused_kernel_changes_no_accuracy_curve(kind):
+def test_the_fused_kernel_changes_no_accuracy_curve(kind: Any) -> None:
     """Ten seeds with Keras's own Adam and with the fused one: no difference beyond what chance explains."""
     curves = {}
     for fused in (False, True):

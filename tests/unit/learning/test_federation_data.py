@@ -1,22 +1,25 @@
 """The samples and labels that a federation is given, and what it says of them."""
 
+from typing import Any
+
 import keras
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from fbfl.errors import InvalidInputError
 from tests.unit.learning.small_federations import CLIENTS, TEST, federation
 
 
-def six():
+def six() -> Any:
     return keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(6)])
 
 
-def eleven():
+def eleven() -> Any:
     return keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(11)])
 
 
-def test_labels_that_nobody_has_are_refused():
+def test_labels_that_nobody_has_are_refused() -> None:
     with pytest.raises(
         InvalidInputError, match=r"backdoor \(target=99\): makes the label 99, which no sample has; allowed: 0 to 9"
     ):
@@ -25,7 +28,7 @@ def test_labels_that_nobody_has_are_refused():
         federation(attack="edge_case", attack_args={"source": 42}, malicious=(0,))
 
 
-def test_an_attack_that_changes_nothing_gets_a_line():
+def test_an_attack_that_changes_nothing_gets_a_line() -> None:
     nothing = {"attack": "targeted_label_flipping", "attack_args": {"source": 15, "target": 1}, "malicious": (0, 1)}
     with pytest.warns(UserWarning, match="has no effect: no sample of the attackers is changed"):
         fed = federation(**nothing)
@@ -38,12 +41,19 @@ def test_an_attack_that_changes_nothing_gets_a_line():
     assert fed.warnings == ("attack mimic has no effect: the attack imitates honest updates and there are none",)
 
 
-def test_attacks_take_classes_and_range_from_the_training_data():
+def test_attacks_take_classes_and_range_from_the_training_data() -> None:
     few = [(x[y < 6], y[y < 6]) for x, y in CLIENTS]
     standard = [(8 * x - 3, y) for x, y in few]
     seen = {}
 
-    def spy(x, y, rng, *, num_classes, sample_range):
+    def spy(
+        x: npt.NDArray[Any],
+        y: npt.NDArray[Any],
+        rng: np.random.Generator,
+        *,
+        num_classes: int,
+        sample_range: tuple[float, float],
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         seen.update(num_classes=num_classes, sample_range=sample_range)
         return x, y.max() - y
 
@@ -54,7 +64,7 @@ def test_attacks_take_classes_and_range_from_the_training_data():
         assert seen == {"num_classes": 6, "sample_range": expected}
 
 
-def test_samples_and_labels_are_taken_as_numpy_reads_them_or_refused():
+def test_samples_and_labels_are_taken_as_numpy_reads_them_or_refused() -> None:
     x, y = CLIENTS[0]
     with pytest.warns(UserWarning, match="no sample has the label 0, yet there are 11 classes") as caught:
         fed = federation(clients=[(x.tolist(), (y + 1).tolist())], test=(TEST[0], TEST[1] + 1), model=eleven)

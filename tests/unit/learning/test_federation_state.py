@@ -1,5 +1,8 @@
 """A federation's state on disk: a resumed one is the one that was never stopped."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -8,14 +11,14 @@ from fbfl.learning import aggregation, checkpoint
 from tests.unit.learning.small_federations import CLIENTS, federation, flat
 
 
-def strided(updates, state):
+def strided(updates: Any, state: Any) -> Any:
     """A rule whose state is a transposed view, a column and a number."""
     both = np.stack([updates.mean(axis=0), np.full(updates.shape[1], state.get("rounds", 0.0), np.float32)], axis=1)
     kept = {"pair": both[:2].T, "column": both[:, 0], "rounds": 1.0 + state.get("rounds", 0.0)}
     return aggregation.Aggregate(both[:, 0] + 0.1 * state.get("column", 0.0), kept)
 
 
-def strided_server(update, state):
+def strided_server(update: Any, state: Any) -> Any:
     step, kept = strided(update[np.newaxis], state).vector, strided(update[np.newaxis], state).state
     return step, kept
 
@@ -31,7 +34,7 @@ SAVED = {
 
 
 @pytest.mark.parametrize("case", SAVED)
-def test_resumed_equals_uninterrupted(case, tmp_path):
+def test_resumed_equals_uninterrupted(case: str, tmp_path: Path) -> None:
     options = SAVED[case] | {"local_epochs": 2}
     whole = federation(**options)
     expected = list(whole.rounds(4))
@@ -49,7 +52,7 @@ def test_resumed_equals_uninterrupted(case, tmp_path):
     assert np.array_equal(flat(second), flat(whole))
 
 
-def test_states_of_others_and_spoilt_ones_are_refused(tmp_path):
+def test_states_of_others_and_spoilt_ones_are_refused(tmp_path: Path) -> None:
     fed = federation()
     list(fed.rounds(1))
     path = tmp_path / "state"

@@ -1,5 +1,7 @@
 """The package's layers beside Keras's own."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ def outputs_and_gradients(layer: keras.layers.Layer, x: np.ndarray, repeats: int
     """Return the results of several calls, and the gradients of their squares with respect to x."""
 
     @tf.function
-    def called(x):
+    def called(x: Any) -> Any:
         with tf.GradientTape() as tape:
             tape.watch(x)
             y = layer(x, training=True)
@@ -24,7 +26,7 @@ def outputs_and_gradients(layer: keras.layers.Layer, x: np.ndarray, repeats: int
 
 @pytest.mark.parametrize("rate", [0.0, 0.1, 0.2, 0.5, 0.9])
 @pytest.mark.parametrize("options", [{}, {"noise_shape": (None, 1)}])
-def test_dropout_draws_and_computes_what_keras_s_does(rate, options):
+def test_dropout_draws_and_computes_what_keras_s_does(rate: float, options: dict[str, tuple[None, int]]) -> None:
     x = np.random.default_rng(1).standard_normal((64, 32)).astype(np.float32)
     ours = outputs_and_gradients(Dropout(rate, seed=5, **options), x)
     theirs = outputs_and_gradients(keras.layers.Dropout(rate, seed=5, **options), x)
@@ -32,7 +34,7 @@ def test_dropout_draws_and_computes_what_keras_s_does(rate, options):
     assert abs(np.mean(ours[0] == 0) - rate) < 0.2
 
 
-def test_dropout_leaves_inference_alone():
+def test_dropout_leaves_inference_alone() -> None:
     x = np.ones((4, 3), np.float32)
     assert np.array_equal(Dropout(0.5, seed=1)(x, training=False), x)
     assert np.array_equal(Dropout(0.5, seed=1)(x), x)

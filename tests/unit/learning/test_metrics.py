@@ -14,7 +14,7 @@ from fbfl.learning.metrics import (
 )
 
 
-def test_accuracy_of_classes_and_of_scores():
+def test_accuracy_of_classes_and_of_scores() -> None:
     assert accuracy([1, 2, 3, 3], [1, 2, 0, 3]) == 0.75
     assert accuracy([[0.1, 0.9], [0.8, 0.2]], [1, 1]) == 0.5
     for predictions, labels in (([1], [1, 2]), ([], []), ([[1, 2]], [[1]])):
@@ -22,7 +22,7 @@ def test_accuracy_of_classes_and_of_scores():
             accuracy(predictions, labels)
 
 
-def test_cross_entropy_is_the_mean_negative_logarithm_of_the_softmax():
+def test_cross_entropy_is_the_mean_negative_logarithm_of_the_softmax() -> None:
     rng = np.random.default_rng(0)
     logits, labels = rng.normal(size=(20, 4)), rng.integers(0, 4, 20)
     truth = [
@@ -38,14 +38,14 @@ def test_cross_entropy_is_the_mean_negative_logarithm_of_the_softmax():
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_a_loss_that_is_not_finite_is_said(value):
+def test_a_loss_that_is_not_finite_is_said(value: float) -> None:
     loss = cross_entropy([[0.0, 1.0], [value, 0.0]], [0, 0])
     assert not math.isfinite(loss)
     assert warnings_of(loss) == ("loss is not finite",)
     assert warnings_of(1e30) == ()
 
 
-def test_recall_counts_each_class_by_itself():
+def test_recall_counts_each_class_by_itself() -> None:
     recall = per_class_recall([0, 0, 1, 1, 1], [0, 1, 1, 1, 0], 3)
     assert recall[:2].tolist() == [0.5, pytest.approx(2 / 3)]
     assert math.isnan(recall[2])
@@ -53,13 +53,13 @@ def test_recall_counts_each_class_by_itself():
         per_class_recall([0, 2], [0, 2], 2)
 
 
-def test_attack_success_leaves_out_the_target_class():
+def test_attack_success_leaves_out_the_target_class() -> None:
     assert attack_success_rate([7, 7, 1, 7], [7, 1, 1, 2], 7) == pytest.approx(2 / 3)
     with pytest.raises(InvalidInputError, match="target class 7"):
         attack_success_rate([7], [7], 7)
 
 
-def test_detection_counts_who_was_left_out():
+def test_detection_counts_who_was_left_out() -> None:
     found = detection(selected=(0, 1, 2, 5), num_clients=7, malicious=(3, 5))
     assert (found.precision, found.recall) == (pytest.approx(1 / 3), 0.5)
     perfect = detection((0, 1), 3, (2,))

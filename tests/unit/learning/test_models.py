@@ -7,10 +7,13 @@ import random
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from keras.src.models.sequential import Sequential
 
 from fbfl.errors import FbflError, InvalidInputError
 from fbfl.learning import models
@@ -18,11 +21,11 @@ from fbfl.learning import models
 keras = pytest.importorskip("keras")
 
 
-def drawn_by_numpy(shape, dtype=None):
+def drawn_by_numpy(shape: Any, dtype: Any = None) -> Any:
     return np.random.normal(size=shape)  # noqa: NPY002
 
 
-def own_model():
+def own_model() -> Sequential:
     return keras.Sequential(
         [
             keras.layers.Flatten(),
@@ -43,7 +46,7 @@ def own_model():
         ("cnn", 1_663_370),  # likewise
     ],
 )
-def test_named_models(name, parameters):
+def test_named_models(name: str, parameters: int) -> None:
     model = models.build(name, seed=3)
     spec = models.spec_of(model)
     assert spec.size == parameters
@@ -55,19 +58,19 @@ def test_named_models(name, parameters):
     assert not np.array_equal(weights, models.weights_of(models.build(name, seed=4)))
 
 
-def test_the_paper_s_dropout_is_there():
+def test_the_paper_s_dropout_is_there() -> None:
     (dropout,) = [layer for layer in models.build("mlp").layers if isinstance(layer, keras.layers.Dropout)]
     assert dropout.rate == 0.2
 
 
-def test_logits_not_probabilities():
+def test_logits_not_probabilities() -> None:
     x = np.random.default_rng(0).random((50, 28, 28), np.float32)
     answers = np.asarray(models.build("mlp")(x))
     assert answers.min() < 0
     assert np.abs(answers.sum(axis=1) - 1).min() > 1e-3
 
 
-def test_other_input_shapes():
+def test_other_input_shapes() -> None:
     assert models.spec_of(models.build("mlp", input_shape=(8, 8), num_classes=4)).size == 65 * 128 + 129 * 4
     assert models.build("cnn", input_shape=(32, 32, 3))(np.zeros((1, 32, 32, 3), np.float32)).shape == (1, 10)
     for shape in ((64,), (128, 3), (3, 28), (2, 8, 8, 1), (3, 4, 9)):
@@ -77,13 +80,13 @@ def test_other_input_shapes():
         assert models.build("cnn", input_shape=shape)(np.zeros((2, *shape), np.float32)).shape == (2, 10)
 
 
-def test_the_cnn_answers_alike_wherever_the_channels_are():
+def test_the_cnn_answers_alike_wherever_the_channels_are() -> None:
     x = np.random.default_rng(0).random((2, 8, 9, 3), np.float32)
     last, first = models.build("cnn", input_shape=(8, 9, 3)), models.build("cnn", input_shape=(3, 8, 9))
     assert np.array_equal(last(x), first(np.moveaxis(x, 3, 1)))
 
 
-def test_own_models_do_not_depend_on_what_was_built_before():
+def test_own_models_do_not_depend_on_what_was_built_before() -> None:
     first = models.build(own_model, seed=5)
     own_model()
     random.random()
@@ -97,7 +100,7 @@ def test_own_models_do_not_depend_on_what_was_built_before():
     assert not any("dense_3" in name for name in names)
 
 
-def test_building_leaves_the_global_generators_alone():
+def test_building_leaves_the_global_generators_alone() -> None:
     random.seed(1)
     np.random.seed(1)  # noqa: NPY002
     expected = random.random(), np.random.random()  # noqa: NPY002
@@ -107,13 +110,13 @@ def test_building_leaves_the_global_generators_alone():
     assert (random.random(), np.random.random()) == expected  # noqa: NPY002
 
 
-def named_layer():
+def named_layer() -> Any:
     """Found by its name only where the caller has said what it means."""
     layer = {"class_name": "Doubled", "config": {"units": 10}}
     return keras.Sequential([keras.layers.Flatten(), keras.layers.deserialize(layer)])
 
 
-def test_settings_of_keras_in_the_callers_thread_count():
+def test_settings_of_keras_in_the_callers_thread_count() -> None:
     class Doubled(keras.layers.Dense):
         pass
 
@@ -131,12 +134,12 @@ def test_settings_of_keras_in_the_callers_thread_count():
     assert keras.config.dtype_policy().name == "float32"
 
 
-def test_settings_of_a_thread_are_taken_along_and_given_back():
+def test_settings_of_a_thread_are_taken_along_and_given_back() -> None:
     from fbfl.learning import kerasstate
 
     seen = {}
 
-    def elsewhere(settings):
+    def elsewhere(settings: Any) -> None:
         keras.config.disable_interactive_logging()
         with kerasstate.under(settings):
             seen["under"] = keras.config.dtype_policy().name, keras.config.is_interactive_logging_enabled()
@@ -153,14 +156,14 @@ def test_settings_of_a_thread_are_taken_along_and_given_back():
     assert seen == {"under": ("mixed_float16", True), "after": ("float32", False)}
 
 
-def test_importing_models_and_training_is_cheap():
+def test_importing_models_and_training_is_cheap() -> None:
     program = (
         "import fbfl.learning.models, fbfl.learning.trainer, sys; assert not {'tensorflow', 'keras'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-def test_a_model_named_by_its_import_path(tmp_path, monkeypatch):
+def test_a_model_named_by_its_import_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine.py").write_text(
         "import keras\ndef model(): return keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(10)])\n"
     )
@@ -168,20 +171,20 @@ def test_a_model_named_by_its_import_path(tmp_path, monkeypatch):
     assert models.spec_of(models.build("mine:model")).size == 7850
 
 
-def dense(*layers):
+def dense(*layers: Callable[..., Any] | type[Any]) -> Callable[..., Any]:
     return lambda: keras.Sequential([keras.layers.Flatten(), *[make() for make in layers]])
 
 
-def compiled():
+def compiled() -> Any:
     model = dense(lambda: keras.layers.Dense(10))()
     model.compile("sgd", "mse")
     return model
 
 
-def subclass(answer, *bases, **methods):
+def subclass(answer: Any, *bases: Any, **methods: Any) -> Any:
     """A model class whose `call` is `answer(logits)`."""
 
-    def build(self):
+    def build(self: Any) -> None:
         keras.Model.__init__(self)
         self.flatten, self.dense = keras.layers.Flatten(), keras.layers.Dense(10)
         self.attention = keras.layers.Softmax()  # an attribute, not what comes last
@@ -207,7 +210,7 @@ SOFTMAXES = {
 
 
 @pytest.mark.parametrize("kind", SOFTMAXES)
-def test_a_softmax_at_the_end_is_refused_however_it_is_made(kind):
+def test_a_softmax_at_the_end_is_refused_however_it_is_made(kind: str) -> None:
     with pytest.raises(InvalidInputError, match="ends in a softmax"):
         models.build(SOFTMAXES[kind], input_shape=(4, 4))
 
@@ -223,17 +226,17 @@ def test_a_softmax_at_the_end_is_refused_however_it_is_made(kind):
         dense(lambda: keras.layers.Embedding(2, 4), keras.layers.Flatten, lambda: keras.layers.Dense(10)),
     ],
 )
-def test_anything_else_at_the_end_is_welcome(model):
+def test_anything_else_at_the_end_is_welcome(model: Callable[..., Any] | type[Any]) -> None:
     models.build(model, input_shape=(4, 4))
 
 
-def test_trying_a_model_leaves_it_as_it_was():
+def test_trying_a_model_leaves_it_as_it_was() -> None:
     class Counting(keras.layers.Layer):
-        def build(self, shape):
+        def build(self, shape: Any) -> None:
             self.calls = self.add_weight(shape=(), initializer="zeros", trainable=False)
             self.generator = keras.random.SeedGenerator(3)
 
-        def call(self, x):
+        def call(self, x: Any) -> Any:
             self.calls.assign(self.calls + 1)
             return x + 0 * keras.random.uniform((), seed=self.generator)
 
@@ -246,23 +249,23 @@ def test_trying_a_model_leaves_it_as_it_was():
 KEPT: list[Any] = []
 
 
-def kept_model():
+def kept_model() -> Any:
     KEPT.append(dense(lambda: keras.layers.Dense(10))())
     return KEPT[0]
 
 
-def around_a_kept_layer():
+def around_a_kept_layer() -> Any:
     KEPT.append(keras.layers.Dense(10))
     return keras.Sequential([keras.layers.Flatten(), KEPT[0]])
 
 
-def with_a_kept_generator():
+def with_a_kept_generator() -> Any:
     KEPT.append(keras.layers.Dropout(0.5))
     return dense(lambda: KEPT[0], lambda: keras.layers.Dense(10))()
 
 
 @pytest.mark.parametrize("model", [kept_model, around_a_kept_layer, with_a_kept_generator])
-def test_a_model_is_built_anew_every_time(model):
+def test_a_model_is_built_anew_every_time(model: Callable[..., Any]) -> None:
     KEPT.clear()
     first = models.build(model, input_shape=(4,))
     with pytest.raises(InvalidInputError, match="same model twice, or one with the same layers"):
@@ -291,7 +294,7 @@ def test_a_model_is_built_anew_every_time(model):
         (subclass(lambda x: keras.ops.sum(x)), r"returns \[\] for 2 samples"),
         (subclass(lambda x: keras.ops.cast(x, "int32")), "returns int32; needed: logits"),
         (subclass(lambda x: x, train_step=lambda self, data: {}), "train_step of its own"),
-        (subclass(lambda x: x, compute_loss=lambda self, **data: 0), "compute_loss of its own"),
+        (subclass(lambda x: x, compute_loss=lambda self, **data: Any), "compute_loss of its own"),
         (compiled, "comes compiled, but its loss and optimizer would not count"),
         (
             dense(lambda: keras.layers.Dense(10, bias_initializer=keras.initializers.Constant(np.nan))),
@@ -306,13 +309,13 @@ def test_a_model_is_built_anew_every_time(model):
         (lambda: keras.Sequential([keras.Input((5,)), keras.layers.Dense(10)]), r"refuses samples of the shape \(28"),
     ],
 )
-def test_models_that_cannot_work_say_why(model, message):
+def test_models_that_cannot_work_say_why(model: Any, message: str) -> None:
     with pytest.raises(FbflError, match=message) as caught:
         models.build(model)
     assert caught.value.exit_status == 2
 
 
-def test_a_model_is_no_function_that_makes_one(tmp_path, monkeypatch):
+def test_a_model_is_no_function_that_makes_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = own_model()
     with pytest.raises(InvalidInputError, match="model is a Sequential, but each core needs one of its own"):
         models.build(model)
@@ -322,7 +325,7 @@ def test_a_model_is_no_function_that_makes_one(tmp_path, monkeypatch):
         models.build("ready:model")
 
 
-def test_named_models_are_the_same_in_another_process_whatever_keras_json_says(tmp_path):
+def test_named_models_are_the_same_in_another_process_whatever_keras_json_says(tmp_path: Path) -> None:
     folder = tmp_path / ".keras"
     folder.mkdir()
     (folder / "keras.json").write_text('{"image_data_format": "channels_first", "backend": "jax"}')

@@ -1,6 +1,8 @@
 """Optimizers in the compiled training: every option has the effect that it has in Keras's `fit`."""
 
 import inspect
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,7 +18,7 @@ backend.load_tensorflow()  # before anything of TensorFlow's runs
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_training_equals_keras_fit_bit_for_bit(name):
+def test_training_equals_keras_fit_bit_for_bit(name: str) -> None:
     settings = TrainingSettings(local_epochs=3, batch_size=32, optimizer=OPTIMIZERS[name], fused=False)
     trainer = KerasTrainer(plain, settings, lanes=1, **SHAPE)
     data = clients(300, 77)
@@ -45,7 +47,7 @@ OPTIONS = {
 }
 
 
-def assert_equal_to_keras_fit(make):
+def assert_equal_to_keras_fit(make: Callable[..., Any]) -> None:
     """One epoch each of two clients, which start from other weights than the model was built with."""
     trainer = KerasTrainer(plain, TrainingSettings(optimizer=make), lanes=1, **SHAPE)
     start = trainer.initial_weights() + np.float32(0.01)
@@ -62,17 +64,17 @@ def assert_equal_to_keras_fit(make):
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_every_option_of_an_optimizer_has_its_effect(name):
+def test_every_option_of_an_optimizer_has_its_effect(name: str) -> None:
     assert_equal_to_keras_fit(OPTIONS[name])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["adadelta", "adagrad", "adamax", "adamw", "ftrl", "lion", "muon"])
-def test_every_optimizer_equals_keras_fit(name):
+def test_every_optimizer_equals_keras_fit(name: Any) -> None:
     assert_equal_to_keras_fit(lambda: keras.optimizers.get(name))
 
 
-def test_an_optimizer_with_any_option_is_not_replaced_by_a_kernel():
+def test_an_optimizer_with_any_option_is_not_replaced_by_a_kernel() -> None:
     values = {
         "weight_decay": 0.1,
         "clipnorm": 1.0,
@@ -98,7 +100,7 @@ def test_an_optimizer_with_any_option_is_not_replaced_by_a_kernel():
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam"])
-def test_fused_kernels_stay_close(name):
+def test_fused_kernels_stay_close(name: str) -> None:
     exact, fused = (
         KerasTrainer(plain, TrainingSettings(local_epochs=3, optimizer=OPTIMIZERS[name], fused=flag), lanes=1, **SHAPE)
         for flag in (False, True)
@@ -109,7 +111,7 @@ def test_fused_kernels_stay_close(name):
     assert np.abs(a - b).max() <= (0 if name == "sgd" else 1e-3)
 
 
-def used_before():
+def used_before() -> Any:
     optimizer = keras.optimizers.RMSprop()
     optimizer.build([keras.Variable([1.0])])
     return optimizer
@@ -135,7 +137,7 @@ def used_before():
         (lambda: lambda: keras.optimizers.SGD(lambda: 1 / 0), "division by zero"),
     ],
 )
-def test_anything_but_an_optimizer_is_refused_in_a_line(make, message):
+def test_anything_but_an_optimizer_is_refused_in_a_line(make: Callable[..., Any], message: str) -> None:
     with pytest.raises(FbflError, match=message) as caught:
         keras_trainer._optimizer(TrainingSettings(optimizer=make()))
     assert caught.value.exit_status == 2

@@ -1,4 +1,7 @@
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,14 +21,16 @@ SETTINGS = {
 }
 
 
-def divide(name, labels, num_clients, seed=0, **more):
+def divide(name: str, labels: npt.NDArray[Any], num_clients: int, seed: int = 0, **more: int) -> list[npt.NDArray[Any]]:
     return partition.resolve(name, **{**SETTINGS[name], **more})(labels, num_clients, seed=seed)
 
 
 @pytest.mark.parametrize("name", SETTINGS)
 @given(n=st.integers(1, 40), seed=st.integers(0, 1_000), size=st.integers(80, 300))
 @settings(max_examples=25)
-def test_every_sample_is_used_at_most_once_and_the_same_seed_gives_the_same(name, n, seed, size):
+def test_every_sample_is_used_at_most_once_and_the_same_seed_gives_the_same(
+    name: str, n: int, seed: int, size: int
+) -> None:
     labels = LABELS[:size]
     parts = divide(name, labels, n, seed)
     used = np.concatenate(parts)
@@ -40,7 +45,7 @@ def test_every_sample_is_used_at_most_once_and_the_same_seed_gives_the_same(name
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_seeds_matter_and_a_clients_samples_are_shuffled(name):
+def test_seeds_matter_and_a_clients_samples_are_shuffled(name: str) -> None:
     parts, others = divide(name, LABELS, 5), divide(name, LABELS, 5, seed=1)
     assert any(set(a.tolist()) != set(b.tolist()) for a, b in zip(parts, others, strict=True))
     assert any((np.diff(part) < 0).any() for part in parts)
@@ -49,14 +54,14 @@ def test_seeds_matter_and_a_clients_samples_are_shuffled(name):
         assert set(np.unique(LABELS[part])) == set(np.unique(half)) or part.size < 60
 
 
-def test_iid_sizes_and_labels_are_even():
+def test_iid_sizes_and_labels_are_even() -> None:
     parts = divide("iid", LABELS, 7)
     assert {len(part) for part in parts} == {428, 429}
     counts = np.array([np.bincount(LABELS[part], minlength=10) for part in parts])
     assert counts.min() > 20
 
 
-def test_mcmahans_shards():
+def test_mcmahans_shards() -> None:
     """60,000 samples, 100 clients, 2 shards of 300: 600 samples each, at most 4 labels, mostly 2."""
     labels = np.repeat(np.arange(10), 6_000)
     parts = partition.shards(labels, 100, 2, seed=3)
@@ -69,14 +74,14 @@ def test_mcmahans_shards():
 
 
 @pytest.mark.parametrize("alpha", [1e-300, 1e-9, 1e-3, 0.1, 1, 1e3, 1e300])
-def test_dirichlet_ends_for_every_alpha_and_leaves_nobody_empty(alpha):
+def test_dirichlet_ends_for_every_alpha_and_leaves_nobody_empty(alpha: float) -> None:
     parts = partition.dirichlet(LABELS, 50, alpha, seed=1)
     assert min(len(part) for part in parts) >= 1
     assert sum(len(part) for part in parts) == LABELS.size
 
 
-def test_dirichlet_follows_alpha():
-    def share_of_largest_label(alpha):
+def test_dirichlet_follows_alpha() -> None:
+    def share_of_largest_label(alpha: float) -> np.float64:
         parts = partition.dirichlet(LABELS, 10, alpha, seed=2, min_samples=0)
         return np.mean([np.bincount(LABELS[part]).max() / len(part) for part in parts if len(part)])
 
@@ -89,7 +94,7 @@ def test_dirichlet_follows_alpha():
     assert np.var(shares) == pytest.approx(4 / 25 / 3.5, rel=0.2)
 
 
-def test_min_samples_are_taken_from_the_largest_and_zero_leaves_clients_empty():
+def test_min_samples_are_taken_from_the_largest_and_zero_leaves_clients_empty() -> None:
     raw = partition.dirichlet(LABELS, 30, 0.001, seed=0, min_samples=0)
     assert min(map(len, raw)) == 0
     filled = partition.dirichlet(LABELS, 30, 0.001, seed=0, min_samples=20)
@@ -101,7 +106,7 @@ def test_min_samples_are_taken_from_the_largest_and_zero_leaves_clients_empty():
         partition.dirichlet(LABELS[:100], 30, 0.5, seed=0, min_samples=4)
 
 
-def test_label_quantity_gives_each_client_its_number_of_labels():
+def test_label_quantity_gives_each_client_its_number_of_labels() -> None:
     parts = partition.label_quantity(LABELS, 20, 3, seed=0)
     assert [len(np.unique(LABELS[part])) for part in parts] == [3] * 20
     assert sum(map(len, parts)) == LABELS.size
@@ -109,7 +114,7 @@ def test_label_quantity_gives_each_client_its_number_of_labels():
     assert sum(map(len, few)) < LABELS.size, "labels without an owner are left out"
 
 
-def test_label_bias_gives_a_label_to_its_own_group_so_often_and_to_the_others_evenly():
+def test_label_bias_gives_a_label_to_its_own_group_so_often_and_to_the_others_evenly() -> None:
     """Fang et al.'s setting: 100 clients in ten groups of ten, recognised by the label they have most of."""
     labels = np.tile(np.arange(10), 6_000)
     parts = partition.label_bias(labels, 100, 0.5, seed=4)
@@ -126,7 +131,7 @@ def test_label_bias_gives_a_label_to_its_own_group_so_often_and_to_the_others_ev
     assert own.std() == pytest.approx(np.sqrt(3_000 * 0.1 * 0.9), rel=0.3)
 
 
-def test_label_bias_between_iid_and_a_single_label():
+def test_label_bias_between_iid_and_a_single_label() -> None:
     labels = np.tile(np.arange(10), 6_000)
     even = partition.label_bias(labels, 20, 0.1, seed=0)
     counts = np.array([np.bincount(labels[part], minlength=10) for part in even])
@@ -139,14 +144,14 @@ def test_label_bias_between_iid_and_a_single_label():
     assert sorted(np.unique(labels[part]).tolist() for part in few) == [[0, 3, 6, 9], [1, 4, 7], [2, 5, 8]]
 
 
-def test_quantity_skew_sizes_are_log_normal():
+def test_quantity_skew_sizes_are_log_normal() -> None:
     assert {len(part) for part in partition.quantity_skew(LABELS, 10, 0.0, seed=0)} == {300}
     sizes = [len(part) for s in range(30) for part in partition.quantity_skew(np.tile(LABELS, 20), 50, 0.8, seed=s)]
     assert np.std(np.log(sizes)) == pytest.approx(0.8, rel=0.1)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_feature_noise_grows_with_the_client(dtype):
+def test_feature_noise_grows_with_the_client(dtype: type[Any]) -> None:
     top = 255 if dtype == np.uint8 else 1
     x = np.full((50, 20, 20), top / 2).astype(dtype)
     spread = []
@@ -174,12 +179,12 @@ def test_feature_noise_grows_with_the_client(dtype):
         ("iid", {"alpha": 1.0}, "does not take 'alpha'; allowed: no settings"),
     ],
 )
-def test_bad_settings_are_named(name, more, message):
+def test_bad_settings_are_named(name: str, more: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
         divide(name, LABELS, 10, **more)
 
 
-def test_bad_labels_and_clients_are_named():
+def test_bad_labels_and_clients_are_named() -> None:
     for labels in (LABELS.astype(float), LABELS[:, None]):
         with pytest.raises(InvalidInputError, match="labels"):
             partition.iid(labels, 3, 0)
@@ -203,12 +208,12 @@ def test_bad_labels_and_clients_are_named():
         ([[-1], [0]], "gives client 0 sample number -1"),
     ],
 )
-def test_a_users_partition_gives_sample_numbers(returned, message):
+def test_a_users_partition_gives_sample_numbers(returned: list[Any] | str | None, message: str) -> None:
     with pytest.raises(InvalidInputError, match=f"partition <lambda>:? {message}"):
         partition.resolve(lambda labels, num_clients: returned)(LABELS, 2, seed=0)
 
 
-def test_a_users_partition_may_be_lists_and_leave_clients_without_samples():
+def test_a_users_partition_may_be_lists_and_leave_clients_without_samples() -> None:
     parts = partition.resolve(lambda labels, num_clients: ([], [2, 0]))(LABELS, 2, seed=0)
     assert [part.tolist() for part in parts] == [[], [2, 0]]
     assert all(part.dtype == np.int64 for part in parts)

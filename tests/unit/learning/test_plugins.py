@@ -1,31 +1,39 @@
 import functools
 import re
 import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from fbfl.errors import AggregationError, InvalidInputError, UserCodeError
 from fbfl.learning import aggregation, attacks, partition, plugins, server_optimizers
+from fbfl.learning.plugins import Plugin
 from fbfl.mec import mobility, radio
 
 
-def scale(data, factor: float, *, offset: int = 0, mode: str | None = None, seed=None):
+def scale(
+    data: list[int], factor: float, *, offset: int = 0, mode: str | None = None, seed: int | None = None
+) -> tuple[Any, ...]:
     return [value * factor + offset for value in data], mode, seed
 
 
-def anything(data, **settings):
+def anything(data: list[int], **settings: Any) -> tuple[list[int], dict[str, int]]:
     return data, settings
 
 
 TABLE = {"scale": scale}
 
 
-def find(name, context=("seed", "unused"), **settings):
+def find(
+    name: Callable[..., Any] | str, context: tuple[str, str] = ("seed", "unused"), **settings: float | None
+) -> Plugin:
     return plugins.resolve("thing", name, TABLE, settings, data=1, context=context)
 
 
-def test_a_plugin_gets_its_settings_and_what_it_wants_of_the_context():
+def test_a_plugin_gets_its_settings_and_what_it_wants_of_the_context() -> None:
     plugin = find("scale", factor=2)
     assert plugin.wants == {"seed"}
     assert plugin([1, 2], seed=9, unused=1) == ([2, 4], None, 9)
@@ -51,7 +59,7 @@ def test_a_plugin_gets_its_settings_and_what_it_wants_of_the_context():
         ("builtins:type", {}, "parameters can be read"),
     ],
 )
-def test_what_is_wrong_is_named(name, settings, message):
+def test_what_is_wrong_is_named(name: str, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
         find(name, **settings)
 
@@ -85,7 +93,7 @@ def stopped(updates): raise KeyboardInterrupt
 
 
 @pytest.fixture
-def broken(tmp_path, monkeypatch):
+def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "brokenlab.py").write_text(BROKEN)
     monkeypatch.syspath_prepend(tmp_path)
     yield tmp_path / "brokenlab.py"
@@ -110,7 +118,9 @@ CALLS = {
 
 
 @pytest.mark.parametrize("label", CALLS)
-def test_what_a_function_of_the_users_raises_is_shown_with_its_name_and_its_own_frames(broken, label):
+def test_what_a_function_of_the_users_raises_is_shown_with_its_name_and_its_own_frames(
+    broken: Path, label: str
+) -> None:
     with pytest.raises(UserCodeError) as caught:
         CALLS[label]()
     first, *frames = str(caught.value).splitlines()
@@ -123,21 +133,21 @@ def test_what_a_function_of_the_users_raises_is_shown_with_its_name_and_its_own_
     assert caught.value.exit_status == 2
 
 
-def test_errors_of_fbfl_and_interrupts_pass_and_an_exit_does_not(broken):
+def test_errors_of_fbfl_and_interrupts_pass_and_an_exit_does_not(broken: Path) -> None:
     for name, error in (("refuses", AggregationError), ("stopped", KeyboardInterrupt), ("leaves", UserCodeError)):
         with pytest.raises(error):
             aggregation.resolve(f"brokenlab:{name}")(UPDATES)
 
 
-def test_a_fault_of_our_own_is_not_said_to_be_the_users():
+def test_a_fault_of_our_own_is_not_said_to_be_the_users() -> None:
     for rule in (functools.partial(aggregation.trimmed_mean, trim="x"), aggregation.trimmed_mean):
         assert plugins.is_ours(rule)
     with pytest.raises(TypeError), plugins.users_code("rule", aggregation.krum):
         raise TypeError
 
 
-def test_frames_of_deep_recursion_and_long_texts_are_cut():
-    def deep(n):
+def test_frames_of_deep_recursion_and_long_texts_are_cut() -> None:
+    def deep(n: int) -> None:
         if n:
             deep(n - 1)
         raise ValueError("line\n" * 100)
@@ -147,7 +157,9 @@ def test_frames_of_deep_recursion_and_long_texts_are_cut():
     assert len(str(caught.value).splitlines()) <= 8
 
 
-def test_an_import_that_raises_is_shown_and_one_that_finds_nothing_takes_a_line(tmp_path, monkeypatch):
+def test_an_import_that_raises_is_shown_and_one_that_finds_nothing_takes_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "raisinglab.py").write_text("a = {}\na['b']\n")
     (tmp_path / "importinglab.py").write_text("import nosuchlab\n")
@@ -165,7 +177,7 @@ def test_an_import_that_raises_is_shown_and_one_that_finds_nothing_takes_a_line(
             find(f"{name}:f")
 
 
-def test_settings_of_a_command_line():
+def test_settings_of_a_command_line() -> None:
     words = ["a=1", "b=0.5", "c=True", "d=text", "e=(1, 2)", "f=a=b", "g=", "h=None", "i=true", "j=false"]
     assert plugins.parse_settings("--x-arg", words) == {
         "a": 1, "b": 0.5, "c": True, "d": "text", "e": (1, 2), "f": "a=b", "g": "", "h": None, "i": True, "j": False,

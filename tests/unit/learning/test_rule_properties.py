@@ -1,6 +1,9 @@
 """Promises of the rules for all inputs: order of clients, scale, translation, range."""
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -9,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 from fbfl.errors import AggregationError
 from fbfl.learning import aggregation
 from fbfl.learning.aggregation import resolve
+from fbfl.learning.aggregation.rule_function import Aggregate
 
 RULES = {
     "fedavg": {},
@@ -40,20 +44,20 @@ real = arrays(
 )
 
 
-def aggregate(name, updates, **more):
+def aggregate(name: str, updates: npt.NDArray[Any], **more: Any) -> Aggregate:
     return resolve(name, **{**RULES[name], **more})(updates, root_update=np.ones(updates.shape[1], np.float32))
 
 
 @given(real, st.permutations(range(9)))
 @quick
-def test_median_and_trimmed_mean_do_not_see_the_order_of_clients(updates, order):
+def test_median_and_trimmed_mean_do_not_see_the_order_of_clients(updates: npt.NDArray[Any], order: list[int]) -> None:
     for name in ("median", "trimmed_mean"):
         assert aggregate(name, updates).vector.tobytes() == aggregate(name, updates[order]).vector.tobytes()
 
 
 @given(real, st.permutations(range(9)))
 @quick
-def test_krum_finds_the_same_client_in_any_order_unless_scores_tie(updates, order):
+def test_krum_finds_the_same_client_in_any_order_unless_scores_tie(updates: npt.NDArray[Any], order: list[int]) -> None:
     scores = aggregation.nearest.krum_scores(aggregation.nearest.exact_gram(updates).squared_distances(), 2)
     assume(np.sort(scores)[1] > np.sort(scores)[0] * (1 + 1e-9))
     before, after = aggregate("krum", updates), aggregate("krum", updates[order])
@@ -63,7 +67,7 @@ def test_krum_finds_the_same_client_in_any_order_unless_scores_tie(updates, orde
 
 @given(whole, st.permutations(range(9)))
 @quick
-def test_averages_change_with_the_order_by_rounding_only(updates, order):
+def test_averages_change_with_the_order_by_rounding_only(updates: npt.NDArray[Any], order: list[int]) -> None:
     for name in ("fedavg", "geometric_median", "centered_clipping"):
         there, here = aggregate(name, updates[order]).vector, aggregate(name, updates).vector
         np.testing.assert_allclose(there, here, rtol=1e-4, atol=1e-4)
@@ -72,7 +76,7 @@ def test_averages_change_with_the_order_by_rounding_only(updates, order):
 @pytest.mark.parametrize("name", RULES)
 @given(updates=whole, power=st.integers(-20, 20))
 @quick
-def test_scaling_by_a_power_of_two_scales_the_result_exactly(name, updates, power):
+def test_scaling_by_a_power_of_two_scales_the_result_exactly(name: str, updates: npt.NDArray[Any], power: int) -> None:
     factor = np.float32(2.0**power)
     more = {"smoothing": 1e-6} if name == "geometric_median" else {}
     scaled = {"smoothing": 1e-6 * float(factor)} if name == "geometric_median" else {}
@@ -91,7 +95,7 @@ def test_scaling_by_a_power_of_two_scales_the_result_exactly(name, updates, powe
 )
 @given(updates=whole, shift=st.integers(-10_000, 10_000))
 @quick
-def test_translating_all_updates_translates_the_result(name, updates, shift):
+def test_translating_all_updates_translates_the_result(name: str, updates: npt.NDArray[Any], shift: int) -> None:
     before, after = aggregate(name, updates), aggregate(name, updates + np.float32(shift))
     assert before.selected == after.selected
     np.testing.assert_allclose(after.vector, before.vector + np.float32(shift), rtol=1e-5, atol=2e-3)
@@ -100,7 +104,7 @@ def test_translating_all_updates_translates_the_result(name, updates, shift):
 @pytest.mark.parametrize("name", IN_RANGE)
 @given(updates=real)
 @quick
-def test_results_stay_inside_the_range_of_each_coordinate(name, updates):
+def test_results_stay_inside_the_range_of_each_coordinate(name: str, updates: npt.NDArray[Any]) -> None:
     vector = aggregate(name, updates).vector
     slack = 1e-6 * np.abs(updates).max()
     assert (vector >= updates.min(axis=0) - slack).all()
@@ -109,14 +113,14 @@ def test_results_stay_inside_the_range_of_each_coordinate(name, updates):
 
 @given(real, st.floats(0.001, 1e6))
 @quick
-def test_norm_clipping_is_never_longer_than_its_bound(updates, bound):
+def test_norm_clipping_is_never_longer_than_its_bound(updates: npt.NDArray[Any], bound: float) -> None:
     vector = aggregation.norm_clipping(updates, bound).astype(np.float64)
     assert np.linalg.norm(vector) <= bound * (1 + 1e-6)
 
 
 @given(real)
 @quick
-def test_robust_rules_do_not_follow_two_of_nine(updates):
+def test_robust_rules_do_not_follow_two_of_nine(updates: npt.NDArray[Any]) -> None:
     """Two rows may be anything; the result stays within a distance that the other seven determine."""
     honest = updates[2:]
     spread = np.ptp(honest, axis=0)
@@ -134,7 +138,9 @@ counts = st.lists(st.integers(1, 2**32 - 1), min_size=9, max_size=9)
 @pytest.mark.parametrize("name", NOT_COUNTED)
 @given(updates=real, weights=counts)
 @settings(max_examples=10)
-def test_no_sample_count_reaches_the_bytes_unless_the_rule_is_told_to_count(name, updates, weights):
+def test_no_sample_count_reaches_the_bytes_unless_the_rule_is_told_to_count(
+    name: str, updates: npt.NDArray[Any], weights: list[int]
+) -> None:
     assert {*NOT_COUNTED, *COUNTED} == {*aggregation.RULES}
     rule, root = resolve(name, **NOT_COUNTED[name]), np.ones(updates.shape[1], np.float32)
     assert not rule.counts_samples
@@ -150,7 +156,9 @@ def test_no_sample_count_reaches_the_bytes_unless_the_rule_is_told_to_count(name
 @pytest.mark.parametrize("name", COUNTED)
 @given(updates=real, heavy=st.integers(0, 8))
 @quick
-def test_where_sample_counts_weigh_one_that_is_inflated_pulls_the_result_to_its_update(name, updates, heavy):
+def test_where_sample_counts_weigh_one_that_is_inflated_pulls_the_result_to_its_update(
+    name: str, updates: npt.NDArray[Any], heavy: int
+) -> None:
     rule = resolve(name, **COUNTED[name])
     assert rule.counts_samples
     weights = [1] * 9
@@ -160,7 +168,7 @@ def test_where_sample_counts_weigh_one_that_is_inflated_pulls_the_result_to_its_
 
 
 @pytest.mark.parametrize("name", ["geometric_median", "norm_clipping"])
-def test_weights_of_a_direct_call_count_unless_it_says_that_they_do_not(name):
+def test_weights_of_a_direct_call_count_unless_it_says_that_they_do_not(name: str) -> None:
     function, chosen = getattr(aggregation, name), {"max_norm": 2.0} if name == "norm_clipping" else {}
     updates, weights = np.diag([1.0, 2.0, 4.0]).astype(np.float32), [1, 1, 9]
     counted = function(updates, weights=weights, **chosen).tobytes()
@@ -172,8 +180,8 @@ def test_weights_of_a_direct_call_count_unless_it_says_that_they_do_not(name):
     assert counted != ignored
 
 
-def test_a_users_rule_that_names_sample_counts_gets_them_whatever_its_settings_are_called():
-    def own(updates, weights, weighted=False):
+def test_a_users_rule_that_names_sample_counts_gets_them_whatever_its_settings_are_called() -> None:
+    def own(updates: npt.NDArray[Any], weights: list[int], weighted: bool = False) -> npt.NDArray[Any]:
         return updates[int(np.argmax(weights))]
 
     assert resolve(own)([[1.0], [2.0]], [1, 2]).vector == [2.0]

@@ -1,12 +1,16 @@
 """Samples and labels of strangers: taken if they are what they should be, else refused in one line that helps."""
 
 import contextlib
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from numpy.ma import MaskedArray
+from pandas import DataFrame
 
 from fbfl.errors import InvalidInputError
 from fbfl.learning.noise import add_noise
@@ -18,10 +22,10 @@ pandas = pytest.importorskip("pandas")
 class Tensor:
     """An array that NumPy can read, as tensors of other packages."""
 
-    def __init__(self, values, error=None):
+    def __init__(self, values: Any, error: Any = None) -> None:
         self.values, self.error = values, error
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         if self.error:
             raise self.error
         return np.array(self.values, dtype)
@@ -41,7 +45,7 @@ class Tensor:
         Tensor([0, 2, 1]),
     ],
 )
-def test_whole_numbers_are_labels_whatever_holds_them(labels):
+def test_whole_numbers_are_labels_whatever_holds_them(labels: Any) -> None:
     found = labels_of(labels, "y")
     assert found.tolist() == [0, 2, 1]
     assert found.dtype.kind in "iu"
@@ -74,7 +78,7 @@ def test_whole_numbers_are_labels_whatever_holds_them(labels):
         ([2**70], "y holds 1180591620717411303424"),
     ],
 )
-def test_other_labels_are_refused_with_what_to_do(labels, said):
+def test_other_labels_are_refused_with_what_to_do(labels: Any, said: str) -> None:
     with pytest.raises(InvalidInputError, match=said) as caught:
         labels_of(labels, "y")
     assert "\n" not in str(caught.value)
@@ -96,12 +100,12 @@ def test_other_labels_are_refused_with_what_to_do(labels, said):
         (np.ma.masked_invalid([[1.0, np.nan]]), "x is a masked array, which hides some of its values"),
     ],
 )
-def test_other_samples_are_refused(samples, said):
+def test_other_samples_are_refused(samples: MaskedArray | DataFrame | npt.NDArray[Any], said: str) -> None:
     with pytest.raises(InvalidInputError, match=said):
         samples_of(samples, "x")
 
 
-def test_samples_keep_their_type_and_values():
+def test_samples_keep_their_type_and_values() -> None:
     for samples in (np.full((2, 3), 200, np.uint8), np.full((2, 3), -5.5), np.full((2, 3), 1e38, np.float32)):
         assert samples_of(samples, "x") is samples
     assert samples_of([[0.5, 1], [2, 3]], "x").tolist() == [[0.5, 1], [2, 3]]
@@ -116,7 +120,7 @@ def test_samples_keep_their_type_and_values():
         st.recursive(st.none() | st.integers() | st.floats() | st.text(), st.lists, max_leaves=5),
     )
 )
-def test_whatever_it_is_it_is_taken_whole_or_refused(given_samples):
+def test_whatever_it_is_it_is_taken_whole_or_refused(given_samples: Any) -> None:
     with contextlib.suppress(InvalidInputError):
         x, y = checked(given_samples, "client 0")
         assert len(x) == len(y)
@@ -126,13 +130,13 @@ def test_whatever_it_is_it_is_taken_whole_or_refused(given_samples):
         assert not len(x) or np.isfinite(x.astype(np.float32)).all()
 
 
-def test_labels_without_samples_are_named():
+def test_labels_without_samples_are_named() -> None:
     assert absent_labels(3, [np.array([0, 1]), np.array([2], np.uint64)]) == ()
     (line,) = absent_labels(12, [np.array([11, 2])])
     assert "the label 0, 1, 3, 4, 5 and 5 more, yet there are 12 classes" in line
 
 
-def test_the_range_is_that_of_pictures_unless_something_is_outside():
+def test_the_range_is_that_of_pictures_unless_something_is_outside() -> None:
     bytes_, floats = np.full((2, 3), 200, np.uint8), np.array([[0.25, 0.5]])
     assert range_of([]) == range_of([bytes_]) == range_of([floats]) == range_of([bytes_, floats[:0]]) == (0, 1)
     assert range_of([floats * 4]) == (1, 2)
@@ -142,7 +146,7 @@ def test_the_range_is_that_of_pictures_unless_something_is_outside():
 
 
 @given(st.floats(-100, 100, width=16), st.floats(0.5, 100, width=16), st.floats(0.01, 2))
-def test_noise_on_another_scale_is_the_same_noise(low, width, std):
+def test_noise_on_another_scale_is_the_same_noise(low: float, width: float, std: float) -> None:
     x = np.linspace(0, 1, 50, dtype=np.float32).reshape(5, 10)
     noisy = add_noise(x, std, np.random.default_rng(0))
     scaled = add_noise(low + width * x, std, np.random.default_rng(0), (low, low + width))
@@ -150,7 +154,7 @@ def test_noise_on_another_scale_is_the_same_noise(low, width, std):
     np.testing.assert_allclose((scaled - low) / width, noisy, atol=1e-4)
 
 
-def test_noise_of_any_strength_stays_in_range():
+def test_noise_of_any_strength_stays_in_range() -> None:
     x = np.array([[-3e38, 0, 3e38]], np.float32)
     noisy = add_noise(x, 1e300, np.random.default_rng(0), (-3e38, 3e38))
     assert np.isfinite(noisy).all()

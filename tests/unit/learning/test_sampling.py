@@ -6,7 +6,7 @@ from fbfl.learning.sampling import draw, participants, straggler_epochs, without
 from fbfl.randomness import seed_sequence
 
 
-def test_draws_are_uniform_without_repetition():
+def test_draws_are_uniform_without_repetition() -> None:
     hits = np.zeros(13)
     for seed in range(2_000):
         drawn = draw(13, 4, np.random.SeedSequence(seed))
@@ -18,14 +18,14 @@ def test_draws_are_uniform_without_repetition():
     assert draw(1, 1, np.random.SeedSequence(0)).tolist() == [0]
 
 
-def test_draws_are_pinned():
+def test_draws_are_pinned() -> None:
     """Servers with another version of NumPy must draw the same: the raw stream never changes."""
     words = np.random.PCG64(seed_sequence(1, "pin")).random_raw(1_000).tolist()
     smallest = sorted(sorted(range(1_000), key=lambda i: words[i])[:5])
     assert draw(1_000, 5, seed_sequence(1, "pin")).tolist() == smallest == [94, 153, 241, 327, 962]
 
 
-def test_participants_are_a_function_of_seed_and_round():
+def test_participants_are_a_function_of_seed_and_round() -> None:
     rounds = [participants(50, 0.2, 3, r) for r in range(200)]
     assert {len(clients) for clients in rounds} == {10}
     assert rounds == [participants(50, 0.2, 3, r) for r in range(200)]
@@ -40,7 +40,7 @@ def test_participants_are_a_function_of_seed_and_round():
             participants(50, fraction, 0, 0)
 
 
-def test_dropouts_do_not_depend_on_who_else_takes_part():
+def test_dropouts_do_not_depend_on_who_else_takes_part() -> None:
     everybody = range(100)
     left = [without_dropouts(everybody, 0.3, 1, r) for r in range(50)]
     assert np.mean([len(clients) for clients in left]) == pytest.approx(70, abs=2)
@@ -51,7 +51,7 @@ def test_dropouts_do_not_depend_on_who_else_takes_part():
         without_dropouts(everybody, 1.5, 0, 0)
 
 
-def test_stragglers_do_part_of_the_epochs():
+def test_stragglers_do_part_of_the_epochs() -> None:
     clients = tuple(range(20, 40))
     epochs = straggler_epochs(clients, 5, 0.5, 0, 1)
     assert tuple(epochs) == clients

@@ -1,8 +1,10 @@
 """Server optimizers against their formulas written out in plain Python floats."""
 
 import math
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from fbfl.errors import AggregationError, InvalidInputError
@@ -11,7 +13,7 @@ from fbfl.learning import server_optimizers
 UPDATES = np.random.default_rng(0).normal(0, 0.1, (5, 40)).astype(np.float32)
 
 
-def run(name, **settings):
+def run(name: str, **settings: Any) -> npt.NDArray[Any]:
     optimizer = server_optimizers.resolve(name, **settings)
     state, steps = {}, []
     for update in UPDATES:
@@ -22,7 +24,7 @@ def run(name, **settings):
     return np.array(steps)
 
 
-def test_momentum():
+def test_momentum() -> None:
     velocity, expected = np.zeros(40), []
     for update in UPDATES.astype(float):
         velocity = 0.9 * velocity + update
@@ -32,7 +34,7 @@ def test_momentum():
 
 
 @pytest.mark.parametrize("name", ["fedadam", "fedyogi", "fedadagrad"])
-def test_adaptive(name):
+def test_adaptive(name: str) -> None:
     rate, b1, b2, tau = 0.02, 0.8, 0.95, 0.01
     expected = np.zeros((5, 40))
     for column in range(40):
@@ -51,8 +53,8 @@ def test_adaptive(name):
     assert np.allclose(run(name, **settings), expected, rtol=1e-4)
 
 
-def test_a_step_of_another_type_is_rounded():
-    def double(update, state):
+def test_a_step_of_another_type_is_rounded() -> None:
+    def double(update: npt.NDArray[Any], state: dict[str, npt.NDArray[Any]]) -> tuple[Any, ...]:
         return update.astype(np.float64) / 3, {"n": state.get("n", 0) + 1}
 
     optimizer = server_optimizers.resolve(double)
@@ -74,19 +76,19 @@ def test_a_step_of_another_type_is_rounded():
         ((UPDATES[0], None), "returned a NoneType as state"),
     ],
 )
-def test_anything_else_is_refused(returned, message):
+def test_anything_else_is_refused(returned: npt.NDArray[Any] | tuple[Any, ...] | None, message: str) -> None:
     with pytest.raises(InvalidInputError, match=f"server optimizer <lambda> {message}"):
         server_optimizers.resolve(lambda update, state: returned)(UPDATES[0], {})
 
 
-def test_unknown_names():
+def test_unknown_names() -> None:
     with pytest.raises(InvalidInputError, match="momentum, fedadagrad, fedadam, fedyogi"):
         server_optimizers.resolve("fedsgd")
 
 
 @pytest.mark.parametrize("name", server_optimizers.SERVER_OPTIMIZERS)
 @pytest.mark.parametrize("settings", [{}, {"learning_rate": 1e308}])
-def test_what_float32_cannot_hold_is_refused_before_it_is_kept(name, settings):
+def test_what_float32_cannot_hold_is_refused_before_it_is_kept(name: str, settings: dict[str, float]) -> None:
     """Its square as Inf would make every later step 0."""
     huge = np.full(3, 3e38, np.float32)
     optimizer = server_optimizers.resolve(name, **settings)

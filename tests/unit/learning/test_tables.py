@@ -2,6 +2,7 @@
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -92,7 +93,7 @@ def test_labels_with_gaps_are_numbered_in_their_order(
     assert sorted(places.tolist()) == list(range(len(labels)))
 
 
-def bad(**columns: object) -> pd.DataFrame:
+def bad(**columns: Any) -> pd.DataFrame:
     return frame().assign(**columns)
 
 
@@ -147,7 +148,7 @@ def test_a_file_that_is_no_table_is_one_line(tmp_path: Path, name: str, content:
 
 
 def test_parquet_without_its_package_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(*_: object, **__: object) -> None:
+    def missing(*_: object, **__: Any) -> None:
         raise ImportError("Missing optional dependency 'pyarrow'")
 
     monkeypatch.setattr(pd, "read_parquet", missing)

@@ -4,10 +4,13 @@ import functools
 import gc
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from fbfl.errors import FbflError, InvalidInputError, UserCodeError
@@ -30,16 +33,16 @@ STATM = Path("/proc/self/statm")
 
 
 @pytest.fixture(scope="module")
-def adam():
+def adam() -> KerasTrainer:
     return KerasTrainer(with_dropout_and_statistics, TrainingSettings(local_epochs=2), lanes=2, **SHAPE)
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_layers_of_fewer_bits_train_as_in_keras_fit(policy):
+def test_layers_of_fewer_bits_train_as_in_keras_fit(policy: str) -> None:
     """With a regulariser, and under the policy that makes `compile` scale the loss."""
     from fbfl.learning import models
 
-    def few_bits():
+    def few_bits() -> Any:
         layers = keras.layers
         hidden = layers.Dense(16, kernel_regularizer="l2", dtype=policy)
         return keras.Sequential([layers.Flatten(), hidden, layers.Dense(10, dtype=policy)])
@@ -55,7 +58,7 @@ def test_layers_of_fewer_bits_train_as_in_keras_fit(policy):
     assert trainer.logits(trainer.initial_weights(), DIGITS.x_test).dtype == np.float32
 
 
-def test_without_shuffling_every_epoch_goes_through_the_samples_as_they_lie():
+def test_without_shuffling_every_epoch_goes_through_the_samples_as_they_lie() -> None:
     from fbfl.learning import models
 
     settings = TrainingSettings(local_epochs=2, optimizer=OPTIMIZERS["sgd"], fused=False, shuffle=False)
@@ -67,10 +70,10 @@ def test_without_shuffling_every_epoch_goes_through_the_samples_as_they_lie():
     assert np.array_equal(update, models.weights_of(model) - trainer.initial_weights())
 
 
-def test_a_batch_norm_model_equals_keras_fit():
+def test_a_batch_norm_model_equals_keras_fit() -> None:
     from fbfl.learning import models
 
-    def model():
+    def model() -> Any:
         layers = keras.layers
         return keras.Sequential(
             [layers.Flatten(), layers.Dense(16), layers.BatchNormalization(), layers.ReLU(), layers.Dense(10)]
@@ -88,10 +91,10 @@ def test_a_batch_norm_model_equals_keras_fit():
     assert np.abs(parts["moving_mean"]).max() > 0
 
 
-def test_regularisers_and_constraints_count():
+def test_regularisers_and_constraints_count() -> None:
     from fbfl.learning import models
 
-    def model():
+    def model() -> Any:
         layers = keras.layers
         return keras.Sequential(
             [
@@ -109,7 +112,7 @@ def test_regularisers_and_constraints_count():
     assert np.abs(update - (models.weights_of(expected) - trainer.initial_weights())).max() < 1e-6
 
 
-def test_updates_do_not_depend_on_lanes_chunks_or_company(adam, monkeypatch):
+def test_updates_do_not_depend_on_lanes_chunks_or_company(adam: KerasTrainer, monkeypatch: pytest.MonkeyPatch) -> None:
     data = clients(100, 37, 250, 1, 64, 200, 33)
     reference = train(adam, data)
     one = KerasTrainer(with_dropout_and_statistics, adam.settings, lanes=1, **SHAPE)
@@ -125,7 +128,7 @@ def test_updates_do_not_depend_on_lanes_chunks_or_company(adam, monkeypatch):
             assert np.array_equal(train(adam, data), reference)
 
 
-def test_updates_depend_on_what_they_should(adam):
+def test_updates_depend_on_what_they_should(adam: KerasTrainer) -> None:
     data = clients(100)
     first = train(adam, data)
     assert np.array_equal(train(adam, data), first)
@@ -135,7 +138,7 @@ def test_updates_depend_on_what_they_should(adam):
     assert not np.array_equal(train(other, data, weights=adam.initial_weights()), first)
 
 
-def test_dropout_is_drawn_anew_for_each_client_and_round():
+def test_dropout_is_drawn_anew_for_each_client_and_round() -> None:
     """With one batch of all samples the order hardly matters: what differs is what dropout left out."""
     settings = TrainingSettings(batch_size=64, optimizer="sgd", learning_rate=0.1)
     still = KerasTrainer(plain, settings, lanes=1, **SHAPE)
@@ -147,7 +150,7 @@ def test_dropout_is_drawn_anew_for_each_client_and_round():
     assert np.abs(a - b).max() > 1e-4
 
 
-def test_bytes_and_floats_train_alike():
+def test_bytes_and_floats_train_alike() -> None:
     x = np.round(DIGITS.x_train[:300] * 255).astype(np.uint8)
     y = DIGITS.y_train[:300]
     trainer = KerasTrainer(plain, TrainingSettings(optimizer="sgd"), lanes=2, **SHAPE)
@@ -156,7 +159,7 @@ def test_bytes_and_floats_train_alike():
     assert np.array_equal(mixed, mixed[[0, 0, 0, 0]])
 
 
-def test_changing_data_and_settings_trace_nothing_new(adam):
+def test_changing_data_and_settings_trace_nothing_new(adam: KerasTrainer) -> None:
     train(adam, clients(200, 200, 200, 200))
     adam.evaluate(adam.initial_weights(), DIGITS.x_test, DIGITS.y_test)
     before = adam.num_traces
@@ -166,7 +169,7 @@ def test_changing_data_and_settings_trace_nothing_new(adam):
     assert adam.num_traces <= max(before, 4)  # two lanes, training and evaluation
 
 
-def test_a_trainer_can_be_compiled_before_its_first_round():
+def test_a_trainer_can_be_compiled_before_its_first_round() -> None:
     trainer, cold = (KerasTrainer(plain, TrainingSettings(optimizer="adam"), lanes=2, **SHAPE) for _ in range(2))
     trainer.warm_up(DIGITS.x_train.dtype)
     compiled = trainer.num_traces
@@ -176,12 +179,12 @@ def test_a_trainer_can_be_compiled_before_its_first_round():
     assert trainer.num_traces == compiled
 
 
-def test_a_model_with_two_convolutions_can_be_compiled_before_its_first_round():
+def test_a_model_with_two_convolutions_can_be_compiled_before_its_first_round() -> None:
     KerasTrainer("cnn", lanes=1, input_shape=(8, 8)).warm_up(DIGITS.x_train.dtype)
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam"])
-def test_steps_take_the_place_of_epochs(name):
+def test_steps_take_the_place_of_epochs(name: str) -> None:
     """Each on a batch drawn afresh from all samples, as Keras has it when fed those batches."""
     from fbfl.learning import models
 
@@ -198,7 +201,7 @@ def test_steps_take_the_place_of_epochs(name):
         assert np.array_equal(update, models.weights_of(model) - trainer.initial_weights())
 
 
-def test_steps_do_not_depend_on_lanes_chunks_or_company(monkeypatch):
+def test_steps_do_not_depend_on_lanes_chunks_or_company(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = TrainingSettings(batch_size=16, local_steps=3)
     trainer = KerasTrainer(with_dropout_and_statistics, settings, lanes=1, **SHAPE)
     data = [*clients(100, 37, 250), (DIGITS.x_train[:0], DIGITS.y_train[:0]), *clients(64, 9)]
@@ -220,26 +223,26 @@ def test_steps_do_not_depend_on_lanes_chunks_or_company(monkeypatch):
     assert np.array_equal(train(trainer, data), reference)
 
 
-def test_batches_reach_all_samples():
+def test_batches_reach_all_samples() -> None:
     """60 rounds of one step of 8 out of 100 samples: a prefix or a fixed batch would leave most of them out."""
     seen = {int(i) for number in range(60) for i in draws(0, number, 0, 100, 1, batch_size=8)[0].ravel()}
     assert len(seen) > 90
 
 
-def test_no_samples_and_no_epochs_change_nothing(adam):
+def test_no_samples_and_no_epochs_change_nothing(adam: KerasTrainer) -> None:
     updates = train(adam, [*clients(50), (DIGITS.x_train[:0], DIGITS.y_train[:0])], local_epochs=[0, 1])
     assert not updates.any()
 
 
-def test_epochs_per_client(adam):
+def test_epochs_per_client(adam: KerasTrainer) -> None:
     data = clients(90, 90)
     mixed = train(adam, data, local_epochs=[1, 3])
     assert np.array_equal(mixed[0], train(adam, data, local_epochs=1)[0])
     assert np.array_equal(mixed[1], train(adam, data, local_epochs=3)[1])
 
 
-def test_learning_rate_as_a_number_and_as_a_function_of_the_round():
-    def trainer(rate, **options):
+def test_learning_rate_as_a_number_and_as_a_function_of_the_round() -> None:
+    def trainer(rate: Callable[..., Any] | float, **options: Any) -> KerasTrainer:
         settings = TrainingSettings(optimizer="sgd", learning_rate=rate, **options)
         return KerasTrainer(plain, settings, lanes=1, **SHAPE)
 
@@ -260,10 +263,10 @@ def test_learning_rate_as_a_number_and_as_a_function_of_the_round():
         KerasTrainer(plain, TrainingSettings(optimizer=OPTIMIZERS["scheduled"], learning_rate=0.1), lanes=1, **SHAPE)
 
 
-def test_the_proximal_term_is_fedprox():
+def test_the_proximal_term_is_fedprox() -> None:
     """Against gradient steps on the loss with the term written out, in NumPy, for a linear model."""
 
-    def linear():
+    def linear() -> Any:
         return keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(10, use_bias=False)])
 
     mu, rate = 0.7, 0.5
@@ -283,7 +286,7 @@ def test_the_proximal_term_is_fedprox():
     assert np.linalg.norm(update) < 0.8 * np.linalg.norm(train(free, [(x, y)]))
 
 
-def test_evaluation_is_accuracy_and_cross_entropy(adam):
+def test_evaluation_is_accuracy_and_cross_entropy(adam: KerasTrainer) -> None:
     weights = adam.initial_weights()
     logits = adam.logits(weights, DIGITS.x_test)
     result = adam.evaluate(weights, DIGITS.x_test, DIGITS.y_test)
@@ -293,7 +296,7 @@ def test_evaluation_is_accuracy_and_cross_entropy(adam):
     assert result["accuracy"] == np.mean(right)
 
 
-def test_evaluation_does_not_depend_on_lanes(monkeypatch):
+def test_evaluation_does_not_depend_on_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keras_trainer, "_BLOCK", 50)
     results = [
         KerasTrainer("mlp", lanes=lanes, **SHAPE).logits(np.full(9610, 0.01, np.float32), DIGITS.x_test)
@@ -304,11 +307,11 @@ def test_evaluation_does_not_depend_on_lanes(monkeypatch):
     assert np.array_equal(results[0], results[2])
 
 
-def test_evaluating_empties_nothing(adam):
+def test_evaluating_empties_nothing(adam: KerasTrainer) -> None:
     assert adam.logits(adam.initial_weights(), DIGITS.x_test[:0]).shape == (0, 10)
 
 
-def test_a_subclassed_model_trains():
+def test_a_subclassed_model_trains() -> None:
     trainer = KerasTrainer(
         Subclassed, TrainingSettings(optimizer="sgd", learning_rate=0.5, local_epochs=5), lanes=2, **SHAPE
     )
@@ -321,11 +324,11 @@ def test_a_subclassed_model_trains():
     assert after > 0.8
 
 
-def test_updates_are_computed_as_they_are_consumed(adam):
+def test_updates_are_computed_as_they_are_consumed(adam: KerasTrainer) -> None:
     started = []
     original = keras_trainer._joined
 
-    def counted(chunk, *rest, **options):
+    def counted(chunk: Any, *rest: Any, **options: Any) -> Any:
         started.append(len(chunk))
         return original(chunk, *rest, **options)
 
@@ -340,7 +343,7 @@ def test_updates_are_computed_as_they_are_consumed(adam):
     assert threading.active_count() < 50
 
 
-def test_samples_weights_and_sizes_may_be_of_any_type_that_holds_them(adam):
+def test_samples_weights_and_sizes_may_be_of_any_type_that_holds_them(adam: KerasTrainer) -> None:
     start, (x, y) = adam.initial_weights(), clients(20)[0]
     (update,) = train(adam, [(x, y)])
     others = (
@@ -356,10 +359,12 @@ def test_samples_weights_and_sizes_may_be_of_any_type_that_holds_them(adam):
     assert other.is_for(plain, TrainingSettings(), num_classes=10, seed=7, input_shape=(8, 8))
 
 
-def test_wrong_use_is_refused(adam):
+def test_wrong_use_is_refused(adam: KerasTrainer) -> None:
     start, data = adam.initial_weights(), clients(20)
 
-    def refused(message, samples, weights=start, **options):
+    def refused(
+        message: str, samples: list[Any], weights: npt.NDArray[Any] | None = start, **options: float | list[Any] | str
+    ) -> None:
         with pytest.raises(InvalidInputError, match=message):
             adam.train(weights, samples, round_number=1, **({"client_ids": range(len(samples))} | options))
 
@@ -401,8 +406,8 @@ def test_wrong_use_is_refused(adam):
         KerasTrainer(lambda: model, lanes=2, **SHAPE)
 
 
-def test_what_functions_of_the_users_raise_is_said_with_their_name():
-    def fails(*_):
+def test_what_functions_of_the_users_raise_is_said_with_their_name() -> None:
+    def fails(*_: int) -> None:
         raise KeyError("absent")
 
     small = functools.partial(KerasTrainer, lanes=1, **SHAPE)
@@ -417,11 +422,11 @@ def test_what_functions_of_the_users_raise_is_said_with_their_name():
         small(plain, TrainingSettings(optimizer="sgd", learning_rate=fails)).warm_up()
 
 
-def failing(when):
+def failing(when: str) -> type[Any]:
     """A model whose `call` works when it is tried, but not in a graph, or not in training."""
 
     class Own(Subclassed):
-        def call(self, x, training=False):
+        def call(self, x: Any, training: Any = False) -> Any:
             if when == "graph" and float(keras.ops.max(x)) < 0:
                 return None
             if when == "training" and training:
@@ -440,18 +445,18 @@ def failing(when):
         ("no gradient", "the loss depends on none of the model's weights"),
     ],
 )
-def test_a_model_that_fails_in_training_only_is_named(when, message):
+def test_a_model_that_fails_in_training_only_is_named(when: str, message: str) -> None:
     trainer = KerasTrainer(failing(when), TrainingSettings(optimizer="sgd"), lanes=1, **SHAPE)
     with pytest.raises(FbflError, match=message) as caught:
         train(trainer, clients(20))
     assert caught.value.exit_status == 2
 
 
-def test_a_model_is_traced_under_the_settings_that_it_was_built_under():
+def test_a_model_is_traced_under_the_settings_that_it_was_built_under() -> None:
     seen = []
 
     class Own(Subclassed):
-        def call(self, x, training=False):
+        def call(self, x: Any, training: Any = False) -> Any:
             seen.append(keras.config.dtype_policy().name)
             return super().call(x)
 
@@ -466,13 +471,13 @@ def test_a_model_is_traced_under_the_settings_that_it_was_built_under():
     assert len(seen) > 4
 
 
-def resident_mib():
+def resident_mib() -> Any:
     return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not STATM.exists(), reason="reads the memory in use from /proc")
-def test_memory_does_not_grow_over_500_rounds(adam):
+def test_memory_does_not_grow_over_500_rounds(adam: Any) -> None:
     data, weights = clients(100, 80, 60, 40), adam.initial_weights()
     sizes = []
     for number in range(1, 551):

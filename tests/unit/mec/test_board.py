@@ -74,7 +74,7 @@ def url(board: HttpBoard) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
 
 
-def update_of(members: Committee, account: LocalAccount, parent: bytes = b"", **changes: int) -> SignedUpdate:
+def update_of(members: Committee, account: LocalAccount, parent: bytes = b"", **changes: Any) -> SignedUpdate:
     domain = members.ledger.domain(members.task.id)
     parent = parent or members.task.model.digest
     fields = {"round_number": 1, "size": 100, "samples": 7, **changes}
@@ -340,7 +340,7 @@ def test_a_message_goes_to_its_collector_unless_that_is_oneself(
     sent: list[object] = []
 
     class Noted:
-        def __init__(self, *arguments: object, **options: object) -> None:
+        def __init__(self, *arguments: object, **options: Any) -> None:
             made.append((arguments, options))
 
         def url_of(self, server: str) -> None:

@@ -1,5 +1,7 @@
 """Servers train on what devices upload, in an order that arrival does not change."""
 
+from typing import Any
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +22,7 @@ def device(number: int, count: int) -> LocalDevice:
     batch=st.integers(1, 10),
     order=st.randoms(use_true_random=False),
 )
-def test_the_training_set_does_not_depend_on_arrival(counts, batch, order):
+def test_the_training_set_does_not_depend_on_arrival(counts: list[int], batch: int, order: Any) -> None:
     batches = [b for number, count in enumerate(counts) for b in device(number, count).upload(batch)]
     in_order, shuffled = MemorySampleStore(), MemorySampleStore()
     for each in batches:
@@ -32,13 +34,13 @@ def test_the_training_set_does_not_depend_on_arrival(counts, batch, order):
     assert in_order.training_set(1)[1].tolist() == [n for n, count in enumerate(counts) for _ in range(count)]
 
 
-def test_a_device_uploads_each_sample_once():
+def test_a_device_uploads_each_sample_once() -> None:
     one = device(3, 25)
     assert [(b.first, len(b.y)) for b in one.upload(10)] == [(0, 10), (10, 10), (20, 5)]
     assert list(one.upload(10)) == []
 
 
-def test_what_arrives_during_a_round_counts_from_the_next_one():
+def test_what_arrives_during_a_round_counts_from_the_next_one() -> None:
     store = MemorySampleStore()
     first, second = device(0, 20).upload(10)
     store.receive(first)
@@ -49,7 +51,7 @@ def test_what_arrives_during_a_round_counts_from_the_next_one():
 
 
 @given(servers=st.integers(1, 4), more=st.integers(0, 6), seed=st.integers(0, 9))
-def test_devices_share_what_their_server_has(servers, more, seed):
+def test_devices_share_what_their_server_has(servers: int, more: int, seed: int) -> None:
     labels = np.arange(60) % 10
     devices = servers + more
     shares = device_shares(labels, partition.resolve("iid"), servers, devices, seed)
@@ -60,14 +62,16 @@ def test_devices_share_what_their_server_has(servers, more, seed):
         assert max(map(len, own)) - min(map(len, own)) <= 1
 
 
-def test_devices_of_the_data_keep_what_is_theirs():
+def test_devices_of_the_data_keep_what_is_theirs() -> None:
     device_of = np.array([2, 0, 1, 0, 2, 2])
     shares = device_shares(np.zeros(6, int), partition.resolve("by_device"), 2, 3, 0, device_of)
     assert [sorted(share.tolist()) for share in shares] == [[1, 3], [2], [0, 4, 5]]
 
 
 @given(seed=st.integers(0, 99), number=st.integers(0, 99), rounds=st.integers(1, 30), samples=st.integers(0, 99))
-def test_a_device_of_its_own_is_where_the_simulation_has_it_when_rounds_start(seed, number, rounds, samples):
+def test_a_device_of_its_own_is_where_the_simulation_has_it_when_rounds_start(
+    seed: int, number: int, rounds: int, samples: int
+) -> None:
     mobility = random_waypoint(4, max_speed=20.0, collect_rounds=7)
     servers = [f"http://{cell}" for cell in range(4)]
     journey = Journey(number, servers, mobility, seed)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,7 +82,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device_agent, "LONGEST_PAUSE", 0.05)
 
 
-def agent_of(servers: Servers, database: DeviceDatabase, *, token: str | None = None, **options: object) -> DeviceAgent:
+def agent_of(servers: Servers, database: DeviceDatabase, *, token: str | None = None, **options: Any) -> DeviceAgent:
     journey = options.pop("journey", None) or Journey(DEVICE, servers.urls[:1])
     uploads = Uploads(DEVICE, token or servers.token, timeout=5)
     settings = {"batch": 4, "once": True, "poll": 0.01, "clock": lambda: 1000.0, **options}

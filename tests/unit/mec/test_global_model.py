@@ -4,8 +4,10 @@ import json
 import math
 import sys
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from eth_hash.auto import keccak
 
@@ -25,7 +27,7 @@ from fbfl.tensors import ModelSpec, TensorSpec
 SPEC = ModelSpec((TensorSpec("dense/kernel", (3, 2)), TensorSpec("dense/bias", (2,))))
 
 
-def task(rule: str = "fedavg", **params: object) -> Task:
+def task(rule: str = "fedavg", **params: Any) -> Task:
     definition = {
         "model": "mlp",
         "tensors": [[tensor.name, list(tensor.shape)] for tensor in SPEC.tensors],
@@ -39,11 +41,11 @@ def task(rule: str = "fedavg", **params: object) -> Task:
     return Task(1, "0x", "pow", "0x", rule, parameters, definition, Reference(b"", 0), 0)
 
 
-def with_definition(**changes: object) -> Task:
+def with_definition(**changes: Any) -> Task:
     return replace(task(), definition={**task().definition, **changes})
 
 
-def plan(rule: str = "fedavg", **params: object) -> TaskPlan:
+def plan(rule: str = "fedavg", **params: Any) -> TaskPlan:
     return TaskPlan.of(task(rule, **params))
 
 
@@ -60,11 +62,11 @@ VECTORS = RNG.normal(size=(4, SPEC.size)).astype(np.float32)
 PARENT = RNG.normal(size=SPEC.size).astype(np.float32)
 
 
-def test_the_definition_says_all_that_the_plan_holds():
+def test_the_definition_says_all_that_the_plan_holds() -> None:
     assert plan().definition() == canonical_json(task().definition)
 
 
-def test_the_definition_of_a_float32_task_does_not_name_the_codec():
+def test_the_definition_of_a_float32_task_does_not_name_the_codec() -> None:
     expected = (
         b'{"input_shape":[3],"max_members":4,"model":"mlp","num_classes":2,"seed":1,'
         b'"tensors":[["dense/kernel",[3,2]],["dense/bias",[2]]],"training":{}}'
@@ -73,7 +75,7 @@ def test_the_definition_of_a_float32_task_does_not_name_the_codec():
     assert plan().definition() == expected
 
 
-def test_the_definition_names_the_range_of_samples_that_are_no_pictures():
+def test_the_definition_names_the_range_of_samples_that_are_no_pictures() -> None:
     wide = replace(plan(), sample_range=(-2.5, 7.0))
     assert b'"sample_range":[-2.5,7.0]' in wide.definition()
     published_task = replace(task(), definition=json.loads(wide.definition()))
@@ -85,7 +87,7 @@ def test_the_definition_names_the_range_of_samples_that_are_no_pictures():
 
 
 @pytest.mark.parametrize("codec", ["float16", "int8"])
-def test_what_is_aggregated_is_what_the_published_bytes_decode_to(codec):
+def test_what_is_aggregated_is_what_the_published_bytes_decode_to(codec: str) -> None:
     small = replace(plan(), payload=codec)
     published_task = replace(task(), definition=json.loads(small.definition()))
     assert TaskPlan.of(published_task).payload == codec
@@ -100,12 +102,12 @@ def test_what_is_aggregated_is_what_the_published_bytes_decode_to(codec):
         next_model(small, 1, initial_model(small, PARENT).payload, published(*VECTORS))
 
 
-def test_a_task_with_an_unknown_codec_is_refused():
+def test_a_task_with_an_unknown_codec_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="payload is 'int4'"):
         TaskPlan.of(replace(task(), definition={**task().definition, "payload": "int4"}))
 
 
-def test_the_new_model_is_the_old_one_plus_the_aggregate():
+def test_the_new_model_is_the_old_one_plus_the_aggregate() -> None:
     parent = initial_model(plan(), PARENT)
     model = next_model(plan(), 1, parent.payload, published(*VECTORS))
     expected = PARENT + fedavg(VECTORS, [1, 2, 3, 4])
@@ -115,13 +117,13 @@ def test_the_new_model_is_the_old_one_plus_the_aggregate():
     assert parent.refused == model.refused == {}
 
 
-def test_a_rule_is_told_all_that_it_may_draw_or_weigh_by():
+def test_a_rule_is_told_all_that_it_may_draw_or_weigh_by() -> None:
     told = []
 
     class Told:
         stateful = draws = True
 
-        def __call__(self, rows, samples, **context):
+        def __call__(self, rows: npt.NDArray[Any], samples: list[int], **context: Any) -> Aggregate:
             told.append((rows.tolist(), samples, context))
             return Aggregate(rows[0], {"kept": np.zeros(1)})
 
@@ -141,7 +143,7 @@ def test_a_rule_is_told_all_that_it_may_draw_or_weigh_by():
     assert told[1][2]["seed"] == 0
 
 
-def test_what_is_no_update_of_the_task_is_left_out():
+def test_what_is_no_update_of_the_task_is_left_out() -> None:
     updates = published(*VECTORS)
     broken = [(updates[1][0], updates[1][1][:-1]), (updates[2][0], b"junk")]
     model = next_model(plan(), 1, initial_model(plan(), PARENT).payload, [updates[0], *broken, updates[3]])
@@ -158,7 +160,7 @@ def said_of(payload: bytes) -> str:
     return str(caught.value)
 
 
-def test_state_travels_in_the_payload():
+def test_state_travels_in_the_payload() -> None:
     clipping = plan("centered_clipping")
     first = next_model(clipping, 1, initial_model(clipping, PARENT).payload, published(*VECTORS))
     second = next_model(clipping, 2, first.payload, published(*VECTORS))
@@ -168,7 +170,7 @@ def test_state_travels_in_the_payload():
 
 
 @pytest.mark.parametrize("n", [4, 7, 10, 30])
-def test_the_largest_sample_count_owns_no_geometric_median(n):
+def test_the_largest_sample_count_owns_no_geometric_median(n: int) -> None:
     """One of n claims all samples that there are, as many as all others together."""
     honest = RNG.normal(0.02, 0.01, size=(n - 1, SPEC.size)).astype(np.float32)
     vectors, samples = [np.full(SPEC.size, 1000, np.float32), *honest], (60_000, *[60_000 // n] * (n - 1))
@@ -181,7 +183,7 @@ def test_the_largest_sample_count_owns_no_geometric_median(n):
     np.testing.assert_allclose(models[True], 1000, rtol=1e-3)
 
 
-def test_the_largest_sample_count_moves_norm_clipping_as_far_as_any_other():
+def test_the_largest_sample_count_moves_norm_clipping_as_far_as_any_other() -> None:
     n = 10
     vectors, samples = (
         [np.full(SPEC.size, -1, np.float32), *np.ones((n - 1, SPEC.size), np.float32)],
@@ -202,7 +204,7 @@ def model_of(rule: TaskPlan, seed: int | None, round_number: int = 1) -> bytes:
 
 
 @pytest.mark.parametrize("name", DRAWING)
-def test_a_rule_draws_from_what_nobody_knew_before_the_updates_and_not_from_the_task(name):
+def test_a_rule_draws_from_what_nobody_knew_before_the_updates_and_not_from_the_task(name: str) -> None:
     rules = [replace(plan(name, **DRAWING[name]), seed=seed) for seed in (0, 1, 99)]
     drawn = {seed: model_of(rules[0], seed) for seed in range(20)}
     assert len({*drawn.values()}) > 1
@@ -211,8 +213,8 @@ def test_a_rule_draws_from_what_nobody_knew_before_the_updates_and_not_from_the_
         model_of(rules[0], None)
 
 
-def test_a_users_rule_that_names_seed_draws_alike():
-    def lucky(updates, seed):
+def test_a_users_rule_that_names_seed_draws_alike() -> None:
+    def lucky(updates: npt.NDArray[Any], seed: int) -> npt.NDArray[Any]:
         return updates[seed % len(updates)]
 
     lucky.canonical = True
@@ -220,8 +222,8 @@ def test_a_users_rule_that_names_seed_draws_alike():
     assert weights_of(own, model_of(own, 6)).tobytes() == (PARENT + VECTORS[2]).tobytes()
 
 
-def test_who_knows_the_task_does_not_know_at_which_coordinates_dnc_will_look():
-    """What hides where the coordinates of the draw are not gets in; so nobody may know the draw beforehand."""
+def test_who_knows_the_task_does_not_know_at_which_coordinates_dnc_will_look() -> None:
+    """An attack that hides outside the drawn coordinates gets in; so nobody may know the draw beforehand."""
     wide, n, shown = ModelSpec((TensorSpec("kernel", (201, 100)),)), 10, 10_000
     rule = replace(plan("dnc", num_byzantine=3), spec=wide)
     parent = initial_model(rule, np.zeros(wide.size, np.float32)).payload
@@ -246,7 +248,7 @@ def test_who_knows_the_task_does_not_know_at_which_coordinates_dnc_will_look():
         assert np.abs(model(lie(public)[0], drawn)).max() < 1
 
 
-def test_a_draw_is_the_hash_of_the_closing_block_the_updates_and_the_round():
+def test_a_draw_is_the_hash_of_the_closing_block_the_updates_and_the_round() -> None:
     closing, accumulator = bytes(range(32)), bytes(range(32, 64))
     whole = int.from_bytes(keccak(closing + accumulator + (7).to_bytes(32, "big")), "big")
     assert draw_seed(closing, accumulator, 7) == whole >> (256 - 63)
@@ -254,7 +256,7 @@ def test_a_draw_is_the_hash_of_the_closing_block_the_updates_and_the_round():
     assert len({draw_seed(closing, accumulator, 7), *(draw_seed(*other) for other in others)}) == 4
 
 
-def test_tasks_of_the_first_release_draw_and_count_as_they_did():
+def test_tasks_of_the_first_release_draw_and_count_as_they_did() -> None:
     """So that the audit of their runs finds what was recorded."""
     old = TaskPlan.of(replace(task("random_selection"), format=1))
     assert old.seed_of_draws(None, 1, 1) == old.seed == 1
@@ -264,14 +266,14 @@ def test_tasks_of_the_first_release_draw_and_count_as_they_did():
     assert TaskPlan.of(replace(task("median"), format=1)).rule.plugin.settings == {}
 
 
-def test_tasks_of_the_first_release_trust_a_seat():
+def test_tasks_of_the_first_release_trust_a_seat() -> None:
     old = TaskPlan.of(replace(task("fltrust", root_server=2), format=1))
     model = next_model(old, 1, initial_model(old, PARENT).payload, published(*VECTORS))
     assert weights_of(old, model.payload).tobytes() == (PARENT + fltrust(VECTORS[[0, 1, 3]], VECTORS[2])).tobytes()
 
 
-def test_state_comes_back_with_the_types_that_a_rule_has_given_it():
-    def counting(updates, state):
+def test_state_comes_back_with_the_types_that_a_rule_has_given_it() -> None:
+    def counting(updates: npt.NDArray[Any], state: dict[str, npt.NDArray[Any]]) -> Aggregate:
         came.append({name: (array.dtype, array.tolist()) for name, array in state.items()})
         return Aggregate(updates[0], {"n": 2**53 - 1, "exact": np.array([0.1]), "short": np.float32([0.1])})
 
@@ -294,7 +296,7 @@ def of_trusted(updates: list[tuple[Update, bytes]], place: int) -> list[tuple[Up
     return [*updates[:place], ours, *updates[place + 1 :]]
 
 
-def test_the_trusted_update_is_what_the_others_are_compared_with_and_is_not_averaged():
+def test_the_trusted_update_is_what_the_others_are_compared_with_and_is_not_averaged() -> None:
     trusting = plan("fltrust", root_server=TRUSTED)
     parent = initial_model(trusting, PARENT)
     updates = of_trusted(published(*VECTORS), 2)
@@ -307,7 +309,7 @@ def test_the_trusted_update_is_what_the_others_are_compared_with_and_is_not_aver
         next_model(trusting, 1, parent.payload, [updates[2]])
 
 
-def test_whoever_gets_the_seat_of_the_trusted_server_is_not_trusted():
+def test_whoever_gets_the_seat_of_the_trusted_server_is_not_trusted() -> None:
     """Seats go to whoever comes next; the task names an address."""
     trusting = plan("fltrust", root_server=TRUSTED)
     parent = initial_model(trusting, PARENT)
@@ -318,7 +320,7 @@ def test_whoever_gets_the_seat_of_the_trusted_server_is_not_trusted():
     assert next_model(trusting, 1, parent.payload, of_trusted(published(*elsewhere), 0)).payload == before.payload
 
 
-def test_a_full_committee_leaves_room_for_the_state_of_a_rule():
+def test_a_full_committee_leaves_room_for_the_state_of_a_rule() -> None:
     """FoolsGold keeps a row per seat: the task has as many seats as there is room for; two more would be too many."""
     judging = plan("foolsgold")
     wide = replace(judging, spec=ModelSpec((TensorSpec("dense/kernel", (10_000, 10)),)))
@@ -344,10 +346,9 @@ SETTINGS: dict[str, dict[str, object]] = {
 }
 
 
-@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("signs", [(1, 1), (1, -1), (-1, -1)], ids=["up", "both", "down"])
 @pytest.mark.parametrize("name", list(RULES))
-def test_no_liar_ends_every_round_without_a_model(name, signs):
+def test_no_liar_ends_every_round_without_a_model(name: str, signs: tuple[int, int]) -> None:
     """A rule that averages liars in is led away by them; no rule is stopped by them."""
     liable = plan(name, **SETTINGS.get(name, {}))
     payload, left_out = initial_model(liable, PARENT).payload, 0
@@ -360,8 +361,7 @@ def test_no_liar_ends_every_round_without_a_model(name, signs):
         assert left_out == 7  # all after the first, which has led the model to a third of what float32 holds
 
 
-@pytest.mark.filterwarnings("error")
-def test_an_update_that_leads_out_of_float32_is_none():
+def test_an_update_that_leads_out_of_float32_is_none() -> None:
     parent = initial_model(plan(), np.full(SPEC.size, 3e38, np.float32))
     updates = published(VECTORS[0], np.full(SPEC.size, 1e38, np.float32))
     model = next_model(plan(), 1, parent.payload, updates)
@@ -369,8 +369,7 @@ def test_an_update_that_leads_out_of_float32_is_none():
     assert model.payload == next_model(plan(), 1, parent.payload, updates[:1]).payload
 
 
-@pytest.mark.filterwarnings("error")
-def test_a_model_that_is_not_finite_is_none():
+def test_a_model_that_is_not_finite_is_none() -> None:
     doubling = replace(plan(), rule=resolve(lambda updates: 2 * updates[0]))
     parent = initial_model(doubling, np.zeros(SPEC.size, np.float32))
     step = np.full(SPEC.size, 1e38, np.float32)
@@ -400,7 +399,7 @@ UNSURE = ("machine_dependent", "silent")
         *((task(f"{__name__}:{name}"), rf"same bytes .*{name}.canonical = True .*Federation") for name in UNSURE),
     ],
 )
-def test_rules_that_servers_could_not_vote_on_are_refused(broken, said):
+def test_rules_that_servers_could_not_vote_on_are_refused(broken: Task, said: str) -> None:
     with pytest.raises(InvalidInputError, match=said):
         TaskPlan.of(broken, {f"{__name__}:{name}" for name in UNSURE})
 
@@ -413,7 +412,9 @@ def test_rules_that_servers_could_not_vote_on_are_refused(broken, said):
         (with_definition(model="this:s"), "the model of task 1 is 'this:s'; allowed: mlp, 2nn, cnn, and "),
     ],
 )
-def test_code_that_a_task_names_is_refused_before_it_is_imported(monkeypatch, foreign, said, allowed):
+def test_code_that_a_task_names_is_refused_before_it_is_imported(
+    monkeypatch: pytest.MonkeyPatch, foreign: Task, said: str, allowed: tuple[str, ...]
+) -> None:
     monkeypatch.delitem(sys.modules, "this", raising=False)
     with pytest.raises(InvalidInputError, match=said) as caught:
         TaskPlan.of(foreign, allowed)
@@ -421,7 +422,7 @@ def test_code_that_a_task_names_is_refused_before_it_is_imported(monkeypatch, fo
     assert "this" not in sys.modules
 
 
-def test_code_that_the_operator_allows_is_taken():
+def test_code_that_the_operator_allows_is_taken() -> None:
     name = f"{__name__}:last"
     assert TaskPlan.of(task(name), {name}).rule([[1.0], [3.0]]).vector == [3.0]
     assert TaskPlan.of(with_definition(model="some.models:small"), {"some.models:small"}).model == "some.models:small"
@@ -458,13 +459,13 @@ def test_code_that_the_operator_allows_is_taken():
         (replace(task(), rule_params=b"\xff"), "aggregator 'fedavg': the text of its settings cannot be read"),
     ],
 )
-def test_a_definition_that_makes_no_sense_is_one_line(broken, said):
+def test_a_definition_that_makes_no_sense_is_one_line(broken: Task, said: str) -> None:
     with pytest.raises(InvalidInputError, match=said) as caught:
         TaskPlan.of(broken)
     assert "\n" not in str(caught.value)
 
 
-def last(updates):
+def last(updates: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """A user's rule."""
     return updates[-1]
 
@@ -472,12 +473,12 @@ def last(updates):
 last.canonical = True  # type: ignore[attr-defined]
 
 
-def silent(updates):
+def silent(updates: Any) -> Any:
     """A rule of whose bytes its author says nothing."""
     return updates.mean(axis=0)
 
 
-def machine_dependent(updates):
+def machine_dependent(updates: Any) -> Any:
     """A rule whose author does not promise the same bytes everywhere."""
     return updates.mean(axis=0)
 

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,27 +19,29 @@ times = st.floats(0, 5_000)
 
 
 @given(seed=seeds, device=devices, time=times)
-def test_devices_stay_in_the_area(seed, device, time):
+def test_devices_stay_in_the_area(seed: int, device: int, time: float) -> None:
     x, y = MODEL.position(seed, device, time)
     assert -1e-9 <= x <= 300 + 1e-9
     assert -1e-9 <= y <= 100 + 1e-9
 
 
 @given(seed=seeds, device=devices, start=times, seconds=st.floats(0, 200))
-def test_no_device_is_faster_than_the_greatest_speed(seed, device, start, seconds):
+def test_no_device_is_faster_than_the_greatest_speed(seed: int, device: int, start: float, seconds: float) -> None:
     way = math.dist(MODEL.position(seed, device, start), MODEL.position(seed, device, start + seconds))
     assert way <= 2 * seconds + 1e-9
 
 
 @given(seed=seeds, asked=st.lists(st.tuples(devices, times), max_size=8), order=st.randoms(use_true_random=False))
-def test_positions_do_not_depend_on_who_is_asked_for_and_when(seed, asked, order):
+def test_positions_do_not_depend_on_who_is_asked_for_and_when(
+    seed: int, asked: list[tuple[int, float]], order: Any
+) -> None:
     expected = [MODEL.position(seed, *each) for each in asked]
     shuffled = order.sample(range(len(asked)), len(asked))
     again = {place: MODEL.position(seed, *asked[place]) for place in shuffled}
     assert [again[place] for place in range(len(asked))] == expected
 
 
-def test_a_device_pauses_then_goes_straight_at_one_speed_then_pauses():
+def test_a_device_pauses_then_goes_straight_at_one_speed_then_pauses() -> None:
     track = [MODEL.position(7, 3, t / 2) for t in range(2000)]
     steps = [math.dist(a, b) * 2 for a, b in itertools.pairwise(track)]  # metres per second
     assert all(step == 0 for step in steps[:40])  # 20 s at the first waypoint
@@ -53,12 +56,12 @@ def test_a_device_pauses_then_goes_straight_at_one_speed_then_pauses():
         )
 
 
-def test_devices_and_seeds_differ():
+def test_devices_and_seeds_differ() -> None:
     assert len({MODEL.position(seed, device, 100) for seed in range(5) for device in range(20)}) == 100
 
 
 @given(columns=st.integers(1, 6), rows=st.integers(1, 6), x=st.floats(0, 1, exclude_max=True), y=st.floats(0, 1))
-def test_a_cell_is_the_one_whose_centre_is_nearest(columns, rows, x, y):
+def test_a_cell_is_the_one_whose_centre_is_nearest(columns: int, rows: int, x: float, y: float) -> None:
     grid = Grid(300, 100, columns, rows)
 
     def distance(cell: int) -> float:  # in units of a cell, as cells need not be squares
@@ -72,14 +75,14 @@ def test_a_cell_is_the_one_whose_centre_is_nearest(columns, rows, x, y):
 
 
 @pytest.mark.parametrize(("servers", "columns", "rows"), [(1, 1, 1), (4, 2, 2), (7, 1, 7), (10, 2, 5), (12, 3, 4)])
-def test_every_server_has_a_cell(servers, columns, rows):
+def test_every_server_has_a_cell(servers: int, columns: int, rows: int) -> None:
     grid = random_waypoint(servers).grid
     assert (grid.columns, grid.rows) == (columns, rows)
     assert {grid.cell(grid.centre(cell)) for cell in range(servers)} == set(range(servers))
 
 
 @given(samples=st.integers(0, 1000), rounds=st.integers(1, 40))
-def test_samples_are_collected_in_equal_parts(samples, rounds):
+def test_samples_are_collected_in_equal_parts(samples: int, rounds: int) -> None:
     mobility = random_waypoint(4, collect_rounds=rounds)
     have = [mobility.collected(samples, number) for number in range(rounds + 3)]
     parts = [b - a for a, b in itertools.pairwise(have)]
@@ -89,14 +92,14 @@ def test_samples_are_collected_in_equal_parts(samples, rounds):
 
 
 @given(seed=seeds, device=devices)
-def test_no_device_is_further_from_its_server_than_the_corner_of_the_cell(seed, device):
+def test_no_device_is_further_from_its_server_than_the_corner_of_the_cell(seed: int, device: int) -> None:
     mobility = random_waypoint(4)
     x, y = mobility.position(seed, device, 3)
     distances = [math.dist((x, y), (a, b)) for a in (250, 750) for b in (250, 750)]
     assert mobility.distance(seed, device, 3) == pytest.approx(min(distances))  # cells are squares here
 
 
-def test_devices_come_to_other_servers():
+def test_devices_come_to_other_servers() -> None:
     mobility = random_waypoint(4)
     visited = [{mobility.server_of(0, device, number) for number in range(1, 51)} for device in range(10)]
     assert set.union(*visited) == {0, 1, 2, 3}
@@ -125,7 +128,7 @@ def test_devices_come_to_other_servers():
         ("math:sqrt", {}, "has to return a Mobility, not a float"),
     ],
 )
-def test_what_is_impossible_is_refused(name, arguments, said):
+def test_what_is_impossible_is_refused(name: str, arguments: dict[str, Any], said: str) -> None:
     with pytest.raises(InvalidInputError, match=said):
         resolve(name, 4, arguments)
 
@@ -141,7 +144,9 @@ def test_what_is_impossible_is_refused(name, arguments, said):
         ((0.0, 10.5), "within 40 x 10 m"),
     ],
 )
-def test_a_model_of_ones_own_is_held_to_its_area(monkeypatch, position, said):
+def test_a_model_of_ones_own_is_held_to_its_area(
+    monkeypatch: pytest.MonkeyPatch, position: tuple[Any, ...] | None, said: str
+) -> None:
     own = Mobility(lambda seed, device, time: position, Grid(40.0, 10.0, 4, 1), 60.0, 1)
     monkeypatch.setattr(math, "walk", lambda servers: own, raising=False)
     with pytest.raises(InvalidInputError, match=f"mobility math:walk: .*{said}"):
@@ -151,6 +156,6 @@ def test_a_model_of_ones_own_is_held_to_its_area(monkeypatch, position, said):
 
 
 @pytest.mark.parametrize("settings", [{"round_seconds": 1e300}, {"pause": 0.0, "width": 1e-300, "height": 1e-300}])
-def test_a_way_without_end_is_refused(settings):
+def test_a_way_without_end_is_refused(settings: dict[str, float]) -> None:
     with pytest.raises(InvalidInputError, match="100,000 legs"):
         resolve("random_waypoint", 4, settings).server_of(0, 0, 1)

@@ -5,6 +5,7 @@ import sys
 import tempfile
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ uploads = st.tuples(st.integers(0, 2), st.integers(0, 30), st.integers(1, 10))
 
 @settings(max_examples=40)
 @given(actions=st.lists(uploads | st.sampled_from(["reopen", "next round", "same round"]), max_size=16))
-def test_overlapping_and_repeated_batches_count_each_sample_once(actions):
+def test_overlapping_and_repeated_batches_count_each_sample_once(actions: list[Any]) -> None:
     expected: set[tuple[int, int]] = set()
     frozen: dict[int, list[tuple[int, int]]] = {}
     round_number = 1
@@ -67,7 +68,7 @@ def test_overlapping_and_repeated_batches_count_each_sample_once(actions):
         store.close()
 
 
-def test_it_is_the_training_set_of_the_simulation(tmp_path):
+def test_it_is_the_training_set_of_the_simulation(tmp_path: Path) -> None:
     in_memory = MemorySampleStore()
     x = np.random.default_rng(0).random((50, *SHAPE), np.float32)
     y = np.arange(50) % 10
@@ -86,7 +87,7 @@ def test_it_is_the_training_set_of_the_simulation(tmp_path):
         assert store.training_set(3)[0] is found[0]  # nothing has arrived
 
 
-def test_another_sample_in_the_same_place_and_one_beyond_the_limit_are_refused_as_a_whole(tmp_path):
+def test_another_sample_in_the_same_place_and_one_beyond_the_limit_are_refused_as_a_whole(tmp_path: Path) -> None:
     with closing(SampleDatabase(tmp_path / "samples.sqlite", SHAPE, LIMIT)) as store:
         store.receive(batch(0, 5, 1))
         wrong = batch(0, 3, 5)
@@ -100,7 +101,7 @@ def test_another_sample_in_the_same_place_and_one_beyond_the_limit_are_refused_a
         assert store.receive(batch(0, LIMIT - 3, 3)) == 3
 
 
-def test_bytes_and_floats_become_floats_of_one_scale(tmp_path):
+def test_bytes_and_floats_become_floats_of_one_scale(tmp_path: Path) -> None:
     with closing(SampleDatabase(tmp_path / "samples.sqlite", SHAPE)) as store:
         store.receive(batch(1, 0, 3))
         floats = np.linspace(0, 1, 8, dtype=np.float32).reshape(2, *SHAPE)
@@ -124,7 +125,7 @@ for first in range(0, 100_000, 100):
 """
 
 
-def test_what_was_answered_for_is_there_after_kill_9_and_nothing_is_there_by_half(tmp_path):
+def test_what_was_answered_for_is_there_after_kill_9_and_nothing_is_there_by_half(tmp_path: Path) -> None:
     path = tmp_path / "samples.sqlite"
     command = [sys.executable, "-c", WRITER, str(path)]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as writer:
@@ -139,7 +140,7 @@ def test_what_was_answered_for_is_there_after_kill_9_and_nothing_is_there_by_hal
         assert store.count == end
 
 
-def test_a_file_that_is_no_database_is_named(tmp_path):
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     path = tmp_path / "samples.sqlite"
     path.write_bytes(b"something else entirely" * 100)
     with pytest.raises(StorageError, match=str(path)):

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +10,7 @@ from fbfl.errors import InvalidInputError, StorageError
 from fbfl.mec.tokens import DeviceTokens, give_tokens, hash_of, read_devices
 
 
-def test_tokens_are_private_and_their_hashes_let_devices_in(tmp_path):
+def test_tokens_are_private_and_their_hashes_let_devices_in(tmp_path: Path) -> None:
     path = tmp_path / "new" / "devices"
     files = give_tokens(path, [3, 10], tmp_path / "secret")
     tokens = [file.read_text().strip() for file in files]
@@ -23,7 +24,7 @@ def test_tokens_are_private_and_their_hashes_let_devices_in(tmp_path):
     assert [known.device_of(other) for other in ("", "x", hash_of(tokens[0]))] == [None, None, None]
 
 
-def test_nobody_gets_a_second_token_unasked(tmp_path):
+def test_nobody_gets_a_second_token_unasked(tmp_path: Path) -> None:
     path = tmp_path / "devices"
     path.write_text(f"# phones\n1 {hash_of('first')} # Ada's")  # without an end of line
     give_tokens(path, [2], tmp_path)
@@ -37,7 +38,7 @@ def test_nobody_gets_a_second_token_unasked(tmp_path):
     assert DeviceTokens(path).device_of("first") == 1
 
 
-def test_a_changed_file_counts_at_once_and_a_broken_one_does_not(tmp_path):
+def test_a_changed_file_counts_at_once_and_a_broken_one_does_not(tmp_path: Path) -> None:
     path = tmp_path / "devices"
     path.write_text(f"1 {hash_of('old')}\n1 {hash_of('new').upper()}\n\n")
     known = DeviceTokens(path)
@@ -65,7 +66,7 @@ def test_a_changed_file_counts_at_once_and_a_broken_one_does_not(tmp_path):
         (None, "cannot be read"),
     ],
 )
-def test_what_is_no_file_of_devices_is_refused(tmp_path, text, said):
+def test_what_is_no_file_of_devices_is_refused(tmp_path: Path, text: bytes | str | None, said: str) -> None:
     path = tmp_path / "devices"
     if text is not None:
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -73,11 +74,11 @@ def test_what_is_no_file_of_devices_is_refused(tmp_path, text, said):
         read_devices(path)
 
 
-def test_the_hash_is_what_the_usual_tools_print():
+def test_the_hash_is_what_the_usual_tools_print() -> None:
     assert hash_of("secret") == hashlib.sha256(b"secret").hexdigest()
 
 
-def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="file"):
         give_tokens(tmp_path / "devices", [1], tmp_path / "file")

@@ -1,5 +1,7 @@
 """Traces: where devices were, from a file."""
 
+from pathlib import Path
+
 import pytest
 
 from fbfl.errors import InvalidInputError
@@ -7,7 +9,7 @@ from fbfl.mec.mobility import resolve
 from fbfl.mec.trace import read_trace
 
 
-def test_a_device_is_where_it_came_last(tmp_path):
+def test_a_device_is_where_it_came_last(tmp_path: Path) -> None:
     path = tmp_path / "trace.csv"
     path.write_text("seconds, cell\n0, 2\n10.5, 0\n60, http://one:1/\n")
     names = ["http://none:1", "http://one:1", "http://two:1"]
@@ -18,7 +20,7 @@ def test_a_device_is_where_it_came_last(tmp_path):
     assert [mobility.server_of(0, 7, number) for number in (1, 1.5, 2)] == [2, 0, 1]
 
 
-def test_devices_have_ways_of_their_own(tmp_path):
+def test_devices_have_ways_of_their_own(tmp_path: Path) -> None:
     path = tmp_path / "trace.csv"
     path.write_text("device,seconds,cell\n0,0,1\n5,0,0\n0,90,0\n5,30,1\n")
     mobility = resolve("trace", 2, {"file": str(path), "round_seconds": 30.0, "collect_rounds": 2})
@@ -50,7 +52,7 @@ def test_devices_have_ways_of_their_own(tmp_path):
         (None, "cannot be read"),
     ],
 )
-def test_what_is_no_trace_is_refused(tmp_path, text, said):
+def test_what_is_no_trace_is_refused(tmp_path: Path, text: str | None, said: str) -> None:
     path = tmp_path / "trace.csv"
     if text is not None:
         path.write_text(text)
