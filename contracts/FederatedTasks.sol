@@ -32,6 +32,8 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
     /// @dev After `_LONELY_ROUNDS` of being alone with a report, a member may not report for `_SILENT_ROUNDS`.
     uint8 private constant _LONELY_ROUNDS = 3;
     uint32 private constant _SILENT_ROUNDS = 10;
+    /// @dev Blocks that `blockhash` reaches back.
+    uint256 private constant _HASHES = 256;
     bytes32 private constant _WITHHELD = "withheld payload";
     bytes32 private constant _TOO_FEW_UPDATES = "too few updates";
 
@@ -347,17 +349,19 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         uint32 number,
         bytes32 model,
         uint32 modelSize,
+        bytes32 closing,
         bytes32 expected,
         bytes calldata proof
     ) external {
         Round memory round = _deciding(task, number);
         _bitOf(task, round, msg.sender);
+        _requireBranch(task, round, closing);
         if (modelSize > round.maxPayload) revert TasksPayloadTooLarge(modelSize, round.maxPayload);
         Task storage self = _tasks[task];
         Proposal storage proposal = _proposals[task];
         uint256 missing = _missingOf(task, self.consensus.status(task));
         _requireEnough(task, round, missing);
-        bytes32 digest = _valueDigest(task, number, model, modelSize, missing);
+        bytes32 digest = _valueDigest(task, number, model, modelSize, closing, missing);
         // A report that lands before the proposal, or other updates after a reorganisation, change what the voters
         // recompute: the proposer must not pay for it.
         if (digest != expected) revert TasksValueChanged(task, digest, expected);
@@ -459,9 +463,13 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
     }
 
     /// @inheritdoc IFederatedTasks
-    function valueDigest(uint256 task, bytes32 model, uint32 modelSize) external view returns (bytes32) {
+    function valueDigest(uint256 task, bytes32 model, uint32 modelSize, bytes32 closing)
+        external
+        view
+        returns (bytes32)
+    {
         uint256 missing = _missingOf(task, _existing(task).consensus.status(task));
-        return _valueDigest(task, _rounds[task].number, model, modelSize, missing);
+        return _valueDigest(task, _rounds[task].number, model, modelSize, closing, missing);
     }
 
     // ---------------------------------------------------------------- inside
@@ -620,11 +628,22 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         return _seatsOf(_tagged(_submitted[task], round.number) & ~missing).count();
     }
 
-    function _valueDigest(uint256 task, uint32 number, bytes32 model, uint32 modelSize, uint256 missing)
-        private
-        view
-        returns (bytes32)
-    {
+    /// @dev The block that closed the submissions must be the one that the proposer has seen. In that block itself its
+    /// hash is not known, and after 256 blocks not any more: by then it is the votes, which bind it, that refuse another.
+    function _requireBranch(uint256 task, Round memory round, bytes32 closing) private view {
+        if (block.number > uint256(round.closingBlock) + _HASHES) return;
+        bytes32 here = blockhash(round.closingBlock);
+        if (closing != here || closing == 0) revert TasksOtherBranch(task, closing, here);
+    }
+
+    function _valueDigest(
+        uint256 task,
+        uint32 number,
+        bytes32 model,
+        uint32 modelSize,
+        bytes32 closing,
+        uint256 missing
+    ) private view returns (bytes32) {
         Task storage self = _tasks[task];
         return keccak256(
             abi.encode(
@@ -633,6 +652,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
                 task,
                 number,
                 self.model,
+                closing,
                 _accumulators[task],
                 missing,
                 self.rule,

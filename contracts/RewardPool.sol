@@ -146,6 +146,7 @@ contract RewardPool is IRewardPool, ReentrancyGuard {
                 task,
                 round,
                 outcome.parent,
+                outcome.closing,
                 accumulator,
                 outcome.missing,
                 outcome.rule,

@@ -107,10 +107,11 @@ def _audit_round(
     if before is None or len(payloads) < len(updates):
         return  # the findings above say why it cannot be recomputed
     try:
-        seed = plan.seed_of_draws(ledger, task.id, number)
-        if plan.rule.draws and seed is None:
-            yield Finding(number, None, f"no block closed its submissions, and {plan.rule.name} draws from its hash")
+        closing = ledger.closing_hash(task.id, number)
+        if closing is None:
+            yield Finding(number, None, "it is final, and no block closed its submissions")
             return
+        seed = plan.seed_of_draws(closing, ledger.accumulator(task.id, number), number)
         recomputed = next_model(plan, number, before, payloads, seed).reference
     except AggregationError as error:
         yield Finding(number, record.leader, f"a global model was recorded, but the updates give none: {error}")
@@ -129,19 +130,23 @@ def _audit_digests(ledger: Ledger, task: Task, record: RoundRecord, parent: Refe
             yield Finding(number, None, "the running hash does not belong to the recorded updates")
     for final in ledger.round_events(task.id, number, "RoundFinalized"):
         args = final.args
-        digest = digests.value_digest(
-            domain,
-            number,
-            parent=parent.digest,
-            accumulator=accumulator,
-            missing=args["missing"],
-            rule=task.rule,
-            rule_params=task.rule_params,
-            model=args["model"],
-            model_size=args["modelSize"],
-        )
+        values = {
+            digests.value_digest(
+                domain,
+                number,
+                parent=parent.digest,
+                closing=closing,
+                accumulator=accumulator,
+                missing=args["missing"],
+                rule=task.rule,
+                rule_params=task.rule_params,
+                model=args["model"],
+                model_size=args["modelSize"],
+            )
+            for closing in (ledger.closing_hash(task.id, number), None)  # None: as contracts of 0.1 form it
+        }
         kept = ledger.outcome(task.id, number)
-        if digest != args["valueDigest"] or digests.outcome(digest, args["leader"]) != kept:
+        if args["valueDigest"] not in values or digests.outcome(args["valueDigest"], args["leader"]) != kept:
             yield Finding(number, record.leader, "the outcome on the ledger is not what the committee voted on")
 
 

@@ -256,6 +256,10 @@ interface IFederatedTasks {
     /// @param value what the committee would vote on
     /// @param expected what the proposer named
     error TasksValueChanged(uint256 task, bytes32 value, bytes32 expected);
+    /// @notice The proposer has seen another block close the submissions, on another branch of the chain.
+    /// @param closing hash of the block that it named
+    /// @param here hash of the block that closed them on this branch; 0 in that block itself
+    error TasksOtherBranch(uint256 task, bytes32 closing, bytes32 here);
 
     /// @notice Create a task; the caller owns it.
     function createTask(TaskSettings calldata settings) external returns (uint256 task);
@@ -309,8 +313,10 @@ interface IFederatedTasks {
     function poke(uint256 task) external;
 
     /// @notice Propose the new global model, or, with a size of 0, to give the round up for the reason `model` (a short
-    /// ASCII text): then the quorum that would make a model final aborts the round. The ledger computes what is voted on itself; where it is not what the
-    /// proposer names, since other updates count by now, the call is refused, and nothing else happens.
+    /// ASCII text): then the quorum that would make a model final aborts the round. The ledger computes what is voted on
+    /// itself; where it is not what the proposer names, since other updates count by now, or another block closed the
+    /// submissions, the call is refused, and nothing else happens.
+    /// @param closing hash of the block that closed the submissions, which what a rule draws depends on
     /// @param expected the digest of the value, as `valueDigest` has it
     /// @param proof what entitles the caller under the task's consensus
     function propose(
@@ -318,11 +324,13 @@ interface IFederatedTasks {
         uint32 round,
         bytes32 model,
         uint32 modelSize,
+        bytes32 closing,
         bytes32 expected,
         bytes calldata proof
     ) external;
 
-    /// @notice Make the current proposal the outcome of the round: a new model, or its end without one. Only for the task's consensus.
+    /// @notice Make the current proposal the outcome of the round: a new model, or its end without one. Only for the
+    /// task's consensus.
     function finalizeRound(uint256 task, uint32 round, bytes32 valueDigest) external;
 
     /// @notice Give the round up. Only for the task's consensus.
@@ -344,6 +352,7 @@ interface IFederatedTasks {
     /// @notice Returns keccak256(abi.encode(valueDigest, leader)) of a final round; zero otherwise.
     function outcomeOf(uint256 task, uint32 round) external view returns (bytes32);
 
-    /// @notice Returns the digest to vote on if `model` were proposed now.
-    function valueDigest(uint256 task, bytes32 model, uint32 modelSize) external view returns (bytes32);
+    /// @notice Returns the digest to vote on if `model` were proposed now, the submissions closed by the block with the
+    /// hash `closing`. This does not look at the block: calls that are no transactions may not know it.
+    function valueDigest(uint256 task, bytes32 model, uint32 modelSize, bytes32 closing) external view returns (bytes32);
 }

@@ -20,10 +20,12 @@ interface IRewardPool {
         uint32 samples;
     }
 
-    /// @dev Content of a final round's outcome, apart from its updates.
+    /// @dev Content of a final round's outcome, apart from its updates; `closing` is the hash of the block that closed
+    /// the submissions.
     struct Outcome {
         address leader;
         bytes32 parent;
+        bytes32 closing;
         uint256 missing;
         bytes32 rule;
         bytes32 ruleParamsHash;

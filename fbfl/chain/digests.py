@@ -40,6 +40,7 @@ def value_digest(
     round_number: int,
     *,
     parent: bytes,
+    closing: bytes | None,
     accumulator: bytes,
     missing: int,
     rule: str,
@@ -47,14 +48,18 @@ def value_digest(
     model: bytes,
     model_size: int,
 ) -> bytes:
-    """Return the digest that the committee votes on: the outcome of a round, without the view that decides it."""
-    types = ["uint256", "address", "uint256", "uint32", "bytes32", "bytes32", "uint256", "bytes32", "bytes32"]
+    """Return the digest that the committee votes on: the outcome of a round, without the view that decides it.
+
+    `closing` is the hash of the block that closed the submissions; None leaves it out, as contracts did before 0.2.
+    """
+    bound = () if closing is None else (closing,)
+    types = ["uint256", "address", "uint256", "uint32", "bytes32", *["bytes32" for _ in bound]]
     values = (
-        *(domain.chain_id, domain.ledger, domain.task, round_number),
-        *(parent, accumulator, missing, short_text(rule), keccak(rule_params)),
+        *(domain.chain_id, domain.ledger, domain.task, round_number, parent, *bound),
+        *(accumulator, missing, short_text(rule), keccak(rule_params)),
         *(model, model_size),
     )
-    return keccak(encode([*types, "bytes32", "uint32"], values))
+    return keccak(encode([*types, "bytes32", "uint256", "bytes32", "bytes32", "bytes32", "uint32"], values))
 
 
 def outcome(digest: bytes, leader: str) -> bytes:

@@ -402,14 +402,9 @@ class Ledger:
         recorded = self.recorded(task, round_number)
         return digests.accumulate(first, ((u.server, u.payload.digest, u.payload.size, u.samples) for u in recorded))
 
-    def draw_seed(self, task: int, round_number: int) -> int | None:
-        """Return the seed of a round's random draws; None before its submissions are closed.
-
-        See `fbfl.chain.digests.draw_seed`.
-        """
-        for event in self.round_events(task, round_number, "SubmissionsClosed"):
-            return digests.draw_seed(event.block_hash, event.args["accumulator"], round_number)
-        return None
+    def closing_hash(self, task: int, round_number: int) -> bytes | None:
+        """Return the hash of the block that closed the submissions of a round; None before they are closed."""
+        return next((e.block_hash for e in self.round_events(task, round_number, "SubmissionsClosed")), None)
 
     def voters(self, task: int, state: TaskState, stage: Stage) -> SeatSet:
         """Return the seats whose votes in this stage of the current view are recorded."""

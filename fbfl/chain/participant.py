@@ -211,18 +211,17 @@ class Participant:
         """Move a round on that is complete or past its deadline."""
         self._act(self.ledger.tasks.functions.poke(task), _MEDIUM)
 
-    def propose(self, task: int, round_number: int, model: Reference, value: bytes, proof: bytes) -> None:
+    def propose(
+        self, task: int, round_number: int, model: Reference, closing: bytes, value: bytes, proof: bytes
+    ) -> None:
         """Propose a new global model; `value` is the digest that the committee would vote on.
 
-        Refused with `TasksValueChanged` if other updates count by the time that the transaction is mined.
+        Where `model` has a size of 0, its digest is the reason, short ASCII text, to give the round up. Refused with
+        `TasksOtherBranch` if it is mined on a branch of the chain on which another block than `closing` (its hash)
+        closed the submissions, and with `TasksValueChanged` if other updates count by then.
         """
-        call = self.ledger.tasks.functions.propose(task, round_number, model.digest, model.size, value, proof)
-        self._act(call, _LARGE)
-
-    def propose_abort(self, task: int, round_number: int, reason: str, value: bytes, proof: bytes) -> None:
-        """Propose to give the round up for a reason, short ASCII text, that the updates themselves show."""
-        call = self.ledger.tasks.functions.propose(task, round_number, short_text(reason), 0, value, proof)
-        self._act(call, _LARGE)
+        propose = self.ledger.tasks.functions.propose
+        self._act(propose(task, round_number, model.digest, model.size, closing, value, proof), _LARGE)
 
     def vote(self, task: int, state: TaskState, stage: Stage, accept: bool) -> None:
         """Vote on the proposal of the current view."""
@@ -270,10 +269,12 @@ class Participant:
         """Divide the reward of a final round among its leader and the included updates."""
         (final,) = self.ledger.round_events(task, round_number, "RoundFinalized")
         (opened,) = self.ledger.round_events(task, round_number, "RoundOpened")
+        (closed,) = self.ledger.round_events(task, round_number, "SubmissionsClosed")
         about = self.ledger.task(task)
         outcome = (
             final.args["leader"],
             opened.args["parent"],
+            closed.block_hash,
             final.args["missing"],
             short_text(about.rule),
             keccak(about.rule_params),

@@ -8,7 +8,8 @@ from typing import Any, Self
 
 from eth_utils.address import is_checksum_address
 
-from fbfl.chain.ledger import FORMAT, Ledger, Task
+from fbfl.chain.digests import draw_seed
+from fbfl.chain.ledger import FORMAT, Task
 from fbfl.errors import InvalidInputError
 from fbfl.learning.aggregation import RULES, AggregationRule, resolve
 from fbfl.learning.aggregation.rule_function import CONTEXT
@@ -140,14 +141,14 @@ class TaskPlan:
         found: str | int | None = json.loads(self.rule_params).get(ROOT)
         return found
 
-    def seed_of_draws(self, ledger: Ledger, task: int, round_number: int) -> int | None:
+    def seed_of_draws(self, closing: bytes, accumulator: bytes, round_number: int) -> int | None:
         """Return the seed of the rule's draws in a round, unknown before the updates are fixed; None without draws.
 
-        Also None while the submissions are not closed.
+        See `fbfl.chain.digests.draw_seed`.
         """
         if not self.rule.draws:
             return None
-        return self.seed if self.format == 1 else ledger.draw_seed(task, round_number)
+        return self.seed if self.format == 1 else draw_seed(closing, accumulator, round_number)
 
     @property
     def most_members(self) -> int:

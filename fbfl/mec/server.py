@@ -6,7 +6,7 @@ compute again: it can be stopped anywhere and started again.
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from eth_hash.auto import keccak
@@ -60,6 +60,17 @@ class _RoundMemory:
     models: dict[tuple[Reference, bytes, SeatSet, int | None], GlobalModel | None] = field(default_factory=dict)
     """Models by the parent, the running hash over the updates, the seats of those left out, and the seed of what the
     rule draws; None: no model."""
+
+
+@dataclass(frozen=True)
+class _Value:
+    """What to decide on: the next global model, or to give the round up (`model` is None)."""
+
+    closing: bytes
+    """Hash of the block that closed the submissions."""
+    missing: SeatSet
+    model: GlobalModel | None
+    reference: Reference
 
 
 class MECServer:
@@ -157,7 +168,7 @@ class MECServer:
 
     def _note_refusal(self, error: ContractRevertError) -> None:
         # Another server was faster: the next step looks again. A leader whose model was for other updates than those
-        # that count by now (`TasksValueChanged`) computes it anew then.
+        # that count by now (`TasksValueChanged`, `TasksOtherBranch`) computes it anew then.
         log.info("round %d: %s was refused: %s", self._memory.round, self.address, error)
 
     # ------------------------------------------------------------ update
@@ -288,17 +299,19 @@ class MECServer:
             return str(error)
         return None
 
-    def _value(self, state: TaskState, missing: SeatSet) -> tuple[Reference, GlobalModel | None] | None:
+    def _value(self, state: TaskState, missing: SeatSet) -> _Value | None:
         """Return the value to decide on without the updates of the seats in `missing`: the next global model, or giving
         the round up since its rule has none. None if that is not known here, or not yet.
         """
-        seed = self.plan.seed_of_draws(self.ledger, self.task.id, state.round)
+        closing = self.ledger.closing_hash(self.task.id, state.round)
+        if closing is None:
+            return None  # the chain was reorganised meanwhile: the next step looks again
+        seed = self.plan.seed_of_draws(closing, state.accumulator, state.round)
         key = self._parent(state), state.accumulator, missing, seed
         if key not in self._memory.models:
             recorded = self.ledger.updates(self.task.id, state.round)
-            closed = seed is not None or not self.plan.rule.draws
-            if not closed or self.ledger.accumulator(self.task.id, state.round) != state.accumulator:
-                return None  # the chain was reorganised meanwhile: the next step looks again
+            if self.ledger.accumulator(self.task.id, state.round) != state.accumulator:
+                return None  # the same
             updates = [update for update in recorded if update.seat not in missing]
             for update in updates:
                 if update.payload not in self._memory.absent:
@@ -316,19 +329,20 @@ class MECServer:
                 log.warning("round %d: %s would give the round up: %s", state.round, self.address, error)
                 self._memory.models[key] = None
         model = self._memory.models[key]
-        return (Reference(short_text(ABORT), 0), None) if model is None else (model.reference, model)
+        return _Value(closing, missing, model, Reference(short_text(ABORT), 0) if model is None else model.reference)
 
-    def _digest(self, state: TaskState, model: Reference, missing: SeatSet) -> bytes:
+    def _digest(self, state: TaskState, value: _Value) -> bytes:
         return digests.value_digest(
             self.ledger.domain(self.task.id),
             state.round,
             parent=self._parent(state).digest,
+            closing=value.closing,
             accumulator=state.accumulator,
-            missing=missing.word,
+            missing=value.missing.word,
             rule=self.task.rule,
             rule_params=self.task.rule_params,
-            model=model.digest,
-            model_size=model.size,
+            model=value.reference.digest,
+            model_size=value.reference.size,
         )
 
     def _parent(self, state: TaskState) -> Reference:
@@ -348,15 +362,10 @@ class MECServer:
         proof = self._election.proof(state)
         if proof is None:
             return self.task.consensus == "pow"  # the search goes on
-        reference, model = value
-        if model is None:
-            digest = self._digest(state, reference, state.missing)
-            self.participant.propose_abort(self.task.id, state.round, ABORT, digest, proof)
-            return True
-        reference = self.store.put(self._proposal(model))
-        self.participant.propose(
-            self.task.id, state.round, reference, self._digest(state, reference, state.missing), proof
-        )
+        if value.model is not None:
+            value = replace(value, reference=self.store.put(self._proposal(value.model)))
+        digest = self._digest(state, value)
+        self.participant.propose(self.task.id, state.round, value.reference, value.closing, digest, proof)
         return True
 
     def _vote(self, state: TaskState) -> bool:
@@ -368,10 +377,9 @@ class MECServer:
         value = self._value(state, state.proposal.missing)
         if value is None:
             return False  # accept only what was recomputed; reject only what was found to differ
-        reference, model = value
-        right = self._digest(state, reference, state.proposal.missing) == state.decision.proposal
-        if right and model is not None:
-            self._publish(model.payload)  # so that every voter serves it, not only its proposer
+        right = self._digest(state, value) == state.decision.proposal
+        if right and value.model is not None:
+            self._publish(value.model.payload)  # so that every voter serves it, not only its proposer
         self._votes.send(state, stage, self._ballot(right))
         return True
 

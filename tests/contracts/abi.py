@@ -80,6 +80,9 @@ class Chain(Protocol):
     def block_number(self) -> int:
         """The number of the last block."""
 
+    def block_hash(self, number: int) -> bytes:
+        """What contracts see as the hash of an earlier block."""
+
     def travel(self, seconds: int) -> None:
         """Let time pass before the next block."""
 

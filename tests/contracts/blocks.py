@@ -62,6 +62,9 @@ class BlockChain(PyEVMBackend):  # type: ignore[misc]  # eth-tester has no types
     def block_number(self) -> int:
         return int(self.head.block_number)
 
+    def block_hash(self, number: int) -> bytes:
+        return bytes(self.chain.get_canonical_block_header_by_number(number).hash)
+
     def travel(self, seconds: int) -> None:
         self.chain.header = self.chain.header.copy(timestamp=self.now + seconds)
 

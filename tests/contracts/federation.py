@@ -158,6 +158,11 @@ class Federation:
         return Stage(self.decision.stage)
 
     @property
+    def closing(self) -> bytes:
+        """Hash of the block that closed the submissions."""
+        return self.chain.block_hash(self.state.round.closingBlock)
+
+    @property
     def domain(self) -> Domain:
         return Domain(self.chain.chain_id, self.tasks.address, self.task)
 
@@ -227,11 +232,14 @@ class Federation:
         size: int = 600,
         proof: bytes | None = None,
         value: bytes | None = None,
+        closing: bytes | None = None,
     ) -> Receipt:
-        """Propose a model as one with the digest `value`, by default that of the moment."""
+        """Propose a model as one with the digest `value`, and the closing block; by default those of the moment."""
         evidence = self.proof(proposer) if proof is None else proof
-        expected = self.tasks.valueDigest(self.task, model, size) if value is None else value
-        receipt: Receipt = self.tasks.propose(self.task, self.round, model, size, expected, evidence, by=proposer)
+        block = self.closing if closing is None else closing
+        expected = self.tasks.valueDigest(self.task, model, size, block) if value is None else value
+        what = model, size, block, expected, evidence
+        receipt: Receipt = self.tasks.propose(self.task, self.round, *what, by=proposer)
         return receipt
 
     def leader(self) -> Account:
@@ -279,6 +287,7 @@ class Federation:
             self.domain,
             state.round.number,
             parent=state.model,
+            closing=self.closing,
             accumulator=state.accumulator,
             missing=missing,
             rule="krum",

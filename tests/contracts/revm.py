@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 import pyrevm
+from eth_hash.auto import keccak
 from eth_utils.address import to_checksum_address
 
 from fbfl.errors import ContractRevertError
@@ -37,6 +38,9 @@ class Revm:
         for account in self.accounts:
             self._evm.set_balance(account.address, WEALTH)
         self._enter()
+
+    def block_hash(self, number: int) -> bytes:
+        return keccak(str(number).encode())  # revm makes them up so where there are no blocks
 
     def travel(self, seconds: int) -> None:
         self.now += seconds

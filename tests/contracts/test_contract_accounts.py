@@ -94,7 +94,8 @@ def test_contracts_own_tasks_and_play_rounds(on: Deployment, consensus: str) -> 
     assert federation.phase is Phase.FINAL
 
     leader = federation.account(federation.state.proposal.proposer)
-    outcome = (leader.address, INITIAL_MODEL, 0, b"krum".ljust(32, b"\0"), keccak(RULE_PARAMS), MODEL, 600)
+    rule = b"krum".ljust(32, b"\0"), keccak(RULE_PARAMS)
+    outcome = (leader.address, INITIAL_MODEL, federation.closing, 0, *rule, MODEL, 600)
     recorded = [(member.address, update_of(member), 100, 10) for member in members]
     rewards.settle(task, 1, outcome, recorded, by=owner)
     assert rewards.withdraw(by=leader).named("RewardWithdrawn") == [{"server": leader.address, "amount": 1000}]

@@ -14,9 +14,13 @@ from tests.contracts.federation import Federation, Settings, Stage
 revm = pytest.importorskip("tests.contracts.revm", reason="pyrevm is not installed")
 
 
-def story(chain: Chain, settings: Settings) -> list[Any]:
-    """Rounds with a bit of everything; returns all that was emitted, and the state at the end."""
+def story(chain: Chain, settings: Settings) -> str:
+    """Rounds with a bit of everything; returns all that was emitted, and the state at the end.
+
+    The values that were voted on, which bind block hashes, are called by their number.
+    """
     told: list[Any] = []
+    values: list[bytes] = []
     federation = Federation(deploy(chain), settings, chain.accounts[1:5])
     transact = chain.transact
 
@@ -29,6 +33,7 @@ def story(chain: Chain, settings: Settings) -> list[Any]:
     federation.collect(federation.members[:3])
     federation.tasks.reportMissing(1, 1, federation.members[0].address, by=federation.members[1])
     federation.propose(federation.leader(), keccak(b"wrong"))
+    values.append(federation.decision.proposal)
     proposer = federation.decision.proposer
     for member in federation.members:
         if member.address != proposer:
@@ -38,12 +43,17 @@ def story(chain: Chain, settings: Settings) -> list[Any]:
     federation.time_out()
     federation.propose(federation.leader(), keccak(b"right"))
     ballot = federation.ballot()
+    values.append(ballot.digest)
     signatures = [federation.signed_vote(member, ballot) for member in federation.members]
     federation.consensus.attestSigned(1, 1, ballot.view, ballot.stage, ballot.digest, signatures, by=chain.accounts[9])
     chain.mine(3)
     federation.tasks.resign(1, by=federation.members[3])
     told.append(federation.state)
-    return told
+    text = repr(told)
+    for number, value in enumerate(values):
+        assert repr(value) in text
+        text = text.replace(repr(value), f"value {number}")
+    return text
 
 
 @pytest.mark.parametrize("consensus", ["pow", "pbft"])

@@ -35,6 +35,7 @@ def outcome(federation: Federation, missing: int = 0, **other: Any) -> tuple[Any
     values = {
         "leader": federation.state.proposal.proposer,
         "parent": INITIAL_MODEL,
+        "closing": federation.closing,
         "missing": missing,
         "rule": RULE,
         "ruleParamsHash": keccak(RULE_PARAMS),
@@ -174,6 +175,7 @@ def test_where_updates_are_missing_a_new_seat_hides_the_old_one(
     [
         {"leader": "0x" + "11" * 20},
         {"parent": MODEL},
+        {"closing": MODEL},
         {"missing": 1},
         {"rule": bytes(32)},
         {"ruleParamsHash": bytes(32)},

@@ -53,11 +53,12 @@ class Rounds:
     parents: dict[int, bytes] = field(default_factory=dict)
     updates: dict[int, list[tuple[str, bytes, int, int]]] = field(default_factory=dict)
     accumulators: dict[int, bytes] = field(default_factory=dict)
+    closing: dict[int, bytes] = field(default_factory=dict)
     finals: dict[int, Any] = field(default_factory=dict)
     aborts: dict[int, bytes] = field(default_factory=dict)
     barred: list[str] = field(default_factory=list)
 
-    def read(self, receipt: Receipt, task: int) -> None:
+    def read(self, receipt: Receipt, task: int, block_hash: bytes) -> None:
         for event in receipt.events:
             args = event.args
             if args.get("task") != task:
@@ -69,6 +70,7 @@ class Rounds:
                 self.updates.setdefault(args["round"], []).append(entry)
             elif event.name == "SubmissionsClosed":
                 self.accumulators[args["round"]] = args["accumulator"]
+                self.closing[args["round"]] = block_hash
             elif event.name == "RoundFinalized":
                 assert args["round"] not in self.finals, "a second outcome"
                 self.finals[args["round"]] = args
@@ -126,7 +128,7 @@ class Besieged(RuleBasedStateMachine):
                 raise  # no contract meant it
             return None
         for task, rounds in self.rounds.items():
-            rounds.read(receipt, task)
+            rounds.read(receipt, task, self.chain.block_hash(self.chain.block_number))
         self.finals += [event["round"] for event in receipt.named("RoundFinalized")]
         return receipt
 
@@ -172,8 +174,9 @@ class Besieged(RuleBasedStateMachine):
             return False
         state = self.common.state
         model = recomputed(state.model, state.accumulator, state.missing)
-        value = self.common.tasks.valueDigest(self.common.task, model, 600)
-        arguments = (self.common.task, state.round.number, model, 600, value, bytes(32))
+        closing = self.common.closing
+        value = self.common.tasks.valueDigest(self.common.task, model, 600, closing)
+        arguments = (self.common.task, state.round.number, model, 600, closing, value, bytes(32))
         return self.attempt(self.common.tasks.propose, *arguments, by=server) is not None
 
     def _sign(self, server: Account, ballot: Ballot) -> bool:
@@ -270,8 +273,9 @@ class Besieged(RuleBasedStateMachine):
         state = federation.state
         model = recomputed(state.model, state.accumulator, state.missing) if kind == "right" else keccak(kind.encode())
         size = 0 if kind == "give up" else 600
-        value = federation.tasks.valueDigest(federation.task, model, size)
-        arguments = (federation.task, state.round.number, model, size, value, bytes(32))
+        closing = federation.closing
+        value = federation.tasks.valueDigest(federation.task, model, size, closing)
+        arguments = (federation.task, state.round.number, model, size, closing, value, bytes(32))
         self.attempt(federation.tasks.propose, *arguments, by=who)
 
     @rule(liar=liars, foreign=st.booleans(), accept=st.booleans())
@@ -414,8 +418,9 @@ class Besieged(RuleBasedStateMachine):
         if number not in rounds.finals:
             return
         final = rounds.finals[number]
+        about = final["leader"], rounds.parents[number], rounds.closing[number], final["missing"]
         rule = b"krum".ljust(32, b"\0"), keccak(RULE_PARAMS)
-        outcome = (final["leader"], rounds.parents[number], final["missing"], *rule, final["model"], final["modelSize"])
+        outcome = (*about, *rule, final["model"], final["modelSize"])
         self.attempt(self.deployment.rewards.settle, task, number, outcome, rounds.updates[number], by=by)
 
     def _signatures(self) -> list[tuple[str, Ballot]]:

@@ -106,7 +106,8 @@ class Actions(RuleBasedStateMachine):
             assert final["round"] not in self.outcomes, "a second outcome"
             self.finals.append(final["round"])
             parent, self.model = self.model, final["model"]
-            self.outcomes[final["round"]] = (final["leader"], parent, final["missing"], final["model"])
+            closing = self.federation.closing
+            self.outcomes[final["round"]] = (final["leader"], parent, closing, final["missing"], final["model"])
         return receipt
 
     # ------------------------------------------------------------ servers
@@ -190,7 +191,7 @@ class Actions(RuleBasedStateMachine):
             self.chain.mine(201)  # past the window in which only a miner may propose
         proof = bytes(32) if self.settings.consensus == "pow" else b""
         value = self.federation.value(model, missing=self.federation.state.missing ^ outdated)
-        arguments = (self.task, self.federation.round, model, 600, value, proof)
+        arguments = (self.task, self.federation.round, model, 600, self.federation.closing, value, proof)
         self.attempt(self.federation.tasks.propose, *arguments, by=actor)
 
     @rule(actor=anybody, accept=st.booleans(), stale=st.sampled_from(["", "view", "round", "stage"]))
@@ -261,10 +262,10 @@ class Actions(RuleBasedStateMachine):
         self._settle(number, actor, "" if honest else self.people[actor].address)
 
     def _settle(self, number: int, actor: int, other_leader: str = "") -> None:
-        leader, parent, missing, model = self.outcomes[number]
+        leader, parent, closing, missing, model = self.outcomes[number]
         leader = other_leader or leader
         rule_name, params = b"krum".ljust(32, b"\0"), keccak(RULE_PARAMS)
-        outcome = (leader, parent, missing, rule_name, params, model, 600)
+        outcome = (leader, parent, closing, missing, rule_name, params, model, 600)
         self.attempt(self.deployment.rewards.settle, self.task, number, outcome, self.updates[number], by=actor)
 
     @rule(actor=anybody)

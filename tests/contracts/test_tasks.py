@@ -155,7 +155,7 @@ def test_an_unknown_task_is_named(deployment: Deployment, owner: Account) -> Non
     with reverts("TasksUnknownTask", task=9):
         tasks.stateOf(9)
     with reverts("TasksUnknownTask", task=9):
-        tasks.valueDigest(9, INITIAL_MODEL, 500)
+        tasks.valueDigest(9, INITIAL_MODEL, 500, bytes(32))
 
 
 # ---------------------------------------------------------------- seats
@@ -484,16 +484,16 @@ def test_proposals_out_of_turn_are_refused(found: Callable[..., Federation], ser
     tasks, task, model = federation.tasks, federation.task, keccak(b"new")
     federation.open()
     with reverts("TasksWrongPhase", task=task, phase=Phase.SUBMIT):
-        tasks.propose(task, 1, model, 600, bytes(32), b"", by=servers[0])
+        tasks.propose(task, 1, model, 600, bytes(32), bytes(32), b"", by=servers[0])
     federation.submit(servers[0])
     federation.submit(servers[1])
     federation.poke()
     with reverts("TasksWrongRound", task=task, round=2, current=1):
-        tasks.propose(task, 2, model, 600, bytes(32), b"", by=servers[0])
+        tasks.propose(task, 2, model, 600, bytes(32), bytes(32), b"", by=servers[0])
     with reverts("TasksNotMember", task=task, account=servers[9].address):
-        tasks.propose(task, 1, model, 600, bytes(32), b"", by=servers[9])
+        tasks.propose(task, 1, model, 600, bytes(32), bytes(32), b"", by=servers[9])
     with reverts("TasksPayloadTooLarge", size=10_001, maxPayload=10_000):
-        tasks.propose(task, 1, model, 10_001, bytes(32), b"", by=servers[0])
+        tasks.propose(task, 1, model, 10_001, federation.closing, bytes(32), b"", by=servers[0])
 
 
 def test_only_the_consensus_ends_a_decision(

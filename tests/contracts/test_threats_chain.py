@@ -53,7 +53,8 @@ def test_a_reentrant_withdrawal_gets_nothing_more(
     federation.propose(victim, HONEST)
     ballot = federation.ballot()
     act(federation.consensus, "attest", ballot.task, 1, 0, ballot.stage, ballot.digest, True)
-    outcome = (victim.address, INITIAL_MODEL, 0, b"krum".ljust(32, b"\0"), keccak(RULE_PARAMS), HONEST, 600)
+    about = victim.address, INITIAL_MODEL, federation.closing, 0
+    outcome = (*about, b"krum".ljust(32, b"\0"), keccak(RULE_PARAMS), HONEST, 600)
     recorded = [(thief.address, HONEST, 100, 10), (victim.address, update_of(victim), 100, 10)]
     rewards.settle(federation.task, 1, outcome, recorded, by=owner)
     act(registry, "retire")
@@ -204,6 +205,90 @@ def test_a_proposal_for_the_updates_of_another_branch_costs_its_leader_nothing(
     assert (federation.stage, federation.decision) == (Stage.PROPOSE, before)
     federation.decide(HONEST)
     assert (federation.phase, federation.state.model) == (Phase.FINAL, HONEST)
+
+
+@pytest.mark.blocks
+@pytest.mark.parametrize("consensus", ["pow", "pbft"])
+def test_what_was_sent_behind_another_closing_block_costs_its_sender_nothing(
+    found: Callable[..., Federation], consensus: str
+) -> None:
+    """The same updates, closed by another block, give another draw: what waited to be mined was right on its branch."""
+    federation: Federation = found(4, consensus=consensus, rejection_penalty=1000, target=2**256 - 1)
+    registry, task = federation.registry, federation.task
+    federation.open()
+    for server in federation.members:
+        federation.submit(server)
+    fork = federation.chain.snapshot()
+    federation.poke()
+    leader, closing, late = federation.leader(), federation.closing, federation.value(WRONG)
+    federation.propose(leader, WRONG)
+    ballot, voters = federation.ballot(), [server for server in federation.members if server != leader]
+    signatures = [federation.signed_vote(voter, ballot) for voter in voters]
+    federation.chain.revert(fork)
+    federation.chain.travel(1)
+    federation.poke()
+    assert (federation.leader(), federation.closing != closing) == (leader, True)
+    before = federation.decision
+    with reverts("TasksOtherBranch", task=task, closing=closing, here=federation.closing):
+        federation.propose(leader, WRONG, value=late, closing=closing)
+    with reverts("TasksValueChanged", task=task, value=federation.value(WRONG), expected=late):
+        federation.propose(leader, WRONG, value=late)
+    assert (federation.stage, federation.decision) == (Stage.PROPOSE, before)
+    federation.propose(leader, HONEST)
+    right = federation.ballot().digest
+    attest = federation.consensus.attestSigned
+    for voter, accept in zip(voters, (True, False, True), strict=True):
+        with reverts("ConsensusWrongDigest", task=task, digest=ballot.digest, proposal=right):
+            federation.vote(voter, accept, digest=ballot.digest)
+    with reverts("ConsensusWrongDigest", task=task, digest=ballot.digest, proposal=right):
+        attest(task, 1, 0, Stage.PREPARE, ballot.digest, signatures, by=leader)
+    with pytest.raises(ContractRevertError, match="ConsensusNotMember"):  # of another digest nobody's
+        attest(task, 1, 0, Stage.PREPARE, right, signatures, by=leader)
+    assert (federation.decision.accepts, federation.decision.rejects) == (1, 0)
+    for stage, people in ((Stage.PREPARE, voters), (Stage.COMMIT, federation.members)):
+        for voter in people:
+            if federation.phase is Phase.DECIDE and federation.stage is stage:
+                federation.vote(voter)
+    assert (federation.phase, federation.state.model) == (Phase.FINAL, HONEST)
+    assert not federation.consensus.isBarred(task, leader.address)
+    assert {registry.server(server.address).stake for server in federation.members} == {MIN_STAKE}
+
+
+@pytest.mark.blocks
+def test_nobody_proposes_in_the_closing_block(
+    found: Callable[..., Federation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that a reorganisation took back may be mined again in one block, which has no hash yet."""
+    federation: Federation = found(1, consensus="pbft")
+    chain, task, leader = federation.chain, federation.task, federation.members[0]
+    federation.open()
+    federation.submit(leader)
+    for closing in (chain.head.hash, bytes(32)):
+        fork = chain.snapshot()
+        with monkeypatch.context() as patch:
+            patch.setattr(chain, "mine_blocks", lambda: ())
+            federation.poke()
+            with reverts("TasksOtherBranch", task=task, closing=closing, here=bytes(32)):
+                federation.tasks.propose(task, 1, HONEST, 600, closing, bytes(32), b"", by=leader)
+        chain.revert(fork)
+
+
+@pytest.mark.blocks
+def test_after_256_blocks_the_votes_tell_the_branch(found: Callable[..., Federation]) -> None:
+    """The contract cannot compare hashes any more, but what is voted on still names the block."""
+    federation: Federation = found(4, consensus="pbft", timeout=10_000, timeout_cap=10_000)
+    task = federation.task
+    federation.collect()
+    leader, right = federation.leader(), federation.closing
+    federation.chain.mine(255)
+    with reverts("TasksOtherBranch", task=task, closing=WRONG, here=right):
+        federation.propose(leader, HONEST, closing=WRONG)
+    fork = federation.chain.snapshot()
+    federation.propose(leader, HONEST, closing=WRONG)
+    assert federation.decision.proposal != federation.value(HONEST)
+    federation.chain.revert(fork)
+    federation.propose(leader, HONEST, closing=right)
+    assert federation.decision.proposal == federation.value(HONEST)
 
 
 @pytest.mark.blocks

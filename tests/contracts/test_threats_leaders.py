@@ -299,8 +299,9 @@ def test_faulty_leaders_of_the_largest_committee_do_not_use_the_views_up(
     federation.poke()
     for _ in range(79):
         federation.time_out()
-    expected = federation.tasks.valueDigest(task, HONEST, 600)
-    crowd.all(federation.tasks, "propose", task, number, HONEST, 600, expected, b"", seats=range(80, 81))
+    expected = federation.value(HONEST)
+    what = HONEST, 600, federation.closing, expected, b""
+    crowd.all(federation.tasks, "propose", task, number, *what, seats=range(80, 81))
     for stage, voters in ((Stage.PREPARE, range(81, 240)), (Stage.COMMIT, range(80, 240))):
         assert (federation.stage, federation.decision.quorum) == (stage, 160)
         crowd.all(federation.consensus, "attest", task, number, 79, stage, expected, True, seats=voters)

@@ -57,7 +57,8 @@ def test_an_inflated_sample_count_is_capped(
     federation.submit(greedy, samples=1000)
     federation.poke()
     federation.decide(HONEST)
-    outcome = (federation.state.proposal.proposer, INITIAL_MODEL, 0, b"krum".ljust(32, b"\0"), keccak(RULE_PARAMS))
+    about = federation.state.proposal.proposer, INITIAL_MODEL, federation.closing, 0
+    outcome = (*about, b"krum".ljust(32, b"\0"), keccak(RULE_PARAMS))
     claims = [(modest.address, update_of(modest), 100, 500), (greedy.address, update_of(greedy), 100, 1000)]
     inflated = [claims[0], (*claims[1][:3], 2**32 - 1)]
     with reverts("RewardsWrongOutcome", task=federation.task, round=1):

@@ -79,7 +79,7 @@ def test_f_plus_one_reports_leave_an_update_out(found: Callable[..., Federation]
     assert not tasks.reportMissing(task, 1, servers[2].address, by=servers[1]).named("PayloadMissing")
     assert federation.state.missing == 0b100
     model = keccak(b"without the third")
-    assert tasks.valueDigest(task, model, 600) == federation.value(model, missing=0b100)
+    assert tasks.valueDigest(task, model, 600, federation.closing) == federation.value(model, missing=0b100)
     for other in (0, 0b110, 0b100 | 1 << 240):  # fewer, more, and no bitmap of seats
         expected = federation.value(model, missing=other)
         with reverts("TasksValueChanged", task=task, value=federation.value(model, missing=0b100), expected=expected):
@@ -145,7 +145,7 @@ def test_reports_after_a_value_is_prepared_do_not_change_it(
         federation.tasks.reportMissing(federation.task, 1, servers[3].address, by=reporter)
     federation.time_out()
     assert federation.state.missing == 0
-    assert federation.tasks.valueDigest(federation.task, model, 600) == prepared
+    assert federation.tasks.valueDigest(federation.task, model, 600, federation.closing) == prepared
     expected = federation.value(model, missing=0b1000)
     with reverts("TasksValueChanged", task=federation.task, value=prepared, expected=expected):
         federation.propose(federation.leader(), model, value=expected)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from fbfl.audit import audit
+from fbfl.chain.digests import draw_seed
 from fbfl.chain.queries import block_listing
 from fbfl.errors import InvalidInputError
 from fbfl.experiments import single_run
@@ -60,7 +61,10 @@ def _drawing_as(on_chain: Simulation, rule: AggregationRule) -> Callable[..., Ag
     """The rule, drawing from what the chain draws: a federation has a seed instead, which everybody may know."""
 
     def drawn(updates: Any, weights: Any, state: Any, clients: Any, round_number: Any) -> Any:
-        seed = on_chain.ledger.draw_seed(on_chain.task.id, round_number)
+        ledger, task = on_chain.ledger, on_chain.task.id
+        closing = ledger.closing_hash(task, round_number)
+        assert closing is not None
+        seed = draw_seed(closing, ledger.accumulator(task, round_number), round_number)
         return rule(updates, weights, state=state, clients=clients, seed=seed, round_number=round_number)
 
     return drawn

@@ -56,10 +56,12 @@ class Contracts:
     def __init__(self, task: Task, terms: Terms, domain: Domain, emit: Callable[[str, dict[str, Any]], None]) -> None:
         self.task, self.terms, self.domain = task, terms, domain
         self.now, self.block = 1_000, 1
+        self.given_hash: bytes | None = None
         self._emitted = emit
         self.members: dict[str, Member] = {}
         self.seats = SeatSet()
         self.round, self.phase, self.deadline, self.closing_block = 0, Phase.IDLE, 0, 0
+        self.closing_hash = NOTHING
         self.committee = self.committed = self.submitted = self.missing = SeatSet()
         self.commitments: dict[str, bytes] = {}
         self.reports: dict[int, set[str]] = {}
@@ -72,6 +74,10 @@ class Contracts:
         self.barred: set[str] = set()
         self.votes: dict[str, bool] | None = None
         self.value, self.proposer, self.prepared = NOTHING, ZERO_ADDRESS, NOTHING
+
+    @property
+    def block_hash(self) -> bytes:
+        return self.given_hash or keccak(self.block.to_bytes(8, "big") + self.now.to_bytes(8, "big"))
 
     @property
     def byzantine(self) -> bool:
@@ -223,9 +229,10 @@ class Contracts:
 
     # ------------------------------------------------------------ decisions
 
-    def propose(self, proposer: str, round_number: int, model: Reference, value: bytes) -> None:
+    def propose(self, proposer: str, round_number: int, model: Reference, closing: bytes, value: bytes) -> None:
         self._is_deciding(round_number)
         self._seat(proposer)
+        _require(closing == self.closing_hash, "TasksOtherBranch")
         _require(model.size <= self.terms.max_payload, "TasksPayloadTooLarge")
         missing = self._missing()
         _require(len(self.submitted - missing) >= self.terms.min_updates, "TasksTooFewUpdates")
@@ -233,6 +240,7 @@ class Contracts:
             self.domain,
             self.round,
             parent=self.model.digest,
+            closing=closing,
             accumulator=self.accumulator,
             missing=missing.word,
             rule=self.task.rule,
@@ -364,7 +372,7 @@ class Contracts:
         self._round_event("RoundAborted", reason=short_text(reason) if isinstance(reason, str) else reason)
 
     def _close(self, updates: int) -> None:
-        self.phase, self.closing_block = Phase.DECIDE, self.block
+        self.phase, self.closing_block, self.closing_hash = Phase.DECIDE, self.block, self.block_hash
         self._round_event("SubmissionsClosed", updates=updates, accumulator=self.accumulator)
         self.decided_round, self.view, self.stage, self.decided_in = self.round, 0, Stage.PROPOSE, Stage.NONE
         self.size = len(self.committee)
@@ -492,8 +500,8 @@ class FakeLedger(Ledger):
         """Nothing to read: events are kept as they happen."""
 
     def _keep(self, name: str, args: dict[str, Any]) -> None:
-        block = keccak(self.contracts.block.to_bytes(8, "big") + self.contracts.now.to_bytes(8, "big"))
-        event = Event(name, args, self.tasks.address, self.contracts.block, block, bytes(32), len(self._events))
+        here = self.contracts
+        event = Event(name, args, self.tasks.address, here.block, here.block_hash, bytes(32), len(self._events))
         self._events.append(event)
         self._seats = {}
         if "round" in args:
@@ -542,13 +550,11 @@ class FakeParticipant(Participant):
     def withdraw_report(self, task: int, round_number: int, server: str) -> None:  # type: ignore[override]
         self._to("withdraw_report", task).withdraw_report(self.address, round_number, server)
 
-    def propose(self, task: int, round_number: int, model: Reference, value: bytes, proof: bytes) -> None:  # type: ignore[override]
+    def propose(  # type: ignore[override]
+        self, task: int, round_number: int, model: Reference, closing: bytes, value: bytes, proof: bytes
+    ) -> None:
         assert isinstance(proof, bytes)
-        self._to("propose", task).propose(self.address, round_number, model, value)
-
-    def propose_abort(self, task: int, round_number: int, reason: str, value: bytes, proof: bytes) -> None:  # type: ignore[override]
-        assert isinstance(proof, bytes)
-        self._to("propose_abort", task).propose(self.address, round_number, Reference(short_text(reason), 0), value)
+        self._to("propose", task).propose(self.address, round_number, model, closing, value)
 
     def vote(self, task: int, state: TaskState, stage: Stage, accept: bool) -> None:  # type: ignore[override]
         decision = state.decision

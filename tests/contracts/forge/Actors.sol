@@ -38,6 +38,8 @@ contract Actors {
     uint256 private _progress;
     mapping(uint256 round => IRewardPool.Update[]) private _updates;
     mapping(uint256 round => IRewardPool.Outcome) private _results;
+    /// @dev Hashes of blocks that closed submissions, once a proposal has named them.
+    mapping(uint256 closingBlock => bytes32) private _hashes;
 
     /// @dev Checks, after every call, what only a comparison with before can show.
     modifier watched() {
@@ -56,6 +58,7 @@ contract Actors {
             _results[state.round.number] = IRewardPool.Outcome({
                 leader: state.proposal.proposer,
                 parent: model,
+                closing: _hashes[state.round.closingBlock],
                 missing: state.proposal.missing,
                 rule: "rule",
                 ruleParamsHash: keccak256("{}"),
@@ -173,9 +176,10 @@ contract Actors {
     function propose(uint256 who, bytes32 newModel) public watched {
         IFederatedTasks.State memory state = tasks.stateOf(task);
         uint32 size = uint8(newModel[0]) % 8 == 0 ? 0 : 1; // sometimes to give the round up
-        bytes32 value = tasks.valueDigest(task, newModel, size);
+        bytes32 closing = _closingHash(state.round.closingBlock);
+        bytes32 value = tasks.valueDigest(task, newModel, size, closing);
         VM.prank(server(who));
-        tasks.propose(task, state.round.number, newModel, size, value, abi.encode(uint256(0)));
+        tasks.propose(task, state.round.number, newModel, size, closing, value, abi.encode(uint256(0)));
     }
 
     function vote(uint256 who, bool accept, uint8 wrong) public watched {
@@ -225,7 +229,8 @@ contract Actors {
     /// @notice It does what comes next there, and at last contradicts itself.
     function actInOwnTask() external watched {
         IFederatedTasks.State memory state = tasks.stateOf(_ownTask);
-        bytes32 value = tasks.valueDigest(_ownTask, "own model", 1);
+        bytes32 closing = _closingHash(state.round.closingBlock);
+        bytes32 value = tasks.valueDigest(_ownTask, "own model", 1, closing);
         IFederatedTasks.Phase phase = state.round.phase;
         VM.prank(server(COUNT - 1));
         if (phase == IFederatedTasks.Phase.Submit && state.submitted == 0) {
@@ -233,7 +238,7 @@ contract Actors {
         } else if (phase == IFederatedTasks.Phase.Submit) {
             tasks.poke(_ownTask);
         } else if (state.decision.stage == IConsensus.Stage.Propose && phase == IFederatedTasks.Phase.Decide) {
-            tasks.propose(_ownTask, state.round.number, "own model", 1, value, abi.encode(uint256(0)));
+            tasks.propose(_ownTask, state.round.number, "own model", 1, closing, value, abi.encode(uint256(0)));
         } else {
             tasks.openRound(_ownTask);
         }
@@ -368,6 +373,13 @@ contract Actors {
             withheldPenalty: withheldPenalty,
             consensusParams: _params
         });
+    }
+
+    /// @dev The hash of a closing block as somebody knows it who has seen the block that follows.
+    function _closingHash(uint256 closingBlock) private returns (bytes32) {
+        if (block.number == closingBlock) VM.roll(block.number + 1);
+        if (_hashes[closingBlock] == 0) _hashes[closingBlock] = blockhash(closingBlock);
+        return _hashes[closingBlock];
     }
 
     function _sits(uint256 who) private view returns (bool) {

@@ -47,12 +47,17 @@ class Place:
     def state(self) -> TaskState:
         return self.ledger.state(1)
 
+    @property
+    def closing(self) -> bytes:
+        return self.ledger.closing_hash(1, self.state.round) or bytes(32)
+
     def value(self, model: Reference) -> bytes:
         state, task = self.state, self.ledger.task(1)
         return digests.value_digest(
             self.ledger.domain(1),
             state.round,
             parent=state.model.digest,
+            closing=self.closing,
             accumulator=state.accumulator,
             missing=state.missing.word,
             rule=task.rule,
@@ -85,13 +90,15 @@ class Place:
         ]
         return self.members[0].submit_batch(1, self.state.round, updates)
 
-    def propose(self, member: int, model: Reference = NEXT, value: bytes | None = None) -> Any:
+    def propose(
+        self, member: int, model: Reference = NEXT, value: bytes | None = None, closing: bytes | None = None
+    ) -> Any:
         expected = self.value(model) if value is None else value
-        return self.members[member].propose(1, self.state.round, model, expected, bytes(32))
+        named = self.closing if closing is None else closing
+        return self.members[member].propose(1, self.state.round, model, named, expected, bytes(32))
 
     def propose_abort(self, member: int) -> Any:
-        value = self.value(Reference(digests.short_text("why"), 0))
-        return self.members[member].propose_abort(1, self.state.round, "why", value, bytes(32))
+        return self.propose(member, Reference(digests.short_text("why"), 0))
 
 
 Step = Callable[[Place], Any]
@@ -170,6 +177,7 @@ SCRIPTS: Mapping[str, tuple[Terms, list[Step]]] = {
         Terms(),
         [
             *(*SUBMITTED, poke, does("propose", 0), does("propose", 1, value=bytes(32)), does("propose", 4)),
+            *(does("propose", 1, closing=bytes(32)), does("propose", 1, value=bytes(32))),
             *(does("propose", 1, replace(NEXT, size=20_000)), does("vote", 0), does("propose", 1), does("propose", 1)),
             *(does("vote", 1), does("vote", 4), does("vote", 0, view=1), does("vote", 0, Stage.PROPOSE)),
             *(does("vote", 0, C), does("vote", 0, proposal=bytes(32)), does("vote", 0), does("vote", 0)),
@@ -322,6 +330,7 @@ def test_the_fake_ledger_does_what_the_contracts_do(
             contracts.now = one.state.now
             expected = outcome(partial(step, one))
             contracts.now, contracts.block = one.state.now, one.state.block
+            contracts.given_hash = bytes(chain.w3.eth.get_block("latest")["hash"])
             found = outcome(partial(step, other))
             assert found == expected, f"step {number}"
             contracts.now, contracts.block = one.state.now, one.state.block

@@ -97,6 +97,7 @@ class Members:
             self.ledger.domain(1),
             state.round,
             parent=state.model.digest,
+            closing=self.ledger.closing_hash(1, state.round),
             accumulator=state.accumulator,
             missing=state.missing.word,
             rule=TASK.rule,
@@ -105,7 +106,7 @@ class Members:
             model_size=model.size,
         )
         leader = next(p for p in self.participants if p.address == state.decision.leader)
-        leader.propose(1, state.round, model, value, b"")
+        leader.propose(1, state.round, model, self.ledger.contracts.closing_hash, value, b"")
 
     def vote_of(self, number: int, accept: bool = True, value: bytes | None = None, signer: int | None = None) -> None:
         """Leave a vote on the board by hand."""

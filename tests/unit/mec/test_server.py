@@ -63,7 +63,8 @@ def expected_model(
     """The next global model, from what is recorded."""
     kept = [update for update in fed.ledger.updates(1, round_number) if update.seat not in left_out]
     payloads = [(update, fed.store.get(update.payload)) for update in kept]
-    seed = fed.plan.seed_of_draws(fed.ledger, 1, round_number)
+    place = fed.ledger.closing_hash(1, round_number), fed.ledger.accumulator(1, round_number), round_number
+    seed = fed.plan.seed_of_draws(*place)
     return next_model(fed.plan, round_number, parent or fed.store.get(fed.task.model), payloads, seed).reference
 
 
@@ -73,6 +74,7 @@ def value_of(fed: Committee, model: Reference, missing: int = 0) -> bytes:
         fed.ledger.domain(1),
         fed.state.round,
         parent=opened.args["parent"],
+        closing=fed.ledger.closing_hash(1, fed.state.round),
         accumulator=fed.state.accumulator,
         missing=missing,
         rule=fed.task.rule,
@@ -128,14 +130,37 @@ def test_a_round_that_a_reorganisation_closes_anew_is_drawn_anew(tmp_path: Path)
         fed.submit()
         fed.settle_down()
         assert (fed.state.phase, fed.state.model) == (Phase.FINAL, expected_model(fed))
-        seeds.add(fed.ledger.draw_seed(1, 1))
+        seeds.add(digests.draw_seed(fed.ledger.contracts.closing_hash, fed.state.accumulator, 1))
         models.add(fed.state.model)
         fed.ledger.reorganise(before)
     assert len(seeds) == 8
     assert len(models) > 1
 
 
-def test_a_rule_that_draws_waits_for_the_log_of_the_closing_block(tmp_path: Path) -> None:
+def test_a_leader_whose_proposal_lands_on_another_branch_goes_on_there(tmp_path: Path) -> None:
+    """It waited to be mined when a reorganisation replaced the block that closed the submissions."""
+    fed = committee(tmp_path, task=small_task(rule="random_selection"))
+    fed.open()
+    while sum(server.step() for server in fed.servers):
+        pass
+    before, sent = fed.ledger.snapshot(), []
+    fed.ledger.contracts.poke()
+    leader = fed.leader
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(leader.participant, "propose", lambda *call: sent.append(call))
+        assert leader.step()
+    fed.ledger.reorganise(before)
+    fed.ledger.travel(1)
+    fed.ledger.contracts.poke()
+    with pytest.raises(ContractRevertError, match="TasksOtherBranch"):
+        leader.participant.propose(*sent[0])
+    fed.settle_down()
+    assert (fed.state.phase, fed.state.proposal.proposer) == (Phase.FINAL, leader.address)
+    assert fed.state.model == expected_model(fed)
+    assert not fed.events("ProposerBarred")
+
+
+def test_who_proposes_waits_for_the_log_of_the_closing_block(tmp_path: Path) -> None:
     fed = committee(tmp_path, task=small_task(rule="random_selection"))
     fed.open()
     fed.submit()
@@ -648,7 +673,7 @@ def test_what_the_rule_cannot_aggregate_is_given_up(tmp_path: Path) -> None:
     fed.settle_down()
     fed.travel_past_deadline()
     assert fed.leader.step()
-    assert fed.sent(1)[-1] == "propose_abort"
+    assert fed.sent(1)[-1] == "propose"
     reason = Reference(digests.short_text(ABORT), 0)
     assert fed.state.proposal == replace(fed.state.proposal, model=reason, missing=NONE)
     assert fed.state.decision.proposal == value_of(fed, reason)
