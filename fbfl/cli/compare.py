@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fbfl.cli import tables
 from fbfl.cli.parser import Commands
 from fbfl.errors import InvalidInputError
 from fbfl.system import strictjson
-from fbfl.system.printable import printable
 
 if TYPE_CHECKING:
     from fbfl.runs.comparison import ComparedRun
@@ -60,14 +60,10 @@ def compare(options: argparse.Namespace) -> int:
 def _print_table(runs: Sequence["ComparedRun"], differing: dict[str, list[Any]]) -> None:
     """Print a column per run: settings that differ above, figures below."""
     figures = [run.figures for run in runs]
-    rows = [("", [run.label for run in runs])]
-    rows += [(name, [_text(value) for value in values]) for name, values in differing.items()]
-    rows += [(name.replace("_", " "), [_text(each[name]) for each in figures]) for name in figures[0]]
-    first = max(len(name) for name, _ in rows)
-    widths = [max(len(cells[place]) for _, cells in rows) for place in range(len(runs))]
-    for name, cells in rows:
-        columns = "  ".join(f"{printable(cell):>{width}}" for cell, width in zip(cells, widths, strict=True))
-        print(f"{name:<{first}}  {columns}")
+    rows = [(name, *map(_text, values)) for name, values in differing.items()]
+    rows += [(name.replace("_", " "), *(_text(each[name]) for each in figures)) for name in figures[0]]
+    labels = [run.label for run in runs]
+    tables.show(("", *labels), rows, right=labels)
 
 
 def _text(value: object) -> str:

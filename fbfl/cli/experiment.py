@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from fbfl.cli.parser import Commands
 from fbfl.errors import InvalidInputError
+from fbfl.system.printable import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -69,11 +70,11 @@ def experiment(options: argparse.Namespace) -> int:
     for run in runs if options.fresh else missing:
         single_run.check(run)
     if options.fresh:
-        console.print(f"{stored} of {len(runs)} runs are stored, and are deleted now")
+        console.print(f"{stored} of {counted(len(runs), 'run')} stored; deleted now")
         finished.forget(runs)
         missing = runs
     elif stored:
-        console.print(f"{stored} of {len(runs)} runs are stored already")
+        console.print(f"{stored} of {counted(len(runs), 'run')} stored already")
     waiting = {one.name: {run.name for run in missing} & {run.name for run in runner.runs_of([one])} for one in chosen}
     with _progress(console, len(missing)) as advance:
         unwritten = _write_complete(chosen, waiting, finished, output, console)

@@ -7,6 +7,7 @@ from fbfl.cli.network import add_plugin, plugins_of
 from fbfl.cli.parser import Commands
 from fbfl.cli.stored import add_source, open_source
 from fbfl.errors import InvalidInputError
+from fbfl.system.printable import counted
 
 KINDS = (".keras", ".safetensors")
 
@@ -42,5 +43,5 @@ def export(options: argparse.Namespace) -> int:
     model = models.after(stored, plugins, options.round)
     write = models.write_keras if path.suffix == ".keras" else models.write_safetensors
     write(model, path)
-    print(f"{path}: the global model after round {model.round}, {model.plan.spec.size:,} weights")
+    print(f"{path}: the global model after round {model.round}, {counted(model.plan.spec.size, 'weight')}")
     return 0

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fbfl.cli import tables
 from fbfl.cli.parser import Commands
 from fbfl.errors import InvalidInputError
 
@@ -110,15 +111,20 @@ def _kind(options: argparse.Namespace) -> str:
 def _report(found: "list[NodeStatus] | list[KuboStatus]") -> int:
     from fbfl.nodes.chains import NodeStatus
 
+    rows = []
     for node in found:
         health = "running" if node.healthy else "not running" if node.pid is None else "running, but does not answer"
-        parts = [node.name, node.url if isinstance(node, NodeStatus) else node.address, health]
-        parts += [f"process {node.pid}"] if node.pid is not None else []
-        if isinstance(node, NodeStatus):
-            parts += [node.seals] if node.seals is not None else []
-            parts += [f"block {node.block}"] if node.block is not None else []
-        parts += [f"{node.peers} peers"] if node.peers is not None else []
-        print("  ".join([*parts, f"log {_short(node.log)}"]))
+        chain = (node.seals, node.block) if isinstance(node, NodeStatus) else (None, None)
+        cells = (health, node.pid, *chain, node.peers, _short(node.log))
+        address = node.url if isinstance(node, NodeStatus) else node.address
+        rows.append((node.name, address, *("" if cell is None else str(cell) for cell in cells)))
+    header = ("node", "address", "state", "process", "consensus", "block", "peers", "log")
+    known = [place for place, name in enumerate(header) if any(row[place] for row in rows)]
+    tables.show(
+        [header[place] for place in known],
+        [[row[place] for place in known] for row in rows],
+        right=("process", "block", "peers"),
+    )
     return 0 if all(node.healthy for node in found) else NOT_RUNNING
 
 

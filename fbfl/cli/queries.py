@@ -1,14 +1,18 @@
 """`fbfl rounds`, `round`, `blocks` and `audit`: show what the chain records, and check it."""
 
 import argparse
-from collections.abc import Callable, Collection
+import itertools
+import time
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
+from fbfl.cli import output, tables
 from fbfl.cli.network import add_plugin, plugins_of
 from fbfl.cli.parser import Commands
 from fbfl.cli.stored import add_source, folder_of, open_source
 from fbfl.errors import InvalidInputError, NoFinalRoundError
 from fbfl.system import strictjson
+from fbfl.system.printable import counted
 
 if TYPE_CHECKING:
     from fbfl.chain.queries import RoundRecord
@@ -16,10 +20,22 @@ if TYPE_CHECKING:
     from fbfl.storage.store import Reference
 
 
+_COLUMNS = (
+    *("round", "status", "leader", "model", "updates", "views", "votes", "gas", "blocks", "paid (ether)", "slashed"),
+    "reason",
+)
+_NUMBERS = ("round", "updates", "views", "votes", "gas", "blocks", "paid (ether)", "slashed")
+_WIDTHS = (5, 7, 10, 12, 7, 5, 5, 11, 11, 12, 7, 0)
+"""Widths of the columns, for rows that are printed one by one."""
+_FOLLOW_SECONDS = 1.0
+
+
 def add_parser(commands: Commands) -> None:
     """Add the four commands."""
     listing = commands.add_parser("rounds", help="the rounds on the chain, a line each")
-    listing.add_argument("--json", action="store_true", help="a JSON list")
+    answer = listing.add_mutually_exclusive_group()
+    answer.add_argument("--json", action="store_true", help="a JSON list")
+    answer.add_argument("--follow", action="store_true", help="go on with --network: print rounds as they end")
     listing.set_defaults(command=rounds)
     one = commands.add_parser("round", help="one round: updates, votes, leader, gas")
     one.add_argument("number", type=int, metavar="R", help="the round, from 1")
@@ -47,15 +63,35 @@ def rounds(options: argparse.Namespace) -> int:
     """Print a line, or a JSON object, per round."""
     from fbfl.chain.queries import round_records
 
+    if options.follow and options.network is None:
+        raise InvalidInputError("--follow; allowed: only with --network, where rounds go on")
     run = open_source(options)
+    if options.follow:
+        return _follow(run)
     records = list(round_records(run.ledger, run.task.id))
     if options.json:
         print(strictjson.dumps([record.as_json() for record in records], indent=1))
         return 0
     if all(record.status == "open" for record in records):
         print("no round is over")
-    for record in records:
-        print(_line(record))
+    if records:
+        names = tables.names_of(run.ledger.servers())
+        tables.show(_COLUMNS, [_row(record, names) for record in records], right=_NUMBERS)
+    return 0
+
+
+def _follow(run: "StoredRun") -> int:
+    """Print the line of every round as soon as it is over, until interrupted."""
+    from fbfl.chain.queries import num_rounds, round_record
+
+    for number in itertools.count(1):
+        while number > num_rounds(run.ledger, run.task.id) or (
+            (record := round_record(run.ledger, run.task.id, number)).status == "open"
+        ):
+            time.sleep(_FOLLOW_SECONDS)
+        row = _row(record, tables.names_of(run.ledger.servers()))
+        tables.show(_COLUMNS, [row], right=_NUMBERS, headed=number == 1, widths=_WIDTHS)
+        output.flush()
     return 0
 
 
@@ -69,27 +105,46 @@ def one_round(options: argparse.Namespace) -> int:
     if options.json:
         print(strictjson.dumps({**record.as_json(), "terms": terms}, indent=1))
         return 0
-    print(_line(record))
-    for name, value in terms.items():
-        print(f"  {name:<17} {value}")
-    print(f"  parent model   {record.parent_cid}")
+    names = tables.names_of(run.ledger.servers())
+    tables.show(_COLUMNS, [_row(record, names)], right=_NUMBERS)
+    about = {"parent model": record.parent_cid}
     if record.model_cid:
-        print(f"  global model   {record.model_cid}  ({record.model_size} bytes)")
-        print(f"  value digest   {record.value_digest}")
-    for update in record.updates:
-        left_out = "" if update.included or record.status != "final" else "  left out"
-        print(f"  update  {update.server}  {update.samples:>6} samples  {update.cid}{left_out}")
-    for proposal in record.proposals:
-        print(f"  proposal view {proposal.view}  {proposal.proposer}  {proposal.cid}")
-    for vote in record.votes:
-        print(f"  vote view {vote.view} {vote.stage:<7}  {vote.voter}  {'accept' if vote.accept else 'reject'}")
-    for server in record.barred:
-        print(f"  barred   {server}")
-    for server, wei in record.rewards:
-        print(f"  reward   {server}  {wei} wei")
-    for server, wei, reason in record.slashes:
-        print(f"  slashed  {server}  {wei} wei: {reason}")
+        about["global model"] = f"{record.model_cid}  {record.model_size:,} bytes"
+        about["value digest"] = str(record.value_digest)
+    tables.show(("", ""), headed=False, rows=[(name, str(value)) for name, value in {**about, **terms}.items()])
+    for title, rows in _parts(record, names).items():
+        if rows:
+            print(f"\n{title}")
+            tables.show(("",) * len(rows[0]), rows, headed=False)
     return 0
+
+
+def _parts(record: "RoundRecord", names: Mapping[str, str]) -> dict[str, list[tuple[str, ...]]]:
+    """Return the parts of a round, a row each, below their titles."""
+
+    def who(server: str) -> tuple[str, str]:
+        return names.get(server, "-"), server
+
+    out = {update.server for update in record.updates if record.status == "final" and not update.included}
+    return {
+        "updates": [
+            (
+                *who(each.server),
+                counted(each.samples, "sample"),
+                each.cid,
+                "left out" if each.server in out else "",
+            )
+            for each in record.updates
+        ],
+        "proposals": [(*who(each.proposer), f"view {each.view}", each.cid) for each in record.proposals],
+        "votes": [
+            (*who(vote.voter), f"view {vote.view}", vote.stage, "accept" if vote.accept else "reject")
+            for vote in record.votes
+        ],
+        "barred": [who(server) for server in record.barred],
+        "rewards": [(*who(server), f"{wei:,} wei") for server, wei in record.rewards],
+        "slashed": [(*who(server), f"{wei:,} wei", reason) for server, wei, reason in record.slashes],
+    }
 
 
 def blocks(options: argparse.Namespace) -> int:
@@ -140,10 +195,14 @@ def audit(options: argparse.Namespace) -> int:
     if not findings and not report.over:
         raise NoFinalRoundError("no round is over: there is nothing to audit")
     if report.expired:
-        print(f"{report.expired} payloads are past the task's retention and gone: their rounds were not recomputed")
+        gone = "is" if report.expired == 1 else "are"
+        print(
+            f"{counted(report.expired, 'payload')} {gone} past the task's retention and gone: "
+            "what needs them was not recomputed"
+        )
     print(
-        f"{report.rounds} rounds, {report.final} final, {report.updates} updates: "
-        + (f"{len(findings)} findings" if findings else "everything recomputed is as recorded")
+        f"{counted(report.rounds, 'round')}, {report.final} final, {counted(report.updates, 'update')}: "
+        + (counted(len(findings), "finding") if findings else "everything recomputed is as recorded")
     )
     if options.geth is not None and not findings:
         print("geth, executing the chain again, comes to the same blocks")
@@ -159,17 +218,21 @@ def _differences_of_geth(options: argparse.Namespace) -> list[str]:
     return [] if problem is None else [problem]
 
 
-def _line(record: "RoundRecord") -> str:
-    if record.status == "final":
-        outcome = f"final    leader {record.leader}  model {record.model_cid}"
-    elif record.status == "aborted":
-        outcome = f"aborted  {record.reason}"
-    else:
-        outcome = "open"
+def _row(record: "RoundRecord", names: Mapping[str, str]) -> tuple[str, ...]:
+    """Return a round as a row below `_COLUMNS`."""
     included = sum(update.included for update in record.updates) if record.status == "final" else len(record.updates)
-    paid = sum(wei for _, wei in record.rewards)
-    money = (f"paid {paid} wei  " if paid else "") + (f"{len(record.slashes)} slashed  " if record.slashes else "")
+    leader, model = record.leader or "", record.model_cid or ""
     return (
-        f"round {record.round:>3}  {outcome}  {included} updates  {record.views} views  {len(record.votes)} votes  "
-        f"{money}gas {record.gas_used:,}  blocks {record.first_block}-{record.last_block}"
+        str(record.round),
+        record.status,
+        names.get(leader, tables.short(leader)),
+        tables.short(model),
+        str(included),
+        str(record.views),
+        str(len(record.votes)),
+        f"{record.gas_used:,}",
+        f"{record.first_block}-{record.last_block}",
+        f"{sum(wei for _, wei in record.rewards) / 10**18:.4g}",
+        str(len(record.slashes)),
+        record.reason or "",
     )

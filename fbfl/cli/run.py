@@ -12,6 +12,7 @@ from fbfl.cli.network import add_deployment, deployment_on
 from fbfl.cli.parser import Commands
 from fbfl.cli.settings import add_options, settings_of
 from fbfl.errors import NoFinalRoundError
+from fbfl.system.printable import counted
 from fbfl.values.fields import Place
 
 if TYPE_CHECKING:
@@ -46,12 +47,11 @@ def run(options: argparse.Namespace) -> int:
         played = play(settings, options.output, deployment=deployment, say=console.print, on_round=show)
     summary = played.summary
     if summary["final_rounds"] == 0:
-        raise NoFinalRoundError(
-            f"none of {settings.rounds} rounds became final; see {hint.command('rounds', '--run', played.path)}"
-        )
+        see = hint.command("rounds", "--run", played.path)
+        raise NoFinalRoundError(f"none of {counted(settings.rounds, 'round')} became final; see {see}")
     console.print(
         f"accuracy {_figure(summary['final_accuracy'])}, loss {_figure(summary['final_loss'])} "
-        f"after {settings.rounds} rounds in {summary['seconds']:.1f} s; model {summary['model_sha256'][:16]}"
+        f"after {counted(settings.rounds, 'round')} in {summary['seconds']:.1f} s; model {summary['model_sha256'][:16]}"
     )
     console.print(f"plots: {', '.join(str(picture) for picture in played.pictures)}")
     plugins = [word for name in own_functions(settings) for word in ("--plugin", name)]
@@ -66,9 +66,10 @@ def _round_text(line: dict[str, Any]) -> str:
         simulated = f"  simulated {line['simulated_seconds']:.1f} s, {line['simulated_energy_joules']:.3g} J"
         late = [f"{line[f'late_{kind}']} {kind}" for kind in ("devices", "servers") if line[f"late_{kind}"]]
         simulated += f", late: {', '.join(late)}" if late else ""
+    attack = f"  attack success {_figure(line['attack_success_rate'])}" if "attack_success_rate" in line else ""
     return (
-        f"round {line['round']:>3}  accuracy {_figure(line['accuracy'])}  loss {_figure(line['loss'])}  {outcome}  "
-        f"{line['updates']} updates  gas {line['gas_used']:,}  {line['seconds']:.2f} s{simulated}"
+        f"round {line['round']:>3}  accuracy {_figure(line['accuracy'])}  loss {_figure(line['loss'])}{attack}  "
+        f"{outcome}  {counted(line['updates'], 'update')}  gas {line['gas_used']:,}  {line['seconds']:.2f} s{simulated}"
         + "".join(f"  {text}" for text in line.get("warnings", ()))
     )
 

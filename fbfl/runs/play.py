@@ -14,6 +14,7 @@ from fbfl.mec.fleet import devices_of
 from fbfl.mec.tasks import trainer_of
 from fbfl.runs.folder import DEFAULT_PARENT, RunFolder, new_folder
 from fbfl.settings import RunSettings
+from fbfl.system.printable import counted
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ def play(
         )
         folder.attach(federation)
         say(
-            f"{settings.servers} MEC servers, {settings.devices} devices, {dataset.name}, {settings.aggregator}, "
+            f"{counted(settings.servers, 'MEC server')}{_adversaries(settings)}, "
+            f"{counted(settings.devices, 'device')}, {dataset.name}, {settings.aggregator}, "
             f"{settings.consensus} on {settings.network}; set up in {time.perf_counter() - started:.1f} s"
         )
         known = (*tasks.limits(settings, federation.plan), *federation.warnings)
@@ -72,13 +74,21 @@ def play(
         for text in federation.warnings:
             if text not in known:
                 say(text)
-        pictures = folder.plot(f"{dataset.name}, {settings.servers} servers, {settings.aggregator}")
+        pictures = folder.plot(f"{dataset.name}, {counted(settings.servers, 'server')}, {settings.aggregator}")
     return Played(folder.path, summary, tuple(pictures))
 
 
 def own_functions(settings: RunSettings) -> list[str]:
     """Return the ``package.module:function`` names in a task of these settings, for its readers' `--plugin`."""
     return [name for name in (settings.aggregator, settings.model) if ":" in name]
+
+
+def _adversaries(settings: RunSettings) -> str:
+    """Return in brackets which servers attack, lie and keep silent; nothing if none does."""
+    attacking = f"malicious: {settings.attack}"
+    counts = {attacking: settings.malicious, "lying": settings.liars, "silent": settings.silent}
+    named = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    return f" ({named})" if named else ""
 
 
 def _folder(output: Path | None, settings: RunSettings) -> RunFolder:

@@ -4,3 +4,8 @@
 def printable(text: str) -> str:
     """Return the text with whatever is no printable character as an escape: terminals obey some of these."""
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, which takes an s if there is not one of it."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

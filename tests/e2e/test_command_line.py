@@ -83,6 +83,12 @@ def test_a_run_says_what_happens_and_leaves_everything_in_its_folder(finished: A
     assert (folder / "loss.png").read_bytes().startswith(b"\x89PNG")
 
 
+def _number(address: str, rounds: Any) -> int:
+    """The registry number of a server: seats are taken in its order here."""
+    (seat,) = {update["seat"] for entry in rounds for update in entry["updates"] if update["server"] == address}
+    return int(seat)
+
+
 def test_queries_answer_from_the_stored_chain(finished: Any) -> None:
     folder, _ = finished
     rounds = json.loads(fbfl("rounds", "--run", folder, "--json").stdout)
@@ -92,7 +98,17 @@ def test_queries_answer_from_the_stored_chain(finished: Any) -> None:
     assert (terms["quorum"], terms["pow_hashes"], terms["min_updates"]) == ("majority", 4096, 3)
     assert one == rounds[1]
     assert len(one["updates"]) == len({update["server"] for update in one["updates"]}) == 4
-    assert len(fbfl("rounds", "--run", folder).stdout.splitlines()) == 2
+    header, *rows = (line.split() for line in fbfl("rounds", "--run", folder).stdout.splitlines())
+    assert header[:5] == ["round", "status", "leader", "model", "updates"]
+    leaders = [f"server-{_number(entry['leader'], rounds)}" for entry in rounds]
+    assert [row[:3] for row in rows] == [["1", "final", leaders[0]], ["2", "final", leaders[1]]]
+    said = fbfl("round", 2, "--run", folder).stdout
+    assert one["model_cid"] in said
+    for title in ("updates", "proposals", "votes", "rewards"):
+        assert f"\n\n{title}\n" in said
+    assert "\n\nslashed\n" not in said
+    follow = fbfl("rounds", "--run", folder, "--follow")
+    assert (follow.returncode, follow.stderr.partition(";")[0]) == (2, "fbfl: --follow")
     for number in (3, -1):
         absent = fbfl("round", number, "--run", folder)
         assert (absent.returncode, absent.stderr) == (2, f"fbfl: round {number} does not exist; allowed: 1 to 2\n")
@@ -116,7 +132,7 @@ def test_a_run_that_failed_in_its_first_round_has_nothing_to_audit(
     shutil.copytree(finished[0], "runs/before")
     os.utime("runs/before/deployment.json", (0, 0))
     done = fbfl("rounds")
-    assert len(done.stdout.splitlines()) == 2
+    assert len(done.stdout.splitlines()) == 1 + 2
     assert done.stderr == "runs/failed has no finished round; this is runs/before, the newest run that has one\n"
 
 

@@ -58,7 +58,7 @@ def test_only_what_is_not_stored_is_run_and_gives_the_same_bytes(
     stored[1].unlink()
     capsys.readouterr()
     assert main(["experiment", "all", "--resume", "--jobs", "1"]) == 0
-    assert "3 of 4 runs are stored already" in capsys.readouterr().out
+    assert "3 of 4 runs stored already" in capsys.readouterr().out
     assert {path for path in stored if path.stat().st_mtime_ns != times[path]} == {stored[1]}
     assert json.loads(stored[1].read_text())["model_sha256"] == before["model_sha256"]
     assert (folder / "results" / "small.csv").read_bytes() == table
@@ -102,7 +102,7 @@ def test_a_line_that_is_deleted_is_run_again_and_gives_the_same_bytes(
     (folder / "results" / "broken.csv").write_text("")
     assert main(["experiment", str(folder / "grid.toml"), "--jobs", "1"]) == 0
     said = capsys.readouterr()
-    assert "6 of 8 runs are stored already" in said.out
+    assert "6 of 8 runs stored already" in said.out
     assert said.err.startswith(f"left out of the report: {folder / 'broken.toml'}: not TOML")
     assert "## grid" in (folder / "RESULTS.md").read_text()
     assert set(stored.read_text().splitlines(keepends=True)) >= set(lines)
@@ -129,7 +129,7 @@ def test_fresh_alone_deletes_stored_runs_and_says_how_many(
         played.clear()
         assert main(["experiment", "grid", "--jobs", "1", *options]) == 0
         assert len(played) == number
-    assert "8 of 8 runs are stored, and are deleted now\n" in capsys.readouterr().out
+    assert "8 of 8 runs stored; deleted now\n" in capsys.readouterr().out
 
 
 def test_what_a_run_warns_of_is_kept_and_not_said_by_python(recwarn: Any) -> None:

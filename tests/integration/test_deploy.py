@@ -71,7 +71,7 @@ def test_a_chain_before_london_runs_federations_too(
     with anvil_of("istanbul", tmp_path) as url:
         assert main(["run", "--network", url, "--output", "run", *settings]) == 0
         assert main(["audit", "--run", "run"]) == 0
-    assert "1 rounds, 1 final, 3 updates" in capsys.readouterr().out
+    assert "1 round, 1 final, 3 updates" in capsys.readouterr().out
 
 
 def test_a_chain_that_cannot_run_the_contracts_is_told_in_one_line(
