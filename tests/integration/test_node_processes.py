@@ -81,10 +81,11 @@ def test_nodes_come_up_say_how_they_are_and_go_down(nodes: Nodes) -> None:
     nodes.up()
     shown = nodes.run("status")
     assert shown.returncode == 0, shown.stderr
-    lines = shown.stdout.splitlines()
+    header, *lines = shown.stdout.splitlines()
+    assert header.split()[:4] == ["node", "address", "state", "process"]
     assert len(lines) == (1 if nodes.kind in ("anvil", "ganache") else 2)
     for number, line in enumerate(lines):
-        assert re.match(rf"node-{number}  \S*127\.0\.0\.1\S*{nodes.port + number}\S*  running  process \d+  ", line)
+        assert re.match(rf"node-{number}  \S*127\.0\.0\.1\S*{nodes.port + number}\S*  +running  +\d+  ", line)
     pids = nodes.pids()
     assert len(pids) == len(lines)
     assert listening_addresses(pids) == {"127.0.0.1"}
