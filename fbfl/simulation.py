@@ -74,7 +74,8 @@ class Simulation:
     federation, so that only the task is new (default: contracts of its own on the nodes of the network). `behaviours`
     gives servers (by number) dishonest behaviours, `stores` other stores than the common one (a server
     with a broken disk). `trainer` is that of another federation with the same model and training, which saves compiling
-    it again; by default there is a new one on `lanes` cores (default: all).
+    it again; by default there is a new one on `lanes` cores (default: all). `trainers` gives servers (by number) other
+    trainers of the same tensors.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Simulation:
         stores: Mapping[int, Store] | None = None,
         solver: Callable[[], Solver] | None = None,
         trainer: Trainer | None = None,
+        trainers: Mapping[int, Trainer] | None = None,
         lanes: int | None = None,
     ) -> None:
         self.settings = settings
@@ -99,10 +101,13 @@ class Simulation:
         self.chain = self.devnet.nodes[0]
         accounts = self.devnet.accounts(settings.servers)
         self.plan = plan_of(settings, self.trainer, dataset, [account.address for account in accounts[1:]])
+        for number, other in (trainers or {}).items():
+            if other.spec != self.plan.spec:
+                raise InvalidInputError(f"the trainer of server {number} has other tensors; allowed: those of the task")
         self._fleet = Fleet(settings, dataset)
         self._adversary = _adversary(settings, dataset.num_classes, self.plan.sample_range)
         self._triggered = self._adversary.triggered(dataset.x_test, dataset.y_test)
-        self._training = JointTraining(self.trainer, self._fleet.stores, self._adversary)
+        self._training = JointTraining(self.trainer, self._fleet.stores, self._adversary, trainers or {})
         self._updates: dict[int, Vector] = {}
         self._trained_from: tuple[int, Reference] | None = None
         self._late: frozenset[int] = frozenset()

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fbfl.cli.keys import account_of, add_key
 from fbfl.cli.network import (
@@ -21,7 +21,7 @@ from fbfl.cli.network import (
 from fbfl.cli.parser import Commands
 from fbfl.cli.register import add_stake
 from fbfl.cli.samples import add_samples, own_samples, refuse_share
-from fbfl.cli.settings import add_option, taken
+from fbfl.cli.settings import add_option, given, taken
 from fbfl.errors import FbflError, InvalidInputError
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from fbfl.chain.participant import Participant
     from fbfl.learning.datasets import Dataset
     from fbfl.learning.partition import Indices
+    from fbfl.learning.tensor_names import Names
     from fbfl.mec.board import HttpBoard
     from fbfl.mec.exchange import Exchange, Patience
     from fbfl.mec.plan import TaskPlan
@@ -55,6 +56,13 @@ def add_parser(commands: Commands) -> None:
     data.add_argument("--devices", type=Path, metavar="FILE", help="or uploads of devices; FILE as of fbfl token")
     add("--share", metavar="I/N", help="the share: number I, from 0, of N")
     add_option(command, "dataset_args")
+    add_option(command, "model", "the model that it trains, where it trains by another trainer than the task says")
+    add_option(command, "trainer", "what trains here, if not as the task says: keras, or package.module:function")
+    add_option(
+        command,
+        "trainer_args",
+        "one of the parameters of that trainer; names=FILE has the task's names of its tensors",
+    )
     add_option(command, "partition")
     add_option(command, "partition_args")
     add_plugin(command)
@@ -148,7 +156,8 @@ def mec(options: argparse.Namespace) -> int:
     account = account_of(options, ledger.chain_id)
     task = chosen_task(ledger, options.task)
     refuse_costly(task, options.most_penalty)
-    plan = TaskPlan.of(task, plugins)
+    own, names = _own_trainer(options)
+    plan = TaskPlan.of(task, plugins, own)
     participant = Participant(ledger, Sender(ledger.w3, account))
     folder = (options.state or STATE) / "mec" / f"{ledger.chain_id}-{account.address}"
     samples: SampleStore
@@ -157,7 +166,7 @@ def mec(options: argparse.Namespace) -> int:
         samples, uploads = _uploaded(options, plan, folder / _samples_file(ledger, task))
     else:
         samples = _own(options, plan)
-    training = LocalTraining(participant, task.id, plan, samples)
+    training = LocalTraining(participant, task.id, plan, samples, names=names)
     board = (
         HttpBoard(ledger_on(options.network, options.deployment), task, account.address, peers=options.peer)
         if plan.signatures
@@ -202,6 +211,19 @@ def mec(options: argparse.Namespace) -> int:
             signal.signal(number, lambda *_: agent.stop())
         agent.run()
     return 0
+
+
+def _own_trainer(options: argparse.Namespace) -> "tuple[dict[str, Any], Names | None]":
+    """Return what the command line says instead of the task of model and trainer, and the names of the tensors."""
+    from fbfl.learning import tensor_names
+
+    own = {name: value for name, value in given(options).items() if name in ("model", "trainer", "trainer_args")}
+    file = own.get("trainer_args", {}).pop("names", None)
+    if "trainer" in own:
+        own.setdefault("trainer_args", {})
+    elif own.get("trainer_args") == {}:
+        del own["trainer_args"]
+    return own, None if file is None else tensor_names.read(Path(str(file)))
 
 
 def _exchange(

@@ -11,7 +11,7 @@ from fbfl.errors import InvalidInputError
 from fbfl.learning import aggregation, attacks, datasets, plugins
 from fbfl.settings import RunSettings
 
-_FUNCTIONS = ("dataset", "mobility", "radio", "partition", "model", "aggregator", "attack")
+_FUNCTIONS = ("dataset", "mobility", "radio", "partition", "model", "trainer", "optimizer", "aggregator", "attack")
 """The settings that may be ``package.module:function``."""
 
 
@@ -42,6 +42,10 @@ def dependencies(settings: RunSettings, chain: bool = True) -> dict[str, dict[st
         if value is not None and ":" in value and name not in files:
             source = plugins.source_of(name, value)
             files |= {name: source} if source else {}
+    for key, value in settings.trainer_args.items():
+        if isinstance(value, str) and ":" in value:
+            source = plugins.source_of(f"trainer_args: {key}", value)
+            files |= {f"trainer_args: {key}": source} if source else {}
     found: dict[str, dict[str, object]] = {
         "versions": {name: version for name, version in versions.items() if version > 1},
         "files": {name: _digest_of(name, path) for name, path in files.items()},

@@ -127,7 +127,8 @@ def _root(data: Dataset, seed: int) -> tuple[Any, Any]:
 
 def _trainer(settings: RunSettings, lanes: int | None) -> Trainer:
     wanted = settings.training | {
-        name: getattr(settings, name) for name in ("dataset", "dataset_args", "model", "seed")
+        name: getattr(settings, name)
+        for name in ("dataset", "dataset_args", "model", "trainer", "trainer_args", "seed")
     }
     return _warm_trainer(strictjson.dumps(wanted), lanes)
 

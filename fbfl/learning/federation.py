@@ -26,11 +26,12 @@ from fbfl.learning.aggregation import Aggregate, AggregationRule, StreamingFedAv
 from fbfl.learning.aggregation.rule_function import RuleFunction, State
 from fbfl.learning.attacks import Attack
 from fbfl.learning.clients import client_numbers
+from fbfl.learning.keras_trainer import KerasTrainer
 from fbfl.learning.models import Model
 from fbfl.learning.pixels import compact
 from fbfl.learning.samples import absent_labels, checked, range_of
-from fbfl.learning.trainer import Purpose, Trainer, TrainerLike
-from fbfl.learning.training import Samples, TrainingSettings
+from fbfl.learning.trainer import Trainer, TrainerLike
+from fbfl.learning.training import Purpose, Samples, TrainingSettings
 from fbfl.randomness import generator
 from fbfl.tensors import Vector
 from fbfl.values import checks
@@ -352,6 +353,7 @@ class Federation:
             "malicious": str(self._adversary.malicious),
             "seed": str(self._seed),
             "training": _words(self._training),
+            **_name_of(self.trainer),
             "sampling": f"{self._participation} {self._dropout} {self._stragglers}",
             **stepped,
         }
@@ -454,6 +456,13 @@ def _resolved_attacks(attack: AttackLike | Sequence[AttackLike] | None, args: Se
     if args and isinstance(several[0], Attack):
         raise InvalidInputError("attack_args is for a name or a function; a resolved attack has its settings")
     return tuple(each if isinstance(each, Attack) else attacks.resolve(each, **(args or {})) for each in several)
+
+
+def _name_of(trainer: Trainer) -> dict[str, str]:
+    """Return what tells a trainer from others in the identity of a state; nothing of Keras."""
+    if isinstance(trainer, KerasTrainer):
+        return {}
+    return {"trainer": f"{type(trainer).__qualname__} {getattr(trainer, 'name', '')}".strip()}
 
 
 def _words(settings: TrainingSettings) -> str:

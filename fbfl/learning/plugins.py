@@ -110,7 +110,7 @@ def resolve(
     `kind` is its name in messages ("aggregator"), `data` the number of leading parameters that are not settings.
     An entry of the context can be given as a setting too, and then wins.
     """
-    function = _find(kind, name, table) if isinstance(name, str) else name
+    function = find(kind, name, table) if isinstance(name, str) else name
     label = label_of(name)
     parameters = _parameters(kind, label, function)
     named = {p.name: p for p in parameters[data:] if p.kind in KEYWORD}
@@ -133,7 +133,7 @@ def resolve(
 
 def names_of_parameters(kind: str, name: str, table: Mapping[str, Callable[..., Any]]) -> set[str]:
     """Return the names of a named function's parameters; `kind` and `table` as for `resolve`."""
-    return {parameter.name for parameter in _parameters(kind, name, _find(kind, name, table))}
+    return {parameter.name for parameter in _parameters(kind, name, find(kind, name, table))}
 
 
 def own_settings(function: Callable[..., Any], data: int, context: Collection[str] = ()) -> dict[str, Any]:
@@ -150,7 +150,7 @@ def source_of(kind: str, name: str) -> Path | None:
 
     `kind` is its name in messages.
     """
-    if is_ours(_find(kind, name, {})):
+    if is_ours(find(kind, name, {})):
         return None
     module = sys.modules[name.partition(":")[0]]
     file = inspect.getsourcefile(module) if getattr(module, "__file__", None) else None
@@ -176,7 +176,8 @@ def parse_settings(option: str, pairs: Iterable[str]) -> dict[str, Any]:
     return settings
 
 
-def _find(kind: str, name: str, table: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
+def find(kind: str, name: str, table: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
+    """Return the function of a name: of the table, or imported as ``package.module:function``."""
     if name in table:
         return table[name]
     module_name, separator, function_name = name.partition(":")

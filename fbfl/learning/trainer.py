@@ -4,18 +4,17 @@ Servers recompute and vote on aggregation, never on training, so each may train 
 tensors are those of the task.
 """
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from fbfl.errors import InvalidInputError
-from fbfl.learning import plugins
+from fbfl.learning import function_trainer, plugins
 from fbfl.learning.keras_trainer import KerasTrainer
-from fbfl.learning.models import Model
-from fbfl.learning.training import Samples, TrainingSettings
+from fbfl.learning.training import Purpose, Samples
 from fbfl.tensors import ModelSpec, Vector
 
 
@@ -62,21 +61,11 @@ class Classifier(Trainer, Protocol):
 
 
 TrainerLike = str | Callable[..., Any] | Trainer
-"""A name of `TRAINERS`, `package.module:Class`, a class or function that returns a trainer, or a trainer."""
+"""A name of `TRAINERS`, `package.module:function`, a class or function that returns a trainer, a function that trains
+(see `fbfl.learning.function_trainer`), or a trainer."""
 
 TRAINERS: dict[str, Callable[..., Trainer]] = {"keras": KerasTrainer}
 """Trainers by name. They take the fields of `Purpose`, and `lanes`, by name; further parameters are settings."""
-
-
-@dataclass(frozen=True)
-class Purpose:
-    """What a trainer is made for; with the same purpose, two of one kind compute the same bytes."""
-
-    model: Model
-    settings: TrainingSettings
-    input_shape: tuple[int, ...]
-    num_classes: int
-    seed: int
 
 
 def make(
@@ -84,8 +73,12 @@ def make(
 ) -> Trainer:
     """Return a new trainer of a name, or of a class or function, which takes of the purpose and `lanes` what it names.
 
-    All its other parameters are settings, given by `arguments`. Raises `InvalidInputError` for anything else.
+    All its other parameters are settings, given by `arguments`. A function whose first parameter is `weights` trains
+    by itself. Raises `InvalidInputError` for anything else.
     """
+    function = plugins.find("trainer", trainer, TRAINERS) if isinstance(trainer, str) else trainer
+    if _trains(function):
+        return function_trainer.trainer_of(plugins.label_of(trainer), function, arguments, purpose, lanes)
     context = {**vars(purpose), "lanes": lanes}
     plugin = plugins.resolve("trainer", trainer, TRAINERS, arguments, data=0, context=context)
     made = plugin(**context)
@@ -102,6 +95,15 @@ def check_purpose(trainer: Trainer, purpose: Purpose) -> None:
     is_for = getattr(trainer, "is_for", None)
     if is_for is not None and not is_for(**vars(purpose)):
         raise InvalidInputError("trainer was made for another model, data shape, number of classes, seed or training")
+
+
+def _trains(function: Callable[..., Any]) -> bool:
+    """Return True for a function that trains, rather than returns a trainer."""
+    try:
+        names = list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        return False  # refused elsewhere
+    return names[:1] == ["weights"] and not isinstance(function, type)
 
 
 _MEMBERS = ("spec", "trainable", "initial_weights", "train", "evaluate")

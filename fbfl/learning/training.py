@@ -11,6 +11,7 @@ import numpy.typing as npt
 from fbfl.errors import InvalidInputError
 from fbfl.learning import plugins
 from fbfl.learning.clients import client_numbers
+from fbfl.learning.models import Model
 from fbfl.learning.samples import integers_of
 from fbfl.randomness import generator
 from fbfl.tensors import ModelSpec, Vector
@@ -68,6 +69,17 @@ class TrainingSettings:
     def local_work(self) -> int:
         """Work of a client in a round: a number of epochs, or of steps if they are set."""
         return self.local_steps or self.local_epochs
+
+
+@dataclass(frozen=True)
+class Purpose:
+    """What a trainer is made for; with the same purpose, two of one kind compute the same bytes."""
+
+    model: Model
+    settings: TrainingSettings
+    input_shape: tuple[int, ...]
+    num_classes: int
+    seed: int
 
 
 def draws(

@@ -20,6 +20,7 @@ from fbfl.chain.participant import Participant
 from fbfl.chain.queries import Standing, registered_url, standing_of
 from fbfl.chain.seats import SeatSet
 from fbfl.errors import ChainError, ContractRevertError, FbflError, InvalidInputError
+from fbfl.learning import tensor_names
 from fbfl.learning.trainer import Trainer, make
 from fbfl.mec.courier import health_of, is_endpoint
 from fbfl.mec.plan import TaskPlan
@@ -49,10 +50,19 @@ UNMINED = 120.0
 class LocalTraining:
     """One server's local training: the same bytes as in a simulation where it has the same seat and samples.
 
-    Its framework is imported when it first trains.
+    Its framework is imported when it first trains. `names` are the tensors' names here if not those of the task.
     """
 
-    def __init__(self, participant: Participant, task: int, plan: TaskPlan, samples: SampleStore) -> None:
+    def __init__(
+        self,
+        participant: Participant,
+        task: int,
+        plan: TaskPlan,
+        samples: SampleStore,
+        *,
+        names: tensor_names.Names | None = None,
+    ) -> None:
+        self._names = names
         self._participant = participant
         self._task = task
         self._plan = plan
@@ -73,9 +83,14 @@ class LocalTraining:
     def _trained_by(self) -> Trainer:
         if self._trainer is None:
             plan = self._plan
-            trainer = make("keras", {}, plan.purpose, lanes=1)  # one client at a time
+            trainer = make(plan.trainer, plan.trainer_args, plan.purpose, lanes=1)  # one client at a time
+            if self._names is not None:
+                trainer = tensor_names.Renamed(trainer, plan.spec, self._names)
             if trainer.spec != plan.spec:
-                raise InvalidInputError(f"the model {plan.model!r} has other tensors here than task {self._task} says")
+                raise InvalidInputError(
+                    f"the model {plan.model!r} has other tensors here than task {self._task} says; allowed: the same, "
+                    "or --trainer-arg names=FILE with those of the task"
+                )
             self._trainer = trainer
         return self._trainer
 

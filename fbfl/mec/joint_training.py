@@ -1,7 +1,8 @@
 """Local training of all servers of a federation in one process, at once, so that no core is idle."""
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -15,11 +16,18 @@ from fbfl.tensors import Vector
 class JointTraining:
     """Trains all servers' clients on the lanes; each update is as if its server had trained alone.
 
-    Malicious servers, which see all updates, make theirs here, too.
+    `others` are the trainers of servers (by number) that do not use the common one. Malicious servers, which see all
+    updates, make theirs here, too.
     """
 
-    def __init__(self, trainer: Trainer, stores: Sequence[SampleStore], adversary: Adversary) -> None:
-        self._trainer = trainer
+    def __init__(
+        self,
+        trainer: Trainer,
+        stores: Sequence[SampleStore],
+        adversary: Adversary,
+        others: Mapping[int, Trainer] = MappingProxyType({}),
+    ) -> None:
+        self._trainers = [others.get(server, trainer) for server in range(len(stores))]
         self._stores = stores
         self._adversary = adversary
         self._poisoned: dict[int, tuple[Samples, Samples]] = {}
@@ -35,8 +43,13 @@ class JointTraining:
         started = time.perf_counter()
         held = {number: store.training_set(round_number) for number, store in enumerate(self._stores)}
         servers = [number for number, (_, y) in held.items() if len(y) and number not in absent]
-        samples = [self._trained_on(number, held[number]) for number in servers]
-        rows = list(self._trainer.train(weights, samples, round_number=round_number, client_ids=servers))
+        trained: dict[int, Vector] = {}
+        for trainer in {id(each): each for each in self._trainers}.values():
+            own = [number for number in servers if self._trainers[number] is trainer]
+            samples = [self._trained_on(number, held[number]) for number in own]
+            updates = trainer.train(weights, samples, round_number=round_number, client_ids=own)
+            trained |= dict(zip(own, updates, strict=True))
+        rows = [trained[number] for number in servers]
         if self._adversary.poisons_updates and rows:
             matrix = np.stack(rows)
             self._adversary.poison_updates(round_number, servers, matrix)

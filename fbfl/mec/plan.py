@@ -1,9 +1,11 @@
 """The definition of a task on the chain, decoded: the model's tensors, the rule, the servers' training."""
 
+import dataclasses
 import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Self
 
 from eth_utils.address import is_checksum_address
@@ -15,8 +17,8 @@ from fbfl.learning.aggregation import RULES, AggregationRule, resolve
 from fbfl.learning.aggregation.rule_function import CONTEXT
 from fbfl.learning.models import NAMES
 from fbfl.learning.samples import PICTURES, Range
-from fbfl.learning.trainer import Purpose
-from fbfl.learning.training import TrainingSettings
+from fbfl.learning.trainer import TRAINERS
+from fbfl.learning.training import Purpose, TrainingSettings
 from fbfl.settings import MAX_SERVERS
 from fbfl.storage.codecs import check_codec, max_update_size
 from fbfl.storage.payload import max_size
@@ -61,6 +63,9 @@ class TaskPlan:
     """Number of rounds whose payloads servers keep, so that they can be recomputed; None for all."""
     sample_range: Range = PICTURES
     """Range of the training samples, for noise and triggers."""
+    trainer: str = "keras"
+    """What trains: a name or `package.module:function`."""
+    trainer_args: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     format: int = FORMAT
     """Format of the task: what draws follow from, and which rules count samples; see `fbfl.chain.ledger.FORMAT`."""
 
@@ -79,16 +84,19 @@ class TaskPlan:
             raise InvalidInputError(f"{ROOT} is {self.root!r}; allowed in a task: the address of the trusted server")
 
     @classmethod
-    def of(cls, task: Task, plugins: Collection[str] = ()) -> Self:
+    def of(cls, task: Task, plugins: Collection[str] = (), own: Mapping[str, Any] = MappingProxyType({})) -> Self:
         """Return the plan that a task publishes. Missing or invalid parts raise `InvalidInputError`.
 
         The creator of a task can name code with ``package.module:function``, so only names in `plugins` are imported.
+        `own` takes the place of what the task says of `model`, `trainer` and `trainer_args`: names in it are the
+        reader's.
         """
         try:
             _refuse_code(f"the aggregator of task {task.id}", task.rule, RULES, plugins)
-            _refuse_code(f"the model of task {task.id}", task.definition["model"], NAMES, plugins)
-            definition = task.definition
-            return cls(
+            definition = {**task.definition, **own}
+            if "model" not in own:
+                _refuse_code(f"the model of task {task.id}", definition["model"], NAMES, plugins)
+            plan = cls(
                 spec=_spec(definition["tensors"]),
                 model=definition["model"],
                 input_shape=_shape("input_shape", definition["input_shape"]),
@@ -102,8 +110,17 @@ class TaskPlan:
                 signatures=definition.get("signatures", False),
                 retention=definition.get("retention"),
                 sample_range=_range(definition.get("sample_range", PICTURES)),
+                trainer=definition.get("trainer", "keras"),
+                trainer_args=definition.get("trainer_args", {}),
                 format=task.format,
             )
+            if "trainer" not in own:
+                _refuse_code(f"the trainer of task {task.id}", plan.trainer, TRAINERS, plugins)
+            named = {} if "trainer_args" in own else plan.trainer_args
+            for key, value in {**named, "optimizer": plan.training.get("optimizer")}.items():
+                if isinstance(value, str):
+                    _refuse_code(f"the trainer's {key} of task {task.id}", value, ["names"], plugins)
+            return plan
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             if isinstance(error, InvalidInputError):
                 raise
@@ -123,6 +140,8 @@ class TaskPlan:
                 **({"payload": self.payload} if self.payload != "float32" else {}),
                 **({"signatures": True} if self.signatures else {}),
                 **({"retention": self.retention} if self.retention is not None else {}),
+                **({"trainer": self.trainer} if self.trainer != "keras" else {}),
+                **({"trainer_args": dict(self.trainer_args)} if self.trainer_args else {}),
                 **({"sample_range": list(self.sample_range)} if self.sample_range != PICTURES else {}),
             }
         )

@@ -22,8 +22,8 @@ from fbfl.errors import AggregationError, ContractRevertError, NodeUnavailableEr
 from fbfl.learning.aggregation import AggregationRule
 from fbfl.learning.datasets import Dataset
 from fbfl.learning.samples import range_of
-from fbfl.learning.trainer import Purpose, Trainer, make
-from fbfl.learning.training import TrainingSettings
+from fbfl.learning.trainer import Trainer, make
+from fbfl.learning.training import Purpose, TrainingSettings
 from fbfl.mec.global_model import initial_model
 from fbfl.mec.plan import ROOT, TaskPlan, canonical_json, resolve_rule
 from fbfl.randomness import generator
@@ -52,7 +52,7 @@ def purpose_of(settings: RunSettings, dataset: Dataset) -> Purpose:
 
 def trainer_of(settings: RunSettings, dataset: Dataset, lanes: int | None = None) -> Trainer:
     """Return a trainer for the model of these settings; imports its framework."""
-    return make("keras", {}, purpose_of(settings, dataset), lanes=lanes)
+    return make(settings.trainer, settings.trainer_args, purpose_of(settings, dataset), lanes=lanes)
 
 
 def plan_of(
@@ -84,6 +84,8 @@ def plan_of(
         signatures=settings.signatures,
         retention=retention,
         sample_range=range_of([dataset.x_train]),
+        trainer=settings.trainer,
+        trainer_args=settings.trainer_args,
     )
 
 

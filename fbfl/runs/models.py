@@ -36,10 +36,14 @@ class StoredModel:
 
     def keras_model(self) -> Any:
         """Return a new Keras model with these weights, not compiled; it gives logits."""
-        from fbfl.learning.models import build
+        from fbfl.learning.models import build, spec_of
 
         plan = self.plan
         model = build(plan.model, input_shape=plan.input_shape, num_classes=plan.num_classes, seed=plan.seed)
+        if spec_of(model) != plan.spec:
+            raise InvalidInputError(
+                f"the run's tensors are not those of the Keras model {plan.model!r}; allowed: its weights"
+            )
         model.set_weights(self.weights)
         return model
 

@@ -80,7 +80,8 @@ def play(
 
 def own_functions(settings: RunSettings) -> list[str]:
     """Return the ``package.module:function`` names in a task of these settings, for its readers' `--plugin`."""
-    return [name for name in (settings.aggregator, settings.model) if ":" in name]
+    named = (settings.aggregator, settings.model, settings.trainer, settings.optimizer, *settings.trainer_args.values())
+    return [name for name in named if isinstance(name, str) and ":" in name]
 
 
 def _adversaries(settings: RunSettings) -> str:

@@ -26,7 +26,7 @@ def federation(folder: Path, *, simulation: dict[str, Any] | None = None, **sett
     options = dict(simulation or {})
     if chosen.consensus != "ethash":
         options.setdefault("devnet", _deployed(chosen.consensus, chosen.servers).copy())
-    if "lanes" not in options:
+    if "lanes" not in options and chosen.trainer == "keras":
         options.setdefault("trainer", _trainer(chosen.model, training_of(chosen), chosen.seed))
     return Simulation(chosen, datasets.load("digits"), LocalStore(folder), **options)
 

@@ -34,8 +34,9 @@ NAMED = {
     "trace.csv": [{"mobility": "trace", "mobility_args": {"file": "trace.csv"}}],
     "identitylab.py": [
         {name: "identitylab:mine"}
-        for name in ("dataset", "aggregator", "model", "partition", "mobility", "radio", "attack")
-    ],
+        for name in ("dataset", "aggregator", "model", "trainer", "partition", "mobility", "radio", "attack")
+    ]
+    + [{"trainer_args": {"loss": "identitylab:mine"}}],
 }
 
 

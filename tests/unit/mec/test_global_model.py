@@ -410,6 +410,9 @@ def test_rules_that_servers_could_not_vote_on_are_refused(broken: Task, said: st
     [
         (task("this:s"), "the aggregator of task 1 is 'this:s'; allowed: fedavg, "),
         (with_definition(model="this:s"), "the model of task 1 is 'this:s'; allowed: mlp, 2nn, cnn, and "),
+        (with_definition(trainer="this:s"), "the trainer of task 1 is 'this:s'; allowed: keras, "),
+        (with_definition(trainer_args={"loss": "this:s"}), "the trainer's loss of task 1 is 'this:s'; allowed: "),
+        (with_definition(training={"optimizer": "this:s"}), "the trainer's optimizer of task 1 is 'this:s'; allowed: "),
     ],
 )
 def test_code_that_a_task_names_is_refused_before_it_is_imported(
@@ -420,6 +423,25 @@ def test_code_that_a_task_names_is_refused_before_it_is_imported(
         TaskPlan.of(foreign, allowed)
     assert str(caught.value).endswith("package.module:function that --plugin names")
     assert "this" not in sys.modules
+
+
+def test_what_the_operator_trains_with_takes_the_place_of_what_the_task_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "this", raising=False)
+    foreign = with_definition(model="this:s", trainer="this:s", trainer_args={"loss": "this:s"})
+    own = {"model": "some.models:small", "trainer": "some.trainers:mine", "trainer_args": {"rate": 0.1}}
+    plan = TaskPlan.of(foreign, own=own)
+    assert {name: getattr(plan, name) for name in own} == own
+    with pytest.raises(InvalidInputError, match="the model of task 1 is 'this:s'"):
+        TaskPlan.of(foreign, own={"trainer": "keras", "trainer_args": {}})
+    assert "this" not in sys.modules
+
+
+def test_keras_is_not_named_in_a_definition() -> None:
+    plan = TaskPlan.of(task())
+    assert "trainer" not in json.loads(plan.definition())
+    other = replace(plan, trainer="torch", trainer_args={"loss": "mse_loss"})
+    assert json.loads(other.definition())["trainer"] == "torch"
+    assert TaskPlan.of(replace(task(), definition=json.loads(other.definition())), own={"trainer": "torch"}) == other
 
 
 def test_code_that_the_operator_allows_is_taken() -> None:

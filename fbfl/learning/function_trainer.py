@@ -1,0 +1,208 @@
+"""A function as a trainer: anything that can make new weights of old ones and samples, with NumPy arrays.
+
+`train(weights, x, y, rng, round)` returns the trained weights; the first three are lists of float32 arrays, samples
+float32 [n, ...] (bytes as 0 to 1) and labels int32 [n]. Its attributes `initial(rng)` and `evaluate(weights, x, y)`
+give the weights to begin with and the figures; without both, the model of the task, a Keras model, gives them.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fbfl.errors import InvalidInputError
+from fbfl.learning import plugins
+from fbfl.learning.keras_trainer import KerasTrainer
+from fbfl.learning.plugins import Plugin
+from fbfl.learning.training import Purpose, Samples, TrainingSettings, accepted, flat, inputs, rate_in, work_of
+from fbfl.randomness import generator
+from fbfl.tensors import ModelSpec, TensorSpec, Vector
+
+LEADING = ("weights", "x", "y", "rng", "round")
+"""The first parameters of such a function; the first one's name tells it from a function that returns a trainer."""
+
+SETTINGS = tuple(each.name for each in fields(TrainingSettings) if each.name != "fused")
+"""Settings of the training that a function is given if it has parameters of these names."""
+
+_DEFAULT = TrainingSettings()
+
+Arrays = list[npt.NDArray[np.float32]]
+
+
+class FunctionTrainer:
+    """A `fbfl.learning.trainer.Trainer` whose function has `initial` and `evaluate`."""
+
+    def __init__(self, plugin: Plugin, purpose: Purpose) -> None:
+        self._train = plugin
+        self._purpose = purpose
+        settings = purpose.settings
+        for name in SETTINGS:
+            value = getattr(settings, name)
+            if value != getattr(_DEFAULT, name) and name not in plugin.wants:
+                raise InvalidInputError(
+                    f"{name} is {value!r}, but trainer {plugin.name} has no parameter {name}; allowed: its default"
+                )
+        self.spec, self._initial, self.trainable = self._beginning()
+
+    @property
+    def name(self) -> str:
+        """The function with its settings."""
+        return f"{self._train.name} {dict(self._train.settings)}"
+
+    def is_for(self, **purpose: Any) -> bool:
+        """Return True if a trainer of the same function for this purpose would compute the same bytes."""
+        return self._purpose == Purpose(**purpose)
+
+    def initial_weights(self) -> Vector:
+        """Return the weights [P] that the seed gives to a new model."""
+        return self._initial.copy()
+
+    def train(
+        self,
+        weights: Vector,
+        clients: Sequence[Samples],
+        *,
+        round_number: int,
+        client_ids: Sequence[int],
+        local_epochs: int | Sequence[int] | None = None,
+    ) -> Iterator[Vector]:
+        """Train one client after the other; see `fbfl.learning.trainer.Trainer.train`."""
+        purpose, start = self._purpose, flat(weights, self.spec)
+        usual = purpose.settings.local_work
+        client_ids, epochs = work_of(clients, client_ids, local_epochs, usual)
+        work = "local_epochs" if purpose.settings.local_steps is None else "local_steps"
+        for client, number in zip(client_ids, epochs, strict=True):
+            if number not in (0, usual) and work not in self._train.wants:
+                raise InvalidInputError(
+                    f"client {client} is to do {number} of {usual} {work}, but trainer {self._train.name} has no "
+                    f"parameter {work}"
+                )
+        data = [
+            accepted(samples, client, purpose.input_shape, purpose.num_classes)
+            for client, samples in zip(client_ids, clients, strict=True)
+        ]
+        context = {name: getattr(purpose.settings, name) for name in SETTINGS}
+        if context["learning_rate"] is not None:
+            context["learning_rate"] = rate_in(round_number, context["learning_rate"])
+        return (
+            self._update(start, *samples, client, round_number, {**context, work: number})
+            for client, samples, number in zip(client_ids, data, epochs, strict=True)
+        )
+
+    def evaluate(self, weights: Vector, x: npt.NDArray[Any], y: npt.NDArray[Any]) -> Mapping[str, float]:
+        """Return the figures that the function's `evaluate` finds."""
+        x, y = accepted((x, y), None, self._purpose.input_shape, self._purpose.num_classes)
+        found: Mapping[str, float] = self._attribute("evaluate")(self._arrays(weights), scaled(x), y)
+        return found
+
+    def _beginning(self) -> tuple[ModelSpec, Vector, npt.NDArray[np.bool_]]:
+        purpose, name = self._purpose, self._train.name
+        if purpose.model != "mlp":
+            raise InvalidInputError(
+                f"model is {plugins.label_of(purpose.model)}, but trainer {name} has initial and evaluate of its own; "
+                "allowed: one of them"
+            )
+        returned = self._attribute("initial")(generator(purpose.seed, "initial weights"))
+        arrays = _arrays_of(f"trainer {name}: initial", returned)
+        if not arrays or not all(np.isfinite(array).all() for array in arrays):
+            raise InvalidInputError(f"trainer {name}: initial returned {len(arrays)} arrays; needed: finite numbers")
+        spec = ModelSpec(tuple(TensorSpec(str(place), array.shape) for place, array in enumerate(arrays)))
+        return spec, spec.flatten(arrays), np.ones(spec.size, bool)
+
+    def _attribute(self, name: str) -> Callable[..., Any]:
+        function = getattr(self._train.function, name)
+        return plugins.guarded(f"trainer {self._train.name}:", function)
+
+    def _arrays(self, weights: Vector) -> Arrays:
+        """Return arrays of the function's own, which it may change."""
+        return self.spec.unflatten(flat(weights, self.spec).copy())
+
+    def _update(
+        self,
+        start: Vector,
+        x: npt.NDArray[Any],
+        y: npt.NDArray[np.int32],
+        client: int,
+        round_number: int,
+        context: Mapping[str, Any],
+    ) -> Vector:
+        if not len(y) or 0 in (context["local_epochs"], context["local_steps"]):
+            return np.zeros_like(start)
+        rng = generator(self._purpose.seed, "local training", round_number=round_number, server=client)
+        returned = self._train(self._arrays(start), scaled(x), y, rng, round_number, **context)
+        trained = _arrays_of(f"trainer {self._train.name}", returned)
+        shapes = [list(array.shape) for array in trained]
+        needed = [list(tensor.shape) for tensor in self.spec.tensors]
+        if shapes != needed:
+            raise InvalidInputError(
+                f"trainer {self._train.name} returned arrays of the shapes {shapes}; needed: {needed}, as given"
+            )
+        return self.spec.flatten(trained) - start
+
+
+class FunctionOnModel(FunctionTrainer):
+    """A `fbfl.learning.trainer.Classifier` whose function trains the weights of a Keras model."""
+
+    def __init__(self, plugin: Plugin, purpose: Purpose, lanes: int | None = None) -> None:
+        shape, classes = purpose.input_shape, purpose.num_classes
+        self._keras = KerasTrainer(
+            purpose.model, input_shape=shape, num_classes=classes, lanes=lanes, seed=purpose.seed
+        )
+        super().__init__(plugin, purpose)
+
+    def evaluate(self, weights: Vector, x: npt.NDArray[Any], y: npt.NDArray[Any]) -> Mapping[str, float]:
+        """Return the accuracy and the loss of the Keras model."""
+        return self._keras.evaluate(weights, x, y)
+
+    def logits(self, weights: Vector, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Return the output of the Keras model, float32 [n, classes]."""
+        return self._keras.logits(weights, inputs(x, "x", self._purpose.input_shape))
+
+    def _beginning(self) -> tuple[ModelSpec, Vector, npt.NDArray[np.bool_]]:
+        return self._keras.spec, self._keras.initial_weights(), self._keras.trainable
+
+
+def trainer_of(
+    name: str, function: Callable[..., Any], arguments: Mapping[str, Any], purpose: Purpose, lanes: int | None
+) -> FunctionTrainer:
+    """Return the trainer of a function that trains; `arguments` are its settings, and `name` that in messages."""
+    leading = list(inspect.signature(function).parameters)[: len(LEADING)]
+    if len(leading) < len(LEADING):
+        raise InvalidInputError(
+            f"trainer {name} has the parameters {', '.join(leading)}; needed: {', '.join(LEADING)}, and then settings"
+        )
+    plugin = plugins.resolve("trainer", function, {}, arguments, data=len(LEADING), context=SETTINGS)
+    plugin = Plugin("trainer", name, function, plugin.settings, plugin.wants)
+    attributes = [attribute for attribute in ("initial", "evaluate") if hasattr(function, attribute)]
+    if not attributes:
+        return FunctionOnModel(plugin, purpose, lanes)
+    if len(attributes) == 1:
+        raise InvalidInputError(
+            f"trainer {name} has {attributes[0]} only; needed: initial(rng) and evaluate(weights, x, y) as attributes "
+            "of the function, or neither, and the model gives both"
+        )
+    return FunctionTrainer(plugin, purpose)
+
+
+def scaled(x: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Return samples as float32, bytes as 0 to 1."""
+    return x.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 else x
+
+
+def _arrays_of(owner: str, returned: object) -> Arrays:
+    """Return what a function returned as float32 arrays; `InvalidInputError` if it is no list of arrays of numbers."""
+    if not isinstance(returned, list | tuple):
+        raise InvalidInputError(f"{owner} returned a {type(returned).__name__}; needed: a list of float32 arrays")
+    arrays = []
+    for place, each in enumerate(returned):
+        try:
+            array = np.asarray(each)
+        except Exception as error:  # rows of several lengths, a tensor with a gradient
+            raise InvalidInputError(f"{owner} returned array {place} that NumPy cannot read: {error}") from error
+        if array.dtype.kind not in "fiub":
+            raise InvalidInputError(f"{owner} returned array {place} of {array.dtype}; needed: float32")
+        arrays.append(array.astype(np.float32, order="C", copy=False))
+    return arrays
