@@ -6,7 +6,6 @@ The servers share a chain node and, for speed, the training engine; each fetches
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fbfl.chain.devnet import Devnet, register, start_nodes
+from fbfl.chain.devnet import Devnet, start_nodes
 from fbfl.chain.elections import PuzzleElection, Solver, electing_blocks
 from fbfl.chain.ledger import Phase, Stage, Task
 from fbfl.chain.participant import Participant
@@ -34,6 +33,7 @@ from fbfl.mec.exchange import Exchange, MemoryBoard
 from fbfl.mec.fleet import Fleet, cost_model
 from fbfl.mec.global_model import weights_of
 from fbfl.mec.joint_training import JointTraining
+from fbfl.mec.known_results import KnownResults
 from fbfl.mec.mobility import resolve as resolve_mobility
 from fbfl.mec.plan import ROOT, canonical_json, resolve_rule
 from fbfl.mec.radio import RoundCost
@@ -125,7 +125,7 @@ class Simulation:
         solver = solver or partial(Slices, max(1, settings.pow_hashes // (4 * settings.servers)))
         self._solvers = [solver() for _ in participants] if settings.consensus == "pow" else []
         stores = stores or {}
-        board = MemoryBoard()
+        board, results = MemoryBoard(), KnownResults(self.plan)
         self.servers: list[MECServer] = []
         for number, (participant, account) in enumerate(zip(participants, accounts[1:], strict=True)):
             behaviour = behaviours.get(number)
@@ -142,6 +142,7 @@ class Simulation:
                     exchange=exchange(board, participant, self.task, account) if settings.signatures else None,
                     election=self._puzzle(participant, self._solvers[number]) if self._solvers else None,
                     salt_secret=number.to_bytes(4, "big"),
+                    results=results,
                 )
             )
 
@@ -238,9 +239,7 @@ class Simulation:
 
         A server that was refused finds out from the receipt, after the block, and acts on it in the next sweep.
         """
-        with ExitStack() as blocks:
-            for node in self.devnet.nodes:
-                blocks.enter_context(node.one_block())
+        with self.devnet.one_block():
             acted = [server.send_step() for server in servers]
         succeeded = [server.has_succeeded() for server in servers]
         return any(step and done for step, done in zip(acted, succeeded, strict=True))
@@ -274,7 +273,7 @@ class Simulation:
         return sum(solver.hashes for solver in self._solvers) if self._solvers else None
 
     def _create_task(self, servers: Sequence[Participant]) -> Task:
-        register(self.owner, servers, self.settings.stake)
+        self.devnet.register(self.owner, servers, self.settings.stake)
         task = create_task(
             self.owner,
             self.store,
@@ -285,8 +284,9 @@ class Simulation:
             expected=self._fleet.suppliers,
             max_samples=self._fleet.largest_share,
         )
-        for server in servers:
-            server.join(task)
+        with self.devnet.one_block(servers):
+            for server in servers:
+                server.join(task)
         promise_rewards(self.owner, task, self.settings)
         return self.ledger.task(task)
 
@@ -307,7 +307,7 @@ def registered_devnet(settings: RunSettings) -> Devnet:
     """
     devnet = devnet_of(settings)
     owner, *servers = devnet.participants(devnet.accounts(settings.servers))
-    register(owner, servers, settings.stake)
+    devnet.register(owner, servers, settings.stake)
     return devnet
 
 

@@ -1,7 +1,8 @@
 """A development network: nodes with the contracts on them, and accounts whose keys everybody knows."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -55,6 +56,33 @@ class Devnet:
         copied = chain.network.copy().nodes if isinstance(chain, NodeChain) else [node.copy() for node in nodes]
         return Devnet(copied, self.addresses, self.start_block)
 
+    @contextmanager
+    def one_block(self, participants: Sequence[Participant] = ()) -> Iterator[None]:
+        """Put what is sent inside into one block, where these nodes decide on that, or more if it does not fit.
+
+        What these participants send is waited for afterwards; the first refusal raises `ContractRevertError`.
+        """
+        with ExitStack() as waits:
+            sent = [(each, waits.enter_context(each.without_waiting())) for each in participants]
+            with ExitStack() as blocks:
+                for node in self.nodes:
+                    blocks.enter_context(node.one_block())
+                yield
+        for participant, transactions in sent:
+            for transaction in transactions:
+                participant.wait(transaction)
+
+    def register(self, owner: Participant, servers: Sequence[Participant], stake: int) -> None:
+        """Admit and register servers with a stake in wei, unless they are active in another task already."""
+        known = set(owner.ledger.servers())
+        new = [each for each in servers if each.address not in known or not owner.ledger.is_active(each.address)]
+        with self.one_block([owner]):
+            for server in new:
+                owner.admit(server.address)
+        with self.one_block(new):
+            for server in new:
+                server.register(f"mec://{server.address}", stake)
+
     def accounts(self, servers: int) -> list[LocalAccount]:
         """Return the account of the owner, and those of so many servers."""
         return accounts_of(self.nodes, servers + 1)
@@ -68,11 +96,3 @@ class Devnet:
             Participant(ledgers[0], Sender(self.nodes[0].w3, owner)),
             *(Participant(ledger, Sender(node.w3, each)) for each, (node, ledger) in zip(servers, turns, strict=False)),
         ]
-
-
-def register(owner: Participant, servers: Sequence[Participant], stake: int) -> None:
-    """Admit and register servers with a stake in wei, unless they are active in another task already."""
-    for server in servers:
-        if not owner.ledger.is_active(server.address):
-            owner.admit(server.address)
-            server.register(f"mec://{server.address}", stake)

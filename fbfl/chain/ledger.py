@@ -4,11 +4,11 @@ One `Ledger` reads through one node. What it caches is a pure function of the he
 (as in the simulation) share the answers.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from eth_abi import decode  # type: ignore[attr-defined]  # exported at run time
 from eth_abi.exceptions import DecodingError
@@ -28,6 +28,8 @@ from fbfl.chain.seats import SeatSet
 from fbfl.errors import ChainError, InvalidInputError, NodeUnavailableError
 from fbfl.storage.store import Reference
 from fbfl.system.jsonobject import read_object
+
+T = TypeVar("T")
 
 CONSENSUS_CONTRACTS = {"pow": "PowPuzzle", "pbft": "PbftCommittee", "ethash": "EthashElection"}
 """The contract behind each name of a consensus."""
@@ -256,7 +258,9 @@ class Ledger:
         self._scanner = LogScanner(w3, {each.address: each.abi for each in contracts}, start=start_block)
         self._events: list[Event] = []
         self._events_of_round: dict[tuple[int, int], list[Event]] = {}
-        self._seats: dict[tuple[int, int], Mapping[str, int]] = {}
+        self._answers: dict[tuple[Hashable, ...], Any] = {}
+        """What follows from the events read so far, by question: servers that share the ledger ask the same."""
+        self._tasks: dict[int, Task] = {}
         self._forgotten: dict[int, int] = {}
         self._scanned: Head | None = None
         self._states: dict[int, tuple[Head, TaskState]] = {}
@@ -280,6 +284,12 @@ class Ledger:
 
     def task(self, task: int) -> Task:
         """Return a task; an unknown number, or a definition that is not an object, raises `InvalidInputError`."""
+        self._refresh()
+        if task not in self._tasks:
+            self._tasks[task] = self._created(task)
+        return self._tasks[task]
+
+    def _created(self, task: int) -> Task:
         names = {contract.address: name for name, contract in self.consensus.items()}
         for event in self.events("TaskCreated"):
             args = event.args
@@ -374,12 +384,20 @@ class Ledger:
         if 0 <= round_number < self._forgotten.get(task, 0):
             raise ChainError(f"task {task}: round {round_number} was forgotten here")
         self._refresh()
-        for event in self._events_of_round.get((task, round_number), ()):
-            if not names or event.name in names:
-                yield event
+        if not names:
+            return iter(self._events_of_round.get((task, round_number), ()))
+        return iter(
+            self._answer(("events", task, round_number, *names), lambda: self._named(task, round_number, names))
+        )
 
-    def recorded(self, task: int, round_number: int) -> list[Update]:
+    def _named(self, task: int, round_number: int, names: Sequence[str]) -> list[Event]:
+        return [event for event in self._events_of_round.get((task, round_number), ()) if event.name in names]
+
+    def recorded(self, task: int, round_number: int) -> Sequence[Update]:
         """Return the updates of a round in the order of recording, which the running hash follows."""
+        return self._answer(("recorded", task, round_number), lambda: self._find_recorded(task, round_number))
+
+    def _find_recorded(self, task: int, round_number: int) -> list[Update]:
         seats = self.seats(task, round_number)
         updates = []
         for event in self.round_events(task, round_number, "UpdateSubmitted", "UpdatesSubmitted"):
@@ -398,6 +416,9 @@ class Ledger:
 
     def accumulator(self, task: int, round_number: int) -> bytes:
         """Return the running hash over the updates of a round, as the logs have them."""
+        return self._answer(("accumulator", task, round_number), lambda: self._accumulated(task, round_number))
+
+    def _accumulated(self, task: int, round_number: int) -> bytes:
         first = digests.initial_accumulator(self.domain(task), round_number)
         recorded = self.recorded(task, round_number)
         return digests.accumulate(first, ((u.server, u.payload.digest, u.payload.size, u.samples) for u in recorded))
@@ -408,6 +429,10 @@ class Ledger:
 
     def voters(self, task: int, state: TaskState, stage: Stage) -> SeatSet:
         """Return the seats whose votes in this stage of the current view are recorded."""
+        asked = "voters", task, state.round, state.decision.view, stage, state.decision.proposer
+        return self._answer(asked, lambda: self._find_voters(task, state, stage))
+
+    def _find_voters(self, task: int, state: TaskState, stage: Stage) -> SeatSet:
         decision = state.decision
         seats = self.seats(task, state.round)
         # A proposal is its proposer's vote.
@@ -418,16 +443,26 @@ class Ledger:
                 voted |= SeatSet(event.args["voters"]) if several else SeatSet.of([seats[event.args["voter"]]])
         return voted
 
-    def updates(self, task: int, round_number: int) -> list[Update]:
+    def updates(self, task: int, round_number: int) -> Sequence[Update]:
         """Return the updates of a round in the order of seats, in which every server aggregates them."""
-        return sorted(self.recorded(task, round_number), key=lambda update: update.seat)
+        asked = "updates", task, round_number
+        return self._answer(asked, lambda: sorted(self.recorded(task, round_number), key=lambda update: update.seat))
 
     def seats(self, task: int, round_number: int) -> Mapping[str, int]:
         """Return the seat of every server that sat in the committee of a round."""
+        return self._answer(("seats", task, round_number), lambda: self._find_seats(task, round_number))
+
+    def _answer(self, asked: tuple[Hashable, ...], find: Callable[[], T]) -> T:
+        """Return what `find` finds in the events, which is looked for once after each block that has any."""
         self._refresh()
-        if (task, round_number) not in self._seats:
-            self._seats[task, round_number] = self._find_seats(task, round_number)
-        return self._seats[task, round_number]
+        if asked in self._answers:
+            known: T = self._answers[asked]
+            return known
+        head = self._scanned
+        answer = find()
+        if self._scanned is head:  # else the chain has moved meanwhile
+            self._answers[asked] = answer
+        return answer
 
     def forget_before(self, task: int, round_number: int) -> None:
         """Drop what is known of a task's rounds before this one, for long-running readers of new rounds only."""
@@ -438,7 +473,7 @@ class Ledger:
         self._forgotten[task] = max(round_number, self._forgotten.get(task, 0))
         self._events = [e for e in self._events if not is_old(e.args.get("task"), e.args.get("round", round_number))]
         self._events_of_round = {key: events for key, events in self._events_of_round.items() if not is_old(*key)}
-        self._seats = {key: seats for key, seats in self._seats.items() if not is_old(*key)}
+        self._answers.clear()
         self._complete = {known for known in self._complete if not is_old(*known[:2])}
 
     def servers(self) -> list[str]:
@@ -529,11 +564,10 @@ class Ledger:
         scan = self._scanner.scan()
         if scan.rewound_to is not None:
             self._forget(scan.rewound_to)
-            self._seats.clear()
+        if scan.events:
+            self._answers.clear()
         for event in scan.events:
             self._events.append(event)
-            if event.name in ("MemberJoined", "MemberLeft"):
-                self._seats.clear()
             if "task" in event.args and "round" in event.args:
                 self._events_of_round.setdefault((event.args["task"], event.args["round"]), []).append(event)
         self._scanned = head
@@ -542,6 +576,8 @@ class Ledger:
         """Drop what came from blocks that are no longer on the chain."""
         self._complete.clear()
         self._confirmed.clear()
+        self._answers.clear()
+        self._tasks.clear()
         self._events = [event for event in self._events if event.block <= last_block]
         for key, events in self._events_of_round.items():
             self._events_of_round[key] = [event for event in events if event.block <= last_block]

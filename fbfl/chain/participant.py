@@ -86,8 +86,8 @@ class TaskSettings:
 class Participant:
     """One account: a MEC server, or the owner of a task.
 
-    Every method waits for the receipt; those of rounds do not inside `without_waiting`. A refusal raises
-    `ContractRevertError`, a failing node `NodeUnavailableError`.
+    Every method waits for the receipt; those of rounds, and those that register and join, do not inside
+    `without_waiting`. A refusal raises `ContractRevertError`, a failing node `NodeUnavailableError`.
     """
 
     _unawaited: list[Sent] | None = None
@@ -103,7 +103,7 @@ class Participant:
 
     @contextmanager
     def without_waiting(self) -> Iterator[list[Sent]]:
-        """Send what is done in rounds inside without waiting; the list holds it afterwards, for `wait`."""
+        """Send what is done inside without waiting; the list holds it afterwards, for `wait`."""
         sent: list[Sent] = []
         before, self._unawaited = self._unawaited, sent
         try:
@@ -117,13 +117,13 @@ class Participant:
 
     # ------------------------------------------------------------ registry and tasks
 
-    def admit(self, server: str) -> TxReceipt:
+    def admit(self, server: str) -> None:
         """Put a server on the allow-list."""
-        return self._send(self.ledger.registry.functions.admit(server, True), _SMALL)
+        self._act(self.ledger.registry.functions.admit(server, True), _SMALL)
 
-    def register(self, url: str, stake: int = 0) -> TxReceipt:
+    def register(self, url: str, stake: int = 0) -> None:
         """Join the registry with a stake in wei."""
-        return self._send(self.ledger.registry.functions.join(url), _SMALL, stake)
+        self._act(self.ledger.registry.functions.join(url), _SMALL, stake)
 
     def add_stake(self, amount: int) -> TxReceipt:
         """Add wei to the stake: each seat locks the registry's minimum."""
@@ -171,9 +171,9 @@ class Participant:
         """End a task, so that no further round of it opens; refused while one is under way."""
         return self._send(self.ledger.tasks.functions.endTask(task), _SMALL)
 
-    def join(self, task: int) -> TxReceipt:
+    def join(self, task: int) -> None:
         """Take a seat from the next round on."""
-        return self._send(self.ledger.tasks.functions.join(task), _MEDIUM)
+        self._act(self.ledger.tasks.functions.join(task), _MEDIUM)
 
     def resign(self, task: int) -> TxReceipt:
         """Give the seat up from the next round on."""
@@ -301,8 +301,8 @@ class Participant:
     def _consensus(self, task: int) -> Contract:
         return self.ledger.consensus[self.ledger.task(task).consensus]
 
-    def _act(self, call: Any, gas: int) -> None:
-        sent = self._sender.send(call, gas=gas)
+    def _act(self, call: Any, gas: int, value: int = 0) -> None:
+        sent = self._sender.send(call, gas=gas, value=value)
         if self._unawaited is None:
             self._sender.wait(sent)
         else:

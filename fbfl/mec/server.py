@@ -26,10 +26,11 @@ from fbfl.errors import (
     PayloadRefusedError,
 )
 from fbfl.mec.exchange import Exchange, Patience, PatienceInSteps, VotesByTransaction, VoteSender
-from fbfl.mec.global_model import GlobalModel, next_model, weights_of
+from fbfl.mec.global_model import GlobalModel, weights_of
+from fbfl.mec.known_results import KnownResults
 from fbfl.mec.plan import TaskPlan
 from fbfl.mec.samples import SampleStore
-from fbfl.storage.codecs import decode_update, encode_update, max_update_size
+from fbfl.storage.codecs import encode_update, max_update_size
 from fbfl.storage.store import Reference, Store
 from fbfl.tensors import Vector
 
@@ -79,6 +80,7 @@ class MECServer:
     With an `exchange`, updates and votes are signed and recorded together; without, each is a transaction. `election`
     replaces the task's usual way to become leader. `salt_secret` hides commitments in tasks with commit-reveal; it must
     stay the same over a restart. `patience` is for payloads that cannot be fetched at first (default: one more try).
+    `results` are known to other servers of this process, too (default: to this one alone).
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class MECServer:
         election: Election | None = None,
         salt_secret: bytes = b"",
         patience: Patience | None = None,
+        results: KnownResults | None = None,
     ) -> None:
         self.participant = participant
         self.ledger = participant.ledger
@@ -109,6 +112,7 @@ class MECServer:
         self._election: Election = election or election_of(self.ledger, task, participant.address)
         self._memory = _RoundMemory(0)
         self._sent: list[Sent] = []
+        self._results = results or KnownResults(plan)
 
     @property
     def address(self) -> str:
@@ -284,14 +288,14 @@ class MECServer:
             return f"it has {update.payload.size} bytes on record, an update of this model at most {largest}"
         try:
             if payload is None:
-                payload = self.store.get(update.payload)
+                payload = self._results.held_once(self._memory.round, self.store.get(update.payload))
                 self._memory.payloads[update.payload] = payload  # if the store fails now, do not fetch it again
                 self._memory.unpinned.add(update.payload)
             if update.payload in self._memory.unpinned:
                 self.store.pin(update.payload)  # a server that has fetched a payload goes on serving it
                 self._memory.unpinned.remove(update.payload)
             if update.payload not in self._memory.sound:
-                decode_update(self.plan.payload, self.plan.spec, payload)
+                self._results.check_update(self._memory.round, payload)
                 self._memory.sound.add(update.payload)
         except (PayloadNotFoundError, PayloadRefusedError) as error:
             if update.payload not in self._memory.payloads:
@@ -321,7 +325,7 @@ class MECServer:
             payloads = [(update, self._memory.payloads[update.payload]) for update in updates]
             try:
                 parent = self.store.get(key[0])
-                self._memory.models[key] = next_model(self.plan, state.round, parent, payloads, seed)
+                self._memory.models[key] = self._results.next_model(state.round, parent, payloads, seed)
             except (PayloadNotFoundError, PayloadRefusedError) as error:
                 log.warning("round %d: %s cannot aggregate: %s", state.round, self.address, error)
                 return None

@@ -102,6 +102,7 @@ def _size_of_blocks(size: int, height: int) -> int:
     )
 
 
+@functools.lru_cache(maxsize=1024)
 def cid_from_digest(digest: bytes, size: int) -> str:
     """Return the CID of the file of `size` bytes with this root digest (32 bytes)."""
     if len(digest) != 32 or size < 0:

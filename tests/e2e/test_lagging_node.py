@@ -108,11 +108,13 @@ def test_logs_that_change_between_two_looks_are_not_voted_on(
         leader.step()
     fed.ledger.confirm(fed.task.id)
     recorded = fed.ledger.recorded
+    fed.ledger._answers.clear()
     with monkeypatch.context() as patch:
         patch.setattr(fed.ledger, "recorded", lambda task, number: recorded(task, number)[:-1])
         for server in fed.servers:
             server._memory.models.clear()
             assert not server.step()
+    fed.ledger._answers.clear()
     record = fed.play_round().record
     assert (record.status, record.views, record.slashes) == ("final", 1, ())
     assert all(vote.accept for vote in record.votes)

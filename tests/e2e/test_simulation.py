@@ -171,6 +171,15 @@ def test_a_leader_computes_anew_when_a_report_lands_before_its_proposal(
     assert audit(fed.ledger, fed.store, fed.task).passed
 
 
+def test_setting_up_takes_few_blocks_and_seats_the_servers_in_their_order(tmp_path):
+    devnet = devnet_of(RunSettings(dataset="digits", servers=6))
+    deployed = devnet.nodes[0].head().number
+    fed = federation(tmp_path, servers=6, reward=0, simulation={"devnet": devnet})
+    # All are admitted, all register, the task is created, all join.
+    assert devnet.nodes[0].head().number == deployed + 4
+    assert fed.ledger.seats(fed.task.id, 1) == {server.address: seat for seat, server in enumerate(fed.servers)}
+
+
 @pytest.mark.parametrize("consensus", ["pow", "pbft"])
 def test_what_the_servers_send_in_a_sweep_is_one_block(tmp_path: Path, consensus: Any) -> None:
     record = federation(tmp_path, consensus=consensus, reward=1).play_round().record

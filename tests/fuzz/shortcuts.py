@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fbfl import simulation
-from fbfl.chain.devnet import Devnet, register
+from fbfl.chain.devnet import Devnet
 from fbfl.chain.embedded.chain import start_chain
 from fbfl.learning.keras_trainer import KerasTrainer
 from fbfl.learning.trainer import TRAINERS
@@ -56,5 +56,5 @@ def _words(args: tuple[Any, ...], more: dict[str, Any]) -> str:
 def _devnet(servers: int, stake: int) -> Devnet:
     devnet = Devnet.deployed([start_chain(servers + 1)])
     owner, *others = devnet.participants(devnet.accounts(servers))
-    register(owner, others, stake)
+    devnet.register(owner, others, stake)
     return devnet

@@ -445,7 +445,8 @@ class FakeLedger(Ledger):
         self._about = task
         self._events: list[Event] = []
         self._events_of_round: dict[tuple[int, int], list[Event]] = {}
-        self._seats = {}
+        self._answers = {}
+        self._scanned = None
         self._forgotten = {}
         self._complete = set()
         self.pays = Payment.NOT_PROMISED
@@ -494,7 +495,7 @@ class FakeLedger(Ledger):
         again = copy.deepcopy(snapshot)
         vars(self.contracts).update(again["contracts"])
         self._events, self._events_of_round = again["events"], again["of_round"]
-        self._seats = {}
+        self._answers = {}
 
     def _refresh(self) -> None:
         """Nothing to read: events are kept as they happen."""
@@ -503,7 +504,7 @@ class FakeLedger(Ledger):
         here = self.contracts
         event = Event(name, args, self.tasks.address, here.block, here.block_hash, bytes(32), len(self._events))
         self._events.append(event)
-        self._seats = {}
+        self._answers = {}
         if "round" in args:
             self._events_of_round.setdefault((args["task"], args["round"]), []).append(event)
 

@@ -126,7 +126,7 @@ class LondonBackend(PyEVMBackend):  # type: ignore[misc]
         """Return the next nonce of an account; the waiting transactions count for "pending"."""
         if block_number not in ("latest", "pending"):
             return int(super().get_nonce(account, block_number))
-        mined = self._state(self.chain.get_canonical_head()).get_nonce(Address(account))
+        mined = self._state(self.chain.newest()).get_nonce(Address(account))
         return mined + self.chain.pooled(Address(account)) if block_number == "pending" else mined
 
     def send_raw_transaction(self, raw_transaction: bytes) -> bytes:
@@ -263,7 +263,7 @@ class LockedProvider(EthereumTesterProvider):
 
 @dataclass(frozen=True)
 class EmbeddedChain:
-    """A running in-process chain. `w3` speaks to it; every transaction is mined at once, in a block of its own.
+    """A running in-process chain. `w3` speaks to it. Outside of `one_block` a transaction is mined at once, alone.
 
     `keys` holds the private keys of `accounts`, which the chain also signs for.
     """
@@ -287,7 +287,7 @@ class EmbeddedChain:
     def head(self) -> Head:
         """Return the newest block, which every read asks for, without the cost of JSON-RPC."""
         with self.lock:
-            header = self.chain.get_canonical_head()
+            header = self.chain.newest()
         return Head(header.block_number, bytes(header.hash), header.timestamp)
 
     def mine(self, blocks: int = 1) -> None:

@@ -56,7 +56,7 @@ class DirectEth(Eth):
     def block_number(self) -> BlockNumber:
         """Number of the newest block."""
         with self._lock:
-            return self._chain.get_canonical_head().block_number
+            return self._chain.newest().block_number
 
     def get_block(self, block_identifier: Any, full_transactions: bool = False) -> Any:
         """Return a block. What a block says never changes: it is packed once."""
@@ -142,7 +142,7 @@ class DirectEth(Eth):
 
     def _header(self, block_identifier: Any) -> BlockHeaderAPI | None:
         """Return the header of "latest", or of a number; None for other words and for blocks that are not there."""
-        head = self._chain.get_canonical_head()
+        head = self._chain.newest()
         if block_identifier in ("latest", head.block_number):
             return head
         if not isinstance(block_identifier, int) or not 0 <= block_identifier < head.block_number:

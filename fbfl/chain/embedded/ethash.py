@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eth.abc import BlockAPI, BlockHeaderAPI, BlockImportResult, SignedTransactionAPI
-from eth_typing import ChecksumAddress
+from eth_typing import ChecksumAddress, Hash32
 from eth_utils.address import to_canonical_address
 from eth_utils.exceptions import ValidationError
 
@@ -50,16 +50,32 @@ class NodeChain(LondonChain):
         self.pool = [transaction for transaction in [*orphaned, *self.pool] if transaction.hash not in mined]
         return result
 
+    def apply_transaction(self, transaction: SignedTransactionAPI) -> None:  # type: ignore[override]
+        """Take a transaction for the next block, behind all that the network has heard of."""
+        super().apply_transaction(transaction)
+        self.network.arrivals.setdefault(transaction.hash, len(self.network.arrivals))
+
     def ready(self) -> list[SignedTransactionAPI]:
-        """Return the waiting transactions that can be mined now: those with consecutive nonces. Drops used ones."""
+        """Return the waiting transactions that can be mined now: those with consecutive nonces. Drops used ones.
+
+        They are in the order in which the network heard of them, but for those that wait for an earlier nonce.
+        """
         state = self.get_vm(self.header).state
         nonces = {waiting.sender: state.get_nonce(waiting.sender) for waiting in self.pool}
         self.pool = [waiting for waiting in self.pool if waiting.nonce >= nonces[waiting.sender]]
-        ready = []
-        for transaction in sorted(self.pool, key=lambda waiting: waiting.nonce):
-            if transaction.nonce == nonces[transaction.sender]:
-                nonces[transaction.sender] += 1
-                ready.append(transaction)
+        ready: list[SignedTransactionAPI] = []
+        early = sorted(self.pool, key=lambda waiting: self.network.arrivals.get(waiting.hash, -1))
+        while early:
+            late = []
+            for transaction in early:
+                if transaction.nonce == nonces[transaction.sender]:
+                    nonces[transaction.sender] += 1
+                    ready.append(transaction)
+                else:
+                    late.append(transaction)
+            if len(late) == len(early):
+                break
+            early = late
         return ready
 
 
@@ -105,6 +121,8 @@ class EthashNetwork:
         self.threads = threads
         self.now = int(self.genesis.header["timestamp"])
         self.races: list[Race] = []
+        self.arrivals: dict[Hash32, int] = {}
+        """Numbers of the transactions that any node was sent, in their order."""
         self._groups: list[list[int]] = [list(range(nodes))]
 
     @property
@@ -167,6 +185,7 @@ class EthashNetwork:
             network = copy.copy(self)
             network._lock = threading.RLock()
             network.races = list(self.races)
+            network.arrivals = dict(self.arrivals)
             network._groups = [list(group) for group in self._groups]
             network.nodes = [node.copy(network._lock) for node in self.nodes]
         for chain in network.chains:

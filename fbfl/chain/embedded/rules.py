@@ -43,6 +43,8 @@ class LondonChain(MiningChain):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.pool: list[SignedTransactionAPI] = []
+        # Both by the header of the next block, which is another after each block.
+        self._newest: tuple[BlockHeaderAPI, BlockHeaderAPI] | None = None
         self._next: tuple[BlockHeaderAPI, VirtualMachineAPI] | None = None
 
     def create_header_from_parent(self, parent_header: BlockHeaderAPI, **params: Any) -> BlockHeaderAPI:
@@ -73,6 +75,12 @@ class LondonChain(MiningChain):
         elif transaction.nonce != vm.state.get_nonce(transaction.sender) + earlier:
             raise ValidationError(f"nonce {transaction.nonce} does not follow the {earlier} that wait to be mined")
         self.pool.append(transaction)
+
+    def newest(self) -> BlockHeaderAPI:
+        """Return the header of the head, which py-evm would decode each time."""
+        if self._newest is None or self._newest[0] is not self.header:
+            self._newest = self.header, self.get_canonical_head()
+        return self._newest[1]
 
     def _vm_of_next(self) -> VirtualMachineAPI:
         """Return a VM on the state before the next block, only to be read."""

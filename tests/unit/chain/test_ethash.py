@@ -328,3 +328,16 @@ def test_miners_and_groups_have_to_make_sense(network: EthashNetwork) -> None:
     for groups in ([[0], [1]], [[0, 1, 2], [2]]):
         with pytest.raises(InvalidInputError, match="do not hold each of the 3 nodes once"):
             network.split(*groups)
+
+
+def test_a_block_holds_what_all_nodes_were_sent_in_the_order_of_sending(ledger_artifact: Artifact) -> None:
+    network = EthashNetwork(nodes=2, accounts=5, difficulty=1)
+    first, second = network.nodes
+    ledger = deploy_ledger(first, ledger_artifact)  # by the first account, whose next nonce is another
+    with first.one_block(), second.one_block():
+        sent = [
+            on(node, ledger).functions.enter(7).transact({"gas": 100_000, "from": first.accounts[number]})
+            for number, node in ((3, second), (0, first), (4, first), (2, second), (0, first))
+        ]
+    for node in network.nodes:
+        assert node.w3.eth.get_block("latest")["transactions"] == sent

@@ -167,9 +167,11 @@ def test_who_proposes_waits_for_the_log_of_the_closing_block(tmp_path: Path) -> 
     events = fed.ledger._events_of_round[1, 1]
     (closed,) = fed.events("SubmissionsClosed")
     events.remove(closed)
+    fed.ledger._answers.clear()
     leader = fed.leader
     assert not leader.step()
     events.append(closed)
+    fed.ledger._answers.clear()
     assert leader.step()
     assert fed.state.decision.stage is Stage.PREPARE
 
@@ -508,7 +510,7 @@ def test_a_payload_is_decoded_once_in_a_round(tmp_path: Path, monkeypatch: pytes
         decoded.append(payload)
         return decode_update(codec, spec, payload)
 
-    monkeypatch.setattr("fbfl.mec.server.decode_update", counting)
+    monkeypatch.setattr("fbfl.mec.known_results.decode_update", counting)
     for _ in range(3):
         fed.servers[0].step()
     assert sorted(decoded) == sorted(fed.store.get(update.payload) for update in fed.ledger.updates(1, 1))
@@ -702,7 +704,7 @@ def test_the_same_updates_are_aggregated_once(tmp_path: Path, monkeypatch: pytes
         calls.append(arguments)
         return next_model(*arguments)
 
-    monkeypatch.setattr("fbfl.mec.server.next_model", counting)
+    monkeypatch.setattr("fbfl.mec.known_results.next_model", counting)
     fed.settle_down()
     assert fed.state.phase is Phase.FINAL
     assert len(calls) == 4

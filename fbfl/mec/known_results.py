@@ -1,0 +1,75 @@
+"""What follows from published bytes, computed once for all servers of a process.
+
+On n machines n servers each decode n updates and aggregate them. In one process each still reads and verifies its own
+bytes; what they lead to is looked up by their SHA-256, so that a server that has read other bytes gets another result.
+Nothing is looked up by what somebody claims: not by a digest on the chain, nor by the name of a file.
+"""
+
+import hashlib
+from collections.abc import Hashable, Sequence
+
+from fbfl.chain.ledger import Update
+from fbfl.errors import AggregationError, PayloadRefusedError
+from fbfl.mec.global_model import GlobalModel, next_model
+from fbfl.mec.plan import TaskPlan
+from fbfl.storage.codecs import decode_update
+
+
+class KnownResults:
+    """Results in one task, whose rule and model are those of `plan`; they are kept for one round."""
+
+    def __init__(self, plan: TaskPlan) -> None:
+        self._plan = plan
+        self._round = 0
+        self._payloads: dict[bytes, bytes] = {}
+        self._checked: dict[bytes, str | None] = {}
+        self._models: dict[Hashable, GlobalModel | str] = {}
+
+    def held_once(self, round_number: int, payload: bytes) -> bytes:
+        """Return the same bytes, in memory once however many servers have read them."""
+        self._turn_to(round_number)
+        return self._payloads.setdefault(_digest(payload), payload)
+
+    def check_update(self, round_number: int, payload: bytes) -> None:
+        """Raise `PayloadRefusedError` for bytes that are not an update of the task."""
+        self._turn_to(round_number)
+        digest = _digest(payload)
+        if digest not in self._checked:
+            try:
+                decode_update(self._plan.payload, self._plan.spec, payload)
+                self._checked[digest] = None
+            except PayloadRefusedError as error:
+                self._checked[digest] = str(error)
+        refusal = self._checked[digest]
+        if refusal is not None:
+            raise PayloadRefusedError(refusal)
+
+    def next_model(
+        self, round_number: int, parent: bytes, updates: Sequence[tuple[Update, bytes]], seed: int | None
+    ) -> GlobalModel:
+        """Return what `fbfl.mec.global_model.next_model` returns, or raise what it raises.
+
+        The state that a rule carries is part of the parent's bytes.
+        """
+        self._turn_to(round_number)
+        counted = tuple((update.server, update.seat, update.samples, _digest(payload)) for update, payload in updates)
+        key = _digest(parent), counted, seed
+        if key not in self._models:
+            try:
+                self._models[key] = next_model(self._plan, round_number, parent, updates, seed)
+            except AggregationError as error:
+                self._models[key] = str(error)
+        result = self._models[key]
+        if isinstance(result, str):
+            raise AggregationError(result)
+        return result
+
+    def _turn_to(self, round_number: int) -> None:
+        if round_number != self._round:
+            self._round = round_number
+            for known in (self._payloads, self._checked, self._models):
+                known.clear()
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
