@@ -74,7 +74,7 @@ def test_pay_that_a_new_seat_has_lost_is_no_finding(tmp_path: Path, monkeypatch:
     for server in honest:
         monkeypatch.setattr(server, "_settle", lambda state: False)
         monkeypatch.setattr(server, "_report", lambda state, server=server: report(server))
-    monkeypatch.setattr(liar, "step", lambda: liar._submit(ledger.state(task)))
+    monkeypatch.setattr(liar, "_act", lambda: liar._submit(ledger.state(task)))
 
     def report(server: Any) -> bool:
         if server is honest[2] or server._accused(ledger.state(task)):
