@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.external.study import Row, Study
-from fbfl.experiments.statistics import estimate
 from fbfl.learning import datasets, partition
 from fbfl.learning.federation import Federation
+from fbfl.system.statistics import estimate
 
 NUM_WORKERS, NUM_MALICIOUS, BIAS = 100, 20, 0.5
 BATCH_SIZE, ROUNDS = 32, 500

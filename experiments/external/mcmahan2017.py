@@ -19,11 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from experiments.external.study import Row, Study
-from fbfl.experiments.statistics import estimate
 from fbfl.learning import datasets, partition
 from fbfl.learning.federation import Federation
 from fbfl.learning.models import Model, build
 from fbfl.learning.noise import Images
+from fbfl.system.statistics import estimate
 
 TARGETS = {"2nn": 0.97, "cnn": 0.99}
 NUM_CLIENTS = 100

@@ -18,12 +18,20 @@ from fbfl.values.fields import Place
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from fbfl.runs.series import Series
+
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
     command = commands.add_parser("run", help="one federation end to end", description="One federation end to end.")
     add_options(command, Place.SIMULATION)
     command.add_argument("--output", type=Path, metavar="DIR", help="new folder for the results (default runs/<time>)")
+    command.add_argument(
+        "--seeds",
+        type=int,
+        metavar="N",
+        help="play N runs, with seeds from --seed on, and their means (default: one run)",
+    )
     command.add_argument("--quiet", action="store_true", help="print nothing but errors")
     add_deployment(command)
     command.set_defaults(command=run)
@@ -36,14 +44,19 @@ def run(options: argparse.Namespace) -> int:
 
     from fbfl.cli.console import plain_console
     from fbfl.runs.play import own_functions, play
+    from fbfl.runs.series import play_seeds
 
     console = plain_console(quiet=options.quiet)
-    with _progress(console, settings.rounds) as advance:
+    with _progress(console, settings.rounds * (options.seeds or 1)) as advance:
 
         def show(line: dict[str, Any]) -> None:
             advance()
             console.print(_round_text(line))
 
+        if options.seeds is not None:
+            kept = (options.seeds, options.output)
+            series = play_seeds(settings, *kept, deployment=deployment, say=console.print, on_round=show)
+            return _show_series(series, console)
         played = play(settings, options.output, deployment=deployment, say=console.print, on_round=show)
     summary = played.summary
     if summary["final_rounds"] == 0:
@@ -56,6 +69,21 @@ def run(options: argparse.Namespace) -> int:
     console.print(f"plots: {', '.join(str(picture) for picture in played.pictures)}")
     plugins = [word for name in own_functions(settings) for word in ("--plugin", name)]
     console.print(f"all of it: {played.path}; next: {hint.command('audit', '--run', played.path, *plugins)}")
+    return 0
+
+
+def _show_series(series: "Series", console: "Console") -> int:
+    """Print the means of runs with several seeds; fail if one of them has no final round."""
+    for seed, played in series.runs.items():
+        if played.summary["final_rounds"] == 0:
+            see = hint.command("rounds", "--run", played.path)
+            raise NoFinalRoundError(f"no round of seed {seed} became final; see {see}")
+    for name in ("accuracy", "loss", "attack_success_rate"):
+        if found := series.summary.get(f"final_{name}"):
+            around = "" if found["half_width"] is None else f" ± {found['half_width']:.4f}"
+            console.print(f"{name.replace('_', ' ')} {_figure(found['mean'])}{around} (n = {found['n']})")
+    console.print(f"plots: {', '.join(str(picture) for picture in series.pictures)}")
+    console.print(f"all of it: {series.path}")
     return 0
 
 

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from fbfl.experiments.definition import Experiment
 from fbfl.experiments.results import Curves
-from fbfl.experiments.statistics import estimate
 from fbfl.system import canvas
+from fbfl.system.statistics import estimate
 from fbfl.system.styles import legend_below, line_style, plain_axes
 
 if TYPE_CHECKING:

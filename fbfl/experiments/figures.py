@@ -13,8 +13,8 @@ from fbfl.experiments.costplot import draw_costs
 from fbfl.experiments.definition import Experiment
 from fbfl.experiments.heatmap import draw_grid
 from fbfl.experiments.results import Curves
-from fbfl.experiments.statistics import estimate
 from fbfl.system import canvas
+from fbfl.system.statistics import estimate
 from fbfl.system.styles import legend_below, line_style, plain_axes
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from fbfl.experiments.definition import Experiment
 from fbfl.experiments.results import Curves
-from fbfl.experiments.statistics import estimate
 from fbfl.experiments.variants import AttackColumn, Grid
 from fbfl.system import canvas
+from fbfl.system.statistics import estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

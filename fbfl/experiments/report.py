@@ -10,8 +10,8 @@ from fbfl.experiments import robustness
 from fbfl.experiments.definition import CURVES, OF_SERVERS, Claim, Experiment
 from fbfl.experiments.markdown import code, plain
 from fbfl.experiments.results import ADDED, Curves
-from fbfl.experiments.statistics import LEVEL, Estimate, estimate, p_value
 from fbfl.system.atomic import write_atomically
+from fbfl.system.statistics import LEVEL, Estimate, estimate, p_value
 
 _SIGN = {"higher": ">", "lower": "<", "equal": "within ±", "different": "≠"}
 

@@ -3,8 +3,8 @@
 from fbfl.experiments.definition import Experiment
 from fbfl.experiments.markdown import plain
 from fbfl.experiments.results import Curves
-from fbfl.experiments.statistics import LEVEL, estimate, p_value
 from fbfl.experiments.variants import AttackColumn, Grid, Rule
+from fbfl.system.statistics import LEVEL, estimate, p_value
 
 TOLERANCE = 0.05
 """A rule withstands an attack that costs it less accuracy than this."""

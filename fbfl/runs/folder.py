@@ -232,6 +232,8 @@ def open_stored(path: Path) -> StoredRun:
 
 def read_json(path: Path) -> dict[str, Any]:
     """Return a file of a run: `InvalidInputError` if it is not there, `ChainImportError` if it is damaged."""
+    if not path.exists() and (runs := sorted(path.parent.glob("seed-*"))):
+        raise InvalidInputError(f"--run {path.parent}: holds a run per seed; allowed: one of them, as {runs[0]}")
     return _object(path, _text(path))
 
 

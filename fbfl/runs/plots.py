@@ -1,9 +1,12 @@
 """The pictures that a run ends with: accuracy and loss of the global model over the rounds."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from fbfl.system import canvas
 
@@ -11,31 +14,80 @@ INK = "#1f3b57"
 ACCENT = "#c0562b"
 
 
+@dataclass(frozen=True)
+class _Curve:
+    """A line of a picture, with a band of `half_widths` around it if there are any; NaN is a gap."""
+
+    label: str
+    colour: str
+    values: Sequence[float]
+    half_widths: Sequence[float] = ()
+    is_rate: bool = True
+    """True if its values are within 0 and 1, and so is the band."""
+
+
+_CURVES = {
+    "accuracy": ("test accuracy", INK),
+    "attack_success_rate": ("attack success rate", ACCENT),
+    "loss": ("test loss (cross-entropy)", INK),
+}
+
+
 def plot_run(folder: Path, metrics: Sequence[dict[str, Any]], title: str) -> list[Path]:
     """Draw accuracy.png and loss.png from the lines of metrics.jsonl; returns their paths. A null is a gap."""
-    rounds = [line["round"] for line in metrics]
-    curves = {"accuracy": [("test accuracy", INK, _values(metrics, "accuracy"))]}
-    if any("attack_success_rate" in line for line in metrics):
-        curves["accuracy"].append(("attack success rate", ACCENT, _values(metrics, "attack_success_rate")))
-    curves["loss"] = [("test loss (cross-entropy)", INK, _values(metrics, "loss"))]
-    return [_draw(folder / f"{name}.png", title, rounds, curve) for name, curve in curves.items()]
+    curves = {
+        name: _Curve(label, colour, _values(line.get(name) for line in metrics))
+        for name, (label, colour) in _CURVES.items()
+        if any(name in line for line in metrics) or name != "attack_success_rate"
+    }
+    return _pictures(folder, title, [line["round"] for line in metrics], curves)
 
 
-def _values(metrics: Sequence[dict[str, Any]], name: str) -> list[float]:
-    return [math.nan if (value := line.get(name)) is None else value for line in metrics]
+def plot_series(folder: Path, rounds: Sequence[dict[str, Any]], title: str) -> list[Path]:
+    """Draw the same pictures from the rounds of a series' summary.json: means with their 95 % intervals."""
+    curves = {
+        name: _Curve(
+            label,
+            colour,
+            _values(line[name]["mean"] for line in rounds),
+            _values(line[name]["half_width"] for line in rounds),
+            is_rate=name != "loss",
+        )
+        for name, (label, colour) in _CURVES.items()
+        if name in rounds[0]
+    }
+    return _pictures(folder, title, [line["round"] for line in rounds], curves)
 
 
-def _draw(path: Path, title: str, rounds: list[int], curves: list[tuple[str, str, list[float]]]) -> Path:
+def _values(values: Iterable[float | None]) -> list[float]:
+    return [math.nan if value is None else value for value in values]
+
+
+def _pictures(folder: Path, title: str, rounds: list[int], curves: Mapping[str, _Curve]) -> list[Path]:
+    """Draw accuracy, with the success of an attack if it is measured, and loss."""
+    first = [curves[name] for name in ("accuracy", "attack_success_rate") if name in curves]
+    drawn = {"accuracy": first, "loss": [curves["loss"]]}
+    return [_draw(folder / f"{name}.png", title, rounds, own) for name, own in drawn.items()]
+
+
+def _draw(path: Path, title: str, rounds: list[int], curves: Sequence[_Curve]) -> Path:
     with canvas.blank() as figure:
         from matplotlib.ticker import MaxNLocator
 
         figure.set_size_inches(7, 4)
         axes = figure.add_subplot()
-        for label, colour, values in curves:
-            axes.plot(rounds, values, color=colour, marker="o", markersize=4, linewidth=1.8, label=label)
+        for curve in curves:
+            axes.plot(
+                rounds, curve.values, color=curve.colour, marker="o", markersize=4, linewidth=1.8, label=curve.label
+            )
+            if curve.half_widths:
+                low, high = (np.add(curve.values, sign * np.array(curve.half_widths)) for sign in (-1, 1))
+                if curve.is_rate:
+                    low, high = np.clip(low, 0, 1), np.clip(high, 0, 1)
+                axes.fill_between(rounds, low, high, color=curve.colour, alpha=0.18, linewidth=0)
         axes.set_title(canvas.literal(title), fontsize=10, loc="left")
         axes.set_xlabel("round")
-        axes.set_ylabel(curves[0][0] if len(curves) == 1 else "")
+        axes.set_ylabel(curves[0].label if len(curves) == 1 else "")
         if len(curves) > 1:
             axes.legend(frameon=False)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fbfl.experiments.statistics import estimate, p_value
+from fbfl.system.statistics import estimate, p_value
 
 A = [0.91, 0.93, 0.90, 0.95, 0.92]
 B = [0.90, 0.91, 0.91, 0.92, 0.90]

@@ -1,0 +1,97 @@
+"""The same run with several seeds: a folder each, and beside them means with their confidence intervals."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from fbfl.errors import InvalidInputError, StorageError
+from fbfl.runs import plots
+from fbfl.runs.folder import DEFAULT_PARENT, new_folder, read_lines
+from fbfl.runs.play import Played, play
+from fbfl.settings import RunSettings, as_dict
+from fbfl.system import strictjson
+from fbfl.system.atomic import write_atomically
+from fbfl.system.printable import counted
+from fbfl.system.statistics import estimate
+
+MEASURES = ("accuracy", "loss", "attack_success_rate")
+"""Measures of metrics.jsonl of which there are means."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """Runs that have ended: their folder, its summary.json, its pictures, and each of them by its seed."""
+
+    path: Path
+    summary: Mapping[str, Any]
+    pictures: tuple[Path, ...]
+    runs: Mapping[int, Played]
+
+
+def play_seeds(
+    settings: RunSettings,
+    count: int,
+    output: Path | None,
+    *,
+    deployment: Path | None,
+    say: Callable[[str], None],
+    on_round: Callable[[dict[str, Any]], None],
+) -> Series:
+    """Play runs with `count` seeds from the settings' on, each in the folder seed-SEED of `output`; see `play`.
+
+    summary.json has the settings, the `seeds`, and for every measure the mean over them, half the width of its 95 %
+    confidence interval (null for one seed) and their number n: of the last round, and of each.
+    """
+    if count < 1 or settings.seed + count > 2**63:
+        raise InvalidInputError(f"seeds is {count}; allowed: 1 or more, up to seed {2**63 - 1}")
+    folder = _folder(output)
+    seeds = range(settings.seed, settings.seed + count)
+    runs = {}
+    for seed in seeds:
+        say(f"seed {seed}")
+        own = folder / f"seed-{seed}"
+        runs[seed] = play(settings.replace(seed=seed), own, deployment=deployment, say=say, on_round=on_round)
+    lines = [read_lines(run.path / "metrics.jsonl") for run in runs.values()]
+    measured = [name for name in MEASURES if all(name in line for of_run in lines for line in of_run)]
+    by_round = [
+        {"round": number, **{name: _mean([line[name] for line in of_round]) for name in measured}}
+        for number, of_round in enumerate(zip(*lines, strict=True), 1)
+    ]
+    summary = {
+        "settings": {name: value for name, value in as_dict(settings).items() if name != "seed"},
+        "seeds": list(seeds),
+        **{f"final_{name}": by_round[-1][name] for name in measured},
+        "rounds": by_round,
+    }
+    try:
+        write_atomically(folder / "summary.json", (strictjson.dumps(summary, indent=1) + "\n").encode())
+    except OSError as error:
+        raise StorageError(f"{folder / 'summary.json'}: cannot be written: {error.strerror}") from error
+    title = f"{settings.dataset or 'mnist'}, {settings.aggregator}; means of {counted(count, 'seed')}"
+    return Series(folder, summary, tuple(plots.plot_series(folder, by_round, title)), runs)
+
+
+def _folder(output: Path | None) -> Path:
+    """Make the folder of the series; one that holds runs raises `InvalidInputError`."""
+    if output is None:
+        return new_folder(DEFAULT_PARENT, datetime.now().strftime("%Y%m%d-%H%M%S"))
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        occupied = (output / "summary.json").exists() or any(output.glob("seed-*")) or any(output.glob("settings.json"))
+    except OSError as error:
+        raise InvalidInputError(f"--output {output}: cannot be written: {error.strerror}") from error
+    if occupied:
+        raise InvalidInputError(f"--output {output}: holds runs already; allowed: a new or an empty folder")
+    return output
+
+
+def _mean(values: Sequence[float | None]) -> dict[str, float | int | None]:
+    """Return mean, half width and number; nothing is known of a mean if one of the values is not."""
+    if any(value is None for value in values):
+        return {"mean": None, "half_width": None, "n": len(values)}
+    found = estimate([float(value) for value in values if value is not None])
+    half = None if math.isnan(found.half_width) else found.half_width
+    return {"mean": found.mean, "half_width": half, "n": len(values)}
