@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from eth_abi import decode  # type: ignore[attr-defined]  # exported at run time
 from eth_abi.exceptions import DecodingError
-from eth_typing import BlockNumber
+from eth_typing import BlockNumber, ChecksumAddress
 from hexbytes import HexBytes
 from web3 import Web3
 from web3.contract import Contract
@@ -239,11 +239,18 @@ class Update:
 class Ledger:
     """One deployment, read through one node.
 
-    `head` tells the node's newest block, which every read asks for (default: by JSON-RPC).
+    `head` tells the node's newest block, which every read asks for (default: by JSON-RPC). With `task`, events of other
+    tasks are not read: anybody can make a task, and as many events in it as there is gas.
     """
 
     def __init__(
-        self, w3: Web3, addresses: Mapping[str, str], start_block: int = 0, *, head: Callable[[], Head] | None = None
+        self,
+        w3: Web3,
+        addresses: Mapping[str, str],
+        start_block: int = 0,
+        *,
+        head: Callable[[], Head] | None = None,
+        task: int | None = None,
     ) -> None:
         self.w3 = w3
         self._head = head or (lambda: head_of(w3))
@@ -255,7 +262,10 @@ class Ledger:
         others = sorted(set(addresses) - {"FederatedTasks", "MECRegistry", "RewardPool", *CONSENSUS_CONTRACTS.values()})
         self.consensus |= {name: _contract(w3, name, addresses, "CommitteeConsensus") for name in others}
         contracts = (self.tasks, self.registry, self.rewards, *self.consensus.values())
-        self._scanner = LogScanner(w3, {each.address: each.abi for each in contracts}, start=start_block)
+        about: dict[ChecksumAddress, int] = {}
+        if task is not None and 0 <= task < 2**256:
+            about = {each.address: task for each in contracts if each is not self.registry}
+        self._scanner = LogScanner(w3, {each.address: each.abi for each in contracts}, start=start_block, about=about)
         self._events: list[Event] = []
         self._events_of_round: dict[tuple[int, int], list[Event]] = {}
         self._answers: dict[tuple[Hashable, ...], Any] = {}

@@ -11,13 +11,13 @@ from eth_abi.codec import ABICodec
 from eth_abi.decoding import StringDecoder
 from eth_abi.encoding import TextStringEncoder
 from eth_abi.registry import ABIRegistry, BaseEquals, registry
-from eth_typing import ABIEvent, BlockNumber, ChecksumAddress
+from eth_typing import ABIEvent, BlockNumber, ChecksumAddress, HexStr
 from eth_utils.abi import event_abi_to_log_topic
 from hexbytes import HexBytes
 from web3 import Web3
 from web3._utils.events import get_event_data
 from web3.exceptions import Web3RPCError
-from web3.types import LogReceipt
+from web3.types import FilterParams, LogReceipt
 
 from fbfl.chain.head import hash_of
 from fbfl.chain.reverts import ABI
@@ -76,7 +76,8 @@ class LogScanner:
     """Follows the events of some contracts from `start` on, `confirmations` blocks behind the head.
 
     `contracts` maps addresses to ABIs; unknown events are passed over. `state` is what an earlier scanner's `state`
-    returned. `chunk` is how many blocks one request covers; nodes that find it too much get smaller ones.
+    returned. `chunk` is how many blocks one request covers; nodes that find it too much get smaller ones. `about` has,
+    for some of the contracts, the number that events must have as their first indexed value: others are not read.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class LogScanner:
         confirmations: int = 0,
         chunk: int = 1000,
         state: Mapping[str, Any] | None = None,
+        about: Mapping[ChecksumAddress, int] | None = None,
     ) -> None:
         self._w3 = w3
         self._start = start
@@ -99,7 +101,13 @@ class LogScanner:
             for entry in abi
             if entry["type"] == "event"
         }
-        self._addresses = list(contracts)
+        self._wanted: list[FilterParams] = []
+        numbers = {address: (about or {}).get(address) for address in contracts}
+        for number in dict.fromkeys(numbers.values()):
+            wanted = FilterParams(address=[address for address in contracts if numbers[address] == number])
+            if number is not None:
+                wanted["topics"] = [None, HexStr("0x" + number.to_bytes(32).hex())]
+            self._wanted.append(wanted)
         # (number, hash) of blocks up to which everything was read, oldest first.
         self._checkpoints: list[tuple[int, bytes]] = _parse_state(state) if state else []
         self._doubted = False
@@ -159,9 +167,9 @@ class LogScanner:
         """Return the events of these blocks, or none and no progress if the chain changed meanwhile."""
         before = hash_of(self._w3, last)
         try:
-            logs = self._w3.eth.get_logs(
-                {"fromBlock": BlockNumber(first), "toBlock": BlockNumber(last), "address": self._addresses}
-            )
+            logs: list[LogReceipt] = []
+            for wanted in self._wanted:
+                logs += self._w3.eth.get_logs({"fromBlock": BlockNumber(first), "toBlock": BlockNumber(last), **wanted})
         except Web3RPCError as error:
             if first == last:
                 raise ChainError(f"the node refused to read the logs of block {first}: {error}") from error

@@ -152,7 +152,7 @@ def mec(options: argparse.Namespace) -> int:
     if options.url is not None:
         check_url(options.url, "--url")
     plugins = plugins_of(options)
-    ledger = ledger_on(options.network, options.deployment)
+    ledger = ledger_on(options.network, options.deployment, options.task)
     account = account_of(options, ledger.chain_id)
     task = chosen_task(ledger, options.task)
     refuse_costly(task, options.most_penalty)
@@ -168,7 +168,9 @@ def mec(options: argparse.Namespace) -> int:
         samples = _own(options, plan)
     training = LocalTraining(participant, task.id, plan, samples, names=names)
     board = (
-        HttpBoard(ledger_on(options.network, options.deployment), task, account.address, peers=options.peer)
+        HttpBoard(
+            ledger_on(options.network, options.deployment, options.task), task, account.address, peers=options.peer
+        )
         if plan.signatures
         else None
     )

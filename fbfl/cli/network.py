@@ -50,8 +50,11 @@ def add_payloads(command: Parser) -> None:
     command.add_argument("--payloads", type=Path, metavar="DIR", help="the local store (default .fbfl/payloads)")
 
 
-def ledger_on(network: str, deployment: Path | None = None) -> "Ledger":
-    """Return the ledger that `fbfl deploy` recorded in the file `deployment` (default: deployments/CHAIN_ID.json)."""
+def ledger_on(network: str, deployment: Path | None = None, task: int | None = None) -> "Ledger":
+    """Return the ledger that `fbfl deploy` recorded in the file `deployment` (default: deployments/CHAIN_ID.json).
+
+    With `task`, it is of that task alone.
+    """
     from fbfl.chain.deployment.deploy import DEPLOYMENTS, file_of, open_ledger
     from fbfl.chain.networks import EMBEDDED, connect
 
@@ -61,7 +64,7 @@ def ledger_on(network: str, deployment: Path | None = None) -> "Ledger":
             "allowed: anvil, ganache, geth, or a JSON-RPC URL"
         )
     w3 = connect(network)
-    return open_ledger(w3, deployment or file_of(w3, DEPLOYMENTS))
+    return open_ledger(w3, deployment or file_of(w3, DEPLOYMENTS), task)
 
 
 def deployment_on(network: str, deployment: Path | None) -> Path | None:

@@ -28,7 +28,7 @@ def open_source(options: argparse.Namespace) -> "StoredRun":
     from fbfl.runs.folder import StoredRun, open_stored
 
     if options.network is not None:
-        ledger = ledger_on(options.network, options.deployment)
+        ledger = ledger_on(options.network, options.deployment, options.task)
         return StoredRun(ledger, store_of(options), task_on(ledger, options.task))
     for name in ("deployment", "task", "store", "payloads"):
         if getattr(options, name) is not None:

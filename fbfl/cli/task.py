@@ -153,5 +153,5 @@ def reclaim(options: argparse.Namespace) -> int:
 
 def _owner_and_task(options: argparse.Namespace) -> "tuple[Participant, Task]":
     """Return the account that the options name, and the task."""
-    owner = participant_of(options, ledger_on(options.network, options.deployment))
+    owner = participant_of(options, ledger_on(options.network, options.deployment, options.task))
     return owner, task_on(owner.ledger, options.task)

@@ -221,6 +221,9 @@ def open_stored(path: Path) -> StoredRun:
     deployment = read_json(path / "deployment.json")
     settings = read_json(path / "settings.json")
     network = settings.get("network", EMBEDDED)
+    for name, value, kind in (("settings.json", network, str), ("deployment.json", deployment.get("task"), int)):
+        if type(value) is not kind:
+            raise ChainImportError(f"{path / name} is damaged: it names {value!r} where a {kind.__name__} has to be")
     try:
         ledger = _exported(path, deployment) if network == EMBEDDED else _running(path, deployment, network)
         task = ledger.task(deployment["task"])

@@ -115,7 +115,7 @@ def test_an_owner_ends_its_task_and_takes_back_what_no_round_earned(
     fed.play_round()
     owner = accounts_of(fed.devnet.nodes, 5)[0]
     monkeypatch.setenv(KEY_VARIABLE, owner.key.hex())
-    monkeypatch.setattr(task_commands, "ledger_on", lambda network, deployment: fed.ledger)
+    monkeypatch.setattr(task_commands, "ledger_on", lambda network, deployment, task=None: fed.ledger)
     rewards = fed.ledger.rewards.functions
     assert main(["task", "reclaim", "--network", "anvil"]) == 3
     assert "RewardsNotEnded(task=1)" in capsys.readouterr().err
@@ -136,7 +136,7 @@ def test_a_task_trusts_a_server_of_the_registry(
     fed = federation(tmp_path, stake=1000)
     accounts = accounts_of(fed.devnet.nodes, 5)
     for module in (task_commands, register_command):
-        monkeypatch.setattr(module, "ledger_on", lambda network, deployment: fed.ledger)
+        monkeypatch.setattr(module, "ledger_on", lambda network, deployment, task=None: fed.ledger)
     monkeypatch.setenv(KEY_VARIABLE, accounts[0].key.hex())
     creating = ["task", "create", "--network", "anvil", "--dataset", "digits", "--servers", "4", "--payloads"]
     creating += [str(tmp_path), "--aggregator", "fltrust", "--aggregator-arg"]

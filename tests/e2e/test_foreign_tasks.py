@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from fbfl.chain.ledger import Ledger
 from fbfl.chain.participant import CommitteeRules, TaskSettings, pbft_parameters
 from fbfl.chain.queries import registered_url, task_terms
 from fbfl.errors import InvalidInputError
@@ -55,6 +56,19 @@ def test_a_creating_call_that_contracts_take_and_decoders_refuse_stops_no_query(
     assert own["pow_hashes"] > 0
     assert foreign["min_updates"] == own["min_updates"]
     assert "pow_hashes" not in foreign
+
+
+def test_who_reads_one_task_reads_no_event_of_another(fed: Simulation) -> None:
+    """Anybody can make a task, and fill it with events."""
+    ledger = fed.ledger
+    narrow = Ledger(ledger.w3, ledger.addresses, task=fed.task.id)
+    assert {event.args["task"] for event in ledger.events() if "task" in event.args} > {fed.task.id}
+    assert list(narrow.events()) == [e for e in ledger.events() if e.args.get("task", fed.task.id) == fed.task.id]
+    assert any(event.name == "ServerJoined" for event in narrow.events())
+    assert (narrow.task(fed.task.id), narrow.confirm(fed.task.id)) == (fed.task, ledger.confirm(fed.task.id))
+    for number in (-1, 10**6, 2**256):
+        with pytest.raises(InvalidInputError, match=f"task {number} does not exist"):
+            Ledger(ledger.w3, ledger.addresses, task=number).task(number)
 
 
 def test_a_url_that_is_no_text_stops_no_reader(fed: Simulation) -> None:

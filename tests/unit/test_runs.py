@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from fbfl.errors import InvalidInputError
-from fbfl.runs.folder import RunFolder, new_folder, newest_run
+from fbfl.errors import ChainImportError, InvalidInputError
+from fbfl.runs.folder import RunFolder, new_folder, newest_run, open_stored
 from fbfl.settings import RunSettings
 
 
@@ -85,3 +85,19 @@ def test_the_newest_run_is_one_with_a_finished_round_if_there_is_one(tmp_path: P
         (tmp_path / name / "metrics.jsonl").write_text("")
     path, note = newest_run(tmp_path)
     assert (path, note) == (tmp_path / "c", f"no run in {tmp_path}/ has a finished round; this is {path}, the newest")
+
+
+@pytest.mark.parametrize(
+    ("settings", "deployment", "damaged"),
+    [
+        ("{}", '{"addresses": {}}', "deployment.json"),
+        ("{}", '{"addresses": {}, "task": true}', "deployment.json"),
+        ('{"network": 1}', '{"addresses": {}, "task": 1}', "settings.json"),
+        ("{}", "[" * 100_000, "deployment.json"),
+    ],
+)
+def test_a_folder_whose_files_hold_something_else_is_said_to_be_damaged(tmp_path, settings, deployment, damaged):
+    (tmp_path / "settings.json").write_text(settings)
+    (tmp_path / "deployment.json").write_text(deployment)
+    with pytest.raises(ChainImportError, match=f"{damaged} is damaged"):
+        open_stored(tmp_path)

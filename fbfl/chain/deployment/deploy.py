@@ -209,12 +209,12 @@ def read_addresses(file: Path, chain_id: int) -> dict[str, str]:
     return {name: record["address"] for name, record in records.items()}
 
 
-def open_ledger(w3: Web3, file: Path) -> Ledger:
-    """Open the ledger that `deploy` recorded in a file, read from its first block on.
+def open_ledger(w3: Web3, file: Path, task: int | None = None) -> Ledger:
+    """Open the ledger that `deploy` recorded in a file, read from its first block on; with `task`, of that task alone.
 
     Nothing recorded there, another chain, or one that began anew since then, raises `InvalidInputError`.
     """
-    ledger = Ledger(w3, read_addresses(file, w3.eth.chain_id), first_block(w3, file))
+    ledger = Ledger(w3, read_addresses(file, w3.eth.chain_id), first_block(w3, file), task=task)
     if not w3.eth.get_code(ledger.tasks.address):
         raise InvalidInputError(f"{file} names contracts that are not on this chain; run fbfl deploy again")
     return ledger

@@ -117,7 +117,7 @@ def test_code_that_a_task_on_a_network_names_needs_the_operator(
     task = Task(1, "0x", "pbft", "0x", "pickle:loads", b"{}", {"model": "mlp"}, Reference(b"", 0), 0)
     commands = importlib.import_module(module)
     ledger = SimpleNamespace(chain_id=1337, task=lambda number: task)
-    monkeypatch.setattr(commands, "ledger_on", lambda network, deployment: ledger)
+    monkeypatch.setattr(commands, "ledger_on", lambda network, deployment, task=None: ledger)
     assert main([*command, "--plugin", "pickle:load"]) == 2
     assert "the aggregator of task 1 is 'pickle:loads'; allowed: fedavg" in capsys.readouterr().err
     assert main([*command, "--plugin", "pickle:loads"]) == 2
