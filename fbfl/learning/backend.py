@@ -1,5 +1,6 @@
 """Import TensorFlow and Keras, which takes seconds, as late as possible and with the settings that fbfl needs."""
 
+import gc
 import os
 import sys
 import tempfile
@@ -12,11 +13,14 @@ from fbfl.system.canvas import load_matplotlib
 
 
 def load_tensorflow() -> None:
-    """Import TensorFlow and Keras (4-7 s, 500 MB), with one thread per operation.
+    """Import TensorFlow and Keras (2-4 s, 500 MB), with one thread per operation.
 
     Many small operations gain nothing from several threads each: the trainer runs a client per core instead. With
-    FBFL_LEAN_KERAS=1, which the command line sets, Keras finds neither scikit-learn nor matplotlib: it would import
-    both, for wrappers and galleries that fbfl has no use for, and take a third longer.
+    FBFL_LEAN_KERAS=1, which the command line sets, Keras finds neither scikit-learn nor matplotlib nor pandas: it would
+    import all three, for wrappers, galleries and tables that fbfl has no use for, and take half as long again.
+
+    A thread of its own, beside other imports and the deployment of contracts, saves nothing: all of them hold Python's
+    lock (benchmarks/start.py).
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if not os.environ.get("KERAS_BACKEND"):
@@ -26,12 +30,12 @@ def load_tensorflow() -> None:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
     lean = os.environ.get("FBFL_LEAN_KERAS") == "1" and "keras" not in sys.modules
-    unused = ("matplotlib", "sklearn") if lean else ()
+    unused = ("matplotlib", "pandas", "sklearn") if lean else ()
     if "keras" not in sys.modules:
         _require_tensorflow("KERAS_BACKEND is", os.environ["KERAS_BACKEND"])
         if not lean:
             load_matplotlib()  # before Keras does, and fails where MPLBACKEND is of no use
-    with _without_notices(), _without_packages(unused):
+    with _without_notices(), _without_packages(unused), _without_collecting():
         import keras
         import tensorflow as tf
 
@@ -46,6 +50,18 @@ def load_tensorflow() -> None:
 def _require_tensorflow(what: str, backend: str) -> None:
     if backend != "tensorflow":
         raise InvalidInputError(f"{what} {backend!r}: fbfl trains with TensorFlow; set KERAS_BACKEND=tensorflow")
+
+
+@contextmanager
+def _without_collecting() -> Iterator[None]:
+    """Look for no garbage: an import makes objects by the hundred thousand, hardly any of which is."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 @contextmanager
