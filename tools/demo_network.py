@@ -62,6 +62,7 @@ INTERRUPTED = 130
 
 _TOKENS = "devices"
 _TRACE = "trace.csv"
+_FBFL = (sys.executable, "-m", "fbfl")
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ def _own(demo: Demo, console: Console, url: str, daemon: str) -> str:
         command = list(map(str, words))
         console.print(f"$ fbfl {shlex.join(command)}")
         done = subprocess.run(
-            [sys.executable, "-m", "fbfl", *command],
+            [*_FBFL, *command],
             cwd=demo.folder,
             env={**os.environ, "FBFL_IPFS": daemon},
             capture_output=True,
@@ -190,9 +191,9 @@ def _servers(demo: Demo, task: str, urls: Sequence[str], daemons: Sequence[str])
         Program(
             f"mec-{server}",
             [
-                *(sys.executable, "-m", "fbfl", "mec", "--network", urls[server % len(urls)], "--account", str(server)),
-                *("--task", task, "--devices", _TOKENS, "--store", "ipfs"),
-                *("--port", str(demo.port + MEC_PORT + server)),
+                *_FBFL,
+                *f"mec --network {urls[server % len(urls)]} --account {server} --task {task}".split(),
+                *f"--devices {_TOKENS} --store ipfs --port {demo.port + MEC_PORT + server}".split(),
             ],
             (demo.port + MEC_PORT + server,),
             {"FBFL_IPFS": daemons[server % len(daemons)]},
@@ -210,9 +211,12 @@ def _devices(demo: Demo) -> list[Program]:
         Program(
             _device(number),
             [
-                *(sys.executable, "-m", "fbfl", "device", *servers, "--token-file", f"device-{number}.token"),
-                *("--dataset", demo.dataset, "--share", f"{number}/{DEVICES}", "--trace", _TRACE),
-                *("--mobility-arg", f"round_seconds={STAY}", "--mobility-arg", f"collect_rounds={STAYS}"),
+                *_FBFL,
+                *f"device --token-file device-{number}.token --share {number}/{DEVICES} --trace {_TRACE}".split(),
+                *f"--mobility-arg round_seconds={STAY} --mobility-arg collect_rounds={STAYS}".split(),
+                "--dataset",
+                demo.dataset,
+                *servers,
             ],
             (),
         )
@@ -231,7 +235,7 @@ def _all_servers_have_samples(demo: Demo) -> bool:
 
 def _owner(demo: Demo, url: str) -> Program:
     words = ("task", "drive", "--rounds", str(demo.rounds), "--servers", str(SERVERS), "--account", str(OWNER))
-    return Program("owner", [sys.executable, "-m", "fbfl", *words, "--network", url], ())
+    return Program("owner", [*_FBFL, *words, "--network", url], ())
 
 
 def _answers(port: int) -> bool:

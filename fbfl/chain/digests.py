@@ -52,14 +52,22 @@ def value_digest(
 
     `closing` is the hash of the block that closed the submissions; None leaves it out, as contracts did before 0.2.
     """
-    bound = () if closing is None else (closing,)
-    types = ["uint256", "address", "uint256", "uint32", "bytes32", *["bytes32" for _ in bound]]
-    values = (
-        *(domain.chain_id, domain.ledger, domain.task, round_number, parent, *bound),
-        *(accumulator, missing, short_text(rule), keccak(rule_params)),
-        *(model, model_size),
-    )
-    return keccak(encode([*types, "bytes32", "uint256", "bytes32", "bytes32", "bytes32", "uint32"], values))
+    words: list[tuple[str, object]] = [
+        ("uint256", domain.chain_id),
+        ("address", domain.ledger),
+        ("uint256", domain.task),
+        ("uint32", round_number),
+        ("bytes32", parent),
+        *([] if closing is None else [("bytes32", closing)]),
+        ("bytes32", accumulator),
+        ("uint256", missing),
+        ("bytes32", short_text(rule)),
+        ("bytes32", keccak(rule_params)),
+        ("bytes32", model),
+        ("uint32", model_size),
+    ]
+    types, values = zip(*words, strict=True)
+    return keccak(encode(types, values))
 
 
 def outcome(digest: bytes, leader: str) -> bytes:

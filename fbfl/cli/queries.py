@@ -21,7 +21,17 @@ if TYPE_CHECKING:
 
 
 _COLUMNS = (
-    *("round", "status", "leader", "model", "updates", "views", "votes", "gas", "blocks", "paid (ether)", "slashed"),
+    "round",
+    "status",
+    "leader",
+    "model",
+    "updates",
+    "views",
+    "votes",
+    "gas",
+    "blocks",
+    "paid (ether)",
+    "slashed",
     "reason",
 )
 _NUMBERS = ("round", "updates", "views", "votes", "gas", "blocks", "paid (ether)", "slashed")

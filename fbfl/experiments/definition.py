@@ -37,8 +37,19 @@ CURVES = ("accuracy", "loss", "attack_success_rate")
 """Measures of the global model after every round."""
 
 COSTS = (
-    *("seconds", "train_seconds", "consensus_seconds", "cpu_seconds", "views", "updates", "gas_used", "transactions"),
-    *("calldata_bytes", "payload_bytes", "simulated_seconds", "simulated_energy_joules", "hashes"),
+    "seconds",
+    "train_seconds",
+    "consensus_seconds",
+    "cpu_seconds",
+    "views",
+    "updates",
+    "gas_used",
+    "transactions",
+    "calldata_bytes",
+    "payload_bytes",
+    "simulated_seconds",
+    "simulated_energy_joules",
+    "hashes",
 )
 """Measures of every round itself; only with the chain."""
 

@@ -22,8 +22,21 @@ from fbfl import open_run
 from fbfl.cli import main
 
 SUMMARY_KEYS = {
-    *("dataset", "servers", "rounds", "aggregator", "attack", "malicious", "consensus", "network", "seed"),
-    *("final_accuracy", "final_loss", "model_sha256", "seconds", "versions", "warnings"),
+    "dataset",
+    "servers",
+    "rounds",
+    "aggregator",
+    "attack",
+    "malicious",
+    "consensus",
+    "network",
+    "seed",
+    "final_accuracy",
+    "final_loss",
+    "model_sha256",
+    "seconds",
+    "versions",
+    "warnings",
 }
 METRICS_KEYS = {"round", "accuracy", "loss", "leader", "consensus", "updates", "gas_used", "seconds"}
 SMALL = ("--dataset", "digits", "--servers", "4", "--devices", "8", "--rounds", "2")
@@ -304,7 +317,15 @@ def test_samples_of_any_range_are_played_and_what_is_odd_gets_a_line_each(tmp_pa
     np.savez(tmp_path / "own.npz", **np.load(tmp_path / "train.npz"), **np.load(tmp_path / "test.npz"))
     attack = ("--attack", "targeted_label_flipping", "--attack-arg", "source=15", "--attack-arg", "target=1")
     done = fbfl(
-        *("run", *SMALL, "--dataset", tmp_path / "own.npz", *attack, "--malicious", 1, "--output", tmp_path / "run")
+        "run",
+        *SMALL,
+        "--dataset",
+        tmp_path / "own.npz",
+        *attack,
+        "--malicious",
+        1,
+        "--output",
+        tmp_path / "run",
     )
     assert done.returncode == 0, done.stderr
     warnings = json.loads((tmp_path / "run" / "summary.json").read_text())["warnings"]

@@ -471,9 +471,16 @@ def test_silent_servers_cost_views_and_hashes_are_counted(tmp_path: Path) -> Non
 
 def test_what_a_task_fixes_is_on_the_chain_and_holds(tmp_path: Path) -> None:
     terms = {
-        **{"quorum": "byzantine", "view_timeout": 50, "max_views": 3, "pow_hashes": 1, "min_updates": 2},
-        **{"max_samples": 100, "reward": 10**6, "leader_share": 0.5, "rejection_penalty": 0.25},
-        **{"withheld_penalty": 0.0001},
+        "quorum": "byzantine",
+        "view_timeout": 50,
+        "max_views": 3,
+        "pow_hashes": 1,
+        "min_updates": 2,
+        "max_samples": 100,
+        "reward": 10**6,
+        "leader_share": 0.5,
+        "rejection_penalty": 0.25,
+        "withheld_penalty": 0.0001,
     }
     fed = federation(tmp_path, **terms)
     record = fed.play_round().record
@@ -491,6 +498,13 @@ def test_by_default_a_task_fixes_what_the_first_release_did(tmp_path: Path) -> N
         found = task_terms(fed.ledger, fed.task.id)
         assert (found.pop("pow_hashes", 4096), found.pop("solve_time", 0)) == (4096, 0)
         assert found == {
-            **{"quorum": quorum, "view_timeout": 600, "max_views": 8, "min_updates": 3, "max_samples": 360},
-            **{"reward": 10**16, "leader_share": 0.2, "rejection_penalty": 0.1, "withheld_penalty": 0.1},
+            "quorum": quorum,
+            "view_timeout": 600,
+            "max_views": 8,
+            "min_updates": 3,
+            "max_samples": 360,
+            "reward": 10**16,
+            "leader_share": 0.2,
+            "rejection_penalty": 0.1,
+            "withheld_penalty": 0.1,
         }

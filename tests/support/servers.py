@@ -165,7 +165,12 @@ def committee(
         exchange: Any = EquivocatingExchange if behaviour and behaviour.votes == "both" else Exchange
         found.servers.append(
             kind(
-                *(participant, (stores or {}).get(number, found.store), task, plan, adding(number), held),
+                participant,
+                (stores or {}).get(number, found.store),
+                task,
+                plan,
+                adding(number),
+                held,
                 exchange=exchange(found.board, participant, task, account(number)) if signatures else None,
                 election=(elections or {}).get(number),
                 salt_secret=bytes([number]),

@@ -36,13 +36,36 @@ LABELS = np.arange(60) % 6
 PICTURES = np.random.default_rng(0).random((60, 8, 8)).astype(np.float32)
 UPDATES = np.random.default_rng(1).normal(size=(16, 5)).astype(np.float32)
 GOOD = {
-    **{"num_clients": 4, "shards_per_client": 2, "alpha": 1.0, "labels_per_client": 2, "bias": 0.5, "sigma": 0.5},
-    **{"seed": 0, "variance": 0.1, "client": 1, "num_byzantine": 3, "num_selected": 3, "trim": 2, "max_norm": 1.0},
-    **{"source": 1, "target": 2, "num_classes": 6, "attacker": 0, "round_number": 1},
+    "num_clients": 4,
+    "shards_per_client": 2,
+    "alpha": 1.0,
+    "labels_per_client": 2,
+    "bias": 0.5,
+    "sigma": 0.5,
+    "seed": 0,
+    "variance": 0.1,
+    "client": 1,
+    "num_byzantine": 3,
+    "num_selected": 3,
+    "trim": 2,
+    "max_norm": 1.0,
+    "source": 1,
+    "target": 2,
+    "num_classes": 6,
+    "attacker": 0,
+    "round_number": 1,
 }
 DATA = {
-    **{"labels": LABELS, "x": PICTURES, "y": LABELS, "updates": UPDATES, "own": UPDATES[0], "root_update": UPDATES[0]},
-    **{"honest": UPDATES, "everybody": UPDATES, "compromised": UPDATES[:3]},
+    "labels": LABELS,
+    "x": PICTURES,
+    "y": LABELS,
+    "updates": UPDATES,
+    "own": UPDATES[0],
+    "root_update": UPDATES[0],
+    "honest": UPDATES,
+    "everybody": UPDATES,
+    "compromised": UPDATES[:3],
+    "device_of": LABELS,
 }
 GIVEN = {"rng", "x", "y", "honest", "own", "everybody", "compromised", "sample_range"}
 """Arguments that no user gives, but a federation."""

@@ -32,8 +32,17 @@ BLOCKS_FILE = "chain.rlp"
 HEAD_FILE = "head.json"
 
 FORKS = (
-    *("homestead", "eip150", "eip155", "eip158", "byzantium", "constantinople"),
-    *("petersburg", "istanbul", "muirGlacier", "berlin", "london"),
+    "homestead",
+    "eip150",
+    "eip155",
+    "eip158",
+    "byzantium",
+    "constantinople",
+    "petersburg",
+    "istanbul",
+    "muirGlacier",
+    "berlin",
+    "london",
 )
 NUMBERS = {"timestamp": "timestamp", "gasLimit": "gas_limit", "difficulty": "difficulty"}
 STRINGS = {"nonce": "nonce", "extraData": "extra_data", "mixHash": "mix_hash", "coinbase": "coinbase"}

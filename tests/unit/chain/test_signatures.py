@@ -31,7 +31,11 @@ def test_the_signer_is_recovered() -> None:
 def test_a_signature_covers_every_field_and_the_domain() -> None:
     signed = vote()
     for field, other in (
-        *(("task", 4), ("round", 3), ("view", 0), ("stage", Stage.COMMIT), ("accept", False)),
+        ("task", 4),
+        ("round", 3),
+        ("view", 0),
+        ("stage", Stage.COMMIT),
+        ("accept", False),
         ("value_digest", b"\7" * 32),
     ):
         assert signer_of_vote(DOMAIN, replace(signed, **{field: other})) != ACCOUNT.address, field

@@ -19,8 +19,15 @@ from fbfl.values.fields import Place
 
 GUIDE = Path(__file__).resolve().parents[3] / "docs" / "settings.md"
 OTHERS = {
-    **{"rounds": 3, "servers": 4, "stake": "2 ether", "signatures": True, "learning_rate": 0.1, "dataset": "digits"},
-    **{"aggregator": "krum", "aggregator_args": {"num_byzantine": 1}, "consensus": "pbft"},
+    "rounds": 3,
+    "servers": 4,
+    "stake": "2 ether",
+    "signatures": True,
+    "learning_rate": 0.1,
+    "dataset": "digits",
+    "aggregator": "krum",
+    "aggregator_args": {"num_byzantine": 1},
+    "consensus": "pbft",
 }
 
 

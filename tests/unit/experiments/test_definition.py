@@ -101,8 +101,14 @@ def test_a_grid_is_every_rule_without_and_with_every_attack(tmp_path: Path) -> N
     path.write_text(GRID)
     experiment = definition.load(path)
     assert [variant.label for variant in experiment.variants] == [
-        *("mean, no attack", "mean, flip, 2 malicious", "mean, flip, 4 malicious", "mean, late, 4 malicious"),
-        *("Krum, no attack", "Krum, flip, 2 malicious", "Krum, flip, 4 malicious", "Krum, late, 4 malicious"),
+        "mean, no attack",
+        "mean, flip, 2 malicious",
+        "mean, flip, 4 malicious",
+        "mean, late, 4 malicious",
+        "Krum, no attack",
+        "Krum, flip, 2 malicious",
+        "Krum, flip, 4 malicious",
+        "Krum, late, 4 malicious",
     ]
     told = [experiment.settings(variant, 0).aggregator_args.get("num_byzantine") for variant in experiment.variants[4:]]
     assert told == [0, 2, 3, 3]

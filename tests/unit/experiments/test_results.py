@@ -393,7 +393,12 @@ def test_a_picture_against_two_settings_has_the_points_of_each(tmp_path: Path) -
     svg = figures.draw(tmp_path, experiment, curves)[1].read_text()
     drawn = re.findall("<!-- (.* hashes|.* timeout|.* per round) -->", svg)
     assert drawn == [
-        *("pow hashes", "hashes per round", "view timeout", "views per round", "view timeout", "gas per round")
+        "pow hashes",
+        "hashes per round",
+        "view timeout",
+        "views per round",
+        "view timeout",
+        "gas per round",
     ]
     report.write_report(tmp_path / "RESULTS.md", [(experiment, curves)], "results/")
     said = (tmp_path / "RESULTS.md").read_text()

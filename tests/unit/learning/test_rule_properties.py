@@ -31,7 +31,9 @@ COUNTED = {"fedavg": {}, "geometric_median": {"weighted": True}, "norm_clipping"
 """The rules in which sample counts weigh, and what asks for that."""
 NOT_COUNTED = {
     **{name: chosen for name, chosen in RULES.items() if name != "fedavg"},
-    **{"norm_clipping": {"max_norm": 2.0}, "random_selection": {"num_selected": 3}, "foolsgold": {}},
+    "norm_clipping": {"max_norm": 2.0},
+    "random_selection": {"num_selected": 3},
+    "foolsgold": {},
 }
 IN_RANGE = ("fedavg", "krum", "multi_krum", "bulyan", "trimmed_mean", "median", "geometric_median", "dnc")
 

@@ -104,10 +104,20 @@ def test_devices_are_spread_evenly_and_processors_between_two_frequencies() -> N
 @pytest.mark.parametrize(
     "setting",
     [
-        *({"bandwidth": 0.0}, {"power": -0.1}, {"noise": 0.0}, {"exponent": 0.0}, {"loss_at_reference": math.inf}),
-        *({"radius": 0.0}, {"cycles_per_sample": 0.0}, {"min_frequency": 0.0}, {"max_frequency": 1e9}),
-        *({"loss_at_reference": -1e300}, {"noise": 1e-320, "bandwidth": 1e-10}),
-        *({"upload_deadline": 0.0}, {"round_deadline": math.nan}, {"bandwidth": math.inf}),
+        {"bandwidth": 0.0},
+        {"power": -0.1},
+        {"noise": 0.0},
+        {"exponent": 0.0},
+        {"loss_at_reference": math.inf},
+        {"radius": 0.0},
+        {"cycles_per_sample": 0.0},
+        {"min_frequency": 0.0},
+        {"max_frequency": 1e9},
+        {"loss_at_reference": -1e300},
+        {"noise": 1e-320, "bandwidth": 1e-10},
+        {"upload_deadline": 0.0},
+        {"round_deadline": math.nan},
+        {"bandwidth": math.inf},
     ],
 )
 def test_impossible_settings_are_named(setting: dict[str, float]) -> None:
