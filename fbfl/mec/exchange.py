@@ -102,7 +102,7 @@ class PatienceInSteps:
         return self._waited[wait] > self._steps
 
 
-MAX_WAITS = 256
+MAX_WAITS = 1024
 """Number of waits that an agent remembers: those of many rounds."""
 
 

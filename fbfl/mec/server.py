@@ -5,6 +5,7 @@ compute again: it can be stopped anywhere and started again.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -58,6 +59,8 @@ class _RoundMemory:
     """Payloads that are updates of this task."""
     reported: set[tuple[int, str, Reference]] = field(default_factory=set)
     """View, server and payload of those that could not be fetched."""
+    looks: Counter[Reference] = field(default_factory=Counter)
+    """Times that a payload was looked for again after it was reported."""
     models: dict[tuple[Reference, bytes, SeatSet, int | None], GlobalModel | None] = field(default_factory=dict)
     """Models by the parent, the running hash over the updates, the seats of those left out, and the seed of what the
     rule draws; None: no model."""
@@ -318,7 +321,7 @@ class MECServer:
                 return None  # the same
             updates = [update for update in recorded if update.seat not in missing]
             for update in updates:
-                if update.payload not in self._memory.absent:
+                if update.payload not in self._memory.absent and self._may_look(state, update):
                     self._fetch(update)
             if any(update.payload not in self._memory.payloads for update in updates):
                 return None  # not remembered: the payload may still arrive
@@ -334,6 +337,18 @@ class MECServer:
                 self._memory.models[key] = None
         model = self._memory.models[key]
         return _Value(closing, missing, model, Reference(short_text(ABORT), 0) if model is None else model.reference)
+
+    def _may_look(self, state: TaskState, update: Update) -> bool:
+        """Return True if it is time to look for an update: one that was reported is looked for after some patience
+        again, and not at every step, each of which may last as long as the store waits for it.
+        """
+        reported = (state.decision.view, update.server, update.payload) in self._memory.reported
+        if update.payload in self._memory.payloads or not reported:
+            return True
+        if not self._patience.is_over(("again", state.round, update.payload, self._memory.looks[update.payload])):
+            return False
+        self._memory.looks[update.payload] += 1
+        return True
 
     def _digest(self, state: TaskState, value: _Value) -> bytes:
         return digests.value_digest(
