@@ -4,8 +4,9 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from fbfl.chain import digests
-from fbfl.chain.ledger import CONSENSUS_CONTRACTS, Ledger, Task
+from fbfl.chain.ledger import CONSENSUS_CONTRACTS, Ledger
 from fbfl.chain.queries import RoundRecord, round_records
+from fbfl.chain.task import Task
 from fbfl.errors import AggregationError, PayloadNotFoundError, PayloadRefusedError
 from fbfl.mec.global_model import next_model
 from fbfl.mec.plan import TaskPlan

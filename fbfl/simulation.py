@@ -15,10 +15,11 @@ import numpy as np
 
 from fbfl.chain.devnet import Devnet, start_nodes
 from fbfl.chain.elections import PuzzleElection, Solver, electing_blocks
-from fbfl.chain.ledger import Phase, Stage, Task
 from fbfl.chain.participant import Participant
 from fbfl.chain.pow import Slices
 from fbfl.chain.queries import RoundRecord, round_record
+from fbfl.chain.rounds import Phase, Stage
+from fbfl.chain.task import Task
 from fbfl.errors import InvalidInputError
 from fbfl.learning import evaluation, metrics
 from fbfl.learning.adversary import Adversary

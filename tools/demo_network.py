@@ -28,9 +28,11 @@ from rich.table import Table
 
 from fbfl.chain.accounts import development_account
 from fbfl.chain.deployment.deploy import file_of, open_ledger
-from fbfl.chain.ledger import Ledger, Task, TaskState
+from fbfl.chain.ledger import Ledger
 from fbfl.chain.networks import connect
 from fbfl.chain.queries import RoundRecord, num_rounds, round_record
+from fbfl.chain.rounds import TaskState
+from fbfl.chain.task import Task
 from fbfl.cli import output
 from fbfl.cli.console import plain_console
 from fbfl.errors import FbflError, InvalidInputError, ProcessError

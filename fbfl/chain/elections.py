@@ -6,8 +6,10 @@ from eth_abi import encode  # type: ignore[attr-defined]  # exported at run time
 
 from fbfl.chain.answers import answer
 from fbfl.chain.headers import header_rlp
-from fbfl.chain.ledger import Ledger, Phase, Stage, Task, TaskState
+from fbfl.chain.ledger import Ledger
 from fbfl.chain.pow import Puzzle, Slices
+from fbfl.chain.rounds import Phase, Stage, TaskState
+from fbfl.chain.task import Task
 
 
 class Election(Protocol):

@@ -5,8 +5,6 @@ One `Ledger` reads through one node. What it caches is a pure function of the he
 """
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from enum import Enum, IntEnum, auto
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -24,7 +22,9 @@ from fbfl.chain.digests import Domain, from_short_text
 from fbfl.chain.head import Head, head_of
 from fbfl.chain.headers import proof_of_work
 from fbfl.chain.logs import Event, LogScanner
+from fbfl.chain.rounds import Phase, Stage, TaskState, Update, state_of
 from fbfl.chain.seats import SeatSet
+from fbfl.chain.task import FORMAT, POW_PARAMETERS, Payment, RewardTerms, Task, TaskTerms
 from fbfl.errors import ChainError, InvalidInputError, NodeUnavailableError
 from fbfl.storage.store import Reference
 from fbfl.system.jsonobject import read_object
@@ -33,207 +33,6 @@ T = TypeVar("T")
 
 CONSENSUS_CONTRACTS = {"pow": "PowPuzzle", "pbft": "PbftCommittee", "ethash": "EthashElection"}
 """The contract behind each name of a consensus."""
-
-COMMITTEE_RULES = "(uint32,uint32,uint16,uint8,uint16)"
-"""`CommitteeConsensus.CommitteeRules` in the ABI's words."""
-
-POW_PARAMETERS = f"({COMMITTEE_RULES},uint256,uint32)"
-"""`PowPuzzle.PowParameters`: the rules, the first target, and the seconds that a solution should take."""
-
-ZERO_ADDRESS = "0x" + "0" * 40
-
-FORMAT = 2
-"""Format of tasks. In tasks of format 1, on the contracts of version 0.1, random draws follow from the definition's
-seed, and sample counts always weigh if a rule can weigh by them."""
-
-
-class Phase(IntEnum):
-    """`IFederatedTasks.Phase`: the phase of a round."""
-
-    IDLE = 0
-    COMMIT = 1
-    SUBMIT = 2
-    DECIDE = 3
-    FINAL = 4
-    ABORTED = 5
-
-    @property
-    def is_over(self) -> bool:
-        """True if the next round may open."""
-        return self in (Phase.IDLE, Phase.FINAL, Phase.ABORTED)
-
-
-class Stage(IntEnum):
-    """`IConsensus.Stage`: the stage of the decision on a round."""
-
-    NONE = 0
-    PROPOSE = 1
-    PREPARE = 2
-    COMMIT = 3
-    DECIDED = 4
-
-
-@dataclass(frozen=True)
-class Task:
-    """A task as its owner created it."""
-
-    id: int
-    owner: str
-    consensus: str
-    """Name of the consensus: `pow`, `pbft`, `ethash`, or one that `fbfl deploy --consensus` gave."""
-    consensus_address: str
-    rule: str
-    rule_params: bytes
-    """Canonical JSON, as published."""
-    definition: Mapping[str, Any]
-    """All else that a server needs: the model's tensors and the training settings."""
-    model: Reference
-    """The initial global model."""
-    block: int
-    withheld_penalty: int = 0
-    """Part of its stake, in 1/10,000, that a server loses if nobody can fetch its update."""
-    rejection_penalty: int = 0
-    """Part of its stake, in 1/10,000, that a leader loses if its proposal is voted down."""
-    byzantine_quorum: bool = False
-    """True if (2n-1)/3+1 votes carry a proposal of n members; else more than half do."""
-    format: int = FORMAT
-    """Meaning of the definition, see `FORMAT`."""
-
-    def quorum_of(self, members: int) -> int:
-        """Return the number of votes that carry a proposal in a committee of this size."""
-        return (2 * members - 1) // 3 + 1 if self.byzantine_quorum else members // 2 + 1
-
-    @property
-    def dearest(self) -> float:
-        """The largest part of its stake that one mistake may cost a member, from 0 to 1."""
-        return max(self.withheld_penalty, self.rejection_penalty) / 10_000
-
-
-@dataclass(frozen=True)
-class Decision:
-    """`IConsensus.Status`: the decision on the current round."""
-
-    round: int
-    view: int
-    stage: Stage
-    committee_size: int
-    quorum: int
-    accepts: int
-    rejects: int
-    opened_at: int
-    deadline: int
-    leader: str
-    proposer: str
-    proposal: bytes
-    prepared: bytes
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """`IFederatedTasks.Proposal`: the model before the committee, or the last one that was.
-
-    One of size 0 is no model but a reason to give the round up.
-    """
-
-    proposer: str
-    model: Reference
-    missing: SeatSet
-    """The seats whose updates it leaves out."""
-
-
-ABORT = "the updates cannot be aggregated"
-"""Reason to give up a round whose updates the task's rule cannot aggregate, as every server finds for itself."""
-
-
-@dataclass(frozen=True)
-class TaskState:
-    """`IFederatedTasks.State`: all that a server needs to take its next step."""
-
-    round: int
-    phase: Phase
-    commit_reveal: bool
-    committee_size: int
-    min_updates: int
-    deadline: int
-    closing_block: int
-    max_payload: int
-    max_samples: int
-    committee: SeatSet
-    committed: SeatSet
-    submitted: SeatSet
-    missing: SeatSet
-    """The seats whose updates the next proposal leaves out."""
-    accumulator: bytes
-    model: Reference
-    proposal: Proposal
-    decision: Decision
-    block: int
-    """The block at which this was read."""
-    now: int
-    """Its time (s)."""
-
-    @property
-    def is_complete(self) -> bool:
-        """True if all from whom the current phase expects a commitment, or an update, have made it."""
-        if self.phase is Phase.COMMIT:
-            return len(self.committed) >= len(self.committee)
-        expected = self.committed if self.commit_reveal else self.committee
-        return self.phase is Phase.SUBMIT and len(self.submitted) >= len(expected)
-
-    @property
-    def counted(self) -> SeatSet:
-        """The seats whose updates the next proposal has to count."""
-        return self.submitted - self.missing
-
-
-@dataclass(frozen=True)
-class TaskTerms:
-    """Terms of a task's rounds; penalties in 1/10,000 of a stake, times in seconds."""
-
-    view_timeout: int
-    max_views: int
-    byzantine_quorum: bool
-    min_updates: int
-    max_samples: int
-    rejection_penalty: int
-    withheld_penalty: int
-    target: int | None
-    """Bound below which hashes solve the first puzzle; only with proof of work."""
-    solve_time: int | None
-    """Seconds of a solution towards which the target adapts; 0 if it does not."""
-
-
-@dataclass(frozen=True)
-class RewardTerms:
-    """`IRewardPool.Terms`: what a final round pays."""
-
-    per_round: int
-    """Wei; 0 where no terms were set."""
-    leader_share: int
-    """The leader's part in 1/10,000."""
-    by_samples: bool
-    """True if the included updates share the rest by their samples; otherwise equally."""
-
-
-class Payment(Enum):
-    """State of the reward of a final round."""
-
-    NOT_PROMISED = auto()
-    NOT_FUNDED = auto()
-    DUE = auto()
-    SETTLED = auto()
-
-
-@dataclass(frozen=True)
-class Update:
-    """A recorded update."""
-
-    server: str
-    seat: int
-    payload: Reference
-    samples: int
-    block: int
-    transaction: str
 
 
 class Ledger:
@@ -331,7 +130,7 @@ class Ledger:
         head = self._head()
         cached = self._states.get(task)
         if cached is None or cached[0] != head:
-            cached = head, _state(answer(self.tasks.functions.stateOf(task), BlockNumber(head.number)), head)
+            cached = head, state_of(answer(self.tasks.functions.stateOf(task), BlockNumber(head.number)), head)
             self._states[task] = cached
         return cached[1]
 
@@ -597,47 +396,3 @@ def _contract(w3: Web3, name: str, addresses: Mapping[str, str], artifact: str =
     if name not in addresses:
         raise InvalidInputError(f"the deployment has no {name}; it has {', '.join(sorted(addresses))}")
     return w3.eth.contract(address=Web3.to_checksum_address(addresses[name]), abi=load_artifact(artifact or name).abi)
-
-
-def _state(found: Any, head: Head) -> TaskState:
-    """Return the state that `FederatedTasks.stateOf` has answered at a block."""
-    in_round, proposal, decision = found.round, found.proposal, found.decision
-    return TaskState(
-        round=in_round.number,
-        phase=Phase(in_round.phase),
-        commit_reveal=in_round.commitReveal,
-        committee_size=in_round.committeeSize,
-        min_updates=in_round.minUpdates,
-        deadline=in_round.deadline,
-        closing_block=in_round.closingBlock,
-        max_payload=in_round.maxPayload,
-        max_samples=in_round.maxSamples,
-        committee=SeatSet(found.committee),
-        committed=SeatSet(found.committed),
-        submitted=SeatSet(found.submitted),
-        missing=SeatSet(found.missing),
-        accumulator=found.accumulator,
-        model=Reference(found.model, found.modelSize),
-        proposal=Proposal(
-            proposer=proposal.proposer,
-            model=Reference(proposal.model, proposal.modelSize),
-            missing=SeatSet(proposal.missing),
-        ),
-        decision=Decision(
-            round=decision.round,
-            view=decision.view_,
-            stage=Stage(decision.stage),
-            committee_size=decision.committeeSize,
-            quorum=decision.quorum,
-            accepts=decision.accepts,
-            rejects=decision.rejects,
-            opened_at=decision.openedAt,
-            deadline=decision.deadline,
-            leader=decision.leader,
-            proposer=decision.proposer,
-            proposal=decision.proposal,
-            prepared=decision.prepared,
-        ),
-        block=head.number,
-        now=head.timestamp,
-    )

@@ -11,8 +11,10 @@ from web3.contract import Contract
 from web3.types import TxReceipt
 
 from fbfl.chain.digests import short_text
-from fbfl.chain.ledger import COMMITTEE_RULES, POW_PARAMETERS, Ledger, Stage, TaskState
+from fbfl.chain.ledger import Ledger
+from fbfl.chain.rounds import Stage, TaskState
 from fbfl.chain.signatures import SignedUpdate, SignedVote
+from fbfl.chain.task import COMMITTEE_RULES, POW_PARAMETERS
 from fbfl.chain.transactions import Sender, Sent
 from fbfl.errors import InvalidInputError
 from fbfl.storage.store import Reference

@@ -9,8 +9,9 @@ from hexbytes import HexBytes
 
 from fbfl.chain.answers import answer
 from fbfl.chain.digests import from_short_text
-from fbfl.chain.ledger import Ledger, Stage
+from fbfl.chain.ledger import Ledger
 from fbfl.chain.logs import Event
+from fbfl.chain.rounds import Stage
 from fbfl.chain.seats import SeatSet
 from fbfl.errors import InvalidInputError
 from fbfl.storage.store import Reference

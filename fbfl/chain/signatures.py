@@ -7,7 +7,7 @@ from eth_account.messages import encode_typed_data
 from eth_account.signers.local import LocalAccount
 
 from fbfl.chain.digests import Domain
-from fbfl.chain.ledger import Stage
+from fbfl.chain.rounds import Stage
 from fbfl.storage.store import Reference
 
 Compact = tuple[bytes, bytes]

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
     from starlette.routing import BaseRoute
 
-    from fbfl.chain.ledger import Ledger, Task
+    from fbfl.chain.ledger import Ledger
     from fbfl.chain.participant import Participant
+    from fbfl.chain.task import Task
     from fbfl.learning.datasets import Dataset
     from fbfl.learning.partition import Indices
     from fbfl.learning.tensor_names import Names

@@ -9,7 +9,8 @@ from fbfl.cli.settings import add_option, taken
 from fbfl.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from fbfl.chain.ledger import Ledger, Task
+    from fbfl.chain.ledger import Ledger
+    from fbfl.chain.task import Task
     from fbfl.storage.store import Store
 
 

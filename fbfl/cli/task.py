@@ -14,8 +14,9 @@ from fbfl.settings import LARGEST, RunSettings
 from fbfl.values.fields import Place
 
 if TYPE_CHECKING:
-    from fbfl.chain.ledger import Task, TaskState
     from fbfl.chain.participant import Participant
+    from fbfl.chain.rounds import TaskState
+    from fbfl.chain.task import Task
 
 
 def add_parser(commands: Commands) -> None:

@@ -15,10 +15,11 @@ from web3 import Web3
 from web3.exceptions import Web3Exception
 
 from fbfl.chain.elections import seed_waits
-from fbfl.chain.ledger import Payment, Phase, TaskState
 from fbfl.chain.participant import Participant
 from fbfl.chain.queries import Standing, registered_url, standing_of
+from fbfl.chain.rounds import Phase, TaskState
 from fbfl.chain.seats import SeatSet
+from fbfl.chain.task import Payment
 from fbfl.errors import ChainError, ContractRevertError, FbflError, InvalidInputError
 from fbfl.learning import tensor_names
 from fbfl.learning.trainer import Trainer, make

@@ -15,9 +15,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from fbfl.chain.ledger import Ledger, Stage, Task, TaskState
+from fbfl.chain.ledger import Ledger
 from fbfl.chain.queries import registered_url
+from fbfl.chain.rounds import Stage, TaskState
 from fbfl.chain.signatures import Compact, SignedUpdate, SignedVote, signer_of_update, signer_of_vote
+from fbfl.chain.task import Task
 from fbfl.mec.courier import Courier, Directory
 from fbfl.mec.exchange import vote_domain
 from fbfl.mec.request_body import RequestRefusedError, read_body

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fbfl.chain.ledger import Stage, TaskState
+from fbfl.chain.rounds import Stage, TaskState
 from fbfl.chain.signatures import sign_vote
 from fbfl.mec.exchange import Exchange
 from fbfl.mec.global_model import GlobalModel, weights_of

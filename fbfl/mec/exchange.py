@@ -14,8 +14,9 @@ from typing import Protocol
 from eth_account.signers.local import LocalAccount
 
 from fbfl.chain.digests import Domain
-from fbfl.chain.ledger import Ledger, Stage, Task, TaskState
+from fbfl.chain.ledger import Ledger
 from fbfl.chain.participant import Participant
+from fbfl.chain.rounds import Stage, TaskState
 from fbfl.chain.signatures import (
     SignedUpdate,
     SignedVote,
@@ -23,6 +24,7 @@ from fbfl.chain.signatures import (
     signer_of_update,
     signer_of_vote,
 )
+from fbfl.chain.task import Task
 from fbfl.errors import ContractRevertError
 from fbfl.mec.signed_votes import SignedVotes
 from fbfl.storage.store import Reference

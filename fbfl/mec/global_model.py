@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fbfl.chain.ledger import Update
+from fbfl.chain.rounds import Update
 from fbfl.errors import AggregationError, InvalidInputError, PayloadRefusedError
 from fbfl.mec.plan import TaskPlan
 from fbfl.storage.codecs import decode_update

@@ -8,7 +8,7 @@ Nothing is looked up by what somebody claims: not by a digest on the chain, nor 
 import hashlib
 from collections.abc import Hashable, Sequence
 
-from fbfl.chain.ledger import Update
+from fbfl.chain.rounds import Update
 from fbfl.errors import AggregationError, PayloadRefusedError
 from fbfl.mec.global_model import GlobalModel, next_model
 from fbfl.mec.plan import TaskPlan

@@ -11,7 +11,7 @@ from typing import Any, Self
 from eth_utils.address import is_checksum_address
 
 from fbfl.chain.digests import draw_seed
-from fbfl.chain.ledger import FORMAT, Task
+from fbfl.chain.task import FORMAT, Task
 from fbfl.errors import InvalidInputError
 from fbfl.learning.aggregation import RULES, AggregationRule, resolve
 from fbfl.learning.aggregation.rule_function import CONTEXT

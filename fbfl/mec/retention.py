@@ -2,7 +2,9 @@
 
 import logging
 
-from fbfl.chain.ledger import Ledger, Task, TaskState
+from fbfl.chain.ledger import Ledger
+from fbfl.chain.rounds import TaskState
+from fbfl.chain.task import Task
 from fbfl.storage.store import Reference, Store
 
 log = logging.getLogger(__name__)

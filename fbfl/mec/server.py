@@ -15,9 +15,10 @@ from eth_hash.auto import keccak
 from fbfl.chain import digests
 from fbfl.chain.digests import short_text
 from fbfl.chain.elections import Election, election_of
-from fbfl.chain.ledger import ABORT, Payment, Phase, Stage, Task, TaskState, Update
 from fbfl.chain.participant import Participant
+from fbfl.chain.rounds import ABORT, Phase, Stage, TaskState, Update
 from fbfl.chain.seats import SeatSet
+from fbfl.chain.task import Payment, Task
 from fbfl.chain.transactions import Sent
 from fbfl.errors import (
     AggregationError,

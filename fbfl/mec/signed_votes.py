@@ -5,7 +5,7 @@ from pathlib import Path
 from eth_account.signers.local import LocalAccount
 
 from fbfl.chain.digests import Domain
-from fbfl.chain.ledger import Stage
+from fbfl.chain.rounds import Stage
 from fbfl.chain.signatures import SignedVote, sign_vote
 from fbfl.system.database import Database
 

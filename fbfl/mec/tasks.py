@@ -9,7 +9,6 @@ import numpy as np
 from web3.exceptions import Web3Exception
 
 from fbfl.chain.elections import seed_waits
-from fbfl.chain.ledger import Phase, Stage, TaskState
 from fbfl.chain.participant import (
     CommitteeRules,
     Participant,
@@ -18,6 +17,7 @@ from fbfl.chain.participant import (
     pbft_parameters,
     pow_parameters,
 )
+from fbfl.chain.rounds import Phase, Stage, TaskState
 from fbfl.errors import AggregationError, ContractRevertError, NodeUnavailableError
 from fbfl.learning.aggregation import AggregationRule
 from fbfl.learning.datasets import Dataset

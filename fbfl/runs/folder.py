@@ -26,8 +26,9 @@ from web3 import Web3
 from fbfl.chain.embedded.chain import EmbeddedChain
 from fbfl.chain.embedded.export import ChainHead, ChainWriter, import_chain, read_head
 from fbfl.chain.head import hash_of
-from fbfl.chain.ledger import Ledger, Task
+from fbfl.chain.ledger import Ledger
 from fbfl.chain.networks import EMBEDDED, connect, public_name
+from fbfl.chain.task import Task
 from fbfl.errors import ChainImportError, InvalidInputError, StorageError
 from fbfl.learning.datasets import Dataset
 from fbfl.mec.plan import TaskPlan

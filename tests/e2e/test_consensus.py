@@ -10,9 +10,10 @@ from fbfl.chain.devnet import Devnet
 from fbfl.chain.elections import SEED_BLOCKS, seed_of_puzzle, seed_waits
 from fbfl.chain.embedded.chain import account_keys
 from fbfl.chain.embedded.ethash import EthashNetwork
-from fbfl.chain.ledger import ABORT, Ledger, Phase
+from fbfl.chain.ledger import Ledger
 from fbfl.chain.pow import Miner
 from fbfl.chain.remote import accounts_of
+from fbfl.chain.rounds import ABORT, Phase
 from fbfl.cli import main
 from fbfl.cli import register as register_command
 from fbfl.cli import task as task_commands

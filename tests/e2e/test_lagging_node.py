@@ -8,7 +8,8 @@ import pytest
 from eth_utils.abi import event_abi_to_log_topic
 
 from fbfl.chain.artifacts import load_artifact
-from fbfl.chain.ledger import Ledger, Phase, Stage
+from fbfl.chain.ledger import Ledger
+from fbfl.chain.rounds import Phase, Stage
 from fbfl.errors import NodeUnavailableError
 from fbfl.learning import datasets
 from fbfl.learning.trainer import Trainer

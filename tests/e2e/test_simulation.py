@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from fbfl.audit import audit
-from fbfl.chain.ledger import Phase, Stage
 from fbfl.chain.queries import task_terms
 from fbfl.chain.remote import accounts_of
+from fbfl.chain.rounds import Phase, Stage
 from fbfl.chain.seats import SeatSet
 from fbfl.chain.signatures import SignedVote
 from fbfl.errors import ChainError, PayloadNotFoundError, StorageError

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from fbfl.chain.ledger import Ledger, Stage
+from fbfl.chain.ledger import Ledger
 from fbfl.chain.queries import RoundRecord, round_record, round_records
+from fbfl.chain.rounds import Stage
 from fbfl.storage.payload import encode
 from fbfl.storage.store import Store
 from tests.integration.agents import SERVERS, Agents

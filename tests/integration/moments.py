@@ -10,7 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from web3 import Web3
 
-from fbfl.chain.ledger import Ledger, Stage
+from fbfl.chain.ledger import Ledger
+from fbfl.chain.rounds import Stage
 from tests.integration.proxy import Answer
 
 Calls = tuple[str, dict[str, Any]]

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from fbfl.chain.accounts import development_account
-from fbfl.chain.ledger import Phase
 from fbfl.chain.queries import round_records
+from fbfl.chain.rounds import Phase
 from fbfl.nodes.chains import NodeStatus
 from tests.integration.agents import SERVERS, Agents, environment, wait
 from tests.integration.moments import sent

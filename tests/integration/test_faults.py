@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fbfl.chain.ledger import Stage
 from fbfl.chain.queries import round_record
+from fbfl.chain.rounds import Stage
 from fbfl.chain.seats import SeatSet
 from fbfl.nodes.chains import NodeStatus
 from tests.integration.agents import SERVERS, Agents, wait

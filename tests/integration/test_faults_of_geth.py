@@ -10,8 +10,8 @@ import pytest
 from eth_typing import BlockNumber
 
 from fbfl.chain.deployment.deploy import file_of, open_ledger
-from fbfl.chain.ledger import Phase
 from fbfl.chain.networks import connect
+from fbfl.chain.rounds import Phase
 from fbfl.nodes import chains
 from fbfl.nodes.chains import NodeStatus, ask
 from fbfl.nodes.processes import running

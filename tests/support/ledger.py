@@ -15,11 +15,13 @@ from eth_hash.auto import keccak
 
 from fbfl.chain import digests
 from fbfl.chain.digests import Domain, short_text
-from fbfl.chain.ledger import ZERO_ADDRESS, Decision, Ledger, Payment, Phase, Proposal, Stage, Task, TaskState
+from fbfl.chain.ledger import Ledger
 from fbfl.chain.logs import Event
 from fbfl.chain.participant import Participant
+from fbfl.chain.rounds import ZERO_ADDRESS, Decision, Phase, Proposal, Stage, TaskState
 from fbfl.chain.seats import SeatSet
 from fbfl.chain.signatures import SignedUpdate, SignedVote, signer_of_update, signer_of_vote
+from fbfl.chain.task import Payment, Task
 from fbfl.errors import ContractRevertError
 from fbfl.storage.store import Reference
 

@@ -11,8 +11,9 @@ from eth_account.signers.local import LocalAccount
 
 from fbfl.chain.accounts import development_account
 from fbfl.chain.elections import Election
-from fbfl.chain.ledger import Phase, Task, TaskState
 from fbfl.chain.logs import Event
+from fbfl.chain.rounds import Phase, TaskState
+from fbfl.chain.task import Task
 from fbfl.mec.dishonest import Behaviour, DishonestServer, EquivocatingExchange
 from fbfl.mec.exchange import Exchange, MemoryBoard
 from fbfl.mec.global_model import initial_model

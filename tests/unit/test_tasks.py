@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fbfl.chain.ledger import Task
+from fbfl.chain.task import Task
 from fbfl.cli.mec import LISTED, chosen_task, refuse_costly
 from fbfl.errors import ChainError, InvalidInputError
 from fbfl.learning.aggregation import resolve

@@ -11,7 +11,7 @@ from eth_account.signers.local import LocalAccount
 from fbfl.chain import digests
 from fbfl.chain.deployment.deploy import deploy
 from fbfl.chain.embedded.chain import EmbeddedChain, start_chain
-from fbfl.chain.ledger import Ledger, Stage, TaskState, Update
+from fbfl.chain.ledger import Ledger
 from fbfl.chain.logs import Event
 from fbfl.chain.participant import (
     CommitteeRules,
@@ -21,6 +21,7 @@ from fbfl.chain.participant import (
     pow_parameters,
 )
 from fbfl.chain.remote import accounts_of
+from fbfl.chain.rounds import Stage, TaskState, Update
 from fbfl.chain.signatures import sign_update, sign_vote
 from fbfl.chain.transactions import Sender
 from fbfl.errors import ContractRevertError

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fbfl.chain.digests import Domain
-from fbfl.chain.ledger import Stage
+from fbfl.chain.rounds import Stage
 from fbfl.chain.signatures import SignedVote, sign_update, sign_vote, signer_of_update, signer_of_vote
 from fbfl.storage.store import Reference
 

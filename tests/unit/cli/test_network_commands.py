@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fbfl.chain.ledger import Task
+from fbfl.chain.task import Task
 from fbfl.cli import main
 from fbfl.cli.main import parser
 from fbfl.storage.store import Reference

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from fbfl.chain.ledger import Payment, Phase, Stage, TaskState
 from fbfl.chain.remote import accounts_of
+from fbfl.chain.rounds import Phase, Stage, TaskState
 from fbfl.chain.signatures import sign_vote
+from fbfl.chain.task import Payment
 from fbfl.errors import ChainError, ContractRevertError, InvalidInputError, NodeUnavailableError, StorageError
 from fbfl.mec import agent as agents
 from fbfl.mec.agent import Agent, LocalTraining, only_one

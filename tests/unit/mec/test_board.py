@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from starlette.applications import Starlette
 
 from fbfl.chain.digests import Domain
-from fbfl.chain.ledger import Stage
+from fbfl.chain.rounds import Stage
 from fbfl.chain.signatures import SignedUpdate, SignedVote, sign_update, sign_vote
 from fbfl.errors import ChainError
 from fbfl.mec import board as boards

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fbfl.chain.ledger import Phase, Stage, TaskState
+from fbfl.chain.rounds import Phase, Stage, TaskState
 from fbfl.chain.seats import SeatSet
 from fbfl.chain.signatures import SignedVote, sign_update, sign_vote
 from fbfl.errors import ContractRevertError

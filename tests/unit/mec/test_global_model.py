@@ -12,7 +12,8 @@ import pytest
 from eth_hash.auto import keccak
 
 from fbfl.chain.digests import draw_seed
-from fbfl.chain.ledger import Task, Update
+from fbfl.chain.rounds import Update
+from fbfl.chain.task import Task
 from fbfl.errors import AggregationError, InvalidInputError, PayloadRefusedError
 from fbfl.learning.aggregation import RULES, Aggregate, fedavg, fltrust, resolve
 from fbfl.learning.sampling import draw

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fbfl.chain.ledger import Update
+from fbfl.chain.rounds import Update
 from fbfl.errors import AggregationError, PayloadRefusedError
 from fbfl.mec.global_model import initial_model, next_model
 from fbfl.mec.known_results import KnownResults

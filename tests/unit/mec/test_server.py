@@ -10,8 +10,9 @@ import pytest
 from eth_hash.auto import keccak
 
 from fbfl.chain import digests
-from fbfl.chain.ledger import ABORT, Payment, Phase, Stage
+from fbfl.chain.rounds import ABORT, Phase, Stage
 from fbfl.chain.seats import SeatSet
+from fbfl.chain.task import Payment
 from fbfl.errors import ContractRevertError, PayloadNotFoundError, PayloadRefusedError, StorageError
 from fbfl.mec.dishonest import Behaviour
 from fbfl.mec.exchange import PatienceInSeconds, PatienceInSteps

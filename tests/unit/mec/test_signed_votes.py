@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fbfl.chain.accounts import development_account
 from fbfl.chain.digests import Domain
-from fbfl.chain.ledger import Stage
+from fbfl.chain.rounds import Stage
 from fbfl.chain.signatures import signer_of_vote
 from fbfl.mec.signed_votes import SignedVotes
 
