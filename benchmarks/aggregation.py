@@ -78,10 +78,10 @@ def naive_centered_clipping(updates: np.ndarray, radius: float, steps: int = 3) 
 
 
 def naive_fltrust(updates: np.ndarray, root: np.ndarray) -> np.ndarray:
-    norms: np.ndarray = np.linalg.norm(updates, axis=1)
-    length = np.linalg.norm(root)
+    norms, length = np.linalg.norm(updates, axis=1), np.linalg.norm(root)
     trust = np.maximum(updates @ root / norms / length, 0)
-    return (trust * length / norms) @ updates / trust.sum()
+    mean: np.ndarray = (trust * length / norms) @ updates / trust.sum()
+    return mean
 
 
 def pairs(updates: np.ndarray, weights: np.ndarray) -> dict[str, Pair]:

@@ -105,12 +105,12 @@ class Contender:
     def __init__(self, name: str, case: Case, data: Path, turns: int, limit: float, log: Any) -> None:
         self.limit = limit
         self.accuracies: list[float] = []
-        command = [PYTHONS[name], str(HERE / "contenders" / SCRIPTS[name])]
-        command += [case.model, str(case.clients), str(case.samples), str(data), str(turns * MOST), name]
+        self.command = [PYTHONS[name], str(HERE / "contenders" / SCRIPTS[name])]
+        self.command += [case.model, str(case.clients), str(case.samples), str(data), str(turns * MOST), name]
         paths = [str(HERE / "contenders")] + ([str(HERE.parent)] if name == "fbfl" else [])
         environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONPATH": os.pathsep.join(paths)}
         self.process = subprocess.Popen(
-            command,
+            self.command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -175,7 +175,7 @@ class Contender:
             timer.cancel()
         if time.monotonic() - started >= self.limit:
             raise TooSlowError
-        raise SystemExit(f"{' '.join(map(str, self.process.args))} ended: see benchmarks/results/training.log")
+        raise SystemExit(f"{' '.join(self.command)} ended: see benchmarks/results/training.log")
 
 
 def cpu_seconds(root: int) -> float:

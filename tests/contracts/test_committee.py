@@ -314,7 +314,8 @@ def test_the_last_second_of_a_view_is_part_of_it(found: Callable[..., Federation
     federation.collect()
     leader = federation.leader()
     voter = next(member for member in federation.members if member != leader)
-    for act in (lambda: federation.propose(leader, MODEL), lambda: federation.vote(voter)):
+    acts: list[Callable[[], Receipt]] = [lambda: federation.propose(leader, MODEL), lambda: federation.vote(voter)]
+    for act in acts:
         deadline = federation.decision.deadline
         federation.chain.travel(deadline - federation.chain.now)
         before = federation.chain.snapshot()
@@ -417,7 +418,8 @@ def accuse(
     for ballot, signer in ((first, member), (second, other or member)):
         values = (ballot.task, ballot.round, ballot.view, ballot.stage, ballot.digest, ballot.accept)
         votes += [values, federation.signed_vote(signer, ballot)]
-    return federation.consensus.reportEquivocation(*votes, by=by)
+    receipt: Receipt = federation.consensus.reportEquivocation(*votes, by=by)
+    return receipt
 
 
 @pytest.mark.parametrize("difference", [{"accept": False}, {"digest": keccak(b"another value")}])

@@ -51,7 +51,9 @@ def updates(members: list[Account], samples: int = 10) -> list[tuple[str, bytes,
 
 def settle(federation: Federation, **other: Any) -> Receipt:
     arguments = (outcome(federation, **other), updates(federation.members))
-    return federation.on.rewards.settle(federation.task, 1, *arguments, by=federation.chain.accounts[-1])
+    teller = federation.chain.accounts[-1]
+    receipt: Receipt = federation.on.rewards.settle(federation.task, 1, *arguments, by=teller)
+    return receipt
 
 
 def test_the_owner_sets_terms_once(

@@ -263,7 +263,7 @@ def test_nobody_proposes_in_the_closing_block(
     chain, task, leader = federation.chain, federation.task, federation.members[0]
     federation.open()
     federation.submit(leader)
-    for closing in (chain.head.hash, bytes(32)):
+    for closing in (in_blocks(chain).head.hash, bytes(32)):
         fork = chain.snapshot()
         with monkeypatch.context() as patch:
             patch.setattr(chain, "mine_blocks", lambda: ())

@@ -167,12 +167,14 @@ def commitment(federation: Federation, member: Account, round_number: int = 1, s
 
 def reveal(federation: Federation, member: Account, round_number: int = 1, salt: bytes = bytes(32)) -> Receipt:
     content = (update_of(member), 100, 10, salt)
-    return federation.tasks.reveal(federation.task, round_number, *content, by=member)
+    receipt: Receipt = federation.tasks.reveal(federation.task, round_number, *content, by=member)
+    return receipt
 
 
 def commit(federation: Federation, member: Account, round_number: int = 1, about_round: int = 0) -> Receipt:
     content = commitment(federation, member, about_round or round_number)
-    return federation.tasks.commit(federation.task, round_number, content, by=member)
+    receipt: Receipt = federation.tasks.commit(federation.task, round_number, content, by=member)
+    return receipt
 
 
 def test_commitments_come_before_updates(hidden: Federation, servers: list[Account]) -> None:

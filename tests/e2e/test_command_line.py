@@ -50,7 +50,7 @@ def fbfl(*arguments: object) -> subprocess.CompletedProcess[str]:
         try:
             status = main(command)
         except SystemExit as ending:  # how argparse says it
-            status = ending.code
+            status = int(str(ending.code))
     return subprocess.CompletedProcess(command, status, said.getvalue(), complained.getvalue())
 
 
@@ -312,7 +312,7 @@ def test_samples_of_any_range_are_played_and_what_is_odd_gets_a_line_each(tmp_pa
     rng = np.random.default_rng(0)
     for part, size in (("train", 80), ("test", 20)):
         labels = rng.integers(1, 7, size)
-        parts = {f"x_{part}": rng.normal(10 * labels[:, None], 1, (size, 6)), f"y_{part}": labels}
+        parts: dict[str, Any] = {f"x_{part}": rng.normal(10 * labels[:, None], 1, (size, 6)), f"y_{part}": labels}
         np.savez(tmp_path / f"{part}.npz", **parts)
     np.savez(tmp_path / "own.npz", **np.load(tmp_path / "train.npz"), **np.load(tmp_path / "test.npz"))
     attack = ("--attack", "targeted_label_flipping", "--attack-arg", "source=15", "--attack-arg", "target=1")

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from eth_utils.address import to_checksum_address
 
 from fbfl.audit import audit
 from fbfl.chain.devnet import Devnet
@@ -20,7 +21,7 @@ from fbfl.cli import task as task_commands
 from fbfl.cli.keys import KEY_VARIABLE
 from fbfl.mec.dishonest import Behaviour
 from fbfl.mec.plan import TaskPlan
-from tests.support.federations import federation
+from tests.support.federations import embedded, federation
 
 
 def credits(fed: Any) -> dict[str, int]:
@@ -30,7 +31,7 @@ def credits(fed: Any) -> dict[str, int]:
 @pytest.mark.slow
 @pytest.mark.parametrize("signatures", [False, True])
 def test_three_liars_among_ten_change_nothing_but_the_time_it_takes(tmp_path: Path, signatures: Any) -> None:
-    settings = {"consensus": "pbft", "servers": 10, "devices": 10, "rounds": 4}
+    settings: dict[str, Any] = {"consensus": "pbft", "servers": 10, "devices": 10, "rounds": 4}
     liars = range(1, 4)  # the leaders of rounds 1 to 3
     honest = federation(
         tmp_path / "honest",
@@ -102,10 +103,11 @@ def test_a_final_round_pays_its_leader_and_every_update_by_samples(tmp_path: Pat
         assert earned[update.server] == expected
     assert 0 <= 10**9 - sum(earned.values()) < len(earned), "what rounding leaves stays with the task"
     server = fed.servers[0]
-    before = fed.chain.w3.eth.get_balance(server.address)
+    address = to_checksum_address(server.address)
+    before = fed.chain.w3.eth.get_balance(address)
     receipt = server.participant.withdraw_rewards()
     cost = receipt["gasUsed"] * receipt["effectiveGasPrice"]
-    assert fed.chain.w3.eth.get_balance(server.address) == before - cost + earned[server.address]
+    assert fed.chain.w3.eth.get_balance(address) == before - cost + earned[server.address]
 
 
 def test_an_owner_ends_its_task_and_takes_back_what_no_round_earned(
@@ -180,7 +182,7 @@ def test_a_round_that_the_rule_cannot_aggregate_ends_in_its_first_view(tmp_path:
 
 def test_two_tasks_run_on_the_same_contracts_and_servers_without_touching_each_other(tmp_path: Path) -> None:
     first = federation(tmp_path / "first", consensus="pow")
-    settings = {"consensus": "pbft", "aggregator": "median", "model": "2nn", "seed": 9}
+    settings: dict[str, Any] = {"consensus": "pbft", "aggregator": "median", "model": "2nn", "seed": 9}
     second = federation(tmp_path / "second", simulation={"devnet": first.devnet}, **settings)
     alone = federation(tmp_path / "alone", **settings)
     assert (first.task.id, second.task.id) == (1, 2)
@@ -200,7 +202,7 @@ def test_the_seed_of_a_puzzle_is_stored_before_contracts_forget_it(tmp_path: Pat
     fed.owner.poke(fed.task.id)
     (closed,) = fed.ledger.round_events(fed.task.id, 1, "SubmissionsClosed")
     assert seed_of_puzzle(fed.ledger, fed.task.id, 1) == closed.block_hash
-    fed.chain.mine(SEED_BLOCKS)
+    embedded(fed.chain).mine(SEED_BLOCKS)
     assert not seed_waits(fed.ledger, fed.task.id, fed.ledger.state(fed.task.id))
     fed.chain.mine()
     assert seed_waits(fed.ledger, fed.task.id, fed.ledger.state(fed.task.id))
@@ -253,9 +255,10 @@ def test_where_the_miner_is_no_member_anyone_may_propose(tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_a_silent_miner_loses_its_turn_to_the_next_electing_block(tmp_path: Path) -> None:
-    settings = {"rounds": 1, "consensus": "ethash"}
+    settings: dict[str, Any] = {"rounds": 1, "consensus": "ethash"}
     fed = federation(tmp_path / "before", **settings)
     leader = fed.play_round().record.leader
+    assert leader is not None
     number = [server.address for server in fed.servers].index(leader)
     # The same seed gives the same chain, so the same server is elected.
     silent = federation(
@@ -283,7 +286,7 @@ def test_a_round_whose_closing_block_a_reorganisation_takes_back_is_closed_again
     while any(server.step() for server in cut_off):
         pass
     fed.owner.poke(fed.task.id)
-    fed.devnet.nodes[0].mine(5)  # enough to confirm the election
+    embedded(fed.devnet.nodes[0]).mine(5)  # enough to confirm the election
     while any(server.step() for server in cut_off):
         pass
     stale = fed.ledger.state(fed.task.id)

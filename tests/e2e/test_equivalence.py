@@ -93,7 +93,7 @@ def test_experiments_with_and_without_the_chain(settings: Any) -> None:
 
 def test_an_experiment_begins_each_run_as_if_it_were_the_first(tmp_path: Path) -> None:
     """Runs share a compiled trainer and begin on copies of one chain: to the last hash as on a chain of its own."""
-    settings = {"servers": 5, "devices": 5, "rounds": 2, "seed": 5}
+    settings: dict[str, Any] = {"servers": 5, "devices": 5, "rounds": 2, "seed": 5}
     run = Run(RunSettings(dataset="digits", **settings), listing=True)
     single_run.play(
         Run(RunSettings(dataset="digits", **{**settings, "rounds": 1, "malicious": 1, "attack": "backdoor"}))

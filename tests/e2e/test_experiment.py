@@ -133,7 +133,11 @@ def test_fresh_alone_deletes_stored_runs_and_says_how_many(
 
 
 def test_what_a_run_warns_of_is_kept_and_not_said_by_python(recwarn: Any) -> None:
-    attack = {"attack": "targeted_label_flipping", "attack_args": {"source": 15, "target": 1}, "malicious": 1}
+    attack: dict[str, Any] = {
+        "attack": "targeted_label_flipping",
+        "attack_args": {"source": 15, "target": 1},
+        "malicious": 1,
+    }
     settings = RunSettings(dataset="digits", servers=2, devices=2, rounds=1, **attack)
     (line,) = single_run.play(Run(settings, chain=False), lanes=1).warnings
     assert line.endswith("has no effect: no sample of the attackers is changed")

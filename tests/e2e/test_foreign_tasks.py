@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from hexbytes import HexBytes
 
 from fbfl.chain.ledger import Ledger
 from fbfl.chain.participant import CommitteeRules, TaskSettings, pbft_parameters
@@ -49,9 +50,9 @@ def test_a_creating_call_that_contracts_take_and_decoders_refuse_stops_no_query(
     fed = federation(tmp_path, simulation={"lanes": 1})
     ledger, w3 = fed.ledger, fed.ledger.w3
     (created,) = ledger.events("TaskCreated")
-    data = bytes(w3.eth.get_transaction(created.transaction)["input"])  # type: ignore[arg-type]
+    data = bytes(w3.eth.get_transaction(HexBytes(created.transaction))["input"])
     dirty = data.replace(b"{}\0", b"{}\1", 1)  # behind the settings of its rule, where nobody reads
-    w3.eth.send_transaction({"from": fed.owner.address, "to": ledger.tasks.address, "data": dirty, "gas": 3_000_000})  # type: ignore[typeddict-item]
+    w3.eth.send_transaction({"from": fed.owner.address, "to": ledger.tasks.address, "data": dirty, "gas": 3_000_000})
     own, foreign = (task_terms(ledger, number) for number in (1, 2))
     assert own["pow_hashes"] > 0
     assert foreign["min_updates"] == own["min_updates"]
@@ -76,7 +77,7 @@ def test_a_url_that_is_no_text_stops_no_reader(fed: Simulation) -> None:
     liar.participant.retire()
     data = ledger.registry.encode_abi("join", ["http://a"]).replace(b"http://a".hex(), b"http://\xff".hex())
     w3 = ledger.w3
-    sent = w3.eth.send_transaction({"from": liar.address, "to": ledger.registry.address, "data": data})  # type: ignore[typeddict-item]
+    sent = w3.eth.send_transaction({"from": liar.address, "to": ledger.registry.address, "data": data})
     assert w3.eth.get_transaction_receipt(sent)["status"] == 1
     assert registered_url(ledger, liar.address) == "http://\\xff"
     assert not is_endpoint("http://\\xff")

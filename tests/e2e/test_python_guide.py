@@ -16,7 +16,7 @@ GUIDE = Path(__file__).resolve().parents[2] / "docs" / "python.md"
 @pytest.fixture(scope="module")
 def guide(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Names that its blocks define."""
-    names = {}
+    names: dict[str, Any] = {}
     text = GUIDE.read_text()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("guide"))
@@ -66,8 +66,9 @@ def test_a_run_without_a_round_has_an_empty_table(guide: Any, tmp_path: Path) ->
 
 
 def test_settings_are_settings() -> None:
+    wrong: Any = {"rounds": 1}
     with pytest.raises(fbfl.InvalidInputError, match=r"settings is {'rounds': 1}; allowed: fbfl.RunSettings"):
-        fbfl.run({"rounds": 1})
+        fbfl.run(wrong)
 
 
 def test_what_is_no_folder_of_a_run_is_refused(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from eth_account.signers.local import LocalAccount
+from eth_utils.address import to_checksum_address
 
 from fbfl.audit import audit
 from fbfl.chain.queries import task_terms
@@ -19,7 +21,7 @@ from fbfl.chain.seats import SeatSet
 from fbfl.chain.signatures import SignedVote
 from fbfl.errors import ChainError, PayloadNotFoundError, StorageError
 from fbfl.learning import datasets
-from fbfl.mec.dishonest import Behaviour
+from fbfl.mec.dishonest import Behaviour, DishonestServer
 from fbfl.mec.exchange import Exchange, MemoryBoard, vote_domain
 from fbfl.mec.plan import TaskPlan
 from fbfl.mec.signed_votes import SignedVotes
@@ -28,7 +30,8 @@ from fbfl.settings import RunSettings
 from fbfl.simulation import Simulation, devnet_of, registered_devnet
 from fbfl.storage.local import LocalStore
 from fbfl.storage.store import Reference
-from tests.support.federations import federation
+from fbfl.tensors import Vector
+from tests.support.federations import embedded, federation
 
 
 class SpoiledReads(LocalStore):
@@ -74,7 +77,7 @@ def test_a_federation_on_a_copy_of_registered_nodes_mines_the_same_blocks(tmp_pa
         assert [node.head() for node in copied.devnet.nodes] == [node.head() for node in fed.devnet.nodes]
 
 
-RANGES = set()
+RANGES: set[tuple[float, float]] = set()
 
 
 def note_range(x: Any, y: Any, rng: np.random.Generator, *, sample_range: Any) -> Any:
@@ -149,11 +152,13 @@ def test_a_leader_computes_anew_when_a_report_lands_before_its_proposal(
     unlucky.participant.report_missing(fed.task.id, 1, withholder.address)
     propose, asked_for = leader.participant.propose, []
 
-    def propose_too_late(task: Any, round_number: Any, model: Any, value: Any, proof: Any) -> Any:
+    def propose_too_late(
+        task: int, round_number: int, model: Reference, closing: bytes, value: bytes, proof: bytes
+    ) -> None:
         asked_for.append(value)
         if len(asked_for) == 1:
             other.participant.report_missing(task, round_number, withholder.address)
-        return propose(task, round_number, model, value, proof)
+        propose(task, round_number, model, closing, value, proof)
 
     monkeypatch.setattr(leader.participant, "propose", propose_too_late)
     assert not leader.step()
@@ -171,7 +176,7 @@ def test_a_leader_computes_anew_when_a_report_lands_before_its_proposal(
     assert audit(fed.ledger, fed.store, fed.task).passed
 
 
-def test_setting_up_takes_few_blocks_and_seats_the_servers_in_their_order(tmp_path):
+def test_setting_up_takes_few_blocks_and_seats_the_servers_in_their_order(tmp_path: Path) -> None:
     devnet = devnet_of(RunSettings(dataset="digits", servers=6))
     deployed = devnet.nodes[0].head().number
     fed = federation(tmp_path, servers=6, reward=0, simulation={"devnet": devnet})
@@ -215,7 +220,7 @@ def test_servers_whose_sweep_is_mined_by_halves_lose_nothing(tmp_path: Path, mon
     def half_of_it() -> Iterator[Any]:
         with whole():
             yield
-            pool = fed.chain.chain.pool
+            pool = embedded(fed.chain).chain.pool
             forgotten.extend(pool[(len(pool) + 1) // 2 :])
             del pool[(len(pool) + 1) // 2 :]
 
@@ -317,8 +322,8 @@ def test_a_backdoor_is_planted_by_malicious_servers_and_measured(tmp_path: Path)
 
 
 def test_fltrust_follows_the_update_that_a_trusted_server_publishes(tmp_path: Path) -> None:
-    attacked = {"attack": "sign_flipping", "malicious": 2, "consensus": "pbft", "local_epochs": 5}
-    trusting = {"aggregator": "fltrust", "aggregator_args": {"root_server": 3}}
+    attacked: dict[str, Any] = {"attack": "sign_flipping", "malicious": 2, "consensus": "pbft", "local_epochs": 5}
+    trusting: dict[str, Any] = {"aggregator": "fltrust", "aggregator_args": {"root_server": 3}}
     averaged = [*federation(tmp_path / "averaged", **attacked).rounds()][-1]
     fed = federation(tmp_path / "trusting", **attacked, **trusting)
     trusted = [*fed.rounds()][-1]
@@ -334,11 +339,11 @@ def test_fltrust_follows_the_update_that_a_trusted_server_publishes(tmp_path: Pa
 
 def test_what_a_reorganisation_takes_back_is_forgotten(tmp_path: Path) -> None:
     fed = federation(tmp_path)
-    before = fed.chain.snapshot()
+    before = embedded(fed.chain).snapshot()
     state = fed.ledger.state(fed.task.id)
     fed.owner.open_round(fed.task.id)
     assert list(fed.ledger.round_events(fed.task.id, 1, "RoundOpened"))
-    fed.chain.revert(before)
+    embedded(fed.chain).revert(before)
     assert not list(fed.ledger.round_events(fed.task.id, 1))
     assert fed.ledger.state(fed.task.id).round == state.round == 0
     assert fed.play_round().record.status == "final"
@@ -348,7 +353,7 @@ def test_other_updates_after_a_reorganisation_cost_nobody_anything(tmp_path: Pat
     """Votes were signed on one branch; on the other the same view has another proposal, with one more update."""
     fed = federation(tmp_path, consensus="pbft", signatures=True, commit_reveal=True)
     fed.owner.open_round(fed.task.id)
-    before = fed.chain.snapshot()
+    before = embedded(fed.chain).snapshot()
     state = fed.ledger.state(fed.task.id)
     while not (state.phase is Phase.DECIDE and state.decision.stage is Stage.COMMIT):
         if not sum(server.step() for server in fed.servers[:3]):
@@ -356,7 +361,7 @@ def test_other_updates_after_a_reorganisation_cost_nobody_anything(tmp_path: Pat
             fed.owner.poke(fed.task.id)
         state = fed.ledger.state(fed.task.id)
     lost = state.decision.proposal
-    fed.chain.revert(before)
+    embedded(fed.chain).revert(before)
 
     result = fed.play_round()
     assert result.record.status == "final"
@@ -376,6 +381,8 @@ def test_nothing_is_sent_that_comes_too_late(tmp_path: Path) -> None:
     fed = federation(tmp_path, consensus="pbft", simulation={"behaviours": {3: Behaviour(votes="never")}})
     fed.play_round()
     late = fed.servers[3]
+    address = to_checksum_address(late.address)
+    assert isinstance(late, DishonestServer)
     late.behaviour = Behaviour()
     state = fed.ledger.state(fed.task.id)
     fed.chain.travel(state.decision.deadline + 1 - state.now)
@@ -384,9 +391,9 @@ def test_nothing_is_sent_that_comes_too_late(tmp_path: Path) -> None:
     fed.owner.open_round(fed.task.id)
     state = fed.ledger.state(fed.task.id)
     fed.chain.travel(state.deadline + 1 - state.now)
-    sent = fed.chain.w3.eth.get_transaction_count(late.address)
+    sent = fed.chain.w3.eth.get_transaction_count(address)
     assert not late.step()
-    assert fed.chain.w3.eth.get_transaction_count(late.address) == sent
+    assert fed.chain.w3.eth.get_transaction_count(address) == sent
 
 
 def test_a_server_trains_once_for_a_round(tmp_path: Path) -> None:
@@ -394,7 +401,12 @@ def test_a_server_trains_once_for_a_round(tmp_path: Path) -> None:
     trained = []
     server = fed.servers[0]
     training = server.training
-    server.training = lambda weights, number: trained.append(number) or training(weights, number)
+
+    def noted(weights: Vector, number: int) -> Vector:
+        trained.append(number)
+        return training(weights, number)
+
+    server.training = noted
     fed.play_round()
     assert trained == [1]
 
@@ -429,7 +441,7 @@ def test_a_chain_that_loses_two_rounds_makes_nobody_sign_two_votes_that_exclude_
     tmp_path: Path, restarted: Any
 ) -> None:
     fed = federation(tmp_path, consensus="pbft", signatures=True, stake=10_000, simulation={"lanes": 1})
-    accounts = {account.address: account for account in accounts_of(fed.devnet.nodes, 5)}
+    accounts: dict[str, LocalAccount] = {account.address: account for account in accounts_of(fed.devnet.nodes, 5)}
     heard: list[tuple[str, SignedVote]] = []
 
     def start(board: MemoryBoard) -> None:
@@ -442,10 +454,10 @@ def test_a_chain_that_loses_two_rounds_makes_nobody_sign_two_votes_that_exclude_
     start(ForgetfulBoard(heard))
     fed.owner.open_round(fed.task.id)
     fed._submit(fed.servers)
-    before = fed.chain.snapshot()
+    before = embedded(fed.chain).snapshot()
     assert [fed.play_round().record.status for _ in range(2)] == ["final", "final"]
     assert {vote.round for _, vote in heard} == {1, 2}
-    fed.chain.revert(before)
+    embedded(fed.chain).revert(before)
     if restarted:
         start(ForgetfulBoard(heard))
     for reporter in fed.servers[:2]:  # on this branch another model is proposed in the same view
@@ -470,7 +482,7 @@ def test_silent_servers_cost_views_and_hashes_are_counted(tmp_path: Path) -> Non
 
 
 def test_what_a_task_fixes_is_on_the_chain_and_holds(tmp_path: Path) -> None:
-    terms = {
+    terms: dict[str, Any] = {
         "quorum": "byzantine",
         "view_timeout": 50,
         "max_views": 3,

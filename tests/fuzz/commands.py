@@ -92,7 +92,7 @@ def _warnings_as_users_see_them() -> Iterator[None]:
     with warnings.catch_warnings(action="default"):
         for ignored in (DeprecationWarning, PendingDeprecationWarning):
             warnings.simplefilter("ignore", ignored)
-        warnings.showwarning = show
+        vars(warnings).update(showwarning=show)
         yield
 
 

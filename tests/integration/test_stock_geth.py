@@ -11,7 +11,7 @@ from fbfl.cli.main import main
 from fbfl.mec.dishonest import Behaviour
 from fbfl.runs.folder import recorded_chain
 from tests.integration.machine import require
-from tests.support.federations import federation
+from tests.support.federations import embedded, federation
 
 pytestmark = pytest.mark.integration
 
@@ -38,7 +38,7 @@ def test_geth_executes_slashes_and_time_that_passes_again(tmp_path: Path) -> Non
     fed = federation(tmp_path / "payloads", consensus="pbft", rounds=1, simulation=leader)
     (result,) = fed.rounds()
     assert result.record.slashes
-    writer = ChainWriter(tmp_path / "chain", fed.chain)
+    writer = ChainWriter(tmp_path / "chain", embedded(fed.chain))
     assert execute_with_geth(tmp_path / "chain", writer.flush()) is None
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from fbfl.chain.devnet import Devnet
+from fbfl.chain.embedded.chain import EmbeddedChain
+from fbfl.chain.remote import Node
 from fbfl.learning import datasets
 from fbfl.learning.keras_trainer import KerasTrainer
 from fbfl.learning.training import TrainingSettings
@@ -29,6 +31,12 @@ def federation(folder: Path, *, simulation: dict[str, Any] | None = None, **sett
     if "lanes" not in options and chosen.trainer == "keras":
         options.setdefault("trainer", _trainer(chosen.model, training_of(chosen), chosen.seed))
     return Simulation(chosen, datasets.load("digits"), LocalStore(folder), **options)
+
+
+def embedded(chain: Node) -> EmbeddedChain:
+    """Return the chain of a simulation that is in this process, which can be looked into and set back."""
+    assert isinstance(chain, EmbeddedChain)
+    return chain
 
 
 @cache

@@ -523,54 +523,54 @@ class FakeParticipant(Participant):
     def address(self) -> str:
         return self._address
 
-    def join(self, task: int) -> None:  # type: ignore[override]
+    def join(self, task: int) -> None:
         self._to("join", task).join(self.address)
 
     def resign(self, task: int) -> None:  # type: ignore[override]
         self._to("resign", task).resign(self.address)
 
-    def open_round(self, task: int) -> None:  # type: ignore[override]
+    def open_round(self, task: int) -> None:
         self._to("open_round", task).open_round()
 
-    def poke(self, task: int) -> None:  # type: ignore[override]
+    def poke(self, task: int) -> None:
         self._to("poke", task).poke()
 
-    def submit(self, task: int, round_number: int, update: Reference, samples: int) -> None:  # type: ignore[override]
+    def submit(self, task: int, round_number: int, update: Reference, samples: int) -> None:
         self._to("submit", task).submit(self.address, round_number, update, samples)
 
-    def commit(self, task: int, round_number: int, commitment: bytes) -> None:  # type: ignore[override]
+    def commit(self, task: int, round_number: int, commitment: bytes) -> None:
         self._to("commit", task).commit(self.address, round_number, commitment)
 
-    def reveal(self, task: int, round_number: int, update: Reference, samples: int, salt: bytes) -> None:  # type: ignore[override]
+    def reveal(self, task: int, round_number: int, update: Reference, samples: int, salt: bytes) -> None:
         self._to("reveal", task).reveal(self.address, round_number, update, samples, salt)
 
-    def submit_batch(self, task: int, round_number: int, updates: Sequence[SignedUpdate]) -> None:  # type: ignore[override]
+    def submit_batch(self, task: int, round_number: int, updates: Sequence[SignedUpdate]) -> None:
         self._to("submit_batch", task).submit_batch(round_number, updates)
 
-    def report_missing(self, task: int, round_number: int, server: str) -> None:  # type: ignore[override]
+    def report_missing(self, task: int, round_number: int, server: str) -> None:
         self._to("report_missing", task).report_missing(self.address, round_number, server)
 
-    def withdraw_report(self, task: int, round_number: int, server: str) -> None:  # type: ignore[override]
+    def withdraw_report(self, task: int, round_number: int, server: str) -> None:
         self._to("withdraw_report", task).withdraw_report(self.address, round_number, server)
 
-    def propose(  # type: ignore[override]
+    def propose(
         self, task: int, round_number: int, model: Reference, closing: bytes, value: bytes, proof: bytes
     ) -> None:
         assert isinstance(proof, bytes)
         self._to("propose", task).propose(self.address, round_number, model, closing, value)
 
-    def vote(self, task: int, state: TaskState, stage: Stage, accept: bool) -> None:  # type: ignore[override]
+    def vote(self, task: int, state: TaskState, stage: Stage, accept: bool) -> None:
         decision = state.decision
         self._to("vote", task).vote(self.address, state.round, decision.view, stage, decision.proposal, accept)
 
-    def vote_signed(self, task: int, state: TaskState, stage: Stage, votes: Sequence[SignedVote]) -> None:  # type: ignore[override]
+    def vote_signed(self, task: int, state: TaskState, stage: Stage, votes: Sequence[SignedVote]) -> None:
         decision = state.decision
         self._to("vote_signed", task).vote_signed(state.round, decision.view, stage, decision.proposal, votes)
 
-    def report_equivocation(self, task: int, first: SignedVote, second: SignedVote) -> None:  # type: ignore[override]
+    def report_equivocation(self, task: int, first: SignedVote, second: SignedVote) -> None:
         self._to("report_equivocation", task).report_equivocation(first, second)
 
-    def settle(self, task: int, round_number: int) -> None:  # type: ignore[override]
+    def settle(self, task: int, round_number: int) -> None:
         contracts = self._to("settle", task)
         (_final,) = self.ledger.round_events(task, round_number, "RoundFinalized")
         _require(round_number not in contracts.settled, "RewardsAlreadySettled")

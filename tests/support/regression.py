@@ -54,9 +54,9 @@ def with_attributes(train: Callable[..., Any], initial: Any = None, evaluate: An
     own = types.FunctionType(train.__code__, train.__globals__, train.__name__, train.__defaults__, train.__closure__)
     own.__annotations__ = train.__annotations__
     if initial:
-        own.initial = initial
+        vars(own).update(initial=initial)
     if evaluate:
-        own.evaluate = evaluate
+        vars(own).update(evaluate=evaluate)
     return own
 
 

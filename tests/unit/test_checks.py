@@ -172,7 +172,7 @@ def test_money_has_the_bits_that_the_contracts_have_for_it(name: str) -> None:
 
 
 def test_no_argument_of_a_federation_ends_in_a_raw_error() -> None:
-    given = {"clients": [(PICTURES, LABELS)], "test": (PICTURES, LABELS)}
+    given: dict[str, Any] = {"clients": [(PICTURES, LABELS)], "test": (PICTURES, LABELS)}
     trainer = Federation(**given, lanes=1).trainer
     for name in inspect.signature(Federation).parameters:
         values = (*WRONG.values(), object(), {1: 2})

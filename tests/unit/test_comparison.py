@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from fbfl.runs import comparison
 from fbfl.runs.folder import RunFolder
 from fbfl.settings import RunSettings
 
-LINES = [
+LINES: list[dict[str, Any]] = [
     {"round": 1, "accuracy": 0.5, "loss": None, "status": "final", "gas_used": 1_000, "seconds": 1.5},
     {"round": 2, "accuracy": 0.75, "loss": 0.25, "status": "aborted", "gas_used": 500, "seconds": 0.5},
 ]
@@ -21,7 +22,7 @@ LINES = [
 def runs(tmp_path: Path) -> list[Path]:
     """A run with two rounds, one that has only begun, and one with a backdoor."""
     settings = RunSettings(rounds=2)
-    made = {
+    made: dict[str, tuple[RunSettings, list[Any]]] = {
         "one": (settings, LINES),
         "begun [x] $a$": (settings.replace(aggregator="median"), []),
         "backdoor": (settings.replace(attack="backdoor", malicious=2), [{**LINES[0], "attack_success_rate": 0.125}]),

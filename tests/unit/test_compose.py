@@ -13,8 +13,9 @@ import yaml
 from eth_account import Account
 
 from fbfl.cli.main import parser
+from fbfl.nodes import chains, geth, kubo
 from tools import compose
-from tools.compose_setup import DEVICES, SERVERS
+from tools.compose_setup import DEVICES, SERVERS, SUBNET, address
 
 Service = dict[str, Any]
 
@@ -82,8 +83,8 @@ def test_nobody_outside_reaches_it_and_it_reaches_nobody(
     assert "0.0.0.0" not in text
     assert "host" not in {service.get("network_mode") for service in services.values()}
     # On the network listen agents only, and what nodes have for their peers (see the test of the setup).
-    addresses = set(re.findall(r"(?:\d+\.){3}\d+", text.replace(compose.SUBNET, "")))
-    assert addresses == {"127.0.0.1", *(compose.address(server) for server in range(SERVERS))}
+    addresses = set(re.findall(r"(?:\d+\.){3}\d+", text.replace(SUBNET, "")))
+    assert addresses == {"127.0.0.1", *(address(server) for server in range(SERVERS))}
 
 
 def test_programs_that_share_a_network_do_not_share_a_port(services: dict[str, Service]) -> None:
@@ -91,7 +92,7 @@ def test_programs_that_share_a_network_do_not_share_a_port(services: dict[str, S
         beside = [s for s in services.values() if s.get("network_mode") == f"service:server-{server}"]
         text = " ".join(word for service in beside for word in service["command"])
         ports = re.findall(r"--(?:http\.port=|authrpc\.port=|port )(\d+)", text)
-        ports += [str(compose.chains.PORT + compose.geth.P2P_OFFSET), str(compose.kubo.PORT), "5101"]
+        ports += [str(chains.PORT + geth.P2P_OFFSET), str(kubo.PORT), "5101"]
         assert len(set(ports)) == len(ports) == 6
 
 

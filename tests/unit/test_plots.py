@@ -4,14 +4,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fbfl.errors import StorageError
-from fbfl.runs.folder import plots
+from fbfl.runs import plots
 from fbfl.system import canvas
 
-LINES = [
+LINES: list[dict[str, Any]] = [
     {"round": 1, "accuracy": 0.5, "loss": 1e38},
     {"round": 2, "accuracy": 0.1, "loss": None, "attack_success_rate": 1.0},
 ]
@@ -36,7 +37,7 @@ def test_neither_a_notebooks_backend_nor_a_style_of_the_user_matters(tmp_path: P
     plain = (tmp_path / "loss.png").read_bytes()
     code = f"""
 import os, pathlib
-from fbfl.runs.folder import plots
+from fbfl.runs import plots
 plots.plot_run(pathlib.Path("."), {LINES!r}, "title")
 assert os.environ["MPLBACKEND"] == {backend!r}
 """

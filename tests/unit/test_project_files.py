@@ -7,7 +7,6 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -61,9 +60,9 @@ def test_tests_share_only_what_is_in_their_folder_and_in_support() -> None:
                 assert not module.rsplit(".")[-1].startswith(("test_", "conftest")), place
 
 
-def imported(tree: Any) -> Iterator[str]:
+def imported(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom):
+        if isinstance(node, ast.ImportFrom) and node.module:
             yield from (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

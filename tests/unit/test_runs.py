@@ -96,7 +96,9 @@ def test_the_newest_run_is_one_with_a_finished_round_if_there_is_one(tmp_path: P
         ("{}", "[" * 100_000, "deployment.json"),
     ],
 )
-def test_a_folder_whose_files_hold_something_else_is_said_to_be_damaged(tmp_path, settings, deployment, damaged):
+def test_a_folder_whose_files_hold_something_else_is_said_to_be_damaged(
+    tmp_path: Path, settings: str, deployment: str, damaged: str
+) -> None:
     (tmp_path / "settings.json").write_text(settings)
     (tmp_path / "deployment.json").write_text(deployment)
     with pytest.raises(ChainImportError, match=f"{damaged} is damaged"):

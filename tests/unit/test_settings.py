@@ -26,9 +26,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("values", [{}, OTHERS])
-def test_the_settings_of_a_run_are_a_configuration(
-    tmp_path: Path, values: dict[str, dict[str, float] | float | str]
-) -> None:
+def test_the_settings_of_a_run_are_a_configuration(tmp_path: Path, values: dict[str, Any]) -> None:
     path = tmp_path / "settings.json"
     path.write_text(strictjson.dumps(as_dict(RunSettings(**values)), indent=1))
     assert read(path, {}) == RunSettings(**values)
@@ -37,14 +35,16 @@ def test_the_settings_of_a_run_are_a_configuration(
 
 def test_there_are_as_many_devices_as_servers_and_twenty_at_least() -> None:
     assert [RunSettings(servers=servers).devices for servers in (1, 20, 21, 240)] == [20, 20, 21, 240]
-    assert RunSettings(servers=30, devices=None) == RunSettings(servers=30, devices=30)
+    by_default: Any = None
+    assert RunSettings(servers=30, devices=by_default) == RunSettings(servers=30, devices=30)
     with pytest.raises(InvalidInputError, match=r"devices is 20; allowed: at least one per server \(30\)"):
         RunSettings(servers=30, devices=20)
 
 
 def test_what_means_nothing_is_refused_unless_it_is_the_default() -> None:
     assert RunSettings(consensus="ethash", nodes=5).nodes == 5
-    for others in ({"consensus": "pow"}, {"consensus": "ethash", "network": "geth"}):
+    meaningless: tuple[dict[str, Any], ...] = {"consensus": "pow"}, {"consensus": "ethash", "network": "geth"}
+    for others in meaningless:
         assert RunSettings(**others, nodes=3).nodes == 3
         with pytest.raises(
             InvalidInputError, match=r"^nodes is 5; allowed: only with consensus = ethash and network = "
@@ -97,13 +97,15 @@ def test_what_no_task_can_fix_is_refused(values: dict[str, Any], message: str) -
 @given(st.integers(0, 2**128 - 1))
 def test_money_is_read_as_it_is_written(amount: int) -> None:
     whole, part = divmod(amount, 10**18)
-    assert RunSettings(stake=f"{whole}.{part:018d} ether").stake == amount
-    assert RunSettings(reward=f"{amount}wei").reward == amount
+    stake: Any = f"{whole}.{part:018d} ether"
+    reward: Any = f"{amount}wei"
+    assert RunSettings(stake=stake).stake == amount
+    assert RunSettings(reward=reward).reward == amount
     assert money.wei(money.text(amount)) == amount
 
 
 @pytest.mark.parametrize("text", ["", "1 eth", "0.5 wei", "1e18", "-1 ether", "1,5 ether", "0.0000000001 gwei"])
-def test_what_is_no_amount_is_refused(text: str) -> None:
+def test_what_is_no_amount_is_refused(text: Any) -> None:
     with pytest.raises(InvalidInputError, match=r"^stake is .*; allowed: (a whole number of wei|0 or more)"):
         RunSettings(stake=text)
 
@@ -137,6 +139,6 @@ def test_another_text_is_refused_by_the_name_of_its_file(tmp_path: Path, text: s
 @pytest.mark.parametrize("value", [float("nan"), float("-inf"), {1, 2}, b"x", [1, {"a": float("inf")}], 1j])
 @pytest.mark.parametrize("kind", ["attack", "aggregator", "partition", "mobility", "radio"])
 def test_arguments_that_a_file_of_the_run_could_not_say_are_refused(kind: str, value: Any) -> None:
-    named = {"attack": "x", "malicious": 1, "mobility": "x", "radio": "x"}
+    given: dict[str, Any] = {"attack": "x", "malicious": 1, "mobility": "x", "radio": "x", f"{kind}_args": {"a": value}}
     with pytest.raises(InvalidInputError, match=f"^{kind}_args: a is "):
-        RunSettings(**named, **{f"{kind}_args": {"a": value}})
+        RunSettings(**given)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -75,13 +76,17 @@ class Tasks:
         return replace(task_with(100 * number, 0), id=number)
 
 
+def chosen(tasks: Any, number: int | None) -> Task:
+    return chosen_task(tasks, number)
+
+
 def test_a_server_joins_only_a_task_that_was_named() -> None:
-    assert chosen_task(Tasks(3), 1).id == 1
+    assert chosen(Tasks(3), 1).id == 1
     with pytest.raises(InvalidInputError) as refused:
-        chosen_task(Tasks(3), None)
+        chosen(Tasks(3), None)
     listed = "3 (takes up to 0.03 of the stake), 2 (cannot be read), 1 (takes up to 0.01 of the stake)"
     assert str(refused.value) == f"no task is named; allowed: --task T, of {listed}"
     with pytest.raises(InvalidInputError, match=r"of 15 \(.*, 6 \(takes [^,]* and 5 older$"):
-        chosen_task(Tasks(LISTED + 5), None)
+        chosen(Tasks(LISTED + 5), None)
     with pytest.raises(InvalidInputError, match="there is no task on this network"):
-        chosen_task(Tasks(0), None)
+        chosen(Tasks(0), None)

@@ -12,4 +12,5 @@ def deploy_ledger(chain: EmbeddedChain, artifact: Artifact) -> Contract:
     factory = chain.w3.eth.contract(abi=artifact.abi, bytecode=artifact.bytecode)
     transaction = factory.constructor(chain.accounts[0], 5).transact({"gas": 2_000_000})
     address: Any = chain.w3.eth.get_transaction_receipt(transaction)["contractAddress"]
-    return chain.w3.eth.contract(address=address, abi=artifact.abi)
+    contract: Contract = chain.w3.eth.contract(address=address, abi=artifact.abi)
+    return contract

@@ -15,8 +15,8 @@ def word(value: int | bytes | str) -> bytes:
 
 def test_a_value_binds_the_closing_block_and_that_of_0_1_does_not() -> None:
     parent, closing, accumulator, model = (bytes([n]) * 32 for n in range(1, 5))
-    before = [5, LEDGER, 6, 7, parent]
-    after = [accumulator, 8, b"krum".ljust(32, b"\0"), keccak(b"{}"), model, 9]
+    before: list[Any] = [5, LEDGER, 6, 7, parent]
+    after: list[Any] = [accumulator, 8, b"krum".ljust(32, b"\0"), keccak(b"{}"), model, 9]
     about: dict[str, Any] = {"parent": parent, "accumulator": accumulator, "missing": 8, "rule": "krum"}
     about |= {"rule_params": b"{}", "model": model, "model_size": 9}
     domain = Domain(5, LEDGER, 6)

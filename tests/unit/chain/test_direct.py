@@ -7,6 +7,7 @@ import pytest
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from eth_hash.auto import keccak
+from eth_typing import HexStr
 from web3 import Web3
 from web3.contract import Contract
 from web3.exceptions import ContractLogicError, Web3RPCError
@@ -18,8 +19,14 @@ from fbfl.chain.logs import LogScanner
 
 def signed(chain: EmbeddedChain, account: LocalAccount, to: str, **fields: Any) -> bytes:
     nonce = chain.w3.eth.get_transaction_count(account.address, "pending")
-    fees = {"gas": 100_000, "maxFeePerGas": 10**10, "maxPriorityFeePerGas": 10**9, "chainId": CHAIN_ID}
-    return bytes(account.sign_transaction({"nonce": nonce, "to": to, **fees, **fields}).raw_transaction)
+    fees: dict[str, Any] = {
+        "to": to,
+        "gas": 100_000,
+        "maxFeePerGas": 10**10,
+        "maxPriorityFeePerGas": 10**9,
+        "chainId": CHAIN_ID,
+    }
+    return bytes(account.sign_transaction({"nonce": nonce, **fees, **fields}).raw_transaction)
 
 
 @pytest.fixture
@@ -42,10 +49,10 @@ def block(chain: EmbeddedChain, ledger: Contract) -> int:
 
 
 def test_answers_are_those_of_json_rpc(chain: EmbeddedChain, ledger: Contract, by_json: Web3, block: int) -> None:
-    hashes = by_json.eth.get_block(block)["transactions"]
+    hashes: Any = by_json.eth.get_block(block)["transactions"]
     deployment = by_json.eth.get_block(block - 1)["transactions"][0]
     logs: Any = {"fromBlock": 0, "toBlock": block, "address": [ledger.address]}
-    times = (None, "latest", "pending", block - 1)
+    times: Any = (None, "latest", "pending", block - 1)
     data: Any = {"to": ledger.address, "data": ledger.encode_abi("total", [])}
     same: list[Callable[[Web3], Any]] = [
         lambda w3: [w3.eth.get_block(number) for number in ("latest", 0, block - 1, "earliest")],
@@ -55,7 +62,7 @@ def test_answers_are_those_of_json_rpc(chain: EmbeddedChain, ledger: Contract, b
         lambda w3: w3.eth.get_logs(logs),
         lambda w3: w3.eth.get_logs({"fromBlock": block}),
         lambda w3: [w3.eth.get_transaction_count(chain.accounts[1], at) for at in times],
-        lambda w3: [w3.eth.call(data), w3.eth.call(data, block - 1), w3.eth.call({**data, "gas": 50_000})],
+        lambda w3: [w3.eth.call(data), w3.eth.call(data, block - 1), w3.eth.call(data | {"gas": 50_000})],
     ]
     for ask in same:
         assert ask(chain.w3) == ask(by_json)
@@ -75,9 +82,9 @@ def test_refusals_are_those_of_json_rpc(chain: EmbeddedChain, ledger: Contract, 
     poor = Account.create()
     refused: list[Callable[[Web3], Any]] = [
         lambda w3: w3.eth.send_raw_transaction(signed(chain, poor, ledger.address)),
-        lambda w3: w3.eth.call({"to": ledger.address, "data": "0x12345678"}),
+        lambda w3: w3.eth.call({"to": ledger.address, "data": HexStr("0x12345678")}),
         lambda w3: w3.eth.get_block(10_000),
-        lambda w3: w3.eth.get_transaction_receipt("0x" + "11" * 32),
+        lambda w3: w3.eth.get_transaction_receipt(HexStr("0x" + "11" * 32)),
         lambda w3: w3.eth.call({"to": ledger.address, "data": ledger.encode_abi("enter", [1])}),
     ]
     for ask in refused:
@@ -103,5 +110,6 @@ def test_a_call_is_answered_anew_after_each_block(chain: EmbeddedChain, ledger: 
 
 def test_keccak_is_the_one_in_c() -> None:
     keccak(b"")
-    assert type(keccak._backend).__name__ == "AutoBackend"
-    assert keccak._backend.keccak256.__self__.__class__.__name__ == "PySha3Backend"
+    hashes: Any = keccak
+    assert type(hashes._backend).__name__ == "AutoBackend"
+    assert hashes._backend.keccak256.__self__.__class__.__name__ == "PySha3Backend"

@@ -5,6 +5,7 @@ from eth.exceptions import HeaderNotFound
 from web3 import Web3
 from web3.contract import Contract
 from web3.exceptions import TransactionNotFound, Web3RPCError
+from web3.types import Nonce
 
 from fbfl.chain.artifacts import Artifact
 from fbfl.chain.embedded.chain import BALANCE, EmbeddedChain, account_keys, start_chain
@@ -108,7 +109,7 @@ def test_a_transaction_that_cannot_be_mined_is_refused_at_once(
     with chain.one_block():
         ledger.functions.enter(7).transact({"gas": 100_000})
         with pytest.raises(Web3RPCError, match="does not follow"):
-            ledger.functions.enter(7).transact({"gas": 100_000, "nonce": 999})
+            ledger.functions.enter(7).transact({"gas": 100_000, "nonce": Nonce(999)})
     assert chain.w3.eth.block_number == number + 1
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ethash
 import pytest
 from eth.abc import BlockAPI, SignedTransactionAPI
 from eth.rlp.headers import BlockHeader
@@ -28,7 +29,7 @@ DIFFICULTY = 4
 @pytest.fixture(scope="session", autouse=True)
 def _epoch_cache() -> None:
     """The first ethash hash of a process takes seconds; not to be counted to a test."""
-    seals.ethash.hash(0, bytes(32), 0)
+    ethash.hash(0, bytes(32), 0)
 
 
 def on(node: EmbeddedChain, ledger: Contract) -> Contract:
@@ -186,7 +187,7 @@ def sealed(block: BlockAPI) -> BlockAPI:
 
 
 def with_header(block: BlockAPI, **fields: Any) -> BlockAPI:
-    return block.copy(header=block.header.copy(**fields))  # type: ignore[arg-type]
+    return block.copy(header=block.header.copy(**fields))
 
 
 FORGERIES: dict[str, Callable[[Honest], BlockAPI]] = {

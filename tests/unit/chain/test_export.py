@@ -8,6 +8,7 @@ import rlp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from web3.contract import Contract
+from web3.types import Wei
 
 from fbfl.chain.artifacts import Artifact
 from fbfl.chain.embedded.chain import EmbeddedChain, default_genesis, open_chain, start_chain
@@ -45,7 +46,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory, ledger_artifact: Artifact
     chain.travel(500)
     with chain.one_block():
         ledger.functions.enter(7).transact({"gas": 100_000})
-        ledger.functions.enter(8).transact({"gas": 100_000, "gasPrice": 10**10, "from": chain.accounts[1]})
+        ledger.functions.enter(8).transact({"gas": 100_000, "gasPrice": Wei(10**10), "from": chain.accounts[1]})
     return Exported(folder, writer.flush(), chain, ledger)
 
 

@@ -106,7 +106,11 @@ Step = Callable[[Place], Any]
 
 
 def join(*members: int) -> list[Step]:
-    return [lambda at, m=m: at.members[m].join(1) for m in members]
+    return [partial(_join, member) for member in members]
+
+
+def _join(member: int, at: Place) -> None:
+    at.members[member].join(1)
 
 
 def open_round(at: Place) -> Any:
@@ -335,7 +339,9 @@ def test_the_fake_ledger_does_what_the_contracts_do(
             found = outcome(partial(step, other))
             assert found == expected, f"step {number}"
             contracts.now, contracts.block = one.state.now, one.state.block
-            same_block = {"closing_block": one.state.closing_block}  # which a refused call of the fake has raised
+            same_block: dict[str, Any] = {
+                "closing_block": one.state.closing_block
+            }  # which a refused call of the fake has raised
             assert replace(other.state, **same_block) == one.state, f"step {number}"
         events = [e for e in one.ledger.events(task=1) if e.name not in NOT_FAKED]
         assert comparable(list(other.ledger.events(task=1))) == comparable(events)

@@ -43,7 +43,7 @@ def test_events_come_once_in_order_with_where_they_are_from(chain: EmbeddedChain
 def test_events_about_something_else_are_not_asked_for(chain: EmbeddedChain, ledger: Contract) -> None:
     own, other = chain.accounts[:2]
     for sender, value in ((own, 7), (other, 8), (own, 9)):
-        ledger.functions.enter(value).transact({"from": sender, "gas": 100_000})  # type: ignore[typeddict-item]
+        ledger.functions.enter(value).transact({"from": sender, "gas": 100_000})
     assert values(scanner_of(chain, ledger).scan().events) == [7, 8, 9]
     for sender, expected in ((own, [7, 9]), (other, [8]), (ledger.address, [])):
         assert values(scanner_of(chain, ledger, about={ledger.address: int(sender, 16)}).scan().events) == expected

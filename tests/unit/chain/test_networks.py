@@ -150,7 +150,7 @@ def test_a_refusal_is_an_answer_whatever_its_http_status_and_is_not_asked_for_ag
     server: str, said: str, request: pytest.FixtureRequest
 ) -> None:
     with pytest.raises(Web3RPCError, match=said):
-        Web3(NodeProvider(server)).eth.get_logs({"fromBlock": 0, "toBlock": 1000})  # type: ignore[typeddict-item]
+        Web3(NodeProvider(server)).eth.get_logs({"fromBlock": 0, "toBlock": 1000})
     assert len(request.node.asked) == 1
 
 

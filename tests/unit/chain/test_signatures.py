@@ -19,7 +19,13 @@ PAYLOAD = Reference(b"\5" * 32, 1000)
 
 
 def vote(**changes: Any) -> SignedVote:
-    values = {"round_number": 2, "view": 1, "stage": Stage.PREPARE, "value_digest": b"\6" * 32, "accept": True}
+    values: dict[str, Any] = {
+        "round_number": 2,
+        "view": 1,
+        "stage": Stage.PREPARE,
+        "value_digest": b"\6" * 32,
+        "accept": True,
+    }
     return sign_vote(ACCOUNT, DOMAIN, **{**values, **changes})
 
 
@@ -30,6 +36,8 @@ def test_the_signer_is_recovered() -> None:
 
 def test_a_signature_covers_every_field_and_the_domain() -> None:
     signed = vote()
+    field: str
+    other: Any
     for field, other in (
         ("task", 4),
         ("round", 3),

@@ -35,10 +35,12 @@ def test_a_key_held_here_signs_for_itself(chain: EmbeddedChain, ledger: Contract
 def test_a_contract_is_deployed_and_paid_the_same_way(sender: Sender, ledger_artifact: Artifact) -> None:
     factory = sender.w3.eth.contract(abi=ledger_artifact.abi, bytecode=ledger_artifact.bytecode)
     receipt = sender.transact(factory.constructor(sender.address, 1))
-    assert sender.w3.eth.get_code(receipt["contractAddress"]) != b""
-    ledger = sender.w3.eth.contract(address=receipt["contractAddress"], abi=ledger_artifact.abi)
+    address = receipt["contractAddress"]
+    assert address is not None
+    assert sender.w3.eth.get_code(address) != b""
+    ledger = sender.w3.eth.contract(address=address, abi=ledger_artifact.abi)
     sender.transact(ledger.functions.receiveStake(), value=99)
-    assert sender.w3.eth.get_balance(receipt["contractAddress"]) == 99
+    assert sender.w3.eth.get_balance(address) == 99
 
 
 def test_many_transactions_may_be_on_their_way(chain: EmbeddedChain, sender: Sender, ledger: Contract) -> None:

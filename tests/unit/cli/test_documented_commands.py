@@ -44,6 +44,7 @@ def test_the_example_of_slow_servers_has_some() -> None:
     (words,) = (words for words in commands(ROOT / "README.md") if "--radio" in words)
     settings = settings_of(parser().parse_args(words))
     assert settings.dataset == "mnist-5k"
+    assert settings.radio is not None
     samples = dict.fromkeys(range(settings.servers), MNIST_5K // settings.servers)
     cost = resolve(settings.radio, settings.radio_args).round_cost(settings.seed, [], samples, settings.local_epochs)
     assert 0 < len(cost.late_servers) < settings.servers

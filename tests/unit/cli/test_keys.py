@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from eth_account import Account
+from eth_typing import HexStr
 
 from fbfl.chain.accounts import development_account
 from fbfl.cli.keys import KEY_VARIABLE, PASSWORD_VARIABLE, account_of
@@ -28,7 +29,7 @@ def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def keystore(tmp_path: Path) -> Path:
     path = tmp_path / "key.json"
-    path.write_text(json.dumps(Account.encrypt(KEY, "open sesame", kdf="pbkdf2", iterations=2)))
+    path.write_text(json.dumps(Account.encrypt(HexStr(KEY), "open sesame", kdf="pbkdf2", iterations=2)))
     return path
 
 

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -18,7 +19,7 @@ from fbfl.values import checks
 from fbfl.values.fields import Place
 
 GUIDE = Path(__file__).resolve().parents[3] / "docs" / "settings.md"
-OTHERS = {
+OTHERS: dict[str, Any] = {
     "rounds": 3,
     "servers": 4,
     "stake": "2 ether",
@@ -54,10 +55,10 @@ def test_options_say_what_files_say(tmp_path: Path) -> None:
 
 def test_every_setting_is_an_option_whose_help_says_its_default(capsys: pytest.CaptureFixture[str]) -> None:
     helps = {}
-    for command in (("run",), ("task", "create")):
+    for words in (("run",), ("task", "create")):
         with pytest.raises(SystemExit):
-            main([*command, "--help"])
-        helps[command[0]] = capsys.readouterr().out
+            main([*words, "--help"])
+        helps[words[0]] = capsys.readouterr().out
     for name, setting in SETTINGS.items():
         for command, place in (("run", Place.SIMULATION), ("task", Place.NETWORK)):
             shown = re.search(rf"^  {option_of(name)}[ ,]", helps[command], re.MULTILINE) is not None
@@ -72,7 +73,8 @@ def test_the_schema_takes_what_settings_take() -> None:
         jsonschema.validate(values, schema)
     fields = {each.name: each for each in dataclasses.fields(RunSettings)}
     for name in fields:
-        for value in (-1, 0.5, 2**200, "x", {"a": {}}, [], True):
+        tried: tuple[Any, ...] = (-1, 0.5, 2**200, "x", {"a": {}}, [], True)
+        for value in tried:
             kinds = checks.kinds_of(fields[name].type)
             try:
                 jsonschema.validate({name: value}, schema)

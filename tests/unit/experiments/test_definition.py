@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,10 +87,12 @@ def test_rules_of_the_grid_are_told_no_more_attackers_than_they_allow() -> None:
     experiment = definition.load(FOLDER / "defences.toml")
     servers = experiment.settings(experiment.variants[0], 0).servers
     updates = np.random.default_rng(0).normal(size=(servers, 5))
+    assert experiment.grid is not None
     bounded = [rule for rule in experiment.grid.rules if rule.byzantine]
     assert {rule.label for rule in bounded} == {"Krum", "Multi-Krum", "Bulyan", "DnC", "trimmed mean"}
     for rule in bounded:
-        settings = rule.settings_against(servers)
+        settings: dict[str, Any] = rule.settings_against(servers)
+        assert rule.at_most is not None
         name, args = settings["aggregator"], settings["aggregator_args"]
         aggregation.resolve(name, **args)(updates)
         with pytest.raises(AggregationError, match="needs"):
@@ -112,6 +115,7 @@ def test_a_grid_is_every_rule_without_and_with_every_attack(tmp_path: Path) -> N
     ]
     told = [experiment.settings(variant, 0).aggregator_args.get("num_byzantine") for variant in experiment.variants[4:]]
     assert told == [0, 2, 3, 3]
+    assert experiment.grid is not None
     mean, krum = experiment.grid.rules
     assert [rule.is_exceeded_by(number) for rule in (mean, krum) for number in (2, 4)] == [False, False, False, True]
     assert not any(run.chain for run in runner.runs_of([experiment]))

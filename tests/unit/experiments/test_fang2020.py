@@ -5,12 +5,14 @@ from typing import Any
 import pytest
 
 from experiments.external import fang2020
+from fbfl.learning import datasets
 from fbfl.learning.datasets import load
+from fbfl.learning.federation import Federation
 
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fang2020.datasets, "load", lambda name: load("digits"))
+    monkeypatch.setattr(datasets, "load", lambda name: load("digits"))
     monkeypatch.setattr(fang2020, "ROUNDS", 60)
     monkeypatch.setattr(fang2020, "LEARNING_RATE", 0.5)
 
@@ -29,9 +31,9 @@ def test_rules_learn_with_and_without_attack(small: Any) -> None:
 
 
 def test_a_fifth_of_the_workers_attack(small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = {}
+    seen: dict[str, Any] = {}
 
-    class Watched(fang2020.Federation):
+    class Watched(Federation):
         def __init__(self, clients: Any, test: Any, **options: Any) -> None:
             seen.update(options, clients=len(clients))
             super().__init__(clients, test, **options)

@@ -28,7 +28,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     sys.modules.pop("identitylab", None)
 
 
-NAMED = {
+NAMED: dict[str, list[dict[str, Any]]] = {
     "data.npz": [{"dataset": "data.npz"}],
     "data.csv": [{"dataset": "data.csv", "dataset_args": {"label": "y"}}],
     "trace.csv": [{"mobility": "trace", "mobility_args": {"file": "trace.csv"}}],

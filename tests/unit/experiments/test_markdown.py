@@ -15,7 +15,7 @@ def cell(markdown: str) -> list[tuple[str, str]]:
     tokens = READER.parse(f"| a | b |\n|---|---|\n| {markdown} | second |\n")
     inline = [token for token in tokens if token.type == "inline"]
     assert [inline[0].content, inline[1].content, inline[3].content] == ["a", "b", "second"]
-    return [(token.type, token.content) for token in inline[2].children]
+    return [(token.type, token.content) for token in inline[2].children or ()]
 
 
 @given(TEXTS)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 
 from experiments.external import mcmahan2017
-from fbfl.learning import partition
+from fbfl.learning import datasets, partition
 from fbfl.learning.datasets import Dataset, load
 from fbfl.learning.models import build
 
@@ -46,7 +46,7 @@ def test_each_of_100_clients_has_600_samples_and_two_shards_hold_few_digits(name
 
 
 def test_samples_keep_the_order_of_a_variant_that_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = {}
+    seen: dict[str, Any] = {}
 
     def federation(
         clients: list[tuple[npt.NDArray[Any], npt.NDArray[Any]]],
@@ -56,7 +56,7 @@ def test_samples_keep_the_order_of_a_variant_that_has_one(monkeypatch: pytest.Mo
         seen.update(settings, labels=clients[0][1])
         return type("Idle", (), {"rounds": lambda self, n: iter([type("Round", (), {"accuracy": 1.0})])})()
 
-    monkeypatch.setattr(mcmahan2017.datasets, "load", lambda name: bytes_of(load("digits")))
+    monkeypatch.setattr(datasets, "load", lambda name: bytes_of(load("digits")))
     monkeypatch.setattr(mcmahan2017, "Federation", federation)
     for order in ("digit by digit", "shuffled once"):
         cells = [cell for cell in mcmahan2017.CELLS if cell["variant"].endswith(order)]
@@ -87,6 +87,7 @@ def test_models_have_the_published_numbers_of_parameters_and_the_weights_of_thei
     assert sizes == {"2nn": 199_210, "cnn": 1_663_370}
     for variant in ("weights 0.1", "weights 0.01", "weights 1/sqrt(n)"):
         deviation = mcmahan2017.VARIANTS[variant].initial_std
+        assert deviation is not None
         for name, layers in {"2nn": (784, 200, 200), "cnn": (25, 800, 3136, 512)}.items():
             model = build(mcmahan2017.model_of(name, deviation), input_shape=(28, 28))
             assert model.count_params() == sizes[name]
@@ -97,7 +98,7 @@ def test_models_have_the_published_numbers_of_parameters_and_the_weights_of_thei
 
 @pytest.mark.parametrize("variant", ["ours", "pixels -0.5 to 0.5"])
 def test_a_run_ends_at_the_target(variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mcmahan2017.datasets, "load", lambda name: bytes_of(load("digits")))
+    monkeypatch.setattr(datasets, "load", lambda name: bytes_of(load("digits")))
     monkeypatch.setattr(mcmahan2017, "TARGETS", {"2nn": 0.8})
     cell = {"model": "2nn", "partition": "iid", "fraction": "0.1", "epochs": "1", "batch_size": "10"}
     outcome = mcmahan2017.run(cell | {"variant": variant, "learning_rate": "0.464"}, 0)

@@ -5,6 +5,7 @@ import html
 import json
 import math
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -204,20 +205,21 @@ def test_a_stored_run_is_found_by_its_settings_alone(tmp_path: Path, chain: bool
     assert len({run.name, other.name, Run(run.settings, not chain).name}) == 3
     assert stored.load(run) is None
     stored.save(run, a_run(run))
-    stored.save(other, dataclasses.replace(a_run(other), warnings=("w",)))
+    warned = dataclasses.replace(a_run(other), warnings=("w",))
+    stored.save(other, warned)
     for store in (stored, FinishedRuns(tmp_path / "finished")):
         assert kept(store.load(run)) == kept(a_run(run))
-        assert kept(store.load(other)) == kept(a_run(other))
-        assert (store.load(run).warnings, store.load(other).warnings) == ((), ("w",))
+        assert kept(store.load(other)) == kept(warned)
         assert store.load(Run(run.settings, not chain)) is None
     stored.forget([run])
     assert stored.load(run) is None
     assert FinishedRuns(tmp_path / "finished").load(run) is None
-    assert kept(FinishedRuns(tmp_path / "finished").load(other)) == kept(a_run(other))
+    assert kept(FinishedRuns(tmp_path / "finished").load(other)) == kept(warned)
 
 
-def kept(finished: FinishedRun) -> tuple[list[dict[str, float | str]], str]:
-    return [dict(line) for line in finished.rounds], finished.model_sha256
+def kept(finished: FinishedRun | None) -> tuple[list[dict[str, Any]], str, tuple[str, ...]]:
+    assert finished is not None
+    return [dict(line) for line in finished.rounds], finished.model_sha256, finished.warnings
 
 
 @pytest.mark.parametrize("chain", [True, False])
@@ -410,9 +412,7 @@ def test_a_cost_that_no_run_measured_has_no_column(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text(COSTLY)
     experiment = definition.load(tmp_path / "c.toml")
     for added in ({}, {"hashes": 3}):
-        results.write_tables(
-            tmp_path, experiment, lambda run, added=added: FinishedRun(({"round": 1, "loss": 1.0, **added},), "00")
-        )
+        results.write_tables(tmp_path, experiment, partial(_with_cost, added))
         assert ("hashes" in (tmp_path / "c-costs.csv").read_text()) == bool(added)
 
 
@@ -460,3 +460,7 @@ def test_costs_are_tabulated_as_means_of_rounds_and_can_be_claimed(tmp_path: Pat
     row = next(line for line in (tmp_path / "RESULTS.md").read_text().split("\n") if line.startswith("| 8 |"))
     assert row == "| 8 |" + " 25.5 ± 19.1 |" * 5
     assert all(path.stat().st_size > 10_000 for path in figures.draw(tmp_path, experiment, curves))
+
+
+def _with_cost(cost: dict[str, int], run: Run) -> FinishedRun:
+    return FinishedRun(({"round": 1, "loss": 1.0, **cost},), "00")

@@ -1,6 +1,7 @@
 """Studies: what is played, what is kept, and the report made of it."""
 
 import sys
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ CELLS = [{"letter": letter, "number": number} for letter in "ab" for number in "
 def study() -> tuple[Study, list[Any]]:
     played = []
 
-    def run(cell: dict[str, str], seed: int) -> dict[str, str]:
+    def run(cell: Mapping[str, str], seed: int) -> dict[str, str]:
         played.append((cell["letter"] + cell["number"], seed))
         if played[-1] == ("b2", 1):
             raise KeyboardInterrupt

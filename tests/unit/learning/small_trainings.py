@@ -14,7 +14,7 @@ from fbfl.learning.datasets import load
 from fbfl.learning.keras_trainer import KerasTrainer
 
 DIGITS = load("digits")
-SHAPE = {"input_shape": (8, 8), "seed": 7}
+SHAPE: dict[str, Any] = {"input_shape": (8, 8), "seed": 7}
 
 OPTIMIZERS = {
     "sgd": lambda: keras.optimizers.SGD(0.1),

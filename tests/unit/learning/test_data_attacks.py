@@ -65,7 +65,7 @@ def test_a_data_attack_gives_samples_to_train_on_or_says_in_a_line_why_not(
     rng = np.random.default_rng(0)
     x = (rng.random((size, *shape)) * 200 - (0 if kind == np.uint8 else 100)).astype(kind)
     y = rng.integers(0, min(classes, np.iinfo(label_kind).max), size).astype(label_kind)
-    known = {"num_classes": classes, "sample_range": (-100.0, 100.0)}
+    known: dict[str, Any] = {"num_classes": classes, "sample_range": (-100.0, 100.0)}
     with contextlib.suppress(InvalidInputError):  # anything else escapes and fails the test
         attack = attacks.resolve(name, **{**REQUIRED.get(name, {}), **accepted(name, settings)})
         poisoned_x, poisoned_y = attack.poison_data(x, y, rng, num_byzantine=2, attacker=1, **known)

@@ -31,8 +31,9 @@ def test_a_function_learns_and_what_it_returns_less_what_it_got_is_the_update() 
     assert np.array_equal(start, trainer.initial_weights())
     (alone,) = trainer.train(start, CLIENTS[1:2], round_number=2, client_ids=[1])
     assert np.array_equal(alone, updates[1])
-    for other in ({"round_number": 3, "client_ids": [1]}, {"round_number": 2, "client_ids": [2]}):
-        assert not np.array_equal(*trainer.train(start, CLIENTS[1:2], **other), alone)
+    for round_number, client in ((3, 1), (2, 2)):
+        (other,) = trainer.train(start, CLIENTS[1:2], round_number=round_number, client_ids=[client])
+        assert not np.array_equal(other, alone)
     zero = DIGITS.x_train[:0], DIGITS.y_train[:0]
     assert not np.any(list(trainer.train(start, [zero], round_number=1, client_ids=[0])))
 

@@ -135,7 +135,7 @@ def test_what_is_wrong_with_a_table_is_one_line(
         ("empty.csv", b"", "not a table that can be read: No columns to parse"),
         ("rows.csv", b"a,b\n1,2\n1,2,3\n", "not a table that can be read: Error tokenizing data"),
         ("bytes.csv", b"\xff\xfe\x00a,b", "not a table that can be read"),
-        ("cut.csv.gz", gzip.compress(b"a,b\n" * 100)[:16], "not a table that can be read"),
+        ("cut.csv.gz", gzip.compress(b"a,b\n" * 100, mtime=0)[:16], "not a table that can be read"),
         ("plain.csv.gz", b"a,b\n1,2\n", "cannot be read|not a table that can be read"),
     ],
 )

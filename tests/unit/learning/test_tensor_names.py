@@ -1,5 +1,6 @@
 """Names of tensors: one task trained by several frameworks."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,16 +41,17 @@ def written(tmp_path: Any, text: Any) -> Any:
     return read(tmp_path / "names.toml")
 
 
-def test_weights_come_and_go_in_the_order_and_the_shapes_of_the_task(tmp_path: Any) -> None:
+def test_weights_come_and_go_in_the_order_and_the_shapes_of_the_task(tmp_path: Path) -> None:
     trainer = Renamed(Adds(), TASK, written(tmp_path, FILE))
     kernel, bias, conv = OWN.unflatten(Adds().initial_weights())
     expected = TASK.flatten([bias, kernel.T, conv.transpose(2, 3, 1, 0)])
     weights = trainer.initial_weights()
     assert np.array_equal(weights, expected)
     assert np.array_equal(trainer.trainable, expected != 6)
-    updates = trainer.train(weights, [None, None], round_number=1, client_ids=[4, 7])
+    nothing: Any = None
+    updates = trainer.train(weights, [nothing, nothing], round_number=1, client_ids=[4, 7])
     assert np.array_equal(list(updates), [expected + 4, expected + 7])
-    assert trainer.evaluate(weights, None, None) == {"loss": 0.0}
+    assert trainer.evaluate(weights, nothing, nothing) == {"loss": 0.0}
 
 
 def test_tensors_of_the_same_names_need_no_file() -> None:

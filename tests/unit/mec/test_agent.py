@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from eth_utils.address import to_checksum_address
 
 from fbfl.chain.remote import accounts_of
 from fbfl.chain.rounds import Phase, Stage, TaskState
@@ -146,7 +147,7 @@ def test_a_leader_that_does_not_settle_keeps_nothing_from_the_others(
         other, LocalTraining(other.participant, task, other.plan, other.samples), url="", stake=0, patience=60
     )
     clock = [1000.0]
-    monkeypatch.setattr(agents.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     assert not agent._collect(ledger.state(task)), "it is the leader's turn"
     assert ledger.payment(task, 1) is Payment.DUE
     clock[0] += 2 * 60
@@ -177,10 +178,11 @@ def test_who_lost_its_standing_is_told_so_and_sends_nothing(simulated: Simulatio
     server = agent.server
     assert not agent._enrol()
     server.participant.retire()
-    sent = simulated.chain.w3.eth.get_transaction_count(server.address)
+    address = to_checksum_address(server.address)
+    sent = simulated.chain.w3.eth.get_transaction_count(address)
     with pytest.raises(ChainError, match=f"{server.address} is leaving in the registry"):
         agent._step()
-    assert simulated.chain.w3.eth.get_transaction_count(server.address) == sent
+    assert simulated.chain.w3.eth.get_transaction_count(address) == sent
 
 
 def test_the_driver_outlasts_its_node_and_goes_on_without_who_lost_its_standing(

@@ -4,7 +4,7 @@ import contextlib
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -474,6 +474,7 @@ def test_who_sends_slowly_is_not_waited_for(url: str, monkeypatch: pytest.Monkey
 @given(body=st.binary(max_size=100) | st.recursive(st.none() | st.integers(), st.lists, max_leaves=9).map(json.dumps))
 def test_whatever_arrives_is_refused_in_words(body: bytes | str) -> None:
     raw = body if isinstance(body, bytes) else body.encode()
-    for read in (update_from_json, vote_from_json):
+    reads: tuple[Callable[..., Any], ...] = (update_from_json, vote_from_json)
+    for read in reads:
         with pytest.raises(MessageRefusedError, match=r"^this is no such message: (?!NoneType)\w+ "):
             boards._parsed(raw, read)

@@ -86,7 +86,7 @@ def agent_of(servers: Servers, database: DeviceDatabase, *, token: str | None = 
     journey = options.pop("journey", None) or Journey(DEVICE, servers.urls[:1])
     uploads = Uploads(DEVICE, token or servers.token, timeout=5)
     settings = {"batch": 4, "once": True, "poll": 0.01, "clock": lambda: 1000.0, **options}
-    return DeviceAgent(database, journey, uploads, **settings)  # type: ignore[arg-type]
+    return DeviceAgent(database, journey, uploads, **settings)
 
 
 def moving(servers: Servers, tmp_path: Path) -> Journey:

@@ -119,7 +119,7 @@ def test_the_new_model_is_the_old_one_plus_the_aggregate() -> None:
 
 
 def test_a_rule_is_told_all_that_it_may_draw_or_weigh_by() -> None:
-    told = []
+    told: list[Any] = []
 
     class Told:
         stateful = draws = True
@@ -128,7 +128,8 @@ def test_a_rule_is_told_all_that_it_may_draw_or_weigh_by() -> None:
             told.append((rows.tolist(), samples, context))
             return Aggregate(rows[0], {"kept": np.zeros(1)})
 
-    telling = replace(plan("fltrust", root_server=TRUSTED), rule=Told())
+    rule: Any = Told()
+    telling = replace(plan("fltrust", root_server=TRUSTED), rule=rule)
     updates = of_trusted(published(*VECTORS), 2)
     parent = encode(SPEC, PARENT, {"before": np.ones(1)})
     model = next_model(telling, 7, parent, updates, seed=5)
@@ -215,10 +216,10 @@ def test_a_rule_draws_from_what_nobody_knew_before_the_updates_and_not_from_the_
 
 
 def test_a_users_rule_that_names_seed_draws_alike() -> None:
-    def lucky(updates: npt.NDArray[Any], seed: int) -> npt.NDArray[Any]:
+    def lucky(updates: npt.NDArray[Any], seed: int) -> Any:
         return updates[seed % len(updates)]
 
-    lucky.canonical = True
+    vars(lucky).update(canonical=True)
     own = replace(plan(), rule=resolve(lucky))
     assert weights_of(own, model_of(own, 6)).tobytes() == (PARENT + VECTORS[2]).tobytes()
 
@@ -276,9 +277,10 @@ def test_tasks_of_the_first_release_trust_a_seat() -> None:
 def test_state_comes_back_with_the_types_that_a_rule_has_given_it() -> None:
     def counting(updates: npt.NDArray[Any], state: dict[str, npt.NDArray[Any]]) -> Aggregate:
         came.append({name: (array.dtype, array.tolist()) for name, array in state.items()})
-        return Aggregate(updates[0], {"n": 2**53 - 1, "exact": np.array([0.1]), "short": np.float32([0.1])})
+        given: Any = {"n": 2**53 - 1, "exact": np.array([0.1]), "short": np.array([0.1], np.float32)}
+        return Aggregate(updates[0], given)
 
-    came = []
+    came: list[Any] = []
     own = replace(plan(), rule=resolve(counting))
     first = next_model(own, 1, initial_model(own, PARENT).payload, published(*VECTORS))
     next_model(own, 2, first.payload, published(*VECTORS))
@@ -488,7 +490,7 @@ def test_a_definition_that_makes_no_sense_is_one_line(broken: Task, said: str) -
     assert "\n" not in str(caught.value)
 
 
-def last(updates: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def last(updates: npt.NDArray[Any]) -> Any:
     """A user's rule."""
     return updates[-1]
 

@@ -144,9 +144,7 @@ def test_what_is_impossible_is_refused(name: str, arguments: dict[str, Any], sai
         ((0.0, 10.5), "within 40 x 10 m"),
     ],
 )
-def test_a_model_of_ones_own_is_held_to_its_area(
-    monkeypatch: pytest.MonkeyPatch, position: tuple[Any, ...] | None, said: str
-) -> None:
+def test_a_model_of_ones_own_is_held_to_its_area(monkeypatch: pytest.MonkeyPatch, position: Any, said: str) -> None:
     own = Mobility(lambda seed, device, time: position, Grid(40.0, 10.0, 4, 1), 60.0, 1)
     monkeypatch.setattr(math, "walk", lambda servers: own, raising=False)
     with pytest.raises(InvalidInputError, match=f"mobility math:walk: .*{said}"):

@@ -138,9 +138,7 @@ def test_a_model_of_ones_own_must_be_one() -> None:
 
 
 @pytest.mark.parametrize("metres", [None, "near", -1.0, math.nan, math.inf])
-def test_distances_of_a_model_of_ones_own_are_metres(
-    monkeypatch: pytest.MonkeyPatch, metres: float | str | None
-) -> None:
+def test_distances_of_a_model_of_ones_own_are_metres(monkeypatch: pytest.MonkeyPatch, metres: Any) -> None:
     own = CostModel(Radio(), lambda seed, server: metres, lambda seed, device: metres)
     monkeypatch.setattr(math, "radio", lambda: own, raising=False)
     costs = resolve("math:radio", {})

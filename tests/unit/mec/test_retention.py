@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,13 @@ from tests.support.federations import federation
 
 
 def test_the_last_rounds_stay_and_the_others_expire(tmp_path: Path) -> None:
-    settings = {"servers": 2, "devices": 2, "consensus": "pbft", "rounds": 4, "simulation": {"lanes": 1}}
+    settings: dict[str, Any] = {
+        "servers": 2,
+        "devices": 2,
+        "consensus": "pbft",
+        "rounds": 4,
+        "simulation": {"lanes": 1},
+    }
     fed = federation(tmp_path, **settings)
     models = [fed.task.model]
     retention = Retention(fed.ledger, fed.store, fed.task, rounds=2)
@@ -39,8 +46,14 @@ def test_the_last_rounds_stay_and_the_others_expire(tmp_path: Path) -> None:
 
 
 def test_what_could_not_be_let_go_of_is_tried_again(tmp_path: Path) -> None:
-    settings = {"servers": 2, "devices": 2, "consensus": "pbft", "rounds": 2, "simulation": {"lanes": 1}}
-    fed = federation(tmp_path, **settings)
+    settings: dict[str, Any] = {
+        "servers": 2,
+        "devices": 2,
+        "consensus": "pbft",
+        "rounds": 2,
+        "simulation": {"lanes": 1},
+    }
+    fed = federation(tmp_path, simulation={"lanes": 1}, **settings)
     for _ in fed.rounds():
         pass
     store = BusyStore(tmp_path)
@@ -69,7 +82,7 @@ class BusyStore(LocalStore):
 
 
 def test_what_another_task_has_too_is_kept(tmp_path: Path) -> None:
-    settings = {"servers": 2, "devices": 2, "consensus": "pbft", "rounds": 3}
+    settings: dict[str, Any] = {"servers": 2, "devices": 2, "consensus": "pbft", "rounds": 3}
     first = federation(tmp_path, **settings, simulation={"lanes": 1})
     second = federation(tmp_path, **settings, simulation={"lanes": 1, "devnet": first.devnet})
     for fed in (first, second):

@@ -64,8 +64,9 @@ def expected_model(
     """The next global model, from what is recorded."""
     kept = [update for update in fed.ledger.updates(1, round_number) if update.seat not in left_out]
     payloads = [(update, fed.store.get(update.payload)) for update in kept]
-    place = fed.ledger.closing_hash(1, round_number), fed.ledger.accumulator(1, round_number), round_number
-    seed = fed.plan.seed_of_draws(*place)
+    closing = fed.ledger.closing_hash(1, round_number)
+    assert closing is not None
+    seed = fed.plan.seed_of_draws(closing, fed.ledger.accumulator(1, round_number), round_number)
     return next_model(fed.plan, round_number, parent or fed.store.get(fed.task.model), payloads, seed).reference
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from fbfl.chain.accounts import development_account
 from fbfl.chain.digests import Domain
 from fbfl.chain.rounds import Stage
-from fbfl.chain.signatures import signer_of_vote
+from fbfl.chain.signatures import SignedVote, signer_of_vote
 from fbfl.mec.signed_votes import SignedVotes
 
 ACCOUNT: LocalAccount = development_account(1)
@@ -26,7 +26,7 @@ def test_whatever_the_chain_goes_back_to_no_two_signatures_are_evidence(steps: l
     with TemporaryDirectory() as folder:
         file = Path(folder) / "votes.sqlite"
         book = SignedVotes(ACCOUNT, DOMAIN, file)
-        signed = []
+        signed: list[SignedVote] = []
         for step in steps:
             if step == "restart":
                 book = SignedVotes(ACCOUNT, DOMAIN, file, unsure=3)  # the file knows better

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -16,10 +17,10 @@ from safetensors.numpy import load, save
 from fbfl.errors import InvalidInputError, PayloadRefusedError
 from fbfl.storage.codecs import CODECS, decode_update, encode_update, max_update_size
 from fbfl.storage.payload import encode, max_size
-from fbfl.tensors import ModelSpec, TensorSpec
+from fbfl.tensors import ModelSpec, TensorSpec, Vector
 
 SPEC = ModelSpec((TensorSpec("dense/kernel", (3, 2)), TensorSpec("dense/bias", (2,)), TensorSpec("scale", ())))
-VECTOR = (np.arange(9, dtype=np.float32) - 4) / 7
+VECTOR: Vector = (np.arange(9, dtype=np.float32) - np.float32(4)) / np.float32(7)
 SMALL = ("float16", "int8")
 
 values = st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=9, max_size=9)
@@ -35,7 +36,7 @@ def parts(vector: np.ndarray) -> list[list[Fraction]]:
 
 
 def test_float32_is_the_payload_that_it_always_was() -> None:
-    vector = np.arange(9, dtype=np.float32) / 7
+    vector: Vector = np.arange(9, dtype=np.float32) / np.float32(7)
     payload = encode_update("float32", SPEC, vector)
     assert payload == encode(SPEC, vector)
     assert hashlib.sha256(payload).hexdigest() == "dbaa7431aef2190715f7b810cd50cbb77829901a2ff3567d4452bc402f12bff8"
@@ -90,9 +91,10 @@ def test_what_no_one_may_publish_is_not_encoded(codec: str) -> None:
 
 
 def test_an_unknown_codec_is_refused() -> None:
-    for call in (encode_update, decode_update):
+    calls: tuple[Callable[..., Any], ...] = (encode_update, decode_update)
+    for call in calls:
         with pytest.raises(InvalidInputError, match="'int4'; allowed: float32, float16, int8"):
-            call("int4", SPEC, VECTOR)  # type: ignore[operator]
+            call("int4", SPEC, VECTOR)
 
 
 @pytest.mark.parametrize("codec", CODECS)

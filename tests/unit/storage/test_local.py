@@ -7,7 +7,6 @@ import pytest
 from fbfl.errors import PayloadNotFoundError, PayloadRefusedError, StorageError
 from fbfl.storage.local import LocalStore
 from fbfl.storage.store import Reference, Store
-from fbfl.system import atomic
 
 
 @pytest.fixture
@@ -76,7 +75,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(store: LocalStore, monkeypatch: 
     def no_space(handle: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(atomic.os, "fsync", no_space)
+    monkeypatch.setattr(os, "fsync", no_space)
     with pytest.raises(StorageError, match="the disk is full"):
         store.put(b"model")
     assert list(store.folder.iterdir()) == []

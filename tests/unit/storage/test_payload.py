@@ -8,10 +8,10 @@ from safetensors.numpy import load, save
 
 from fbfl.errors import InvalidInputError, PayloadRefusedError
 from fbfl.storage.payload import check_size, decode, encode, max_size
-from fbfl.tensors import ModelSpec, TensorSpec
+from fbfl.tensors import ModelSpec, TensorSpec, Vector
 
 SPEC = ModelSpec((TensorSpec("dense/kernel", (3, 2)), TensorSpec("dense/bias", (2,)), TensorSpec("scale", ())))
-VECTOR = np.arange(9, dtype=np.float32) / 7
+VECTOR: Vector = np.arange(9, dtype=np.float32) / np.float32(7)
 STATE = {"momentum": np.linspace(0, 1, 9), "rounds": np.array([3], np.int64)}
 PAYLOAD = encode(SPEC, VECTOR)
 
