@@ -12,7 +12,7 @@ from web3.types import TxReceipt
 
 from fbfl.chain.digests import short_text
 from fbfl.chain.ledger import Ledger
-from fbfl.chain.rounds import Stage, TaskState
+from fbfl.chain.rounds import Ballot, Stage, TaskState
 from fbfl.chain.signatures import SignedUpdate, SignedVote
 from fbfl.chain.task import COMMITTEE_RULES, POW_PARAMETERS
 from fbfl.chain.transactions import Sender, Sent
@@ -225,11 +225,9 @@ class Participant:
         propose = self.ledger.tasks.functions.propose
         self._act(propose(task, round_number, model.digest, model.size, closing, value, proof), _LARGE)
 
-    def vote(self, task: int, state: TaskState, stage: Stage, accept: bool) -> None:
-        """Vote on the proposal of the current view."""
-        decision = state.decision
-        attest = self._consensus(task).functions.attest
-        call = attest(task, state.round, decision.view, int(stage), decision.proposal, accept)
+    def vote(self, ballot: Ballot) -> None:
+        """Vote on a proposal."""
+        call = self._consensus(ballot.task).functions.attest(*ballot.as_tuple())
         self._act(call, _MEDIUM)
 
     def submit_batch(self, task: int, round_number: int, updates: Sequence[SignedUpdate]) -> None:

@@ -126,6 +126,35 @@ class Update:
     transaction: str
 
 
+@dataclass(frozen=True)
+class Ballot:
+    """`IConsensus.Vote`: what a member votes on the proposal of a view."""
+
+    task: int
+    round: int
+    view: int
+    stage: Stage
+    value_digest: bytes
+    accept: bool
+
+    @classmethod
+    def on(cls, task: int, state: TaskState, stage: Stage, accept: bool) -> "Ballot":
+        """Return a ballot on the proposal that is before the committee."""
+        return Ballot(task, state.round, state.decision.view, stage, state.decision.proposal, accept)
+
+    def as_tuple(self) -> tuple[int, int, int, int, bytes, bool]:
+        """Return the form in which contracts take it."""
+        return (self.task, self.round, self.view, int(self.stage), self.value_digest, self.accept)
+
+    def conflicts_with(self, other: "Ballot") -> bool:
+        """Return True if no honest member can have signed both: see `IConsensus.reportEquivocation`."""
+        if (self.task, self.round, self.view, self.stage) != (other.task, other.round, other.view, other.stage):
+            return False
+        if self.value_digest == other.value_digest:
+            return self.accept != other.accept
+        return self.accept and other.accept
+
+
 def state_of(found: Any, head: Head) -> TaskState:
     """Return the state that `FederatedTasks.stateOf` has answered at a block."""
     in_round, proposal, decision = found.round, found.proposal, found.decision

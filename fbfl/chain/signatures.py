@@ -7,7 +7,7 @@ from eth_account.messages import encode_typed_data
 from eth_account.signers.local import LocalAccount
 
 from fbfl.chain.digests import Domain
-from fbfl.chain.rounds import Stage
+from fbfl.chain.rounds import Ballot
 from fbfl.storage.store import Reference
 
 Compact = tuple[bytes, bytes]
@@ -48,28 +48,10 @@ class SignedUpdate:
 
 
 @dataclass(frozen=True)
-class SignedVote:
-    """`IConsensus.Vote` with its signature."""
+class SignedVote(Ballot):
+    """A ballot with its signature."""
 
-    task: int
-    round: int
-    view: int
-    stage: Stage
-    value_digest: bytes
-    accept: bool
     signature: Compact
-
-    def as_tuple(self) -> tuple[int, int, int, int, bytes, bool]:
-        """Return the form in which the contract takes the vote."""
-        return (self.task, self.round, self.view, int(self.stage), self.value_digest, self.accept)
-
-    def conflicts_with(self, other: "SignedVote") -> bool:
-        """Return True if no honest member can have signed both: see `IConsensus.reportEquivocation`."""
-        if (self.task, self.round, self.view, self.stage) != (other.task, other.round, other.view, other.stage):
-            return False
-        if self.value_digest == other.value_digest:
-            return self.accept != other.accept
-        return self.accept and other.accept
 
 
 def sign_update(
@@ -81,13 +63,18 @@ def sign_update(
     return SignedUpdate(domain.task, round_number, parent, payload, samples, signature)
 
 
-def sign_vote(
-    account: LocalAccount, domain: Domain, round_number: int, view: int, stage: Stage, value_digest: bytes, accept: bool
-) -> SignedVote:
-    """Sign a vote; `domain.ledger` is the address of the consensus contract here."""
-    message = _vote_message(domain.task, round_number, view, stage, value_digest, accept)
-    signature = _sign(account, domain, "Vote", _VOTE, message)
-    return SignedVote(domain.task, round_number, view, stage, value_digest, accept, signature)
+def sign_vote(account: LocalAccount, domain: Domain, ballot: Ballot) -> SignedVote:
+    """Sign a ballot; `domain.ledger` is the address of the consensus contract here."""
+    signature = _sign(account, domain, "Vote", _VOTE, _vote_message(ballot))
+    return SignedVote(
+        task=ballot.task,
+        round=ballot.round,
+        view=ballot.view,
+        stage=ballot.stage,
+        value_digest=ballot.value_digest,
+        accept=ballot.accept,
+        signature=signature,
+    )
 
 
 def signer_of_update(domain: Domain, update: SignedUpdate) -> str:
@@ -98,8 +85,7 @@ def signer_of_update(domain: Domain, update: SignedUpdate) -> str:
 
 def signer_of_vote(domain: Domain, vote: SignedVote) -> str:
     """Return the address that signed a vote."""
-    message = _vote_message(vote.task, vote.round, vote.view, vote.stage, vote.value_digest, vote.accept)
-    return _signer(domain, "Vote", _VOTE, message, vote.signature)
+    return _signer(domain, "Vote", _VOTE, _vote_message(vote), vote.signature)
 
 
 def _update_message(task: int, round_number: int, parent: bytes, payload: Reference, samples: int) -> dict[str, object]:
@@ -113,16 +99,14 @@ def _update_message(task: int, round_number: int, parent: bytes, payload: Refere
     }
 
 
-def _vote_message(
-    task: int, round_number: int, view: int, stage: Stage, value_digest: bytes, accept: bool
-) -> dict[str, object]:
+def _vote_message(ballot: Ballot) -> dict[str, object]:
     return {
-        "task": task,
-        "round": round_number,
-        "view": view,
-        "stage": int(stage),
-        "valueDigest": value_digest,
-        "accept": accept,
+        "task": ballot.task,
+        "round": ballot.round,
+        "view": ballot.view,
+        "stage": int(ballot.stage),
+        "valueDigest": ballot.value_digest,
+        "accept": ballot.accept,
     }
 
 

@@ -1,11 +1,11 @@
 """Dishonest servers, for experiments and tests."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
-from fbfl.chain.rounds import Stage, TaskState
+from fbfl.chain.rounds import Ballot, Stage, TaskState
 from fbfl.chain.signatures import sign_vote
 from fbfl.mec.exchange import Exchange
 from fbfl.mec.global_model import GlobalModel, weights_of
@@ -53,8 +53,8 @@ class DishonestServer(MECServer):
     def _vote(self, state: TaskState) -> bool:
         return self.behaviour.votes != "never" and super()._vote(state)
 
-    def _ballot(self, right: bool) -> bool:
-        return right != (self.behaviour.votes == "inverted")
+    def _ballot(self, state: TaskState, stage: Stage, right: bool) -> Ballot:
+        return super()._ballot(state, stage, right != (self.behaviour.votes == "inverted"))
 
     def _accuse(self, state: TaskState) -> bool:
         return self.behaviour.votes == "right" and super()._accuse(state)
@@ -63,14 +63,11 @@ class DishonestServer(MECServer):
 class EquivocatingExchange(Exchange):
     """Signs for and against every proposal."""
 
-    def send(self, state: TaskState, stage: Stage, accept: bool) -> None:
+    def send(self, state: TaskState, ballot: Ballot) -> None:
         """Leave both votes on the board; send one if signatures no longer matter."""
         if not self._still_counts(state):
-            super().send(state, stage, accept)
+            super().send(state, ballot)
             return
-        decision = state.decision
-        for each in (True, False):
-            vote = sign_vote(
-                self._account, self._vote_domain, state.round, decision.view, stage, decision.proposal, each
-            )
-            self._board.post_vote(self._account.address, vote, decision.proposer)
+        for accept in (True, False):
+            vote = sign_vote(self._account, self._vote_domain, replace(ballot, accept=accept))
+            self._board.post_vote(self._account.address, vote, state.decision.proposer)

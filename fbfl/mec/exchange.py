@@ -16,7 +16,7 @@ from eth_account.signers.local import LocalAccount
 from fbfl.chain.digests import Domain
 from fbfl.chain.ledger import Ledger
 from fbfl.chain.participant import Participant
-from fbfl.chain.rounds import Stage, TaskState
+from fbfl.chain.rounds import Ballot, Stage, TaskState
 from fbfl.chain.signatures import (
     SignedUpdate,
     SignedVote,
@@ -132,7 +132,7 @@ class VoteSender(Protocol):
     def has_voted(self, state: TaskState, stage: Stage) -> bool:
         """Return True if the server has voted in this stage of the current view."""
 
-    def send(self, state: TaskState, stage: Stage, accept: bool) -> None:
+    def send(self, state: TaskState, ballot: Ballot) -> None:
         """Vote on the proposal of the current view."""
 
     def record(self, state: TaskState, stage: Stage) -> bool:
@@ -152,9 +152,9 @@ class VotesByTransaction:
         seat = ledger.seats(self._task, state.round)[self._participant.address]
         return seat in ledger.voters(self._task, state, stage)
 
-    def send(self, state: TaskState, stage: Stage, accept: bool) -> None:
+    def send(self, state: TaskState, ballot: Ballot) -> None:  # noqa: ARG002
         """Send the vote."""
-        self._participant.vote(self._task, state, stage, accept)
+        self._participant.vote(ballot)
 
     def record(self, state: TaskState, stage: Stage) -> bool:  # noqa: ARG002
         """Do nothing: the vote is on the chain."""
@@ -239,20 +239,17 @@ class Exchange:
             self._still_counts(state) and self._account.address in dict(self._current_votes(state, stage))
         )
 
-    def send(self, state: TaskState, stage: Stage, accept: bool) -> None:
+    def send(self, state: TaskState, ballot: Ballot) -> None:
         """Sign a vote on the current proposal and leave it on the board; send it if that is useless or not safe.
 
         A reorganisation may bring another proposal into a view in which this server signed a vote. Two such signatures
         are evidence of equivocation; a second vote by transaction is not.
         """
-        decision = state.decision
-        vote = None
-        if self._still_counts(state):
-            vote = self._signed.sign(state.round, decision.view, stage, decision.proposal, accept)
+        vote = self._signed.sign(ballot) if self._still_counts(state) else None
         if vote is None:
-            self._transactions.send(state, stage, accept)
+            self._transactions.send(state, ballot)
         else:
-            self._board.post_vote(self._account.address, vote, decision.proposer)
+            self._board.post_vote(self._account.address, vote, state.decision.proposer)
 
     def record(self, state: TaskState, stage: Stage) -> bool:
         """Record the votes for the proposal if this server collects them, or its own vote if nobody does.
@@ -271,7 +268,7 @@ class Exchange:
         }
         own = waiting.get(self._account.address)
         if own is not None and not own.accept:
-            self._transactions.send(state, stage, accept=False)
+            self._transactions.send(state, own)
             return True
         accepting = {server: vote for server, vote in waiting.items() if vote.accept}
         if not accepting:
@@ -285,7 +282,7 @@ class Exchange:
         if own is None:
             return False
         if impatient:
-            self._transactions.send(state, stage, accept=True)
+            self._transactions.send(state, own)
         return impatient or self._patience.waiting_is_a_step
 
     def report_equivocation(self, round_number: int) -> bool:

@@ -16,7 +16,7 @@ from fbfl.chain import digests
 from fbfl.chain.digests import short_text
 from fbfl.chain.elections import Election, election_of
 from fbfl.chain.participant import Participant
-from fbfl.chain.rounds import ABORT, Phase, Stage, TaskState, Update
+from fbfl.chain.rounds import ABORT, Ballot, Phase, Stage, TaskState, Update
 from fbfl.chain.seats import SeatSet
 from fbfl.chain.task import Payment, Task
 from fbfl.chain.transactions import Sent
@@ -400,7 +400,7 @@ class MECServer:
         right = self._digest(state, value) == state.decision.proposal
         if right and value.model is not None:
             self._publish(value.model.payload)  # so that every voter serves it, not only its proposer
-        self._votes.send(state, stage, self._ballot(right))
+        self._votes.send(state, self._ballot(state, stage, right))
         return True
 
     def _voting_stage(self, state: TaskState) -> Stage | None:
@@ -423,9 +423,9 @@ class MECServer:
         """Return the payload to propose for the next global model."""
         return model.payload
 
-    def _ballot(self, right: bool) -> bool:
+    def _ballot(self, state: TaskState, stage: Stage, right: bool) -> Ballot:
         """Return the vote on a proposal that was found right, or wrong."""
-        return right
+        return Ballot.on(self.task.id, state, stage, right)
 
     # ------------------------------------------------------------ rewards
 

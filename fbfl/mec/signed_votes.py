@@ -5,7 +5,7 @@ from pathlib import Path
 from eth_account.signers.local import LocalAccount
 
 from fbfl.chain.digests import Domain
-from fbfl.chain.rounds import Stage
+from fbfl.chain.rounds import Ballot
 from fbfl.chain.signatures import SignedVote, sign_vote
 from fbfl.system.database import Database
 
@@ -37,15 +37,16 @@ class SignedVotes:
             query = "select round from unsure where contract = ? and task = ?"
             (self._unsure,) = connection.execute(query, task).fetchone()
 
-    def sign(self, round_number: int, view: int, stage: Stage, value: bytes, accept: bool) -> SignedVote | None:
-        """Sign a vote; None if another one was signed in this stage of this view, or may have been."""
-        if round_number <= self._unsure:
+    def sign(self, ballot: Ballot) -> SignedVote | None:
+        """Sign a ballot; None if another one was signed in this stage of this view, or may have been."""
+        if ballot.round <= self._unsure:
             return None
-        key = self._domain.ledger, self._domain.task, round_number, view, int(stage)
+        key = self._domain.ledger, self._domain.task, ballot.round, ballot.view, int(ballot.stage)
+        vote = ballot.value_digest, ballot.accept
         with self._database.transaction() as connection:
-            connection.execute("insert or ignore into votes values (?, ?, ?, ?, ?, ?, ?)", (*key, value, accept))
+            connection.execute("insert or ignore into votes values (?, ?, ?, ?, ?, ?, ?)", (*key, *vote))
             query = "select value, accept from votes where (contract, task, round, view, stage) = (?, ?, ?, ?, ?)"
             signed = connection.execute(query, key).fetchone()
-        if signed != (value, accept):
+        if signed != vote:
             return None
-        return sign_vote(self._account, self._domain, round_number, view, stage, value, accept)
+        return sign_vote(self._account, self._domain, ballot)

@@ -18,7 +18,7 @@ from fbfl.chain.digests import Domain, short_text
 from fbfl.chain.ledger import Ledger
 from fbfl.chain.logs import Event
 from fbfl.chain.participant import Participant
-from fbfl.chain.rounds import ZERO_ADDRESS, Decision, Phase, Proposal, Stage, TaskState
+from fbfl.chain.rounds import ZERO_ADDRESS, Ballot, Decision, Phase, Proposal, Stage, TaskState
 from fbfl.chain.seats import SeatSet
 from fbfl.chain.signatures import SignedUpdate, SignedVote, signer_of_update, signer_of_vote
 from fbfl.chain.task import Payment, Task
@@ -559,9 +559,9 @@ class FakeParticipant(Participant):
         assert isinstance(proof, bytes)
         self._to("propose", task).propose(self.address, round_number, model, closing, value)
 
-    def vote(self, task: int, state: TaskState, stage: Stage, accept: bool) -> None:
-        decision = state.decision
-        self._to("vote", task).vote(self.address, state.round, decision.view, stage, decision.proposal, accept)
+    def vote(self, ballot: Ballot) -> None:
+        at = ballot.round, ballot.view, ballot.stage, ballot.value_digest
+        self._to("vote", ballot.task).vote(self.address, *at, ballot.accept)
 
     def vote_signed(self, task: int, state: TaskState, stage: Stage, votes: Sequence[SignedVote]) -> None:
         decision = state.decision

@@ -21,7 +21,7 @@ from fbfl.chain.participant import (
     pow_parameters,
 )
 from fbfl.chain.remote import accounts_of
-from fbfl.chain.rounds import Stage, TaskState, Update
+from fbfl.chain.rounds import Ballot, Stage, TaskState, Update
 from fbfl.chain.signatures import sign_update, sign_vote
 from fbfl.chain.transactions import Sender
 from fbfl.errors import ContractRevertError
@@ -70,18 +70,17 @@ class Place:
     def vote(self, member: int, stage: Stage = Stage.PREPARE, accept: bool = True, **changes: Any) -> Any:
         state = self.state
         decision = replace(state.decision, **{"proposal": self.state.decision.proposal, **changes})
-        return self.members[member].vote(1, replace(state, decision=decision), stage, accept)
+        return self.members[member].vote(Ballot.on(1, replace(state, decision=decision), stage, accept))
 
     def vote_signed(self, *members: int, stage: Stage = Stage.PREPARE) -> Any:
-        decision = self.state.decision
         domain = replace(self.ledger.domain(1), ledger=self.ledger.task(1).consensus_address)
-        at = domain, self.state.round, decision.view, stage, decision.proposal
-        votes = [sign_vote(self.accounts[member], *at, True) for member in members]
+        ballot = Ballot.on(1, self.state, stage, True)
+        votes = [sign_vote(self.accounts[member], domain, ballot) for member in members]
         return self.members[0].vote_signed(1, self.state, stage, votes)
 
     def equivocate(self, *values: tuple[bytes, bool]) -> Any:
         domain = replace(self.ledger.domain(1), ledger=self.ledger.task(1).consensus_address)
-        votes = [sign_vote(self.accounts[3], domain, 1, 0, Stage.PREPARE, *value) for value in values]
+        votes = [sign_vote(self.accounts[3], domain, Ballot(1, 1, 0, Stage.PREPARE, *value)) for value in values]
         return self.members[0].report_equivocation(1, *votes)
 
     def submit_batch(self, *members: int, size: int = 0) -> Any:

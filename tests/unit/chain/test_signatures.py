@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fbfl.chain.digests import Domain
-from fbfl.chain.rounds import Stage
+from fbfl.chain.rounds import Ballot, Stage
 from fbfl.chain.signatures import SignedVote, sign_update, sign_vote, signer_of_update, signer_of_vote
 from fbfl.storage.store import Reference
 
@@ -19,14 +19,8 @@ PAYLOAD = Reference(b"\5" * 32, 1000)
 
 
 def vote(**changes: Any) -> SignedVote:
-    values: dict[str, Any] = {
-        "round_number": 2,
-        "view": 1,
-        "stage": Stage.PREPARE,
-        "value_digest": b"\6" * 32,
-        "accept": True,
-    }
-    return sign_vote(ACCOUNT, DOMAIN, **{**values, **changes})
+    ballot = Ballot(task=3, round=2, view=1, stage=Stage.PREPARE, value_digest=b"\6" * 32, accept=True)
+    return sign_vote(ACCOUNT, DOMAIN, replace(ballot, **changes))
 
 
 def test_the_signer_is_recovered() -> None:

@@ -9,7 +9,7 @@ import pytest
 from eth_utils.address import to_checksum_address
 
 from fbfl.chain.remote import accounts_of
-from fbfl.chain.rounds import Phase, Stage, TaskState
+from fbfl.chain.rounds import Ballot, Phase, Stage, TaskState
 from fbfl.chain.signatures import sign_vote
 from fbfl.chain.task import Payment
 from fbfl.errors import ChainError, ContractRevertError, InvalidInputError, NodeUnavailableError, StorageError
@@ -89,8 +89,8 @@ def test_who_was_expelled_comes_back_with_a_stake_when_its_agent_is_started_agai
     server = agent.server
     assert not agent._enrol()
     account = accounts_of(simulated.devnet.nodes, 3)[2]
-    at = vote_domain(simulated.ledger, simulated.task), 1, 0, Stage.PREPARE
-    first, second = (sign_vote(account, *at, bytes([value] * 32), True) for value in (1, 2))
+    domain, at = vote_domain(simulated.ledger, simulated.task), (simulated.task.id, 1, 0, Stage.PREPARE)
+    first, second = (sign_vote(account, domain, Ballot(*at, bytes([value] * 32), True)) for value in (1, 2))
     simulated.owner.report_equivocation(simulated.task.id, first, second)
     with pytest.raises(ChainError, match="is expelled in the registry; start its agent again to come back"):
         agent._enrol()

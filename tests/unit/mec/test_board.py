@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from starlette.applications import Starlette
 
 from fbfl.chain.digests import Domain
-from fbfl.chain.rounds import Stage
+from fbfl.chain.rounds import Ballot, Stage
 from fbfl.chain.signatures import SignedUpdate, SignedVote, sign_update, sign_vote
 from fbfl.errors import ChainError
 from fbfl.mec import board as boards
@@ -90,7 +90,7 @@ def update_of(members: Committee, account: LocalAccount, parent: bytes = b"", **
 
 def vote_of(members: Committee, account: LocalAccount, view: int = 0, value: bytes = VALUE) -> SignedVote:
     domain = Domain(members.ledger.chain_id, members.task.consensus_address, members.task.id)
-    return sign_vote(account, domain, 1, view, Stage.PREPARE, value, accept=True)
+    return sign_vote(account, domain, Ballot(domain.task, 1, view, Stage.PREPARE, value, accept=True))
 
 
 def test_messages_reach_the_collector_and_stay_with_who_signed_them(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fbfl.chain.rounds import Phase, Stage, TaskState
+from fbfl.chain.rounds import Ballot, Phase, Stage, TaskState
 from fbfl.chain.seats import SeatSet
 from fbfl.chain.signatures import SignedVote, sign_update, sign_vote
 from fbfl.errors import ContractRevertError
@@ -108,11 +108,15 @@ class Members:
         leader = next(p for p in self.participants if p.address == state.decision.leader)
         leader.propose(1, state.round, model, self.ledger.contracts.closing_hash, value, b"")
 
+    def send(self, number: int, stage: Stage, accept: bool) -> None:
+        """Let a member vote."""
+        self.exchanges[number].send(self.state, Ballot.on(1, self.state, stage, accept))
+
     def vote_of(self, number: int, accept: bool = True, value: bytes | None = None, signer: int | None = None) -> None:
         """Leave a vote on the board by hand."""
-        at = vote_domain(self.ledger, TASK), self.state.round, self.state.decision.view, Stage.PREPARE
-        signing = account(number if signer is None else signer)
-        vote = sign_vote(signing, *at, self.state.decision.proposal if value is None else value, accept)
+        ballot = Ballot.on(1, self.state, Stage.PREPARE, accept)
+        ballot = ballot if value is None else replace(ballot, value_digest=value)
+        vote = sign_vote(account(number if signer is None else signer), vote_domain(self.ledger, TASK), ballot)
         self.board.post_vote(self.address(number), vote, self.address(1))
 
 
@@ -242,7 +246,7 @@ def test_votes_are_collected_by_who_proposed_and_recorded_once_they_are_complete
     for number in (0, 2, 3):
         exchange = members.exchanges[number]
         assert not exchange.has_voted(members.state, Stage.PREPARE)
-        exchange.send(members.state, Stage.PREPARE, accept=True)
+        exchange.send(members.state, Ballot.on(1, members.state, Stage.PREPARE, accept=True))
         assert exchange.has_voted(members.state, Stage.PREPARE)
         assert exchange.record(members.state, Stage.PREPARE) == True, "waiting"  # noqa: E712
         assert members.exchanges[1].record(members.state, Stage.PREPARE) == (number == 3)
@@ -256,7 +260,7 @@ def test_votes_are_collected_by_who_proposed_and_recorded_once_they_are_complete
 def test_a_vote_on_the_chain_counts_as_cast() -> None:
     members = Members()
     members.propose()
-    members.participants[0].vote(1, members.state, Stage.PREPARE, accept=True)
+    members.participants[0].vote(Ballot.on(1, members.state, Stage.PREPARE, accept=True))
     assert members.exchanges[0].has_voted(members.state, Stage.PREPARE)
     assert members.exchanges[1].has_voted(members.state, Stage.PREPARE), "a proposal is its proposer's vote"
     assert not members.exchanges[2].has_voted(members.state, Stage.PREPARE)
@@ -266,8 +270,8 @@ def test_a_vote_on_the_chain_counts_as_cast() -> None:
 def test_a_vote_that_is_on_the_chain_and_on_the_board_is_not_sent_again() -> None:
     members = Members(patience=0)
     members.propose()
-    members.exchanges[2].send(members.state, Stage.PREPARE, accept=True)
-    members.participants[2].vote(1, members.state, Stage.PREPARE, accept=True)
+    members.send(2, Stage.PREPARE, accept=True)
+    members.participants[2].vote(Ballot.on(1, members.state, Stage.PREPARE, accept=True))
     members.forget()
     assert not members.exchanges[2].record(members.state, Stage.PREPARE)
     assert not members.exchanges[1].record(members.state, Stage.PREPARE)
@@ -278,7 +282,7 @@ def test_who_proposed_waits_for_the_others_with_patience() -> None:
     members = Members(patience=2)
     members.propose()
     for number in (0, 2):
-        members.exchanges[number].send(members.state, Stage.PREPARE, accept=True)
+        members.send(number, Stage.PREPARE, accept=True)
     assert [members.exchanges[1].record(members.state, Stage.PREPARE) for _ in range(3)] == [False, False, True]
     assert members.sent[1] == ["vote_signed"]
     assert members.state.decision.stage is Stage.COMMIT
@@ -288,7 +292,7 @@ def test_where_the_collector_sleeps_each_sends_its_own_vote() -> None:
     members = Members(patience=1)
     members.propose()
     for number in (0, 2):
-        members.exchanges[number].send(members.state, Stage.PREPARE, accept=True)
+        members.send(number, Stage.PREPARE, accept=True)
     assert [members.exchanges[0].record(members.state, Stage.PREPARE) for _ in range(2)] == [True, True]
     assert members.sent == [["vote"], [], [], []]
     assert members.state.decision.accepts == 2
@@ -298,14 +302,14 @@ def test_where_the_collector_sleeps_each_sends_its_own_vote() -> None:
 def test_a_vote_against_is_sent_by_the_voter_at_once() -> None:
     members = Members(patience=5)
     members.propose()
-    members.exchanges[0].send(members.state, Stage.PREPARE, accept=False)
-    members.exchanges[2].send(members.state, Stage.PREPARE, accept=True)
+    members.send(0, Stage.PREPARE, accept=False)
+    members.send(2, Stage.PREPARE, accept=True)
     assert members.sent == [[]] * 4
     assert members.exchanges[0].record(members.state, Stage.PREPARE)
     assert members.sent[0] == ["vote"]
     assert members.state.decision.rejects == 1
     assert not members.exchanges[1].record(members.state, Stage.PREPARE)
-    members.exchanges[3].send(members.state, Stage.PREPARE, accept=True)
+    members.send(3, Stage.PREPARE, accept=True)
     assert members.exchanges[1].record(members.state, Stage.PREPARE), "complete with the one against"
     assert members.state.decision.stage is Stage.COMMIT
 
@@ -313,7 +317,7 @@ def test_a_vote_against_is_sent_by_the_voter_at_once() -> None:
 def test_votes_against_alone_are_nothing_to_collect() -> None:
     members = Members(patience=0)
     members.propose()
-    members.exchanges[0].send(members.state, Stage.PREPARE, accept=False)
+    members.send(0, Stage.PREPARE, accept=False)
     assert not members.exchanges[1].record(members.state, Stage.PREPARE)
     assert members.sent == [[]] * 4
 
@@ -322,10 +326,10 @@ def test_each_stage_and_view_has_a_patience_of_its_own() -> None:
     members = Members(patience=1)
     members.propose()
     for number in (0, 2):
-        members.exchanges[number].send(members.state, Stage.PREPARE, accept=True)
+        members.send(number, Stage.PREPARE, accept=True)
     assert [members.exchanges[1].record(members.state, Stage.PREPARE) for _ in range(2)] == [False, True]
     for number in (0, 1):
-        members.exchanges[number].send(members.state, Stage.COMMIT, accept=True)
+        members.send(number, Stage.COMMIT, accept=True)
     assert [members.exchanges[1].record(members.state, Stage.COMMIT) for _ in range(2)] == [True, True]
     assert members.sent[1] == ["vote_signed", "vote_signed"]
 
@@ -360,7 +364,7 @@ def test_a_server_that_may_have_signed_before_its_restart_votes_by_transaction(t
     domain = vote_domain(members.ledger, TASK)
     unsure = SignedVotes(account(0), domain, tmp_path / "votes", unsure=1)
     restarted = members.exchange(0, PatienceInSteps(), unsure)
-    restarted.send(members.state, Stage.PREPARE, accept=True)
+    restarted.send(members.state, Ballot.on(1, members.state, Stage.PREPARE, accept=True))
     assert members.sent[0] == ["vote"]
     assert not members.board.votes(1, 1)
     assert members.state.decision.accepts == 2
@@ -374,14 +378,14 @@ def test_another_value_in_the_same_view_after_a_reorganisation_is_voted_on_by_tr
     members.ledger.contracts.poke()
     before = members.ledger.snapshot()
     members.propose_again(MODEL)
-    members.exchanges[0].send(members.state, Stage.PREPARE, accept=True)
+    members.send(0, Stage.PREPARE, accept=True)
     first = members.state.decision.proposal
     members.ledger.reorganise(before)
     members.propose_again(Reference.to(b"another model"))
     assert members.state.decision.proposal != first
     members.forget()
     assert not members.exchanges[0].has_voted(members.state, Stage.PREPARE)
-    members.exchanges[0].send(members.state, Stage.PREPARE, accept=True)
+    members.send(0, Stage.PREPARE, accept=True)
     assert members.sent[0] == ["vote"]
     assert len(members.board.votes(1, 1)) == 1
 
@@ -391,14 +395,14 @@ def test_once_it_is_decided_votes_are_transactions() -> None:
     members.propose()
     for stage in (Stage.PREPARE, Stage.COMMIT):
         for number in (1, 2, 3) if stage is Stage.COMMIT else (2, 3):
-            members.exchanges[number].send(members.state, stage, accept=True)
+            members.send(number, stage, accept=True)
         members.exchanges[1].record(members.state, stage)
     assert members.state.phase is Phase.FINAL
     members.vote_of(0)
     members.forget()
     exchange = members.exchanges[0]
     assert not exchange.has_voted(members.state, Stage.COMMIT)
-    exchange.send(members.state, Stage.COMMIT, accept=True)
+    exchange.send(members.state, Ballot.on(1, members.state, Stage.COMMIT, accept=True))
     assert members.sent[0] == ["vote"]
     assert exchange.has_voted(members.state, Stage.COMMIT)
     assert not exchange.record(members.state, Stage.COMMIT)
@@ -488,7 +492,7 @@ def test_a_board_in_memory_keeps_rounds_and_tasks_apart() -> None:
         for number in (1, 2):
             domain = replace(FakeLedger(TASK).domain(1), task=task)
             update = sign_update(account(0), domain, number, TASK.model.digest, UPDATES[0], 1)
-            vote = sign_vote(account(0), domain, number, 0, Stage.PREPARE, bytes(32), True)
+            vote = sign_vote(account(0), domain, Ballot(task, number, 0, Stage.PREPARE, bytes(32), True))
             board.post_update("a", update, "b")
             board.post_vote("a", vote, "b")
     assert [(u.task, u.round) for _, u in board.updates(2, 1)] == [(2, 1)]

@@ -10,7 +10,7 @@ import pytest
 from eth_hash.auto import keccak
 
 from fbfl.chain import digests
-from fbfl.chain.rounds import ABORT, Phase, Stage
+from fbfl.chain.rounds import ABORT, Ballot, Phase, Stage
 from fbfl.chain.seats import SeatSet
 from fbfl.chain.task import Payment
 from fbfl.errors import ContractRevertError, PayloadNotFoundError, PayloadRefusedError, StorageError
@@ -637,7 +637,7 @@ def test_who_was_barred_does_not_search_for_a_proof_again(tmp_path: Path) -> Non
     fed.submit()
     assert fed.servers[2].step()
     for number in (0, 1, 3):
-        fed.servers[number].participant.vote(1, fed.state, Stage.PREPARE, accept=False)
+        fed.servers[number].participant.vote(Ballot.on(1, fed.state, Stage.PREPARE, accept=False))
     asked = turns[2].asked
     assert not fed.servers[2].step()
     assert turns[2].asked == asked
