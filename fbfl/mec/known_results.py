@@ -13,6 +13,7 @@ from fbfl.errors import AggregationError, PayloadRefusedError
 from fbfl.mec.global_model import GlobalModel, next_model
 from fbfl.mec.plan import TaskPlan
 from fbfl.storage.codecs import decode_update
+from fbfl.storage.store import Reference
 
 
 class KnownResults:
@@ -21,19 +22,27 @@ class KnownResults:
     def __init__(self, plan: TaskPlan) -> None:
         self._plan = plan
         self._round = 0
-        self._payloads: dict[bytes, bytes] = {}
+        self._held: dict[Reference, list[bytes]] = {}
+        self._digests: dict[int, bytes] = {}
+        """SHA-256 of the bytes that are held, by their `id`."""
         self._checked: dict[bytes, str | None] = {}
         self._models: dict[Hashable, GlobalModel | str] = {}
 
-    def held_once(self, round_number: int, payload: bytes) -> bytes:
-        """Return the same bytes, in memory once however many servers have read them."""
+    def held_once(self, round_number: int, reference: Reference, payload: bytes) -> bytes:
+        """Return the same bytes, in memory once however many servers have read them; `reference` says where to look."""
         self._turn_to(round_number)
-        return self._payloads.setdefault(_digest(payload), payload)
+        known = self._held.setdefault(reference, [])
+        for same in known:
+            if same == payload:
+                return same
+        known.append(payload)
+        self._digests[id(payload)] = hashlib.sha256(payload).digest()
+        return payload
 
     def check_update(self, round_number: int, payload: bytes) -> None:
         """Raise `PayloadRefusedError` for bytes that are not an update of the task."""
         self._turn_to(round_number)
-        digest = _digest(payload)
+        digest = self._digest(payload)
         if digest not in self._checked:
             try:
                 decode_update(self._plan.payload, self._plan.spec, payload)
@@ -52,8 +61,10 @@ class KnownResults:
         The state that a rule carries is part of the parent's bytes.
         """
         self._turn_to(round_number)
-        counted = tuple((update.server, update.seat, update.samples, _digest(payload)) for update, payload in updates)
-        key = _digest(parent), counted, seed
+        counted = tuple(
+            (update.server, update.seat, update.samples, self._digest(payload)) for update, payload in updates
+        )
+        key = self._digest(parent), counted, seed
         if key not in self._models:
             try:
                 self._models[key] = next_model(self._plan, round_number, parent, updates, seed)
@@ -67,9 +78,8 @@ class KnownResults:
     def _turn_to(self, round_number: int) -> None:
         if round_number != self._round:
             self._round = round_number
-            for known in (self._payloads, self._checked, self._models):
+            for known in (self._held, self._digests, self._checked, self._models):
                 known.clear()
 
-
-def _digest(data: bytes) -> bytes:
-    return hashlib.sha256(data).digest()
+    def _digest(self, data: bytes) -> bytes:
+        return self._digests.get(id(data)) or hashlib.sha256(data).digest()

@@ -58,6 +58,8 @@ class _RoundMemory:
     unpinned: set[Reference] = field(default_factory=set)
     sound: set[Reference] = field(default_factory=set)
     """Payloads that are updates of this task."""
+    whole: set[bytes] = field(default_factory=set)
+    """Running hashes over updates of which each is sound."""
     reported: set[tuple[int, str, Reference]] = field(default_factory=set)
     """View, server and payload of those that could not be fetched."""
     looks: Counter[Reference] = field(default_factory=Counter)
@@ -255,9 +257,12 @@ class MECServer:
         One time-out alone makes no report: those of honest servers may add up with those of liars. A server that has
         reported a payload looks for it once in every view, and takes the report back when it has come.
         """
-        acted = False
         accused = self._accused(state)
-        for update in self.ledger.updates(self.task.id, state.round):
+        if state.accumulator in self._memory.whole and not accused:
+            return False
+        acted = False
+        updates = self.ledger.updates(self.task.id, state.round)
+        for update in updates:
             if update.server == self.address or (update.seat in state.missing and update.server not in accused):
                 continue
             claim = state.decision.view, update.server, update.payload
@@ -279,6 +284,8 @@ class MECServer:
             if update.server not in accused:
                 self.participant.report_missing(self.task.id, state.round, update.server)
                 acted = True
+        if all(update.payload in self._memory.sound for update in updates if update.server != self.address):
+            self._memory.whole.add(state.accumulator)
         return acted
 
     def _fetch(self, update: Update) -> str | None:
@@ -292,7 +299,8 @@ class MECServer:
             return f"it has {update.payload.size} bytes on record, an update of this model at most {largest}"
         try:
             if payload is None:
-                payload = self._results.held_once(self._memory.round, self.store.get(update.payload))
+                payload = self.store.get(update.payload)
+                payload = self._results.held_once(self._memory.round, update.payload, payload)
                 self._memory.payloads[update.payload] = payload  # if the store fails now, do not fetch it again
                 self._memory.unpinned.add(update.payload)
             if update.payload in self._memory.unpinned:

@@ -23,6 +23,7 @@ from eth.vm.forks.london.headers import compute_london_difficulty, create_london
 from eth_typing import Address, BlockNumber
 from eth_utils.exceptions import ValidationError
 
+from fbfl.chain.embedded.interpreter import TableState
 from fbfl.chain.embedded.seals import SEALS
 
 CHAIN_ID = 131277322940537
@@ -150,6 +151,7 @@ def chain_class(kind: type[Kind], seal: str, difficulty: int) -> type[Kind]:
         return difficulty if difficulty < DIFFICULTY_MINIMUM else compute_london_difficulty(parent, timestamp)
 
     class VM(LondonVM):
+        _state_class = TableState
         consensus_class = SEALS[seal]
         create_header_from_parent = staticmethod(create_london_header_from_parent(rule))
         compute_difficulty = staticmethod(rule)

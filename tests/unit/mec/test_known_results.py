@@ -30,7 +30,10 @@ def test_the_same_bytes_are_aggregated_once_and_held_once() -> None:
     assert results.next_model(1, PARENT, [update(0, 1), update(1, 2)], None) is model
     first, second = update(0, 1)[1], bytes(bytearray(update(0, 1)[1]))
     assert first is not second
-    assert results.held_once(1, first) is results.held_once(1, second)
+    reference = Reference.to(first)
+    assert results.held_once(1, reference, first) is results.held_once(1, reference, second)
+    assert results.held_once(1, reference, b"other") == b"other"
+    assert results.held_once(1, reference, second) is first
 
 
 @pytest.mark.parametrize("value", [0.0, 3.0])

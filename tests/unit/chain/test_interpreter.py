@@ -1,0 +1,103 @@
+"""The interpreter of embedded chains does what py-evm's own does, on random programs."""
+
+from typing import Any
+
+import pytest
+from eth.chains.base import MiningChain
+from eth.db.atomic import AtomicDB
+from eth.vm import opcode_values as op
+from eth.vm.forks.london import LondonVM
+from eth.vm.forks.london.computation import LondonComputation
+from eth.vm.message import Message
+from eth.vm.stack import to_int
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fbfl.chain.embedded.chain import default_genesis
+from fbfl.chain.embedded.interpreter import _BINARY_OF, _UNARY_OF, TableComputation
+
+SENDER, CONTRACT = b"\1" * 20, b"\2" * 20
+
+
+def pushed(number: int) -> bytes:
+    """The instruction that pushes a number, with as many bytes as it takes."""
+    size = max(1, (number.bit_length() + 7) // 8)
+    return bytes([op.PUSH1 + size - 1]) + number.to_bytes(size, "big")
+
+
+# Places to jump to are small numbers, and the edges of a word are where arithmetic goes wrong.
+numbers = st.one_of(st.integers(0, 40), st.sampled_from([255, 256, 2**255, 2**256 - 1]))
+pushes = numbers.map(pushed)
+UNTRIED = (op.CREATE, op.CREATE2, op.SELFDESTRUCT)
+others = st.sampled_from([value for value in LondonComputation.opcodes if value not in UNTRIED])
+anything = st.one_of(others, others, st.integers(0, 255).filter(lambda value: value not in UNTRIED))
+inlined = st.sampled_from([op.POP, op.JUMPDEST, op.MLOAD, op.MSTORE, *_UNARY_OF, *_BINARY_OF])
+jumps = st.sampled_from([op.JUMP, op.JUMPI])
+moves = st.sampled_from([*range(op.DUP1, op.DUP16 + 1), *range(op.SWAP1, op.SWAP16 + 1)])
+
+
+def load_behind(word: int) -> bytes:
+    """Read a word that ends a byte behind what was written."""
+    return pushed(1) + pushed(32 * word) + bytes([op.MSTORE]) + pushed(32 * word + 1) + bytes([op.MLOAD])
+
+
+def after(*words: st.SearchStrategy[bytes], do: st.SearchStrategy[int]) -> st.SearchStrategy[bytes]:
+    """An instruction, after some that push its words."""
+    return st.tuples(*words, do.map(lambda value: bytes([value]))).map(b"".join)
+
+
+steps = st.one_of(
+    after(pushes, do=inlined),
+    after(pushes, pushes, do=inlined),
+    after(pushes, pushes, do=moves),
+    st.integers(0, 3).map(load_behind),
+)
+rare = st.one_of(after(pushes, pushes, do=jumps), after(pushes, pushes, pushes, do=anything))
+# Enough words for most moves, steps that go well, and what may end the program.
+programs = st.tuples(st.lists(pushes, min_size=10, max_size=18), st.lists(steps, max_size=12), rare, rare).map(
+    lambda parts: b"".join([*parts[0], *parts[1], *parts[2:]])
+)
+
+
+class Chain(MiningChain):
+    chain_id = 1
+    vm_configuration = ((0, LondonVM),)
+
+
+def outcome(kind: type[Any], code: bytes, gas: int) -> dict[str, Any]:
+    """What is left of the execution of a program."""
+    genesis = default_genesis(1)
+    state = Chain.from_genesis(AtomicDB(), dict(genesis.header), dict(genesis.alloc)).get_vm().state
+    context = state.get_transaction_context_class()(gas_price=7, origin=SENDER)
+    message = Message(gas, CONTRACT, SENDER, 0, b"calldata" * 8, code)
+    computation = kind.apply_message(state, message, context)
+    error = computation._error
+    return {
+        "error": None if error is None else (type(error), str(error)),
+        "gas": (computation.get_gas_remaining(), computation._gas_meter.gas_refunded),
+        "output": computation.output,
+        "words": [to_int(word) for word in computation._stack.values],
+        "memory": bytes(computation._memory._bytes),
+        "logs": computation.get_log_entries(),
+        "state": state.make_state_root(),
+    }
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@given(programs, st.sampled_from([0, 20, 100, 60_000]))
+def test_random_programs_end_alike(code: bytes, gas: int) -> None:
+    assert outcome(TableComputation, code, gas) == outcome(LondonComputation, code, gas)
+
+
+def test_words_that_do_not_fit_are_refused_alike() -> None:
+    for last in (bytes([op.PUSH1, 1]), bytes([op.DUP1]), bytes([op.SWAP1])):
+        code = bytes([op.PUSH1, 1]) * 1023 + last * 3
+        assert outcome(TableComputation, code, 60_000) == outcome(LondonComputation, code, 60_000)
+
+
+@pytest.mark.parametrize("first", [op.DUP1, op.SWAP1])
+def test_words_that_are_not_there_are_refused_alike(first: int) -> None:
+    for number in range(16):
+        for words in (number, number + 1, number + 2):
+            code = bytes([op.PUSH1, 1]) * words + bytes([first + number])
+            assert outcome(TableComputation, code, 60_000) == outcome(LondonComputation, code, 60_000)
