@@ -66,7 +66,7 @@ class PuzzleElection:
                 view=state.decision.view,
                 seed=seed,
                 solver=self._server,
-                target=contract.functions.targetOf(self._task.id).call(),
+                target=self._ledger.puzzle_target(self._task.id),
             )
         return at
 

@@ -338,6 +338,11 @@ class Ledger:
             return None, None
         return target, solve_time
 
+    def puzzle_target(self, task: int) -> int:
+        """Return the bound below which hashes solve the task's current puzzle; it changes with events only."""
+        contract = self.consensus["pow"]
+        return self._answer(("target", task), lambda: int(contract.functions.targetOf(task).call()))
+
     def reward_terms(self, task: int) -> RewardTerms:
         """Return the terms by which a final round of a task pays."""
         terms = answer(self.rewards.functions.termsOf(task))

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Container, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from eth.abc import BlockAPI, BlockHeaderAPI, ReceiptAPI
+from eth.abc import BlockAPI, BlockHeaderAPI, ReceiptAPI, SignedTransactionAPI
 from eth_typing import Address, BlockNumber, Hash32
 from eth_utils.address import to_canonical_address, to_checksum_address
 from eth_utils.exceptions import ValidationError
@@ -16,12 +16,15 @@ from hexbytes import HexBytes
 from web3 import Web3
 from web3.datastructures import AttributeDict
 from web3.eth import Eth
-from web3.types import LogReceipt, Nonce, TxReceipt
+from web3.types import LogReceipt, Nonce, TxData, TxReceipt
 
 from fbfl.chain.embedded.rules import CHAIN_ID, LondonChain
 
 if TYPE_CHECKING:
     from fbfl.chain.embedded.chain import BatchingTester, LondonBackend
+
+DYNAMIC_FEE_TYPE = 2
+"""Type of transactions whose fees have limits (EIP-1559)."""
 
 KEPT_BLOCKS = 64
 """Number of blocks that are kept as web3 gives them."""
@@ -132,6 +135,14 @@ class DirectEth(Eth):
                         found += _logs(block, receipts, index, wanted)
             return found
 
+    def get_transaction(self, transaction_hash: Any) -> TxData:
+        """Return a mined transaction."""
+        with self._lock:
+            mined = self._backend.mined(Hash32(bytes(HexBytes(transaction_hash))))
+            if mined is None or getattr(mined[0].transactions[mined[2]], "type_id", 0) != DYNAMIC_FEE_TYPE:
+                return super().get_transaction(transaction_hash)
+            return _transaction(mined[0], mined[2])
+
     def get_transaction_receipt(self, transaction_hash: Any) -> TxReceipt:
         """Return the receipt of a mined transaction."""
         with self._lock:
@@ -179,11 +190,47 @@ def _logs(
             )
 
 
+def _transaction(block: BlockAPI, index: int) -> TxData:
+    """Return a transaction whose fees have limits, as those of servers have."""
+    transaction: Any = block.transactions[index]
+    return cast(
+        TxData,
+        AttributeDict(
+            {
+                "type": DYNAMIC_FEE_TYPE,
+                "hash": HexBytes(transaction.hash),
+                "nonce": transaction.nonce,
+                "blockHash": HexBytes(block.hash),
+                "blockNumber": block.number,
+                "transactionIndex": index,
+                "from": to_checksum_address(transaction.sender),
+                "to": to_checksum_address(transaction.to) if transaction.to else None,
+                "value": transaction.value,
+                "gas": transaction.gas,
+                "input": HexBytes(transaction.data),
+                "chainId": transaction.chain_id,
+                "accessList": [],
+                "maxFeePerGas": transaction.max_fee_per_gas,
+                "maxPriorityFeePerGas": transaction.max_priority_fee_per_gas,
+                "gasPrice": _price(block, transaction),
+                "v": transaction.y_parity,
+                "s": HexBytes(transaction.s),
+                "r": HexBytes(transaction.r),
+                "y_parity": transaction.y_parity,
+            }
+        ),
+    )
+
+
+def _price(block: BlockAPI, transaction: SignedTransactionAPI) -> int:
+    """Return the wei that a unit of gas cost."""
+    base_fee = block.header.base_fee_per_gas or 0
+    return min(transaction.max_fee_per_gas, transaction.max_priority_fee_per_gas + base_fee)
+
+
 def _receipt(block: BlockAPI, receipts: Sequence[ReceiptAPI], index: int) -> TxReceipt:
     """Return the receipt of a transaction that made no contract."""
     transaction, receipt = block.transactions[index], receipts[index]
-    base_fee = block.header.base_fee_per_gas or 0
-    price = min(transaction.max_fee_per_gas, transaction.max_priority_fee_per_gas + base_fee)
     return cast(
         TxReceipt,
         AttributeDict(
@@ -192,7 +239,7 @@ def _receipt(block: BlockAPI, receipts: Sequence[ReceiptAPI], index: int) -> TxR
                 "blockNumber": block.number,
                 "contractAddress": None,
                 "cumulativeGasUsed": receipt.gas_used,
-                "effectiveGasPrice": price,
+                "effectiveGasPrice": _price(block, transaction),
                 "from": to_checksum_address(transaction.sender),
                 "gasUsed": receipt.gas_used - (receipts[index - 1].gas_used if index else 0),
                 "logs": list(_logs(block, receipts, index)),

@@ -59,6 +59,7 @@ def test_answers_are_those_of_json_rpc(chain: EmbeddedChain, ledger: Contract, b
         lambda w3: w3.eth.get_block(block, full_transactions=True),
         lambda w3: (w3.eth.block_number, w3.eth.chain_id),
         lambda w3: [w3.eth.get_transaction_receipt(each) for each in (*hashes, deployment)],
+        lambda w3: [w3.eth.get_transaction(each) for each in (*hashes, deployment)],
         lambda w3: w3.eth.get_logs(logs),
         lambda w3: w3.eth.get_logs({"fromBlock": block}),
         lambda w3: [w3.eth.get_transaction_count(chain.accounts[1], at) for at in times],

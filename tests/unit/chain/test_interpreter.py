@@ -10,13 +10,14 @@ from eth.vm.forks.london import LondonVM
 from eth.vm.forks.london.computation import LondonComputation
 from eth.vm.message import Message
 from eth.vm.stack import to_int
+from eth_typing import Address, BlockNumber
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fbfl.chain.embedded.chain import default_genesis
 from fbfl.chain.embedded.interpreter import _BINARY_OF, _UNARY_OF, TableComputation
 
-SENDER, CONTRACT = b"\1" * 20, b"\2" * 20
+SENDER, CONTRACT = Address(b"\1" * 20), Address(b"\2" * 20)
 
 
 def pushed(number: int) -> bytes:
@@ -61,7 +62,7 @@ programs = st.tuples(st.lists(pushes, min_size=10, max_size=18), st.lists(steps,
 
 class Chain(MiningChain):
     chain_id = 1
-    vm_configuration = ((0, LondonVM),)
+    vm_configuration = ((BlockNumber(0), LondonVM),)
 
 
 def outcome(kind: type[Any], code: bytes, gas: int) -> dict[str, Any]:
