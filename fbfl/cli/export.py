@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fbfl.cli.network import add_plugin, plugins_of
 from fbfl.cli.parser import Commands
-from fbfl.cli.stored import add_source, open_source
+from fbfl.cli.source import add_source, open_source
 from fbfl.errors import InvalidInputError
 from fbfl.system.printable import counted
 

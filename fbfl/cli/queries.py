@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fbfl.cli import output, tables
 from fbfl.cli.network import add_plugin, plugins_of
 from fbfl.cli.parser import Commands
-from fbfl.cli.stored import add_source, folder_of, open_source
+from fbfl.cli.source import add_source, folder_of, open_source
 from fbfl.errors import InvalidInputError, NoFinalRoundError
 from fbfl.system import strictjson
 from fbfl.system.printable import counted

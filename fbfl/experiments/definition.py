@@ -26,15 +26,13 @@ from fbfl.errors import InvalidInputError
 from fbfl.experiments.run_store import Run
 from fbfl.experiments.toml_table import TomlTable, at_least, one_of
 from fbfl.experiments.variants import OF_ATTACKS, Grid, Variant, read_grid, read_settings, read_variant, refuse
+from fbfl.runs.measures import CURVES
 from fbfl.settings import RunSettings, refuse_elsewhere
 from fbfl.system.textfile import read_text
 from fbfl.values.fields import Place
 
 FOLDER = Path("experiments")
 """Folder under the current one for definitions by name, and for results."""
-
-CURVES = ("accuracy", "loss", "attack_success_rate")
-"""Measures of the global model after every round."""
 
 COSTS = (
     "seconds",

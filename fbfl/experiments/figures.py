@@ -13,6 +13,7 @@ from fbfl.experiments.costplot import draw_costs
 from fbfl.experiments.definition import Experiment
 from fbfl.experiments.heatmap import draw_grid
 from fbfl.experiments.results import Curves
+from fbfl.runs.measures import PANELS
 from fbfl.system import canvas
 from fbfl.system.statistics import estimate
 from fbfl.system.styles import legend_below, line_style, plain_axes
@@ -21,11 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_PANELS = (
-    ("accuracy", "test accuracy"),
-    ("attack_success_rate", "attack success rate"),
-    ("loss", "test loss (cross-entropy)"),
-)
 _AGAINST = {
     "round": ("round", 1.0),
     "payload_bytes": ("megabytes published so far", 1e-6),
@@ -57,7 +53,7 @@ def _drawing(experiment: Experiment) -> Callable[["Figure", Experiment, Curves],
 
 def _draw_curves(figure: "Figure", experiment: Experiment, curves: Curves) -> None:
     labels = experiment.drawn or [variant.label for variant in experiment.variants]
-    panels = [(curve, title) for curve, title in _PANELS if curves.has(curve)]
+    panels = [(curve, title) for curve, title in PANELS if curves.has(curve)]
     width = 4.4 * len(panels)
     figure.set_size_inches(width, 3.9, forward=True)
     for place, (curve, title) in enumerate(panels, 1):

@@ -7,9 +7,10 @@ from urllib.parse import quote
 
 from fbfl.errors import InvalidInputError, StorageError
 from fbfl.experiments import robustness
-from fbfl.experiments.definition import CURVES, OF_SERVERS, Claim, Experiment
+from fbfl.experiments.definition import OF_SERVERS, Claim, Experiment
 from fbfl.experiments.markdown import code, plain
 from fbfl.experiments.results import ADDED, Curves
+from fbfl.runs.measures import CURVES
 from fbfl.system.atomic import write_atomically
 from fbfl.system.statistics import LEVEL, Estimate, estimate, p_value
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fbfl.errors import InvalidInputError, StorageError
-from fbfl.experiments.definition import COSTS, CURVES, Claim, Experiment
+from fbfl.experiments.definition import COSTS, Claim, Experiment
 from fbfl.experiments.run_store import FinishedRun, Run
+from fbfl.runs.measures import CURVES
 from fbfl.system import strictjson
 from fbfl.system.atomic import write_atomically
 
-LEARNING_COLUMNS = ("experiment", "variant", "seed", "round", "accuracy", "loss", "attack_success_rate")
+LEARNING_COLUMNS = ("experiment", "variant", "seed", "round", *CURVES)
 COST_COLUMNS = ("experiment", "variant", "seed", "round", "leader", *COSTS)
 
 ADDED = ("hashes",)
@@ -106,7 +107,7 @@ def read_curves(folder: Path, experiment: Experiment) -> Curves:
     A table that does not hold the same seeds of every variant of the definition raises `InvalidInputError`.
     """
     values: dict[str, dict[int, dict[str, list[float]]]] = {variant.label: {} for variant in experiment.variants}
-    _read(table(folder, experiment.name), CURVES, values)
+    _read(table(folder, experiment.name), tuple(CURVES), values)
     if experiment.chain:
         _read(folder / f"{experiment.name}-costs.csv", COSTS, values)
     return Curves(values)

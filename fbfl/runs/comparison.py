@@ -7,15 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from fbfl.runs.folder import read_json, read_lines
+from fbfl.runs.measures import PANELS
 from fbfl.system import canvas
 from fbfl.system.styles import legend_below, line_style, plain_axes
-
-PANELS = (
-    ("accuracy", "test accuracy"),
-    ("attack_success_rate", "attack success rate"),
-    ("loss", "test loss (cross-entropy)"),
-)
-"""Measures that are drawn, as metrics.jsonl has them."""
 
 _SUMS = ("gas_used", "payload_bytes", "seconds")
 

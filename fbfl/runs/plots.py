@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fbfl.runs.measures import CURVES
 from fbfl.system import canvas
 
 INK = "#1f3b57"
@@ -26,18 +27,14 @@ class _Curve:
     """True if its values are within 0 and 1, and so is the band."""
 
 
-_CURVES = {
-    "accuracy": ("test accuracy", INK),
-    "attack_success_rate": ("attack success rate", ACCENT),
-    "loss": ("test loss (cross-entropy)", INK),
-}
+_COLOURS = {"accuracy": INK, "attack_success_rate": ACCENT, "loss": INK}
 
 
 def plot_run(folder: Path, metrics: Sequence[dict[str, Any]], title: str) -> list[Path]:
     """Draw accuracy.png and loss.png from the lines of metrics.jsonl; returns their paths. A null is a gap."""
     curves = {
-        name: _Curve(label, colour, _values(line.get(name) for line in metrics))
-        for name, (label, colour) in _CURVES.items()
+        name: _Curve(label, _COLOURS[name], _values(line.get(name) for line in metrics))
+        for name, label in CURVES.items()
         if any(name in line for line in metrics) or name != "attack_success_rate"
     }
     return _pictures(folder, title, [line["round"] for line in metrics], curves)
@@ -48,12 +45,12 @@ def plot_series(folder: Path, rounds: Sequence[dict[str, Any]], title: str) -> l
     curves = {
         name: _Curve(
             label,
-            colour,
+            _COLOURS[name],
             _values(line[name]["mean"] for line in rounds),
             _values(line[name]["half_width"] for line in rounds),
             is_rate=name != "loss",
         )
-        for name, (label, colour) in _CURVES.items()
+        for name, label in CURVES.items()
         if name in rounds[0]
     }
     return _pictures(folder, title, [line["round"] for line in rounds], curves)

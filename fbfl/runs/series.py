@@ -10,15 +10,13 @@ from typing import Any
 from fbfl.errors import InvalidInputError, StorageError
 from fbfl.runs import plots
 from fbfl.runs.folder import DEFAULT_PARENT, new_folder, read_lines
+from fbfl.runs.measures import CURVES
 from fbfl.runs.play import Played, play
 from fbfl.settings import RunSettings, as_dict
 from fbfl.system import strictjson
 from fbfl.system.atomic import write_atomically
 from fbfl.system.printable import counted
 from fbfl.system.statistics import estimate
-
-MEASURES = ("accuracy", "loss", "attack_success_rate")
-"""Measures of metrics.jsonl of which there are means."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ def play_seeds(
         own = folder / f"seed-{seed}"
         runs[seed] = play(settings.replace(seed=seed), own, deployment=deployment, say=say, on_round=on_round)
     lines = [read_lines(run.path / "metrics.jsonl") for run in runs.values()]
-    measured = [name for name in MEASURES if all(name in line for of_run in lines for line in of_run)]
+    measured = [name for name in CURVES if all(name in line for of_run in lines for line in of_run)]
     by_round = [
         {"round": number, **{name: _mean([line[name] for line in of_round]) for name in measured}}
         for number, of_round in enumerate(zip(*lines, strict=True), 1)
