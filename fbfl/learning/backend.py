@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from fbfl.errors import InvalidInputError
+from fbfl.errors import InvalidInputError, ProcessError
 from fbfl.system.canvas import load_matplotlib
 
 
@@ -20,7 +20,7 @@ def load_tensorflow() -> None:
     import all three, for wrappers, galleries and tables that fbfl has no use for, and take half as long again.
 
     A thread of its own, beside other imports and the deployment of contracts, saves nothing: all of them hold Python's
-    lock (benchmarks/start.py).
+    lock (benchmarks/start.py). An installation that does not import raises `ProcessError`.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if not os.environ.get("KERAS_BACKEND"):
@@ -35,10 +35,13 @@ def load_tensorflow() -> None:
         _require_tensorflow("KERAS_BACKEND is", os.environ["KERAS_BACKEND"])
         if not lean:
             load_matplotlib()  # before Keras does, and fails where MPLBACKEND is of no use
-    with _without_notices(), _without_packages(unused), _without_collecting():
-        import keras
-        import tensorflow as tf
-
+    try:
+        with _without_notices(), _without_packages(unused), _without_collecting():
+            import keras
+            import tensorflow as tf
+    except ImportError as error:
+        said = " ".join(str(error).split())[:300]  # TensorFlow says much when its libraries do not fit the machine
+        raise ProcessError(f"TensorFlow cannot be imported: {said}; install `tensorflow` anew") from error
     _require_tensorflow("Keras runs on", keras.backend.backend())
     if tf.config.threading.get_intra_op_parallelism_threads() != 1:
         try:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +33,15 @@ print(found)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, env=environment)
     assert (done.returncode, done.stderr) == (0, "what C++ says first, and what comes later")
     assert done.stdout == f"{[found] * 3}\n"
+
+
+def test_an_installation_that_does_not_import_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "tensorflow.py").write_text("raise ImportError('libtensorflow.so:\\n  no such file')")
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(__file__).resolve().parents[3]}"}
+    command = [sys.executable, "-m", "fbfl", "run", "--dataset", "digits", "--rounds", "1"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, env=environment)
+    said = "fbfl: TensorFlow cannot be imported: libtensorflow.so: no such file; install `tensorflow` anew\n"
+    assert (done.returncode, done.stderr) == (3, said)
 
 
 def test_another_backend_is_refused_before_it_is_imported() -> None:
