@@ -68,7 +68,7 @@ class Ledger:
         self._events: list[Event] = []
         self._events_of_round: dict[tuple[int, int], list[Event]] = {}
         self._answers: dict[tuple[Hashable, ...], Any] = {}
-        """What follows from the events read so far, by question: servers that share the ledger ask the same."""
+        """Answers from the events read so far, by question: servers that share the ledger ask the same."""
         self._tasks: dict[int, Task] = {}
         self._forgotten: dict[int, int] = {}
         self._scanned: Head | None = None

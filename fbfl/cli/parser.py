@@ -20,4 +20,4 @@ class Parser(argparse.ArgumentParser):
 
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
-"""What `add_parser` adds a command to."""
+"""The commands of a parser, to which `add_parser` adds one."""

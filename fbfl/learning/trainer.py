@@ -1,4 +1,4 @@
-"""What trains: the interface of every trainer, and how one is found by its name.
+"""Trainers: the interface of each, and how one is found by its name.
 
 Servers recompute and vote on aggregation, never on training, so each may train with what it likes as long as its
 tensors are those of the task.

@@ -73,7 +73,7 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class Purpose:
-    """What a trainer is made for; with the same purpose, two of one kind compute the same bytes."""
+    """Purpose that a trainer is made for; with the same one, two of one kind compute the same bytes."""
 
     model: Model
     settings: TrainingSettings

@@ -1,4 +1,4 @@
-"""What follows from published bytes, computed once for all servers of a process.
+"""Results that follow from published bytes, computed once for all servers of a process.
 
 On n machines n servers each decode n updates and aggregate them. In one process each still reads and verifies its own
 bytes; what they lead to is looked up by their SHA-256, so that a server that has read other bytes gets another result.

@@ -64,7 +64,7 @@ class TaskPlan:
     sample_range: Range = PICTURES
     """Range of the training samples, for noise and triggers."""
     trainer: str = "keras"
-    """What trains: a name or `package.module:function`."""
+    """The trainer: a name or `package.module:function`."""
     trainer_args: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     format: int = FORMAT
     """Format of the task: what draws follow from, and which rules count samples; see `fbfl.chain.ledger.FORMAT`."""
@@ -148,7 +148,7 @@ class TaskPlan:
 
     @property
     def purpose(self) -> Purpose:
-        """What a trainer of this task is for."""
+        """The purpose of a trainer of this task."""
         return Purpose(self.model, TrainingSettings(**self.training), self.input_shape, self.num_classes, self.seed)
 
     @property

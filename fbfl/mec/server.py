@@ -71,7 +71,7 @@ class _RoundMemory:
 
 @dataclass(frozen=True)
 class _Value:
-    """What to decide on: the next global model, or to give the round up (`model` is None)."""
+    """A value to decide on: the next global model, or to give the round up (`model` is None)."""
 
     closing: bytes
     """Hash of the block that closed the submissions."""

@@ -16,7 +16,7 @@ _SUMS = ("gas_used", "payload_bytes", "seconds")
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """What a run's folder tells without its chain."""
+    """A run as its folder tells of it without its chain."""
 
     label: str
     settings: Mapping[str, Any]

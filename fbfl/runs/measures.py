@@ -1,4 +1,4 @@
-"""What is measured of the global model after every round, as metrics.jsonl names it, and its words in pictures."""
+"""Measures of the global model after every round, as metrics.jsonl names them, and their words in pictures."""
 
 from collections.abc import Mapping
 

@@ -81,7 +81,7 @@ class Chain(Protocol):
         """The number of the last block."""
 
     def block_hash(self, number: int) -> bytes:
-        """What contracts see as the hash of an earlier block."""
+        """Return the hash of an earlier block as contracts see it."""
 
     def travel(self, seconds: int) -> None:
         """Let time pass before the next block."""

@@ -31,7 +31,7 @@ FOR_EVER = 2**32 - 1
 
 @dataclass(frozen=True)
 class Terms:
-    """What the task fixes beside what `Task` says; times in seconds."""
+    """Terms of the task beside what `Task` says; times in seconds."""
 
     min_updates: int = 1
     max_payload: int = 10_000
@@ -452,7 +452,7 @@ class FakeLedger(Ledger):
         self._forgotten = {}
         self._complete = set()
         self.pays = Payment.NOT_PROMISED
-        """What becomes of the reward of a final round that is not divided yet."""
+        """State of the reward of a final round that is not divided yet."""
         domain = Domain(chain_id, self.tasks.address, task.id)
         self.contracts = Contracts(task, terms or Terms(), domain, self._keep)
 
@@ -488,7 +488,7 @@ class FakeLedger(Ledger):
         self.contracts.now += seconds
 
     def snapshot(self) -> dict[str, Any]:
-        """Where the chain stands, for `reorganise`."""
+        """Return what the chain holds, for `reorganise`."""
         kept = {name: value for name, value in vars(self.contracts).items() if name != "_emitted"}
         return copy.deepcopy({"contracts": kept, "events": self._events, "of_round": self._events_of_round})
 

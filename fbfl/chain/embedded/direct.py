@@ -1,4 +1,4 @@
-"""What servers ask of a chain in this process many times a round, answered without JSON-RPC.
+"""Answers without JSON-RPC to what servers ask of a chain in this process many times a round.
 
 web3 packs every request and answer as if they came over a wire, and eth-tester checks and converts them twice more:
 together that takes longer than to execute a transaction. The answers are the same; a test compares them.

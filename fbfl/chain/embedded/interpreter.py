@@ -46,7 +46,7 @@ _BINARY_OF: dict[int, Callable[[int, int], int]] = {
 _OTHERS = {op.POP: _POP, op.JUMPDEST: _LABEL, op.JUMP: _JUMP, op.JUMPI: _JUMP_IF, op.MLOAD: _LOAD}
 
 _Place = tuple[int, int, Any, int, Any]
-"""What a place in the code does: kind, gas, operand, next place, py-evm's function."""
+"""A place in the code: kind, gas, operand, next place, py-evm's function."""
 
 
 class TableComputation(LondonComputation):

@@ -23,7 +23,7 @@ class AggregationRule:
 
     plugin: plugins.Plugin
     mixing: Mixing | None = None
-    """What mixes the updates before the rule sees them."""
+    """Mixing of the updates before the rule sees them."""
 
     @property
     def name(self) -> str:

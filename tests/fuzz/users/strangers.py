@@ -1,4 +1,4 @@
-"""What users may hand in: functions that do their work, that answer something else, and that raise.
+"""Functions as users may hand them in: such that do their work, that answer something else, and that raise.
 
 Found by the first word of their names, see `tests.fuzz.strategies.functions_of`. All draw nothing at random.
 """

@@ -66,7 +66,7 @@ class Chain(MiningChain):
 
 
 def outcome(kind: type[Any], code: bytes, gas: int) -> dict[str, Any]:
-    """What is left of the execution of a program."""
+    """Traces that the execution of a program leaves."""
     genesis = default_genesis(1)
     state = Chain.from_genesis(AtomicDB(), dict(genesis.header), dict(genesis.alloc)).get_vm().state
     context = state.get_transaction_context_class()(gas_price=7, origin=SENDER)
