@@ -17,7 +17,7 @@ from fbfl.chain.devnet import Devnet, start_nodes
 from fbfl.chain.elections import PuzzleElection, Solver, electing_blocks
 from fbfl.chain.participant import Participant
 from fbfl.chain.pow import Slices
-from fbfl.chain.queries import RoundRecord, round_record
+from fbfl.chain.queries import RoundRecord, model_after, round_record, round_records
 from fbfl.chain.rounds import Phase, Stage
 from fbfl.chain.task import Task
 from fbfl.errors import InvalidInputError
@@ -76,7 +76,8 @@ class Simulation:
     gives servers (by number) dishonest behaviours, `stores` other stores than the common one (a server
     with a broken disk). `trainer` is that of another federation with the same model and training, which saves compiling
     it again; by default there is a new one on `lanes` cores (default: all). `trainers` gives servers (by number) other
-    trainers of the same tensors.
+    trainers of the same tensors. `task` is the number of a task on the devnet, made with the same settings and data, to
+    go on with (default: a new one).
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Simulation:
         trainer: Trainer | None = None,
         trainers: Mapping[int, Trainer] | None = None,
         lanes: int | None = None,
+        task: int | None = None,
     ) -> None:
         self.settings = settings
         self.dataset = dataset
@@ -114,7 +116,7 @@ class Simulation:
         self._late: frozenset[int] = frozenset()
         self.owner, *participants = self.devnet.participants(accounts)
         self.ledger = self.owner.ledger
-        self.task = self._create_task(participants)
+        self.task = self._create_task(participants) if task is None else self._known_task(task)
         liar = Behaviour(proposes="wrong", votes="inverted")
         silent = range(settings.servers - settings.silent, settings.servers)
         behaviours = {
@@ -160,10 +162,21 @@ class Simulation:
         """Current global model [P], read from the chain and the store."""
         return weights_of(self.plan, self.store.get(self.ledger.state(self.task.id).model))
 
-    def rounds(self) -> Iterator[RoundResult]:
-        """Play the rounds, one at each step."""
-        for _ in range(self.settings.rounds):
+    def rounds(self, after: int = 0) -> Iterator[RoundResult]:
+        """Play the rounds, one at each step; of a task that was gone on with, those `after` the ones that are over."""
+        for number in range(1, after + 1):
+            self._fleet.collect(number)
+            for store in self._fleet.stores:
+                store.training_set(number)
+        for _ in range(after, self.settings.rounds):
             yield self.play_round()
+
+    def past_round(self, number: int) -> RoundResult:
+        """Return a round that is over as the chain has it; nobody knows any more how long it took."""
+        records = list(round_records(self.ledger, self.task.id))[:number]
+        model = model_after(self.task, records)
+        accuracy, loss, success = self._evaluated(weights_of(self.plan, self.store.get(model)))
+        return RoundResult(records[-1], accuracy, loss, 0.0, 0.0, 0.0, 0.0, success, warnings=metrics.warnings_of(loss))
 
     def play_round(self) -> RoundResult:
         """Open a round, or go on with the open one; let every server act until it is over, and evaluate the model."""
@@ -176,21 +189,19 @@ class Simulation:
         decided_from = time.perf_counter()
         self._decide(number)
         over = time.perf_counter()
-        weights = self.weights
-        data = self.dataset
-        figures = evaluation.figures(self.trainer, weights, data.x_test, data.y_test, data.num_classes)
+        accuracy, loss, success = self._evaluated(self.weights)
         return RoundResult(
             record=round_record(self.ledger, self.task.id, number),
-            accuracy=figures.accuracy,
-            loss=figures.loss,
+            accuracy=accuracy,
+            loss=loss,
             train_seconds=self._training.seconds - trained_before,
             consensus_seconds=over - decided_from,
             seconds=time.perf_counter() - started,
             cpu_seconds=time.process_time() - cpu_started,
-            attack_success_rate=self._attack_success_rate(weights),
+            attack_success_rate=success,
             hashes=None if hashed_before is None else (self._hashes() or 0) - hashed_before,
             cost=cost,
-            warnings=metrics.warnings_of(figures.loss),
+            warnings=metrics.warnings_of(loss),
         )
 
     def _open(self) -> int:
@@ -210,10 +221,12 @@ class Simulation:
             self._trained_from = base
         return self._updates[server]
 
-    def _attack_success_rate(self, weights: Vector) -> float | None:
-        if self._triggered is None:
-            return None
-        return evaluation.attack_success_rate(self.trainer, weights, *self._triggered)
+    def _evaluated(self, weights: Vector) -> tuple[float, float, float | None]:
+        """Return a global model's accuracy and loss on the test set, and the attack's success if it has a trigger."""
+        data, trigger = self.dataset, self._triggered
+        figures = evaluation.figures(self.trainer, weights, data.x_test, data.y_test, data.num_classes)
+        success = None if trigger is None else evaluation.attack_success_rate(self.trainer, weights, *trigger)
+        return figures.accuracy, figures.loss, success
 
     def _submit(self, servers: Sequence[MECServer]) -> None:
         while not self._has_closed():
@@ -272,6 +285,13 @@ class Simulation:
     def _hashes(self) -> int | None:
         """Return the hashes that all servers have tried so far; None if they solve no puzzles."""
         return sum(solver.hashes for solver in self._solvers) if self._solvers else None
+
+    def _known_task(self, number: int) -> Task:
+        """Return a task of these settings and data; another raises `InvalidInputError`."""
+        task = self.ledger.task(number)
+        if canonical_json(task.definition) != self.plan.definition():
+            raise InvalidInputError(f"task {number} is not one of these settings and data; allowed: the same as it has")
+        return task
 
     def _create_task(self, servers: Sequence[Participant]) -> Task:
         self.devnet.register(self.owner, servers, self.settings.stake)

@@ -31,6 +31,11 @@ def start_nodes(network: str, consensus: str, accounts: int, ethash_nodes: int) 
     return EthashNetwork(nodes=ethash_nodes, accounts=accounts).nodes
 
 
+def nodes_of(chain: EmbeddedChain, ethash_nodes: int) -> Sequence[Node]:
+    """Return nodes in this process that go on with a chain; so many full nodes if its blocks have seals."""
+    return [chain] if chain.genesis.seal == "none" else EthashNetwork.of(chain, ethash_nodes).nodes
+
+
 @dataclass(frozen=True)
 class Devnet:
     """Nodes with deployed contracts, and perhaps registered servers."""

@@ -1,6 +1,6 @@
 """Rounds as records read from the chain, for people (`fbfl rounds`) and programs (`--json`)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import Any
@@ -13,6 +13,7 @@ from fbfl.chain.ledger import Ledger
 from fbfl.chain.logs import Event
 from fbfl.chain.rounds import Stage
 from fbfl.chain.seats import SeatSet
+from fbfl.chain.task import Task
 from fbfl.errors import InvalidInputError
 from fbfl.storage.store import Reference
 
@@ -159,6 +160,14 @@ def consensus_of(ledger: Ledger, task: int) -> str:
     """Return the name of a task's consensus; an ethash election on a chain without proof of work is called a mock."""
     name = ledger.task(task).consensus
     return "ethash (mock)" if name == "ethash" and not ledger.has_proof_of_work else name
+
+
+def model_after(task: Task, records: Sequence[RoundRecord]) -> Reference:
+    """Return the global model after the last of these rounds, which are a task's first ones; after none its initial."""
+    for record in reversed(records):
+        if record.model_digest is not None and record.model_size is not None:
+            return Reference(bytes.fromhex(record.model_digest[2:]), record.model_size)
+    return task.model
 
 
 def round_record(ledger: Ledger, task: int, number: int) -> RoundRecord:

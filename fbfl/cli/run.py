@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 from fbfl.cli import hint
 from fbfl.cli.network import add_deployment, deployment_on
 from fbfl.cli.parser import Commands
-from fbfl.cli.settings import add_options, settings_of
-from fbfl.errors import NoFinalRoundError
+from fbfl.cli.settings import add_options, given, option_of, settings_of
+from fbfl.errors import InvalidInputError, NoFinalRoundError
+from fbfl.settings import RunSettings
 from fbfl.system.printable import counted
 from fbfl.values.fields import Place
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from fbfl.runs.play import Played
     from fbfl.runs.series import Series
 
 
@@ -33,31 +35,59 @@ def add_parser(commands: Commands) -> None:
         help="play N runs, with seeds from --seed on, and their means (default: one run)",
     )
     command.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    command.add_argument(
+        "--resume", type=Path, metavar="DIR", help="go on with a run that was stopped; takes no setting"
+    )
     add_deployment(command)
     command.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Run a federation as the options say."""
+    if options.resume is not None:
+        return _resume(options)
     settings = settings_of(options)
     deployment = deployment_on(settings.network, options.deployment)  # says now if no node answers
 
     from fbfl.cli.console import plain_console
-    from fbfl.runs.play import own_functions, play
+    from fbfl.runs.play import play
     from fbfl.runs.series import play_seeds
 
     console = plain_console(quiet=options.quiet)
-    with _progress(console, settings.rounds * (options.seeds or 1)) as advance:
-
-        def show(line: dict[str, Any]) -> None:
-            advance()
-            console.print(_round_text(line))
-
+    with _rounds_on(console, settings.rounds * (options.seeds or 1)) as show:
         if options.seeds is not None:
             kept = (options.seeds, options.output)
             series = play_seeds(settings, *kept, deployment=deployment, say=console.print, on_round=show)
             return _show_series(series, console)
         played = play(settings, options.output, deployment=deployment, say=console.print, on_round=show)
+    return _show_end(played, settings, console)
+
+
+def _resume(options: argparse.Namespace) -> int:
+    """Go on with a run."""
+    others = {"--config": options.config, "--output": options.output, "--seeds": options.seeds}
+    others |= {option_of(name): value for name, value in given(options).items()} | {"--deployment": options.deployment}
+    for name, value in others.items():
+        if value is not None:
+            raise InvalidInputError(f"{name} {value}; allowed with --resume: no setting, since the run has its own")
+
+    from fbfl.cli.console import plain_console
+    from fbfl.runs import resume
+    from fbfl.settings import read
+
+    path: Path = options.resume
+    console = plain_console(quiet=options.quiet)
+    if resume.has_ended(path):
+        console.print(f"{path}: the run has ended, all its rounds are there")
+        return 0
+    settings = read(path / "settings.json", {})
+    with _rounds_on(console, settings.rounds) as show:
+        played = resume.resume(path, say=console.print, on_round=show)
+    return _show_end(played, settings, console)
+
+
+def _show_end(played: "Played", settings: RunSettings, console: "Console") -> int:
+    """Print how a run has ended; fail if it has no final round."""
     summary = played.summary
     if summary["final_rounds"] == 0:
         see = hint.command("rounds", "--run", played.path)
@@ -67,6 +97,9 @@ def run(options: argparse.Namespace) -> int:
         f"after {counted(settings.rounds, 'round')} in {summary['seconds']:.1f} s; model {summary['model_sha256'][:16]}"
     )
     console.print(f"plots: {', '.join(str(picture) for picture in played.pictures)}")
+
+    from fbfl.runs.play import own_functions
+
     plugins = [word for name in own_functions(settings) for word in ("--plugin", name)]
     console.print(f"all of it: {played.path}; next: {hint.command('audit', '--run', played.path, *plugins)}")
     return 0
@@ -107,10 +140,10 @@ def _figure(value: float | None) -> str:
 
 
 @contextmanager
-def _progress(console: "Console", rounds: int) -> Iterator[Callable[[], None]]:
-    """A bar on a terminal; nothing elsewhere, where the printed lines are enough. Yields what moves it on."""
+def _rounds_on(console: "Console", rounds: int) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Yield what prints the line of a round; on a terminal there is a bar below the lines."""
     if console.quiet or not sys.stdout.isatty():
-        yield lambda: None
+        yield lambda line: console.print(_round_text(line))
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -118,4 +151,9 @@ def _progress(console: "Console", rounds: int) -> Iterator[Callable[[], None]]:
         TextColumn("rounds"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console, transient=True
     ) as bar:
         job = bar.add_task("rounds", total=rounds)
-        yield lambda: bar.advance(job)
+
+        def show(line: dict[str, Any]) -> None:
+            bar.advance(job)
+            console.print(_round_text(line))
+
+        yield show

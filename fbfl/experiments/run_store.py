@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from fbfl.errors import StorageError
-from fbfl.experiments.identity import dependencies
 from fbfl.mec.plan import canonical_json
+from fbfl.runs.identity import dependencies
 from fbfl.settings import RunSettings, as_dict
 from fbfl.system import strictjson
 from fbfl.system.atomic import write_atomically
@@ -34,7 +34,7 @@ class Run:
     def name(self) -> str:
         """Hash of the settings that differ from the defaults: a setting added later leaves names of old runs alone.
 
-        Versions of rules and attacks, data files and users' code count, too: see `fbfl.experiments.identity`.
+        Versions of rules and attacks, data files and users' code count, too: see `fbfl.runs.identity`.
         """
         changed = {**_changed(self.settings), **dependencies(self.settings, self.chain)}
         if not self.chain:

@@ -1,6 +1,7 @@
 """The folder of a run: what `fbfl run` writes and the other commands read.
 
 settings.json     the settings of the run
+lock              held by the process that plays it
 deployment.json   the contracts' addresses and the task's number
 chain/            the embedded chain as blocks and genesis (see `fbfl.chain.embedded.export`); none of another network
 payloads/         every model and update by its CID
@@ -15,7 +16,7 @@ import importlib.metadata
 import itertools
 import os
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -41,6 +42,7 @@ from fbfl.storage.payload import encode
 from fbfl.storage.store import Store
 from fbfl.system import strictjson
 from fbfl.system.atomic import write_atomically
+from fbfl.system.locks import LOCK, only_process
 from fbfl.tensors import Vector
 
 DEFAULT_PARENT = Path("runs")
@@ -51,10 +53,11 @@ _VERSIONS = ("fbfl", "tensorflow-cpu", "tensorflow", "keras", "numpy", "web3", "
 class RunFolder:
     """The folder of a run that is under way."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, metrics: Sequence[dict[str, Any]] = ()) -> None:
         self.path = path
-        self._metrics: list[dict[str, Any]] = []
+        self._metrics = list(metrics)
         self._writer: ChainWriter | None = None
+        self._lock = only_process(path, f"the run in {path}")
 
     @classmethod
     def create(cls, path: Path, settings: RunSettings) -> Self:
@@ -72,14 +75,31 @@ class RunFolder:
             raise InvalidInputError(f"--output {path}: cannot be written: {error.strerror}") from error
         return cls(path)
 
+    @classmethod
+    def reopened(cls, path: Path) -> Self:
+        """Open the folder of a run that has not ended, to go on with it."""
+        return cls(path, _whole_lines(path / "metrics.jsonl"))
+
+    @property
+    def lines(self) -> Sequence[dict[str, Any]]:
+        """Lines of metrics.jsonl so far."""
+        return self._metrics
+
     def __enter__(self) -> Self:
+        self._lock.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            return
+        try:
+            if kind is not None:
+                self._leave(kind)
+        finally:
+            self._lock.__exit__(kind, error, trace)
+
+    def _leave(self, kind: type[BaseException]) -> None:
+        """Leave a run that an error has ended."""
         if not (self.path / "deployment.json").exists():
             self._forget()
         # Keep the chain of an interrupted run; up to the last finished round it is on disk anyway.
@@ -89,7 +109,7 @@ class RunFolder:
     def _forget(self) -> None:
         """Remove the traces of a run that did not begin, so that the corrected one can use the folder."""
         with contextlib.suppress(OSError):  # somebody else's files stay, and the folder with them
-            for name in ("settings.json", "metrics.jsonl"):
+            for name in ("settings.json", "metrics.jsonl", LOCK):
                 (self.path / name).unlink()
             (self.path / "payloads").rmdir()
         with contextlib.suppress(OSError):
@@ -99,9 +119,10 @@ class RunFolder:
         """Return the store of the run's payloads: `local` or `ipfs`."""
         return IpfsStore() if kind == "ipfs" else LocalStore(self.path / "payloads")
 
-    def attach(self, federation: Simulation) -> None:
-        """Record the addresses of contracts and task; keep the chain from now on, if it is in this process."""
+    def attach(self, federation: Simulation, origin: Mapping[str, Any]) -> None:
+        """Record contracts, task and what the run comes from; keep the chain from now on, if it is in this process."""
         deployment: dict[str, Any] = {"addresses": dict(federation.devnet.addresses), "task": federation.task.id}
+        deployment["origin"] = dict(origin)
         chain = federation.chain
         if not isinstance(chain, EmbeddedChain):
             start = federation.devnet.start_block
@@ -110,6 +131,11 @@ class RunFolder:
         if isinstance(chain, EmbeddedChain):
             self._writer = ChainWriter(self.path / "chain", chain)
             self._writer.flush()
+
+    def go_on(self, federation: Simulation) -> None:
+        """Go on keeping the chain of a federation that goes on from this folder, if it is in this process."""
+        if isinstance(federation.chain, EmbeddedChain):
+            self._writer = ChainWriter(self.path / "chain", federation.chain, go_on=True)
 
     def add_round(self, result: RoundResult) -> dict[str, Any]:
         """Keep a finished round: first the chain, then its line."""
@@ -244,6 +270,18 @@ def read_json(path: Path) -> dict[str, Any]:
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """Return the lines of a file of a run, as `read_json`."""
     return [_object(path, line) for line in _text(path).splitlines()]
+
+
+def _whole_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of metrics.jsonl; one that was cut off is dropped, from the file, too."""
+    text = _text(path)
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        try:
+            write_atomically(path, whole.encode())
+        except OSError as error:
+            raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
+    return [_object(path, line) for line in whole.splitlines()]
 
 
 def _text(path: Path) -> str:

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fbfl.chain.queries import RoundRecord, round_records
+from fbfl.chain.queries import RoundRecord, model_after, round_records
 from fbfl.errors import InvalidInputError, StorageError
 from fbfl.learning.models import NAMES
 from fbfl.mec.global_model import weights_of
 from fbfl.mec.plan import TaskPlan
 from fbfl.runs.folder import StoredRun
 from fbfl.storage.payload import encode
-from fbfl.storage.store import Reference
 from fbfl.system.atomic import write_atomically
 from fbfl.tensors import Vector
 
@@ -63,7 +62,7 @@ def after(
     records = list(round_records(stored.ledger, stored.task.id)) if records is None else records
     if number is not None and (not isinstance(number, numbers.Integral) or not 0 <= number <= len(records)):
         raise InvalidInputError(f"round is {number!r}; allowed: 0 to {len(records)}")
-    reference = _reference(stored, records[:number])
+    reference = model_after(stored.task, records[:number])
     last = len(records) if number is None else int(number)
     return StoredModel(plan, last, weights_of(plan, stored.store.get(reference)))
 
@@ -84,13 +83,6 @@ def write_keras(model: StoredModel, path: Path) -> None:
         file = Path(folder) / "model.keras"
         keras_model.save(file)
         _write(path, file.read_bytes())
-
-
-def _reference(stored: StoredRun, records: Sequence[RoundRecord]) -> Reference:
-    for record in reversed(records):
-        if record.model_digest is not None and record.model_size is not None:
-            return Reference(bytes.fromhex(record.model_digest[2:]), record.model_size)
-    return stored.task.model
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -1,18 +1,23 @@
 """A run from its first step to its last: for the command line, which shows it, and for Python."""
 
+import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from fbfl import simulation
+import numpy as np
+
+from fbfl import __version__, simulation
 from fbfl.learning import datasets
+from fbfl.learning.datasets import Dataset
 from fbfl.mec import tasks
 from fbfl.mec.fleet import devices_of
 from fbfl.mec.tasks import trainer_of
 from fbfl.runs.folder import DEFAULT_PARENT, RunFolder, new_folder
+from fbfl.runs.identity import dependencies
 from fbfl.settings import RunSettings
 from fbfl.system.printable import counted
 
@@ -52,30 +57,48 @@ def play(
         federation = simulation.Simulation(
             settings, dataset, folder.payloads(settings.store), devnet=devnet, trainer=trainer
         )
-        folder.attach(federation)
+        folder.attach(federation, origin_of(settings, dataset))
         say(
             f"{counted(settings.servers, 'MEC server')}{_adversaries(settings)}, "
             f"{counted(settings.devices, 'device')}, {dataset.name}, {settings.aggregator}, "
             f"{settings.consensus} on {settings.network}; set up in {time.perf_counter() - started:.1f} s"
         )
-        known = (*tasks.limits(settings, federation.plan), *federation.warnings)
-        for text in known:
+        return finish(folder, federation, federation.rounds(), started, say, on_round)
+
+
+def finish(
+    folder: RunFolder,
+    federation: simulation.Simulation,
+    rounds: Iterable[simulation.RoundResult],
+    started: float,
+    say: Callable[[str], None],
+    on_round: Callable[[dict[str, Any]], None],
+) -> Played:
+    """Play the rounds that are left, and end the run that began, as it were, at `started` (time.perf_counter)."""
+    settings, dataset = federation.settings, federation.dataset
+    known = (*tasks.limits(settings, federation.plan), *federation.warnings)
+    for text in known:
+        say(text)
+    for result in rounds:
+        on_round(folder.add_round(result))
+    seconds = time.perf_counter() - started
+    summary = folder.finish(
+        settings, dataset, federation.plan, federation.weights, seconds=seconds, warnings=federation.warnings
+    )
+    for text in federation.warnings:
+        if text not in known:
             say(text)
-        for result in federation.rounds():
-            on_round(folder.add_round(result))
-        summary = folder.finish(
-            settings,
-            dataset,
-            federation.plan,
-            federation.weights,
-            seconds=time.perf_counter() - started,
-            warnings=federation.warnings,
-        )
-        for text in federation.warnings:
-            if text not in known:
-                say(text)
-        pictures = folder.plot(f"{dataset.name}, {counted(settings.servers, 'server')}, {settings.aggregator}")
+    pictures = folder.plot(f"{dataset.name}, {counted(settings.servers, 'server')}, {settings.aggregator}")
     return Played(folder.path, summary, tuple(pictures))
+
+
+def origin_of(settings: RunSettings, dataset: Dataset) -> dict[str, Any]:
+    """Return what the bytes of a run depend on besides its settings: the version of fbfl, its data, files and code."""
+    digest = hashlib.sha256()
+    for array in (dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test):
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return {"fbfl": __version__, "dataset": digest.hexdigest(), **dependencies(settings)}
 
 
 def own_functions(settings: RunSettings) -> list[str]:

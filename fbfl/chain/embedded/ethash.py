@@ -125,6 +125,15 @@ class EthashNetwork:
         """Numbers of the transactions that any node was sent, in their order."""
         self._groups: list[list[int]] = [list(range(nodes))]
 
+    @classmethod
+    def of(cls, chain: EmbeddedChain, nodes: int) -> "EthashNetwork":
+        """Return a network of full nodes with all blocks of a chain with seals, each executed by each of them."""
+        network = cls(nodes=nodes, accounts=len(chain.accounts), difficulty=chain.genesis.header["difficulty"])
+        network.now = chain.chain.get_canonical_head().timestamp
+        for node in network.chains:
+            synchronize(node, chain.chain)
+        return network
+
     @property
     def chains(self) -> list[NodeChain]:
         """The nodes' py-evm chains."""
@@ -247,7 +256,7 @@ def run_race(
     raise AssertionError("nonces do not end")
 
 
-def synchronize(chain: NodeChain, other: NodeChain) -> None:
+def synchronize(chain: NodeChain, other: LondonChain) -> None:
     """Import what the other node has and this one has not, oldest first, up to the other's head."""
     missing = []
     header = other.get_canonical_head()

@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +75,11 @@ class ChainHead:
 class ChainWriter:
     """Keeps the files of one chain in `folder`, which may hold those of an earlier chain: they are replaced.
 
-    A disk that fails raises `StorageError`.
+    With `go_on` they are those of this chain, as `import_chain` has read them, perhaps with blocks that have left it
+    since: new ones are appended. A disk that fails raises `StorageError`.
     """
 
-    def __init__(self, folder: Path, chain: EmbeddedChain) -> None:
+    def __init__(self, folder: Path, chain: EmbeddedChain, *, go_on: bool = False) -> None:
         self.folder = folder
         self._embedded = chain
         self._blocks: list[tuple[bytes, int]] = []  # hash, and where the block ends in the file
@@ -85,12 +87,25 @@ class ChainWriter:
         genesis = render_genesis(chain.genesis)
         self._genesis_sha256 = hashlib.sha256(genesis).hexdigest()
         try:
+            if go_on:
+                self._read_written()
+                return
             folder.mkdir(parents=True, exist_ok=True)
             (folder / HEAD_FILE).unlink(missing_ok=True)
             write_atomically(folder / GENESIS_FILE, genesis)
             write_atomically(folder / BLOCKS_FILE, b"")
         except OSError as error:
             raise StorageError(f"cannot write the chain to {folder}: {error.strerror or error}") from error
+
+    def _read_written(self) -> None:
+        """Take the blocks of the file that are on the chain as written; record their end before the rest is cut off."""
+        chain = self._embedded.chain
+        count = chain.get_canonical_head().block_number + 1
+        for number, raw in enumerate(islice(_split_blocks((self.folder / BLOCKS_FILE).read_bytes()), count)):
+            self._digest.update(raw)
+            header = chain.get_canonical_block_header_by_number(BlockNumber(number))
+            self._blocks.append((header.hash, self._size() + len(raw)))
+        self._record_head()
 
     def flush(self) -> ChainHead:
         """Append the blocks since the last flush; blocks that left the chain meanwhile leave the file."""
@@ -101,16 +116,20 @@ class ChainWriter:
             new = [chain.get_canonical_block_by_number(BlockNumber(n)) for n in range(kept, head.block_number + 1)]
         try:
             self._append(kept, new)
-            record = ChainHead(
-                number=head.block_number,
-                hash="0x" + head.hash.hex(),
-                size=self._size(),
-                chain_sha256=self._digest.hexdigest(),
-                genesis_sha256=self._genesis_sha256,
-            )
-            write_atomically(self.folder / HEAD_FILE, json.dumps(record.to_json(), indent=1).encode())
+            return self._record_head()
         except OSError as error:
             raise StorageError(f"cannot write the chain to {self.folder}: {error.strerror or error}") from error
+
+    def _record_head(self) -> ChainHead:
+        """Write head.json for the blocks that are in the file."""
+        record = ChainHead(
+            number=len(self._blocks) - 1,
+            hash="0x" + self._blocks[-1][0].hex(),
+            size=self._size(),
+            chain_sha256=self._digest.hexdigest(),
+            genesis_sha256=self._genesis_sha256,
+        )
+        write_atomically(self.folder / HEAD_FILE, json.dumps(record.to_json(), indent=1).encode())
         return record
 
     def _kept_blocks(self, chain: LondonChain) -> int:

@@ -11,11 +11,11 @@ import pytest
 
 from fbfl.errors import InvalidInputError
 from fbfl.experiments import definition, runner
-from fbfl.experiments.identity import dependencies
 from fbfl.experiments.run_store import LINES, FinishedRuns, Run
+from fbfl.runs.identity import dependencies
 from fbfl.settings import RunSettings, read
 
-FOLDER = Path(__file__).resolve().parents[3] / "experiments"
+FOLDER = Path(__file__).resolve().parents[2] / "experiments"
 
 
 @pytest.fixture

@@ -1,0 +1,100 @@
+"""A run that was stopped goes on after its last finished round, to the bytes of one that never was."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from fbfl import simulation
+from fbfl.chain.devnet import Devnet, nodes_of
+from fbfl.chain.embedded.chain import EmbeddedChain
+from fbfl.chain.embedded.export import import_chain
+from fbfl.chain.ledger import Ledger
+from fbfl.chain.networks import EMBEDDED
+from fbfl.chain.queries import num_rounds
+from fbfl.chain.remote import remote_nodes
+from fbfl.errors import ChainImportError, InvalidInputError
+from fbfl.learning import datasets
+from fbfl.mec.tasks import trainer_of
+from fbfl.runs.folder import RunFolder, open_stored, read_json
+from fbfl.runs.play import Played, finish, origin_of
+from fbfl.settings import RunSettings, read
+from fbfl.system.printable import counted
+
+
+def has_ended(path: Path) -> bool:
+    """Return True if the run in a folder has all its rounds; what is no run raises `InvalidInputError`."""
+    read_json(path / "settings.json")
+    return (path / "summary.json").exists()
+
+
+def resume(path: Path, *, say: Callable[[str], None], on_round: Callable[[dict[str, Any]], None]) -> Played:
+    """Go on with the run in a folder; `say` and `on_round` as for `fbfl.runs.play.play`.
+
+    A round that was under way is played anew; on a network that lasts it is gone on with. Another version of fbfl,
+    other data, files or code than the run began with raise `InvalidInputError`, and so does a run that never began or
+    that another process plays.
+    """
+    started = time.perf_counter()
+    settings = read(path / "settings.json", {})
+    if not (path / "deployment.json").exists():
+        raise InvalidInputError(f"--resume {path}: its task was not made yet; allowed: a run with one; start it anew")
+    deployment = read_json(path / "deployment.json")
+    with RunFolder.reopened(path) as folder:
+        dataset = datasets.load(settings.dataset or "mnist", settings.dataset_args, fallback=settings.dataset is None)
+        _require_same(path, deployment.get("origin"), origin_of(settings, dataset))
+        done = len(folder.lines)
+        federation = simulation.Simulation(
+            settings,
+            dataset,
+            folder.payloads(settings.store),
+            devnet=_devnet(path, settings, deployment, done),
+            trainer=trainer_of(settings, dataset),
+            task=deployment["task"],
+        )
+        folder.go_on(federation)
+        say(f"{path} goes on after {counted(done, 'round')} of {settings.rounds}")
+        before = sum(float(line.get("seconds", 0)) for line in folder.lines)
+        return finish(folder, federation, _rounds(federation, done), started - before, say, on_round)
+
+
+def _rounds(federation: simulation.Simulation, done: int) -> Iterator[simulation.RoundResult]:
+    """Yield the rounds of which the folder has no line: those that are over on the chain, then those left to play."""
+    over = num_rounds(federation.ledger, federation.task.id)
+    if over and not federation.ledger.state(federation.task.id).phase.is_over:
+        over -= 1
+    for number in range(done + 1, over + 1):
+        yield federation.past_round(number)
+    yield from federation.rounds(after=over)
+
+
+def _devnet(path: Path, settings: RunSettings, deployment: Mapping[str, Any], done: int) -> Devnet:
+    """Return the nodes of the run, with its chain as it was after so many rounds if it is in this process."""
+    addresses = deployment["addresses"]
+    if settings.network != EMBEDDED:
+        open_stored(path)  # raises if the network's chain is not that of the run
+        return Devnet(remote_nodes([settings.network]), addresses, deployment["start_block"])
+    chain = import_chain(path / "chain")
+    _go_back(chain, addresses, deployment["task"], done)
+    return Devnet(nodes_of(chain, settings.nodes), addresses)
+
+
+def _go_back(chain: EmbeddedChain, addresses: Mapping[str, str], task: int, done: int) -> None:
+    """Forget what was mined after so many rounds: from the block that opened the next one on."""
+    ledger = Ledger(chain.w3, addresses, head=chain.head)
+    opened = sorted(event.block for event in ledger.events("RoundOpened", task=task))
+    if len(opened) < done:
+        raise ChainImportError(f"the chain has {counted(len(opened), 'round')}, metrics.jsonl {done}")
+    if len(opened) > done:
+        chain.revert(bytes(chain.w3.eth.get_block(opened[done] - 1)["hash"]))
+
+
+def _require_same(path: Path, recorded: object, now: Mapping[str, Any]) -> None:
+    """Raise `InvalidInputError` unless what the run comes from is what there is now."""
+    if not isinstance(recorded, dict):
+        raise InvalidInputError(f"--resume {path}: a run of a version that could not resume; start it anew")
+    for name in {**recorded, **now}:
+        if recorded.get(name) != now.get(name):
+            raise InvalidInputError(
+                f"--resume {path}: {name} is {now.get(name)!r}, it began with {recorded.get(name)!r}; allowed: the same"
+            )

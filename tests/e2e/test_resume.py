@@ -1,0 +1,221 @@
+"""A run that was stopped, at any moment, goes on to the bytes of one that never was."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fbfl.cli import main
+from fbfl.errors import ChainImportError, InvalidInputError
+from fbfl.mec.server import MECServer
+from fbfl.runs import play as playing
+from fbfl.runs import resume as resuming
+from fbfl.runs.folder import RunFolder
+from fbfl.settings import RunSettings
+
+TIMES = ("seconds", "train_seconds", "consensus_seconds", "cpu_seconds")
+ROUNDS = 3
+KINDS: dict[str, dict[str, Any]] = {
+    "pow": {"consensus": "pow", "attack": "backdoor", "malicious": 1, "mobility": "random_waypoint"},
+    "pbft": {"consensus": "pbft", "signatures": True, "liars": 1},
+}
+
+
+def settings_of(kind: str) -> RunSettings:
+    return RunSettings(dataset="digits", servers=4, rounds=ROUNDS, **KINDS[kind])
+
+
+def lines_of(folder: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name not in TIMES} for line in lines]
+
+
+class Whole:
+    """A run that was not stopped, with a copy of its folder at some moments: what kill -9 leaves there."""
+
+    def __init__(self, kind: str, folder: Path) -> None:
+        self.settings = settings_of(kind)
+        self.path = folder / "whole"
+        self.copies = folder
+        self.copied = 0
+        playing.play(self.settings, self.path, deployment=None, say=self._say, on_round=self._round)
+
+    def _say(self, text: str) -> None:
+        if "set up in" in text:
+            self._copy("begun")
+
+    def _round(self, line: dict[str, Any]) -> None:
+        self._copy(f"after {line['round']}")
+
+    def _copy(self, name: str) -> None:
+        shutil.copytree(self.path, self.copies / name)
+
+    def stopped(self, moment: str) -> Path:
+        """A new copy of the folder as it was at a moment."""
+        self.copied += 1
+        return Path(shutil.copytree(self.copies / moment, self.copies / f"stopped-{self.copied}"))
+
+    def interrupted(self, monkeypatch: pytest.MonkeyPatch, step: int) -> Path:
+        """The folder of a run that Ctrl-C stops at a step of a server."""
+        steps = 0
+        act = MECServer.send_step
+
+        def send_step(server: MECServer) -> bool:
+            nonlocal steps
+            steps += 1
+            if steps == step:
+                raise KeyboardInterrupt
+            return act(server)
+
+        self.copied += 1
+        folder = self.copies / f"stopped-{self.copied}"
+        with monkeypatch.context() as patch:
+            patch.setattr(MECServer, "send_step", send_step)
+            with pytest.raises(KeyboardInterrupt):
+                playing.play(self.settings, folder, deployment=None)
+        return folder
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    return Whole(request.param, tmp_path_factory.mktemp(request.param))
+
+
+def cut_line(folder: Path) -> None:
+    path = folder / "metrics.jsonl"
+    path.write_text(path.read_text()[:-40])
+
+
+def drop_line(folder: Path) -> None:
+    path = folder / "metrics.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+
+
+def half_a_block(folder: Path) -> None:
+    path = folder / "chain" / "chain.rlp"
+    path.write_bytes(path.read_bytes() + path.read_bytes()[:700])
+
+
+def nothing(_: Path) -> None:
+    """Leave the folder as it was."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("moment", "damage", "left"),
+    [
+        pytest.param("begun", nothing, 0, id="before the first round"),
+        pytest.param("after 1", nothing, 1, id="between rounds"),
+        pytest.param("after 2", drop_line, 1, id="between final and metrics"),
+        pytest.param("after 2", cut_line, 1, id="while writing metrics"),
+        pytest.param("after 1", half_a_block, 1, id="while writing the chain"),
+    ],
+)
+def test_a_killed_run_goes_on(whole: Whole, moment: str, damage: Callable[[Path], None], left: int) -> None:
+    folder = whole.stopped(moment)
+    damage(folder)
+    assert_goes_on(whole, folder, left)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [2, 18, 30])
+def test_an_interrupted_run_goes_on(whole: Whole, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """In the submissions of a round, in its decision, and later: the blocks of the round are mined again."""
+    folder = whole.interrupted(monkeypatch, step)
+    assert_goes_on(whole, folder, len(lines_of(folder)))
+
+
+def assert_goes_on(whole: Whole, folder: Path, left: int) -> None:
+    shown: list[int] = []
+    said: list[str] = []
+    resuming.resume(folder, say=said.append, on_round=lambda line: shown.append(line["round"]))
+    assert said[0] == f"{folder} goes on after {left} round{'s' * (left != 1)} of {ROUNDS}"
+    assert shown == [*range(left + 1, ROUNDS + 1)]
+    assert lines_of(folder) == lines_of(whole.path)
+    ours, theirs = (json.loads((path / "summary.json").read_text()) for path in (folder, whole.path))
+    assert ours["chain"] == theirs["chain"]
+    assert ours["model_sha256"] == theirs["model_sha256"]
+    assert (folder / "accuracy.png").exists()
+    assert resuming.has_ended(folder)
+
+
+@pytest.mark.slow
+def test_an_ethash_run_goes_on_to_the_same_model(tmp_path: Path) -> None:
+    settings = RunSettings(dataset="digits", servers=3, rounds=2, consensus="ethash")
+
+    def copy_after_the_first(line: dict[str, Any]) -> None:
+        if line["round"] == 1:
+            shutil.copytree(tmp_path / "whole", tmp_path / "killed")
+
+    whole = playing.play(settings, tmp_path / "whole", deployment=None, on_round=copy_after_the_first)
+    resumed = resuming.resume(tmp_path / "killed", say=print, on_round=print)
+    assert resumed.summary["model_sha256"] == whole.summary["model_sha256"]
+    assert main(["audit", "--run", str(tmp_path / "killed")]) == 0
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that was stopped before its first round."""
+    folder = tmp_path_factory.mktemp("begun") / "run"
+
+    def stop(text: str) -> None:
+        if "set up in" in text:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        playing.play(settings_of("pow"), folder, deployment=None, say=stop)
+    return folder
+
+
+@pytest.fixture
+def stopped(begun: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(begun, tmp_path / "run"))
+
+
+def changed(folder: Path, name: str, value: object) -> None:
+    path = folder / "deployment.json"
+    deployment = json.loads(path.read_text())
+    deployment["origin"][name] = value
+    path.write_text(json.dumps(deployment))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("fbfl", "0.0.1"), ("dataset", "00"), ("files", {"aggregator": "00"}), ("versions", {"attack": 9})],
+)
+def test_another_version_data_or_code_is_refused_by_name(stopped: Path, name: str, value: object) -> None:
+    changed(stopped, name, value)
+    with pytest.raises(InvalidInputError, match=rf"--resume .*: {name} is .*, it began with .*; allowed: the same"):
+        resuming.resume(stopped, say=print, on_round=print)
+
+
+def test_what_cannot_go_on_is_one_line(stopped: Path, tmp_path: Path) -> None:
+    RunFolder.create(tmp_path / "new", settings_of("pow"))
+    with pytest.raises(InvalidInputError, match="its task was not made yet"):
+        resuming.resume(tmp_path / "new", say=print, on_round=print)
+    with RunFolder.reopened(stopped), pytest.raises(InvalidInputError, match="runs already: it holds"):
+        resuming.resume(stopped, say=print, on_round=print)
+    (stopped / "metrics.jsonl").write_text('{"round": 1}\n')
+    with pytest.raises(ChainImportError, match=r"the chain has 0 rounds, metrics\.jsonl 1"):
+        resuming.resume(stopped, say=print, on_round=print)
+    changed(stopped, "fbfl", None)
+    deployment = json.loads((stopped / "deployment.json").read_text())
+    (stopped / "deployment.json").write_text(json.dumps({**deployment, "origin": None}))
+    with pytest.raises(InvalidInputError, match="a run of a version that could not resume"):
+        resuming.resume(stopped, say=print, on_round=print)
+
+
+@pytest.mark.parametrize("option", [["--rounds", "4"], ["--output", "x"], ["--seeds", "2"], ["--config", "a.toml"]])
+def test_resume_takes_no_other_setting(stopped: Path, option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--resume", str(stopped), *option]) == 2
+    said = capsys.readouterr().err
+    assert said == f"fbfl: {' '.join(option)}; allowed with --resume: no setting, since the run has its own\n"
+
+
+def test_a_run_that_has_ended_is_left_as_it_is(stopped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (stopped / "summary.json").write_text("{}")
+    assert main(["run", "--resume", str(stopped)]) == 0
+    assert capsys.readouterr().out == f"{stopped}: the run has ended, all its rounds are there\n"
