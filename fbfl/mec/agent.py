@@ -4,7 +4,9 @@ It reads its next step from the chain each time, so that after a crash and a res
 """
 
 import contextlib
+import dataclasses
 import logging
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -126,6 +128,9 @@ class Agent:
         self._stopping = threading.Event()
         self._state: TaskState | None = None
         self._looked_at: int | None = None
+        self._refused_in: TaskState | None = None
+        self._refused = 0
+        self._not_before = 0.0
         self._settled: set[int] = set()
         self._unpaid: int | None = None
         self._unsettled: dict[int, float] = {}
@@ -193,7 +198,24 @@ class Agent:
             log.info("round %d: %s", state.round, state.phase.name.lower())
             self._forget(state)
         self._state = state
-        return server.step() or self._move_on(state) or self._release(state) or self._collect(state)
+        return self._act(state) or self._move_on(state) or self._release(state) or self._collect(state)
+
+    def _act(self, state: TaskState) -> bool:
+        """Take the server's step, after a refusal in the same state only when longer and longer pauses are over.
+
+        Every refusal costs gas, and a task may be such that one follows another.
+        """
+        here = dataclasses.replace(state, block=0, now=0)
+        if here != self._refused_in:
+            self._refused_in, self._refused, self._not_before = here, 0, 0.0
+        if time.monotonic() < self._not_before:
+            return False
+        before = self.server.refusals
+        acted = self.server.step()
+        if self.server.refusals > before:
+            self._refused += 1
+            self._not_before = time.monotonic() + math.ldexp(self._poll, min(self._refused, 32))
+        return acted
 
     def _has_unmined(self) -> bool:
         eth = self.server.ledger.w3.eth

@@ -64,6 +64,8 @@ class _RoundMemory:
     """View, server and payload of those that could not be fetched."""
     looks: Counter[Reference] = field(default_factory=Counter)
     """Times that a payload was looked for again after it was reported."""
+    may_report: bool = True
+    """False once a report was refused since this server was alone with others: each further one would cost gas."""
     models: dict[tuple[Reference, bytes, SeatSet, int | None], GlobalModel | None] = field(default_factory=dict)
     """Models by the parent, the running hash over the updates, the seats of those left out, and the seed of what the
     rule draws; None: no model."""
@@ -118,6 +120,8 @@ class MECServer:
         self._election: Election = election or election_of(self.ledger, task, participant.address)
         self._memory = _RoundMemory(0)
         self._sent: list[Sent] = []
+        self.refusals = 0
+        """Number of this server's transactions that contracts refused so far."""
         self._results = results or KnownResults(plan)
 
     @property
@@ -180,6 +184,8 @@ class MECServer:
         # Another server was faster: the next step looks again. A leader whose model was for other updates than those
         # that count by now (`TasksValueChanged`, `TasksOtherBranch`) computes it anew then.
         log.info("round %d: %s was refused: %s", self._memory.round, self.address, error)
+        self.refusals += 1
+        self._memory.may_report &= error.error != "TasksMayNotReport"
 
     # ------------------------------------------------------------ update
 
@@ -281,7 +287,7 @@ class MECServer:
                 continue
             log.warning("round %d: %s reports the update of %s: %s", state.round, self.address, update.server, problem)
             self._memory.reported.add(claim)
-            if update.server not in accused:
+            if update.server not in accused and self._memory.may_report:
                 self.participant.report_missing(self.task.id, state.round, update.server)
                 acted = True
         if all(update.payload in self._memory.sound for update in updates if update.server != self.address):

@@ -134,6 +134,29 @@ def test_members_move_a_round_on_in_turn_where_its_owner_is_away(
     assert sent(agent.server.address) == sent(others.address) + 3, "the other one would have waited longer"
 
 
+def test_what_is_refused_again_and_again_is_sent_more_and_more_rarely(
+    simulated: Simulation, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where an owner allows payloads that are too small for the model that its rule gives."""
+    clock, sent = [1000.0], []
+    task = simulated.task.id
+    simulated.owner.open_round(task)
+
+    def submit(_: TaskState) -> bool:
+        sent.append(clock[0])
+        raise ContractRevertError("TasksPayloadTooLarge", {})
+
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(agent.server, "_submit", submit)
+    for _ in range(10_000):
+        agent._act(simulated.ledger.state(task))
+        clock[0] += agent._poll
+    assert 10 < len(sent) < 17, "in the time of 10,000 polls"
+    simulated.servers[0].step()
+    agent._act(simulated.ledger.state(task))
+    assert sent[-1] == clock[0], "another state is another matter"
+
+
 def test_a_leader_that_does_not_settle_keeps_nothing_from_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
