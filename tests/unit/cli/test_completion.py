@@ -52,6 +52,7 @@ def test_bash_completes_commands_options_names_and_files(folder: Path) -> None:
     assert proposed(folder, "run", "--consensus", "p") == {"pow", "pbft"}
     assert proposed(folder, "run", "--attack", "") == {*ATTACKS}
     assert proposed(folder, "task", "create", "--partition", "") == set(), "not among the options of an owner"
+    assert proposed(folder, "list", "agg") == {"aggregator"}
     assert proposed(folder, "run", "--config", "mi") == {"mine.toml"}
     assert proposed(folder, "audit", "--run", "m") == {"my-runs"}
     assert "pow" not in proposed(folder, "deploy", "--consensus", "")
