@@ -18,6 +18,7 @@ import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -339,6 +340,11 @@ def _running(path: Path, deployment: Mapping[str, Any], network: str) -> Ledger:
 def _hash_of(w3: Web3, block: int) -> str | None:
     found = hash_of(w3, block)
     return None if found is None else "0x" + found.hex()
+
+
+def folder_of_now() -> Path:
+    """Make a folder in runs/ with the time as its name."""
+    return new_folder(DEFAULT_PARENT, datetime.now().strftime("%Y%m%d-%H%M%S"))
 
 
 def new_folder(parent: Path, name: str) -> Path:

@@ -4,7 +4,6 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from fbfl.learning.datasets import Dataset
 from fbfl.mec import tasks
 from fbfl.mec.fleet import devices_of
 from fbfl.mec.tasks import trainer_of
-from fbfl.runs.folder import DEFAULT_PARENT, RunFolder, new_folder
+from fbfl.runs.folder import RunFolder, folder_of_now
 from fbfl.runs.identity import dependencies
 from fbfl.settings import RunSettings
 from fbfl.system.printable import counted
@@ -117,7 +116,7 @@ def _adversaries(settings: RunSettings) -> str:
 
 def _folder(output: Path | None, settings: RunSettings) -> RunFolder:
     if output is None:
-        output = new_folder(DEFAULT_PARENT, datetime.now().strftime("%Y%m%d-%H%M%S"))
+        output = folder_of_now()
     return RunFolder.create(output, settings)
 
 

@@ -3,13 +3,12 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from fbfl.errors import InvalidInputError, StorageError
 from fbfl.runs import plots
-from fbfl.runs.folder import DEFAULT_PARENT, new_folder, read_lines
+from fbfl.runs.folder import folder_of_now, read_lines
 from fbfl.runs.measures import CURVES
 from fbfl.runs.play import Played, play
 from fbfl.settings import RunSettings, as_dict
@@ -75,7 +74,7 @@ def play_seeds(
 def _folder(output: Path | None) -> Path:
     """Make the folder of the series; one that holds runs raises `InvalidInputError`."""
     if output is None:
-        return new_folder(DEFAULT_PARENT, datetime.now().strftime("%Y%m%d-%H%M%S"))
+        return folder_of_now()
     try:
         output.mkdir(parents=True, exist_ok=True)
         occupied = (output / "summary.json").exists() or any(output.glob("seed-*")) or any(output.glob("settings.json"))
