@@ -4,11 +4,16 @@ import contextlib
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from fbfl.chain.deployment.deploy import DEPLOYMENTS, file_of
+from fbfl.chain.networks import connect
 from fbfl.cli.main import main
 from fbfl.nodes import chains
+from fbfl.runs.play import play
+from fbfl.settings import RunSettings
 from tests.integration.machine import require
 from tests.support.ports import free_ports
 
@@ -55,6 +60,33 @@ def test_a_run_on_a_network_can_be_queried_there_until_its_chain_begins_anew(
         error = capsys.readouterr().err
         assert f"--run first: the chain at {node.url} is not the one of this run" in error
         assert len(error.splitlines()) == 1
+    finally:
+        chains.down("anvil", state=state)
+
+
+def test_a_run_that_was_stopped_goes_on_from_the_networks_chain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require("anvil")
+    monkeypatch.chdir(tmp_path)
+    state = tmp_path / "nodes"
+    (node,) = chains.up("anvil", port=free_ports(), state=state)
+
+    def stop(line: dict[str, Any]) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        assert main([*RUN, "--output", "embedded"]) == 0
+        settings = RunSettings(dataset="digits", servers=4, devices=8, rounds=2, network=node.url)
+        with pytest.raises(KeyboardInterrupt):
+            play(settings, Path("stopped"), deployment=file_of(connect(node.url), DEPLOYMENTS), on_round=stop)
+        Path("stopped/metrics.jsonl").write_text("")  # killed before the line of a round that is final
+        assert main(["run", "--resume", "stopped", "--quiet"]) == 0
+        first, second = (json.loads(line) for line in Path("stopped/metrics.jsonl").read_text().splitlines())
+        assert first["seconds"] == 0 < second["seconds"]
+        stopped, whole = (json.loads(Path(name, "summary.json").read_text()) for name in ("stopped", "embedded"))
+        assert stopped["model_sha256"] == whole["model_sha256"]
+        assert main(["audit", "--run", "stopped"]) == 0
     finally:
         chains.down("anvil", state=state)
 
