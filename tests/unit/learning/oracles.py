@@ -98,7 +98,7 @@ def centered_clipping(
 
 def norm_clipping(updates: npt.NDArray[Any], bound: float, weights: npt.NDArray[Any]) -> npt.NDArray[Any]:
     rows = updates.astype(np.float64)
-    short = [row * min(1.0, bound / max(np.linalg.norm(row), 1e-300)) for row in rows]
+    short = [row * min(1.0, bound / max(float(np.linalg.norm(row)), 1e-300)) for row in rows]
     return np.average(short, axis=0, weights=weights)
 
 
@@ -106,7 +106,8 @@ def fltrust(updates: npt.NDArray[Any], root: npt.NDArray[Any]) -> npt.NDArray[An
     rows, root = updates.astype(np.float64), root.astype(np.float64)
     trust = [max(0.0, row @ root / np.linalg.norm(row) / np.linalg.norm(root)) for row in rows]
     scaled = [row * np.linalg.norm(root) / np.linalg.norm(row) for row in rows]
-    return sum(t * row for t, row in zip(trust, scaled, strict=True)) / sum(trust)
+    weighted: npt.NDArray[Any] = sum(t * row for t, row in zip(trust, scaled, strict=True)) / sum(trust)
+    return weighted
 
 
 def foolsgold_weights(history: npt.NDArray[Any]) -> list[float | np.float64]:

@@ -26,7 +26,8 @@ def linear() -> Any:
 
 
 def federation(**options: Any) -> Federation:
-    return Federation(**({"clients": CLIENTS, "test": TEST, "model": linear, "lanes": 1} | options))
+    given: dict[str, Any] = {"clients": CLIENTS, "test": TEST, "model": linear, "lanes": 1} | options
+    return Federation(**given)
 
 
 def flat(fed: Federation) -> npt.NDArray[Any]:

@@ -1,6 +1,7 @@
 """Small models of the digits, trained by the trainer and by Keras itself."""
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -31,7 +32,7 @@ def plain() -> Sequential:
     return keras.Sequential([layers.Flatten(), layers.Dense(24, activation="relu"), layers.Dense(10)])
 
 
-class Subclassed(keras.Model):
+class Subclassed(keras.Model):  # type: ignore[misc]  # Keras has no types
     """Of layers that are attributes."""
 
     def __init__(self) -> None:
@@ -65,7 +66,7 @@ def clients(*sizes: int) -> list[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
 def train(
     trainer: KerasTrainer,
     data: list[Any],
-    ids: list[int] | None = None,
+    ids: Sequence[int] | None = None,
     weights: npt.NDArray[Any] | None = None,
     round_number: int = 1,
     **options: Any,

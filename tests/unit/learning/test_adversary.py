@@ -46,7 +46,8 @@ def test_an_attack_that_changes_nothing_gets_one_line(attack: Attack, why: str |
     for number in (1, 2):
         adversary.poison_updates(number, range(4), honest_updates(m=4))
     assert len(adversary.warnings) == (why is not None)
-    assert all(re.search(why, line) for line in adversary.warnings)
+    warnings: tuple[str, ...] = adversary.warnings
+    assert all(re.search(str(why), line) for line in warnings)
 
 
 def test_of_several_attacks_each_knows_the_updates_as_trained() -> None:

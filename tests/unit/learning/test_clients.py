@@ -45,8 +45,10 @@ def test_anything_else_is_refused(given: Any, message: str) -> None:
 
 
 def test_all_that_names_clients_is_held_to_it() -> None:
-    for selected, malicious in (("01", ()), ((0,), (True,)), ((0.0,), ())):
+    wrong: Any = (("01", ()), ((0,), (True,)), ((0.0,), ()))
+    for selected, malicious in wrong:
         with pytest.raises(InvalidInputError, match=r"selected|malicious"):
             metrics.detection(selected, 3, malicious)
+    halves: Any = [0.5, 1]
     with pytest.raises(InvalidInputError, match=r"clients holds 0\.5"):
-        foolsgold(np.eye(2, dtype=np.float32), clients=[0.5, 1])
+        foolsgold(np.eye(2, dtype=np.float32), clients=halves)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from fbfl.errors import InvalidInputError
 from fbfl.learning import attacks
 from fbfl.learning.metrics import attack_success_rate
+from fbfl.learning.samples import Array
 from tests.unit.learning.attacked import REQUIRED, kinds, poison, samples
 
 
@@ -117,6 +118,14 @@ def test_data_poisoning_adds_noise_of_its_strength() -> None:
     assert (some != x).any(axis=(1, 2)).sum() == 50
 
 
+def triggered(
+    x: Array, y: Array, name: str, sample_range: tuple[float, float] | None = None, **settings: Any
+) -> tuple[Array, Array, int]:
+    tested = attacks.resolve(name, **settings).triggered(x, y, sample_range=sample_range)
+    assert tested is not None
+    return tested
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_backdoor_stamps_a_square_and_the_target(dtype: type[Any]) -> None:
     x, y = samples(dtype)
@@ -128,9 +137,9 @@ def test_backdoor_stamps_a_square_and_the_target(dtype: type[Any]) -> None:
     assert (y[changed] != 2).all()
     assert (poisoned_x[changed][:, -4:, -4:] == top).all()
     assert (poisoned_x[:, :-4] == x[:, :-4]).all()
-    tested, labels, target = attacks.resolve("backdoor", target=2, size=4).triggered(x, y)
+    tested, labels, target = triggered(x, y, "backdoor", target=2, size=4)
     assert (tested[:, -4:, -4:] == top).all()
-    brighter = attacks.resolve("backdoor").triggered(x, y, sample_range=(-2.0, 5.0))[0]
+    brighter = triggered(x, y, "backdoor", sample_range=(-2.0, 5.0))[0]
     assert (brighter[:, -3:, -3:] == (255 if dtype == np.uint8 else 5)).all()
     assert (tested[:, :, :-4] == x[:, :, :-4]).all()
     assert (labels == y).all()
@@ -146,7 +155,7 @@ def test_distributed_backdoor_shares_the_trigger_out() -> None:
         poisoned = poison("distributed_backdoor", x, y, fraction=1.0, attacker=attacker)[0]
         assert poisoned[0].sum() == 4
         parts.append(poisoned[0])
-    whole = attacks.resolve("distributed_backdoor").triggered(x, y)[0]
+    whole = triggered(x, y, "distributed_backdoor")[0]
     assert (np.sum(parts, axis=0) == whole[0]).all(), "the parts are disjoint and make up the trigger of the test"
     assert (poison("distributed_backdoor", x, y, fraction=1.0, attacker=5)[0][0] == parts[1]).all()
     small = attacks.bar_trigger(np.zeros((1, 8, 8), np.float32))
@@ -178,7 +187,7 @@ def test_edge_case_relabels_the_rarest_of_a_class() -> None:
     assert 17 in changed
     assert (y[changed] == 7).all()
     assert (poisoned_x == x).all()
-    tested, labels, target = attacks.resolve("edge_case", fraction=0.05).triggered(x, y)
+    tested, labels, target = triggered(x, y, "edge_case", fraction=0.05)
     assert (len(tested), set(labels.tolist()), target) == (2, {7}, 1)
     untouched = poison("edge_case", x[y != 7], y[y != 7])[1]
     assert (untouched == y[y != 7]).all()
@@ -213,6 +222,6 @@ def test_what_a_users_triggered_returns_is_checked() -> None:
         def mine(x: Any, y: Any, rng: np.random.Generator) -> Any:
             return x, y
 
-        mine.triggered = lambda x, y, returned=returned: returned
+        vars(mine).update(triggered=lambda x, y, returned=returned: returned)
         with pytest.raises(InvalidInputError, match=f"attack mine: .*{said}"):
             attacks.resolve(mine).triggered(x, y)

@@ -42,7 +42,7 @@ def test_distances_to_a_combination_are_the_true_ones(seed: int) -> None:
     exact = [[Fraction(float(value)) for value in row] for row in rows]
     centre = [sum(Fraction(float(c)) * row[p] for c, row in zip(coefficients, exact, strict=True)) for p in range(7)]
     squares = [float(sum((a - b) ** 2 for a, b in zip(row, centre, strict=True))) for row in exact]
-    assert exact_gram(rows).distances_to(coefficients).tolist() == np.sqrt(squares).tolist()
+    assert exact_gram(rows).distances_to(coefficients.tolist()).tolist() == np.sqrt(squares).tolist()
 
 
 def test_centred_products_are_those_of_the_rows_minus_their_mean() -> None:

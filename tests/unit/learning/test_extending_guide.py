@@ -20,7 +20,7 @@ GUIDE = Path(__file__).parents[3] / "docs" / "extending.md"
 @pytest.fixture(scope="module")
 def guide() -> dict[str, Any]:
     """Names that the guide's Python blocks define, run from first to last."""
-    names = {}
+    names: dict[str, Any] = {}
     text = GUIDE.read_text()
     for block in re.finditer(r"^```python( \w+)?\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
         if block[1] and not importlib.util.find_spec(block[1].strip()):

@@ -44,7 +44,7 @@ def test_an_attack_that_changes_nothing_gets_a_line() -> None:
 def test_attacks_take_classes_and_range_from_the_training_data() -> None:
     few = [(x[y < 6], y[y < 6]) for x, y in CLIENTS]
     standard = [(8 * x - 3, y) for x, y in few]
-    seen = {}
+    seen: dict[str, Any] = {}
 
     def spy(
         x: npt.NDArray[Any],

@@ -1,5 +1,6 @@
 """A federation's state on disk: a resumed one is the one that was never stopped."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ def strided_server(update: Any, state: Any) -> Any:
     return step, kept
 
 
-SAVED = {
+SAVED: dict[str, dict[str, Any]] = {
     "plain": {},
     "rule with state": {"aggregator": "centered_clipping"},
     "foolsgold": {"aggregator": "foolsgold", "participation": 0.8},
@@ -85,7 +86,8 @@ def test_states_of_others_and_spoilt_ones_are_refused(tmp_path: Path) -> None:
         checkpoint.write(path, 1, fed._identity() | {"round": number}, {name: np.zeros(3, np.float32)})
         with pytest.raises(InvalidInputError, match=r"not the saved state .*: (its round is x|it holds no weights)"):
             fed.load(path)
-    for way in (fed.load, fed.save):
+    ways: tuple[Callable[[Any], None], ...] = (fed.load, fed.save)
+    for way in ways:
         with pytest.raises(InvalidInputError, match="path is 3; allowed: a text or a path"):
             way(3)
     with pytest.raises(InvalidInputError, match="cannot be read"):

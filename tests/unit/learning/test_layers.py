@@ -13,14 +13,14 @@ from fbfl.learning.layers import Dropout
 def outputs_and_gradients(layer: keras.layers.Layer, x: np.ndarray, repeats: int = 3) -> list[np.ndarray]:
     """Return the results of several calls, and the gradients of their squares with respect to x."""
 
-    @tf.function
-    def called(x: Any) -> Any:
+    def once(x: Any) -> Any:
         with tf.GradientTape() as tape:
             tape.watch(x)
             y = layer(x, training=True)
             total = tf.reduce_sum(y * y)
         return y, tape.gradient(total, x)
 
+    called = tf.function(once)
     return [part.numpy() for _ in range(repeats) for part in called(tf.constant(x))]
 
 

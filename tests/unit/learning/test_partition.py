@@ -11,7 +11,7 @@ from fbfl.errors import InvalidInputError
 from fbfl.learning import partition
 
 LABELS = np.random.default_rng(0).integers(0, 10, 3_000)
-SETTINGS = {
+SETTINGS: dict[str, dict[str, float]] = {
     "iid": {},
     "shards": {"shards_per_client": 2},
     "dirichlet": {"alpha": 0.3},
@@ -21,7 +21,9 @@ SETTINGS = {
 }
 
 
-def divide(name: str, labels: npt.NDArray[Any], num_clients: int, seed: int = 0, **more: int) -> list[npt.NDArray[Any]]:
+def divide(
+    name: str, labels: npt.NDArray[Any], num_clients: int, seed: int = 0, **more: float
+) -> list[npt.NDArray[Any]]:
     return partition.resolve(name, **{**SETTINGS[name], **more})(labels, num_clients, seed=seed)
 
 
@@ -81,9 +83,9 @@ def test_dirichlet_ends_for_every_alpha_and_leaves_nobody_empty(alpha: float) ->
 
 
 def test_dirichlet_follows_alpha() -> None:
-    def share_of_largest_label(alpha: float) -> np.float64:
+    def share_of_largest_label(alpha: float) -> float:
         parts = partition.dirichlet(LABELS, 10, alpha, seed=2, min_samples=0)
-        return np.mean([np.bincount(LABELS[part]).max() / len(part) for part in parts if len(part)])
+        return float(np.mean([np.bincount(LABELS[part]).max() / len(part) for part in parts if len(part)]))
 
     assert share_of_largest_label(1e3) < 0.2
     assert share_of_largest_label(0.01) > 0.7

@@ -101,13 +101,14 @@ def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 UPDATES = np.ones((2, 3), np.float32)
+LABELS = np.zeros(2, np.int64)
 RNG = np.random.default_rng(0)
-CALLS = {
+CALLS: dict[str, Callable[[], object]] = {
     "aggregator brokenlab:rule": lambda: aggregation.resolve("brokenlab:rule")(UPDATES),
     "attack brokenlab:attack": lambda: attacks.resolve("brokenlab:attack").poison_update(
         UPDATES, UPDATES[0], RNG, num_clients=3, num_byzantine=1
     ),
-    "attack brokenlab:data: its triggered": lambda: attacks.resolve("brokenlab:data").triggered(UPDATES, UPDATES),
+    "attack brokenlab:data: its triggered": lambda: attacks.resolve("brokenlab:data").triggered(UPDATES, LABELS),
     "partition brokenlab:split": lambda: partition.resolve("brokenlab:split")([0, 1], 2, seed=0),
     "server optimizer brokenlab:server": lambda: server_optimizers.resolve("brokenlab:server")(UPDATES[0], {}),
     "mobility brokenlab:moves": lambda: mobility.resolve("brokenlab:moves", 2, {}),
@@ -140,7 +141,8 @@ def test_errors_of_fbfl_and_interrupts_pass_and_an_exit_does_not(broken: Path) -
 
 
 def test_a_fault_of_our_own_is_not_said_to_be_the_users() -> None:
-    for rule in (functools.partial(aggregation.trimmed_mean, trim="x"), aggregation.trimmed_mean):
+    trimmed_mean: Any = aggregation.trimmed_mean
+    for rule in (functools.partial(trimmed_mean, trim="x"), trimmed_mean):
         assert plugins.is_ours(rule)
     with pytest.raises(TypeError), plugins.users_code("rule", aggregation.krum):
         raise TypeError

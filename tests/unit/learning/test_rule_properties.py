@@ -13,8 +13,9 @@ from fbfl.errors import AggregationError
 from fbfl.learning import aggregation
 from fbfl.learning.aggregation import resolve
 from fbfl.learning.aggregation.rule_function import Aggregate
+from fbfl.learning.exact_gram import exact_gram
 
-RULES = {
+RULES: dict[str, dict[str, Any]] = {
     "fedavg": {},
     "krum": {"num_byzantine": 2},
     "multi_krum": {"num_byzantine": 2, "num_selected": 3},
@@ -27,9 +28,13 @@ RULES = {
     "signguard": {"fraction": 1.0},
     "fltrust": {},
 }
-COUNTED = {"fedavg": {}, "geometric_median": {"weighted": True}, "norm_clipping": {"max_norm": 2.0, "weighted": True}}
+COUNTED: dict[str, dict[str, Any]] = {
+    "fedavg": {},
+    "geometric_median": {"weighted": True},
+    "norm_clipping": {"max_norm": 2.0, "weighted": True},
+}
 """The rules in which sample counts weigh, and what asks for that."""
-NOT_COUNTED = {
+NOT_COUNTED: dict[str, dict[str, Any]] = {
     **{name: chosen for name, chosen in RULES.items() if name != "fedavg"},
     "norm_clipping": {"max_norm": 2.0},
     "random_selection": {"num_selected": 3},
@@ -60,9 +65,11 @@ def test_median_and_trimmed_mean_do_not_see_the_order_of_clients(updates: npt.ND
 @given(real, st.permutations(range(9)))
 @quick
 def test_krum_finds_the_same_client_in_any_order_unless_scores_tie(updates: npt.NDArray[Any], order: list[int]) -> None:
-    scores = aggregation.nearest.krum_scores(aggregation.nearest.exact_gram(updates).squared_distances(), 2)
+    scores = aggregation.nearest.krum_scores(exact_gram(updates).squared_distances(), 2)
     assume(np.sort(scores)[1] > np.sort(scores)[0] * (1 + 1e-9))
     before, after = aggregate("krum", updates), aggregate("krum", updates[order])
+    assert before.selected is not None
+    assert after.selected is not None
     assert order[after.selected[0]] == before.selected[0]
     assert before.vector.tobytes() == after.vector.tobytes()
 
@@ -131,6 +138,7 @@ def test_robust_rules_do_not_follow_two_of_nine(updates: npt.NDArray[Any]) -> No
         assert (vector >= honest.min(axis=0) - 1e-6 * np.abs(honest).max()).all(), (name, spread)
         assert (vector <= honest.max(axis=0) + 1e-6 * np.abs(honest).max()).all(), (name, spread)
     for rows in (aggregate("krum", updates).selected, aggregate("bulyan", updates, num_byzantine=1).selected):
+        assert rows is not None
         assert list(rows) == sorted(set(rows))
 
 
@@ -183,7 +191,7 @@ def test_weights_of_a_direct_call_count_unless_it_says_that_they_do_not(name: st
 
 
 def test_a_users_rule_that_names_sample_counts_gets_them_whatever_its_settings_are_called() -> None:
-    def own(updates: npt.NDArray[Any], weights: list[int], weighted: bool = False) -> npt.NDArray[Any]:
+    def own(updates: npt.NDArray[Any], weights: list[int], weighted: bool = False) -> Any:
         return updates[int(np.argmax(weights))]
 
     assert resolve(own)([[1.0], [2.0]], [1, 2]).vector == [2.0]

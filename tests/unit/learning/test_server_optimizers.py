@@ -1,6 +1,7 @@
 """Server optimizers against their formulas written out in plain Python floats."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ UPDATES = np.random.default_rng(0).normal(0, 0.1, (5, 40)).astype(np.float32)
 
 def run(name: str, **settings: Any) -> npt.NDArray[Any]:
     optimizer = server_optimizers.resolve(name, **settings)
-    state, steps = {}, []
+    state: Mapping[str, npt.NDArray[Any]] = {}
+    steps = []
     for update in UPDATES:
         step, state = optimizer(update, state)
         assert step.dtype == np.float32
@@ -76,7 +78,7 @@ def test_a_step_of_another_type_is_rounded() -> None:
         ((UPDATES[0], None), "returned a NoneType as state"),
     ],
 )
-def test_anything_else_is_refused(returned: npt.NDArray[Any] | tuple[Any, ...] | None, message: str) -> None:
+def test_anything_else_is_refused(returned: Any, message: str) -> None:
     with pytest.raises(InvalidInputError, match=f"server optimizer <lambda> {message}"):
         server_optimizers.resolve(lambda update, state: returned)(UPDATES[0], {})
 

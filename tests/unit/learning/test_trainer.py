@@ -76,6 +76,6 @@ def test_anything_but_a_trainer_is_refused_in_a_line(options: Any, message: Any)
 @pytest.mark.parametrize("figures", [{"accuracy": 1.0}, {"loss": "small"}, None, [("loss", 1.0)], {"loss": None}])
 def test_figures_without_a_loss_are_refused_in_a_line(figures: Any) -> None:
     fed = federation(trainer=Silent)
-    fed.trainer.evaluate = lambda weights, x, y: figures
+    vars(fed.trainer).update(evaluate=lambda weights, x, y: figures)
     with pytest.raises(InvalidInputError, match=r"the trainer's evaluation is .*; needed: a table of numbers"):
         list(fed.rounds(1))

@@ -7,7 +7,9 @@ words of PCG64 by exact arithmetic, so that they are the same with every version
 import hashlib
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[4]))
 from fbfl.learning.aggregation import resolve
 
 SHAPES = ((11, 1), (13, 5_003), (40, 9_001))
-SETTINGS = {
+SETTINGS: dict[str, dict[str, Any]] = {
     "fedavg": {},
     "krum": {"num_byzantine": 2},
     "multi_krum": {"num_byzantine": 2, "num_selected": 5},
@@ -71,7 +73,7 @@ def hashes() -> dict[str, str]:
                 continue  # on a line every client looks like a Sybil
             rule = resolve(name, **settings)
             digest = hashlib.sha256()
-            state = {}
+            state: Mapping[str, Any] = {}
             for round_number, matrix in enumerate((first, second), start=1):
                 answer = rule(matrix, weights, state=state, round_number=round_number, root_update=root)
                 state = answer.state
