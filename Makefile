@@ -16,7 +16,7 @@ NETWORK ?= anvil
 # The components that `make nodes` gets, of anvil, ganache, geth and kubo; all if none is named.
 NODES ?=
 
-.PHONY: run test test-slow fuzz test-integration test-faults test-lowest mutants demo-network brownie nodes lint contracts gas bench lock clean help
+.PHONY: run test test-slow test-torch fuzz test-integration test-faults test-lowest mutants demo-network brownie nodes lint contracts gas bench lock clean help
 
 help: ## these lines
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile
@@ -33,6 +33,12 @@ test-slow: $(VENV)/dev.stamp node_modules/stamp ## model checking, Foundry, slit
 fuzz: $(VENV)/dev.stamp ## settings drawn at random, for FBFL_FUZZ_SECONDS (15 minutes); make test-slow does it for two
 	FBFL_FUZZ_SECONDS=$${FBFL_FUZZ_SECONDS:-900} FBFL_FUZZ_SEED=$${FBFL_FUZZ_SEED:-$$(date +%s)} \
 		$(BIN)/python -m pytest -s -m slow tests/fuzz
+
+test-torch: $(VENV)/dev.stamp ## the tests with PyTorch and JAX, in an environment of their own (.tools/torch, 6 GB)
+	test -x .tools/torch/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python .tools/torch
+	$(BIN)/uv pip install --quiet --python .tools/torch -r requirements-dev.txt "torch>=2.4" jax
+	.tools/torch/bin/python -m pytest tests/unit/learning/test_torch_trainer.py tests/unit/learning/test_extending_guide.py \
+		tests/e2e/test_mixed_servers.py
 
 test-integration: nodes ## tests on real nodes
 	-$(BIN)/python tools/install_brownie.py

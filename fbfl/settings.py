@@ -82,7 +82,7 @@ class RunSettings:
     partition_args: Arguments = field(dict, "parameters of the partition", places=Place.IN_ONE_PROCESS)
     model: str = field("mlp", "mlp, 2nn, cnn, or package.module:function that returns a model of the trainer's")
     trainer: str = field(
-        "keras", "what trains: keras, or package.module:function, a function that trains or a class of trainers"
+        "keras", "what trains: keras, torch, or package.module:function, a function that trains or a class of trainers"
     )
     trainer_args: Arguments = field(dict, "parameters of the trainer")
     aggregator: str = field("fedavg", "the rule: fedavg, krum, trimmed_mean, ..., or package.module:function")

@@ -1,5 +1,6 @@
 """The names that settings take: for `fbfl list` and for the completion of shells."""
 
+import dataclasses
 import inspect
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ def catalogue() -> dict[str, tuple[Entry, ...]]:
     from fbfl.learning.datasets import LOADERS
     from fbfl.learning.models import ABOUT
     from fbfl.learning.partition import PARTITIONS
+    from fbfl.learning.trainer import TRAINERS
+    from fbfl.learning.training import Purpose
     from fbfl.mec.mobility import MOBILITIES
     from fbfl.mec.radio import RADIOS
 
@@ -41,6 +44,7 @@ def catalogue() -> dict[str, tuple[Entry, ...]]:
         "quorum": _of_choices("quorum"),
         "radio": _of(RADIOS, 0),
         "store": _of_choices("store"),
+        "trainer": _of(TRAINERS, 0, (*(each.name for each in dataclasses.fields(Purpose)), "lanes")),
     }
 
 

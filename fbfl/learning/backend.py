@@ -36,7 +36,7 @@ def load_tensorflow() -> None:
         if not lean:
             load_matplotlib()  # before Keras does, and fails where MPLBACKEND is of no use
     try:
-        with _without_notices(), _without_packages(unused), _without_collecting():
+        with _without_notices(), without_packages(unused), _without_collecting():
             import keras
             import tensorflow as tf
     except ImportError as error:
@@ -68,7 +68,7 @@ def _without_collecting() -> Iterator[None]:
 
 
 @contextmanager
-def _without_packages(names: Sequence[str]) -> Iterator[None]:
+def without_packages(names: Sequence[str]) -> Iterator[None]:
     """Let no package of these names be found, unless it is imported already."""
     hidden = [name for name in names if name not in sys.modules]
     for name in hidden:

@@ -5,12 +5,9 @@ chunks; a client's update depends only on (seed, round, client, its data, the gl
 """
 
 import math
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +16,7 @@ import numpy.typing as npt
 from fbfl.errors import InvalidInputError
 from fbfl.learning import metrics, plugins
 from fbfl.learning.backend import load_tensorflow
+from fbfl.learning.lanes import Lanes
 from fbfl.learning.models import NAMES, Model, build, spec_of, trainable_of, weights_of
 from fbfl.learning.training import (
     Samples,
@@ -36,7 +34,7 @@ from fbfl.tensors import Vector
 from fbfl.values import checks
 
 if TYPE_CHECKING:
-    from fbfl.learning.lane import Work
+    from fbfl.learning.lane import Lane, Work
 
 # A chunk is what one call of the graph handles: large enough to make calls cheap, small enough to keep lanes busy.
 _CHUNK_CLIENTS = 64
@@ -46,10 +44,10 @@ _BLOCK = 1000  # samples per evaluation step, whatever the number of lanes: the 
 
 
 class KerasTrainer:
-    """A `fbfl.learning.trainer.Classifier` for Keras models of one kind; imports TensorFlow when it is made.
+    """Trains Keras models in compiled graphs; imports TensorFlow when it is made.
 
-    `model` is a name, `package.module:function` or a function (see `fbfl.learning.models.build`); `lanes` the number
-    of cores to use (default: all).
+    A `fbfl.learning.trainer.Classifier`. `model` is a name, `package.module:function` or a function (see
+    `fbfl.learning.models.build`); `lanes` the number of cores to use (default: all).
     """
 
     @checks.arguments
@@ -78,7 +76,6 @@ class KerasTrainer:
         self._seed = seed
         self._input_shape = input_shape
         self._num_classes = num_classes
-        self._num_lanes = lanes
 
         def lane() -> tuple[Any, Lane]:
             own = build(model, input_shape=input_shape, num_classes=num_classes, seed=seed)
@@ -86,16 +83,13 @@ class KerasTrainer:
             with self._users_code("set-up"):
                 return own, Lane(own, made, settings.batch_size, proximal=settings.proximal, fused=settings.fused)
 
-        models, self._lanes = zip(*(lane() for _ in range(self._num_lanes)), strict=True)
+        models, made = zip(*(lane() for _ in range(lanes)), strict=True)
         self.spec = spec_of(models[0])
         self.trainable = trainable_of(models[0])
         """Mask of the P weights that are trained, bool [P]; others are, for one, BatchNorm's statistics."""
         self._initial_weights = weights_of(models[0])
         _, self._default_rate = _optimizer(self.settings)
-        self._idle: SimpleQueue[Lane] = SimpleQueue()
-        for each in self._lanes:
-            self._idle.put(each)
-        self._pool = ThreadPoolExecutor(self._num_lanes, thread_name_prefix="lane")
+        self._lanes = Lanes(made)
 
     def is_for(
         self,
@@ -118,7 +112,7 @@ class KerasTrainer:
         # One sample: oneDNN cannot chain convolutions of an empty batch.
         x, y = np.zeros((1, *self._input_shape), dtype), np.zeros(1, np.int32)
         shuffle = self.settings.shuffle
-        for lane in self._lanes:
+        for lane in self._lanes.all:
             work = _joined([_Job(0, x, y, 1, self._drawn)], self._seed, 1, lane.num_generators, shuffle=shuffle)
             with self._users_code("training"):
                 lane.train(self._initial_weights, work, self._learning_rate(1))
@@ -154,16 +148,13 @@ class KerasTrainer:
         ]
         rate = self._learning_rate(round_number)
 
-        def run(chunk: list[_Job]) -> Vector:
-            lane = self._idle.get()
-            try:
-                work = _joined(chunk, self._seed, round_number, lane.num_generators, shuffle=shuffle)
-                with self._users_code("training"):
-                    return lane.train(start, work, rate)
-            finally:
-                self._idle.put(lane)
+        def run(lane: "Lane", chunk: list[_Job]) -> Vector:
+            work = _joined(chunk, self._seed, round_number, lane.num_generators, shuffle=shuffle)
+            with self._users_code("training"):
+                return lane.train(start, work, rate)
 
-        return self._stream(run, _chunks(jobs, max(1, _CHUNK_BYTES // (4 * self.spec.size))))
+        chunks = _chunks(jobs, max(1, _CHUNK_BYTES // (4 * self.spec.size)))
+        return (update for rows in self._lanes.stream(run, chunks) for update in rows)
 
     def evaluate(self, weights: Vector, x: npt.NDArray[Any], y: npt.NDArray[Any]) -> dict[str, float]:
         """Return accuracy and mean cross-entropy ("loss") of `weights` [P] on samples x [n, ...], y [n]."""
@@ -176,35 +167,18 @@ class KerasTrainer:
         start, x = flat(weights, self.spec), inputs(x, "x", self._input_shape)
         blocks = [x[first : first + _BLOCK] for first in range(0, len(x), _BLOCK)]
 
-        def run(share: int) -> list[npt.NDArray[np.float32]]:
-            lane = self._idle.get()
-            try:
-                with self._users_code("evaluation"):
-                    return lane.logits(start, blocks[share :: self._num_lanes])
-            finally:
-                self._idle.put(lane)
+        def run(lane: "Lane", share: int) -> list[npt.NDArray[np.float32]]:
+            with self._users_code("evaluation"):
+                return lane.logits(start, blocks[share :: len(self._lanes)])
 
-        shares = list(self._pool.map(run, range(min(self._num_lanes, len(blocks)))))
-        parts = [shares[place % self._num_lanes][place // self._num_lanes] for place in range(len(blocks))]
+        shares = list(self._lanes.stream(run, range(min(len(self._lanes), len(blocks)))))
+        parts = [shares[place % len(self._lanes)][place // len(self._lanes)] for place in range(len(blocks))]
         return np.concatenate(parts) if parts else np.zeros((0, self._num_classes), np.float32)
 
     @property
     def num_traces(self) -> int:
         """Number of graphs compiled so far: it does not grow with clients, their sizes or rounds."""
-        return sum(lane.num_traces for lane in self._lanes)
-
-    def _stream(self, run: Callable[[list["_Job"]], Vector], chunks: list[list["_Job"]]) -> Iterator[Vector]:
-        waiting: deque[Future[Vector]] = deque()
-        try:
-            for chunk in chunks:
-                waiting.append(self._pool.submit(run, chunk))
-                if len(waiting) > 2 * self._num_lanes:
-                    yield from waiting.popleft().result()
-            while waiting:
-                yield from waiting.popleft().result()
-        finally:  # the caller may have stopped early
-            for future in waiting:
-                future.cancel()
+        return sum(lane.num_traces for lane in self._lanes.all)
 
     def _users_code(self, activity: str) -> AbstractContextManager[None]:
         """Report errors raised inside as the user's, if layers or optimizer are."""

@@ -67,7 +67,7 @@ def build(model: Model, *, input_shape: tuple[int, ...] = (28, 28), num_classes:
             failed.append(error)
 
     # Keras numbers the layers ("dense_3") per thread: in a fresh one the count starts anew.
-    with _building, _seeded(int32_seed(seed, "initial weights")):
+    with _building, seeded(int32_seed(seed, "initial weights")):
         thread = threading.Thread(target=run)
         thread.start()
         thread.join()
@@ -229,7 +229,7 @@ def _gist(error: Exception) -> str:
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> Iterator[None]:
     """Seed the global generators that initialisers draw from; afterwards they are as before."""
     states = random.getstate(), np.random.get_state()  # noqa: NPY002 - a function of the user's may draw from it
     random.seed(seed)

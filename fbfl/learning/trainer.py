@@ -14,6 +14,7 @@ import numpy.typing as npt
 from fbfl.errors import InvalidInputError
 from fbfl.learning import function_trainer, plugins
 from fbfl.learning.keras_trainer import KerasTrainer
+from fbfl.learning.torch_trainer import TorchTrainer
 from fbfl.learning.training import Purpose, Samples
 from fbfl.tensors import ModelSpec, Vector
 
@@ -64,7 +65,7 @@ TrainerLike = str | Callable[..., Any] | Trainer
 """A name of `TRAINERS`, `package.module:function`, a class or function that returns a trainer, a function that trains
 (see `fbfl.learning.function_trainer`), or a trainer."""
 
-TRAINERS: dict[str, Callable[..., Trainer]] = {"keras": KerasTrainer}
+TRAINERS: dict[str, Callable[..., Trainer]] = {"keras": KerasTrainer, "torch": TorchTrainer}
 """Trainers by name. They take the fields of `Purpose`, and `lanes`, by name; further parameters are settings."""
 
 

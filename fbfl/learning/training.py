@@ -38,8 +38,10 @@ class TrainingSettings:
     batch_size: int = field(
         32, "samples of a training step; the last one of an epoch may be smaller", least=1, most=2**24
     )
-    optimizer: str | Callable[[], Any] = field("adam", "the Keras optimizer of the local training, by its name")
-    """Name of an optimizer, or a function (or class) that returns a new one."""
+    optimizer: str | Callable[[], Any] = field(
+        "adam", "the optimizer of the local training, by the name that its trainer knows"
+    )
+    """Name of an optimizer, or a function (or class) that returns a new one; of PyTorch, one of the parameters."""
     learning_rate: float | Callable[[int], float] | None = field(
         None, "its learning rate", least=0, most=LARGEST, by_default="the optimizer's own"
     )
@@ -48,7 +50,7 @@ class TrainingSettings:
         0.0, "FedProx: mu in the term mu/2 |w - global|^2 of the loss (Li et al. 2020)", least=0, most=LARGEST
     )
     fused: bool = True
-    """Use TensorFlow's fused kernels for plain SGD and Adam; without them training equals Keras bit for bit."""
+    """Use fused kernels, for plain SGD and Adam before all; without them training equals Keras's `fit` bit for bit."""
     local_steps: int | None = field(
         None, "instead of epochs: steps per round, each on a batch drawn afresh from all samples", least=1, most=10**6
     )

@@ -1,0 +1,292 @@
+"""A PyTorch module of one lane and its training: importing this module imports PyTorch."""
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from fbfl.errors import InvalidInputError
+from fbfl.learning import plugins
+from fbfl.learning.models import seeded
+from fbfl.learning.training import Purpose
+from fbfl.randomness import int32_seed
+from fbfl.tensors import ModelSpec, TensorSpec, Vector
+
+LOSSES: dict[str, Callable[..., Any]] = {
+    name: getattr(functional, name) for name in ("cross_entropy", "multi_margin_loss", "nll_loss")
+}
+"""Losses by name: functions of the module's output and of labels int64 [n]."""
+
+_FUSED = ("Adagrad", "Adam", "AdamW", "SGD")  # have a fused kernel for processors
+_NEED_MORE = ("Optimizer", "LBFGS", "SparseAdam")  # than gradients, dense, at one point
+
+_DRAWING = {
+    "alpha_dropout", "bernoulli", "bernoulli_", "dropout", "dropout1d", "dropout2d", "dropout3d", "dropout_",
+    "feature_alpha_dropout", "feature_dropout", "gumbel_softmax", "multinomial", "normal", "normal_", "poisson",
+    "rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "random_", "randperm", "rrelu", "uniform_",
+}  # fmt: skip
+"""Functions that draw; others are found when the module is tried."""
+
+_building = threading.Lock()
+_drawing = threading.Lock()
+
+
+def _in_fork() -> None:
+    """Begin with a lock that nobody holds: the threads of the parent are not there."""
+    global _drawing
+    _drawing = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_in_fork)
+
+
+class TorchLane:
+    """A module of its own with its loss and optimizers. One thread at a time may use it."""
+
+    def __init__(self, purpose: Purpose, loss: str | Callable[..., Any]) -> None:
+        self._settings = purpose.settings
+        self._label = plugins.label_of(purpose.model)
+        make = _maker(purpose.model)
+        with _building, seeded(int32_seed(purpose.seed, "initial weights")), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int32_seed(purpose.seed, "initial weights"))
+            self._module = make()
+            if not isinstance(self._module, torch.nn.Module):
+                raise InvalidInputError(
+                    f"model {self._label} returned a {type(self._module).__name__}, not a torch.nn.Module"
+                )
+            with plugins.users_code(f"model {self._label}"):
+                output = self._output(torch.zeros((2, *purpose.input_shape)))  # lazy modules get their shapes
+        _check_output(self._label, output, purpose.num_classes, softmax_is_wrong=loss == "cross_entropy")
+        self._exchanged = _exchanged(self._label, self._module)
+        self._trained = [tensor for tensor in self._exchanged.values() if tensor.requires_grad]
+        if not self._trained:
+            raise InvalidInputError(f"model {self._label} has no parameter to train")
+        self.spec = ModelSpec(tuple(TensorSpec(name, tuple(each.shape)) for name, each in self._exchanged.items()))
+        sizes = [tensor.size for tensor in self.spec.tensors]
+        self.trainable = np.repeat([tensor.requires_grad for tensor in self._exchanged.values()], sizes)
+        known = {id(tensor) for tensor in self._exchanged.values()}
+        self._local = [(buffer, buffer.clone()) for buffer in self._module.buffers() if id(buffer) not in known]
+        if not np.isfinite(self.weights()).all():
+            raise InvalidInputError(f"model {self._label} begins with NaN or Inf; needed: finite weights")
+        self._loss = plugins.resolve("loss", loss, LOSSES, {}, data=2)
+        self._optimizer = _optimizer(self._settings.optimizer, fused=self._settings.fused)
+        self._draws_by = self._tried(purpose)
+
+    def weights(self) -> Vector:
+        """Return the weights [P]."""
+        return self.spec.flatten([tensor.detach().numpy() for tensor in self._exchanged.values()])
+
+    def shares_with(self, other: "TorchLane") -> bool:
+        """Return True if the two have a tensor in common."""
+        return not {id(each) for each in self._exchanged.values()}.isdisjoint(map(id, other._exchanged.values()))
+
+    def train(
+        self,
+        start: Vector,
+        x: npt.NDArray[Any],
+        y: npt.NDArray[np.int32],
+        order: npt.NDArray[np.int64],
+        seed: int,
+        rate: float | None,
+    ) -> Vector:
+        """Return the weights [P] after training from `start` [P] on samples x [n, ...], y [n].
+
+        `order` int64 [epochs, n] are their orders, or [steps, batch] the batches themselves, `seed` that of what the
+        module draws.
+        """
+        if not len(y):
+            return start
+        self._begin(start)
+        self._module.train()
+        samples, labels = _tensor(x), torch.tensor(y, dtype=torch.int64)
+        optimizer = self._optimizer(self._trained)
+        if rate is not None:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+        anchors = [tensor.detach().clone() for tensor in self._trained] if self._settings.proximal else []
+        size = self._settings.batch_size
+        # Only where something may draw: the mode costs a microsecond for each call of PyTorch's.
+        drawing = nullcontext() if self._draws_by is None else _Drawing(seed, self._draws_by)
+        stepping = nullcontext() if isinstance(self._settings.optimizer, str) else drawing
+        for row in torch.from_numpy(order):
+            for batch in row.split(size):
+                for tensor in self._trained:
+                    tensor.grad = None
+                with drawing:
+                    loss = self._loss(self._module(samples.index_select(0, batch)), labels.index_select(0, batch))
+                loss.backward()
+                for tensor, anchor in zip(self._trained, anchors, strict=False):
+                    if tensor.grad is not None:  # of proximal / 2 * |w - start|^2
+                        tensor.grad.add_(tensor.detach() - anchor, alpha=self._settings.proximal)
+                with stepping:
+                    optimizer.step()
+        return self.weights()
+
+    def logits(self, start: Vector, blocks: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
+        """Return the output float32 [n, classes] with the weights [P] for each block of samples."""
+        self._begin(start)
+        return [self._output(_tensor(block)).to(torch.float32).numpy() for block in blocks]
+
+    def _output(self, samples: torch.Tensor) -> Any:
+        self._module.eval()
+        with torch.no_grad():
+            return self._module(samples)
+
+    def _begin(self, start: Vector) -> None:
+        with torch.no_grad():
+            for tensor, part in zip(self._exchanged.values(), self.spec.unflatten(start), strict=True):
+                tensor.copy_(torch.tensor(part))
+            for buffer, first in self._local:
+                buffer.copy_(first)
+
+    def _tried(self, purpose: Purpose) -> frozenset[str] | None:
+        """Return the names of functions that draw in training, None if nothing may; an optimizer of a user's may."""
+        initial = self.weights()
+        found = _Finding()
+        generator = np.random.default_rng(0)
+        samples = torch.tensor(generator.random((4, *purpose.input_shape), np.float32))
+        self._module.train()
+        with _drawing, torch.random.fork_rng(devices=[]):
+            before = torch.get_rng_state()
+            with found, plugins.users_code(f"model {self._label}"):
+                loss = self._loss(self._module(samples), torch.zeros(4, dtype=torch.int64))
+            if not isinstance(loss, torch.Tensor) or loss.shape or not loss.requires_grad:
+                raise InvalidInputError(
+                    f"loss {self._loss.name} returned {_form(loss)}; needed: one number that depends on the weights"
+                )
+            drew = not torch.equal(before, torch.get_rng_state())
+        self._begin(initial)
+        may_draw = drew or not isinstance(self._settings.optimizer, str)
+        return frozenset(_DRAWING | found.names) if may_draw else None
+
+
+class _Drawing(TorchFunctionMode):  # type: ignore[misc]  # PyTorch need not be installed
+    """In this thread and block, functions of these names draw from a generator of a seed instead of PyTorch's one."""
+
+    def __init__(self, seed: int, names: frozenset[str]) -> None:
+        super().__init__()
+        self._state = torch.Generator().manual_seed(seed).get_state()
+        self._names = names
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") not in self._names:
+            return func(*args, **(kwargs or {}))
+        common = torch.default_generator
+        with _drawing:  # which all threads share
+            before = common.get_state()
+            common.set_state(self._state)
+            try:
+                return func(*args, **(kwargs or {}))
+            finally:
+                self._state = common.get_state()
+                common.set_state(before)
+
+
+class _Finding(TorchFunctionMode):  # type: ignore[misc]
+    """Finds the names of functions that draw."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        before = torch.default_generator.get_state()
+        result = func(*args, **(kwargs or {}))
+        if not torch.equal(before, torch.default_generator.get_state()):
+            self.names.add(getattr(func, "__name__", ""))
+        return result
+
+
+def _maker(model: Any) -> Callable[[], Any]:
+    if isinstance(model, torch.nn.Module):
+        raise InvalidInputError(
+            f"model is a {type(model).__name__}, but each core needs one of its own: give a function that returns a new"
+            " one, or the class"
+        )
+    if isinstance(model, str) and ":" not in model:
+        raise InvalidInputError(
+            f"model is {model!r}; allowed with trainer torch: package.module:function that returns a torch.nn.Module"
+        )
+    return plugins.resolve("model", model, {}, {}, data=0)
+
+
+def _exchanged(label: str, module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Return the tensors of the task, each once, under the first of its names."""
+    found: dict[str, torch.Tensor] = {}
+    other: list[str] = []
+    seen: set[int] = set()
+    for name, tensor in module.state_dict(keep_vars=True).items():
+        if not isinstance(tensor, torch.Tensor):
+            other.append(f"{name} ({type(tensor).__name__})")
+        elif id(tensor) not in seen:
+            seen.add(id(tensor))
+            parameter = isinstance(tensor, torch.nn.Parameter)
+            if tensor.dtype == torch.float32 and tensor.device.type == "cpu" and tensor.layout == torch.strided:
+                found[name] = tensor
+            elif parameter or tensor.is_floating_point() or tensor.is_complex():
+                where = "" if tensor.device.type == "cpu" else f" on {tensor.device}"
+                other.append(f"{name} ({str(tensor.dtype).removeprefix('torch.')}{where})")
+    if other:
+        raise InvalidInputError(
+            f"model {label} has tensors that are not float32 on the processor: {', '.join(other)}; allowed: float32, "
+            "and whole numbers in buffers"
+        )
+    return found
+
+
+def _check_output(label: str, output: Any, num_classes: int, *, softmax_is_wrong: bool) -> None:
+    if (
+        not isinstance(output, torch.Tensor)
+        or tuple(output.shape) != (2, num_classes)
+        or not output.is_floating_point()
+    ):
+        raise InvalidInputError(
+            f"model {label} returns {_form(output)} for 2 samples; needed: {[2, num_classes]} logits"
+        )
+    rows = output.to(torch.float64)
+    if softmax_is_wrong and bool((rows >= 0).all()) and bool(((rows.sum(dim=1) - 1).abs() < 0.01).all()):
+        raise InvalidInputError(f"model {label} ends in a softmax: it has to return logits, since the loss applies one")
+
+
+def _optimizer(
+    optimizer: str | Callable[..., Any], *, fused: bool
+) -> Callable[[list[torch.Tensor]], torch.optim.Optimizer]:
+    """Return the function that makes an optimizer of parameters, tried once."""
+    kinds = {
+        name.lower(): kind
+        for name, kind in vars(torch.optim).items()
+        if isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer) and name not in _NEED_MORE
+    }
+    if isinstance(optimizer, str) and ":" not in optimizer:
+        kind: Any = kinds.get(optimizer.lower())
+        if kind is None:
+            raise InvalidInputError(
+                f"optimizer is {optimizer!r}; allowed with trainer torch: {', '.join(sorted(kinds))}, or "
+                "package.module:function"
+            )
+        options = {"fused": True} if fused and kind.__name__ in _FUSED else {}
+        return lambda parameters: kind(parameters, **options)
+    plugin = plugins.resolve("optimizer", optimizer, {}, {}, data=1)
+    made = plugin([torch.nn.Parameter(torch.zeros(2))])
+    if not isinstance(made, torch.optim.Optimizer):
+        raise InvalidInputError(
+            f"optimizer {plugin.name} returned a {type(made).__name__}; needed: a torch.optim.Optimizer"
+        )
+    return plugin
+
+
+def _tensor(x: npt.NDArray[Any]) -> torch.Tensor:
+    """Return samples as float32, bytes as 0 to 1, in memory of PyTorch's: its kernels round by how arrays lie."""
+    tensor = torch.tensor(x)
+    return tensor.to(torch.float32).div_(255) if tensor.dtype == torch.uint8 else tensor
+
+
+def _form(value: Any) -> str:
+    return str(list(value.shape)) if isinstance(value, torch.Tensor) else f"a {type(value).__name__}"

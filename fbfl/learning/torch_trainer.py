@@ -1,0 +1,170 @@
+"""Local training and evaluation of any PyTorch module, on all cores, with results that do not depend on how many.
+
+A client's update depends only on (seed, round, client, its data, the global weights): what the module draws comes from
+a generator of the client's. Steps of small models are Python for the most part, of which threads run one at a time:
+clients train in forks of this process, and threads, with a module each, evaluate.
+"""
+
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fbfl.errors import InvalidInputError
+from fbfl.learning import forks, metrics, plugins
+from fbfl.learning.backend import without_packages
+from fbfl.learning.lanes import Lanes
+from fbfl.learning.models import Model
+from fbfl.learning.training import (
+    Purpose,
+    Samples,
+    TrainingSettings,
+    accepted,
+    draws,
+    flat,
+    inputs,
+    num_lanes,
+    rate_in,
+    shape_of,
+    work_of,
+)
+from fbfl.tensors import ModelSpec, Vector
+from fbfl.values import checks
+
+_BLOCK = 1000  # samples per evaluation step, whatever the number of lanes: the kernels' rounding depends on it
+
+
+class TorchTrainer:
+    """Trains modules of PyTorch; imports PyTorch when it is made.
+
+    A `fbfl.learning.trainer.Classifier`. `model` is a function, or class, that returns a new `nn.Module` from samples
+    float32 [n, *input_shape] to logits [n, num_classes], or its name `package.module:function`; `lanes` the number of
+    cores to use (default: all). The optimizer of the settings is a name of `torch.optim` or a function of the
+    parameters, `loss` a name of `fbfl.learning.torch_lane.LOSSES` or a function of logits and labels int64 [n], each
+    perhaps as `package.module:function`.
+
+    The tensors are those of the module's `state_dict` that are float32; a tied one counts once. Other buffers, such as
+    counters, are the client's own and begin anew in every round.
+    """
+
+    @checks.arguments
+    def __init__(
+        self,
+        model: Model,
+        settings: TrainingSettings | None = None,
+        *,
+        input_shape: tuple[int, ...] = (28, 28),
+        num_classes: int = 10,
+        lanes: int | None = None,
+        seed: int = 0,
+        loss: str | Callable[..., Any] = "cross_entropy",
+    ) -> None:
+        _load_torch()
+        from fbfl.learning.torch_lane import TorchLane
+
+        settings = TrainingSettings() if settings is None else settings
+        self._purpose = Purpose(model, settings, shape_of(input_shape), num_classes, seed)
+        self._label = plugins.label_of(model)
+        made = [TorchLane(self._purpose, loss) for _ in range(num_lanes(lanes))]
+        first = made[0]
+        for other in made[1:]:
+            if other.spec != first.spec or not np.array_equal(other.weights(), first.weights()):
+                raise InvalidInputError(
+                    f"model {self._label} returned two modules that differ; needed: new ones that depend on nothing "
+                    "but PyTorch's, NumPy's and Python's random numbers"
+                )
+            if other.shares_with(first):
+                raise InvalidInputError(
+                    f"model {self._label} returned the same module twice, or one with the same tensors: it has to "
+                    "build a new one"
+                )
+        self.spec: ModelSpec = first.spec
+        self.trainable: npt.NDArray[np.bool_] = first.trainable
+        self._initial = first.weights()
+        self._lanes = Lanes(made)
+
+    def is_for(self, **purpose: Any) -> bool:
+        """Return True if a trainer for this purpose would compute the same bytes."""
+        return self._purpose == Purpose(**purpose)
+
+    def initial_weights(self) -> Vector:
+        """Return the weights [P] that the seed gives to a new module."""
+        return self._initial.copy()
+
+    def train(
+        self,
+        weights: Vector,
+        clients: Sequence[Samples],
+        *,
+        round_number: int,
+        client_ids: Sequence[int],
+        local_epochs: int | Sequence[int] | None = None,
+    ) -> Iterator[Vector]:
+        """Train every client, a few ahead of the caller; see `fbfl.learning.trainer.Trainer.train`."""
+        purpose, settings, start = self._purpose, self._purpose.settings, flat(weights, self.spec)
+        client_ids, epochs = work_of(clients, client_ids, local_epochs, settings.local_work)
+        rate = None if settings.learning_rate is None else rate_in(round_number, settings.learning_rate)
+        jobs = [
+            (client, *accepted(samples, client, purpose.input_shape, purpose.num_classes), number)
+            for client, samples, number in zip(client_ids, clients, epochs, strict=True)
+        ]
+        drawn = None if settings.local_steps is None else settings.batch_size
+
+        def run(lane: Any, place: int) -> Vector:
+            client, x, y, number = jobs[place]
+            order, (seed,) = draws(
+                purpose.seed, round_number, client, len(y), number, 1, drawn, shuffle=settings.shuffle
+            )
+            with plugins.users_code(f"the training of model {self._label}"):
+                trained: Vector = lane.train(start, x, y, order, int(seed), rate)
+            return trained - start
+
+        busy = min(len(self._lanes), sum(len(y) > 0 for _, _, y, _ in jobs))
+        if busy > 1 and forks.available():
+            lane = self._lanes.all[0]
+            return forks.rows(lambda place: run(lane, place), len(jobs), self.spec.size, busy)
+        return self._lanes.stream(run, range(len(jobs)))
+
+    def evaluate(self, weights: Vector, x: npt.NDArray[Any], y: npt.NDArray[Any]) -> dict[str, float]:
+        """Return accuracy and mean cross-entropy ("loss") of `weights` [P] on samples x [n, ...], y [n]."""
+        x, y = accepted((x, y), None, self._purpose.input_shape, self._purpose.num_classes)
+        logits = self.logits(weights, x)
+        return {"accuracy": metrics.accuracy(logits, y), "loss": metrics.cross_entropy(logits, y)}
+
+    def logits(self, weights: Vector, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Return the module's output with `weights` [P] for x [n, ...]: float32 [n, classes]."""
+        start, x = flat(weights, self.spec), inputs(x, "x", self._purpose.input_shape)
+        blocks = math.ceil(len(x) / _BLOCK)
+        shares = min(len(self._lanes), blocks)
+
+        def run(lane: Any, share: int) -> list[npt.NDArray[np.float32]]:
+            own = [x[block * _BLOCK : (block + 1) * _BLOCK] for block in range(share, blocks, shares)]
+            with plugins.users_code(f"the evaluation of model {self._label}"):
+                answers: list[npt.NDArray[np.float32]] = lane.logits(start, own)
+            return answers
+
+        parts = list(self._lanes.stream(run, range(shares)))
+        found = [parts[block % shares][block // shares] for block in range(blocks)]
+        return np.concatenate(found) if found else np.zeros((0, self._purpose.num_classes), np.float32)
+
+
+def _load_torch() -> None:
+    """Import PyTorch (3-6 s), with one thread per operation.
+
+    Many small operations gain nothing from several threads each: the trainer runs a client per core instead.
+    """
+    # Triton, for GPUs, ends a process in which TensorFlow is: both bring their own LLVM. PyTorch would import it with
+    # the first optimizer.
+    unused = ("triton",) if "tensorflow" in sys.modules else ()
+    try:
+        with without_packages(unused):
+            import torch
+            import torch._dynamo
+    except ImportError as error:
+        raise InvalidInputError(
+            f"trainer torch: {error}; needed: the package torch (pip install 'fbfl[torch]')"
+        ) from error
+    torch.set_num_threads(1)

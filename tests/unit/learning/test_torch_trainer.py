@@ -1,0 +1,233 @@
+"""PyTorch as a trainer: a plain loop's bytes, whatever the lanes; what moves, what stays, and what is refused."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fbfl.errors import FbflError, InvalidInputError
+from fbfl.learning.datasets import load
+from fbfl.learning.federation import Federation
+from fbfl.learning.function_trainer import scaled
+from fbfl.learning.trainer import Classifier, make
+from fbfl.learning.training import Purpose, TrainingSettings, draws
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed; make test-torch has it")
+nn = torch.nn
+functional = nn.functional
+
+DIGITS = load("digits")
+TEST = DIGITS.x_test, DIGITS.y_test
+CLIENTS = [(DIGITS.x_train[first::8], DIGITS.y_train[first::8]) for first in range(8)]
+
+
+def plain() -> Any:
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 24), nn.ReLU(), nn.Linear(24, 10))
+
+
+class Drawing(nn.Module):  # type: ignore[misc, name-defined]
+    """Draws in three ways, one of them rarely."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden, self.output = nn.Linear(64, 24), nn.Linear(24, 10)
+        self.statistics = nn.BatchNorm1d(24)
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, x: Any) -> Any:
+        hidden = functional.dropout(self.statistics(self.hidden(x.flatten(1))), 0.3, self.training)
+        if self.training:
+            self.calls += 1
+            hidden = hidden + 0.1 * torch.randn_like(hidden)
+            if torch.rand(()) < 0.2:
+                hidden = hidden + torch.empty_like(hidden).uniform_(-0.1, 0.1)
+        return self.output(hidden)
+
+
+class Tied(nn.Module):  # type: ignore[misc, name-defined]
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(10, 10), nn.Linear(10, 10)
+        self.enter = nn.Linear(64, 10)
+        self.second.weight = self.first.weight
+        self.first.bias.requires_grad_(False)
+
+    def forward(self, x: Any) -> Any:
+        return self.second(self.first(self.enter(x.flatten(1))).relu())
+
+
+def made(model: Any = plain, lanes: int = 1, arguments: Any = None, seed: int = 3, **settings: Any) -> Any:
+    purpose = Purpose(model, TrainingSettings(**settings), (8, 8), 10, seed)
+    return make("torch", arguments or {}, purpose, lanes=lanes)
+
+
+def updates(trainer: Any, clients: Any = CLIENTS, ids: Any = None, **options: Any) -> Any:
+    ids = range(len(clients)) if ids is None else ids
+    given = {"weights": trainer.initial_weights(), "round_number": 2, **options}
+    return np.array(list(trainer.train(clients=clients, client_ids=ids, **given)))
+
+
+def test_a_client_trains_as_in_a_plain_loop() -> None:
+    trainer = made(local_epochs=3, optimizer="rmsprop", learning_rate=0.01, proximal=0.2)
+    (found,) = updates(trainer, CLIENTS[5:6], ids=[5])
+    module, start = plain(), trainer.spec.unflatten(trainer.initial_weights())
+    with torch.no_grad():
+        for parameter, first in zip(module.parameters(), start, strict=True):
+            parameter.copy_(torch.tensor(first))
+    anchors = [parameter.detach().clone() for parameter in module.parameters()]
+    optimizer = torch.optim.RMSprop(module.parameters(), lr=0.01)
+    x, y = torch.tensor(scaled(CLIENTS[5][0])), torch.tensor(CLIENTS[5][1])
+    for order in draws(3, 2, 5, len(y), 3, 1)[0]:
+        for batch in np.split(order, range(32, len(y), 32)):
+            optimizer.zero_grad()
+            loss = functional.cross_entropy(module(x[batch]), y[batch])
+            pull = sum(((w - first) ** 2).sum() for w, first in zip(module.parameters(), anchors, strict=True))
+            (loss + 0.1 * pull).backward()
+            optimizer.step()
+    trained = trainer.spec.flatten([parameter.detach().numpy() for parameter in module.parameters()])
+    np.testing.assert_allclose(found, trained - trainer.initial_weights(), atol=1e-5)
+    assert np.abs(found).max() > 0.01
+
+
+def test_the_bytes_do_not_depend_on_lanes_company_or_what_else_draws() -> None:
+    one, three = made(Drawing, local_epochs=2), made(Drawing, lanes=3, local_epochs=2)
+    assert np.array_equal(one.initial_weights(), three.initial_weights())
+    expected = updates(one)
+    torch.manual_seed(99)
+    for _ in range(3):
+        assert np.array_equal(updates(three), expected)
+    state = torch.get_rng_state()
+    assert np.array_equal(updates(three, CLIENTS[4:5], ids=[4])[0], expected[4])
+    assert torch.equal(torch.get_rng_state(), state), "the program's own random numbers go on as they were"
+    for other in (updates(one, CLIENTS[4:5], ids=[5]), updates(one, CLIENTS[4:5], ids=[4], round_number=3)):
+        assert not np.array_equal(other[0], expected[4])
+    assert not np.array_equal(updates(made(Drawing, seed=4, local_epochs=2)), expected)
+    weights = one.initial_weights() + expected[0]
+    assert np.array_equal(
+        one.logits(weights, np.repeat(TEST[0], 8, axis=0)), three.logits(weights, np.repeat(TEST[0], 8, axis=0))
+    )
+
+
+def test_statistics_move_by_the_rule_and_whole_numbers_stay() -> None:
+    trainer = made(Drawing)
+    names = [tensor.name for tensor in trainer.spec.tensors]
+    assert names == [
+        "hidden.weight",
+        "hidden.bias",
+        "output.weight",
+        "output.bias",
+        "statistics.weight",
+        "statistics.bias",
+        "statistics.running_mean",
+        "statistics.running_var",
+    ]
+    trained = dict(zip(names, trainer.spec.unflatten(trainer.trainable.astype(np.float32)), strict=True))
+    assert [name for name, part in trained.items() if not part.all()] == names[-2:]
+    still = Federation(
+        CLIENTS,
+        TEST,
+        Drawing,
+        trainer="torch",
+        lanes=1,
+        server_optimizer=lambda update, state: (np.zeros_like(update), state),
+    )
+    before = still.weights
+    list(still.rounds(1))
+    moved = {name for name, old, new in zip(names, before, still.weights, strict=True) if not np.array_equal(old, new)}
+    assert moved == set(names[-2:])
+
+
+def test_tied_tensors_count_once_and_frozen_ones_do_not_move() -> None:
+    trainer = made(Tied)
+    names = [tensor.name for tensor in trainer.spec.tensors]
+    assert names == ["first.weight", "first.bias", "second.bias", "enter.weight", "enter.bias"]
+    parts = dict(zip(names, trainer.spec.unflatten(updates(trainer)[0]), strict=True))
+    assert {name for name, part in parts.items() if not part.any()} == {"first.bias"}
+    assert not trainer.trainable[100:110].any()
+    assert trainer.trainable.sum() == trainer.spec.size - 10
+
+
+def test_a_federation_learns_and_tells_all_figures() -> None:
+    options: dict[str, Any] = {"clients": CLIENTS, "test": TEST, "model": plain, "trainer": "torch"}
+    options |= {"local_epochs": 3, "learning_rate": 0.01}
+    fed = Federation(**options, attack="backdoor", malicious=[0], lanes=2)
+    results = list(fed.rounds(3))
+    assert isinstance(fed.trainer, Classifier)
+    assert results[-1].accuracy > 0.85
+    assert len(results[-1].recall) == 10
+    assert results[-1].attack_success_rate is not None
+    again = Federation(**options, attack="backdoor", malicious=[0], trainer_args={"loss": "cross_entropy"}, lanes=1)
+    assert [result.loss for result in again.rounds(3)] == [result.loss for result in results]
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "SGD", "adamw", lambda parameters: torch.optim.Adam(parameters, 0.01)])
+def test_optimizers_by_name_and_by_function(optimizer: Any) -> None:
+    reference = updates(made(optimizer=optimizer))
+    assert np.abs(reference).max() > 0
+    assert np.array_equal(updates(made(optimizer=optimizer)), reference)
+    assert not np.array_equal(updates(made(optimizer=optimizer, learning_rate=0.5)), reference)
+
+
+def test_batches_drawn_losses_of_ones_own_and_clients_without_samples() -> None:
+    steps = updates(made(local_steps=5, batch_size=16))
+    assert not np.array_equal(steps, updates(made(local_steps=4, batch_size=16)))
+
+    def margin(logits: Any, labels: Any) -> Any:
+        return functional.multi_margin_loss(logits, labels)
+
+    named, own = (updates(made(arguments={"loss": loss})) for loss in ("multi_margin_loss", margin))
+    assert np.array_equal(named, own)
+    assert not np.array_equal(named, updates(made()))
+    empty = DIGITS.x_train[:0], DIGITS.y_train[:0]
+    assert not updates(made(), [empty, CLIENTS[0]])[0].any()
+    assert not updates(made(), CLIENTS[:2], local_epochs=[0, 1])[0].any()
+
+
+def nothing_to_train() -> Any:
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10).requires_grad_(False))
+
+
+def softmax() -> Any:
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.Softmax(dim=1))
+
+
+class Wide(nn.Module):  # type: ignore[misc, name-defined]
+    """Of tensors of a type that is refused, which computes all the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.output = nn.Linear(64, 10, dtype=torch.float64)
+        self.register_buffer("scale", torch.ones((), dtype=torch.bfloat16))
+        self.register_buffer("seen", torch.zeros(3, dtype=torch.bool))
+
+    def forward(self, x: Any) -> Any:
+        return self.output(x.flatten(1).double()).float() * self.scale
+
+
+SHARED = plain()
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        ("mlp", {}, "model is 'mlp'; allowed with trainer torch: package.module:function that returns a torch.nn"),
+        (SHARED, {}, "model is a Sequential, but each core needs one of its own"),
+        (lambda: SHARED, {"lanes": 2}, "returned the same module twice"),
+        (lambda: 3, {}, "returned a int, not a torch.nn.Module"),
+        (Wide, {}, r"scale \(bfloat16\), output.weight \(float64\), output.bias \(float64\); allowed: float32"),
+        (softmax, {}, "ends in a softmax"),
+        (nothing_to_train, {}, "has no parameter to train"),
+        (lambda: nn.Flatten(), {}, r"returns \[2, 64\] for 2 samples; needed: \[2, 10\] logits"),
+        (lambda: nn.Linear(3, 10), {}, "model <lambda> raised RuntimeError"),
+        (plain, {"optimizer": "lbfgs"}, "optimizer is 'lbfgs'; allowed with trainer torch: .*adam, .*or package"),
+        (plain, {"optimizer": lambda parameters: 3}, "returned a int; needed: a torch.optim.Optimizer"),
+        (plain, {"arguments": {"loss": "hinge"}}, "loss is 'hinge'; allowed: cross_entropy, multi_margin_loss"),
+        (plain, {"arguments": {"loss": lambda logits, labels: 3.0}}, "loss <lambda> returned a float; needed: one"),
+        (plain, {"arguments": {"names": "a.toml"}}, "trainer torch: does not take 'names'; allowed: loss"),
+    ],
+)
+def test_modules_that_cannot_be_trained_are_refused(model: Any, options: Any, message: str) -> None:
+    with pytest.raises(FbflError, match=message) as caught:
+        made(model, **options)
+    assert caught.value.exit_status == 2
+    assert not isinstance(caught.value, InvalidInputError) or "\n" not in str(caught.value)
