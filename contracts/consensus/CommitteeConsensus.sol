@@ -221,16 +221,30 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
         Stage stage,
         bytes32 digest,
         bytes32[2][] calldata signatures
-    ) public {
-        Decision memory decision = _voting(task, round, view_, stage);
-        bytes32 hash =
-            _hashOf(Vote({task: task, round: round, view_: view_, stage: stage, valueDigest: digest, accept: true}));
-        (, uint256 before) = _ballotOf(task, digest);
-        uint256 votes = _count(task, round, hash, signatures, before);
-        _ballots[task][digest].votes = votes;
-        // forge-lint: disable-next-line(unsafe-typecast)
-        emit VotesRecorded(task, round, view_, stage, digest, uint240(votes ^ before)); // the seats alone
+    ) external {
+        Vote memory vote = Vote({
+            task: task, round: round, view_: view_, stage: stage, valueDigest: digest, accept: true
+        });
+        (Decision memory decision, uint256 votes, uint256 voters) = _recordSigned(vote, signatures);
+        emit VotesRecorded(task, round, view_, stage, digest, voters);
         if (decision.stage != Stage.Decided && _acceptsOf(votes) >= decision.quorum) _onQuorum(task, decision, digest);
+    }
+
+    /// @inheritdoc IConsensus
+    function rejectSigned(
+        uint256 task,
+        uint32 round,
+        uint16 view_,
+        Stage stage,
+        bytes32 digest,
+        bytes32[2][] calldata signatures
+    ) external {
+        Vote memory vote = Vote({
+            task: task, round: round, view_: view_, stage: stage, valueDigest: digest, accept: false
+        });
+        (Decision memory decision, uint256 votes, uint256 voters) = _recordSigned(vote, signatures);
+        emit RejectionsRecorded(task, round, view_, stage, digest, voters);
+        if (decision.stage != Stage.Decided && _rejectsOf(votes) >= decision.quorum) _nextView(task, decision, true);
     }
 
     /// @inheritdoc IConsensus
@@ -445,12 +459,28 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
         if (votes == 0) revert ConsensusWrongDigest(task, digest, _proposals[task]);
     }
 
-    /// @dev The ballot with the votes of those who signed `hash`.
-    function _count(uint256 task, uint32 round, bytes32 hash, bytes32[2][] calldata signatures, uint256 votes)
+    /// @dev Adds the votes of all who signed this one, and returns the ballot, and the seats that are new in it.
+    function _recordSigned(Vote memory vote, bytes32[2][] calldata signatures)
         private
-        view
-        returns (uint256)
+        returns (Decision memory decision, uint256 votes, uint256 voters)
     {
+        decision = _voting(vote.task, vote.round, vote.view_, vote.stage);
+        (Ballot storage ballot, uint256 before) = _ballotOf(vote.task, vote.valueDigest);
+        votes = _count(vote.task, vote.round, _hashOf(vote), signatures, before, vote.accept ? _ACCEPT : _REJECT);
+        ballot.votes = votes;
+        // forge-lint: disable-next-line(unsafe-typecast)
+        voters = uint240(votes ^ before);
+    }
+
+    /// @dev The ballot with the votes of those who signed `hash`, each of which counts as `one`.
+    function _count(
+        uint256 task,
+        uint32 round,
+        bytes32 hash,
+        bytes32[2][] calldata signatures,
+        uint256 votes,
+        uint256 one
+    ) private view returns (uint256) {
         mapping(address => uint256) storage seats = _seats[task];
         for (uint256 i = 0; i < signatures.length; ++i) {
             bytes32[2] calldata signature = signatures[i];
@@ -459,7 +489,7 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
             if (!_sits(seat, round)) revert ConsensusNotMember(task, voter);
             uint256 bit = _bit(seat);
             unchecked {
-                if (votes & bit == 0) votes = (votes | bit) + _ACCEPT; // at most one per seat: 240
+                if (votes & bit == 0) votes = (votes | bit) + one; // at most one per seat: 240
             }
         }
         return votes;

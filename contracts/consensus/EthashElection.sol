@@ -8,8 +8,9 @@ import {IFederatedTasks} from "../interfaces/IFederatedTasks.sol";
 
 /// @title Leader election by the chain's own proof of work
 /// @notice In view v the leader is the member whose node mined the block `closing + delay + v * spacing`, where `closing` is
-/// the block that closed the submissions: not that block itself, since its miner chooses what is in it. Its header, checked against `blockhash`, proves it. Where the miner is no member of
-/// the committee, or 200 blocks have passed, any member may propose.
+/// the block that closed the submissions: not that block itself, since its miner chooses what is in it. Its header,
+/// checked against `blockhash`, proves it. Where the miner is no member of the committee, or 200 blocks have passed, any
+/// member may propose.
 /// @dev A contract cannot see a seal: on a chain without proof of work this is only a mock, which whoever deploys it has
 /// to find out beforehand.
 contract EthashElection is CommitteeConsensus {
@@ -24,8 +25,11 @@ contract EthashElection is CommitteeConsensus {
         uint16 delay;
     }
 
+    /// @notice Spacing, delay and confirmations are at least one block, and the latter fewer than the proof window.
     error EthashBadParameters(uint16 confirmations, uint16 spacing, uint16 delay);
+    /// @notice The electing block is not there, or not confirmed yet.
     error EthashTooEarly(uint256 task, uint256 fromBlock);
+    /// @notice The header is not that of the electing block.
     error EthashWrongHeader(uint256 task, uint256 electingBlock);
 
     /// @notice Blocks after which a proof is no longer waited for; `blockhash` reaches back 256.

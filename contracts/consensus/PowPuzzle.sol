@@ -40,9 +40,11 @@ contract PowPuzzle is CommitteeConsensus {
     /// @notice The seed was lost before anybody stored it: the view begins anew, and this event's block gives its seed.
     event PuzzleRenewed(uint256 indexed task, uint32 indexed round, uint16 view_);
 
+    /// @notice Nothing is below a target of zero.
     error PowBadTarget(uint256 target);
     /// @notice The seed is not known yet, or not any more: a later block's `poke` renews it.
     error PowNoSeed(uint256 task, uint256 seedBlock);
+    /// @notice The nonce does not solve the puzzle of this sender.
     error PowWrongNonce(uint256 task, bytes32 hash, uint256 target);
 
     uint256 private constant _MAX_STEP = 4;

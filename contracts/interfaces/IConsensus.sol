@@ -79,6 +79,10 @@ interface IConsensus {
     event VotesRecorded(
         uint256 indexed task, uint32 indexed round, uint16 view_, Stage stage, bytes32 valueDigest, uint256 voters
     );
+    /// @notice Votes against the proposal that were signed off-chain were recorded: `voters` is the bitmap of their seats.
+    event RejectionsRecorded(
+        uint256 indexed task, uint32 indexed round, uint16 view_, Stage stage, bytes32 valueDigest, uint256 voters
+    );
     /// @notice A member signed two votes that exclude each other.
     event Equivocation(uint256 indexed task, uint32 indexed round, address indexed voter, uint16 view_, Stage stage);
     /// @notice A value reached a prepare quorum: later views must propose it again.
@@ -86,20 +90,33 @@ interface IConsensus {
     /// @notice A leader was voted down or ran out of time: it may not propose in this round again.
     event ProposerBarred(uint256 indexed task, uint32 indexed round, address indexed proposer, uint16 view_);
 
+    /// @notice Only the ledger may call this.
     error ConsensusOnlyTasks(address caller);
+    /// @notice The two votes are of different signers or stages, or do not exclude each other.
     error ConsensusNoEquivocation();
-    error ConsensusUnsafeQuorum();
+    /// @notice A view needs time, at most `timeoutCap`, and a round a view; or the penalty is above its cap.
     error ConsensusBadParameters(uint32 timeout, uint32 timeoutCap, uint16 maxViews);
+    /// @notice The account, or the signer of a vote, has no seat in the committee of the round.
     error ConsensusNotMember(uint256 task, address account);
+    /// @notice The call is about another round than the one that is decided.
     error ConsensusWrongRound(uint256 task, uint32 round, uint32 current);
+    /// @notice The vote is about another view than the current one.
     error ConsensusWrongView(uint256 task, uint16 view_, uint16 current);
+    /// @notice The decision stands in another stage.
     error ConsensusWrongStage(uint256 task, Stage stage, Stage current);
+    /// @notice The vote is about another value than the one that is proposed.
     error ConsensusWrongDigest(uint256 task, bytes32 digest, bytes32 proposal);
+    /// @notice The voter has voted in this stage of this view.
     error ConsensusAlreadyVoted(uint256 task, address voter);
+    /// @notice The proposer had its turn in this round, or was expelled.
     error ConsensusBarred(uint256 task, address proposer);
+    /// @notice It is another member's turn.
     error ConsensusNotLeader(uint256 task, address proposer, address leader);
+    /// @notice A value is prepared in this round: nothing else can be proposed.
     error ConsensusMustRepropose(uint256 task, bytes32 prepared);
+    /// @notice The view's time is over.
     error ConsensusDeadlinePassed(uint256 task, uint40 deadline);
+    /// @notice The view's time is not over.
     error ConsensusNotDue(uint256 task, uint40 deadline);
 
     /// @notice Set a new task's parameters. Only for the ledger.
@@ -131,6 +148,18 @@ interface IConsensus {
     /// are recorded already are passed over.
     /// @param signatures r and vs (EIP-2098) of each signature
     function attestSigned(
+        uint256 task,
+        uint32 round,
+        uint16 view_,
+        Stage stage,
+        bytes32 valueDigest,
+        bytes32[2][] calldata signatures
+    ) external;
+
+    /// @notice Record votes against the proposal that members signed off-chain (`accept` false): with a quorum of them one
+    /// transaction ends a view whose proposal is wrong.
+    /// @param signatures as in `attestSigned`
+    function rejectSigned(
         uint256 task,
         uint32 round,
         uint16 view_,

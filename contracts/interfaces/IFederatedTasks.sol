@@ -225,32 +225,55 @@ interface IFederatedTasks {
     /// @notice The round ended without a new model; the parent model stays.
     event RoundAborted(uint256 indexed task, uint32 indexed round, bytes32 reason);
 
+    /// @notice There is no task of this number.
     error TasksUnknownTask(uint256 task);
+    /// @notice The setting `what` (its name, ASCII) has a value that is not allowed.
     error TasksBadSettings(bytes32 what);
+    /// @notice The registry does not have the server as active.
     error TasksNotActive(address server);
+    /// @notice Only the task's owner may do this.
     error TasksNotOwner(uint256 task, address account);
+    /// @notice The account has no seat, in the current round where the call is about that.
     error TasksNotMember(uint256 task, address account);
+    /// @notice The account has a seat, or still sits in the current round.
     error TasksAlreadyMember(uint256 task, address account);
+    /// @notice All seats are taken.
     error TasksFull(uint256 task, uint256 maxMembers);
+    /// @notice Only servers that are not active lose their seats to others.
     error TasksStillActive(uint256 task, address server);
+    /// @notice The task has had its last round.
     error TasksEnded(uint256 task, uint32 maxRounds);
+    /// @notice The round needs more members before it opens.
     error TasksTooFewMembers(uint256 task, uint256 members, uint256 needed);
+    /// @notice Fewer updates count than a round aggregates.
     error TasksTooFewUpdates(uint256 task, uint256 updates, uint256 minUpdates);
+    /// @notice The round stands in this other phase.
     error TasksWrongPhase(uint256 task, Phase phase);
+    /// @notice The call is about another round than the current one.
     error TasksWrongRound(uint256 task, uint32 round, uint32 current);
+    /// @notice The phase's time is over.
     error TasksDeadlinePassed(uint256 task, uint40 deadline);
+    /// @notice The phase is neither complete nor past its deadline.
     error TasksNotDue(uint256 task, uint40 deadline);
+    /// @notice The server has committed to, or recorded, an update in this round.
     error TasksAlreadySubmitted(uint256 task, uint32 round, address server);
+    /// @notice The server has no update recorded in this round.
     error TasksNotSubmitted(uint256 task, uint32 round, address server);
+    /// @notice The caller has reported this update.
     error TasksAlreadyReported(uint256 task, uint32 round, address server);
+    /// @notice The caller has not reported this update.
     error TasksNotReported(uint256 task, uint32 round, address server);
     /// @notice Alone with a report three rounds running: until this round the member may not report.
     error TasksMayNotReport(uint256 task, address account, uint32 barredUntil);
     /// @notice A proposal is before the committee: reports stay as they are.
     error TasksAlreadyProposed(uint256 task, uint32 round);
+    /// @notice What is recorded is not what was committed to; or the task has no, or needs a, commitment.
     error TasksWrongCommitment(uint256 task, uint32 round, address server);
+    /// @notice The payload is empty, or larger than the task allows.
     error TasksPayloadTooLarge(uint32 size, uint32 maxPayload);
+    /// @notice There are no samples, or more than the task allows.
     error TasksBadSampleCount(uint32 samples, uint32 maxSamples);
+    /// @notice Only the task's consensus may call this.
     error TasksOnlyConsensus(address caller);
     /// @notice The proposed model was computed for other updates, or another parent, than those of the round.
     /// @param value what the committee would vote on

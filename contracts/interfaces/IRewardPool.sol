@@ -46,17 +46,27 @@ interface IRewardPool {
     /// @notice A server took what it had earned.
     event RewardWithdrawn(address indexed server, uint256 amount);
 
+    /// @notice Only the task's owner may do this.
     error RewardsNotOwner(uint256 task, address account);
+    /// @notice Terms are set once.
     error RewardsTermsAlreadySet(uint256 task);
+    /// @notice A round pays nothing, or its leader more than all.
     error RewardsBadTerms(uint16 leaderShare);
+    /// @notice The task's terms are not set.
     error RewardsNoTerms(uint256 task);
+    /// @notice A round is divided once.
     error RewardsAlreadySettled(uint256 task, uint32 round);
+    /// @notice The task's balance does not cover the round.
     error RewardsUnderfunded(uint256 task, uint256 balance, uint256 perRound);
+    /// @notice The task goes on, and may need all that there is.
     error RewardsNotEnded(uint256 task);
     /// @notice Final rounds that are not settled yet may need all that there is.
     error RewardsNothingLeft(uint256 task);
+    /// @notice The round is not final, or ended otherwise, or with other updates.
     error RewardsWrongOutcome(uint256 task, uint32 round);
+    /// @notice The server has no credit.
     error RewardsNothingToWithdraw(address server);
+    /// @notice The receiver refused the money.
     error RewardsPaymentFailed(address to, uint256 amount);
 
     /// @notice Set a task's terms, once. Only for its owner.
@@ -78,6 +88,7 @@ interface IRewardPool {
     /// @notice Withdraw what the caller has earned.
     function withdraw() external;
 
+    /// @notice Returns a task's terms; zeros before they are set.
     function termsOf(uint256 task) external view returns (Terms memory);
 
     /// @notice Wei that a task has left for rewards.
@@ -86,5 +97,6 @@ interface IRewardPool {
     /// @notice Wei that a server may withdraw.
     function creditOf(address server) external view returns (uint256);
 
+    /// @notice Returns true if a round was divided.
     function isSettled(uint256 task, uint32 round) external view returns (bool);
 }

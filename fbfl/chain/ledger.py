@@ -246,9 +246,9 @@ class Ledger:
         seats = self.seats(task, state.round)
         # A proposal is its proposer's vote.
         voted = SeatSet.of([seats[decision.proposer]] if stage is Stage.PREPARE else [])
-        for event in self.round_events(task, state.round, "Voted", "VotesRecorded"):
+        for event in self.round_events(task, state.round, "Voted", "VotesRecorded", "RejectionsRecorded"):
             if event.args["view_"] == decision.view and event.args["stage"] == stage:
-                several = event.name == "VotesRecorded"
+                several = event.name != "Voted"
                 voted |= SeatSet(event.args["voters"]) if several else SeatSet.of([seats[event.args["voter"]]])
         return voted
 

@@ -237,10 +237,18 @@ class Participant:
 
     def vote_signed(self, task: int, state: TaskState, stage: Stage, votes: Sequence[SignedVote]) -> None:
         """Record votes for the current proposal that members signed."""
+        self._record_signed(self._consensus(task).functions.attestSigned, task, state, stage, votes)
+
+    def reject_signed(self, task: int, state: TaskState, stage: Stage, votes: Sequence[SignedVote]) -> None:
+        """Record votes against the current proposal that members signed: a quorum ends the view."""
+        self._record_signed(self._consensus(task).functions.rejectSigned, task, state, stage, votes)
+
+    def _record_signed(
+        self, record: Any, task: int, state: TaskState, stage: Stage, votes: Sequence[SignedVote]
+    ) -> None:
         decision = state.decision
         signatures = [vote.signature for vote in votes]
-        attest = self._consensus(task).functions.attestSigned
-        call = attest(task, state.round, decision.view, int(stage), decision.proposal, signatures)
+        call = record(task, state.round, decision.view, int(stage), decision.proposal, signatures)
         self._act(call, _MEDIUM + _PER_SIGNATURE * len(votes))
 
     def report_equivocation(self, task: int, first: SignedVote, second: SignedVote) -> None:

@@ -302,12 +302,12 @@ def _votes(by_name: dict[str, list[Event]], seats: dict[int, str]) -> Iterator[V
         args = event.args
         stage = Stage(args["stage"]).name.lower()
         yield VoteRecord(args["voter"], args["view_"], stage, args["accept"], event.block, _hex(event.transaction))
-    for event in by_name.get("VotesRecorded", []):
-        args = event.args
+    for event in [*by_name.get("VotesRecorded", []), *by_name.get("RejectionsRecorded", [])]:
+        args, accept = event.args, event.name == "VotesRecorded"
         voters, stage = SeatSet(args["voters"]), Stage(args["stage"]).name.lower()
         for seat in sorted(seats):
             if seat in voters:
-                yield VoteRecord(seats[seat], args["view_"], stage, True, event.block, _hex(event.transaction))
+                yield VoteRecord(seats[seat], args["view_"], stage, accept, event.block, _hex(event.transaction))
 
 
 def _slashes(ledger: Ledger, task: int, transactions: set[bytes]) -> Iterator[tuple[str, int, str]]:

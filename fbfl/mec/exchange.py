@@ -1,8 +1,9 @@
 """Signed updates and votes on their way to their collector: one transaction instead of one per server.
 
 The collector of updates is the member whose turn it is by the number of the round; the collector of votes is the server
-that proposed. A server whose message is not on the chain after some patience sends its own transaction, so a collector
-that sleeps or censors costs gas, but nothing else.
+that proposed, and of votes against its proposal the first few others in an order that follows from it. A server whose
+message is not on the chain after some patience sends its own transaction, so a collector that sleeps or censors costs
+gas, but nothing else.
 """
 
 import itertools
@@ -12,6 +13,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Protocol
 
 from eth_account.signers.local import LocalAccount
+from eth_hash.auto import keccak
 
 from fbfl.chain.digests import Domain
 from fbfl.chain.ledger import Ledger
@@ -234,10 +236,13 @@ class Exchange:
         return {server: update for server, update in posted if update.parent == state.model.digest}
 
     def has_voted(self, state: TaskState, stage: Stage) -> bool:
-        """Return True if this server's vote in this stage of the current view is on the chain or on the board."""
-        return self._transactions.has_voted(state, stage) or (
-            self._still_counts(state) and self._account.address in dict(self._current_votes(state, stage))
-        )
+        """Return True if this server's vote in this stage of the current view is on the chain or on the board.
+
+        After the decision the record lacks only votes for it: one against it, on the board, is not sent any more.
+        """
+        own = dict(self._current_votes(state, stage)).get(self._account.address)
+        on_board = own is not None and (self._still_counts(state) or not own.accept)
+        return on_board or self._transactions.has_voted(state, stage)
 
     def send(self, state: TaskState, ballot: Ballot) -> None:
         """Sign a vote on the current proposal and leave it on the board; send it if that is useless or not safe.
@@ -249,13 +254,14 @@ class Exchange:
         if vote is None:
             self._transactions.send(state, ballot)
         else:
-            self._board.post_vote(self._account.address, vote, state.decision.proposer)
+            rejections_to = [] if ballot.accept else _collectors_of_rejections(state, self._seats(state))
+            for collector in (state.decision.proposer, *rejections_to):  # the proposer waits for who has not voted
+                self._board.post_vote(self._account.address, vote, collector)
 
     def record(self, state: TaskState, stage: Stage) -> bool:
-        """Record the votes for the proposal if this server collects them, or its own vote if nobody does.
+        """Record the votes on the board that this server collects, or its own vote if nobody does.
 
-        Each voter sends votes against a proposal itself, at once: the proposer has no reason to record them. Returns
-        True if it did something; waiting counts if patience is measured in steps.
+        Returns True if it did something; waiting counts if patience is measured in steps.
         """
         if not self._still_counts(state):
             return False
@@ -268,13 +274,13 @@ class Exchange:
         }
         own = waiting.get(self._account.address)
         if own is not None and not own.accept:
-            self._transactions.send(state, own)
-            return True
+            rejecting = {server: vote for server, vote in waiting.items() if not vote.accept}
+            return self._record_rejections(state, own, rejecting)
         accepting = {server: vote for server, vote in waiting.items() if vote.accept}
         if not accepting:
             return False
         impatient = self._patience.is_over(("votes", state.round, state.decision.view, stage))
-        complete = len(voted) + len(accepting) == len(seats)
+        complete = len(voted) + len(waiting) == len(seats)
         if state.decision.proposer == self._account.address and (complete or impatient):
             valid = [v for server, v in accepting.items() if signer_of_vote(self._vote_domain, v) == server]
             self._participant.vote_signed(self._task.id, state, stage, valid)
@@ -284,6 +290,27 @@ class Exchange:
         if impatient:
             self._transactions.send(state, own)
         return impatient or self._patience.waiting_is_a_step
+
+    def _record_rejections(self, state: TaskState, own: SignedVote, rejecting: Mapping[str, SignedVote]) -> bool:
+        """Record votes against the proposal, this server's own among them, once they are a quorum: they end the view.
+
+        The proposer has no reason to. Of the members that may collect them, those that reject the proposal themselves
+        do, each in its turn if those before it sleep. In the end each voter sends its own.
+        """
+        decision = state.decision
+        turns = _collectors_of_rejections(state, self._seats(state))
+        turn = 0
+        while turn < len(turns) and self._patience.is_over(("rejections", state.round, decision.view, own.stage, turn)):
+            turn += 1
+        if turn == len(turns):
+            self._transactions.send(state, own)
+            return True
+        if self._account.address in turns[: turn + 1]:
+            valid = [v for server, v in rejecting.items() if signer_of_vote(self._vote_domain, v) == server]
+            if decision.rejects + len(valid) >= decision.quorum:
+                self._participant.reject_signed(self._task.id, state, own.stage, valid)
+                return True
+        return self._patience.waiting_is_a_step
 
     def report_equivocation(self, round_number: int) -> bool:
         """Report two votes of another member that exclude each other, if the board has such; return True if it did."""
@@ -326,6 +353,17 @@ class Exchange:
 def vote_domain(ledger: Ledger, task: Task) -> Domain:
     """Return the scope of signatures of votes in a task."""
     return Domain(ledger.chain_id, task.consensus_address, task.id)
+
+
+REJECTION_COLLECTORS = 5
+"""Number of members that may collect the votes against a proposal: rarely do liars come first in all places."""
+
+
+def _collectors_of_rejections(state: TaskState, seats: Mapping[str, int]) -> list[str]:
+    """Return them in the order of their turns, which nobody knows before the proposal."""
+    others = [server for server in seats if server != state.decision.proposer]
+    others.sort(key=lambda server: keccak(state.decision.proposal + bytes.fromhex(server[2:])))
+    return others[:REJECTION_COLLECTORS]
 
 
 def _collector_of_updates(round_number: int, seats: Mapping[str, int]) -> str:

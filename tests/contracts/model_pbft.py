@@ -34,8 +34,6 @@ class State:
     locked: str = ""
     accepts: frozenset[int] = frozenset()
     rejects: frozenset[int] = frozenset()
-    enders: frozenset[int] = frozenset()
-    """Members that voted to end the view."""
     barred: frozenset[int] = frozenset()
 
     @property
@@ -45,7 +43,7 @@ class State:
 
 @dataclass(frozen=True)
 class Step:
-    """One call: `propose` (value), `accept`, `reject`, `end view` or `time out` (by nobody)."""
+    """One call: `propose` (value), `accept`, `reject` or `time out` (by nobody)."""
 
     call: str
     by: int = -1
@@ -97,9 +95,6 @@ def after(state: State, step: Step, rules: Rules) -> State:
         case "reject":
             rejects = state.rejects | {step.by}
             return _next_view(state, rules) if len(rejects) == QUORUM else replace(state, rejects=rejects)
-        case "end view":
-            enders = state.enders | {step.by}
-            return _next_view(state, rules) if len(enders) == QUORUM else replace(state, enders=enders)
         case _:
             return _next_view(state, rules)
 
@@ -136,8 +131,6 @@ def _possible(state: State, rules: Rules, member: int) -> Iterator[Step]:
     elif member not in state.accepts | state.rejects:
         yield Step("accept", member)
         yield Step("reject", member)
-    if member not in state.enders:
-        yield Step("end view", member)
 
 
 def _follows_protocol(state: State, step: Step) -> bool:
@@ -146,10 +139,8 @@ def _follows_protocol(state: State, step: Step) -> bool:
             return step.value == (state.locked or "right")
         case "accept":
             return state.proposal == "right"
-        case "reject":
-            return state.proposal == "wrong"
         case _:
-            return False  # honest members wait for the deadline
+            return state.proposal == "wrong"
 
 
 def _next_view(state: State, rules: Rules) -> State:

@@ -408,6 +408,46 @@ def test_signatures_of_others_or_of_other_votes_do_not_count(voting: Federation,
     assert voting.decision.accepts == 1
 
 
+def test_a_quorum_of_signed_votes_against_a_proposal_ends_the_view(
+    found: Callable[..., Federation], servers: list[Account]
+) -> None:
+    federation: Federation = found(5, byzantine_quorum=True, rejection_penalty=1000)
+    federation.collect()
+    proposer = federation.leader()
+    federation.propose(proposer, MODEL)
+    ballot = federation.ballot(accept=False)
+    arguments = (ballot.task, ballot.round, ballot.view, ballot.stage, ballot.digest)
+    one, two, three, four = (member for member in federation.members if member != proposer)
+    signed = {member: federation.signed_vote(member, ballot) for member in (one, two, three, four)}
+    federation.vote(one, accept=False)
+    with pytest.raises(ContractRevertError, match="ConsensusNotMember"):  # a vote for it is none against it
+        federation.consensus.rejectSigned(*arguments, [federation.signed_vote(two, federation.ballot())], by=servers[9])
+    twice = [signed[one], signed[two], signed[two], signed[three]]
+    receipt = federation.consensus.rejectSigned(*arguments, twice, by=servers[9])
+    seats = sum(1 << federation.tasks.memberOf(ballot.task, member.address).seat for member in (two, three))
+    values = {"round": 1, "view_": 0, "stage": Stage.PREPARE, "valueDigest": ballot.digest, "voters": seats}
+    assert receipt.named("RejectionsRecorded") == [{"task": ballot.task, **values}]
+    assert (federation.decision.accepts, federation.decision.rejects, federation.decision.quorum) == (1, 3, 4)
+    receipt = federation.consensus.rejectSigned(*arguments, [signed[four]], by=servers[9])
+    assert [barred["proposer"] for barred in receipt.named("ProposerBarred")] == [proposer.address]
+    assert (federation.decision.view_, federation.stage) == (1, Stage.PROPOSE)
+    assert federation.registry.server(proposer.address).stake == MIN_STAKE * 9 // 10
+    with reverts("ConsensusWrongView", task=ballot.task, view_=0, current=1):
+        federation.consensus.rejectSigned(*arguments, list(signed.values()), by=servers[9])
+
+
+def test_signed_votes_against_what_is_decided_change_nothing(voting: Federation, servers: list[Account]) -> None:
+    against = voting.ballot(accept=False)
+    late = [voting.signed_vote(voting.members[3], against)]
+    for member in voting.members[1:3]:
+        voting.vote(member)
+    assert voting.phase is Phase.FINAL
+    arguments = (against.task, against.round, against.view, against.stage, against.digest)
+    receipt = voting.consensus.rejectSigned(*arguments, late, by=servers[9])
+    assert receipt.named("RejectionsRecorded")[0]["voters"] == 0b1000
+    assert (voting.decision.rejects, voting.phase) == (1, Phase.FINAL)
+
+
 # ---------------------------------------------------------------- equivocation
 
 

@@ -87,9 +87,6 @@ def test_contracts_own_tasks_and_play_rounds(on: Deployment, consensus: str) -> 
     federation.poke()
     tasks.reportMissing(task, 1, members[3].address, by=members[0])
     tasks.withdrawReport(task, 1, members[3].address, by=members[0])
-    if consensus == "pbft":
-        (vote,) = on.pbft.voteViewChange(task, 1, 0, by=members[1]).named("ViewChangeVoted")
-        assert vote["voter"] == members[1].address
     federation.decide(MODEL)
     assert federation.phase is Phase.FINAL
 
@@ -161,13 +158,8 @@ def test_contracts_are_refused_in_their_own_name(on: Deployment, deployment: Dep
         tasks.reveal(task, 1, update_of(member), 100, 10, SALT, by=member)
     assert_all_name(one, [(lambda: tasks.reveal(task, 1, *hidden, by=one), "TasksAlreadySubmitted")])
     federation.poke()
-    on.pbft.voteViewChange(task, 1, 0, by=one)
     leader = federation.leader()
-    deciding = [
-        (lambda: tasks.reportMissing(task, 1, one.address, by=one), "TasksNotMember"),
-        (lambda: on.pbft.voteViewChange(task, 1, 0, by=one), "ConsensusAlreadyVoted"),
-    ]
-    assert_all_name(one, deciding)
+    assert_all_name(one, [(lambda: tasks.reportMissing(task, 1, one.address, by=one), "TasksNotMember")])
     federation.propose(leader, MODEL)
     assert_all_name(leader, [(lambda: federation.vote(leader), "ConsensusAlreadyVoted")])
     registry.retire(by=one)
@@ -180,7 +172,6 @@ def test_contracts_are_refused_in_their_own_name(on: Deployment, deployment: Dep
     tasks.evict(task, one.address, by=owner)
     evicted = [
         (lambda: federation.vote(one), "ConsensusBarred"),
-        (lambda: on.pbft.voteViewChange(task, 1, 0, by=one), "ConsensusBarred"),
         (lambda: registry.withdraw(by=one), "RegistryStillBonded"),
     ]
     assert_all_name(one, evicted)

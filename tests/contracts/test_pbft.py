@@ -31,7 +31,7 @@ def prepare(federation: Federation) -> None:
 def test_only_a_byzantine_quorum_is_safe(deployment: Deployment) -> None:
     values = list(replace(Settings(), consensus="pbft").encoded(deployment))
     values[-1] = values[-1][: 3 * 32] + bytes(32) + values[-1][4 * 32 :]
-    with reverts("ConsensusUnsafeQuorum"):
+    with reverts("PbftUnsafeQuorum"):
         deployment.tasks.createTask(tuple(values), by=deployment.owner)
 
 
@@ -127,40 +127,6 @@ def test_a_value_that_was_not_prepared_is_free(pbft: Federation) -> None:
     assert pbft.state.model == OTHER
 
 
-def test_a_quorum_ends_a_view_early(pbft: Federation, servers: list[Account]) -> None:
-    consensus, task, leader = pbft.consensus, pbft.task, pbft.leader()
-    (voted,) = consensus.voteViewChange(task, 1, 0, by=servers[0]).named("ViewChangeVoted")
-    assert voted == {"task": task, "round": 1, "voter": servers[0].address, "view_": 0}
-    with reverts("ConsensusAlreadyVoted", task=task, voter=servers[0].address):
-        consensus.voteViewChange(task, 1, 0, by=servers[0])
-    consensus.voteViewChange(task, 1, 0, by=servers[1])
-    assert pbft.decision.view_ == 0
-    receipt = consensus.voteViewChange(task, 1, 0, by=servers[2])
-    assert [barred["proposer"] for barred in receipt.named("ProposerBarred")] == [leader.address]
-    assert pbft.decision.view_ == 1
-    with reverts("ConsensusWrongView", task=task, view_=0, current=1):
-        consensus.voteViewChange(task, 1, 0, by=servers[3])
-
-
-def test_view_changes_out_of_place_are_refused(pbft: Federation, servers: list[Account]) -> None:
-    consensus, task = pbft.consensus, pbft.task
-    with reverts("ConsensusWrongRound", task=task, round=2, current=1):
-        consensus.voteViewChange(task, 2, 0, by=servers[0])
-    with reverts("ConsensusNotMember", task=task, account=servers[9].address):
-        consensus.voteViewChange(task, 1, 0, by=servers[9])
-    pbft.decide(MODEL)
-    with reverts("ConsensusWrongStage", task=task, stage=Stage.PROPOSE, current=Stage.DECIDED):
-        consensus.voteViewChange(task, 1, 0, by=servers[0])
-
-
-def test_view_changes_can_end_the_round(pbft: Federation, servers: list[Account]) -> None:
-    while pbft.phase is Phase.DECIDE:
-        view = pbft.decision.view_
-        for member in servers[:3]:
-            pbft.consensus.voteViewChange(pbft.task, 1, view, by=member)
-    assert pbft.phase is Phase.ABORTED
-
-
 def test_all_votes_of_a_stage_fit_one_transaction(pbft: Federation) -> None:
     pbft.propose(pbft.leader(), MODEL)
     for expected in (Stage.COMMIT, Stage.DECIDED):
@@ -172,23 +138,22 @@ def test_all_votes_of_a_stage_fit_one_transaction(pbft: Federation) -> None:
     assert pbft.phase is Phase.FINAL
 
 
-def test_the_votes_of_both_stages_fit_one_transaction(pbft: Federation, servers: list[Account]) -> None:
-    pbft.propose(pbft.leader(), MODEL)
-    prepare = pbft.ballot()
-    commit = replace(prepare, stage=Stage.COMMIT)
-    prepares, commits = ([pbft.signed_vote(member, vote) for member in pbft.members] for vote in (prepare, commit))
-    arguments = (prepare.task, prepare.round, prepare.view, prepare.digest, prepares, commits[:3])
-    receipt = pbft.consensus.attestBothSigned(*arguments, by=servers[9])
-    assert [votes["voters"].bit_count() for votes in receipt.named("VotesRecorded")] == [3, 3]
-    assert (pbft.phase, pbft.state.model) == (Phase.FINAL, MODEL)
-
-
 def test_without_a_quorum_of_the_first_stage_the_second_is_refused(pbft: Federation, servers: list[Account]) -> None:
     pbft.propose(pbft.leader(), MODEL)
-    prepare = pbft.ballot()
-    commits = [pbft.signed_vote(member, replace(prepare, stage=Stage.COMMIT)) for member in pbft.members]
+    commit = replace(pbft.ballot(), stage=Stage.COMMIT)
+    commits = [pbft.signed_vote(member, commit) for member in pbft.members]
     with reverts("ConsensusWrongStage", task=pbft.task, stage=Stage.COMMIT, current=Stage.PREPARE):
-        pbft.consensus.attestBothSigned(prepare.task, 1, 0, prepare.digest, [], commits, by=servers[9])
+        pbft.consensus.attestSigned(commit.task, 1, 0, Stage.COMMIT, commit.digest, commits, by=servers[9])
+
+
+def test_signed_votes_against_it_end_the_view_of_a_prepared_value_that_stays(pbft: Federation) -> None:
+    pbft.propose(pbft.leader(), MODEL)
+    for stage, accept in ((Stage.PREPARE, True), (Stage.COMMIT, False)):
+        ballot = replace(pbft.ballot(accept), stage=stage)
+        signatures = [pbft.signed_vote(member, ballot) for member in pbft.members]
+        record = pbft.consensus.attestSigned if accept else pbft.consensus.rejectSigned
+        record(ballot.task, 1, 0, stage, ballot.digest, signatures, by=pbft.members[0])
+    assert (pbft.decision.view_, pbft.stage, pbft.decision.prepared) == (1, Stage.PROPOSE, ballot.digest)
 
 
 def test_one_server_alone_still_votes_twice(found: Callable[..., Federation], servers: list[Account]) -> None:

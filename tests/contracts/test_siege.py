@@ -285,13 +285,6 @@ class Besieged(RuleBasedStateMachine):
         values = (ballot.task, ballot.round, ballot.view, ballot.stage, ballot.digest, ballot.accept)
         self.attempt(federation.consensus.attest, *values, by=self.liar(liar))
 
-    @rule(liar=liars)
-    def give_up_view(self, liar: int) -> None:
-        if self.siege.settings.consensus == "pbft":
-            now = self.common.decision
-            arguments = (self.common.task, now.round, now.view_)
-            self.attempt(self.common.consensus.voteViewChange, *arguments, by=self.liar(liar))
-
     @precondition(lambda self: self.signed)
     @rule(data=st.data(), liar=liars, changed=st.sampled_from(["nothing", "task", "round", "view", "digest"]))
     def replay(self, data: st.DataObject, liar: int, changed: str) -> None:

@@ -205,18 +205,13 @@ class Actions(RuleBasedStateMachine):
         values = (ballot.task, ballot.round, ballot.view, ballot.stage, ballot.digest, ballot.accept)
         self.attempt(self.federation.consensus.attest, *values, by=actor)
 
-    @rule(signers=st.lists(actors, max_size=ACTORS), actor=anybody)
-    def vote_signed(self, signers: list[int], actor: int) -> None:
-        ballot = self.federation.ballot()
+    @rule(signers=st.lists(actors, max_size=ACTORS), actor=anybody, accept=st.booleans())
+    def vote_signed(self, signers: list[int], actor: int, accept: bool) -> None:
+        ballot = self.federation.ballot(accept)
         signatures = [self.federation.signed_vote(self.people[signer], ballot) for signer in signers]
         values = (ballot.task, ballot.round, ballot.view, ballot.stage, ballot.digest)
-        self.attempt(self.federation.consensus.attestSigned, *values, signatures, by=actor)
-
-    @precondition(lambda self: self.settings.consensus == "pbft")
-    @rule(actor=anybody)
-    def give_up_view(self, actor: int) -> None:
-        now = self.federation.decision
-        self.attempt(self.federation.consensus.voteViewChange, self.task, now.round, now.view_, by=actor)
+        record = self.federation.consensus.attestSigned if accept else self.federation.consensus.rejectSigned
+        self.attempt(record, *values, signatures, by=actor)
 
     @rule(actor=actors)
     def equivocate(self, actor: int) -> None:

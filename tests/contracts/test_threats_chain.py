@@ -158,7 +158,6 @@ def gas_of_a_round(federation: Federation, members: list[Account]) -> dict[str, 
     gas["propose"] = federation.propose(federation.leader(), HONEST).gas
     federation.vote(one)
     gas["vote"] = federation.vote(two, accept=False).gas
-    gas["end a view"] = federation.consensus.voteViewChange(task, 1, federation.decision.view_, by=one).gas
     return gas
 
 

@@ -132,8 +132,6 @@ def test_who_is_expelled_neither_opens_nor_proposes_nor_votes_nor_reports(
     assert federation.consensus.isBarred(task, liar.address)
     with reverts("ConsensusBarred", task=task, proposer=liar.address):
         federation.vote(liar, accept=False)
-    with reverts("ConsensusBarred", task=task, proposer=liar.address):
-        federation.consensus.voteViewChange(task, 1, 1, by=liar)
     ballot = federation.ballot()
     arguments = (ballot.task, ballot.round, ballot.view, ballot.stage, ballot.digest)
     receipt = federation.consensus.attestSigned(*arguments, [federation.signed_vote(liar, ballot)], by=servers[9])

@@ -284,19 +284,23 @@ class Contracts:
             self._next_view()
 
     def vote_signed(
-        self, round_number: int, view: int, stage: Stage, value: bytes, signed: Sequence[SignedVote]
+        self, round_number: int, view: int, stage: Stage, value: bytes, signed: Sequence[SignedVote], accept: bool
     ) -> None:
         votes = self._voting(round_number, view, stage, value)
         domain = replace(self.domain, ledger=self.task.consensus_address)
-        about = self.task.id, round_number, view, stage, value, True
+        about = self.task.id, round_number, view, stage, value, accept
         signers = [signer_of_vote(domain, SignedVote(*about, vote.signature)) for vote in signed]
         seats = {voter: self._seat(voter, "ConsensusNotMember") for voter in signers}
         new = {voter for voter in signers if voter not in votes}
-        votes |= dict.fromkeys(new, True)
+        votes |= dict.fromkeys(new, accept)
         voters = SeatSet.of(seats[voter] for voter in new).word
-        self._round_event("VotesRecorded", view_=view, stage=int(stage), valueDigest=value, voters=voters)
-        if self.stage is not Stage.DECIDED and sum(votes.values()) >= self.quorum:
+        name = "VotesRecorded" if accept else "RejectionsRecorded"
+        self._round_event(name, view_=view, stage=int(stage), valueDigest=value, voters=voters)
+        accepts = sum(votes.values())
+        if self.stage is not Stage.DECIDED and accept and accepts >= self.quorum:
             self._on_quorum()
+        elif self.stage is not Stage.DECIDED and not accept and len(votes) - accepts >= self.quorum:
+            self._next_view()
 
     def report_equivocation(self, first: SignedVote, second: SignedVote) -> None:
         domain = replace(self.domain, ledger=self.task.consensus_address)
@@ -565,7 +569,11 @@ class FakeParticipant(Participant):
 
     def vote_signed(self, task: int, state: TaskState, stage: Stage, votes: Sequence[SignedVote]) -> None:
         decision = state.decision
-        self._to("vote_signed", task).vote_signed(state.round, decision.view, stage, decision.proposal, votes)
+        self._to("vote_signed", task).vote_signed(state.round, decision.view, stage, decision.proposal, votes, True)
+
+    def reject_signed(self, task: int, state: TaskState, stage: Stage, votes: Sequence[SignedVote]) -> None:
+        decision = state.decision
+        self._to("reject_signed", task).vote_signed(state.round, decision.view, stage, decision.proposal, votes, False)
 
     def report_equivocation(self, task: int, first: SignedVote, second: SignedVote) -> None:
         self._to("report_equivocation", task).report_equivocation(first, second)

@@ -7,7 +7,6 @@ import {RewardPool} from "contracts/RewardPool.sol";
 import {IConsensus} from "contracts/interfaces/IConsensus.sol";
 import {IFederatedTasks} from "contracts/interfaces/IFederatedTasks.sol";
 import {IRewardPool} from "contracts/interfaces/IRewardPool.sol";
-import {PbftCommittee} from "contracts/consensus/PbftCommittee.sol";
 import {VM} from "./ICheats.sol";
 
 /// @notice Does what forge's fuzzer says, in the name of some servers, and remembers what must have come of it.
@@ -191,15 +190,16 @@ contract Actors {
         consensus.attest(task, round, view_, now_.stage, digest, accept);
     }
 
-    function voteSigned(uint256 first, uint256 count) external watched {
+    function voteSigned(uint256 first, uint256 count, bool accept) external watched {
         IConsensus.Status memory now_ = consensus.status(task);
         bytes32[2][] memory signatures = new bytes32[2][](count % (COUNT + 1));
         for (uint256 i = 0; i < signatures.length; ++i) {
             signatures[i] = _sign(
-                first % COUNT + i, IConsensus.Vote(task, now_.round, now_.view_, now_.stage, now_.proposal, true)
+                first % COUNT + i, IConsensus.Vote(task, now_.round, now_.view_, now_.stage, now_.proposal, accept)
             );
         }
-        consensus.attestSigned(task, now_.round, now_.view_, now_.stage, now_.proposal, signatures);
+        if (accept) consensus.attestSigned(task, now_.round, now_.view_, now_.stage, now_.proposal, signatures);
+        else consensus.rejectSigned(task, now_.round, now_.view_, now_.stage, now_.proposal, signatures);
     }
 
     function equivocate(uint256 who, bytes32 other) external watched {
@@ -207,12 +207,6 @@ contract Actors {
         IConsensus.Vote memory one = IConsensus.Vote(task, now_.round, now_.view_, now_.stage, now_.proposal, true);
         IConsensus.Vote memory two = IConsensus.Vote(task, now_.round, now_.view_, now_.stage, other, true);
         consensus.reportEquivocation(one, _sign(who, one), two, _sign(who, two));
-    }
-
-    function giveUpView(uint256 who) external watched {
-        IConsensus.Status memory now_ = consensus.status(task);
-        VM.prank(server(who));
-        PbftCommittee(address(consensus)).voteViewChange(task, now_.round, now_.view_);
     }
 
     // ---------------------------------------------------------------- the last actor, an attacker

@@ -1,6 +1,6 @@
 """The fake ledger of the tests does what the contracts do: the same script, step by step, on both."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -22,7 +22,7 @@ from fbfl.chain.participant import (
 )
 from fbfl.chain.remote import accounts_of
 from fbfl.chain.rounds import Ballot, Stage, TaskState, Update
-from fbfl.chain.signatures import sign_update, sign_vote
+from fbfl.chain.signatures import SignedVote, sign_update, sign_vote
 from fbfl.chain.transactions import Sender
 from fbfl.errors import ContractRevertError
 from fbfl.storage.store import Reference
@@ -73,10 +73,15 @@ class Place:
         return self.members[member].vote(Ballot.on(1, replace(state, decision=decision), stage, accept))
 
     def vote_signed(self, *members: int, stage: Stage = Stage.PREPARE) -> Any:
+        return self.members[0].vote_signed(1, self.state, stage, self._signed(stage, True, members))
+
+    def reject_signed(self, *members: int, stage: Stage = Stage.PREPARE) -> Any:
+        return self.members[0].reject_signed(1, self.state, stage, self._signed(stage, False, members))
+
+    def _signed(self, stage: Stage, accept: bool, members: Sequence[int]) -> list[SignedVote]:
         domain = replace(self.ledger.domain(1), ledger=self.ledger.task(1).consensus_address)
-        ballot = Ballot.on(1, self.state, stage, True)
-        votes = [sign_vote(self.accounts[member], domain, ballot) for member in members]
-        return self.members[0].vote_signed(1, self.state, stage, votes)
+        ballot = Ballot.on(1, self.state, stage, accept)
+        return [sign_vote(self.accounts[member], domain, ballot) for member in members]
 
     def equivocate(self, *values: tuple[bytes, bool]) -> Any:
         domain = replace(self.ledger.domain(1), ledger=self.ledger.task(1).consensus_address)
@@ -200,6 +205,15 @@ SCRIPTS: Mapping[str, tuple[Terms, list[Step]]] = {
             *(does("vote", 0, C), pass_deadline, does("vote", 1, C), does("propose", 3), does("propose", 3, MODEL)),
             *(does("vote", 2), does("vote", 3), does("vote", 1), does("vote", 1, C, accept=False)),
             *(does("vote", 0, C, accept=False), does("vote", 2, C, accept=False), open_round),
+        ],
+    ),
+    "rejected by signatures": (
+        Terms(max_views=3),
+        [
+            *(*SUBMITTED, does("propose", 1), does("reject_signed", 0, 4), does("reject_signed", 0, 2)),
+            *(does("vote", 0), does("reject_signed", 0, 1), does("reject_signed", 3, 2)),
+            *(does("propose", 2), does("vote_signed", 0, 3), does("reject_signed", 0, 1, 3, stage=C)),
+            *(does("vote_signed", 0, 1, 3, stage=C), does("reject_signed", 2, stage=C)),
         ],
     ),
     "silent leaders": (

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from eth_hash.auto import keccak
 
 from fbfl.chain.rounds import Ballot, Phase, Stage, TaskState
 from fbfl.chain.seats import SeatSet
@@ -299,18 +300,78 @@ def test_where_the_collector_sleeps_each_sends_its_own_vote() -> None:
     assert not members.exchanges[3].record(members.state, Stage.PREPARE), "it has no vote to wait for"
 
 
-def test_a_vote_against_is_sent_by_the_voter_at_once() -> None:
+def rejecting(members: Members, *numbers: int) -> list[int]:
+    """These leave votes against the proposal; returns the others than the proposer in the order of their turns."""
+    for number in numbers:
+        members.send(number, Stage.PREPARE, accept=False)
+    proposal = members.state.decision.proposal
+    return sorted((0, 2, 3), key=lambda n: keccak(proposal + bytes.fromhex(members.address(n)[2:])))
+
+
+def test_a_quorum_of_votes_against_is_one_transaction_and_ends_the_view() -> None:
     members = Members(patience=5)
     members.propose()
-    members.send(0, Stage.PREPARE, accept=False)
-    members.send(2, Stage.PREPARE, accept=True)
+    first, second, third = rejecting(members, 0, 2)
+    assert all(members.exchanges[n].record(members.state, Stage.PREPARE) for n in (0, 2)), "waiting is a step"
+    assert members.sent == [[]] * 4, "two are no quorum"
+    rejecting(members, 3)
+    assert members.exchanges[second].record(members.state, Stage.PREPARE)
+    assert members.exchanges[third].record(members.state, Stage.PREPARE)
+    assert members.sent == [[]] * 4, "it is not their turn"
+    assert members.exchanges[first].record(members.state, Stage.PREPARE)
+    assert members.sent[first] == ["reject_signed"]
+    assert (members.state.decision.view, members.state.decision.stage) == (1, Stage.PROPOSE)
+    (barred,) = members.ledger.round_events(1, 1, "ProposerBarred")
+    assert barred.args["proposer"] == members.address(1)
+
+
+def test_if_the_first_collector_of_votes_against_sleeps_the_next_acts_and_in_the_end_each_voter() -> None:
+    members = Members(patience=2)
+    members.propose()
+    first, second, third = rejecting(members, 0, 2, 3)
+    before = members.ledger.snapshot()
+    for _ in range(2):
+        assert members.exchanges[second].record(members.state, Stage.PREPARE)
     assert members.sent == [[]] * 4
-    assert members.exchanges[0].record(members.state, Stage.PREPARE)
-    assert members.sent[0] == ["vote"]
+    assert members.exchanges[second].record(members.state, Stage.PREPARE)
+    assert members.sent[second] == ["reject_signed"]
+    members.ledger.reorganise(before)
+    members.forget()
+    members.participants[third].reject_signed = lambda *_: None  # type: ignore[method-assign]
+    for _ in range(6):
+        assert members.exchanges[third].record(members.state, Stage.PREPARE)
+    assert members.sent == [[]] * 4
+    assert members.exchanges[third].record(members.state, Stage.PREPARE)
+    assert members.sent[third] == ["vote"]
     assert members.state.decision.rejects == 1
-    assert not members.exchanges[1].record(members.state, Stage.PREPARE)
-    members.send(3, Stage.PREPARE, accept=True)
+    members.forget()
+    assert members.exchanges[first].record(members.state, Stage.PREPARE), "with the vote that is on the chain"
+    assert members.sent[first] == ["reject_signed"]
+    assert members.state.decision.view == 1
+
+
+def test_a_vote_against_that_its_sender_did_not_sign_is_not_recorded() -> None:
+    members = Members(patience=5)
+    members.propose()
+    first, *_ = rejecting(members, 0, 2, 3)
+    members.board._votes.clear()
+    other = next(n for n in (0, 2, 3) if n != first)
+    for number in (0, 2, 3):
+        members.vote_of(number, accept=False, signer=2 if number == other else None)
+    if other == 2:
+        members.vote_of(2, accept=False, signer=1)
+    assert members.exchanges[first].record(members.state, Stage.PREPARE)
+    assert members.sent[first] == [], "two are no quorum"
+
+
+def test_a_proposer_waits_for_nobody_who_has_voted_against() -> None:
+    members = Members(patience=5)
+    members.propose()
+    rejecting(members, 0)
+    for number in (2, 3):
+        members.send(number, Stage.PREPARE, accept=True)
     assert members.exchanges[1].record(members.state, Stage.PREPARE), "complete with the one against"
+    assert members.sent[1] == ["vote_signed"]
     assert members.state.decision.stage is Stage.COMMIT
 
 

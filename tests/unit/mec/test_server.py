@@ -731,6 +731,18 @@ def test_a_proposal_that_differs_is_rejected_and_its_proposer_barred(tmp_path: P
     assert rejections == {fed.servers[number].address for number in (0, 2, 3)}
 
 
+def test_signed_votes_against_a_proposal_are_one_transaction(tmp_path: Path) -> None:
+    fed = committee(tmp_path, behaviours={1: Behaviour(proposes="wrong", votes="inverted")}, signatures=True)
+    fed.open()
+    fed.submit()
+    fed.settle_down()
+    assert (fed.state.phase, fed.state.model) == (Phase.FINAL, expected_model(fed))
+    assert [event.args["proposer"] for event in fed.events("ProposerBarred")] == [fed.servers[1].address]
+    (recorded,) = fed.events("RejectionsRecorded")
+    assert recorded.args["voters"] == 0b1101
+    assert not fed.events("Voted")
+
+
 def test_voters_recompute_what_was_proposed_though_the_next_proposal_would_leave_more_out(tmp_path: Path) -> None:
     fed = proposed(tmp_path)
     accused, *reporters = fed.others
