@@ -16,7 +16,7 @@ NETWORK ?= anvil
 # The components that `make nodes` gets, of anvil, ganache, geth and kubo; all if none is named.
 NODES ?=
 
-.PHONY: run test test-slow test-torch fuzz test-integration test-faults test-lowest mutants demo-network brownie nodes lint contracts gas bench lock clean help
+.PHONY: run test test-slow test-torch fuzz test-integration test-faults test-lowest mutants demo-network brownie nodes lint contracts gas bench docs lock clean help
 
 help: ## these lines
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile
@@ -76,6 +76,9 @@ gas: $(VENV)/dev.stamp ## what calls cost, beside the floor and a plain way of d
 bench: $(VENV)/dev.stamp ## local training beside the paper's way, Flower and pfl (their own venvs); an hour on idle cores
 	sh benchmarks/peers.sh $(PYTHON)
 	$(BIN)/python benchmarks/training.py
+
+docs: $(VENV)/dev.stamp ## the documentation as a site with an API reference, into build/site
+	PYTHONPATH=. $(BIN)/zensical build -f mkdocs.yml --strict
 
 lock: $(VENV)/dev.stamp ## pin every package anew (UPGRADE= keeps the versions that still fit)
 	$(COMPILE) $(UPGRADE) pyproject.toml -o requirements.txt
