@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 from eth_account.signers.local import LocalAccount
 
+from fbfl.chain import digests
 from fbfl.chain.accounts import development_account
 from fbfl.chain.elections import Election
 from fbfl.chain.logs import Event
-from fbfl.chain.rounds import Phase, TaskState
+from fbfl.chain.rounds import Phase, Stage, TaskState
+from fbfl.chain.seats import SeatSet
 from fbfl.chain.task import Task
 from fbfl.mec.dishonest import Behaviour, DishonestServer, EquivocatingExchange
 from fbfl.mec.exchange import Exchange, MemoryBoard
-from fbfl.mec.global_model import initial_model
+from fbfl.mec.global_model import initial_model, next_model
 from fbfl.mec.plan import TaskPlan, canonical_json
 from fbfl.mec.samples import Batch, MemorySampleStore
 from fbfl.mec.server import MECServer
@@ -28,6 +30,8 @@ from tests.support.ledger import FakeLedger, FakeParticipant, Terms
 
 SPEC = ModelSpec((TensorSpec("dense/kernel", (3, 2)), TensorSpec("dense/bias", (2,))))
 START: Vector = np.arange(8, dtype=np.float32)
+
+NONE = SeatSet()
 
 
 def account(number: int) -> LocalAccount:
@@ -185,3 +189,43 @@ def committee(
 def update_of(plan: TaskPlan, number: float) -> bytes:
     """The payload of an update that is this number everywhere."""
     return encode_update(plan.payload, plan.spec, np.full(plan.spec.size, number, np.float32))
+
+
+def expected_model(
+    fed: Committee, left_out: SeatSet = NONE, round_number: int = 1, parent: bytes | None = None
+) -> Reference:
+    """The next global model, from what is recorded."""
+    kept = [update for update in fed.ledger.updates(1, round_number) if update.seat not in left_out]
+    payloads = [(update, fed.store.get(update.payload)) for update in kept]
+    closing = fed.ledger.closing_hash(1, round_number)
+    assert closing is not None
+    seed = fed.plan.seed_of_draws(closing, fed.ledger.accumulator(1, round_number), round_number)
+    return next_model(fed.plan, round_number, parent or fed.store.get(fed.task.model), payloads, seed).reference
+
+
+def value_of(fed: Committee, model: Reference, missing: int = 0) -> bytes:
+    (opened,) = fed.events("RoundOpened", fed.state.round)
+    return digests.value_digest(
+        fed.ledger.domain(1),
+        fed.state.round,
+        parent=opened.args["parent"],
+        closing=fed.ledger.closing_hash(1, fed.state.round),
+        accumulator=fed.state.accumulator,
+        missing=missing,
+        rule=fed.task.rule,
+        rule_params=fed.task.rule_params,
+        model=model.digest,
+        model_size=model.size,
+    )
+
+
+def proposed(folder: Path, **options: Any) -> Committee:
+    """A committee in whose round the leader has proposed."""
+    fed = committee(folder, **options)
+    fed.open()
+    fed.submit()
+    assert fed.leader.step()
+    assert fed.state.decision.stage is Stage.PREPARE
+    for number in range(4):
+        fed.sent(number)
+    return fed
