@@ -73,7 +73,7 @@ contracts: $(VENV)/dev.stamp node_modules/stamp ## compile contracts/ into the p
 gas: $(VENV)/dev.stamp ## what calls cost, beside the floor and a plain way of doing it
 	$(BIN)/python -m benchmarks.gas
 
-bench: $(VENV)/dev.stamp ## local training beside the paper's way, Flower and pfl (their own venvs); an hour on idle cores
+bench: $(VENV)/dev.stamp ## local training beside the paper's way, Flower and pfl (their own venvs), with PyTorch after make test-torch; an hour
 	sh benchmarks/peers.sh $(PYTHON)
 	$(BIN)/python benchmarks/training.py
 

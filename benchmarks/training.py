@@ -44,6 +44,8 @@ PYTHONS = {
     "flower": str(PEERS / "flower/bin/python"),
     "flower_kept": str(PEERS / "flower/bin/python"),
     "pfl": str(PEERS / "pfl/bin/python"),
+    "fbfl_torch": str(PEERS / "torch/bin/python"),
+    "torch": str(PEERS / "torch/bin/python"),
     "sgemm": sys.executable,
 }
 SCRIPTS = {
@@ -52,6 +54,8 @@ SCRIPTS = {
     "flower": "flower_keras.py",
     "flower_kept": "flower_keras.py",
     "pfl": "pfl_torch.py",
+    "fbfl_torch": "fbfl_torch.py",
+    "torch": "torch_loop.py",
     "sgemm": "sgemm.py",
 }
 LABELS = {
@@ -60,6 +64,8 @@ LABELS = {
     "flower": "Flower 1.41 + Keras on Ray, a new model per client as in its TensorFlow quickstart",
     "flower_kept": "the same, but every worker keeps its model",
     "pfl": "pfl 0.6.0 (PyTorch)",
+    "fbfl_torch": "fbfl with PyTorch",
+    "torch": "a plain loop with PyTorch",
 }
 
 
@@ -83,9 +89,16 @@ class Case:
 # Products of the forward pass, and of the backward pass for all layers' weights and all but the first one's inputs.
 MLP_FLOPS = 2.0 * (2 * 784 * 128 + 3 * 128 * 10)
 CASES = (
-    Case("mlp", 10, 6000, {"keras": 40, "flower": 25, "flower_kept": None, "pfl": 4}, MLP_FLOPS, 3.0),
+    Case(
+        "mlp",
+        10,
+        6000,
+        {"keras": 40, "flower": 25, "flower_kept": None, "pfl": 4, "fbfl_torch": None, "torch": None},
+        MLP_FLOPS,
+        3.0,
+    ),
     Case("mlp", 100, 600, {"pfl": 5}, MLP_FLOPS),
-    Case("mlp", 1000, 60, {"flower_kept": 20, "pfl": 4}, MLP_FLOPS),
+    Case("mlp", 1000, 60, {"flower_kept": 20, "pfl": 4, "fbfl_torch": None, "torch": None}, MLP_FLOPS),
     Case("2nn", 10, 6000, {"keras": 25}),
     Case("cnn", 10, 600, {"keras": 2}),
 )
@@ -107,7 +120,7 @@ class Contender:
         self.accuracies: list[float] = []
         self.command = [PYTHONS[name], str(HERE / "contenders" / SCRIPTS[name])]
         self.command += [case.model, str(case.clients), str(case.samples), str(data), str(turns * MOST), name]
-        paths = [str(HERE / "contenders")] + ([str(HERE.parent)] if name == "fbfl" else [])
+        paths = [str(HERE / "contenders")] + ([str(HERE.parent)] if name.startswith("fbfl") else [])
         environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONPATH": os.pathsep.join(paths)}
         self.process = subprocess.Popen(
             self.command,
@@ -302,7 +315,7 @@ def main() -> None:
     options = parser.parse_args()
     missing = [name for name, python in PYTHONS.items() if not Path(python).exists()]
     if missing:
-        print(f"without {', '.join(missing)}: sh benchmarks/peers.sh installs them")
+        print(f"without {', '.join(missing)}: sh benchmarks/peers.sh and make test-torch install them")
     options.output.mkdir(parents=True, exist_ok=True)
     report: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"),

@@ -18,19 +18,14 @@ from pfl.data.sampling import get_user_sampler
 from pfl.hyperparam import NNEvalHyperParams, NNTrainHyperParams
 from pfl.metrics import Metrics, Weighted
 from pfl.model.pytorch import PyTorchModel
-from rounds import LAYERS, arguments, asked, say
+from rounds import arguments, asked, say
+from torch_models import build
 
 
 class Net(torch.nn.Module):
     def __init__(self, name: str) -> None:
         super().__init__()
-        sizes = (784, *LAYERS[name])
-        layers: list[torch.nn.Module] = [torch.nn.Flatten()]
-        for number, units in enumerate(sizes[1:]):
-            layers += [torch.nn.Linear(sizes[number], units), torch.nn.ReLU()]
-        if name == "mlp":
-            layers.append(torch.nn.Dropout(0.2))
-        self.layers = torch.nn.Sequential(*layers, torch.nn.Linear(sizes[-1], 10))
+        self.layers = build(name)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.layers(x)

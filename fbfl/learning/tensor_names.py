@@ -1,8 +1,8 @@
 """Other names for the tensors of a model, so that servers with several frameworks train one model.
 
 [names]
-"output.bias" = "output/bias"
-"output.weight" = { name = "output/kernel", transpose = true }
+"output.bias" = "mlp/output/bias"
+"output.weight" = { name = "mlp/output/kernel", transpose = true }
 """
 
 import tomllib

@@ -3,8 +3,10 @@ import logging
 import time
 import urllib.request
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from eth_utils.address import to_checksum_address
 
@@ -13,6 +15,7 @@ from fbfl.chain.rounds import Ballot, Phase, Stage, TaskState
 from fbfl.chain.signatures import sign_vote
 from fbfl.chain.task import Payment
 from fbfl.errors import ChainError, ContractRevertError, InvalidInputError, NodeUnavailableError, StorageError
+from fbfl.learning.tensor_names import Names
 from fbfl.mec import agent as agents
 from fbfl.mec.agent import Agent, LocalTraining, only_one
 from fbfl.mec.endpoint import application, serving
@@ -81,6 +84,26 @@ def test_an_agent_outlasts_a_failing_store_and_trains_as_in_the_simulation(
     assert update.server == agent.server.address
     assert simulated.servers[0].step()
     assert is_due(simulated.ledger.state(simulated.task.id), clock=0)
+
+
+def test_an_agent_trains_by_a_function_under_names_of_its_own(simulated: Simulation) -> None:
+    server = simulated.servers[1]
+    plan = replace(server.plan, trainer="tests.support.layers:still", trainer_args={"by": 0.5})
+    names: Names = {
+        "0": ("mlp/hidden/kernel", (1, 0)),
+        "1": ("mlp/hidden/bias", None),
+        "2": ("mlp/output/kernel", ()),
+        "3": ("mlp/output/bias", None),
+    }
+    training = LocalTraining(server.participant, server.task.id, plan, server.samples, names=names)
+    update = training(simulated.weights, 1)
+    parts = dict(zip([tensor.name for tensor in plan.spec.tensors], plan.spec.unflatten(update), strict=True))
+    assert {name: set(np.unique(part.round(5))) for name, part in parts.items() if part.any()} == {
+        "mlp/hidden/kernel": {0.5}
+    }
+    unnamed = LocalTraining(server.participant, server.task.id, plan, server.samples)
+    with pytest.raises(InvalidInputError, match=r"other tensors here than task 1 says; allowed: .*names=FILE"):
+        unnamed(simulated.weights, 1)
 
 
 def test_who_was_expelled_comes_back_with_a_stake_when_its_agent_is_started_again(
