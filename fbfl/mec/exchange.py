@@ -200,7 +200,7 @@ class Exchange:
         """Sign an update of the current model and leave it on the board."""
         parent = state.model.digest
         update = sign_update(self._account, self._update_domain, state.round, parent, payload, samples)
-        collector = _collector_of_updates(state.round, self._seats(state))
+        collector = _in_turn(state.round, self._seats(state))
         self._board.post_update(self._account.address, update, collector)
 
     def record_updates(self, state: TaskState) -> bool:
@@ -217,9 +217,7 @@ class Exchange:
         if not waiting:
             return False
         impatient = self._patience.is_over(("updates", state.round))
-        if self._account.address == _collector_of_updates(state.round, seats) and (
-            len(waiting) == len(seats) or impatient
-        ):
+        if self._account.address == _in_turn(state.round, seats) and (len(waiting) == len(seats) or impatient):
             valid = [u for server, u in waiting.items() if signer_of_update(self._update_domain, u) == server]
             self._participant.submit_batch(self._task.id, state.round, valid)
             return True
@@ -313,7 +311,11 @@ class Exchange:
         return self._patience.waiting_is_a_step
 
     def report_equivocation(self, round_number: int) -> bool:
-        """Report two votes of another member that exclude each other, if the board has such; return True if it did."""
+        """Report two votes of another member that exclude each other, if the board has such; return True if it did.
+
+        The member whose turn it is does so at once, the others where that has not happened after some patience: one
+        report is enough. Waiting counts if patience is measured in steps.
+        """
         ledger = self._participant.ledger
         known = {event.args["voter"] for event in ledger.round_events(self._task.id, round_number, "Equivocation")}
         known |= {self._account.address, *(server for number, server in self._accused if number == round_number)}
@@ -325,6 +327,8 @@ class Exchange:
         for (server, _, _), votes in comparable.items():
             for first, second in itertools.combinations(votes, 2):
                 if first.conflicts_with(second):
+                    if not self._accuses_now(round_number, server):
+                        return self._patience.waiting_is_a_step
                     try:
                         self._participant.report_equivocation(self._task.id, first, second)
                     except ContractRevertError as error:
@@ -333,6 +337,12 @@ class Exchange:
                     self._accused.add((round_number, server))
                     return True
         return False
+
+    def _accuses_now(self, round_number: int, culprit: str) -> bool:
+        seats = self._participant.ledger.seats(self._task.id, round_number)
+        others = {server: seat for server, seat in seats.items() if server != culprit}
+        in_turn = self._account.address == _in_turn(round_number, others)
+        return in_turn or self._patience.is_over(("equivocation", round_number, culprit))
 
     def _seats(self, state: TaskState) -> Mapping[str, int]:
         return self._participant.ledger.seats(self._task.id, state.round)
@@ -366,6 +376,6 @@ def _collectors_of_rejections(state: TaskState, seats: Mapping[str, int]) -> lis
     return others[:REJECTION_COLLECTORS]
 
 
-def _collector_of_updates(round_number: int, seats: Mapping[str, int]) -> str:
+def _in_turn(round_number: int, seats: Mapping[str, int]) -> str:
     members = sorted(seats, key=lambda server: seats[server])
     return members[round_number % len(members)]

@@ -88,7 +88,7 @@ def test_an_equivocator_loses_its_whole_stake(tmp_path: Path) -> None:
     result = fed.play_round()
     assert result.record.status == "final"
     culprit = fed.servers[3].address
-    assert (culprit, 1000, "equivocation") in result.record.slashes
+    assert result.record.slashes == ((culprit, 1000, "equivocation"),)
     assert not fed.ledger.registry.functions.isActive(culprit).call()
 
 

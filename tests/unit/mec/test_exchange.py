@@ -474,7 +474,7 @@ def test_once_it_is_decided_votes_are_transactions() -> None:
 
 
 def test_two_votes_that_exclude_each_other_are_shown_once_in_a_round() -> None:
-    members = Members()
+    members = Members(patience=0)
     members.propose()
     reporter = members.exchanges[0]
     assert not reporter.report_equivocation(1)
@@ -492,6 +492,22 @@ def test_two_votes_that_exclude_each_other_are_shown_once_in_a_round() -> None:
     members.vote_of(2, value=bytes(32))
     assert reporter.report_equivocation(1)
     assert len(members.sent[0]) == 2
+
+
+def test_one_member_shows_evidence_and_the_others_where_it_does_not() -> None:
+    members = Members(patience=1)
+    members.propose()
+    members.vote_of(3)
+    members.vote_of(3, accept=False)
+    assert members.exchanges[0].report_equivocation(1), "to wait is a step where time passes by steps"
+    assert members.sent[0] == []
+    assert members.exchanges[1].report_equivocation(1), "it is its turn in round 1"
+    assert members.sent[1] == ["report_equivocation"]
+    assert not members.exchanges[0].report_equivocation(1)
+    members.vote_of(1)
+    members.vote_of(1, accept=False)
+    assert members.exchanges[2].report_equivocation(1), "without the culprit it is another one's turn"
+    assert members.sent[2] == ["report_equivocation"]
 
 
 def test_many_votes_without_evidence_are_looked_through_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -522,7 +538,7 @@ def test_nobody_shows_its_own_votes() -> None:
 
 
 def test_evidence_that_the_chain_refuses_is_not_shown_again_in_its_round() -> None:
-    members = Members()
+    members = Members(patience=0)
     members.propose()
     tried = []
 

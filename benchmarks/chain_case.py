@@ -1,0 +1,89 @@
+"""One case of `benchmarks.chain`, in a process of its own: by the code that `PYTHONPATH` names, of whatever age.
+
+    python chain_case.py '{"servers": 10, "consensus": "pow", "rounds": 3, ...}'
+
+Prints a JSON object. Only names that versions share from 0.1 on are used.
+"""
+
+import json
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from fbfl.learning import datasets
+from fbfl.settings import RunSettings
+from fbfl.storage.local import LocalStore
+
+
+def main() -> None:
+    """Play the rounds of a case, after one that compiles; print what they took."""
+    case: dict[str, Any] = json.loads(sys.argv[1])
+    rounds, alone, execution = case.pop("rounds"), case.pop("alone", False), case.pop("execution", False)
+    print(json.dumps(_alone(case, rounds) if alone else _on_a_chain(case, rounds, execution)))
+
+
+def _on_a_chain(case: dict[str, Any], rounds: int, execution: bool) -> dict[str, Any]:
+    from fbfl.simulation import Simulation
+
+    began, cpu_began = time.perf_counter(), time.process_time()
+    settings = RunSettings(rounds=rounds + 1, **case)
+    with tempfile.TemporaryDirectory() as folder:
+        federation = Simulation(settings, datasets.load(case["dataset"]), LocalStore(Path(folder)))
+        ready, cpu_ready = time.perf_counter(), time.process_time()
+        federation.play_round()
+        results = [federation.play_round() for _ in range(rounds)]
+        records = [result.record for result in results]
+        executions = [_execution(federation, record) for record in records] if execution else [0.0]
+        return {
+            "setup_seconds": ready - began,
+            "setup_cpu": cpu_ready - cpu_began,
+            "seconds": statistics.median(result.seconds for result in results),
+            "cpu": statistics.median(result.cpu_seconds for result in results),
+            "train_seconds": statistics.median(result.train_seconds for result in results),
+            "transactions": statistics.median(record.transactions for record in records),
+            "views": statistics.median(record.views for record in records),
+            "gas": statistics.median(record.gas_used for record in records),
+            "blocks": statistics.median(record.last_block - record.first_block + 1 for record in records),
+            "execution_cpu": statistics.median(executions),
+            "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
+        }
+
+
+def _execution(federation: Any, record: Any) -> float:
+    """Return the processor seconds of executing a round's blocks again, and nothing else; 0 where they have seals."""
+    if record.consensus.startswith("ethash"):
+        return 0.0
+    node = federation.chain
+    blocks = [node.chain.get_canonical_block_by_number(n) for n in range(record.first_block, record.last_block + 1)]
+    copy = node.copy()
+    copy.revert(bytes(blocks[0].header.parent_hash))
+    began = time.process_time()
+    for block in blocks:
+        copy.chain.import_block(block)
+    return time.process_time() - began
+
+
+def _alone(case: dict[str, Any], rounds: int) -> dict[str, Any]:
+    """The same training and aggregation without a chain."""
+    from fbfl.learning import partition
+    from fbfl.learning.federation import Federation
+
+    data = datasets.load(case["dataset"])
+    shares = partition.iid(data.y_train, num_clients=case["servers"], seed=0)
+    clients = [(data.x_train[share], data.y_train[share]) for share in shares]
+    results = Federation(clients, test=(data.x_test, data.y_test), seed=0).rounds(rounds + 1)
+    seconds, cpu = [], []
+    for _ in range(rounds + 1):
+        began, cpu_began = time.perf_counter(), time.process_time()
+        next(results)
+        seconds.append(time.perf_counter() - began)
+        cpu.append(time.process_time() - cpu_began)
+    return {"seconds": statistics.median(seconds[1:]), "cpu": statistics.median(cpu[1:])}
+
+
+if __name__ == "__main__":
+    main()
