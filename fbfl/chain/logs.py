@@ -12,11 +12,11 @@ from eth_abi.decoding import StringDecoder
 from eth_abi.encoding import TextStringEncoder
 from eth_abi.registry import ABIRegistry, BaseEquals, registry
 from eth_typing import ABIEvent, BlockNumber, ChecksumAddress, HexStr
-from eth_utils.abi import event_abi_to_log_topic
+from eth_utils.abi import collapse_if_tuple, event_abi_to_log_topic
+from eth_utils.address import to_checksum_address
 from hexbytes import HexBytes
 from web3 import Web3
-from web3._utils.events import get_event_data
-from web3.exceptions import Web3RPCError
+from web3.exceptions import LogTopicError, Web3RPCError
 from web3.types import FilterParams, LogReceipt
 
 from fbfl.chain.head import hash_of
@@ -46,6 +46,48 @@ def _codec() -> ABICodec:
 
 
 _CODEC = _codec()
+
+
+class EventDecoder:
+    """Decodes the logs of one event as web3 does, which works out anew for each log what follows from the ABI alone."""
+
+    def __init__(self, abi: ABIEvent) -> None:
+        self.name = abi["name"]
+        inputs = abi.get("inputs", [])
+        self._indexed = [each for each in inputs if each.get("indexed")]
+        self._plain = [each for each in inputs if not each.get("indexed")]
+        # Of what has no fixed size the topic holds a hash.
+        self._topic_types = ["bytes32" if _is_dynamic(each["type"]) else each["type"] for each in self._indexed]
+        self._types = [collapse_if_tuple(cast(Any, each)) for each in self._plain]
+
+    def arguments(self, log: LogReceipt) -> dict[str, Any]:
+        """Return the event's arguments by name; a log that does not fit the ABI raises `LogTopicError` or
+        `DecodingError`.
+        """
+        topics = log["topics"][1:]
+        if len(topics) != len(self._indexed):
+            raise LogTopicError(f"{self.name} has {len(self._indexed)} indexed arguments, the log {len(topics)}")
+        words = [_CODEC.decode([kind], topic)[0] for kind, topic in zip(self._topic_types, topics, strict=True)]
+        values = _CODEC.decode(self._types, log["data"])
+        named = zip((*self._indexed, *self._plain), (*words, *values), strict=True)
+        return {str(each["name"]): _named(each, each["type"], value) for each, value in named}
+
+
+def _is_dynamic(kind: str) -> bool:
+    return kind in ("string", "bytes", "tuple") or kind.endswith("]")
+
+
+def _named(parameter: Any, kind: str, value: Any) -> Any:
+    """Return a decoded value with checksummed addresses, and structs by the names of their fields."""
+    if kind.endswith("]"):
+        inner = kind[: kind.rindex("[")]
+        return [_named(parameter, inner, item) for item in value]
+    if kind == "address":
+        return to_checksum_address(value)
+    if kind == "tuple":
+        fields = zip(parameter["components"], value, strict=True)
+        return {field["name"]: _named(field, field["type"], item) for field, item in fields}
+    return value
 
 
 @dataclass(frozen=True)
@@ -96,7 +138,7 @@ class LogScanner:
         self._confirmations = confirmations
         self._chunk = chunk
         self._events = {
-            (address, HexBytes(event_abi_to_log_topic(cast(ABIEvent, entry)))): cast(ABIEvent, entry)
+            (address, HexBytes(event_abi_to_log_topic(cast(ABIEvent, entry)))): EventDecoder(cast(ABIEvent, entry))
             for address, abi in contracts.items()
             for entry in abi
             if entry["type"] == "event"
@@ -183,18 +225,17 @@ class LogScanner:
         return [event for log in ordered if (event := self._decode(log)) is not None]
 
     def _decode(self, log: LogReceipt) -> Event | None:
-        abi = self._events.get((log["address"], log["topics"][0])) if log["topics"] else None
-        if abi is None:
+        decoder = self._events.get((log["address"], log["topics"][0])) if log["topics"] else None
+        if decoder is None:
             return None
-        data = get_event_data(_CODEC, abi, log)
         return Event(
-            name=data["event"],
-            args=dict(data["args"]),
-            address=data["address"],
-            block=data["blockNumber"],
-            block_hash=bytes(data["blockHash"]),
-            transaction=bytes(data["transactionHash"]),
-            index=data["logIndex"],
+            name=decoder.name,
+            args=decoder.arguments(log),
+            address=log["address"],
+            block=log["blockNumber"],
+            block_hash=bytes(log["blockHash"]),
+            transaction=bytes(log["transactionHash"]),
+            index=log["logIndex"],
         )
 
 

@@ -336,7 +336,8 @@ class MECServer:
                 return None  # the same
             updates = [update for update in recorded if update.seat not in missing]
             for update in updates:
-                if update.payload not in self._memory.absent and self._may_look(state, update):
+                known = update.payload in self._memory.sound or update.payload in self._memory.absent
+                if not known and self._may_look(state, update):
                     self._fetch(update)
             if any(update.payload not in self._memory.payloads for update in updates):
                 return None  # not remembered: the payload may still arrive

@@ -4,7 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from eth_typing import BlockNumber
+from eth_utils.abi import event_abi_to_log_topic
 from eth_utils.address import to_checksum_address
+from web3._utils.events import get_event_data
 
 from fbfl.audit import audit
 from fbfl.chain.devnet import Devnet
@@ -12,6 +15,7 @@ from fbfl.chain.elections import SEED_BLOCKS, seed_of_puzzle, seed_waits
 from fbfl.chain.embedded.chain import account_keys
 from fbfl.chain.embedded.ethash import EthashNetwork
 from fbfl.chain.ledger import Ledger
+from fbfl.chain.logs import EventDecoder
 from fbfl.chain.pow import Miner
 from fbfl.chain.remote import accounts_of
 from fbfl.chain.rounds import ABORT, Phase
@@ -70,6 +74,21 @@ def test_signatures_record_a_round_in_fewer_transactions(tmp_path: Path, consens
     assert {vote.voter for vote in signed.record.votes} == {server.address for server in fed.servers}
     assert signed.record.transactions < plain.record.transactions
     assert audit(fed.ledger, fed.store, fed.task).passed
+
+
+def test_events_are_decoded_as_web3_decodes_them(tmp_path: Path) -> None:
+    fed = federation(tmp_path, consensus="pbft", signatures=True, liars=1)
+    fed.play_round()
+    w3, newest, known = fed.chain.w3, fed.chain.w3.eth.block_number, 0
+    contracts = [fed.ledger.tasks, fed.ledger.registry, fed.ledger.rewards, *fed.ledger.consensus.values()]
+    for contract in contracts:
+        logs = w3.eth.get_logs({"fromBlock": BlockNumber(0), "toBlock": newest, "address": [contract.address]})
+        for abi in (entry for entry in contract.abi if entry["type"] == "event"):
+            decoder, topic = EventDecoder(abi), event_abi_to_log_topic(abi)
+            for log in (each for each in logs if each["topics"][0] == topic):
+                known += 1
+                assert decoder.arguments(log) == dict(get_event_data(w3.codec, abi, log)["args"])
+    assert known > 20
 
 
 def test_a_collector_that_sleeps_costs_only_gas(tmp_path: Path) -> None:

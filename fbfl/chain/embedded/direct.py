@@ -5,10 +5,11 @@ together that takes longer than to execute a transaction. The answers are the sa
 """
 
 import threading
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from eth.abc import BlockAPI, BlockHeaderAPI, ReceiptAPI, SignedTransactionAPI
+from eth.abc import BlockAPI, BlockHeaderAPI, LogAPI, ReceiptAPI, SignedTransactionAPI
 from eth_typing import Address, BlockNumber, Hash32
 from eth_utils.address import to_canonical_address, to_checksum_address
 from eth_utils.exceptions import ValidationError
@@ -26,8 +27,13 @@ if TYPE_CHECKING:
 DYNAMIC_FEE_TYPE = 2
 """Type of transactions whose fees have limits (EIP-1559)."""
 
+_FILTER = {"fromBlock", "toBlock", "address", "topics"}
+
 KEPT_BLOCKS = 64
 """Number of blocks that are kept as web3 gives them."""
+
+KEPT_RECEIPTS = 1024
+"""Number of receipts that are kept: senders look at them, and so does who reads the record of the round."""
 
 
 class DirectEth(Eth):
@@ -38,6 +44,7 @@ class DirectEth(Eth):
         self._tester = tester
         self._lock = lock
         self._blocks: dict[tuple[Hash32, bool], Any] = {}
+        self._receipts: dict[tuple[Hash32, int], TxReceipt] = {}
         self._called_at: Hash32 | None = None
         self._calls: dict[tuple[Address, Address, bytes], HexBytes] = {}
 
@@ -118,14 +125,17 @@ class DirectEth(Eth):
             return self._calls[asked]
 
     def get_logs(self, filter_params: Any) -> list[LogReceipt]:
-        """Return the logs of some contracts in a range of blocks."""
+        """Return the logs of some contracts in a range of blocks, optionally with some topics."""
         first, last = filter_params.get("fromBlock"), filter_params.get("toBlock")
-        addresses = filter_params.get("address")
-        ranged = isinstance(first, int) and isinstance(last, int) and isinstance(addresses, list)
+        addresses, topics = filter_params.get("address"), filter_params.get("topics") or []
+        plain = isinstance(first, int) and isinstance(last, int) and isinstance(addresses, list)
+        plain &= not any(isinstance(topic, list | tuple) for topic in topics)  # of which one would do
         with self._lock:
-            if not ranged or last > self.block_number or filter_params.keys() - {"fromBlock", "toBlock", "address"}:
+            if not plain or last > self.block_number or filter_params.keys() - _FILTER:
                 return super().get_logs(filter_params)
-            wanted = {to_canonical_address(address) for address in addresses}
+            contracts = {to_canonical_address(address) for address in addresses}
+            words = [None if topic is None else int.from_bytes(HexBytes(topic), "big") for topic in topics]
+            wanted = partial(_is_wanted, contracts, words)
             found: list[LogReceipt] = []
             for number in range(first, last + 1):
                 header = self._chain.get_canonical_block_header_by_number(BlockNumber(number))
@@ -149,7 +159,12 @@ class DirectEth(Eth):
             mined = self._backend.mined(Hash32(bytes(HexBytes(transaction_hash))))
             if mined is None or not mined[0].transactions[mined[2]].to:
                 return super().get_transaction_receipt(transaction_hash)
-            return _receipt(*mined)
+            key = mined[0].hash, mined[2]
+            if key not in self._receipts:
+                if len(self._receipts) >= KEPT_RECEIPTS:
+                    del self._receipts[next(iter(self._receipts))]
+                self._receipts[key] = _receipt(*mined)
+            return self._receipts[key]
 
     def _header(self, block_identifier: Any) -> BlockHeaderAPI | None:
         """Return the header of "latest", or of a number; None for other words and for blocks that are not there."""
@@ -166,12 +181,19 @@ def first_log(receipts: Sequence[ReceiptAPI], index: int) -> int:
     return sum(len(receipt.logs) for receipt in receipts[:index])
 
 
+def _is_wanted(contracts: Container[bytes], topics: Sequence[int | None], log: LogAPI) -> bool:
+    """Return True for a log of one of the contracts that has these topics; None stands for any."""
+    if log.address not in contracts or len(log.topics) < len(topics):
+        return False
+    return all(topic is None or topic == found for topic, found in zip(topics, log.topics, strict=False))
+
+
 def _logs(
-    block: BlockAPI, receipts: Sequence[ReceiptAPI], index: int, addresses: Container[bytes] | None = None
+    block: BlockAPI, receipts: Sequence[ReceiptAPI], index: int, wanted: Callable[[LogAPI], bool] | None = None
 ) -> Iterator[LogReceipt]:
-    """Yield the logs of a transaction, of some contracts or of all."""
+    """Yield the logs of a transaction, those that are wanted or all."""
     for place, log in enumerate(receipts[index].logs, first_log(receipts, index)):
-        if addresses is None or log.address in addresses:
+        if wanted is None or wanted(log):
             yield cast(
                 LogReceipt,
                 AttributeDict(

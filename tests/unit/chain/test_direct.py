@@ -52,6 +52,7 @@ def test_answers_are_those_of_json_rpc(chain: EmbeddedChain, ledger: Contract, b
     hashes: Any = by_json.eth.get_block(block)["transactions"]
     deployment = by_json.eth.get_block(block - 1)["transactions"][0]
     logs: Any = {"fromBlock": 0, "toBlock": block, "address": [ledger.address]}
+    senders = ["0x" + address[2:].rjust(64, "0") for address in chain.accounts[1:3]]
     times: Any = (None, "latest", "pending", block - 1)
     data: Any = {"to": ledger.address, "data": ledger.encode_abi("total", [])}
     same: list[Callable[[Web3], Any]] = [
@@ -61,6 +62,9 @@ def test_answers_are_those_of_json_rpc(chain: EmbeddedChain, ledger: Contract, b
         lambda w3: [w3.eth.get_transaction_receipt(each) for each in (*hashes, deployment)],
         lambda w3: [w3.eth.get_transaction(each) for each in (*hashes, deployment)],
         lambda w3: w3.eth.get_logs(logs),
+        lambda w3: [w3.eth.get_logs(logs | {"topics": [None, who]}) for who in senders],
+        lambda w3: w3.eth.get_logs(logs | {"topics": [None, None, None, None, None]}),
+        lambda w3: w3.eth.get_logs(logs | {"topics": [None, senders]}),
         lambda w3: w3.eth.get_logs({"fromBlock": block}),
         lambda w3: [w3.eth.get_transaction_count(chain.accounts[1], at) for at in times],
         lambda w3: [w3.eth.call(data), w3.eth.call(data, block - 1), w3.eth.call(data | {"gas": 50_000})],
