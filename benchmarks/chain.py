@@ -12,6 +12,7 @@ moment. Prints a table in Markdown, which DIR/chain.md gets, too.
 import argparse
 import json
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -67,7 +68,7 @@ def main() -> int:
         results[_key(code, case)] = result
         with done.open("a") as file:
             file.write(json.dumps({"code": code, "case": case, "result": result}) + "\n")
-    table = "\n".join(rows(results)) + "\n"
+    table = "\n".join([*heading(options.old), *rows(results)]) + "\n"
     (folder / "chain.md").write_text(table)
     print(table, end="")
     return 0
@@ -103,6 +104,19 @@ def play(tree: Path, python: str, case: dict[str, Any]) -> dict[str, Any]:
     answer = subprocess.run(command, cwd=tree, env=environment, check=True, stdout=subprocess.PIPE, text=True)
     result: dict[str, Any] = json.loads(answer.stdout.splitlines()[-1])
     return result
+
+
+def heading(old: str | None) -> Iterator[str]:
+    """Yield what the report says above its table."""
+    yield "# A round on the embedded chain"
+    yield ""
+    yield (
+        f"{platform.machine()}, {os.cpu_count()} cores. Medians of the rounds after the first, of one process that "
+        "plays all servers. All but the wall time are processor seconds: of the round; of executing its blocks again, and "
+        "nothing else; of the same training and aggregation without a chain"
+        + (f"; of the round with the code of commit {old}." if old else ".")
+    )
+    yield ""
 
 
 def rows(results: dict[str, dict[str, Any]]) -> Iterator[str]:
