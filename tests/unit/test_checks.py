@@ -152,7 +152,7 @@ def test_no_field_of_settings_ends_in_a_raw_error_and_numpys_numbers_become_pyth
     ],
 )
 def test_numbers_that_no_machine_can_serve_are_refused(kind: type[Any], name: str, most: int) -> None:
-    others = {"consensus": "ethash"} if name == "nodes" else {}
+    others: dict[str, Any] = {"consensus": "ethash"} if name == "nodes" else {}
     assert getattr(kind(**{**others, name: most}), name) == most
     with pytest.raises(InvalidInputError, match=f"{name} is {most + 1}.* {most:,}|{name} is {most + 1}.* {most}"):
         kind(**{**others, name: most + 1})

@@ -4,6 +4,7 @@ The comparison is always with the federation of the honest clients alone, so tha
 data that the attackers keep to themselves.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy.typing as npt
 import pytest
 
 from fbfl.learning import attacks, metrics, partition
+from fbfl.learning.attacks import Attack
 from fbfl.learning.datasets import load
 from fbfl.learning.federation import Federation, Round
 
@@ -37,8 +39,8 @@ def parts(kind: str) -> list[npt.NDArray[Any]]:
 
 
 def play(
-    attack: str | None = None,
-    args: dict[str, int] | None = None,
+    attack: str | Attack | Sequence[Attack] | None = None,
+    args: dict[str, float] | None = None,
     *,
     rule: str = "fedavg",
     malicious: tuple[int, ...] = ATTACKERS,
@@ -69,8 +71,10 @@ def play(
     return list(fed.rounds(rounds)), fed
 
 
-def last(*args: dict[str, int] | str, **options: Any) -> Round:
-    return play(*args, **options)[0][-1]
+def last(
+    attack: str | Attack | Sequence[Attack] | None = None, args: dict[str, float] | None = None, **options: Any
+) -> Round:
+    return play(attack, args, **options)[0][-1]
 
 
 @cache

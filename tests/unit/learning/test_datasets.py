@@ -21,7 +21,7 @@ from fbfl.errors import DataUnavailableError, InvalidInputError
 from fbfl.learning import datasets
 from fbfl.learning.datasets import origin, pictures
 
-GOOD = {
+GOOD: dict[str, Any] = {
     "x_train": np.zeros((6, 4, 4), np.uint8),
     "y_train": np.arange(6) % 3,
     "x_test": np.ones((2, 4, 4), np.uint8),
@@ -39,7 +39,8 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def write(path: Path, **changes: Any) -> Path:
-    np.savez(path, **{name: array for name, array in (GOOD | changes).items() if array is not None})
+    arrays: dict[str, Any] = {name: array for name, array in (GOOD | changes).items() if array is not None}
+    np.savez(path, **arrays)
     return path
 
 
@@ -100,6 +101,7 @@ def test_mnist_falls_back_soon_and_says_so(nowhere: Path) -> None:
     data = datasets.load("mnist", fallback=True)
     assert time.monotonic() - start < 10
     assert data.name == "mnist-5k"
+    assert data.note is not None
     assert "mnist-5k" in data.note
     assert "\n" not in data.note
     with pytest.raises(DataUnavailableError, match="FBFL_DATA"):
@@ -120,7 +122,7 @@ def test_a_silent_server_does_not_hang_the_fallback(nowhere: Path, monkeypatch: 
 @pytest.fixture
 def served(nowhere: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A web server in place of the data sets' origin; `files` maps paths to contents."""
-    files = {}
+    files: dict[str, bytes] = {}
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

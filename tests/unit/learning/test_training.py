@@ -10,7 +10,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from fbfl.errors import FbflError, InvalidInputError, UserCodeError
@@ -47,7 +46,8 @@ def test_layers_of_fewer_bits_train_as_in_keras_fit(policy: str) -> None:
         hidden = layers.Dense(16, kernel_regularizer="l2", dtype=policy)
         return keras.Sequential([layers.Flatten(), hidden, layers.Dense(10, dtype=policy)])
 
-    make, (samples,) = OPTIMIZERS["sgd"], clients(100)
+    make: Callable[[], Any] = OPTIMIZERS["sgd"]
+    (samples,) = clients(100)
     trainer = KerasTrainer(few_bits, TrainingSettings(optimizer=make), lanes=1, **SHAPE)
     (update,) = train(trainer, [samples])
     model = models.build(few_bits, input_shape=(8, 8), seed=7)
@@ -256,7 +256,8 @@ def test_learning_rate_as_a_number_and_as_a_function_of_the_round() -> None:
         InvalidInputError, match=r"learning_rate <lambda> returned -0\.125 for round 5; needed: a finite"
     ):
         train(trainer(lambda number: 0.5 - 0.125 * number), data, round_number=5)
-    for wrong in ("0.1", -0.1, np.nan, np.inf, True, [0.1]):
+    rates: tuple[Any, ...] = ("0.1", -0.1, np.nan, np.inf, True, [0.1])
+    for wrong in rates:
         with pytest.raises(InvalidInputError, match="learning_rate is"):
             TrainingSettings(learning_rate=wrong)
     with pytest.raises(InvalidInputError, match="schedule of its own"):
@@ -336,7 +337,7 @@ def test_updates_are_computed_as_they_are_consumed(adam: KerasTrainer) -> None:
         patch.setattr(keras_trainer, "_CHUNK_CLIENTS", 1)
         patch.setattr(keras_trainer, "_joined", counted)
         data = [(DIGITS.x_train[:8], DIGITS.y_train[:8])] * 40
-        stream = adam.train(adam.initial_weights(), data, round_number=1, client_ids=range(40))
+        stream: Any = adam.train(adam.initial_weights(), data, round_number=1, client_ids=range(40))
         next(stream)
         stream.close()
         assert len(started) < 12
@@ -362,11 +363,10 @@ def test_samples_weights_and_sizes_may_be_of_any_type_that_holds_them(adam: Kera
 def test_wrong_use_is_refused(adam: KerasTrainer) -> None:
     start, data = adam.initial_weights(), clients(20)
 
-    def refused(
-        message: str, samples: list[Any], weights: npt.NDArray[Any] | None = start, **options: float | list[Any] | str
-    ) -> None:
+    def refused(message: str, samples: list[Any], weights: Any = start, **options: Any) -> None:
+        given: dict[str, Any] = {"client_ids": range(len(samples))} | options
         with pytest.raises(InvalidInputError, match=message):
-            adam.train(weights, samples, round_number=1, **({"client_ids": range(len(samples))} | options))
+            adam.train(weights, samples, round_number=1, **given)
 
     x, y = data[0]
     refused("client ids", data, client_ids=[1, 2])
@@ -380,10 +380,10 @@ def test_wrong_use_is_refused(adam: KerasTrainer) -> None:
     refused(r"client 0: y is float64\[20\]", [(x, y.astype(float))])
     for epochs in ([1, 1], 1.0, [1.0], "1", True, -1):
         refused("local_epochs is", data, local_epochs=epochs)
-    for wrong in ((start[:-1], x), (start, x[:, :4]), (start, x.astype(int))):
+    for pair in ((start[:-1], x), (start, x[:, :4]), (start, x.astype(int))):
         with pytest.raises(InvalidInputError, match=r"weights have the shape|x has the shape|x is int64"):
-            adam.logits(*wrong)
-    wrong = {
+            adam.logits(*pair)
+    wrong: dict[str, tuple[Any, ...]] = {
         "input_shape": (8.0, "88", (0,), None),
         "num_classes": (0,),
         "lanes": (0, 10**5),
@@ -407,10 +407,10 @@ def test_wrong_use_is_refused(adam: KerasTrainer) -> None:
 
 
 def test_what_functions_of_the_users_raise_is_said_with_their_name() -> None:
-    def fails(*_: int) -> None:
+    def fails(*_: int) -> Any:
         raise KeyError("absent")
 
-    small = functools.partial(KerasTrainer, lanes=1, **SHAPE)
+    small: Callable[..., KerasTrainer] = functools.partial(KerasTrainer, lanes=1, **SHAPE)
     fails.__name__ = "mine"
     with pytest.raises(UserCodeError, match="model mine raised KeyError: 'absent'"):
         small(fails)
