@@ -75,7 +75,7 @@ class Federation:
         clients: per client its samples x [n, ...] (finite floating point, or uint8 in 0..255, which stand for 0 to 1)
             and labels y [n], integers from 0; also what NumPy makes such arrays of.
         test: samples and labels that the global model is evaluated on.
-        model: a name, `package.module:function`, or a function that returns a Keras model.
+        model: a name, `package.module:function`, or a function that returns a model of the trainer's: of Keras, say.
         aggregator: a name of `aggregation.RULES`, `package.module:function`, a function of the updates [n, P], or
             what `aggregation.resolve` returns; its settings in `aggregator_args`.
         attack: likewise a name of `attacks.ATTACKS`, a function, what `attacks.resolve` returns, or several of them
@@ -92,9 +92,10 @@ class Federation:
         root: trusted samples (x, y), for rules that compare with a trusted update (`fltrust`).
         seed: all randomness is a function of it.
         lanes: processor cores to train on; results do not depend on it.
-        trainer: what trains: "keras", `package.module:Class`, a class or function that returns a
-            `fbfl.learning.trainer.Trainer`, or such a trainer; its settings in `trainer_args`. That of another
-            federation with the same model, data shape, training settings and seed saves compiling it again.
+        trainer: what trains: "keras", "torch", `package.module:function`, a function that trains (see
+            `fbfl.learning.function_trainer`), a class or function that returns a `fbfl.learning.trainer.Trainer`, or
+            such a trainer; its settings in `trainer_args`. That of another federation with the same model, data shape,
+            training settings and seed saves compiling it again.
 
     Wrong values raise `InvalidInputError`.
     """
