@@ -78,4 +78,7 @@ def _array(name: str, content: Any, dtypes: dict[str, Any]) -> Array:
         raise RequestRefusedError(400, f"{name} is {content['dtype']}; allowed: {', '.join(dtypes)}")
     dtype = np.dtype(dtypes[content["dtype"]])
     array = np.frombuffer(content["data"], dtype=dtype.newbyteorder("<")).astype(dtype, copy=False)
-    return array.reshape(content["shape"])
+    try:
+        return array.reshape(content["shape"])
+    except ValueError as error:  # of nothing, a shape may have any length
+        raise RequestRefusedError(400, f"{name} has a shape that no array has: {error}") from error

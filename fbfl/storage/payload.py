@@ -71,7 +71,10 @@ def decode(spec: ModelSpec, data: bytes, state_limit: int = 0) -> tuple[Vector, 
             raise PayloadRefusedError(f"state {name!r} is {content['dtype']}; allowed: {', '.join(STATE_DTYPES)}")
         dtype = np.dtype(STATE_DTYPES[content["dtype"]])
         array = np.frombuffer(content["data"], dtype=dtype.newbyteorder("<")).astype(dtype)
-        state[name.removeprefix(STATE_PREFIX)] = array.reshape(content["shape"])
+        try:
+            state[name.removeprefix(STATE_PREFIX)] = array.reshape(content["shape"])
+        except ValueError as error:  # of nothing, a shape may have any length
+            raise PayloadRefusedError(f"state {name!r} has a shape that no array has: {error}") from error
 
     try:
         canonical = encode(spec, vector, state)

@@ -1,5 +1,6 @@
 """The ingest endpoint over real HTTP: only a device's own samples, only such as the task takes, each once."""
 
+import json
 import socket
 import threading
 import time
@@ -103,6 +104,8 @@ def test_garbage_is_refused_in_one_line_and_leaves_nothing(url: str, tokens: lis
     floats = x.astype(np.float32)
     nan, infinite = floats.copy(), floats.copy()
     nan[1, 1, 1], infinite[0, 0, 0] = np.nan, np.inf
+    nothing = {"shape": [2**63, 0], "data_offsets": [0, 0]}
+    endless = json.dumps({"x": {"dtype": "F32", **nothing}, "y": {"dtype": "I64", **nothing}}).encode()
     bodies = [
         (400, b""),
         (400, b"\x80\x04\x95garbage"),
@@ -114,6 +117,7 @@ def test_garbage_is_refused_in_one_line_and_leaves_nothing(url: str, tokens: lis
         (400, save({"x": x, "y": y[:2]})),
         (400, save({"x": x, "y": y.reshape(3, 1)})),
         (400, save({"x": x[:0], "y": y[:0]})),
+        (400, len(endless).to_bytes(8, "little") + endless),
         (422, save({"x": x.reshape(3, 4), "y": y})),
         (422, save({"x": x, "y": y + 10})),
         (422, save({"x": x, "y": y - 1})),

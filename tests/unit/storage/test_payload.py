@@ -1,3 +1,4 @@
+import json
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,17 @@ def test_anything_else_is_refused_with_the_reason(payload: bytes, reason: str) -
 def test_state_outside_the_rule_is_refused(extra: dict[str, Any], reason: str) -> None:
     with pytest.raises(PayloadRefusedError, match=reason):
         decode(SPEC, save({**tensors, **extra}), state_limit=500)
+
+
+@pytest.mark.parametrize("shape", [[2**63, 0], [0] * 100])
+def test_a_shape_that_no_array_has_is_refused(shape: list[int]) -> None:
+    """Of nothing, the format lets a shape have any length."""
+    length = int.from_bytes(PAYLOAD[:8], "little")
+    header, content = json.loads(PAYLOAD[8 : 8 + length]), PAYLOAD[8 + length :]
+    header["state.x"] = {"dtype": "F32", "shape": shape, "data_offsets": [len(content)] * 2}
+    text = json.dumps(header).encode()
+    with pytest.raises(PayloadRefusedError, match="has a shape that no array has"):
+        decode(SPEC, len(text).to_bytes(8, "little") + text + content, state_limit=1000)
 
 
 def test_state_where_none_is_allowed_is_refused() -> None:
