@@ -5,6 +5,9 @@ import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
 import {Bitmap} from "./libraries/Bitmap.sol";
 import {CompactSignature} from "./libraries/CompactSignature.sol";
+import {Digests} from "./libraries/Digests.sol";
+import {RoundSeats, RoundSeatsLibrary} from "./libraries/RoundSeats.sol";
+import {Shares} from "./libraries/Shares.sol";
 import {IConsensus} from "./interfaces/IConsensus.sol";
 import {IFederatedTasks} from "./interfaces/IFederatedTasks.sol";
 import {IMECRegistry} from "./interfaces/IMECRegistry.sol";
@@ -16,7 +19,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
     using Bitmap for uint256;
 
     /// @notice Most seats of a task: one bitmap and its round tag share a slot.
-    uint256 public constant MAX_MEMBERS = 240;
+    uint256 public constant MAX_MEMBERS = RoundSeatsLibrary.MAX_SEATS;
     /// @notice Most rounds of a task: the round tag has 16 bits and must not repeat.
     uint32 public constant MAX_ROUNDS = type(uint16).max;
 
@@ -24,9 +27,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
     bytes32 public constant UPDATE_TYPEHASH =
         keccak256("Update(uint256 task,uint32 round,bytes32 parent,bytes32 digest,uint32 size,uint32 samples)");
 
-    uint256 private constant _SEATS = (1 << MAX_MEMBERS) - 1;
-    /// @dev A quarter of the stake.
-    uint16 private constant _MAX_PENALTY = 2_500;
+    uint256 private constant _SEATS = type(uint240).max;
     /// @dev In a bitmap of reports: the penalty was taken.
     uint256 private constant _SLASHED = 1 << 255;
     /// @dev After `_LONELY_ROUNDS` of being alone with a report, a member may not report for `_SILENT_ROUNDS`.
@@ -54,7 +55,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         bytes32 ruleParamsHash;
         uint256 committee; // bitmap of the seats of the current round
         uint256 seats; // bitmap of the seats of the next round
-        uint256 missing; // bitmap of the updates that the next proposal leaves out | round tag
+        RoundSeats missing; // whose updates the next proposal leaves out
     }
 
     IMECRegistry private immutable _registry;
@@ -65,8 +66,8 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
     mapping(uint256 task => mapping(address server => Member)) private _members;
     mapping(uint256 task => mapping(uint8 seat => address)) private _seatHolders;
     mapping(uint256 task => bytes32) private _accumulators;
-    mapping(uint256 task => uint256) private _submitted; // bitmap | round tag
-    mapping(uint256 task => uint256) private _committed; // bitmap | round tag
+    mapping(uint256 task => RoundSeats) private _submitted;
+    mapping(uint256 task => RoundSeats) private _committed;
     mapping(uint256 task => mapping(address server => bytes32)) private _commitments;
     mapping(uint256 task => mapping(uint32 round => mapping(uint8 seat => uint256))) private _reports;
     mapping(uint256 task => mapping(address server => Reporter)) private _reporters;
@@ -100,7 +101,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         if (settings.maxPayload == 0 || settings.modelSize > settings.maxPayload) {
             revert TasksBadSettings("maxPayload");
         }
-        if (settings.withheldPenalty > _MAX_PENALTY) revert TasksBadSettings("withheldPenalty");
+        if (settings.withheldPenalty > Shares.MAX_PENALTY) revert TasksBadSettings("withheldPenalty");
         task = ++_taskCount;
         Task storage self = _tasks[task];
         self.consensus = settings.consensus;
@@ -220,7 +221,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         round.committeeSize = uint8(members); // at most MAX_MEMBERS
         round.deadline = uint40(block.timestamp) + (round.commitReveal ? self.commitWindow : self.submitWindow);
         if (self.committee != self.seats) self.committee = self.seats;
-        _accumulators[task] = keccak256(abi.encode(block.chainid, address(this), task, number));
+        _accumulators[task] = Digests.firstAccumulator(address(this), task, number);
         emit RoundOpened(task, number, self.model, self.modelSize, self.seats, round.deadline);
     }
 
@@ -228,9 +229,9 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
     function commit(uint256 task, uint32 number, bytes32 commitment) external {
         Round memory round = _open(task, number, Phase.Commit);
         uint256 bit = _bitOf(task, round, msg.sender);
-        uint256 committed = _tagged(_committed[task], number);
-        if (committed & bit != 0) revert TasksAlreadySubmitted(task, number, msg.sender);
-        _committed[task] = committed | bit;
+        RoundSeats committed = _committed[task].inRound(number);
+        if (committed.has(bit)) revert TasksAlreadySubmitted(task, number, msg.sender);
+        _committed[task] = committed.with(bit);
         _commitments[task][msg.sender] = commitment;
         emit UpdateCommitted(task, number, msg.sender, commitment);
     }
@@ -246,7 +247,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
     function reveal(uint256 task, uint32 number, bytes32 digest, uint32 size, uint32 samples, bytes32 salt) external {
         Round memory round = _open(task, number, Phase.Submit);
         // A commitment from an earlier round may name this one; counting it would close the round on those of this round.
-        bool committed = _tagged(_committed[task], number) & _bitOf(task, round, msg.sender) != 0;
+        bool committed = _committed[task].inRound(number).has(_bitOf(task, round, msg.sender));
         bytes32 commitment =
             keccak256(abi.encode(block.chainid, address(this), task, number, msg.sender, digest, size, samples, salt));
         if (!committed || _commitments[task][msg.sender] != commitment) {
@@ -259,7 +260,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
     function submitBatch(uint256 task, uint32 number, SignedUpdate[] calldata updates) external {
         Round memory round = _open(task, number, Phase.Submit);
         if (round.commitReveal) revert TasksWrongCommitment(task, number, msg.sender);
-        uint256 submitted = _tagged(_submitted[task], number);
+        RoundSeats submitted = _submitted[task].inRound(number);
         bytes32 accumulator = _accumulators[task];
         RecordedUpdate[] memory recorded = new RecordedUpdate[](updates.length);
         mapping(address => Member) storage members = _members[task];
@@ -271,9 +272,9 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
             Member memory member = members[update.server];
             if (!_sits(member, number)) revert TasksNotMember(task, update.server);
             uint256 bit = 1 << member.seat;
-            if (submitted & bit != 0) continue;
-            submitted |= bit;
-            accumulator = _accumulate(accumulator, update.server, update.digest, update.size, update.samples);
+            if (submitted.has(bit)) continue;
+            submitted = submitted.with(bit);
+            accumulator = Digests.accumulate(accumulator, update.server, update.digest, update.size, update.samples);
             recorded[count++] = update;
         }
         assembly ("memory-safe") {
@@ -314,7 +315,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         (uint256 toLeaveOut,) = consensus.reportThresholds(task);
         uint256 count = _seatsOf(reports).count();
         if (toLeaveOut > 1) _countLonely(task, reports, reporter, count, false);
-        if (count + 1 == toLeaveOut) _tasks[task].missing &= ~(1 << seat);
+        if (count + 1 == toLeaveOut) _tasks[task].missing = _tasks[task].missing.without(1 << seat);
     }
 
     /// @inheritdoc IFederatedTasks
@@ -327,9 +328,9 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
             return;
         }
         bool committing = round.phase == Phase.Commit;
-        uint256 done = _seatsOf(_tagged(committing ? _committed[task] : _submitted[task], round.number)).count();
+        uint256 done = (committing ? _committed[task] : _submitted[task]).inRound(round.number).bitmap().count();
         uint256 expected = round.commitReveal && !committing
-            ? _seatsOf(_tagged(_committed[task], round.number)).count()
+            ? _committed[task].inRound(round.number).bitmap().count()
             : round.committeeSize;
         if (done < expected && block.timestamp <= round.deadline) revert TasksNotDue(task, round.deadline);
         if (done < round.minUpdates) {
@@ -387,7 +388,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         self.model = proposal.model;
         self.modelSize = proposal.modelSize;
         self.finalRounds += 1;
-        _outcomes[task][number] = keccak256(abi.encode(digest, proposal.proposer));
+        _outcomes[task][number] = Digests.outcomeOf(digest, proposal.proposer);
         emit RoundFinalized(
             task, number, proposal.proposer, digest, proposal.model, proposal.modelSize, proposal.missing
         );
@@ -409,8 +410,8 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         return State({
             round: round,
             committee: self.committee,
-            committed: _seatsOf(_tagged(_committed[task], round.number)),
-            submitted: _seatsOf(_tagged(_submitted[task], round.number)),
+            committed: _committed[task].inRound(round.number).bitmap(),
+            submitted: _submitted[task].inRound(round.number).bitmap(),
             missing: _missingOf(task, decision),
             accumulator: _accumulators[task],
             model: self.model,
@@ -478,11 +479,11 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         private
     {
         uint256 bit = _bitOf(task, round, server);
-        uint256 submitted = _tagged(_submitted[task], round.number);
-        if (submitted & bit != 0) revert TasksAlreadySubmitted(task, round.number, server);
+        RoundSeats submitted = _submitted[task].inRound(round.number);
+        if (submitted.has(bit)) revert TasksAlreadySubmitted(task, round.number, server);
         _checkUpdate(round, size, samples);
-        _submitted[task] = submitted | bit;
-        _accumulators[task] = _accumulate(_accumulators[task], server, digest, size, samples);
+        _submitted[task] = submitted.with(bit);
+        _accumulators[task] = Digests.accumulate(_accumulators[task], server, digest, size, samples);
         emit UpdateSubmitted(task, round.number, server, digest, size, samples);
     }
 
@@ -523,7 +524,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         uint256 count = _seatsOf(reports).count();
         if (toLeaveOut > 1) _countLonely(task, reports, reporter, count, true);
         if (count == toLeaveOut) {
-            _tasks[task].missing = _tagged(_tasks[task].missing, number) | (1 << seat);
+            _tasks[task].missing = _tasks[task].missing.inRound(number).with(1 << seat);
             emit PayloadMissing(task, number, server);
         }
         slashes = count >= toSlash && reports & _SLASHED == 0;
@@ -592,7 +593,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
     {
         reporter = _bitOf(task, round, msg.sender);
         uint256 accused = _bitOf(task, round, server);
-        if (_tagged(_submitted[task], round.number) & accused == 0) {
+        if (!_submitted[task].inRound(round.number).has(accused)) {
             revert TasksNotSubmitted(task, round.number, server);
         }
         if (accused == reporter) revert TasksNotMember(task, msg.sender); // it is none of the others
@@ -616,7 +617,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
     function _missingOf(uint256 task, IConsensus.Status memory decision) private view returns (uint256) {
         uint32 number = _rounds[task].number;
         if (decision.prepared != 0 && decision.round == number) return _proposals[task].missing;
-        return _seatsOf(_tagged(_tasks[task].missing, number));
+        return _tasks[task].missing.inRound(number).bitmap();
     }
 
     function _requireEnough(uint256 task, Round memory round, uint256 missing) private view {
@@ -625,7 +626,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
     }
 
     function _included(uint256 task, Round memory round, uint256 missing) private view returns (uint256) {
-        return _seatsOf(_tagged(_submitted[task], round.number) & ~missing).count();
+        return (_submitted[task].inRound(round.number).bitmap() & ~missing).count();
     }
 
     /// @dev The block that closed the submissions must be the one that the proposer has seen. In that block itself its
@@ -645,22 +646,21 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         uint256 missing
     ) private view returns (bytes32) {
         Task storage self = _tasks[task];
-        return keccak256(
-            abi.encode(
-                block.chainid,
-                address(this),
-                task,
-                number,
-                self.model,
-                closing,
-                _accumulators[task],
-                missing,
-                self.rule,
-                self.ruleParamsHash,
-                model,
-                modelSize
-            )
-        );
+        Digests.Value memory value = Digests.Value({
+            chainId: block.chainid,
+            ledger: address(this),
+            task: task,
+            round: number,
+            parent: self.model,
+            closing: closing,
+            accumulator: _accumulators[task],
+            missing: missing,
+            rule: self.rule,
+            ruleParamsHash: self.ruleParamsHash,
+            model: model,
+            modelSize: modelSize
+        });
+        return Digests.digestOf(value);
     }
 
     /// @dev An update as it is recorded: with its signer in place of the signature.
@@ -677,14 +677,6 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         return RecordedUpdate({server: server, digest: update.digest, size: update.size, samples: update.samples});
     }
 
-    function _accumulate(bytes32 accumulator, address server, bytes32 digest, uint32 size, uint32 samples)
-        private
-        pure
-        returns (bytes32)
-    {
-        return keccak256(abi.encode(accumulator, server, digest, size, samples));
-    }
-
     function _checkUpdate(Round memory round, uint32 size, uint32 samples) private pure {
         if (size == 0 || size > round.maxPayload) revert TasksPayloadTooLarge(size, round.maxPayload);
         if (samples == 0 || samples > round.maxSamples) revert TasksBadSampleCount(samples, round.maxSamples);
@@ -696,12 +688,6 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
 
     function _isOver(Phase phase) private pure returns (bool) {
         return phase == Phase.Idle || phase == Phase.Final || phase == Phase.Aborted;
-    }
-
-    /// @dev A bitmap of another round reads as empty. The tag keeps the slot from ever being zero, so that the first
-    /// submission of a round costs what the others cost.
-    function _tagged(uint256 bitmap, uint32 number) private pure returns (uint256) {
-        return bitmap >> MAX_MEMBERS == number ? bitmap : uint256(number) << MAX_MEMBERS;
     }
 
     function _seatsOf(uint256 bitmap) private pure returns (uint256) {

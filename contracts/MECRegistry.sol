@@ -4,6 +4,7 @@ pragma solidity ^0.8.28;
 import {AccessControl} from "@openzeppelin/contracts/access/AccessControl.sol";
 import {ReentrancyGuard} from "@openzeppelin/contracts/utils/ReentrancyGuard.sol";
 import {IMECRegistry} from "./interfaces/IMECRegistry.sol";
+import {Shares} from "./libraries/Shares.sol";
 
 /// @title The MEC servers that may take part
 /// @notice A server is admitted by an allow-list, or by a stake where a minimum is set: creating many identities costs
@@ -16,8 +17,6 @@ contract MECRegistry is IMECRegistry, AccessControl, ReentrancyGuard {
     bytes32 public constant SLASHER_ROLE = keccak256("SLASHER_ROLE");
     /// @notice May give out seats: the ledger.
     bytes32 public constant LEDGER_ROLE = keccak256("LEDGER_ROLE");
-
-    uint256 private constant _BASIS_POINTS = 10_000;
 
     /// @notice Stake (wei) that admits a server that is not on the allow-list, and that each of its seats locks; 0: only
     /// the allow-list admits.
@@ -118,7 +117,7 @@ contract MECRegistry is IMECRegistry, AccessControl, ReentrancyGuard {
     function slash(address account, uint16 basisPoints, bytes32 reason, uint256 task) external onlyRole(SLASHER_ROLE) {
         Server storage self = _servers[account];
         if (self.status == Status.Unknown) revert RegistryWrongStatus(account, self.status);
-        uint256 amount = (uint256(self.stake) * basisPoints) / _BASIS_POINTS;
+        uint256 amount = Shares.part(self.stake, basisPoints);
         if (amount != 0) {
             // forge-lint: disable-start(unsafe-typecast)
             self.stake -= uint128(amount); // a share of it
@@ -126,7 +125,7 @@ contract MECRegistry is IMECRegistry, AccessControl, ReentrancyGuard {
             // forge-lint: disable-end(unsafe-typecast)
             self.burnsAt = uint40(block.timestamp) + unbondingTime;
         }
-        bool expelled = basisPoints == _BASIS_POINTS || self.stake < _lockedBy(self.seats);
+        bool expelled = basisPoints == Shares.WHOLE || self.stake < _lockedBy(self.seats);
         if (expelled && self.status != Status.Expelled) {
             self.status = Status.Expelled;
             self.unbondsAt = uint40(block.timestamp) + unbondingTime;

@@ -4,6 +4,8 @@ pragma solidity ^0.8.28;
 import {ReentrancyGuard} from "@openzeppelin/contracts/utils/ReentrancyGuard.sol";
 import {IFederatedTasks} from "./interfaces/IFederatedTasks.sol";
 import {IRewardPool} from "./interfaces/IRewardPool.sol";
+import {Digests} from "./libraries/Digests.sol";
+import {Shares} from "./libraries/Shares.sol";
 
 /// @title Pays the leader and the included updates of final rounds
 /// @notice The ledger keeps 32 bytes per final round. The settler of a round shows their preimage; so rewards add
@@ -15,8 +17,6 @@ contract RewardPool is IRewardPool, ReentrancyGuard {
         uint128 balance;
         uint16 settledRounds;
     }
-
-    uint256 private constant _BASIS_POINTS = 10_000;
 
     IFederatedTasks private immutable _ledger;
 
@@ -34,7 +34,7 @@ contract RewardPool is IRewardPool, ReentrancyGuard {
     function setTerms(uint256 task, Terms calldata terms) external {
         if (msg.sender != _ledger.ownerOf(task)) revert RewardsNotOwner(task, msg.sender);
         if (_terms[task].perRound != 0) revert RewardsTermsAlreadySet(task);
-        if (terms.perRound == 0 || terms.leaderShare > _BASIS_POINTS) revert RewardsBadTerms(terms.leaderShare);
+        if (terms.perRound == 0 || terms.leaderShare > Shares.WHOLE) revert RewardsBadTerms(terms.leaderShare);
         _terms[task] = terms;
         emit TermsSet(task, terms.perRound, terms.leaderShare, terms.bySamples);
     }
@@ -58,7 +58,7 @@ contract RewardPool is IRewardPool, ReentrancyGuard {
         _requireOutcome(task, round, outcome, updates);
         _settled[task][round] = true;
 
-        uint256 forLeader = (uint256(terms.perRound) * terms.leaderShare) / _BASIS_POINTS;
+        uint256 forLeader = Shares.part(terms.perRound, terms.leaderShare);
         uint256 forUpdates = terms.perRound - forLeader;
         (uint256[] memory weights, uint256 total) = _weightsOf(task, round, outcome.missing, updates, terms.bySamples);
         uint256 paid = forLeader;
@@ -129,33 +129,32 @@ contract RewardPool is IRewardPool, ReentrancyGuard {
         emit Credited(task, round, server, amount);
     }
 
-    /// @dev Recomputes the running hash and the digest that was voted on, as `FederatedTasks` forms them.
+    /// @dev Recomputes the running hash and the digest that was voted on.
     function _requireOutcome(uint256 task, uint32 round, Outcome calldata outcome, Update[] calldata updates)
         private
         view
     {
-        bytes32 accumulator = keccak256(abi.encode(block.chainid, address(_ledger), task, round));
+        bytes32 accumulator = Digests.firstAccumulator(address(_ledger), task, round);
         for (uint256 i = 0; i < updates.length; ++i) {
             Update calldata update = updates[i];
-            accumulator = keccak256(abi.encode(accumulator, update.server, update.digest, update.size, update.samples));
+            accumulator = Digests.accumulate(accumulator, update.server, update.digest, update.size, update.samples);
         }
-        bytes32 valueDigest = keccak256(
-            abi.encode(
-                block.chainid,
-                address(_ledger),
-                task,
-                round,
-                outcome.parent,
-                outcome.closing,
-                accumulator,
-                outcome.missing,
-                outcome.rule,
-                outcome.ruleParamsHash,
-                outcome.model,
-                outcome.modelSize
-            )
-        );
-        if (keccak256(abi.encode(valueDigest, outcome.leader)) != _ledger.outcomeOf(task, round)) {
+        Digests.Value memory value = Digests.Value({
+            chainId: block.chainid,
+            ledger: address(_ledger),
+            task: task,
+            round: round,
+            parent: outcome.parent,
+            closing: outcome.closing,
+            accumulator: accumulator,
+            missing: outcome.missing,
+            rule: outcome.rule,
+            ruleParamsHash: outcome.ruleParamsHash,
+            model: outcome.model,
+            modelSize: outcome.modelSize
+        });
+        bytes32 digest = Digests.digestOf(value);
+        if (Digests.outcomeOf(digest, outcome.leader) != _ledger.outcomeOf(task, round)) {
             revert RewardsWrongOutcome(task, round);
         }
     }
@@ -171,8 +170,8 @@ contract RewardPool is IRewardPool, ReentrancyGuard {
         for (uint256 i = 0; i < updates.length; ++i) {
             if (missing != 0) {
                 IFederatedTasks.Member memory member = _ledger.memberOf(task, updates[i].server);
-                bool seated = member.since <= round && round < member.until;
-                if (!seated || missing & (1 << member.seat) != 0) continue;
+                // It sat in that round, so its seat is another's only if it has taken one since.
+                if (member.since > round || missing & (1 << member.seat) != 0) continue;
             }
             weights[i] = bySamples ? updates[i].samples : 1;
             total += weights[i];

@@ -2,8 +2,11 @@
 pragma solidity ^0.8.28;
 
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {Ballot, BallotLibrary} from "../libraries/Ballot.sol";
 import {Bitmap} from "../libraries/Bitmap.sol";
 import {CompactSignature} from "../libraries/CompactSignature.sol";
+import {RoundSeats} from "../libraries/RoundSeats.sol";
+import {Shares} from "../libraries/Shares.sol";
 import {IConsensus} from "../interfaces/IConsensus.sol";
 import {IFederatedTasks} from "../interfaces/IFederatedTasks.sol";
 
@@ -46,9 +49,9 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
         uint40 deadline;
     }
 
-    /// @param votes who voted in this stage (240 bits), votes for plus one (8 bits), votes against (8 bits)
-    struct Ballot {
-        uint256 votes;
+    /// @dev A ballot that a pointer can be kept to: hashing its place twice would cost each voter 80 gas.
+    struct Tally {
+        Ballot ballot;
     }
 
     /// @notice EIP-712 type of a signed vote.
@@ -65,16 +68,9 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
         uint16 rejectionPenalty
     );
 
-    uint16 private constant _WHOLE_STAKE = 10_000;
-    /// @dev A quarter of the stake.
-    uint16 private constant _MAX_PENALTY = 2_500;
     bytes32 private constant _EQUIVOCATION = "equivocation";
     bytes32 private constant _REJECTED = "rejected aggregate";
     bytes32 private constant _TOO_MANY_VIEWS = "too many views";
-    /// @dev A ballot without votes: zero marks a digest that is not before the committee.
-    uint256 private constant _NO_VOTES = _ACCEPT;
-    uint256 private constant _ACCEPT = 1 << 240;
-    uint256 private constant _REJECT = 1 << 248;
 
     IFederatedTasks private immutable _ledger;
 
@@ -85,14 +81,13 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
     mapping(uint256 task => mapping(uint8 seat => address)) private _holders;
     mapping(uint256 task => uint256) private _committees;
     mapping(uint256 task => uint256) private _barred;
-    /// @dev Bitmap of members expelled in the round of the tag (16 bits) in the highest bits. In a ballot they count as
-    /// having voted, so that a vote need not look here.
-    mapping(uint256 task => uint256) private _expelled;
+    /// @dev Members expelled in a round. In a ballot they count as having voted, so that a vote need not look here.
+    mapping(uint256 task => RoundSeats) private _expelled;
     mapping(uint256 task => bytes32) private _proposals;
     mapping(uint256 task => address) private _proposers;
     /// @dev By the digest of the proposal, so that a vote finds out by the ballot itself whether its digest is before the
     /// committee. One proposal is at a time, and its ballot is cleared when it is over.
-    mapping(uint256 task => mapping(bytes32 digest => Ballot)) private _ballots;
+    mapping(uint256 task => mapping(bytes32 digest => Tally)) private _tallies;
 
     modifier onlyLedger() {
         if (msg.sender != address(_ledger)) revert ConsensusOnlyTasks(msg.sender);
@@ -115,12 +110,13 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
     /// @inheritdoc IConsensus
     function expel(uint256 task, uint32 round, uint8 seat) external onlyLedger {
         uint256 bit = 1 << seat;
-        _expelled[task] = (uint256(round) << 240) | _expelledIn(task, round) | bit;
+        _expelled[task] = _expelled[task].inRound(round).with(bit);
         Decision memory decision = _decisions[task];
         if (decision.round != round) return; // not open yet: `open` looks here
         _barred[task] |= bit;
         if (decision.stage == Stage.Prepare || decision.stage == Stage.Commit) {
-            _ballots[task][_proposals[task]].votes |= bit;
+            Tally storage tally = _tallies[task][_proposals[task]];
+            tally.ballot = tally.ballot.exclude(bit);
         }
     }
 
@@ -176,7 +172,7 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
         _proposers[task] = proposer;
         emit Proposed(task, round, proposer, decision.view_, digest);
         // A proposal is its proposer's vote for it.
-        _ballots[task][digest].votes = (_NO_VOTES + _ACCEPT) | bit | _expelledIn(task, round);
+        _tallies[task][digest].ballot = BallotLibrary.open(_expelledIn(task, round)).add(bit, true);
         if (decision.quorum == 1) _onQuorum(task, decision, digest);
     }
 
@@ -194,21 +190,19 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
     /// @inheritdoc IConsensus
     function attest(uint256 task, uint32 round, uint16 view_, Stage stage, bytes32 digest, bool accept) external {
         Decision memory decision = _voting(task, round, view_, stage);
-        (Ballot storage ballot, uint256 votes) = _ballotOf(task, digest);
+        (Tally storage tally, Ballot ballot) = _tallyOf(task, digest);
         uint256 bit = _bitOf(task, round, msg.sender);
-        if (votes & bit != 0) {
+        if (ballot.has(bit)) {
             if (_expelledIn(task, round) & bit != 0) revert ConsensusBarred(task, msg.sender);
             revert ConsensusAlreadyVoted(task, msg.sender);
         }
-        unchecked {
-            votes = (votes | bit) + (accept ? _ACCEPT : _REJECT); // at most one per seat: 240
-        }
-        ballot.votes = votes;
+        ballot = ballot.add(bit, accept);
+        tally.ballot = ballot;
         emit Voted(task, round, msg.sender, view_, stage, digest, accept);
         if (decision.stage == Stage.Decided) return; // too late to change anything
         if (accept) {
-            if (_acceptsOf(votes) == decision.quorum) _onQuorum(task, decision, digest);
-        } else if (_rejectsOf(votes) == decision.quorum) {
+            if (ballot.accepts() == decision.quorum) _onQuorum(task, decision, digest);
+        } else if (ballot.rejects() == decision.quorum) {
             _nextView(task, decision, true);
         }
     }
@@ -225,9 +219,9 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
         Vote memory vote = Vote({
             task: task, round: round, view_: view_, stage: stage, valueDigest: digest, accept: true
         });
-        (Decision memory decision, uint256 votes, uint256 voters) = _recordSigned(vote, signatures);
+        (Decision memory decision, Ballot ballot, uint256 voters) = _recordSigned(vote, signatures);
         emit VotesRecorded(task, round, view_, stage, digest, voters);
-        if (decision.stage != Stage.Decided && _acceptsOf(votes) >= decision.quorum) _onQuorum(task, decision, digest);
+        if (decision.stage != Stage.Decided && ballot.accepts() >= decision.quorum) _onQuorum(task, decision, digest);
     }
 
     /// @inheritdoc IConsensus
@@ -242,9 +236,9 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
         Vote memory vote = Vote({
             task: task, round: round, view_: view_, stage: stage, valueDigest: digest, accept: false
         });
-        (Decision memory decision, uint256 votes, uint256 voters) = _recordSigned(vote, signatures);
+        (Decision memory decision, Ballot ballot, uint256 voters) = _recordSigned(vote, signatures);
         emit RejectionsRecorded(task, round, view_, stage, digest, voters);
-        if (decision.stage != Stage.Decided && _rejectsOf(votes) >= decision.quorum) _nextView(task, decision, true);
+        if (decision.stage != Stage.Decided && ballot.rejects() >= decision.quorum) _nextView(task, decision, true);
     }
 
     /// @inheritdoc IConsensus
@@ -268,7 +262,7 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
         }
         if (_seats[first.task][voter] == 0) revert ConsensusNotMember(first.task, voter);
         emit Equivocation(first.task, first.round, voter, first.view_, first.stage);
-        _ledger.registry().slash(voter, _WHOLE_STAKE, _EQUIVOCATION, first.task);
+        _ledger.registry().slash(voter, Shares.WHOLE, _EQUIVOCATION, first.task);
     }
 
     // ---------------------------------------------------------------- queries
@@ -282,15 +276,15 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
     function status(uint256 task) external view returns (Status memory) {
         Decision memory decision = _decisions[task];
         bool proposed = decision.stage != Stage.None && decision.stage != Stage.Propose;
-        uint256 votes = proposed ? _ballots[task][_proposals[task]].votes : 0;
+        Ballot ballot = proposed ? _tallies[task][_proposals[task]].ballot : Ballot.wrap(0);
         return Status({
             round: decision.round,
             view_: decision.view_,
             stage: decision.stage,
             committeeSize: decision.committeeSize,
             quorum: decision.quorum,
-            accepts: votes == 0 ? 0 : _acceptsOf(votes),
-            rejects: _rejectsOf(votes),
+            accepts: ballot.isOpen() ? ballot.accepts() : 0,
+            rejects: ballot.rejects(),
             openedAt: decision.openedAt,
             deadline: decision.deadline,
             leader: decision.stage == Stage.None ? address(0) : _leaderOf(task, decision.round, decision.view_),
@@ -342,7 +336,7 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
     function _setRules(uint256 task, CommitteeRules memory rules) internal {
         if (
             rules.timeout == 0 || rules.timeoutCap < rules.timeout || rules.maxViews == 0
-                || rules.rejectionPenalty > _MAX_PENALTY
+                || rules.rejectionPenalty > Shares.MAX_PENALTY
         ) {
             revert ConsensusBadParameters(rules.timeout, rules.timeoutCap, rules.maxViews);
         }
@@ -362,7 +356,7 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
         decision.stage = Stage.Commit;
         decision.deadline = uint40(block.timestamp) + _timeoutOf(task, decision.view_);
         _decisions[task] = decision;
-        _ballots[task][digest].votes = _NO_VOTES | _expelledIn(task, decision.round);
+        _tallies[task][digest].ballot = BallotLibrary.open(_expelledIn(task, decision.round));
     }
 
     /// @dev Gives a view that awaits a proposal its whole time again.
@@ -422,8 +416,7 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
 
     /// @dev Bitmap of the seats whose members were expelled in this round, while it was under way.
     function _expelledIn(uint256 task, uint32 round) internal view returns (uint256) {
-        uint256 expelled = _expelled[task];
-        return expelled >> 240 == round ? expelled & ((1 << 240) - 1) : 0;
+        return _expelled[task].inRound(round).bitmap();
     }
 
     function _isBarred(uint256 task, address member) internal view returns (bool) {
@@ -453,34 +446,34 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
         if (block.timestamp > decision.deadline) revert ConsensusDeadlinePassed(task, decision.deadline);
     }
 
-    function _ballotOf(uint256 task, bytes32 digest) private view returns (Ballot storage ballot, uint256 votes) {
-        ballot = _ballots[task][digest];
-        votes = ballot.votes;
-        if (votes == 0) revert ConsensusWrongDigest(task, digest, _proposals[task]);
+    /// @dev The votes on a digest, if it is before the committee.
+    function _tallyOf(uint256 task, bytes32 digest) private view returns (Tally storage tally, Ballot ballot) {
+        tally = _tallies[task][digest];
+        ballot = tally.ballot;
+        if (!ballot.isOpen()) revert ConsensusWrongDigest(task, digest, _proposals[task]);
     }
 
     /// @dev Adds the votes of all who signed this one, and returns the ballot, and the seats that are new in it.
     function _recordSigned(Vote memory vote, bytes32[2][] calldata signatures)
         private
-        returns (Decision memory decision, uint256 votes, uint256 voters)
+        returns (Decision memory decision, Ballot ballot, uint256 voters)
     {
         decision = _voting(vote.task, vote.round, vote.view_, vote.stage);
-        (Ballot storage ballot, uint256 before) = _ballotOf(vote.task, vote.valueDigest);
-        votes = _count(vote.task, vote.round, _hashOf(vote), signatures, before, vote.accept ? _ACCEPT : _REJECT);
-        ballot.votes = votes;
-        // forge-lint: disable-next-line(unsafe-typecast)
-        voters = uint240(votes ^ before);
+        (Tally storage tally, Ballot before) = _tallyOf(vote.task, vote.valueDigest);
+        ballot = _count(vote.task, vote.round, _hashOf(vote), signatures, before, vote.accept);
+        tally.ballot = ballot;
+        voters = ballot.since(before);
     }
 
-    /// @dev The ballot with the votes of those who signed `hash`, each of which counts as `one`.
+    /// @dev The ballot with the votes of those who signed `hash`.
     function _count(
         uint256 task,
         uint32 round,
         bytes32 hash,
         bytes32[2][] calldata signatures,
-        uint256 votes,
-        uint256 one
-    ) private view returns (uint256) {
+        Ballot ballot,
+        bool accept
+    ) private view returns (Ballot) {
         mapping(address => uint256) storage seats = _seats[task];
         for (uint256 i = 0; i < signatures.length; ++i) {
             bytes32[2] calldata signature = signatures[i];
@@ -488,15 +481,13 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
             uint256 seat = seats[voter];
             if (!_sits(seat, round)) revert ConsensusNotMember(task, voter);
             uint256 bit = _bit(seat);
-            unchecked {
-                if (votes & bit == 0) votes = (votes | bit) + one; // at most one per seat: 240
-            }
+            if (!ballot.has(bit)) ballot = ballot.add(bit, accept);
         }
-        return votes;
+        return ballot;
     }
 
     function _clearBallot(uint256 task) private {
-        delete _ballots[task][_proposals[task]];
+        delete _tallies[task][_proposals[task]];
     }
 
     function _hashOf(Vote memory vote) private view returns (bytes32) {
@@ -514,17 +505,5 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
 
     function _bit(uint256 seat) private pure returns (uint256) {
         return 1 << (seat & 0xff);
-    }
-
-    function _acceptsOf(uint256 votes) private pure returns (uint8) {
-        unchecked {
-            // forge-lint: disable-next-line(unsafe-typecast)
-            return uint8(votes / _ACCEPT) - 1; // see `_NO_VOTES`
-        }
-    }
-
-    function _rejectsOf(uint256 votes) private pure returns (uint8) {
-        // forge-lint: disable-next-line(unsafe-typecast)
-        return uint8(votes / _REJECT);
     }
 }
