@@ -46,14 +46,7 @@ def test_the_last_rounds_stay_and_the_others_expire(tmp_path: Path) -> None:
 
 
 def test_what_could_not_be_let_go_of_is_tried_again(tmp_path: Path) -> None:
-    settings: dict[str, Any] = {
-        "servers": 2,
-        "devices": 2,
-        "consensus": "pbft",
-        "rounds": 2,
-        "simulation": {"lanes": 1},
-    }
-    fed = federation(tmp_path, simulation={"lanes": 1}, **settings)
+    fed = federation(tmp_path, simulation={"lanes": 1}, servers=2, devices=2, consensus="pbft", rounds=2)
     for _ in fed.rounds():
         pass
     store = BusyStore(tmp_path)
