@@ -116,11 +116,11 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         self.withheldPenalty = settings.withheldPenalty;
         self.rule = settings.rule;
         self.ruleParamsHash = keccak256(settings.ruleParams);
-        Round storage round = _rounds[task];
-        round.commitReveal = settings.commitWindow != 0;
-        round.minUpdates = settings.minUpdates;
-        round.maxPayload = settings.maxPayload;
-        round.maxSamples = settings.maxSamples;
+        Round storage current = _rounds[task];
+        current.commitReveal = settings.commitWindow != 0;
+        current.minUpdates = settings.minUpdates;
+        current.maxPayload = settings.maxPayload;
+        current.maxSamples = settings.maxSamples;
         emit TaskCreated(
             task,
             msg.sender,
@@ -148,11 +148,11 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
     function endTask(uint256 task) external {
         Task storage self = _existing(task);
         if (msg.sender != self.owner) revert TasksNotOwner(task, msg.sender);
-        Round memory round = _rounds[task];
-        if (!_isOver(round.phase)) revert TasksWrongPhase(task, round.phase);
-        if (round.number >= self.maxRounds) revert TasksEnded(task, self.maxRounds);
-        self.maxRounds = round.number;
-        emit TaskEnded(task, round.number);
+        Round memory current = _rounds[task];
+        if (!_isOver(current.phase)) revert TasksWrongPhase(task, current.phase);
+        if (current.number >= self.maxRounds) revert TasksEnded(task, self.maxRounds);
+        self.maxRounds = current.number;
+        emit TaskEnded(task, current.number);
     }
 
     /// @inheritdoc IFederatedTasks
@@ -186,91 +186,91 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
     function evict(uint256 task, address server) external {
         Task storage self = _existing(task);
         if (_registry.isActive(server)) revert TasksStillActive(task, server);
-        Round memory round = _rounds[task];
+        Round memory current = _rounds[task];
         Member memory member = _members[task][server];
-        bool sits = !_isOver(round.phase) && _sits(member, round.number);
+        bool sits = !_isOver(current.phase) && _sits(member, current.number);
         if (member.until == type(uint32).max) {
             _vacate(task, server);
         } else if (!sits) {
             revert TasksNotMember(task, server);
         }
-        if (sits) self.consensus.expel(task, round.number, member.seat);
+        if (sits) self.consensus.expel(task, current.number, member.seat);
     }
 
     // ---------------------------------------------------------------- rounds
 
     /// @inheritdoc IFederatedTasks
-    function openRound(uint256 task) external returns (uint32 number) {
+    function openRound(uint256 task) external returns (uint32 round) {
         Task storage self = _existing(task);
-        Round storage round = _rounds[task];
-        if (!_isOver(round.phase)) revert TasksWrongPhase(task, round.phase);
-        number = round.number + 1;
-        if (number > self.maxRounds) revert TasksEnded(task, self.maxRounds);
+        Round storage current = _rounds[task];
+        if (!_isOver(current.phase)) revert TasksWrongPhase(task, current.phase);
+        round = current.number + 1;
+        if (round > self.maxRounds) revert TasksEnded(task, self.maxRounds);
         if (msg.sender != self.owner) {
             // Nobody plays the rounds alone that are paid, since the others have not joined yet.
-            if (number == 1) revert TasksNotOwner(task, msg.sender);
-            if (!_sits(_members[task][msg.sender], number)) revert TasksNotMember(task, msg.sender);
+            if (round == 1) revert TasksNotOwner(task, msg.sender);
+            if (!_sits(_members[task][msg.sender], round)) revert TasksNotMember(task, msg.sender);
             if (!_registry.isActive(msg.sender)) revert TasksNotActive(msg.sender);
         }
         uint256 members = self.seats.count();
-        uint256 needed = number == 1 ? self.minMembers : round.minUpdates;
+        uint256 needed = round == 1 ? self.minMembers : current.minUpdates;
         if (members < needed) revert TasksTooFewMembers(task, members, needed);
-        round.number = number;
-        round.phase = round.commitReveal ? Phase.Commit : Phase.Submit;
+        current.number = round;
+        current.phase = current.commitReveal ? Phase.Commit : Phase.Submit;
         // forge-lint: disable-next-line(unsafe-typecast)
-        round.committeeSize = uint8(members); // at most MAX_MEMBERS
-        round.deadline = uint40(block.timestamp) + (round.commitReveal ? self.commitWindow : self.submitWindow);
+        current.committeeSize = uint8(members); // at most MAX_MEMBERS
+        current.deadline = uint40(block.timestamp) + (current.commitReveal ? self.commitWindow : self.submitWindow);
         if (self.committee != self.seats) self.committee = self.seats;
-        _accumulators[task] = Digests.firstAccumulator(address(this), task, number);
-        emit RoundOpened(task, number, self.model, self.modelSize, self.seats, round.deadline);
+        _accumulators[task] = Digests.firstAccumulator(address(this), task, round);
+        emit RoundOpened(task, round, self.model, self.modelSize, self.seats, current.deadline);
     }
 
     /// @inheritdoc IFederatedTasks
-    function commit(uint256 task, uint32 number, bytes32 commitment) external {
-        Round memory round = _open(task, number, Phase.Commit);
-        uint256 bit = _bitOf(task, round, msg.sender);
-        RoundSeats committed = _committed[task].inRound(number);
-        if (committed.has(bit)) revert TasksAlreadySubmitted(task, number, msg.sender);
+    function commit(uint256 task, uint32 round, bytes32 commitment) external {
+        Round memory current = _open(task, round, Phase.Commit);
+        uint256 bit = _bitOf(task, current, msg.sender);
+        RoundSeats committed = _committed[task].inRound(round);
+        if (committed.has(bit)) revert TasksAlreadySubmitted(task, round, msg.sender);
         _committed[task] = committed.with(bit);
         _commitments[task][msg.sender] = commitment;
-        emit UpdateCommitted(task, number, msg.sender, commitment);
+        emit UpdateCommitted(task, round, msg.sender, commitment);
     }
 
     /// @inheritdoc IFederatedTasks
-    function submit(uint256 task, uint32 number, bytes32 digest, uint32 size, uint32 samples) external {
-        Round memory round = _open(task, number, Phase.Submit);
-        if (round.commitReveal) revert TasksWrongCommitment(task, number, msg.sender);
-        _record(task, round, msg.sender, digest, size, samples);
+    function submit(uint256 task, uint32 round, bytes32 digest, uint32 size, uint32 samples) external {
+        Round memory current = _open(task, round, Phase.Submit);
+        if (current.commitReveal) revert TasksWrongCommitment(task, round, msg.sender);
+        _record(task, current, msg.sender, digest, size, samples);
     }
 
     /// @inheritdoc IFederatedTasks
-    function reveal(uint256 task, uint32 number, bytes32 digest, uint32 size, uint32 samples, bytes32 salt) external {
-        Round memory round = _open(task, number, Phase.Submit);
+    function reveal(uint256 task, uint32 round, bytes32 digest, uint32 size, uint32 samples, bytes32 salt) external {
+        Round memory current = _open(task, round, Phase.Submit);
         // A commitment from an earlier round may name this one; counting it would close the round on those of this round.
-        bool committed = _committed[task].inRound(number).has(_bitOf(task, round, msg.sender));
+        bool committed = _committed[task].inRound(round).has(_bitOf(task, current, msg.sender));
         bytes32 commitment =
-            keccak256(abi.encode(block.chainid, address(this), task, number, msg.sender, digest, size, samples, salt));
+            keccak256(abi.encode(block.chainid, address(this), task, round, msg.sender, digest, size, samples, salt));
         if (!committed || _commitments[task][msg.sender] != commitment) {
-            revert TasksWrongCommitment(task, number, msg.sender);
+            revert TasksWrongCommitment(task, round, msg.sender);
         }
-        _record(task, round, msg.sender, digest, size, samples);
+        _record(task, current, msg.sender, digest, size, samples);
     }
 
     /// @inheritdoc IFederatedTasks
-    function submitBatch(uint256 task, uint32 number, SignedUpdate[] calldata updates) external {
-        Round memory round = _open(task, number, Phase.Submit);
-        if (round.commitReveal) revert TasksWrongCommitment(task, number, msg.sender);
-        RoundSeats submitted = _submitted[task].inRound(number);
+    function submitBatch(uint256 task, uint32 round, SignedUpdate[] calldata updates) external {
+        Round memory current = _open(task, round, Phase.Submit);
+        if (current.commitReveal) revert TasksWrongCommitment(task, round, msg.sender);
+        RoundSeats submitted = _submitted[task].inRound(round);
         bytes32 accumulator = _accumulators[task];
         RecordedUpdate[] memory recorded = new RecordedUpdate[](updates.length);
         mapping(address => Member) storage members = _members[task];
         bytes32[2] memory domainAndParent = [_domainSeparatorV4(), _tasks[task].model];
         uint256 count;
         for (uint256 i = 0; i < updates.length; ++i) {
-            RecordedUpdate memory update = _signed(domainAndParent, task, number, updates[i]);
-            _checkUpdate(round, update.size, update.samples);
+            RecordedUpdate memory update = _signed(domainAndParent, task, round, updates[i]);
+            _checkUpdate(current, update.size, update.samples);
             Member memory member = members[update.server];
-            if (!_sits(member, number)) revert TasksNotMember(task, update.server);
+            if (!_sits(member, round)) revert TasksNotMember(task, update.server);
             uint256 bit = 1 << member.seat;
             if (submitted.has(bit)) continue;
             submitted = submitted.with(bit);
@@ -282,36 +282,36 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         }
         _submitted[task] = submitted;
         _accumulators[task] = accumulator;
-        emit UpdatesSubmitted(task, number, recorded);
+        emit UpdatesSubmitted(task, round, recorded);
     }
 
     /// @inheritdoc IFederatedTasks
-    function reportMissing(uint256 task, uint32 number, address server) external {
-        Round memory round = _deciding(task, number);
-        (uint8 seat, uint256 reporter) = _reporting(task, round, server);
+    function reportMissing(uint256 task, uint32 round, address server) external {
+        Round memory current = _deciding(task, round);
+        (uint8 seat, uint256 reporter) = _reporting(task, current, server);
         if (!_registry.isActive(msg.sender)) revert TasksNotActive(msg.sender);
-        uint256 reports = _reports[task][number][seat];
-        if (reports & reporter != 0) revert TasksAlreadyReported(task, number, server);
-        Reporter memory record = _reporterIn(task, number, msg.sender);
+        uint256 reports = _reports[task][round][seat];
+        if (reports & reporter != 0) revert TasksAlreadyReported(task, round, server);
+        Reporter memory record = _reporterIn(task, round, msg.sender);
         _reporters[task][msg.sender] = record;
-        emit PayloadReported(task, number, server, msg.sender);
-        bool slashes = _count(task, number, server, seat, reports, reporter);
-        if (_hasTooFew(task, round)) _giveUp(task, number);
+        emit PayloadReported(task, round, server, msg.sender);
+        bool slashes = _count(task, round, server, seat, reports, reporter);
+        if (_hasTooFew(task, current)) _giveUp(task, round);
         uint16 penalty = _tasks[task].withheldPenalty;
         if (slashes && penalty != 0) _registry.slash(server, penalty, _WITHHELD, task);
     }
 
     /// @inheritdoc IFederatedTasks
-    function withdrawReport(uint256 task, uint32 number, address server) external {
-        Round memory round = _deciding(task, number);
-        (uint8 seat, uint256 reporter) = _reporting(task, round, server);
+    function withdrawReport(uint256 task, uint32 round, address server) external {
+        Round memory current = _deciding(task, round);
+        (uint8 seat, uint256 reporter) = _reporting(task, current, server);
         IConsensus consensus = _tasks[task].consensus;
-        if (consensus.status(task).stage != IConsensus.Stage.Propose) revert TasksAlreadyProposed(task, number);
-        uint256 reports = _reports[task][number][seat];
-        if (reports & reporter == 0) revert TasksNotReported(task, number, server);
+        if (consensus.status(task).stage != IConsensus.Stage.Propose) revert TasksAlreadyProposed(task, round);
+        uint256 reports = _reports[task][round][seat];
+        if (reports & reporter == 0) revert TasksNotReported(task, round, server);
         reports ^= reporter;
-        _reports[task][number][seat] = reports;
-        emit ReportWithdrawn(task, number, server, msg.sender);
+        _reports[task][round][seat] = reports;
+        emit ReportWithdrawn(task, round, server, msg.sender);
         (uint256 toLeaveOut,) = consensus.reportThresholds(task);
         uint256 count = _seatsOf(reports).count();
         if (toLeaveOut > 1) _countLonely(task, reports, reporter, count, false);
@@ -320,49 +320,49 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
 
     /// @inheritdoc IFederatedTasks
     function poke(uint256 task) external {
-        Round memory round = _rounds[task];
-        if (_isOver(round.phase)) revert TasksWrongPhase(task, round.phase);
-        if (round.phase == Phase.Decide) {
-            if (_hasTooFew(task, round)) _giveUp(task, round.number);
-            else _tasks[task].consensus.onTimeout(task, round.number);
+        Round memory current = _rounds[task];
+        if (_isOver(current.phase)) revert TasksWrongPhase(task, current.phase);
+        if (current.phase == Phase.Decide) {
+            if (_hasTooFew(task, current)) _giveUp(task, current.number);
+            else _tasks[task].consensus.onTimeout(task, current.number);
             return;
         }
-        bool committing = round.phase == Phase.Commit;
-        uint256 done = (committing ? _committed[task] : _submitted[task]).inRound(round.number).bitmap().count();
-        uint256 expected = round.commitReveal && !committing
-            ? _committed[task].inRound(round.number).bitmap().count()
-            : round.committeeSize;
-        if (done < expected && block.timestamp <= round.deadline) revert TasksNotDue(task, round.deadline);
-        if (done < round.minUpdates) {
-            _abort(task, round.number, _TOO_FEW_UPDATES);
+        bool committing = current.phase == Phase.Commit;
+        uint256 done = (committing ? _committed[task] : _submitted[task]).inRound(current.number).bitmap().count();
+        uint256 expected = current.commitReveal && !committing
+            ? _committed[task].inRound(current.number).bitmap().count()
+            : current.committeeSize;
+        if (done < expected && block.timestamp <= current.deadline) revert TasksNotDue(task, current.deadline);
+        if (done < current.minUpdates) {
+            _abort(task, current.number, _TOO_FEW_UPDATES);
         } else if (committing) {
             _rounds[task].phase = Phase.Submit;
             _rounds[task].deadline = uint40(block.timestamp) + _tasks[task].submitWindow;
         } else {
             // forge-lint: disable-next-line(unsafe-typecast)
-            _close(task, round.number, uint8(done)); // at most MAX_MEMBERS
+            _close(task, current.number, uint8(done)); // at most MAX_MEMBERS
         }
     }
 
     /// @inheritdoc IFederatedTasks
     function propose(
         uint256 task,
-        uint32 number,
+        uint32 round,
         bytes32 model,
         uint32 modelSize,
         bytes32 closing,
         bytes32 expected,
         bytes calldata proof
     ) external {
-        Round memory round = _deciding(task, number);
-        _bitOf(task, round, msg.sender);
-        _requireBranch(task, round, closing);
-        if (modelSize > round.maxPayload) revert TasksPayloadTooLarge(modelSize, round.maxPayload);
+        Round memory current = _deciding(task, round);
+        _bitOf(task, current, msg.sender);
+        _requireBranch(task, current, closing);
+        if (modelSize > current.maxPayload) revert TasksPayloadTooLarge(modelSize, current.maxPayload);
         Task storage self = _tasks[task];
         Proposal storage proposal = _proposals[task];
         uint256 missing = _missingOf(task, self.consensus.status(task));
-        _requireEnough(task, round, missing);
-        bytes32 digest = _valueDigest(task, number, model, modelSize, closing, missing);
+        _requireEnough(task, current, missing);
+        bytes32 digest = _valueDigest(task, round, model, modelSize, closing, missing);
         // A report that lands before the proposal, or other updates after a reorganisation, change what the voters
         // recompute: the proposer must not pay for it.
         if (digest != expected) revert TasksValueChanged(task, digest, expected);
@@ -370,34 +370,34 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         proposal.modelSize = modelSize;
         proposal.model = model;
         if (proposal.missing != missing) proposal.missing = missing;
-        if (modelSize == 0) emit AbortProposed(task, number, msg.sender, digest, model, missing);
-        else emit ModelProposed(task, number, msg.sender, digest, model, modelSize, missing);
-        self.consensus.propose(task, number, msg.sender, digest, proof);
+        if (modelSize == 0) emit AbortProposed(task, round, msg.sender, digest, model, missing);
+        else emit ModelProposed(task, round, msg.sender, digest, model, modelSize, missing);
+        self.consensus.propose(task, round, msg.sender, digest, proof);
     }
 
     /// @inheritdoc IFederatedTasks
-    function finalizeRound(uint256 task, uint32 number, bytes32 digest) external onlyConsensus(task) {
-        _deciding(task, number);
+    function finalizeRound(uint256 task, uint32 round, bytes32 digest) external onlyConsensus(task) {
+        _deciding(task, round);
         Task storage self = _tasks[task];
         Proposal memory proposal = _proposals[task];
         if (proposal.modelSize == 0) {
-            _abort(task, number, proposal.model);
+            _abort(task, round, proposal.model);
             return;
         }
         _rounds[task].phase = Phase.Final;
         self.model = proposal.model;
         self.modelSize = proposal.modelSize;
         self.finalRounds += 1;
-        _outcomes[task][number] = Digests.outcomeOf(digest, proposal.proposer);
+        _outcomes[task][round] = Digests.outcomeOf(digest, proposal.proposer);
         emit RoundFinalized(
-            task, number, proposal.proposer, digest, proposal.model, proposal.modelSize, proposal.missing
+            task, round, proposal.proposer, digest, proposal.model, proposal.modelSize, proposal.missing
         );
     }
 
     /// @inheritdoc IFederatedTasks
-    function abortRound(uint256 task, uint32 number, bytes32 reason) external onlyConsensus(task) {
-        _deciding(task, number);
-        _abort(task, number, reason);
+    function abortRound(uint256 task, uint32 round, bytes32 reason) external onlyConsensus(task) {
+        _deciding(task, round);
+        _abort(task, round, reason);
     }
 
     // ---------------------------------------------------------------- queries
@@ -405,13 +405,13 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
     /// @inheritdoc IFederatedTasks
     function stateOf(uint256 task) external view returns (State memory) {
         Task storage self = _existing(task);
-        Round memory round = _rounds[task];
+        Round memory current = _rounds[task];
         IConsensus.Status memory decision = self.consensus.status(task);
         return State({
-            round: round,
+            round: current,
             committee: self.committee,
-            committed: _committed[task].inRound(round.number).bitmap(),
-            submitted: _submitted[task].inRound(round.number).bitmap(),
+            committed: _committed[task].inRound(current.number).bitmap(),
+            submitted: _submitted[task].inRound(current.number).bitmap(),
             missing: _missingOf(task, decision),
             accumulator: _accumulators[task],
             model: self.model,
@@ -454,13 +454,13 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
     /// @inheritdoc IFederatedTasks
     function progressOf(uint256 task) external view returns (uint32 finalRounds, bool ended) {
         Task storage self = _existing(task);
-        Round storage round = _rounds[task];
-        return (self.finalRounds, round.number >= self.maxRounds && _isOver(round.phase));
+        Round storage current = _rounds[task];
+        return (self.finalRounds, current.number >= self.maxRounds && _isOver(current.phase));
     }
 
     /// @inheritdoc IFederatedTasks
-    function outcomeOf(uint256 task, uint32 number) external view returns (bytes32) {
-        return _outcomes[task][number];
+    function outcomeOf(uint256 task, uint32 round) external view returns (bytes32) {
+        return _outcomes[task][round];
     }
 
     /// @inheritdoc IFederatedTasks
@@ -475,31 +475,31 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
 
     // ---------------------------------------------------------------- inside
 
-    function _record(uint256 task, Round memory round, address server, bytes32 digest, uint32 size, uint32 samples)
+    function _record(uint256 task, Round memory current, address server, bytes32 digest, uint32 size, uint32 samples)
         private
     {
-        uint256 bit = _bitOf(task, round, server);
-        RoundSeats submitted = _submitted[task].inRound(round.number);
-        if (submitted.has(bit)) revert TasksAlreadySubmitted(task, round.number, server);
-        _checkUpdate(round, size, samples);
+        uint256 bit = _bitOf(task, current, server);
+        RoundSeats submitted = _submitted[task].inRound(current.number);
+        if (submitted.has(bit)) revert TasksAlreadySubmitted(task, current.number, server);
+        _checkUpdate(current, size, samples);
         _submitted[task] = submitted.with(bit);
         _accumulators[task] = Digests.accumulate(_accumulators[task], server, digest, size, samples);
-        emit UpdateSubmitted(task, round.number, server, digest, size, samples);
+        emit UpdateSubmitted(task, current.number, server, digest, size, samples);
     }
 
-    function _close(uint256 task, uint32 number, uint8 updates) private {
+    function _close(uint256 task, uint32 round, uint8 updates) private {
         Task storage self = _tasks[task];
-        Round storage round = _rounds[task];
-        round.phase = Phase.Decide;
-        round.closingBlock = uint40(block.number);
+        Round storage current = _rounds[task];
+        current.phase = Phase.Decide;
+        current.closingBlock = uint40(block.number);
         bytes32 accumulator = _accumulators[task];
-        emit SubmissionsClosed(task, number, updates, accumulator);
-        self.consensus.open(task, number, self.committee);
+        emit SubmissionsClosed(task, round, updates, accumulator);
+        self.consensus.open(task, round, self.committee);
     }
 
-    function _abort(uint256 task, uint32 number, bytes32 reason) private {
+    function _abort(uint256 task, uint32 round, bytes32 reason) private {
         _rounds[task].phase = Phase.Aborted;
-        emit RoundAborted(task, number, reason);
+        emit RoundAborted(task, round, reason);
     }
 
     function _vacate(uint256 task, address server) private {
@@ -515,7 +515,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
     }
 
     /// @dev Adds a report to those of an update; whether its server has to pay now.
-    function _count(uint256 task, uint32 number, address server, uint8 seat, uint256 reports, uint256 reporter)
+    function _count(uint256 task, uint32 round, address server, uint8 seat, uint256 reports, uint256 reporter)
         private
         returns (bool slashes)
     {
@@ -524,17 +524,17 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         uint256 count = _seatsOf(reports).count();
         if (toLeaveOut > 1) _countLonely(task, reports, reporter, count, true);
         if (count == toLeaveOut) {
-            _tasks[task].missing = _tasks[task].missing.inRound(number).with(1 << seat);
-            emit PayloadMissing(task, number, server);
+            _tasks[task].missing = _tasks[task].missing.inRound(round).with(1 << seat);
+            emit PayloadMissing(task, round, server);
         }
         slashes = count >= toSlash && reports & _SLASHED == 0;
-        _reports[task][number][seat] = slashes ? reports | _SLASHED : reports;
+        _reports[task][round][seat] = slashes ? reports | _SLASHED : reports;
     }
 
     /// @dev Ends a round that has too few updates left for anybody to propose.
-    function _giveUp(uint256 task, uint32 number) private {
-        _abort(task, number, _TOO_FEW_UPDATES);
-        _tasks[task].consensus.abandon(task, number);
+    function _giveUp(uint256 task, uint32 round) private {
+        _abort(task, round, _TOO_FEW_UPDATES);
+        _tasks[task].consensus.abandon(task, round);
     }
 
     /// @dev Keeps count of the reports with which members are alone, after `reporter` (its bit) has added its own to
@@ -554,17 +554,17 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
     }
 
     /// @dev Returns the record of a reporter that reports in a round; reverts if it may not.
-    function _reporterIn(uint256 task, uint32 number, address account) private view returns (Reporter memory record) {
+    function _reporterIn(uint256 task, uint32 round, address account) private view returns (Reporter memory record) {
         record = _reporters[task][account];
-        if (record.round != number) {
-            bool next = record.round + 1 == number;
+        if (record.round != round) {
+            bool next = record.round + 1 == round;
             uint8 streak = record.alone == 0 ? 0 : record.streak + 1;
             if (streak == _LONELY_ROUNDS) record.barredUntil = record.round + _SILENT_ROUNDS;
             record.streak = next && streak < _LONELY_ROUNDS ? streak : 0;
-            record.round = number;
+            record.round = round;
             record.alone = 0;
         }
-        if (number <= record.barredUntil) revert TasksMayNotReport(task, account, record.barredUntil);
+        if (round <= record.barredUntil) revert TasksMayNotReport(task, account, record.barredUntil);
     }
 
     function _existing(uint256 task) private view returns (Task storage self) {
@@ -572,85 +572,82 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         if (self.owner == address(0)) revert TasksUnknownTask(task);
     }
 
-    function _open(uint256 task, uint32 number, Phase phase) private view returns (Round memory round) {
-        round = _rounds[task];
-        if (round.number != number) revert TasksWrongRound(task, number, round.number);
-        if (round.phase != phase) revert TasksWrongPhase(task, round.phase);
-        if (block.timestamp > round.deadline) revert TasksDeadlinePassed(task, round.deadline);
+    function _open(uint256 task, uint32 round, Phase phase) private view returns (Round memory current) {
+        current = _rounds[task];
+        if (current.number != round) revert TasksWrongRound(task, round, current.number);
+        if (current.phase != phase) revert TasksWrongPhase(task, current.phase);
+        if (block.timestamp > current.deadline) revert TasksDeadlinePassed(task, current.deadline);
     }
 
-    function _deciding(uint256 task, uint32 number) private view returns (Round memory round) {
-        round = _rounds[task];
-        if (round.number != number) revert TasksWrongRound(task, number, round.number);
-        if (round.phase != Phase.Decide) revert TasksWrongPhase(task, round.phase);
+    function _deciding(uint256 task, uint32 round) private view returns (Round memory current) {
+        current = _rounds[task];
+        if (current.number != round) revert TasksWrongRound(task, round, current.number);
+        if (current.phase != Phase.Decide) revert TasksWrongPhase(task, current.phase);
     }
 
     /// @dev The seat of a server whose update is recorded, and the bit of the sender, another member.
-    function _reporting(uint256 task, Round memory round, address server)
+    function _reporting(uint256 task, Round memory current, address server)
         private
         view
         returns (uint8 seat, uint256 reporter)
     {
-        reporter = _bitOf(task, round, msg.sender);
-        uint256 accused = _bitOf(task, round, server);
-        if (!_submitted[task].inRound(round.number).has(accused)) {
-            revert TasksNotSubmitted(task, round.number, server);
+        reporter = _bitOf(task, current, msg.sender);
+        uint256 accused = _bitOf(task, current, server);
+        if (!_submitted[task].inRound(current.number).has(accused)) {
+            revert TasksNotSubmitted(task, current.number, server);
         }
         if (accused == reporter) revert TasksNotMember(task, msg.sender); // it is none of the others
         seat = _members[task][server].seat;
     }
 
     /// @dev Returns true if nobody can propose any more. A value that is prepared, or voted on, can still become final.
-    function _hasTooFew(uint256 task, Round memory round) private view returns (bool) {
+    function _hasTooFew(uint256 task, Round memory current) private view returns (bool) {
         IConsensus.Status memory decision = _tasks[task].consensus.status(task);
         if (decision.stage != IConsensus.Stage.Propose || decision.prepared != 0) return false;
-        return _included(task, round, _missingOf(task, decision)) < round.minUpdates;
+        return _included(task, current, _missingOf(task, decision)) < current.minUpdates;
     }
 
-    function _bitOf(uint256 task, Round memory round, address server) private view returns (uint256) {
+    function _bitOf(uint256 task, Round memory current, address server) private view returns (uint256) {
         Member memory member = _members[task][server];
-        if (!_sits(member, round.number)) revert TasksNotMember(task, server);
+        if (!_sits(member, current.number)) revert TasksNotMember(task, server);
         return 1 << member.seat;
     }
 
     /// @dev A prepared value must be proposed again as it was, so the bitmap of that time holds.
     function _missingOf(uint256 task, IConsensus.Status memory decision) private view returns (uint256) {
-        uint32 number = _rounds[task].number;
-        if (decision.prepared != 0 && decision.round == number) return _proposals[task].missing;
-        return _tasks[task].missing.inRound(number).bitmap();
+        uint32 round = _rounds[task].number;
+        if (decision.prepared != 0 && decision.round == round) return _proposals[task].missing;
+        return _tasks[task].missing.inRound(round).bitmap();
     }
 
-    function _requireEnough(uint256 task, Round memory round, uint256 missing) private view {
-        uint256 included = _included(task, round, missing);
-        if (included < round.minUpdates) revert TasksTooFewUpdates(task, included, round.minUpdates);
+    function _requireEnough(uint256 task, Round memory current, uint256 missing) private view {
+        uint256 included = _included(task, current, missing);
+        if (included < current.minUpdates) revert TasksTooFewUpdates(task, included, current.minUpdates);
     }
 
-    function _included(uint256 task, Round memory round, uint256 missing) private view returns (uint256) {
-        return (_submitted[task].inRound(round.number).bitmap() & ~missing).count();
+    function _included(uint256 task, Round memory current, uint256 missing) private view returns (uint256) {
+        return (_submitted[task].inRound(current.number).bitmap() & ~missing).count();
     }
 
     /// @dev The block that closed the submissions must be the one that the proposer has seen. In that block itself its
     /// hash is not known, and after 256 blocks not any more: by then it is the votes, which bind it, that refuse another.
-    function _requireBranch(uint256 task, Round memory round, bytes32 closing) private view {
-        if (block.number > uint256(round.closingBlock) + _HASHES) return;
-        bytes32 here = blockhash(round.closingBlock);
+    function _requireBranch(uint256 task, Round memory current, bytes32 closing) private view {
+        if (block.number > uint256(current.closingBlock) + _HASHES) return;
+        bytes32 here = blockhash(current.closingBlock);
         if (closing != here || closing == 0) revert TasksOtherBranch(task, closing, here);
     }
 
-    function _valueDigest(
-        uint256 task,
-        uint32 number,
-        bytes32 model,
-        uint32 modelSize,
-        bytes32 closing,
-        uint256 missing
-    ) private view returns (bytes32) {
+    function _valueDigest(uint256 task, uint32 round, bytes32 model, uint32 modelSize, bytes32 closing, uint256 missing)
+        private
+        view
+        returns (bytes32)
+    {
         Task storage self = _tasks[task];
         Digests.Value memory value = Digests.Value({
             chainId: block.chainid,
             ledger: address(this),
             task: task,
-            round: number,
+            round: round,
             parent: self.model,
             closing: closing,
             accumulator: _accumulators[task],
@@ -664,26 +661,26 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
     }
 
     /// @dev An update as it is recorded: with its signer in place of the signature.
-    function _signed(bytes32[2] memory domainAndParent, uint256 task, uint32 number, SignedUpdate calldata update)
+    function _signed(bytes32[2] memory domainAndParent, uint256 task, uint32 round, SignedUpdate calldata update)
         private
         view
         returns (RecordedUpdate memory)
     {
         bytes32 content = keccak256(
-            abi.encode(UPDATE_TYPEHASH, task, number, domainAndParent[1], update.digest, update.size, update.samples)
+            abi.encode(UPDATE_TYPEHASH, task, round, domainAndParent[1], update.digest, update.size, update.samples)
         );
         bytes32 hash = MessageHashUtils.toTypedDataHash(domainAndParent[0], content);
         address server = CompactSignature.signerOf(hash, update.r, update.vs);
         return RecordedUpdate({server: server, digest: update.digest, size: update.size, samples: update.samples});
     }
 
-    function _checkUpdate(Round memory round, uint32 size, uint32 samples) private pure {
-        if (size == 0 || size > round.maxPayload) revert TasksPayloadTooLarge(size, round.maxPayload);
-        if (samples == 0 || samples > round.maxSamples) revert TasksBadSampleCount(samples, round.maxSamples);
+    function _checkUpdate(Round memory current, uint32 size, uint32 samples) private pure {
+        if (size == 0 || size > current.maxPayload) revert TasksPayloadTooLarge(size, current.maxPayload);
+        if (samples == 0 || samples > current.maxSamples) revert TasksBadSampleCount(samples, current.maxSamples);
     }
 
-    function _sits(Member memory member, uint32 number) private pure returns (bool) {
-        return member.since <= number && number < member.until; // `until` is zero where there is no seat
+    function _sits(Member memory member, uint32 round) private pure returns (bool) {
+        return member.since <= round && round < member.until; // `until` is zero where there is no seat
     }
 
     function _isOver(Phase phase) private pure returns (bool) {
