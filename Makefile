@@ -16,7 +16,7 @@ NETWORK ?= anvil
 # The components that `make nodes` gets, of anvil, ganache, geth and kubo; all if none is named.
 NODES ?=
 
-.PHONY: run test test-slow test-torch fuzz test-integration test-faults test-lowest mutants demo-network brownie nodes lint contracts gas bench docs lock clean help
+.PHONY: run test coverage test-slow test-torch fuzz test-integration test-faults test-lowest mutants demo-network brownie nodes lint contracts gas bench docs lock clean help
 
 help: ## these lines
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile
@@ -24,8 +24,14 @@ help: ## these lines
 run: $(VENV)/run.stamp ## one federation end to end
 	$(BIN)/fbfl run
 
-test: $(VENV)/dev.stamp ## all tests that need no extra server and no Node
-	$(PYTEST) -m "not slow and not integration"
+test: $(VENV)/dev.stamp ## all tests that need no extra server and no Node; of them TESTS=tests/e2e, if named
+	$(PYTEST) -m "not slow and not integration" $(TESTS)
+
+coverage: $(VENV)/dev.stamp ## the unit and contract tests of `make test`, and how many branches of fbfl/ they take
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -m "not slow and not integration" tests/unit tests/contracts
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 test-slow: $(VENV)/dev.stamp node_modules/stamp ## model checking, Foundry, slither, artifact rebuild, large inputs
 	$(PYTEST) -m "slow and not integration"
