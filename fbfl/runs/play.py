@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fbfl import __version__, simulation
+from fbfl.chain.compile import ARTIFACTS
 from fbfl.learning import datasets
 from fbfl.learning.datasets import Dataset
 from fbfl.mec import tasks
@@ -92,12 +93,15 @@ def finish(
 
 
 def origin_of(settings: RunSettings, dataset: Dataset) -> dict[str, Any]:
-    """Return what the bytes of a run depend on besides its settings: the version of fbfl, its data, files and code."""
-    digest = hashlib.sha256()
+    """Return what the bytes of a run depend on besides its settings: fbfl, its contracts, data, files and code."""
+    data, contracts = hashlib.sha256(), hashlib.sha256()
     for array in (dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test):
-        digest.update(f"{array.dtype}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return {"fbfl": __version__, "dataset": digest.hexdigest(), **dependencies(settings)}
+        data.update(f"{array.dtype}{array.shape}".encode())
+        data.update(np.ascontiguousarray(array).data)
+    for artifact in sorted(ARTIFACTS.glob("*.json")):
+        contracts.update(artifact.read_bytes())
+    found = {"fbfl": __version__, "contracts": contracts.hexdigest(), "dataset": data.hexdigest()}
+    return {**found, **dependencies(settings)}
 
 
 def own_functions(settings: RunSettings) -> list[str]:

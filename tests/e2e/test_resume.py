@@ -184,7 +184,13 @@ def changed(folder: Path, name: str, value: object) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("fbfl", "0.0.1"), ("dataset", "00"), ("files", {"aggregator": "00"}), ("versions", {"attack": 9})],
+    [
+        ("fbfl", "0.0.1"),
+        ("contracts", "00"),
+        ("dataset", "00"),
+        ("files", {"aggregator": "00"}),
+        ("versions", {"attack": 9}),
+    ],
 )
 def test_another_version_data_or_code_is_refused_by_name(stopped: Path, name: str, value: object) -> None:
     changed(stopped, name, value)
