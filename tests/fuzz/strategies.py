@@ -279,6 +279,12 @@ def run_settings(draw: st.DrawFn, *, dataset: str, one_in: int = 120) -> dict[st
         "rejection_penalty": draw(rarely(real, st.sampled_from((0.1, 0.0, 0.25)), one_in=40)),
         "withheld_penalty": draw(rarely(real, st.sampled_from((0.1, 0.0, 0.25)), one_in=40)),
     }
+    odd_arguments = st.dictionaries(
+        st.sampled_from(("label", "device", "test", "names", "x")), words | real, max_size=2
+    )
+    drawn["dataset_args"] = draw(rarely(odd_arguments, st.just({}), one_in=30))
+    drawn["trainer"] = draw(rarely(words | st.just("torch"), st.just("keras"), one_in=30))
+    drawn["trainer_args"] = draw(rarely(odd_arguments, st.just({}), one_in=30))
     drawn["model"] = draw(rarely(model_names, st.just("mlp"), one_in=2))
     drawn["aggregator"], drawn["aggregator_args"] = draw(rules)
     drawn["partition"], drawn["partition_args"] = draw(rarely(partitions, st.just(("iid", {})), one_in=2))
