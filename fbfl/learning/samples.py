@@ -126,7 +126,7 @@ def _are_integers(array: Array) -> bool:
 
 
 def _of_integer_type(array: Array) -> Array:
-    return array if array.dtype.kind in "iu" else array.astype(np.int64)
+    return array if array.dtype.kind in "iu" else np.array(array.tolist(), np.int64)  # none may be complex
 
 
 def _form(array: Array) -> str:

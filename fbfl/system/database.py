@@ -3,6 +3,7 @@
 import contextlib
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +27,8 @@ class Database:
             self._connection = sqlite3.connect(
                 path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
+            # Votes that were signed have no end of their own: the file is closed with the last who asks them.
+            weakref.finalize(self, self._connection.close)
             # What others were told is kept must outlast a power failure, too.
             self._connection.execute("pragma journal_mode = wal")
             self._connection.execute("pragma synchronous = full")
