@@ -107,11 +107,13 @@ def _show_end(played: "Played", settings: RunSettings, console: "Console") -> in
 
 def _show_series(series: "Series", console: "Console") -> int:
     """Print the means of runs with several seeds; fail if one of them has no final round."""
+    from fbfl.runs.measures import CURVES
+
     for seed, played in series.runs.items():
         if played.summary["final_rounds"] == 0:
             see = hint.command("rounds", "--run", played.path)
             raise NoFinalRoundError(f"no round of seed {seed} became final; see {see}")
-    for name in ("accuracy", "loss", "attack_success_rate"):
+    for name in CURVES:
         if found := series.summary.get(f"final_{name}"):
             around = "" if found["half_width"] is None else f" ± {found['half_width']:.4f}"
             console.print(f"{name.replace('_', ' ')} {_figure(found['mean'])}{around} (n = {found['n']})")
