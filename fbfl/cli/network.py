@@ -36,7 +36,7 @@ def add_plugin(command: Parser) -> None:
         action="append",
         default=[],
         metavar="MODULE:FUNCTION",
-        help="a rule or model of your own that the task may name; again for each (default: none)",
+        help="code of your own that the task, or a run that goes on, may name; again for each (default: none)",
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fbfl.cli import hint
-from fbfl.cli.network import add_deployment, deployment_on
+from fbfl.cli.network import add_deployment, add_plugin, deployment_on, plugins_of
 from fbfl.cli.parser import Commands
 from fbfl.cli.settings import add_options, given, option_of, settings_of
 from fbfl.errors import InvalidInputError, NoFinalRoundError
@@ -38,6 +38,7 @@ def add_parser(commands: Commands) -> None:
     command.add_argument(
         "--resume", type=Path, metavar="DIR", help="go on with a run that was stopped; takes no setting"
     )
+    add_plugin(command)
     add_deployment(command)
     command.set_defaults(command=run)
 
@@ -46,6 +47,10 @@ def run(options: argparse.Namespace) -> int:
     """Run a federation as the options say."""
     if options.resume is not None:
         return _resume(options)
+    if options.plugin:
+        raise InvalidInputError(
+            f"--plugin {options.plugin[0]}; allowed: only with --resume, for what its settings name"
+        )
     settings = settings_of(options)
     deployment = deployment_on(settings.network, options.deployment)  # says now if no node answers
 
@@ -82,7 +87,7 @@ def _resume(options: argparse.Namespace) -> int:
         return 0
     settings = read(path / "settings.json", {})
     with _rounds_on(console, settings.rounds) as show:
-        played = resume.resume(path, say=console.print, on_round=show)
+        played = resume.resume(path, say=console.print, on_round=show, plugins=plugins_of(options))
     return _show_end(played, settings, console)
 
 

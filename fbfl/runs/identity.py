@@ -53,6 +53,15 @@ def dependencies(settings: RunSettings, chain: bool = True) -> dict[str, dict[st
     return {kind: entries for kind, entries in found.items() if entries}
 
 
+def code_in(settings: RunSettings) -> tuple[str, ...]:
+    """Return the ``package.module:function`` names in settings, each once: code that is run with these settings."""
+    named = [getattr(settings, name) for name in _FUNCTIONS]
+    if settings.dataset is not None and datasets.is_file(settings.dataset):
+        named.remove(settings.dataset)
+    named += settings.trainer_args.values()
+    return tuple(dict.fromkeys(name for name in named if isinstance(name, str) and ":" in name))
+
+
 def _draws(aggregator: str) -> bool:
     """Return True if a rule draws at random; an unknown rule is refused elsewhere."""
     known = aggregator in aggregation.RULES or ":" in aggregator

@@ -1,7 +1,7 @@
 """A run that was stopped goes on after its last finished round, to the bytes of one that never was."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from fbfl.errors import ChainImportError, InvalidInputError
 from fbfl.learning import datasets
 from fbfl.mec.tasks import trainer_of
 from fbfl.runs.folder import RunFolder, open_stored, read_json
+from fbfl.runs.identity import code_in
 from fbfl.runs.play import Played, finish, origin_of
 from fbfl.settings import RunSettings, read
 from fbfl.system.printable import counted
@@ -28,8 +29,16 @@ def has_ended(path: Path) -> bool:
     return (path / "summary.json").exists()
 
 
-def resume(path: Path, *, say: Callable[[str], None], on_round: Callable[[dict[str, Any]], None]) -> Played:
+def resume(
+    path: Path,
+    *,
+    say: Callable[[str], None],
+    on_round: Callable[[dict[str, Any]], None],
+    plugins: Collection[str] = (),
+) -> Played:
     """Go on with the run in a folder; `say` and `on_round` as for `fbfl.runs.play.play`.
+
+    The folder may be somebody else's: code that its settings name is run only if it is in `plugins`.
 
     A round that was under way is played anew; on a network that lasts it is gone on with. Another version of fbfl,
     other data, files or code than the run began with raise `InvalidInputError`, and so does a run that never began or
@@ -37,6 +46,11 @@ def resume(path: Path, *, say: Callable[[str], None], on_round: Callable[[dict[s
     """
     started = time.perf_counter()
     settings = read(path / "settings.json", {})
+    for name in code_in(settings):
+        if name not in plugins:
+            raise InvalidInputError(
+                f"--resume {path}: its settings name the code {name!r}; allowed: what --plugin names"
+            )
     if not (path / "deployment.json").exists():
         raise InvalidInputError(f"--resume {path}: its task was not made yet; allowed: a run with one; start it anew")
     deployment = read_json(path / "deployment.json")

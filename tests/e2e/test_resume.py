@@ -198,6 +198,28 @@ def test_another_version_data_or_code_is_refused_by_name(stopped: Path, name: st
         resuming.resume(stopped, say=print, on_round=print)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dataset": "subprocess:run", "dataset_args": {"args": ["touch", "taken"]}},
+        {"radio": "subprocess:run", "radio_args": {"args": ["touch", "taken"]}},
+        {"trainer": "os:abort"},
+        {"trainer_args": {"loss": "os:abort"}},
+        *({name: "os:abort"} for name in ("mobility", "partition", "model", "optimizer", "aggregator", "attack")),
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_folder_from_somebody_else_runs_no_code_that_it_names(
+    stopped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = json.loads((stopped / "settings.json").read_text())
+    (stopped / "settings.json").write_text(json.dumps({**settings, **changes}))
+    with pytest.raises(InvalidInputError, match=r"its settings name code, '.*:.*'; allowed: what --plugin"):
+        resuming.resume(stopped, say=print, on_round=print)
+    assert not (tmp_path / "taken").exists()
+
+
 def test_what_cannot_go_on_is_one_line(stopped: Path, tmp_path: Path) -> None:
     RunFolder.create(tmp_path / "new", settings_of("pow"))
     with pytest.raises(InvalidInputError, match="its task was not made yet"):
