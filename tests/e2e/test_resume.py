@@ -215,7 +215,7 @@ def test_a_folder_from_somebody_else_runs_no_code_that_it_names(
     monkeypatch.chdir(tmp_path)
     settings = json.loads((stopped / "settings.json").read_text())
     (stopped / "settings.json").write_text(json.dumps({**settings, **changes}))
-    with pytest.raises(InvalidInputError, match=r"its settings name code, '.*:.*'; allowed: what --plugin"):
+    with pytest.raises(InvalidInputError, match=r"its settings name the code '.*:.*'; allowed: what --plugin"):
         resuming.resume(stopped, say=print, on_round=print)
     assert not (tmp_path / "taken").exists()
 
