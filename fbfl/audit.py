@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from fbfl.chain import digests
 from fbfl.chain.ledger import CONSENSUS_CONTRACTS, Ledger
-from fbfl.chain.queries import RoundRecord, round_records
+from fbfl.chain.queries import round_records
+from fbfl.chain.records import RoundRecord
 from fbfl.chain.task import Task
 from fbfl.errors import AggregationError, PayloadNotFoundError, PayloadRefusedError
 from fbfl.mec.global_model import next_model

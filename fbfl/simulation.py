@@ -17,7 +17,8 @@ from fbfl.chain.devnet import Devnet, start_nodes
 from fbfl.chain.elections import PuzzleElection, Solver, electing_blocks
 from fbfl.chain.participant import Participant
 from fbfl.chain.pow import Slices
-from fbfl.chain.queries import RoundRecord, model_after, round_record, round_records
+from fbfl.chain.queries import model_after, round_record, round_records
+from fbfl.chain.records import RoundRecord
 from fbfl.chain.rounds import Phase, Stage
 from fbfl.chain.task import Task
 from fbfl.errors import InvalidInputError

@@ -30,7 +30,8 @@ from fbfl.chain.accounts import development_account
 from fbfl.chain.deployment.deploy import file_of, open_ledger
 from fbfl.chain.ledger import Ledger
 from fbfl.chain.networks import connect
-from fbfl.chain.queries import RoundRecord, num_rounds, round_record
+from fbfl.chain.queries import num_rounds, round_record
+from fbfl.chain.records import RoundRecord
 from fbfl.chain.rounds import TaskState
 from fbfl.chain.task import Task
 from fbfl.cli import output
@@ -40,7 +41,8 @@ from fbfl.learning.datasets import Dataset
 from fbfl.mec.courier import health_of
 from fbfl.nodes import chains, kubo
 from fbfl.nodes.processes import LOOPBACK, Program, log_of, recorded, running, start, stop
-from fbfl.runs.folder import DEFAULT_PARENT, new_folder
+from fbfl.runs.files import DEFAULT_PARENT
+from fbfl.runs.folder import new_folder
 from fbfl.storage.ipfs import IpfsStore
 
 SERVERS = 4

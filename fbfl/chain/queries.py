@@ -1,105 +1,29 @@
 """Rounds as records read from the chain, for people (`fbfl rounds`) and programs (`--json`)."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import Any
 
 from hexbytes import HexBytes
+from web3.exceptions import BadFunctionCallOutput
 
 from fbfl.chain.answers import answer
 from fbfl.chain.digests import from_short_text
 from fbfl.chain.ledger import Ledger
 from fbfl.chain.logs import Event
+from fbfl.chain.records import (
+    ProposalRecord,
+    RoundRecord,
+    ServerRecord,
+    TaskRecords,
+    UpdateRecord,
+    VoteRecord,
+    no_round,
+)
 from fbfl.chain.rounds import Stage
 from fbfl.chain.seats import SeatSet
 from fbfl.chain.task import Task
-from fbfl.errors import InvalidInputError
 from fbfl.storage.store import Reference
-
-
-@dataclass(frozen=True)
-class UpdateRecord:
-    """An update: its sender, the CID of its payload, its number of samples, and whether it was left out."""
-
-    server: str
-    seat: int
-    cid: str
-    digest: str
-    size: int
-    samples: int
-    included: bool
-    block: int
-    transaction: str
-
-
-@dataclass(frozen=True)
-class ProposalRecord:
-    """A proposed global model."""
-
-    proposer: str
-    view: int
-    value_digest: str
-    cid: str
-    digest: str
-    size: int
-    block: int
-    transaction: str
-
-
-@dataclass(frozen=True)
-class VoteRecord:
-    """A vote; `stage` is `prepare` or `commit`."""
-
-    voter: str
-    view: int
-    stage: str
-    accept: bool
-    block: int
-    transaction: str
-
-
-@dataclass(frozen=True)
-class RoundRecord:
-    """A round: `status` is `open`, `final` or `aborted`; digests and hashes are hex, sizes bytes, gas units of gas."""
-
-    task: int
-    round: int
-    status: str
-    consensus: str
-    leader: str | None
-    views: int
-    parent_cid: str
-    model_cid: str | None
-    model_digest: str | None
-    model_size: int | None
-    value_digest: str | None
-    reason: str | None
-    updates: tuple[UpdateRecord, ...]
-    missing: tuple[str, ...]
-    proposals: tuple[ProposalRecord, ...]
-    votes: tuple[VoteRecord, ...]
-    barred: tuple[str, ...]
-    rewards: tuple[tuple[str, int], ...]
-    slashes: tuple[tuple[str, int, str], ...]
-    gas_used: int
-    transactions: int
-    calldata_bytes: int
-    first_block: int
-    last_block: int
-
-    @property
-    def payload_bytes(self) -> int:
-        """Bytes published off the chain: the updates, and every model that was proposed."""
-        models = {proposal.digest: proposal.size for proposal in self.proposals}
-        return sum(update.size for update in self.updates) + sum(models.values())
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the record as JSON values, with the field names as keys."""
-        values = asdict(self)
-        values["rewards"] = [{"server": server, "wei": wei} for server, wei in self.rewards]
-        values["slashes"] = [{"server": server, "wei": wei, "reason": reason} for server, wei, reason in self.slashes]
-        return values
 
 
 def task_terms(ledger: Ledger, task: int) -> dict[str, Any]:
@@ -134,6 +58,32 @@ def round_records(ledger: Ledger, task: int) -> Iterator[RoundRecord]:
     """Yield all rounds of a task, from 1 on."""
     for number in range(1, num_rounds(ledger, task) + 1):
         yield round_record(ledger, task, number)
+
+
+def task_records(ledger: Ledger, task: int, only: int | None = None) -> TaskRecords:
+    """Return all that is recorded of a task, or of its rounds `only` one, as `round_record`."""
+    numbers = range(1, num_rounds(ledger, task) + 1)
+    return TaskRecords(
+        task=ledger.task(task),
+        terms=task_terms(ledger, task),
+        servers=server_records(ledger),
+        rounds=tuple(round_record(ledger, task, number) for number in (numbers if only is None else [only])),
+        num_rounds=len(numbers),
+    )
+
+
+def server_records(ledger: Ledger) -> tuple[ServerRecord, ...]:
+    """Return all servers that have ever registered, in the order of their registry numbers."""
+    urls = {event.args["server"]: str(event.args["url"]) for event in ledger.events("ServerJoined")}
+    return tuple(_server_record(ledger, server, urls[server]) for server in ledger.servers())
+
+
+def _server_record(ledger: Ledger, server: str, url: str) -> ServerRecord:
+    try:
+        found = answer(ledger.registry.functions.server(server))
+    except BadFunctionCallOutput:  # contracts of a former version answer in another form
+        return ServerRecord(server, url, None, None)
+    return ServerRecord(server, url, found.stake, Standing(found.status).name.lower())
 
 
 def registered_url(ledger: Ledger, server: str) -> str | None:
@@ -177,10 +127,7 @@ def round_record(ledger: Ledger, task: int, number: int) -> RoundRecord:
     for event in events:
         by_name.setdefault(event.name, []).append(event)
     if "RoundOpened" not in by_name:
-        rounds = num_rounds(ledger, task)
-        raise InvalidInputError(
-            f"round {number} does not exist; {f'allowed: 1 to {rounds}' if rounds else 'there is none'}"
-        )
+        raise no_round(number, num_rounds(ledger, task))
     opened = by_name["RoundOpened"][0].args
     final = by_name["RoundFinalized"][0].args if "RoundFinalized" in by_name else None
     aborted = by_name["RoundAborted"][0].args if "RoundAborted" in by_name else None

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from eth.constants import DIFFICULTY_MINIMUM
 
-from fbfl.chain.embedded.export import BLOCKS_FILE, GENESIS_FILE, ChainHead, parse_genesis
+from fbfl.chain.embedded.export import parse_genesis
+from fbfl.chain.embedded.pin import BLOCKS_FILE, GENESIS_FILE, ChainHead
 from fbfl.errors import InvalidInputError, ProcessError
 from fbfl.nodes import geth
 

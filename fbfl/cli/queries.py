@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from fbfl.cli import output, tables
 from fbfl.cli.network import add_plugin, plugins_of
 from fbfl.cli.parser import Commands
-from fbfl.cli.source import add_source, folder_of, open_source
+from fbfl.cli.source import add_source, folder_of, open_records, open_source
 from fbfl.errors import InvalidInputError, NoFinalRoundError
 from fbfl.system import strictjson
 from fbfl.system.printable import counted
 
 if TYPE_CHECKING:
-    from fbfl.chain.queries import RoundRecord
+    from fbfl.chain.records import RoundRecord
     from fbfl.runs.folder import StoredRun
     from fbfl.storage.store import Reference
 
@@ -71,21 +71,19 @@ def add_parser(commands: Commands) -> None:
 
 def rounds(options: argparse.Namespace) -> int:
     """Print a line, or a JSON object, per round."""
-    from fbfl.chain.queries import round_records
-
     if options.follow and options.network is None:
         raise InvalidInputError("--follow; allowed: only with --network, where rounds go on")
-    run = open_source(options)
     if options.follow:
-        return _follow(run)
-    records = list(round_records(run.ledger, run.task.id))
+        return _follow(open_source(options))
+    found = open_records(options)
+    records = found.rounds
     if options.json:
         print(strictjson.dumps([record.as_json() for record in records], indent=1))
         return 0
     if all(record.status == "open" for record in records):
         print("no round is over")
     if records:
-        names = tables.names_of(run.ledger.servers())
+        names = tables.names_of(found.addresses)
         tables.show(_COLUMNS, [_row(record, names) for record in records], right=_NUMBERS)
     return 0
 
@@ -107,15 +105,12 @@ def _follow(run: "StoredRun") -> int:
 
 def one_round(options: argparse.Namespace) -> int:
     """Print all that is recorded of one round."""
-    from fbfl.chain.queries import round_record, task_terms
-
-    run = open_source(options)
-    record = round_record(run.ledger, run.task.id, options.number)
-    terms = task_terms(run.ledger, run.task.id)
+    found = open_records(options, options.number)
+    (record,), terms = found.rounds, found.terms
     if options.json:
         print(strictjson.dumps({**record.as_json(), "terms": terms}, indent=1))
         return 0
-    names = tables.names_of(run.ledger.servers())
+    names = tables.names_of(found.addresses)
     tables.show(_COLUMNS, [_row(record, names)], right=_NUMBERS)
     about = {"parent model": record.parent_cid}
     if record.model_cid:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fbfl.runs.folder import read_json, read_lines
+from fbfl.runs.files import read_json, read_lines
 from fbfl.runs.measures import PANELS
 from fbfl.system import canvas
 from fbfl.system.styles import legend_below, line_style, plain_axes
@@ -40,7 +40,7 @@ class ComparedRun:
 
 
 def read(paths: Sequence[Path]) -> list[ComparedRun]:
-    """Read the folders of runs, which may be under way still; what is no run raises as `fbfl.runs.folder.read_json`."""
+    """Read the folders of runs, which may be under way still; what is no run raises as `fbfl.runs.files.read_json`."""
     return [
         ComparedRun(str(path), read_json(path / "settings.json"), read_lines(path / "metrics.jsonl")) for path in paths
     ]

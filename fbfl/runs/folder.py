@@ -26,7 +26,8 @@ from typing import Any, Self
 from web3 import Web3
 
 from fbfl.chain.embedded.chain import EmbeddedChain
-from fbfl.chain.embedded.export import ChainHead, ChainWriter, import_chain, read_head
+from fbfl.chain.embedded.export import ChainWriter, import_chain
+from fbfl.chain.embedded.pin import ChainHead
 from fbfl.chain.head import hash_of
 from fbfl.chain.ledger import Ledger
 from fbfl.chain.networks import EMBEDDED, connect, public_name
@@ -35,6 +36,7 @@ from fbfl.errors import ChainImportError, InvalidInputError, StorageError
 from fbfl.learning.datasets import Dataset
 from fbfl.mec.plan import TaskPlan
 from fbfl.runs import plots
+from fbfl.runs.files import DEFAULT_PARENT, object_in, pin_of, read_json, text_of
 from fbfl.settings import RunSettings, as_dict
 from fbfl.simulation import RoundResult, Simulation
 from fbfl.storage.ipfs import IpfsStore
@@ -45,8 +47,6 @@ from fbfl.system import strictjson
 from fbfl.system.atomic import write_atomically
 from fbfl.system.locks import LOCK, only_process
 from fbfl.tensors import Vector
-
-DEFAULT_PARENT = Path("runs")
 
 _VERSIONS = ("fbfl", "tensorflow-cpu", "tensorflow", "keras", "numpy", "web3", "py-evm", "eth-tester", "safetensors")
 
@@ -238,6 +238,8 @@ class StoredRun:
     ledger: Ledger
     store: Store
     task: Task
+    pin: ChainHead | None = None
+    """Head of the chain that the folder keeps, which was executed again up to it; None on a network."""
 
 
 def open_stored(path: Path) -> StoredRun:
@@ -253,57 +255,25 @@ def open_stored(path: Path) -> StoredRun:
         if type(value) is not kind:
             raise ChainImportError(f"{path / name} is damaged: it names {value!r} where a {kind.__name__} has to be")
     try:
-        ledger = _exported(path, deployment) if network == EMBEDDED else _running(path, deployment, network)
+        pin = pin_of(path) if network == EMBEDDED else None
+        ledger = _exported(path, deployment, pin) if pin else _running(path, deployment, network)
         task = ledger.task(deployment["task"])
     except (KeyError, TypeError, ValueError) as error:
         raise ChainImportError(f"{path / 'deployment.json'} does not belong to this chain: {error}") from error
     store: Store = IpfsStore() if settings.get("store") == "ipfs" else LocalStore(path / "payloads")
-    return StoredRun(ledger, store, task)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return a file of a run: `InvalidInputError` if it is not there, `ChainImportError` if it is damaged."""
-    if not path.exists() and (runs := sorted(path.parent.glob("seed-*"))):
-        raise InvalidInputError(f"--run {path.parent}: holds a run per seed; allowed: one of them, as {runs[0]}")
-    return _object(path, _text(path))
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a file of a run, as `read_json`."""
-    return [_object(path, line) for line in _text(path).splitlines()]
+    return StoredRun(ledger, store, task, pin)
 
 
 def _whole_lines(path: Path) -> list[dict[str, Any]]:
     """Return the lines of metrics.jsonl; one that was cut off is dropped, from the file, too."""
-    text = _text(path)
+    text = text_of(path)
     whole = text[: text.rfind("\n") + 1]
     if whole != text:
         try:
             write_atomically(path, whole.encode())
         except OSError as error:
             raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
-    return [_object(path, line) for line in whole.splitlines()]
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InvalidInputError(
-            f"--run {path.parent}: not the folder of a run: {path.name}: {error.strerror}"
-        ) from error
-    except ValueError as error:
-        raise ChainImportError(f"{path} is damaged: {error}") from error
-
-
-def _object(path: Path, text: str) -> dict[str, Any]:
-    try:
-        content = strictjson.loads(text)
-    except ValueError as error:
-        raise ChainImportError(f"{path} is damaged: {error}") from error
-    if not isinstance(content, dict):
-        raise ChainImportError(f"{path} is damaged: not a JSON object")
-    return content
+    return [object_in(path, line) for line in whole.splitlines()]
 
 
 def recorded_chain(path: Path) -> tuple[Path, ChainHead]:
@@ -314,17 +284,11 @@ def recorded_chain(path: Path) -> tuple[Path, ChainHead]:
     network = read_json(path / "settings.json").get("network", EMBEDDED)
     if network != EMBEDDED:
         raise InvalidInputError(f"--run {path}: its chain is at {public_name(network)}; allowed: a run on {EMBEDDED}")
-    return path / "chain", _recorded_head(path) or read_head(path / "chain")
+    return path / "chain", pin_of(path)
 
 
-def _recorded_head(path: Path) -> ChainHead | None:
-    if not (path / "summary.json").exists():
-        return None
-    return ChainHead.from_json(read_json(path / "summary.json").get("chain", {}))
-
-
-def _exported(path: Path, deployment: Mapping[str, Any]) -> Ledger:
-    chain = import_chain(path / "chain", _recorded_head(path))
+def _exported(path: Path, deployment: Mapping[str, Any], pin: ChainHead) -> Ledger:
+    chain = import_chain(path / "chain", pin)
     return Ledger(chain.w3, deployment["addresses"], head=chain.head)
 
 
@@ -360,29 +324,6 @@ def new_folder(parent: Path, name: str) -> Path:
             # A link to a missing disk also counts as existing.
             raise InvalidInputError(f"{path}: cannot be written: {error.strerror}; allowed: --output DIR") from error
     raise AssertionError("there is always a next number")
-
-
-def newest_run(parent: Path = DEFAULT_PARENT) -> tuple[Path, str | None]:
-    """Return the last started run with a finished round, else the last of all; and a note on the choice.
-
-    No run at all raises `InvalidInputError`.
-    """
-    found = sorted(parent.glob("*/deployment.json"), key=lambda path: path.stat().st_mtime_ns)
-    if not found:
-        raise InvalidInputError(f"no run in {parent}/; name one with --run DIR, or start one with fbfl run")
-    newest = found[-1].parent
-    for path in reversed(found):
-        if _has_finished_round(path.parent):
-            passed_over = f"{newest} has no finished round; this is {path.parent}, the newest run that has one"
-            return path.parent, None if path.parent == newest else passed_over
-    return newest, f"no run in {parent}/ has a finished round; this is {newest}, the newest"
-
-
-def _has_finished_round(path: Path) -> bool:
-    try:
-        return (path / "metrics.jsonl").stat().st_size > 0
-    except OSError:
-        return False
 
 
 def _versions() -> dict[str, str]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fbfl.chain.queries import RoundRecord, model_after, round_records
+from fbfl.chain.queries import model_after, round_records
+from fbfl.chain.records import RoundRecord
 from fbfl.errors import InvalidInputError, StorageError
 from fbfl.learning.models import NAMES
 from fbfl.mec.global_model import weights_of

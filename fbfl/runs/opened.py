@@ -10,10 +10,12 @@ from fbfl.audit import Finding
 from fbfl.audit import audit as audit_task
 from fbfl.chain.deployment.deploy import DEPLOYMENTS, file_of
 from fbfl.chain.networks import EMBEDDED, connect
-from fbfl.chain.queries import RoundRecord, round_records
+from fbfl.chain.queries import round_records
+from fbfl.chain.records import RoundRecord
 from fbfl.errors import InvalidInputError
 from fbfl.runs import models
-from fbfl.runs.folder import StoredRun, open_stored, read_json, read_lines
+from fbfl.runs.files import read_json, read_lines
+from fbfl.runs.folder import StoredRun, open_stored
 from fbfl.runs.play import own_functions, play
 from fbfl.settings import RunSettings, read
 from fbfl.tensors import Vector

@@ -16,7 +16,8 @@ from fbfl.chain.remote import remote_nodes
 from fbfl.errors import ChainImportError, InvalidInputError
 from fbfl.learning import datasets
 from fbfl.mec.tasks import trainer_of
-from fbfl.runs.folder import RunFolder, open_stored, read_json
+from fbfl.runs.files import read_json
+from fbfl.runs.folder import RunFolder, open_stored
 from fbfl.runs.identity import code_in
 from fbfl.runs.play import Played, finish, origin_of
 from fbfl.settings import RunSettings, read

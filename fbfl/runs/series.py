@@ -8,7 +8,8 @@ from typing import Any
 
 from fbfl.errors import InvalidInputError, StorageError
 from fbfl.runs import plots
-from fbfl.runs.folder import folder_of_now, read_lines
+from fbfl.runs.files import read_lines
+from fbfl.runs.folder import folder_of_now
 from fbfl.runs.measures import CURVES
 from fbfl.runs.play import Played, play
 from fbfl.settings import RunSettings, as_dict

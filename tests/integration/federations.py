@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fbfl.chain.ledger import Ledger
-from fbfl.chain.queries import RoundRecord, round_record, round_records
+from fbfl.chain.queries import round_record, round_records
+from fbfl.chain.records import RoundRecord
 from fbfl.chain.rounds import Stage
 from fbfl.storage.payload import encode
 from fbfl.storage.store import Store

@@ -8,7 +8,7 @@ import requests
 
 from fbfl.audit import audit
 from fbfl.chain.devnet import Devnet
-from fbfl.chain.queries import RoundRecord
+from fbfl.chain.records import RoundRecord
 from fbfl.chain.remote import remote_nodes
 from fbfl.nodes.chains import NodeStatus
 from fbfl.storage.ipfs import IpfsStore

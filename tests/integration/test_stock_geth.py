@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fbfl.chain.embedded.export import BLOCKS_FILE, GENESIS_FILE, ChainWriter
+from fbfl.chain.embedded.export import ChainWriter
+from fbfl.chain.embedded.pin import BLOCKS_FILE, GENESIS_FILE
 from fbfl.chain.reexecution import execute_with_geth
 from fbfl.cli.main import main
 from fbfl.mec.dishonest import Behaviour

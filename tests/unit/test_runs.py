@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from fbfl.errors import ChainImportError, InvalidInputError
-from fbfl.runs.folder import RunFolder, new_folder, newest_run, open_stored
+from fbfl.runs.files import newest_run
+from fbfl.runs.folder import RunFolder, new_folder, open_stored
 from fbfl.settings import RunSettings
 
 

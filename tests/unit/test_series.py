@@ -10,7 +10,7 @@ import pytest
 from fbfl.cli import main
 from fbfl.errors import InvalidInputError
 from fbfl.runs import series
-from fbfl.runs.folder import read_json
+from fbfl.runs.files import read_json
 from fbfl.runs.play import Played
 from fbfl.settings import RunSettings
 

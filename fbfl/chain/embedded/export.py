@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,15 +21,12 @@ from eth_typing import Address, BlockNumber
 from rlp.codec import consume_length_prefix
 
 from fbfl.chain.embedded.chain import EmbeddedChain, Genesis, open_chain
+from fbfl.chain.embedded.pin import BLOCKS_FILE, GENESIS_FILE, HEAD_FILE, ChainHead, contents, read_head
 from fbfl.chain.embedded.rules import CHAIN_ID, LondonChain
 from fbfl.chain.embedded.seals import SEALS
 from fbfl.errors import ChainImportError, StorageError
 from fbfl.system import strictjson
 from fbfl.system.atomic import write_atomically
-
-GENESIS_FILE = "genesis.json"
-BLOCKS_FILE = "chain.rlp"
-HEAD_FILE = "head.json"
 
 FORKS = (
     "homestead",
@@ -47,29 +43,6 @@ FORKS = (
 )
 NUMBERS = {"timestamp": "timestamp", "gasLimit": "gas_limit", "difficulty": "difficulty"}
 STRINGS = {"nonce": "nonce", "extraData": "extra_data", "mixHash": "mix_hash", "coinbase": "coinbase"}
-
-
-@dataclass(frozen=True)
-class ChainHead:
-    """Pin of an export: the head's number and hash, the bytes of chain.rlp up to it, both files' SHA-256 (hex)."""
-
-    number: int
-    hash: str
-    size: int
-    chain_sha256: str
-    genesis_sha256: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Return its form in head.json and summary.json."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> "ChainHead":
-        """Read the form of `to_json`; another shape raises `ChainImportError`."""
-        expected = {field.name: field.type for field in fields(cls)}
-        if not isinstance(content, dict) or {name: type(value) for name, value in content.items()} != expected:
-            raise ChainImportError(f"a chain head has the keys {', '.join(expected)}")
-        return cls(**content)
 
 
 class ChainWriter:
@@ -166,12 +139,12 @@ def import_chain(folder: Path, expected: ChainHead | None = None) -> EmbeddedCha
     """
     if expected is None:
         expected = read_head(folder)
-    genesis_bytes = _read(folder / GENESIS_FILE)
+    genesis_bytes = contents(folder / GENESIS_FILE)
     try:
         embedded = open_chain(parse_genesis(genesis_bytes))
     except Exception as error:
         raise ChainImportError(f"{folder / GENESIS_FILE}: {_reason(error)}") from error
-    data = _read(folder / BLOCKS_FILE)[: expected.size]
+    data = contents(folder / BLOCKS_FILE)[: expected.size]
     number = -1
     for number, raw in enumerate(_split_blocks(data)):
         try:
@@ -182,14 +155,6 @@ def import_chain(folder: Path, expected: ChainHead | None = None) -> EmbeddedCha
         raise ChainImportError(f"{folder / BLOCKS_FILE} holds no block")
     _check_head(embedded, expected, number, data, genesis_bytes)
     return embedded
-
-
-def read_head(folder: Path) -> ChainHead:
-    """Read the head in head.json; a missing or damaged file raises `ChainImportError`."""
-    try:
-        return ChainHead.from_json(strictjson.loads(_read(folder / HEAD_FILE)))
-    except ValueError as error:
-        raise ChainImportError(f"{folder / HEAD_FILE} is damaged: {error}") from error
 
 
 def render_genesis(genesis: Genesis) -> bytes:
@@ -274,13 +239,6 @@ def _is_canonical(chain: LondonChain, number: int, block_hash: bytes) -> bool:
     if number > chain.get_canonical_head().block_number:
         return False
     return chain.get_canonical_block_header_by_number(BlockNumber(number)).hash == block_hash
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ChainImportError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def _from_hex(text: str) -> bytes:

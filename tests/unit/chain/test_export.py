@@ -12,7 +12,8 @@ from web3.types import Wei
 
 from fbfl.chain.artifacts import Artifact
 from fbfl.chain.embedded.chain import EmbeddedChain, default_genesis, open_chain, start_chain
-from fbfl.chain.embedded.export import ChainHead, ChainWriter, import_chain, parse_genesis, read_head, render_genesis
+from fbfl.chain.embedded.export import ChainWriter, import_chain, parse_genesis, render_genesis
+from fbfl.chain.embedded.pin import ChainHead, read_head
 from fbfl.errors import ChainImportError, StorageError
 from tests.unit.chain.ledger_contract import deploy_ledger
 

@@ -73,7 +73,7 @@ sys.meta_path.insert(0, Interrupt())
 def test_an_interrupt_while_a_command_is_imported_ends_it_in_a_line_at_most(tmp_path: Path, name: str) -> None:
     (tmp_path / "sitecustomize.py").write_text(INTERRUPTED_IMPORT.format(name=name))
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(__file__).resolve().parents[3]}"}
-    command = [sys.executable, "-m", "fbfl", "rounds"]
+    command = [sys.executable, "-m", "fbfl", "audit"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 130
     assert done.stderr in ("", "fbfl: interrupted\n")

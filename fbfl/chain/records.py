@@ -1,0 +1,133 @@
+"""What the chain records of a task, as plain values: for people (`fbfl rounds`), programs (`--json`) and the dashboard.
+
+Reading them off a chain is `fbfl.chain.queries`; this module imports nothing that is slow to import.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from fbfl.chain.task import Task
+from fbfl.errors import InvalidInputError
+
+
+@dataclass(frozen=True)
+class UpdateRecord:
+    """An update: its sender, the CID of its payload, its number of samples, and whether it was left out."""
+
+    server: str
+    seat: int
+    cid: str
+    digest: str
+    size: int
+    samples: int
+    included: bool
+    block: int
+    transaction: str
+
+
+@dataclass(frozen=True)
+class ProposalRecord:
+    """A proposed global model."""
+
+    proposer: str
+    view: int
+    value_digest: str
+    cid: str
+    digest: str
+    size: int
+    block: int
+    transaction: str
+
+
+@dataclass(frozen=True)
+class VoteRecord:
+    """A vote; `stage` is `prepare` or `commit`."""
+
+    voter: str
+    view: int
+    stage: str
+    accept: bool
+    block: int
+    transaction: str
+
+
+@dataclass(frozen=True)
+class RoundRecord:
+    """A round: `status` is `open`, `final` or `aborted`; digests and hashes are hex, sizes bytes, gas units of gas."""
+
+    task: int
+    round: int
+    status: str
+    consensus: str
+    leader: str | None
+    views: int
+    parent_cid: str
+    model_cid: str | None
+    model_digest: str | None
+    model_size: int | None
+    value_digest: str | None
+    reason: str | None
+    updates: tuple[UpdateRecord, ...]
+    missing: tuple[str, ...]
+    proposals: tuple[ProposalRecord, ...]
+    votes: tuple[VoteRecord, ...]
+    barred: tuple[str, ...]
+    rewards: tuple[tuple[str, int], ...]
+    slashes: tuple[tuple[str, int, str], ...]
+    gas_used: int
+    transactions: int
+    calldata_bytes: int
+    first_block: int
+    last_block: int
+
+    @property
+    def payload_bytes(self) -> int:
+        """Bytes published off the chain: the updates, and every model that was proposed."""
+        models = {proposal.digest: proposal.size for proposal in self.proposals}
+        return sum(update.size for update in self.updates) + sum(models.values())
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the record as JSON values, with the field names as keys."""
+        values = asdict(self)
+        values["rewards"] = [{"server": server, "wei": wei} for server, wei in self.rewards]
+        values["slashes"] = [{"server": server, "wei": wei, "reason": reason} for server, wei, reason in self.slashes]
+        return values
+
+
+@dataclass(frozen=True)
+class ServerRecord:
+    """A server in the registry; stake (wei) and standing are None if contracts of a former version keep them."""
+
+    address: str
+    url: str
+    stake: int | None
+    standing: str | None
+    """`active`, `leaving` or `expelled`."""
+
+
+@dataclass(frozen=True)
+class TaskRecords:
+    """All that is recorded of a task."""
+
+    task: Task
+    terms: Mapping[str, Any]
+    """See `fbfl.chain.queries.task_terms`."""
+    servers: tuple[ServerRecord, ...]
+    """By their numbers in the registry."""
+    rounds: tuple[RoundRecord, ...]
+    """All from 1 on, or the one that was asked for."""
+    num_rounds: int
+    """Rounds that the task has opened."""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The servers' addresses, by their numbers in the registry."""
+        return tuple(server.address for server in self.servers)
+
+
+def no_round(number: int, rounds: int) -> InvalidInputError:
+    """Return the error for a round that none of so many rounds is."""
+    return InvalidInputError(
+        f"round {number} does not exist; {f'allowed: 1 to {rounds}' if rounds else 'there is none'}"
+    )
