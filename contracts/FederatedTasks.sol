@@ -6,6 +6,7 @@ import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/Messa
 import {Bitmap} from "./libraries/Bitmap.sol";
 import {CompactSignature} from "./libraries/CompactSignature.sol";
 import {Digests} from "./libraries/Digests.sol";
+import {Reports} from "./libraries/Reports.sol";
 import {RoundSeats, RoundSeatsLibrary} from "./libraries/RoundSeats.sol";
 import {Shares} from "./libraries/Shares.sol";
 import {IConsensus} from "./interfaces/IConsensus.sol";
@@ -17,6 +18,7 @@ import {IMECRegistry} from "./interfaces/IMECRegistry.sol";
 /// (read), the bitmap of who submitted and the running hash, however many servers there are.
 contract FederatedTasks is IFederatedTasks, EIP712 {
     using Bitmap for uint256;
+    using Reports for Reports.Book;
 
     /// @notice Most seats of a task: one bitmap and its round tag share a slot.
     uint256 public constant MAX_MEMBERS = RoundSeatsLibrary.MAX_SEATS;
@@ -27,12 +29,6 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
     bytes32 public constant UPDATE_TYPEHASH =
         keccak256("Update(uint256 task,uint32 round,bytes32 parent,bytes32 digest,uint32 size,uint32 samples)");
 
-    uint256 private constant _SEATS = type(uint240).max;
-    /// @dev In a bitmap of reports: the penalty was taken.
-    uint256 private constant _SLASHED = 1 << 255;
-    /// @dev After `_LONELY_ROUNDS` of being alone with a report, a member may not report for `_SILENT_ROUNDS`.
-    uint8 private constant _LONELY_ROUNDS = 3;
-    uint32 private constant _SILENT_ROUNDS = 10;
     /// @dev Blocks that `blockhash` reaches back.
     uint256 private constant _HASHES = 256;
     bytes32 private constant _WITHHELD = "withheld payload";
@@ -55,7 +51,6 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         bytes32 ruleParamsHash;
         uint256 committee; // bitmap of the seats of the current round
         uint256 seats; // bitmap of the seats of the next round
-        RoundSeats missing; // whose updates the next proposal leaves out
     }
 
     IMECRegistry private immutable _registry;
@@ -69,8 +64,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
     mapping(uint256 task => RoundSeats) private _submitted;
     mapping(uint256 task => RoundSeats) private _committed;
     mapping(uint256 task => mapping(address server => bytes32)) private _commitments;
-    mapping(uint256 task => mapping(uint32 round => mapping(uint8 seat => uint256))) private _reports;
-    mapping(uint256 task => mapping(address server => Reporter)) private _reporters;
+    mapping(uint256 task => Reports.Book) private _reports;
     mapping(uint256 task => Proposal) private _proposals;
     mapping(uint256 task => mapping(uint32 round => bytes32)) private _outcomes;
 
@@ -277,6 +271,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
             accumulator = Digests.accumulate(accumulator, update.server, update.digest, update.size, update.samples);
             recorded[count++] = update;
         }
+        if (count == 0) revert TasksNothingNew(task, round);
         assembly ("memory-safe") {
             mstore(recorded, count) // cut off the places of the updates that were passed over
         }
@@ -286,36 +281,27 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
     }
 
     /// @inheritdoc IFederatedTasks
-    function reportMissing(uint256 task, uint32 round, address server) external {
+    function reportMissing(uint256 task, uint32 round, address server, bytes32 accumulator) external {
         Round memory current = _deciding(task, round);
-        (uint8 seat, uint256 reporter) = _reporting(task, current, server);
+        Reports.Report memory report = _reportOf(task, current, server, accumulator);
         if (!_registry.isActive(msg.sender)) revert TasksNotActive(msg.sender);
-        uint256 reports = _reports[task][round][seat];
-        if (reports & reporter != 0) revert TasksAlreadyReported(task, round, server);
-        Reporter memory record = _reporterIn(task, round, msg.sender);
-        _reporters[task][msg.sender] = record;
+        (bool leavesOut, bool slashes) = _reports[task].add(report, _seatHolders[task]);
         emit PayloadReported(task, round, server, msg.sender);
-        bool slashes = _count(task, round, server, seat, reports, reporter);
+        if (leavesOut) emit PayloadMissing(task, round, server);
         if (_hasTooFew(task, current)) _giveUp(task, round);
         uint16 penalty = _tasks[task].withheldPenalty;
         if (slashes && penalty != 0) _registry.slash(server, penalty, _WITHHELD, task);
     }
 
     /// @inheritdoc IFederatedTasks
-    function withdrawReport(uint256 task, uint32 round, address server) external {
+    function withdrawReport(uint256 task, uint32 round, address server, bytes32 accumulator) external {
         Round memory current = _deciding(task, round);
-        (uint8 seat, uint256 reporter) = _reporting(task, current, server);
-        IConsensus consensus = _tasks[task].consensus;
-        if (consensus.status(task).stage != IConsensus.Stage.Propose) revert TasksAlreadyProposed(task, round);
-        uint256 reports = _reports[task][round][seat];
-        if (reports & reporter == 0) revert TasksNotReported(task, round, server);
-        reports ^= reporter;
-        _reports[task][round][seat] = reports;
+        Reports.Report memory report = _reportOf(task, current, server, accumulator);
+        if (_tasks[task].consensus.status(task).stage != IConsensus.Stage.Propose) {
+            revert TasksAlreadyProposed(task, round);
+        }
+        _reports[task].withdraw(report, _seatHolders[task]);
         emit ReportWithdrawn(task, round, server, msg.sender);
-        (uint256 toLeaveOut,) = consensus.reportThresholds(task);
-        uint256 count = _seatsOf(reports).count();
-        if (toLeaveOut > 1) _countLonely(task, reports, reporter, count, false);
-        if (count + 1 == toLeaveOut) _tasks[task].missing = _tasks[task].missing.without(1 << seat);
     }
 
     /// @inheritdoc IFederatedTasks
@@ -514,57 +500,10 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         _registry.leaveSeat(server);
     }
 
-    /// @dev Adds a report to those of an update; whether its server has to pay now.
-    function _count(uint256 task, uint32 round, address server, uint8 seat, uint256 reports, uint256 reporter)
-        private
-        returns (bool slashes)
-    {
-        (uint256 toLeaveOut, uint256 toSlash) = _tasks[task].consensus.reportThresholds(task);
-        reports |= reporter;
-        uint256 count = _seatsOf(reports).count();
-        if (toLeaveOut > 1) _countLonely(task, reports, reporter, count, true);
-        if (count == toLeaveOut) {
-            _tasks[task].missing = _tasks[task].missing.inRound(round).with(1 << seat);
-            emit PayloadMissing(task, round, server);
-        }
-        slashes = count >= toSlash && reports & _SLASHED == 0;
-        _reports[task][round][seat] = slashes ? reports | _SLASHED : reports;
-    }
-
     /// @dev Ends a round that has too few updates left for anybody to propose.
     function _giveUp(uint256 task, uint32 round) private {
         _abort(task, round, _TOO_FEW_UPDATES);
         _tasks[task].consensus.abandon(task, round);
-    }
-
-    /// @dev Keeps count of the reports with which members are alone, after `reporter` (its bit) has added its own to
-    /// `reports`, which are `count` now, or has taken it out of them.
-    function _countLonely(uint256 task, uint256 reports, uint256 reporter, uint256 count, bool added) private {
-        if (count == (added ? 1 : 0)) {
-            Reporter storage own = _reporters[task][msg.sender];
-            if (added) own.alone += 1;
-            else own.alone -= 1;
-        } else if (count == (added ? 2 : 1)) {
-            uint256 other = _seatsOf(added ? reports ^ reporter : reports);
-            // forge-lint: disable-next-line(unsafe-typecast)
-            Reporter storage first = _reporters[task][_seatHolders[task][uint8((other - 1).count())]]; // below 240
-            if (added) first.alone -= 1;
-            else first.alone += 1;
-        }
-    }
-
-    /// @dev Returns the record of a reporter that reports in a round; reverts if it may not.
-    function _reporterIn(uint256 task, uint32 round, address account) private view returns (Reporter memory record) {
-        record = _reporters[task][account];
-        if (record.round != round) {
-            bool next = record.round + 1 == round;
-            uint8 streak = record.alone == 0 ? 0 : record.streak + 1;
-            if (streak == _LONELY_ROUNDS) record.barredUntil = record.round + _SILENT_ROUNDS;
-            record.streak = next && streak < _LONELY_ROUNDS ? streak : 0;
-            record.round = round;
-            record.alone = 0;
-        }
-        if (round <= record.barredUntil) revert TasksMayNotReport(task, account, record.barredUntil);
     }
 
     function _existing(uint256 task) private view returns (Task storage self) {
@@ -585,19 +524,26 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         if (current.phase != Phase.Decide) revert TasksWrongPhase(task, current.phase);
     }
 
-    /// @dev The seat of a server whose update is recorded, and the bit of the sender, another member.
-    function _reporting(uint256 task, Round memory current, address server)
+    /// @dev The sender's report of a server whose update is recorded, another member's.
+    function _reportOf(uint256 task, Round memory current, address server, bytes32 accumulator)
         private
         view
-        returns (uint8 seat, uint256 reporter)
+        returns (Reports.Report memory report)
     {
-        reporter = _bitOf(task, current, msg.sender);
+        report.task = task;
+        report.round = current.number;
+        report.accused = server;
+        report.reporter = msg.sender;
+        report.bit = _bitOf(task, current, msg.sender);
         uint256 accused = _bitOf(task, current, server);
         if (!_submitted[task].inRound(current.number).has(accused)) {
             revert TasksNotSubmitted(task, current.number, server);
         }
-        if (accused == reporter) revert TasksNotMember(task, msg.sender); // it is none of the others
-        seat = _members[task][server].seat;
+        if (accused == report.bit) revert TasksNotMember(task, msg.sender); // it is none of the others
+        bytes32 here = _accumulators[task];
+        if (accumulator != here) revert TasksOtherUpdates(task, accumulator, here);
+        report.seat = _members[task][server].seat;
+        (report.toLeaveOut, report.toSlash) = _tasks[task].consensus.reportThresholds(task);
     }
 
     /// @dev Returns true if nobody can propose any more. A value that is prepared, or voted on, can still become final.
@@ -617,7 +563,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
     function _missingOf(uint256 task, IConsensus.Status memory decision) private view returns (uint256) {
         uint32 round = _rounds[task].number;
         if (decision.prepared != 0 && decision.round == round) return _proposals[task].missing;
-        return _tasks[task].missing.inRound(round).bitmap();
+        return _reports[task].missing.inRound(round).bitmap();
     }
 
     function _requireEnough(uint256 task, Round memory current, uint256 missing) private view {
@@ -685,9 +631,5 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
 
     function _isOver(Phase phase) private pure returns (bool) {
         return phase == Phase.Idle || phase == Phase.Final || phase == Phase.Aborted;
-    }
-
-    function _seatsOf(uint256 bitmap) private pure returns (uint256) {
-        return bitmap & _SEATS;
     }
 }

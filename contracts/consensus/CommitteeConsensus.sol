@@ -6,6 +6,7 @@ import {Ballot, BallotLibrary} from "../libraries/Ballot.sol";
 import {Bitmap} from "../libraries/Bitmap.sol";
 import {CompactSignature} from "../libraries/CompactSignature.sol";
 import {RoundSeats} from "../libraries/RoundSeats.sol";
+import {Seat, SeatLibrary} from "../libraries/Seat.sol";
 import {Shares} from "../libraries/Shares.sol";
 import {IConsensus} from "../interfaces/IConsensus.sol";
 import {IFederatedTasks} from "../interfaces/IFederatedTasks.sol";
@@ -76,8 +77,7 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
 
     mapping(uint256 task => CommitteeRules) private _rules;
     mapping(uint256 task => Decision) private _decisions;
-    /// @dev In one word, unpacked only as far as it is read: index (8 bits), since (32 bits), until (32 bits).
-    mapping(uint256 task => mapping(address member => uint256)) private _seats;
+    mapping(uint256 task => mapping(address member => Seat)) private _seats;
     mapping(uint256 task => mapping(uint8 seat => address)) private _holders;
     mapping(uint256 task => uint256) private _committees;
     mapping(uint256 task => uint256) private _barred;
@@ -88,6 +88,9 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
     /// @dev By the digest of the proposal, so that a vote finds out by the ballot itself whether its digest is before the
     /// committee. One proposal is at a time, and its ballot is cleared when it is over.
     mapping(uint256 task => mapping(bytes32 digest => Tally)) private _tallies;
+
+    /// @dev Equivocations that were shown: task, round, view, stage and voter, hashed.
+    mapping(bytes32 misconduct => bool) private _shown;
 
     modifier onlyLedger() {
         if (msg.sender != address(_ledger)) revert ConsensusOnlyTasks(msg.sender);
@@ -103,7 +106,7 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
 
     /// @inheritdoc IConsensus
     function enroll(uint256 task, address member, uint8 seat, uint32 since, uint32 until) external onlyLedger {
-        _seats[task][member] = uint256(seat) | (uint256(since) << 8) | (uint256(until) << 40);
+        _seats[task][member] = SeatLibrary.held(seat, since, until);
         _holders[task][seat] = member;
     }
 
@@ -260,7 +263,10 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
         if (!sameStage || !conflict || voter != again) {
             revert ConsensusNoEquivocation();
         }
-        if (_seats[first.task][voter] == 0) revert ConsensusNotMember(first.task, voter);
+        if (_seats[first.task][voter].isNone()) revert ConsensusNotMember(first.task, voter);
+        bytes32 misconduct = keccak256(abi.encode(first.task, first.round, first.view_, first.stage, voter));
+        if (_shown[misconduct]) revert ConsensusNothingNew(first.task, first.round);
+        _shown[misconduct] = true;
         emit Equivocation(first.task, first.round, voter, first.view_, first.stage);
         _ledger.registry().slash(voter, Shares.WHOLE, _EQUIVOCATION, first.task);
     }
@@ -405,13 +411,13 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
     }
 
     function _bitOf(uint256 task, uint32 round, address member) internal view returns (uint256) {
-        uint256 seat = _seats[task][member];
-        if (!_sits(seat, round)) revert ConsensusNotMember(task, member);
-        return _bit(seat);
+        Seat seat = _seats[task][member];
+        if (!seat.isHeldIn(round)) revert ConsensusNotMember(task, member);
+        return seat.bit();
     }
 
     function _isMember(uint256 task, uint32 round, address member) internal view returns (bool) {
-        return _sits(_seats[task][member], round);
+        return _seats[task][member].isHeldIn(round);
     }
 
     /// @dev Bitmap of the seats whose members were expelled in this round, while it was under way.
@@ -420,7 +426,7 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
     }
 
     function _isBarred(uint256 task, address member) internal view returns (bool) {
-        return _barred[task] & _bit(_seats[task][member]) != 0;
+        return _barred[task] & _seats[task][member].bit() != 0;
     }
 
     function _timeoutOf(uint256 task, uint16 view_) internal view returns (uint32) {
@@ -461,8 +467,9 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
         decision = _voting(vote.task, vote.round, vote.view_, vote.stage);
         (Tally storage tally, Ballot before) = _tallyOf(vote.task, vote.valueDigest);
         ballot = _count(vote.task, vote.round, _hashOf(vote), signatures, before, vote.accept);
-        tally.ballot = ballot;
         voters = ballot.since(before);
+        if (voters == 0) revert ConsensusNothingNew(vote.task, vote.round);
+        tally.ballot = ballot;
     }
 
     /// @dev The ballot with the votes of those who signed `hash`.
@@ -474,13 +481,13 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
         Ballot ballot,
         bool accept
     ) private view returns (Ballot) {
-        mapping(address => uint256) storage seats = _seats[task];
+        mapping(address => Seat) storage seats = _seats[task];
         for (uint256 i = 0; i < signatures.length; ++i) {
             bytes32[2] calldata signature = signatures[i];
             address voter = CompactSignature.signerOf(hash, signature[0], signature[1]);
-            uint256 seat = seats[voter];
-            if (!_sits(seat, round)) revert ConsensusNotMember(task, voter);
-            uint256 bit = _bit(seat);
+            Seat seat = seats[voter];
+            if (!seat.isHeldIn(round)) revert ConsensusNotMember(task, voter);
+            uint256 bit = seat.bit();
             if (!ballot.has(bit)) ballot = ballot.add(bit, accept);
         }
         return ballot;
@@ -496,14 +503,5 @@ abstract contract CommitteeConsensus is IConsensus, EIP712 {
                 abi.encode(VOTE_TYPEHASH, vote.task, vote.round, vote.view_, vote.stage, vote.valueDigest, vote.accept)
             )
         );
-    }
-
-    function _sits(uint256 seat, uint32 round) private pure returns (bool) {
-        // forge-lint: disable-next-line(unsafe-typecast)
-        return uint32(seat >> 8) <= round && round < uint32(seat >> 40); // `until` is zero where there is no seat
-    }
-
-    function _bit(uint256 seat) private pure returns (uint256) {
-        return 1 << (seat & 0xff);
     }
 }

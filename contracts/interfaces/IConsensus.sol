@@ -108,6 +108,8 @@ interface IConsensus {
     error ConsensusWrongDigest(uint256 task, bytes32 digest, bytes32 proposal);
     /// @notice The voter has voted in this stage of this view.
     error ConsensusAlreadyVoted(uint256 task, address voter);
+    /// @notice Nothing of this batch of votes is not recorded already; or this equivocation was shown before.
+    error ConsensusNothingNew(uint256 task, uint32 round);
     /// @notice The proposer had its turn in this round, or was expelled.
     error ConsensusBarred(uint256 task, address proposer);
     /// @notice It is another member's turn.
@@ -145,7 +147,7 @@ interface IConsensus {
     function attest(uint256 task, uint32 round, uint16 view_, Stage stage, bytes32 valueDigest, bool accept) external;
 
     /// @notice Record votes for the proposal that members signed off-chain (EIP-712 `Vote`, `accept` true). Votes that
-    /// are recorded already are passed over.
+    /// are recorded already are passed over; where nothing else is left, the call is refused.
     /// @param signatures r and vs (EIP-2098) of each signature
     function attestSigned(
         uint256 task,
@@ -169,7 +171,7 @@ interface IConsensus {
     ) external;
 
     /// @notice Show that one member signed two votes in the same stage of the same view that exclude each other. It
-    /// loses its stake and is expelled.
+    /// loses its stake and is expelled; once for each stage of each view.
     function reportEquivocation(
         Vote calldata first,
         bytes32[2] calldata firstSignature,

@@ -86,19 +86,6 @@ interface IFederatedTasks {
         uint32 maxSamples;
     }
 
-    /// @dev Record of a member's reports so far, in one slot. A member is alone with a report if it stays the only
-    /// reporter of that payload, below the threshold.
-    /// @param round the last round in which it reported anything
-    /// @param alone reports of that round with which it is alone
-    /// @param streak rounds running before that one in which it was alone with a report
-    /// @param barredUntil last round in which it may not report
-    struct Reporter {
-        uint32 round;
-        uint8 alone;
-        uint8 streak;
-        uint32 barredUntil;
-    }
-
     /// @dev A server's seat in a task, in one slot: it is a member in the rounds `since <= round < until`.
     struct Member {
         uint8 seat;
@@ -257,12 +244,18 @@ interface IFederatedTasks {
     error TasksNotDue(uint256 task, uint40 deadline);
     /// @notice The server has committed to, or recorded, an update in this round.
     error TasksAlreadySubmitted(uint256 task, uint32 round, address server);
+    /// @notice Nothing of this batch is not recorded already.
+    error TasksNothingNew(uint256 task, uint32 round);
     /// @notice The server has no update recorded in this round.
     error TasksNotSubmitted(uint256 task, uint32 round, address server);
-    /// @notice The caller has reported this update.
+    /// @notice The caller has reported this update, be it that it has taken that back.
     error TasksAlreadyReported(uint256 task, uint32 round, address server);
-    /// @notice The caller has not reported this update.
+    /// @notice No report of this update by the caller stands.
     error TasksNotReported(uint256 task, uint32 round, address server);
+    /// @notice The call is about other updates than those that are recorded in this round.
+    /// @param accumulator running hash over the updates that the caller has seen
+    /// @param here running hash over those that are recorded
+    error TasksOtherUpdates(uint256 task, bytes32 accumulator, bytes32 here);
     /// @notice Alone with a report three rounds running: until this round the member may not report.
     error TasksMayNotReport(uint256 task, address account, uint32 barredUntil);
     /// @notice A proposal is before the committee: reports stay as they are.
@@ -320,17 +313,23 @@ interface IFederatedTasks {
     /// @param salt what the commitment was hidden with
     function reveal(uint256 task, uint32 round, bytes32 digest, uint32 size, uint32 samples, bytes32 salt) external;
 
-    /// @notice Record updates that their servers signed. Updates of servers that have one recorded are passed over.
+    /// @notice Record updates that their servers signed. Updates of servers that have one recorded are passed over; where
+    /// nothing else is left, the call is refused.
     function submitBatch(uint256 task, uint32 round, SignedUpdate[] calldata updates) external;
 
     /// @notice Report that the recorded update of `server` cannot be fetched, for another member that is active in the
-    /// registry. Once as many have as `IConsensus.reportThresholds` says, it is left out of the next proposal; once enough
-    /// for a penalty have, its server is slashed. Where fewer than `minUpdates` are left, the round aborts. A member that
-    /// was alone with a report in three rounds running may report nothing in the ten rounds after them.
-    function reportMissing(uint256 task, uint32 round, address server) external;
+    /// registry; once for each update. Once as many have as `IConsensus.reportThresholds` says, it is left out of the next
+    /// proposal; once enough for a penalty have, its server is slashed. Where fewer than `minUpdates` are left, the round
+    /// aborts. A member that was alone with a report in three rounds running may report nothing in the ten rounds after
+    /// them.
+    /// @param accumulator running hash over the updates of the round, so that the report is worth nothing on a branch of the
+    /// chain with other updates
+    function reportMissing(uint256 task, uint32 round, address server, bytes32 accumulator) external;
 
-    /// @notice Take a report back, since the payload could be fetched after all; while no proposal is being voted on.
-    function withdrawReport(uint256 task, uint32 round, address server) external;
+    /// @notice Take a report back, since the payload could be fetched after all; while no proposal is being voted on. It
+    /// cannot be made again.
+    /// @param accumulator as in `reportMissing`
+    function withdrawReport(uint256 task, uint32 round, address server, bytes32 accumulator) external;
 
     /// @notice Move a round on whose phase is complete or past its deadline. For anyone.
     function poke(uint256 task) external;

@@ -201,13 +201,20 @@ class Participant:
         call = self.ledger.tasks.functions.reveal(task, round_number, update.digest, update.size, samples, salt)
         self._act(call, _SMALL)
 
-    def report_missing(self, task: int, round_number: int, server: str) -> None:
-        """Report that a server's recorded update cannot be fetched."""
-        self._act(self.ledger.tasks.functions.reportMissing(task, round_number, server), _MEDIUM)
+    def report_missing(self, task: int, round_number: int, server: str, accumulator: bytes) -> None:
+        """Report that a server's recorded update cannot be fetched, once.
 
-    def withdraw_report(self, task: int, round_number: int, server: str) -> None:
-        """Take a report back: the update could be fetched after all. Refused while a proposal is being voted on."""
-        self._act(self.ledger.tasks.functions.withdrawReport(task, round_number, server), _MEDIUM)
+        Refused with `TasksOtherUpdates` if it is mined on a branch of the chain on which the running hash over the
+        round's updates is not `accumulator`.
+        """
+        self._act(self.ledger.tasks.functions.reportMissing(task, round_number, server, accumulator), _MEDIUM)
+
+    def withdraw_report(self, task: int, round_number: int, server: str, accumulator: bytes) -> None:
+        """Take a report back for good: the update could be fetched after all.
+
+        Refused while a proposal is being voted on, and as `report_missing` on another branch.
+        """
+        self._act(self.ledger.tasks.functions.withdrawReport(task, round_number, server, accumulator), _MEDIUM)
 
     def poke(self, task: int) -> None:
         """Move a round on that is complete or past its deadline."""
@@ -231,16 +238,20 @@ class Participant:
         self._act(call, _MEDIUM)
 
     def submit_batch(self, task: int, round_number: int, updates: Sequence[SignedUpdate]) -> None:
-        """Record updates that their servers signed."""
+        """Record updates that their servers signed; refused with `TasksNothingNew` if all are recorded already."""
         call = self.ledger.tasks.functions.submitBatch(task, round_number, [update.as_tuple() for update in updates])
         self._act(call, _SMALL + _PER_SIGNATURE * len(updates))
 
     def vote_signed(self, task: int, state: TaskState, stage: Stage, votes: Sequence[SignedVote]) -> None:
-        """Record votes for the current proposal that members signed."""
+        """Record votes for the current proposal that members signed; refused with `ConsensusNothingNew` if all are
+        recorded already.
+        """
         self._record_signed(self._consensus(task).functions.attestSigned, task, state, stage, votes)
 
     def reject_signed(self, task: int, state: TaskState, stage: Stage, votes: Sequence[SignedVote]) -> None:
-        """Record votes against the current proposal that members signed: a quorum ends the view."""
+        """Record votes against the current proposal that members signed: a quorum ends the view. Refused as
+        `vote_signed`.
+        """
         self._record_signed(self._consensus(task).functions.rejectSigned, task, state, stage, votes)
 
     def _record_signed(
@@ -252,7 +263,9 @@ class Participant:
         self._act(call, _MEDIUM + _PER_SIGNATURE * len(votes))
 
     def report_equivocation(self, task: int, first: SignedVote, second: SignedVote) -> None:
-        """Show two votes of one member that exclude each other."""
+        """Show two votes of one member that exclude each other; refused with `ConsensusNothingNew` if two of the same
+        stage were shown before.
+        """
         report = self._consensus(task).functions.reportEquivocation
         call = report(first.as_tuple(), first.signature, second.as_tuple(), second.signature)
         self._act(call, _MEDIUM)

@@ -31,6 +31,9 @@ PANICS = {
     0x41: "out of memory",
 }
 
+NOTHING_NEW = frozenset({"TasksNothingNew", "ConsensusNothingNew"})
+"""Refusals of what is recorded already: somebody else was first."""
+
 
 def decode_revert(data: bytes, abi: ABI = ()) -> ContractRevertError:
     """Return the error in revert data, looked up in `abi`, then in all compiled contracts, then in Solidity's own.

@@ -219,8 +219,9 @@ class Exchange:
         impatient = self._patience.is_over(("updates", state.round))
         if self._account.address == _in_turn(state.round, seats) and (len(waiting) == len(seats) or impatient):
             valid = [u for server, u in waiting.items() if signer_of_update(self._update_domain, u) == server]
-            self._participant.submit_batch(self._task.id, state.round, valid)
-            return True
+            if valid:
+                self._participant.submit_batch(self._task.id, state.round, valid)
+            return bool(valid)
         own = waiting.get(self._account.address)
         if own is None:
             return False
@@ -281,8 +282,9 @@ class Exchange:
         complete = len(voted) + len(waiting) == len(seats)
         if state.decision.proposer == self._account.address and (complete or impatient):
             valid = [v for server, v in accepting.items() if signer_of_vote(self._vote_domain, v) == server]
-            self._participant.vote_signed(self._task.id, state, stage, valid)
-            return True
+            if valid:
+                self._participant.vote_signed(self._task.id, state, stage, valid)
+            return bool(valid)
         if own is None:
             return False
         if impatient:

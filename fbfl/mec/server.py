@@ -16,6 +16,7 @@ from fbfl.chain import digests
 from fbfl.chain.digests import short_text
 from fbfl.chain.elections import Election, election_of
 from fbfl.chain.participant import Participant
+from fbfl.chain.reverts import NOTHING_NEW
 from fbfl.chain.rounds import ABORT, Ballot, Phase, Stage, TaskState, Update
 from fbfl.chain.seats import SeatSet
 from fbfl.chain.task import Payment, Task
@@ -183,7 +184,10 @@ class MECServer:
     def _note_refusal(self, error: ContractRevertError) -> None:
         # Another server was faster: the next step looks again. A leader whose model was for other updates than those
         # that count by now (`TasksValueChanged`, `TasksOtherBranch`) computes it anew then.
-        log.info("round %d: %s was refused: %s", self._memory.round, self.address, error)
+        if error.error in NOTHING_NEW:
+            log.debug("round %d: what %s has sent was recorded already", self._memory.round, self.address)
+        else:
+            log.info("round %d: %s was refused: %s", self._memory.round, self.address, error)
         self.refusals += 1
         self._memory.may_report &= error.error != "TasksMayNotReport"
 
@@ -261,9 +265,9 @@ class MECServer:
         """Fetch the recorded updates; report those that cannot be fetched, or are invalid, after some patience.
 
         One time-out alone makes no report: those of honest servers may add up with those of liars. A server that has
-        reported a payload looks for it once in every view, and takes the report back when it has come.
+        reported a payload looks for it once in every view, and takes the report back when it has come, for good.
         """
-        accused = self._accused(state)
+        accused, cleared = self._accused(state)
         if state.accumulator in self._memory.whole and not accused:
             return False
         acted = False
@@ -278,7 +282,7 @@ class MECServer:
             if problem is None:
                 if update.server in accused and state.decision.stage is Stage.PROPOSE:
                     log.info("round %d: %s has the update of %s after all", state.round, self.address, update.server)
-                    self.participant.withdraw_report(self.task.id, state.round, update.server)
+                    self.participant.withdraw_report(self.task.id, state.round, update.server, state.accumulator)
                     acted = True
                 continue
             if update.payload not in self._memory.payloads and not self._patience.is_over((state.round, claim[1:])):
@@ -287,8 +291,8 @@ class MECServer:
                 continue
             log.warning("round %d: %s reports the update of %s: %s", state.round, self.address, update.server, problem)
             self._memory.reported.add(claim)
-            if update.server not in accused and self._memory.may_report:
-                self.participant.report_missing(self.task.id, state.round, update.server)
+            if update.server not in accused | cleared and self._memory.may_report:
+                self.participant.report_missing(self.task.id, state.round, update.server, state.accumulator)
                 acted = True
         if all(update.payload in self._memory.sound for update in updates if update.server != self.address):
             self._memory.whole.add(state.accumulator)
@@ -461,13 +465,19 @@ class MECServer:
     def _seat(self, state: TaskState) -> int:
         return self.ledger.seats(self.task.id, state.round)[self.address]
 
-    def _accused(self, state: TaskState) -> set[str]:
-        """Return the servers whose payloads this server has reported in this round."""
-        accused: set[str] = set()
-        for event in self.ledger.round_events(self.task.id, state.round, "PayloadReported", "ReportWithdrawn"):
-            if event.args["reporter"] == self.address:
-                (accused.add if event.name == "PayloadReported" else accused.discard)(event.args["server"])
-        return accused
+    def _accused(self, state: TaskState) -> tuple[set[str], set[str]]:
+        """Return the servers whose payloads this server has reported in this round, and those of whom it has taken that
+        back: these it cannot report again.
+        """
+        reported, withdrawn = (
+            {
+                event.args["server"]
+                for event in self.ledger.round_events(self.task.id, state.round, name)
+                if event.args["reporter"] == self.address
+            }
+            for name in ("PayloadReported", "ReportWithdrawn")
+        )
+        return reported - withdrawn, withdrawn
 
     def _is_barred(self, state: TaskState) -> bool:
         return any(

@@ -176,6 +176,18 @@ class Federation:
         receipt: Receipt = self.tasks.submit(self.task, round_number or self.round, content, 100, samples, by=member)
         return receipt
 
+    def report(self, accused: Account, by: Account, **options: Any) -> Receipt:
+        """Report the update of a member."""
+        about = (self.task, self.round, accused.address, self.state.accumulator)
+        receipt: Receipt = self.tasks.reportMissing(*about, by=by, **options)
+        return receipt
+
+    def take_back(self, accused: Account, by: Account) -> Receipt:
+        """Withdraw a report."""
+        about = (self.task, self.round, accused.address, self.state.accumulator)
+        receipt: Receipt = self.tasks.withdrawReport(*about, by=by)
+        return receipt
+
     def poke(self) -> Receipt:
         receipt: Receipt = self.tasks.poke(self.task, by=self.chain.accounts[-1])
         return receipt

@@ -63,7 +63,7 @@ def _small(deployment: Deployment, servers: list[Account]) -> dict[str, int]:
     opened = federation.tasks.openRound(federation.task, by=servers[0]).gas
     submit = max(federation.submit(server).gas for server in servers)
     close = federation.poke().gas
-    report = federation.tasks.reportMissing(federation.task, 2, servers[0].address, by=servers[1]).gas
+    report = federation.report(servers[0], by=servers[1]).gas
     propose = federation.propose(servers[0], keccak(b"second")).gas
     vote = federation.vote(servers[1]).gas
     return {

@@ -85,8 +85,8 @@ def test_contracts_own_tasks_and_play_rounds(on: Deployment, consensus: str) -> 
     for member in members:
         tasks.reveal(task, 1, update_of(member), 100, 10, SALT, by=member)
     federation.poke()
-    tasks.reportMissing(task, 1, members[3].address, by=members[0])
-    tasks.withdrawReport(task, 1, members[3].address, by=members[0])
+    federation.report(members[3], by=members[0])
+    federation.take_back(members[3], by=members[0])
     federation.decide(MODEL)
     assert federation.phase is Phase.FINAL
 
@@ -159,12 +159,12 @@ def test_contracts_are_refused_in_their_own_name(on: Deployment, deployment: Dep
     assert_all_name(one, [(lambda: tasks.reveal(task, 1, *hidden, by=one), "TasksAlreadySubmitted")])
     federation.poke()
     leader = federation.leader()
-    assert_all_name(one, [(lambda: tasks.reportMissing(task, 1, one.address, by=one), "TasksNotMember")])
+    assert_all_name(one, [(lambda: federation.report(one, by=one), "TasksNotMember")])
     federation.propose(leader, MODEL)
     assert_all_name(leader, [(lambda: federation.vote(leader), "ConsensusAlreadyVoted")])
     registry.retire(by=one)
     leaving = [
-        (lambda: tasks.reportMissing(task, 1, two.address, by=one), "TasksNotActive"),
+        (lambda: federation.report(two, by=one), "TasksNotActive"),
         (lambda: registry.retire(by=one), "RegistryWrongStatus"),
         (lambda: registry.withdraw(by=one), "RegistryStillSeated"),
     ]

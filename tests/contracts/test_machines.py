@@ -31,7 +31,7 @@ def story(chain: Chain, settings: Settings) -> str:
 
     chain.transact = listen  # type: ignore[method-assign]
     federation.collect(federation.members[:3])
-    federation.tasks.reportMissing(1, 1, federation.members[0].address, by=federation.members[1])
+    federation.report(federation.members[0], by=federation.members[1])
     federation.propose(federation.leader(), keccak(b"wrong"))
     values.append(federation.decision.proposal)
     proposer = federation.decision.proposer

@@ -150,7 +150,7 @@ def test_updates_that_nobody_could_fetch_earn_nothing(
     federation.collect()
     withheld = federation.members[1]
     for reporter in (federation.members[0], federation.members[3]):
-        federation.tasks.reportMissing(federation.task, 1, withheld.address, by=reporter)
+        federation.report(withheld, by=reporter)
     federation.decide(MODEL)
     settle(federation, missing=0b10)
     assert [rewards.creditOf(member.address) for member in federation.members] == [300, 0, 300, 300]
@@ -164,7 +164,7 @@ def test_where_updates_are_missing_a_new_seat_hides_the_old_one(
     rewards.fund(federation.task, by=owner, value=900)
     federation.collect()
     for reporter in (federation.members[0], federation.members[3]):
-        federation.tasks.reportMissing(federation.task, 1, federation.members[1].address, by=reporter)
+        federation.report(federation.members[1], by=reporter)
     federation.decide(MODEL)
     federation.tasks.resign(federation.task, by=federation.members[2])
     federation.tasks.join(federation.task, by=federation.members[2])

@@ -156,7 +156,8 @@ class Besieged(RuleBasedStateMachine):
         if common.stage is Stage.PROPOSE:
             gone = [u[0] for u in self.rounds[task].updates.get(state.round.number, []) if u[1] == WITHHELD]
             for server, culprit in itertools.product(self.honest, gone):
-                done |= self.attempt(tasks.reportMissing, task, state.round.number, culprit, by=server) is not None
+                report = (task, state.round.number, culprit, state.accumulator)
+                done |= self.attempt(tasks.reportMissing, *report, by=server) is not None
             done |= any(self._propose(server) for server in self.honest)
             return done or self.attempt(tasks.poke, task, by=self.honest[0]) is not None
         right = recomputed(state.model, state.accumulator, state.proposal.missing)
@@ -264,7 +265,7 @@ class Besieged(RuleBasedStateMachine):
     @rule(liar=liars, victim=members, call=st.sampled_from(["reportMissing", "reportMissing", "withdrawReport"]))
     def report(self, liar: int, victim: int, call: str) -> None:
         address = self.people[victim % len(self.people)].address
-        arguments = (self.common.task, self.common.round, address)
+        arguments = (self.common.task, self.common.round, address, self.common.state.accumulator)
         self.attempt(getattr(self.common.tasks, call), *arguments, by=self.liar(liar))
 
     @rule(liar=liars, foreign=st.booleans(), kind=st.sampled_from(["wrong", "wrong", "give up", "right"]))

@@ -177,8 +177,9 @@ class Actions(RuleBasedStateMachine):
 
     @rule(actor=anybody, other=actors, call=st.sampled_from(["reportMissing", "reportMissing", "withdrawReport"]))
     def report(self, actor: int, other: int, call: str) -> None:
-        other_address = self.people[other].address
-        self.attempt(getattr(self.federation.tasks, call), self.task, self.federation.round, other_address, by=actor)
+        state = self.federation.state
+        about = (self.task, state.round.number, self.people[other].address, state.accumulator)
+        self.attempt(getattr(self.federation.tasks, call), *about, by=actor)
 
     # ------------------------------------------------------------ decisions
 

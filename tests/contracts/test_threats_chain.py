@@ -153,7 +153,7 @@ def gas_of_a_round(federation: Federation, members: list[Account]) -> dict[str, 
     gas["submit"] = federation.submit(two).gas
     federation.expire_round()
     gas["close"] = federation.poke().gas
-    gas["report"] = tasks.reportMissing(task, 1, one.address, by=two).gas
+    gas["report"] = federation.report(one, by=two).gas
     gas["time out"] = federation.time_out().gas
     gas["propose"] = federation.propose(federation.leader(), HONEST).gas
     federation.vote(one)

@@ -11,7 +11,7 @@ from eth_hash.auto import keccak
 from fbfl.errors import ContractRevertError
 from fbfl.mec.tasks import committee_rules
 from fbfl.settings import RunSettings
-from tests.contracts.abi import Account, reverts
+from tests.contracts.abi import Account, Receipt, reverts
 from tests.contracts.blocks import in_blocks
 from tests.contracts.crowd import Crowd
 from tests.contracts.deployment import MIN_STAKE, Deployment
@@ -205,13 +205,65 @@ def test_updates_signed_for_elsewhere_are_not_recorded(
     assert federation.state.submitted == 0
 
 
+@pytest.mark.parametrize("accept", [True, False])
+def test_strangers_fill_no_log_with_votes_that_are_recorded(
+    found: Callable[..., Federation], servers: list[Account], accept: bool
+) -> None:
+    """Neither before the decision nor after it, when the record of the votes is still completed."""
+    federation: Federation = found(5)
+    federation.collect()
+    proposer = federation.leader()
+    federation.propose(proposer, HONEST)
+    ballot = federation.ballot(accept)
+    arguments = (ballot.task, ballot.round, ballot.view, ballot.stage, ballot.digest)
+    one, two, three, _ = (member for member in federation.members if member != proposer)
+    record = federation.consensus.attestSigned if accept else federation.consensus.rejectSigned
+    signed = [federation.signed_vote(member, ballot) for member in (one, two)]
+    federation.vote(one, accept=not accept)
+    for nothing in ([], signed[:1]):
+        with reverts("ConsensusNothingNew", task=federation.task, round=1):
+            record(*arguments, nothing, by=servers[9])
+    record(*arguments, signed, by=servers[9])
+    with reverts("ConsensusNothingNew", task=federation.task, round=1):
+        record(*arguments, signed, by=servers[9])
+    federation.vote(three)
+    assert federation.phase is Phase.FINAL
+    with reverts("ConsensusNothingNew", task=federation.task, round=1):
+        record(*arguments, signed, by=servers[9])
+
+
+def test_an_equivocation_is_shown_once(found: Callable[..., Federation], servers: list[Account]) -> None:
+    """Whoever comes back with a new stake does not lose it for what it has paid for, and evidence fills no log."""
+    federation: Federation = found(4, consensus="pbft")
+    federation.collect()
+    federation.propose(federation.leader(), HONEST)
+    traitor = servers[3]
+
+    def show(stage: Stage) -> Receipt:
+        votes = []
+        for digest in (HONEST, WRONG):
+            ballot = replace(federation.ballot(), stage=stage, digest=digest)
+            values = (ballot.task, ballot.round, ballot.view, ballot.stage, ballot.digest, ballot.accept)
+            votes += [values, federation.signed_vote(traitor, ballot)]
+        receipt: Receipt = federation.consensus.reportEquivocation(*votes, by=servers[9])
+        return receipt
+
+    assert show(Stage.PREPARE).named("Equivocation")
+    federation.registry.join("http://again", by=traitor, value=MIN_STAKE)
+    with reverts("ConsensusNothingNew", task=federation.task, round=1):
+        show(Stage.PREPARE)
+    assert federation.registry.server(traitor.address).stake == MIN_STAKE
+    show(Stage.COMMIT)  # the same again is another one
+    assert federation.registry.server(traitor.address).stake == 0
+
+
 def test_equivocation_is_proved_by_two_signatures(found: Callable[..., Federation], servers: list[Account]) -> None:
     """Also by an expelled server, and after it has started to leave: until its stake is out."""
     federation: Federation = found(4, consensus="pbft", withheld_penalty=1)
     federation.collect()
     traitor = servers[3]
     for reporter in servers[:3]:
-        federation.tasks.reportMissing(federation.task, 1, traitor.address, by=reporter)
+        federation.report(traitor, by=reporter)
     assert federation.registry.server(traitor.address).status == 3  # expelled for little, with most of its stake
     federation.propose(federation.leader(), HONEST)
     mine, other = federation.ballot(), replace(federation.ballot(), digest=keccak(b"another"))
@@ -233,7 +285,7 @@ def test_a_round_with_too_few_updates_left_ends_at_once(
     federation.collect()
     for culprit in servers[2:4]:
         for reporter in servers[:2]:
-            receipt = federation.tasks.reportMissing(federation.task, 1, culprit.address, by=reporter)
+            receipt = federation.report(culprit, by=reporter)
     assert [event["reason"].rstrip(b"\0") for event in receipt.named("RoundAborted")] == [b"too few updates"]
     assert (federation.phase, federation.stage, federation.state.model) == (Phase.ABORTED, Stage.DECIDED, INITIAL_MODEL)
     assert not any(federation.consensus.isBarred(federation.task, server.address) for server in servers[:4])
@@ -250,7 +302,7 @@ def test_a_round_with_too_few_updates_ends_once_its_proposal_is_voted_down(
     federation.propose(federation.leader(), WRONG)
     for culprit in servers[2:4]:
         for reporter in servers[:2]:
-            federation.tasks.reportMissing(federation.task, 1, culprit.address, by=reporter)
+            federation.report(culprit, by=reporter)
     assert federation.phase is Phase.DECIDE
     for member in federation.members:
         if federation.stage is Stage.PREPARE and member.address != federation.decision.proposer:

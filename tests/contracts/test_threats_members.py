@@ -94,7 +94,7 @@ def test_a_foreign_task_takes_no_stake(deployment: Deployment, servers: list[Acc
     assert created.named("TaskTerms")[0]["withheldPenalty"] == 2500
     trap = Federation(deployment, Settings(withheld_penalty=2500), [liar, victim])
     trap.collect()
-    tasks.reportMissing(trap.task, 1, victim.address, by=liar)
+    trap.report(victim, by=liar)
     assert deployment.registry.server(victim.address).stake == MIN_STAKE
 
 
@@ -124,7 +124,7 @@ def test_who_is_expelled_neither_opens_nor_proposes_nor_votes_nor_reports(
         federation.vote(member, accept=False)
     assert not federation.registry.isActive(liar.address)
     with reverts("TasksNotActive", server=liar.address):
-        tasks.reportMissing(task, 1, others[0].address, by=liar)
+        federation.report(others[0], by=liar)
     assert federation.leader() != liar
     federation.propose(federation.leader(), HONEST)
     quorum = federation.decision.quorum
@@ -134,8 +134,8 @@ def test_who_is_expelled_neither_opens_nor_proposes_nor_votes_nor_reports(
         federation.vote(liar, accept=False)
     ballot = federation.ballot()
     arguments = (ballot.task, ballot.round, ballot.view, ballot.stage, ballot.digest)
-    receipt = federation.consensus.attestSigned(*arguments, [federation.signed_vote(liar, ballot)], by=servers[9])
-    assert (receipt.named("VotesRecorded")[0]["voters"], federation.decision.accepts) == (0, 1)
+    with reverts("ConsensusNothingNew", task=task, round=1):
+        federation.consensus.attestSigned(*arguments, [federation.signed_vote(liar, ballot)], by=servers[9])
     for member in others:
         if federation.stage is Stage.PREPARE and member.address != federation.decision.proposer:
             federation.vote(member)

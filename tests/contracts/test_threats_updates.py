@@ -41,6 +41,24 @@ def test_a_copied_update_was_not_committed_to(found: Callable[..., Federation], 
     assert federation.state.submitted == 0b001
 
 
+def test_strangers_fill_no_log_with_batches_in_which_nothing_is_new(
+    found: Callable[..., Federation], servers: list[Account]
+) -> None:
+    federation: Federation = found(4)
+    federation.open()
+    record, stranger = federation.tasks.submitBatch, servers[9]
+    with reverts("TasksNothingNew", task=federation.task, round=1):
+        record(federation.task, 1, [], by=stranger)
+    batch = [federation.signed_update(member) for member in servers[:2]]
+    federation.submit(servers[0])
+    with reverts("TasksNothingNew", task=federation.task, round=1):
+        record(federation.task, 1, batch[:1], by=stranger)
+    (recorded,) = record(federation.task, 1, batch, by=stranger).named("UpdatesSubmitted")
+    assert [update.server for update in recorded["updates"]] == [servers[1].address]
+    with reverts("TasksNothingNew", task=federation.task, round=1):
+        record(federation.task, 1, batch, by=stranger)
+
+
 def test_an_inflated_sample_count_is_capped(
     found: Callable[..., Federation], owner: Account, servers: list[Account]
 ) -> None:
@@ -95,7 +113,7 @@ def test_a_withheld_payload_is_left_out_and_costs_stake(
     federation.collect()
     withholder = servers[3]
     for reporter, missing, left in zip(servers, (0, 0b1000, 0b1000), (4, 4, 3), strict=False):
-        federation.tasks.reportMissing(federation.task, 1, withholder.address, by=reporter)
+        federation.report(withholder, by=reporter)
         assert federation.state.missing == missing
         assert federation.registry.server(withholder.address).stake == MIN_STAKE * left // 4
     federation.decide(HONEST, voters=servers[:3])
@@ -112,7 +130,7 @@ def test_a_minority_leaves_out_and_slashes_nobody(
     federation.collect()
     for victim in servers[liars:n]:
         for liar in servers[:liars]:
-            federation.tasks.reportMissing(federation.task, 1, victim.address, by=liar)
+            federation.report(victim, by=liar)
         assert federation.registry.server(victim.address).stake == MIN_STAKE
     assert federation.state.missing == 0
 
@@ -125,7 +143,7 @@ def test_one_report_costs_nobody_anything(
     federation: Federation = found(n, consensus=consensus, withheld_penalty=2500)
     federation.collect()
     liar, victim = servers[:2]
-    federation.tasks.reportMissing(federation.task, 1, victim.address, by=liar)
+    federation.report(victim, by=liar)
     assert federation.registry.server(victim.address).stake == MIN_STAKE
 
 
@@ -135,25 +153,72 @@ def test_one_mistake_beside_a_liar_is_taken_back(found: Callable[..., Federation
     federation.collect()
     liar, slow, victim, another = servers[:4]
     for reporter in (liar, slow):
-        federation.tasks.reportMissing(federation.task, 1, victim.address, by=reporter)
+        federation.report(victim, by=reporter)
     assert federation.state.missing == 0b100
-    (back,) = federation.tasks.withdrawReport(federation.task, 1, victim.address, by=slow).named("ReportWithdrawn")
+    (back,) = federation.take_back(victim, by=slow).named("ReportWithdrawn")
     assert (back["server"], back["reporter"]) == (victim.address, slow.address)
     assert federation.state.missing == 0
-    with reverts("TasksNotReported", task=federation.task, round=1, server=victim.address):
-        federation.tasks.withdrawReport(federation.task, 1, victim.address, by=slow)
-    federation.tasks.reportMissing(federation.task, 1, victim.address, by=slow)
-    federation.tasks.reportMissing(federation.task, 1, victim.address, by=another)
+    federation.report(victim, by=another)
+    assert federation.registry.server(victim.address).stake == MIN_STAKE
+    federation.propose(federation.leader(), HONEST)
+    with reverts("TasksAlreadyProposed", task=federation.task, round=1):
+        federation.take_back(victim, by=another)
+
+
+def test_who_was_slashed_pays_once_and_comes_back(found: Callable[..., Federation], servers: list[Account]) -> None:
+    federation: Federation = found(7, withheld_penalty=1000)
+    federation.collect()
+    victim, *others = servers[:7]
+    for reporter in others[:5]:
+        federation.report(victim, by=reporter)
     assert federation.registry.server(victim.address).stake == MIN_STAKE * 9 // 10
-    # A penalty is taken once, whoever takes a report back and makes it again.
-    federation.tasks.withdrawReport(federation.task, 1, victim.address, by=slow)
-    federation.tasks.reportMissing(federation.task, 1, victim.address, by=slow)
+    federation.take_back(victim, by=others[0])
+    federation.report(victim, by=others[5])  # as many as before, and one more
+    federation.take_back(victim, by=others[1])
     assert federation.registry.server(victim.address).stake == MIN_STAKE * 9 // 10
     federation.registry.join("http://again", by=victim, value=MIN_STAKE // 10)
     assert federation.registry.isActive(victim.address)
-    federation.propose(federation.leader(), HONEST)
-    with reverts("TasksAlreadyProposed", task=federation.task, round=1):
-        federation.tasks.withdrawReport(federation.task, 1, victim.address, by=slow)
+
+
+@pytest.mark.parametrize("consensus", ["pow", "pbft"])
+def test_a_member_reports_an_update_once_and_takes_that_back_once(
+    found: Callable[..., Federation], servers: list[Account], consensus: str
+) -> None:
+    """Otherwise it could fill the log of the task for nothing but gas."""
+    federation: Federation = found(4, consensus=consensus)
+    liar, victim, other = servers[:3]
+    for number in (1, 2):  # what was withdrawn in the first round may be reported in the second
+        federation.collect()
+        federation.report(victim, by=liar)
+        federation.take_back(victim, by=liar)
+        with reverts("TasksNotReported", task=federation.task, round=number, server=victim.address):
+            federation.take_back(victim, by=liar)
+        with reverts("TasksAlreadyReported", task=federation.task, round=number, server=victim.address):
+            federation.report(victim, by=liar)
+        federation.report(victim, by=other)
+        assert federation.state.missing == 0  # what was taken back does not count
+        federation.decide(keccak(b"%d" % number))
+
+
+def test_a_report_is_of_the_updates_that_its_sender_saw(
+    found: Callable[..., Federation], servers: list[Account]
+) -> None:
+    """A report waits while a reorganisation replaces the updates: it is none of what the same server records then."""
+    federation: Federation = found(4)
+    reporter, victim = servers[:2]
+    before = federation.chain.snapshot()
+    federation.collect()
+    seen, task = federation.state.accumulator, federation.task
+    federation.chain.revert(before)
+    federation.open()
+    for server in servers[:4]:
+        federation.submit(server, keccak(b"another" + server.address.encode()))
+    federation.poke()
+    here = federation.state.accumulator
+    for call in (federation.tasks.reportMissing, federation.tasks.withdrawReport):
+        with reverts("TasksOtherUpdates", task=task, accumulator=seen, here=here):
+            call(task, 1, victim.address, seen, by=reporter)
+        call(task, 1, victim.address, here, by=reporter)
 
 
 def test_who_is_alone_with_reports_for_three_rounds_is_not_heard_for_ten(
@@ -165,12 +230,12 @@ def test_who_is_alone_with_reports_for_three_rounds_is_not_heard_for_ten(
         federation.collect()
         if number in (1, 2, 3):
             for accused in (victim, honest):
-                federation.tasks.reportMissing(federation.task, number, accused.address, by=liar)
+                federation.report(accused, by=liar)
         elif number <= 13:
             with reverts("TasksMayNotReport", task=federation.task, account=liar.address, barredUntil=13):
-                federation.tasks.reportMissing(federation.task, number, victim.address, by=liar)
+                federation.report(victim, by=liar)
         else:
-            federation.tasks.reportMissing(federation.task, number, victim.address, by=liar)
+            federation.report(victim, by=liar)
         federation.decide(keccak(b"%d" % number))
     assert federation.registry.server(victim.address).stake == MIN_STAKE
     assert federation.registry.server(honest.address).stake == MIN_STAKE
@@ -185,26 +250,24 @@ def test_who_is_left_alone_with_reports_was_alone_with_them(
         federation.collect()
         for victim in victims:
             for member in (reporter, other):
-                federation.tasks.reportMissing(federation.task, number, victim.address, by=member)
-            federation.tasks.withdrawReport(federation.task, number, victim.address, by=other)
+                federation.report(victim, by=member)
+            federation.take_back(victim, by=other)
         federation.decide(keccak(b"%d" % number))
     federation.collect()
     with reverts("TasksMayNotReport", task=federation.task, account=reporter.address, barredUntil=13):
-        federation.tasks.reportMissing(federation.task, 4, victims[0].address, by=reporter)
-    federation.tasks.reportMissing(federation.task, 4, victims[0].address, by=other)
+        federation.report(victims[0], by=reporter)
+    federation.report(victims[0], by=other)
 
 
 def test_nobody_is_alone_where_one_report_is_enough(found: Callable[..., Federation], servers: list[Account]) -> None:
     federation: Federation = found(2)
     for number in range(1, 6):
         federation.collect()
-        report = (federation.task, number, servers[1].address)
-        for withdrawn in (False, True):
-            federation.tasks.reportMissing(*report, by=servers[0])
-            assert federation.state.missing == 0b10
-            if not withdrawn:
-                federation.tasks.withdrawReport(*report, by=servers[0])
-                assert federation.state.missing == 0
+        federation.report(servers[1], by=servers[0])
+        assert federation.state.missing == 0b10
+        if number == 5:
+            federation.take_back(servers[1], by=servers[0])
+            assert federation.state.missing == 0
         federation.decide(keccak(b"%d" % number))
 
 
@@ -216,13 +279,12 @@ def test_who_is_not_alone_with_its_reports_is_heard(
     reporter, victim, other = servers[:3]
     for number in range(1, 8):
         federation.collect()
-        report = (federation.task, number, victim.address)
         if relief != "a round without" or number % 3 != 0:
-            federation.tasks.reportMissing(*report, by=reporter)
+            federation.report(victim, by=reporter)
         if relief == "another reporter":
-            federation.tasks.reportMissing(*report, by=other)
+            federation.report(victim, by=other)
         if relief == "withdrawn":
-            federation.tasks.withdrawReport(*report, by=reporter)
+            federation.take_back(victim, by=reporter)
         federation.decide(keccak(b"%d" % number))
 
 
@@ -235,12 +297,12 @@ def test_a_last_report_before_the_proposal_costs_the_leader_nothing(
     federation.collect()
     leader, withholder = federation.leader(), servers[3]
     with reverts("TasksNotMember", task=federation.task, account=withholder.address):
-        federation.tasks.reportMissing(federation.task, 1, withholder.address, by=withholder)
-    federation.tasks.reportMissing(federation.task, 1, withholder.address, by=servers[2])
+        federation.report(withholder, by=withholder)
+    federation.report(withholder, by=servers[2])
     model, proof = keccak(b"of all"), federation.proof(leader)
     computed = federation.value(model)
     accomplice = next(server for server in servers[:2] if server != leader)
-    federation.tasks.reportMissing(federation.task, 1, withholder.address, by=accomplice)
+    federation.report(withholder, by=accomplice)
     before = federation.decision
     counted = federation.value(model, missing=0b1000)
     with reverts("TasksValueChanged", task=federation.task, value=counted, expected=computed):
@@ -264,11 +326,11 @@ def test_no_gas_limit_spares_an_accomplice(found: Callable[..., Federation], ser
     reporting: Federation = found(4, withheld_penalty=2500)
     reporting.collect()
     for reporter in servers[:2]:
-        reporting.tasks.reportMissing(reporting.task, 1, servers[3].address, by=reporter)
+        reporting.report(servers[3], by=reporter)
     assert_all_or_nothing(
         reporting,
         servers[3],
-        lambda gas: reporting.tasks.reportMissing(reporting.task, 1, servers[3].address, by=servers[2], gas=gas),
+        lambda gas: reporting.report(servers[3], by=servers[2], gas=gas),
     )
     rejecting: Federation = found(4, rejection_penalty=2500)
     rejecting.collect()

@@ -67,16 +67,16 @@ def test_f_plus_one_reports_leave_an_update_out(found: Callable[..., Federation]
     federation: Federation = found(4, byzantine_quorum=True)
     tasks, task = federation.tasks, federation.task
     federation.collect(servers[:3])
-    receipt = tasks.reportMissing(task, 1, servers[2].address, by=servers[0])
+    receipt = federation.report(servers[2], by=servers[0])
     assert receipt.named("PayloadReported") == [
         {"task": task, "round": 1, "server": servers[2].address, "reporter": servers[0].address}
     ]
     assert federation.state.missing == 0
     with reverts("TasksAlreadyReported", task=task, round=1, server=servers[2].address):
-        tasks.reportMissing(task, 1, servers[2].address, by=servers[0])
-    receipt = tasks.reportMissing(task, 1, servers[2].address, by=servers[3])
+        federation.report(servers[2], by=servers[0])
+    receipt = federation.report(servers[2], by=servers[3])
     assert receipt.named("PayloadMissing") == [{"task": task, "round": 1, "server": servers[2].address}]
-    assert not tasks.reportMissing(task, 1, servers[2].address, by=servers[1]).named("PayloadMissing")
+    assert not federation.report(servers[2], by=servers[1]).named("PayloadMissing")
     assert federation.state.missing == 0b100
     model = keccak(b"without the third")
     assert tasks.valueDigest(task, model, 600, federation.closing) == federation.value(model, missing=0b100)
@@ -94,22 +94,22 @@ def test_reports_have_their_time_and_their_people(found: Callable[..., Federatio
     federation.open()
     federation.submit(servers[0])
     with reverts("TasksWrongPhase", task=task, phase=Phase.SUBMIT):
-        tasks.reportMissing(task, 1, servers[0].address, by=servers[1])
+        federation.report(servers[0], by=servers[1])
     federation.expire_round()
     federation.poke()
     with reverts("TasksWrongRound", task=task, round=2, current=1):
-        tasks.reportMissing(task, 2, servers[0].address, by=servers[1])
+        tasks.reportMissing(task, 2, servers[0].address, federation.state.accumulator, by=servers[1])
     with reverts("TasksNotMember", task=task, account=servers[9].address):
-        tasks.reportMissing(task, 1, servers[0].address, by=servers[9])
+        federation.report(servers[0], by=servers[9])
     with reverts("TasksNotSubmitted", task=task, round=1, server=servers[1].address):
-        tasks.reportMissing(task, 1, servers[1].address, by=servers[0])
+        federation.report(servers[1], by=servers[0])
 
 
 def test_the_next_round_starts_with_nothing_missing(found: Callable[..., Federation], servers: list[Account]) -> None:
     federation: Federation = found(4)
     federation.collect()
     for reporter in servers[:2]:
-        federation.tasks.reportMissing(federation.task, 1, servers[3].address, by=reporter)
+        federation.report(servers[3], by=reporter)
     federation.decide(keccak(b"first"))
     federation.finish(keccak(b"second"))
     assert (federation.state.missing, federation.state.proposal.missing) == (0, 0)
@@ -123,7 +123,7 @@ def test_the_update_of_who_was_expelled_is_left_out_like_any_other(
     for number in (1, 2):
         federation.collect()
         for reporter in servers[: 4 - number]:  # in the first round so many that it is slashed and expelled
-            federation.tasks.reportMissing(federation.task, number, withholder.address, by=reporter)
+            federation.report(withholder, by=reporter)
         assert not federation.registry.isActive(withholder.address)
         assert federation.state.missing == 0b1000
         federation.decide(keccak(b"%d" % number))
@@ -142,7 +142,7 @@ def test_reports_after_a_value_is_prepared_do_not_change_it(
         if federation.stage is Stage.PREPARE and member.address != federation.decision.proposer:
             federation.vote(member)
     for reporter in servers[:2]:
-        federation.tasks.reportMissing(federation.task, 1, servers[3].address, by=reporter)
+        federation.report(servers[3], by=reporter)
     federation.time_out()
     assert federation.state.missing == 0
     assert federation.tasks.valueDigest(federation.task, model, 600, federation.closing) == prepared

@@ -77,9 +77,9 @@ def test_pay_that_a_new_seat_has_lost_is_no_finding(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(liar, "_act", lambda: liar._submit(ledger.state(task)))
 
     def report(server: Any) -> bool:
-        if server is honest[2] or server._accused(ledger.state(task)):
+        if server is honest[2] or server._accused(ledger.state(task))[0]:
             return False
-        server.participant.report_missing(task, 1, liar.address)
+        server.participant.report_missing(task, 1, liar.address, ledger.state(task).accumulator)
         return True
 
     record = fed.play_round().record

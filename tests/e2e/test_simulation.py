@@ -149,7 +149,8 @@ def test_a_leader_computes_anew_when_a_report_lands_before_its_proposal(
     for server in fed.servers:
         assert server.step()
     fed.owner.poke(fed.task.id)
-    unlucky.participant.report_missing(fed.task.id, 1, withholder.address)
+    accumulator = fed.ledger.state(fed.task.id).accumulator
+    unlucky.participant.report_missing(fed.task.id, 1, withholder.address, accumulator)
     propose, asked_for = leader.participant.propose, []
 
     def propose_too_late(
@@ -157,7 +158,7 @@ def test_a_leader_computes_anew_when_a_report_lands_before_its_proposal(
     ) -> None:
         asked_for.append(value)
         if len(asked_for) == 1:
-            other.participant.report_missing(task, round_number, withholder.address)
+            other.participant.report_missing(task, round_number, withholder.address, accumulator)
         propose(task, round_number, model, closing, value, proof)
 
     monkeypatch.setattr(leader.participant, "propose", propose_too_late)
@@ -461,7 +462,8 @@ def test_a_chain_that_loses_two_rounds_makes_nobody_sign_two_votes_that_exclude_
     if restarted:
         start(ForgetfulBoard(heard))
     for reporter in fed.servers[:2]:  # on this branch another model is proposed in the same view
-        reporter.participant.report_missing(fed.task.id, 1, fed.servers[3].address)
+        accumulator = fed.ledger.state(fed.task.id).accumulator
+        reporter.participant.report_missing(fed.task.id, 1, fed.servers[3].address, accumulator)
     record = fed.play_round().record
     assert (record.round, record.status, record.views) == (1, "final", 1)
     assert {vote.voter for vote in record.votes} == {server.address for server in fed.servers}

@@ -67,6 +67,8 @@ class Contracts:
         self.committee = self.committed = self.submitted = self.missing = SeatSet()
         self.commitments: dict[str, bytes] = {}
         self.reports: dict[int, set[str]] = {}
+        self.reported: set[tuple[str, str]] = set()
+        self.shown: set[tuple[int, int, Stage, str]] = set()
         self.accumulator = NOTHING
         self.model = task.model
         self.proposal = Proposal(ZERO_ADDRESS, Reference(NOTHING, 0), SeatSet())
@@ -147,7 +149,7 @@ class Contracts:
         self.deadline = self.now + (self.terms.commit_window or self.terms.submit_window)
         self.committee = self.seats
         self.committed = self.submitted = self.missing = SeatSet()
-        self.reports = {}
+        self.reports, self.reported = {}, set()
         self.accumulator = digests.initial_accumulator(self.domain, self.round)
         parent = {"parent": self.model.digest, "parentSize": self.model.size}
         self._round_event("RoundOpened", **parent, committee=self.committee.word, deadline=self.deadline)
@@ -185,12 +187,14 @@ class Contracts:
             if self._seat(server) not in self.submitted:
                 self._count_update(server, update, samples)
                 recorded.append(_entry(server, update, samples))
+        _require(bool(recorded), "TasksNothingNew")
         self._round_event("UpdatesSubmitted", updates=recorded)
 
-    def report_missing(self, reporter: str, round_number: int, server: str) -> None:
+    def report_missing(self, reporter: str, round_number: int, server: str, accumulator: bytes) -> None:
         self._is_deciding(round_number)
-        reports = self._reports(reporter, server)
-        _require(reporter not in reports, "TasksAlreadyReported")
+        reports = self._reports(reporter, server, accumulator)
+        _require((reporter, server) not in self.reported, "TasksAlreadyReported")
+        self.reported.add((reporter, server))
         reports.add(reporter)
         self._round_event("PayloadReported", server=server, reporter=reporter)
         if len(reports) == self._reports_needed():
@@ -199,9 +203,9 @@ class Contracts:
         if self._has_too_few():
             self._give_up()
 
-    def withdraw_report(self, reporter: str, round_number: int, server: str) -> None:
+    def withdraw_report(self, reporter: str, round_number: int, server: str, accumulator: bytes) -> None:
         self._is_deciding(round_number)
-        reports = self._reports(reporter, server)
+        reports = self._reports(reporter, server, accumulator)
         _require(self.stage is Stage.PROPOSE, "TasksAlreadyProposed")
         _require(reporter in reports, "TasksNotReported")
         reports.remove(reporter)
@@ -292,6 +296,7 @@ class Contracts:
         signers = [signer_of_vote(domain, SignedVote(*about, vote.signature)) for vote in signed]
         seats = {voter: self._seat(voter, "ConsensusNotMember") for voter in signers}
         new = {voter for voter in signers if voter not in votes}
+        _require(bool(new), "ConsensusNothingNew")
         votes |= dict.fromkeys(new, accept)
         voters = SeatSet.of(seats[voter] for voter in new).word
         name = "VotesRecorded" if accept else "RejectionsRecorded"
@@ -308,6 +313,9 @@ class Contracts:
         same = voter == signer_of_vote(domain, second)
         _require(same and first.conflicts_with(second), "ConsensusNoEquivocation")
         _require(voter in self.members, "ConsensusNotMember")
+        misconduct = first.round, first.view, first.stage, voter
+        _require(misconduct not in self.shown, "ConsensusNothingNew")
+        self.shown.add(misconduct)
         where = {"view_": first.view, "stage": int(first.stage)}
         self._emit("Equivocation", round=first.round, voter=voter, **where)
 
@@ -348,10 +356,11 @@ class Contracts:
         self.submitted |= SeatSet.of([self._seat(server)])
         self.accumulator = digests.accumulate(self.accumulator, [(server, update.digest, update.size, samples)])
 
-    def _reports(self, reporter: str, server: str) -> set[str]:
+    def _reports(self, reporter: str, server: str, accumulator: bytes) -> set[str]:
         self._seat(reporter)
         _require(self._seat(server) in self.submitted, "TasksNotSubmitted")
         _require(reporter != server, "TasksNotMember")
+        _require(accumulator == self.accumulator, "TasksOtherUpdates")
         return self.reports.setdefault(self.members[server].seat, set())
 
     def _reports_needed(self) -> int:
@@ -551,11 +560,11 @@ class FakeParticipant(Participant):
     def submit_batch(self, task: int, round_number: int, updates: Sequence[SignedUpdate]) -> None:
         self._to("submit_batch", task).submit_batch(round_number, updates)
 
-    def report_missing(self, task: int, round_number: int, server: str) -> None:
-        self._to("report_missing", task).report_missing(self.address, round_number, server)
+    def report_missing(self, task: int, round_number: int, server: str, accumulator: bytes) -> None:
+        self._to("report_missing", task).report_missing(self.address, round_number, server, accumulator)
 
-    def withdraw_report(self, task: int, round_number: int, server: str) -> None:
-        self._to("withdraw_report", task).withdraw_report(self.address, round_number, server)
+    def withdraw_report(self, task: int, round_number: int, server: str, accumulator: bytes) -> None:
+        self._to("withdraw_report", task).withdraw_report(self.address, round_number, server, accumulator)
 
     def propose(
         self, task: int, round_number: int, model: Reference, closing: bytes, value: bytes, proof: bytes

@@ -157,15 +157,15 @@ contract Actors {
     }
 
     function reportMissing(uint256 who, uint256 whose) external watched {
-        uint32 number = tasks.stateOf(task).round.number;
+        IFederatedTasks.State memory state = tasks.stateOf(task);
         VM.prank(server(who));
-        tasks.reportMissing(task, number, server(whose));
+        tasks.reportMissing(task, state.round.number, server(whose), state.accumulator);
     }
 
     function withdrawReport(uint256 who, uint256 whose) external watched {
-        uint32 number = tasks.stateOf(task).round.number;
+        IFederatedTasks.State memory state = tasks.stateOf(task);
         VM.prank(server(who));
-        tasks.withdrawReport(task, number, server(whose));
+        tasks.withdrawReport(task, state.round.number, server(whose), state.accumulator);
     }
 
     function poke() public watched {

@@ -136,12 +136,16 @@ def submit(member: int, round_number: int = 1, size: int = 0, samples: int = 5) 
     return lambda at: at.members[member].submit(1, round_number, replace(update, size=size or update.size), samples)
 
 
-def report(member: int, accused: int) -> Step:
-    return lambda at: at.members[member].report_missing(1, at.state.round, at.members[accused].address)
+def report(member: int, accused: int, accumulator: bytes | None = None) -> Step:
+    return lambda at: at.members[member].report_missing(1, at.state.round, *_accused(at, accused, accumulator))
 
 
 def withdraw(member: int, accused: int) -> Step:
-    return lambda at: at.members[member].withdraw_report(1, at.state.round, at.members[accused].address)
+    return lambda at: at.members[member].withdraw_report(1, at.state.round, *_accused(at, accused))
+
+
+def _accused(at: Place, accused: int, accumulator: bytes | None = None) -> tuple[str, bytes]:
+    return at.members[accused].address, at.state.accumulator if accumulator is None else accumulator
 
 
 def does(name: str, *arguments: Any, **options: Any) -> Step:
@@ -169,7 +173,8 @@ SCRIPTS: Mapping[str, tuple[Terms, list[Step]]] = {
         Terms(),
         [
             *(*join(0, 1, 2), open_round, does("submit_batch", 1, 4), does("submit_batch", 1, size=20_000)),
-            *(does("submit_batch", 2, 1), does("submit_batch"), pass_deadline, does("submit_batch", 0)),
+            *(does("submit_batch", 2, 1), does("submit_batch"), does("submit_batch", 1)),
+            *(pass_deadline, does("submit_batch", 0)),
         ],
     ),
     "commitments": (
@@ -190,16 +195,17 @@ SCRIPTS: Mapping[str, tuple[Terms, list[Step]]] = {
             *(does("propose", 1, replace(NEXT, size=20_000)), does("vote", 0), does("propose", 1), does("propose", 1)),
             *(does("vote", 1), does("vote", 4), does("vote", 0, view=1), does("vote", 0, Stage.PROPOSE)),
             *(does("vote", 0, C), does("vote", 0, proposal=bytes(32)), does("vote", 0), does("vote", 0)),
-            *(does("vote", 3, accept=False), does("vote_signed", 0, 4), does("vote_signed", 0, 2), does("vote", 0)),
-            *(does("vote_signed", 0, 1, stage=C), does("vote", 2, C), does("vote", 3, C, accept=False)),
-            *(does("vote", 3, C), does("propose", 1), report(0, 1), open_round),
+            *(does("vote", 3, accept=False), does("vote_signed", 0, 4), does("vote_signed", 0, 2)),
+            *(does("vote_signed", 0, 2), does("vote", 0), does("vote_signed", 0, 1, stage=C), does("vote", 2, C)),
+            *(does("vote", 3, C, accept=False), does("vote", 3, C), does("propose", 1), report(0, 1), open_round),
         ],
     ),
     "views": (
         Terms(max_views=3),
         [
             *(*SUBMITTED, report(0, 3), report(0, 3), report(0, 0), report(4, 3), report(3, 4), report(2, 3)),
-            *(withdraw(2, 3), withdraw(2, 3), report(2, 3), does("propose", 1), withdraw(2, 3), report(1, 2)),
+            *(withdraw(2, 3), withdraw(2, 3), report(2, 3), report(1, 3), report(1, 0, bytes(32))),
+            *(does("propose", 1), withdraw(2, 3), report(1, 2)),
             *(does("vote", 0, accept=False), does("vote", 2, accept=False), does("vote", 3, accept=False)),
             *(does("propose", 2, MODEL), does("vote", 0), does("vote_signed", 1, 3), report(0, 1), report(2, 1)),
             *(does("vote", 0, C), pass_deadline, does("vote", 1, C), does("propose", 3), does("propose", 3, MODEL)),
@@ -233,7 +239,7 @@ SCRIPTS: Mapping[str, tuple[Terms, list[Step]]] = {
         [
             *(*join(0, 1, 2, 3), does("equivocate", (MODEL.digest, True), (MODEL.digest, True))),
             *(does("equivocate", (MODEL.digest, True), (NEXT.digest, False)),),
-            *(does("equivocate", (MODEL.digest, True), (MODEL.digest, False)),),
+            *[does("equivocate", (MODEL.digest, True), (MODEL.digest, False))] * 2,
         ],
     ),
     "alone": (Terms(), [*join(2), open_round, submit(2), poke, does("propose", 2), does("vote", 2, C)]),

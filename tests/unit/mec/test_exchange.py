@@ -405,6 +405,19 @@ def test_votes_of_strangers_and_with_forged_signatures_are_not_sent() -> None:
     assert members.state.decision.accepts == 2
 
 
+def test_where_no_message_on_the_board_is_valid_nothing_is_sent() -> None:
+    """The contracts refuse a batch in which nothing is new, and whoever sent it would pay for that at every step."""
+    members = Members(patience=0)
+    at = members.ledger.domain(1), 1, members.state.model.digest
+    forged = sign_update(account(9), *at, UPDATES[0], 1)
+    members.board.post_update(members.address(0), forged, members.address(1))
+    assert not members.exchanges[1].record_updates(members.state)
+    members.propose()
+    members.vote_of(3, signer=2)
+    assert not members.exchanges[1].record(members.state, Stage.PREPARE)
+    assert members.sent == [[]] * 4
+
+
 def test_votes_on_other_values_or_views_are_not_counted() -> None:
     members = Members(patience=0)
     members.propose()

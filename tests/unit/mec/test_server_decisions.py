@@ -161,7 +161,7 @@ def test_voters_recompute_what_was_proposed_though_the_next_proposal_would_leave
     fed = proposed(tmp_path)
     accused, *reporters = fed.others
     for reporter in reporters:
-        reporter.participant.report_missing(1, 1, accused.address)
+        reporter.participant.report_missing(1, 1, accused.address, fed.state.accumulator)
     assert (fed.state.missing, fed.state.proposal.missing) == (SeatSet(0b1), NONE)
     fed.settle_down()
     assert fed.state.phase is Phase.FINAL
@@ -174,7 +174,7 @@ def test_voters_recompute_without_what_the_proposal_leaves_out(tmp_path: Path) -
     fed.open()
     fed.submit()
     for reporter in fed.servers[2:]:
-        reporter.participant.report_missing(1, 1, fed.servers[0].address)
+        reporter.participant.report_missing(1, 1, fed.servers[0].address, fed.state.accumulator)
     fed.settle_down()
     assert (fed.state.phase, fed.state.proposal.missing) == (Phase.FINAL, SeatSet(0b1))
     assert fed.state.model == expected_model(fed, SeatSet(0b1))

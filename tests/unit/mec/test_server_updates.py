@@ -1,12 +1,15 @@
 """The updates of an MEC server: what it trains on, and when it records, commits to and reveals them."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from eth_hash.auto import keccak
 
+from fbfl.chain.seats import SeatSet
+from fbfl.chain.signatures import SignedUpdate
 from fbfl.errors import PayloadNotFoundError, PayloadRefusedError
 from fbfl.storage.store import Reference
 from tests.support.faulty_store import FaultyStore
@@ -165,3 +168,23 @@ def test_signed_updates_need_no_commitment_and_commitments_no_signature(tmp_path
     hidden.ledger.contracts.poke()
     hidden.settle_down()
     assert [hidden.sent(number) for number in range(4)] == [["commit", "reveal"]] * 4
+
+
+def test_who_was_second_with_a_batch_says_nothing_of_a_failure(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fed = committee(tmp_path, signatures=True)
+    fed.open()
+    collector, stranger = fed.servers[1].participant, fed.servers[0].participant
+    record = collector.submit_batch
+
+    def too_late(task: int, round_number: int, updates: Sequence[SignedUpdate]) -> None:
+        stranger.submit_batch(task, round_number, updates)
+        record(task, round_number, updates)
+
+    collector.submit_batch = too_late  # type: ignore[method-assign]
+    with caplog.at_level(logging.INFO, logger="fbfl.mec.server"):
+        fed.settle_down()
+    assert fed.sent(1) == ["submit_batch"]
+    assert fed.state.submitted == SeatSet(0b1111)
+    assert "refused" not in caplog.text
