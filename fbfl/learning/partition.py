@@ -157,11 +157,7 @@ def by_device(labels: npt.ArrayLike, num_clients: int, seed: int, device_of: npt
     `device_of` [n] has the device of each sample, from 0, as a data set tells it (`Dataset.device_of`).
     """
     array = _checked(labels, num_clients)
-    if device_of is None:
-        raise InvalidInputError(
-            "partition is 'by_device', and the data do not tell devices; allowed: har, or a table with device=COLUMN"
-        )
-    devices = integers_of(device_of, "device_of")
+    devices = devices_told("by_device", device_of)
     if devices.shape != array.shape:
         raise InvalidInputError(f"device_of has {devices.size} entries; needed: one for each of {array.size} samples")
     count = int(devices.max()) + 1
@@ -170,6 +166,16 @@ def by_device(labels: npt.ArrayLike, num_clients: int, seed: int, device_of: npt
     rng = generator(seed, "partition by device")
     own = [rng.permutation(np.flatnonzero(devices == device)) for device in range(count)]
     return [np.concatenate(own[client::num_clients]) for client in range(num_clients)]
+
+
+def devices_told(partition: str, device_of: npt.ArrayLike | None) -> Indices:
+    """Return the device of each sample [n], for a partition that goes by it; `InvalidInputError` if data tell none."""
+    if device_of is None:
+        raise InvalidInputError(
+            f"partition is {partition!r}, and the data do not tell the devices of their samples; "
+            "allowed: har, or a table with dataset_args device = COLUMN"
+        )
+    return integers_of(device_of, "device_of").astype(np.int64, copy=False)
 
 
 @checks.arguments

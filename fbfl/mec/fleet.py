@@ -2,6 +2,7 @@
 
 from fbfl.errors import InvalidInputError
 from fbfl.learning.datasets import Dataset
+from fbfl.learning.partition import devices_told
 from fbfl.learning.partition import resolve as resolve_partition
 from fbfl.mec.device import LocalDevice, device_shares
 from fbfl.mec.mobility import resolve as resolve_mobility
@@ -103,12 +104,7 @@ def devices_of(settings: RunSettings, dataset: Dataset) -> int:
                 f"dataset_args has a device, and partition is {settings.partition!r}; allowed: partition = by_device"
             )
         return settings.devices
-    if dataset.device_of is None:
-        raise InvalidInputError(
-            f"partition is {settings.partition!r}, and {dataset.name} does not tell the devices of its samples; "
-            "allowed: har, or a table with dataset_args device = COLUMN"
-        )
-    count = int(dataset.device_of.max()) + 1
+    count = int(devices_told(settings.partition, dataset.device_of).max()) + 1
     if settings.servers > count:
         raise InvalidInputError(
             f"servers is {settings.servers}; allowed with the {count} devices of the data: 1 to {count}"

@@ -22,7 +22,7 @@ from fbfl.settings import CONSENSUS, QUORUMS, SETTINGS, default_of
 from fbfl.storage.codecs import CODECS
 from fbfl.values.fields import Place
 from tests.fuzz.recipes import LABELS, SAMPLES, Data, Federated
-from tests.fuzz.users import strangers
+from tests.fuzz.users import strangers_models, strangers_rules, strangers_world
 
 _WORDS = (
     r"plain Größe a/b [red]x[/red] [/b] $x_y$ $\frac{ <b>&amp; a|b `c` - * %s{0} quote'\" \ 日本 . #1 nan null a,b;c"
@@ -52,14 +52,19 @@ _BY_TYPE: Mapping[object, st.SearchStrategy[Any]] = {int: whole, float: real, bo
 
 
 def functions_of(kind: str) -> dict[str, Callable[..., Any]]:
-    """The functions of `tests.fuzz.users.strangers` of a kind, by name."""
-    return {name: value for name, value in vars(strangers).items() if name.startswith(f"{kind}_")}
+    """The functions of a kind in `tests.fuzz.users`, by the names that users give them in settings."""
+    return {
+        f"{module.__name__.rpartition('.')[2]}:{name}": function
+        for module in (strangers_rules, strangers_models, strangers_world)
+        for name, function in vars(module).items()
+        if name.startswith(f"{kind}_")
+    }
 
 
 def names(kind: str, table: typing.Iterable[str], *, one_in: int = 4) -> st.SearchStrategy[str]:
     """A name of ours, or of a stranger's function, or of nothing."""
-    theirs = st.sampled_from([f"strangers:{name}" for name in functions_of(kind)])
-    nothing = st.sampled_from(("nothing", "", "strangers:nothing", "nowhere:rule", ":", "strangers:"))
+    theirs = st.sampled_from(list(functions_of(kind)))
+    nothing = st.sampled_from(("nothing", "", "strangers_rules:nothing", "nowhere:rule", ":", "strangers_rules:"))
     return rarely(rarely(nothing, theirs, one_in=8), st.sampled_from(list(table)), one_in=one_in)
 
 
@@ -93,7 +98,7 @@ def named(
 ) -> tuple[str, dict[str, Any]]:
     """A name of a table, or of a stranger's function, with settings."""
     name = draw(names(kind, table, one_in=one_in))
-    function = table.get(name) or functions_of(kind).get(name.removeprefix("strangers:"))
+    function = table.get(name) or functions_of(kind).get(name)
     return name, draw(settings_of(function, given)) if function else draw(rarely(st.just({"a": 1}), st.just({})))
 
 

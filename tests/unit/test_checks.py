@@ -4,8 +4,9 @@ import inspect
 import json
 import signal
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from types import GenericAlias, UnionType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from fbfl.learning.training import TrainingSettings
 from fbfl.settings import RunSettings, as_dict
 from fbfl.values import checks
 
-WRONG = {
+WRONG: dict[str, object] = {
     "a list": [1.0],
     "a text": "x",
     "a whole float": 10.0,
@@ -35,7 +36,7 @@ WRONG = {
 LABELS = np.arange(60) % 6
 PICTURES = np.random.default_rng(0).random((60, 8, 8)).astype(np.float32)
 UPDATES = np.random.default_rng(1).normal(size=(16, 5)).astype(np.float32)
-GOOD = {
+GOOD: dict[str, object] = {
     "num_clients": 4,
     "shards_per_client": 2,
     "alpha": 1.0,
@@ -69,8 +70,8 @@ DATA = {
 }
 GIVEN = {"rng", "x", "y", "honest", "own", "everybody", "compromised", "sample_range"}
 """Arguments that no user gives, but a federation."""
-PARTITIONS = {**partition.PARTITIONS, "feature_noise": partition.feature_noise}
-FUNCTIONS = {**PARTITIONS, **aggregation.RULES, **attacks.ATTACKS}
+PARTITIONS: dict[str, Callable[..., object]] = {**partition.PARTITIONS, "feature_noise": partition.feature_noise}
+FUNCTIONS: dict[str, Callable[..., object]] = {**PARTITIONS, **aggregation.RULES, **attacks.ATTACKS}
 
 
 def call(function: Callable[..., object], changed: dict[str, object]) -> object:
@@ -79,6 +80,14 @@ def call(function: Callable[..., object], changed: dict[str, object]) -> object:
     settings = {name: GOOD[name] for name in parameters if name in GOOD}
     rng = {"rng": np.random.default_rng(0)} if "rng" in parameters else {}
     return function(**{**data, **settings, **rng, **changed})
+
+
+def made(kind: Callable[..., object], fields: dict[str, object]) -> object:
+    return kind(**fields)
+
+
+def settings(name: str, value: Any) -> RunSettings:
+    return RunSettings(**{name: value})
 
 
 def refusal(call: Callable[[], object]) -> str:
@@ -109,7 +118,7 @@ def test_no_argument_of_a_function_of_ours_ends_in_a_raw_error(name: str, patien
     function = FUNCTIONS[name]
     call(function, {})
     arguments = [argument for argument in inspect.signature(function).parameters if argument not in GIVEN]
-    lines = [refusal(lambda a=a, v=v: call(function, {a: v})) for a in arguments for v in WRONG.values()]
+    lines = [refusal(partial(call, function, {a: v})) for a in arguments for v in WRONG.values()]
     assert any(lines) == bool(arguments)
     assert not any("\n" in line for line in lines)
 
@@ -131,7 +140,7 @@ def test_numbers_of_numpys_are_numbers(name: str) -> None:
 @pytest.mark.parametrize("kind", [RunSettings, TrainingSettings])
 def test_no_field_of_settings_ends_in_a_raw_error_and_numpys_numbers_become_pythons(kind: type[Any]) -> None:
     for name, default in vars(kind()).items():
-        lines = [refusal(lambda name=name, value=value: kind(**{name: value})) for value in WRONG.values()]
+        lines = [refusal(partial(made, kind, {name: value})) for value in WRONG.values()]
         assert all(name in line and "\n" not in line for line in lines if line)
         assert any(lines) or (kind, name) == (TrainingSettings, "optimizer")  # which is looked up later
         assert type(getattr(kind(**{name: numpys(default)}), name)) is type(default)
@@ -159,16 +168,18 @@ def test_numbers_that_no_machine_can_serve_are_refused(kind: type[Any], name: st
 
 
 def test_tables_of_settings_are_fit_for_json() -> None:
-    settings = RunSettings(aggregator="krum", aggregator_args={"num_byzantine": np.int64(2)}, seed=np.uint64(7))
+    settings = RunSettings(
+        aggregator="krum", aggregator_args={"num_byzantine": np.int64(2)}, seed=cast(int, np.uint64(7))
+    )
     assert settings == RunSettings(aggregator="krum", aggregator_args={"num_byzantine": 2}, seed=7)
     assert json.dumps(as_dict(settings))
 
 
 @pytest.mark.parametrize("name", ["stake", "reward"])
 def test_money_has_the_bits_that_the_contracts_have_for_it(name: str) -> None:
-    assert getattr(RunSettings(**{name: 2**128 - 1}), name) == 2**128 - 1
+    assert getattr(settings(name, 2**128 - 1), name) == 2**128 - 1
     with pytest.raises(InvalidInputError, match=rf"{name} is \d+\.*; allowed: a whole number of wei, below 2\*\*128"):
-        RunSettings(**{name: 2**128})
+        settings(name, 2**128)
 
 
 def test_no_argument_of_a_federation_ends_in_a_raw_error() -> None:
@@ -176,7 +187,7 @@ def test_no_argument_of_a_federation_ends_in_a_raw_error() -> None:
     trainer = Federation(**given, lanes=1).trainer
     for name in inspect.signature(Federation).parameters:
         values = (*WRONG.values(), object(), {1: 2})
-        lines = [refusal(lambda each={**given, "trainer": trainer, name: v}: Federation(**each)) for v in values]
+        lines = [refusal(partial(made, Federation, {**given, "trainer": trainer, name: v})) for v in values]
         assert any(lines) or name == "lanes"  # which are the trainer's
         assert not any("\n" in line for line in lines)
 

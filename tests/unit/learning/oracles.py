@@ -83,7 +83,7 @@ def geometric_median(updates: npt.NDArray[Any], weights: npt.NDArray[Any], steps
 
 
 def centered_clipping(
-    updates: npt.NDArray[Any], radius: float, iterations: int, centre: npt.NDArray[Any]
+    updates: npt.NDArray[Any], radius: float | None, iterations: int, centre: npt.NDArray[Any]
 ) -> npt.NDArray[Any]:
     points = updates.astype(np.float64)
     for _ in range(iterations):

@@ -1,8 +1,8 @@
 """Every rule against its formula, in exact fractions where the arithmetic allows it."""
 
 import pickle
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from fbfl.learning.aggregation import resolve
 from fbfl.learning.aggregation.rule_function import Aggregate
 from tests.unit.learning import oracles
 
-SETTINGS = {
+SETTINGS: dict[str, dict[str, Any]] = {
     "fedavg": {},
     "krum": {"num_byzantine": 1},
     "multi_krum": {"num_byzantine": 1, "num_selected": 4},
@@ -32,8 +32,16 @@ SETTINGS = {
 }
 
 
+TWO = np.array([1, 2], np.float32)
+
+
 def call(name: str, updates: list[npt.NDArray[Any]] | npt.NDArray[Any], **context: Any) -> Aggregate:
     return resolve(name, **SETTINGS[name])(updates, **{"root_update": updates[0], "seed": 5, **context})
+
+
+def selected(answer: Aggregate) -> tuple[int, ...]:
+    assert answer.selected is not None
+    return answer.selected
 
 
 def ties(rng: np.random.Generator, n: int, p: int) -> npt.NDArray[Any]:
@@ -135,14 +143,14 @@ def test_streaming_over_several_chunks_gives_the_bytes_of_fedavg() -> None:
 
 def test_streaming_goes_on_after_refusing_an_update() -> None:
     average = aggregation.StreamingFedAvg()
-    average.add(np.float32([1, 2]), 2)
+    average.add(np.array([1, 2], np.float32), 2)
     with pytest.raises(NonFiniteUpdateError) as caught:
-        average.add(np.float32([1, np.nan]), 2)
+        average.add(np.array([1, np.nan], np.float32), 2)
     assert caught.value.clients == (1,)
-    average.add(np.float32([4, 8]), 1)
+    average.add(np.array([4, 8], np.float32), 1)
     assert average.result().tolist() == [2, 4]
     with pytest.raises(AggregationError, match="3 coordinates"):
-        average.add(np.float32([1, 2, 3]))
+        average.add(np.array([1, 2, 3], np.float32))
     with pytest.raises(AggregationError, match="no update"):
         aggregation.StreamingFedAvg().result()
 
@@ -155,7 +163,7 @@ def test_geometric_median_is_as_near_as_the_plain_iteration_gets(seed: int) -> N
     weights[np.abs(updates).max(axis=1).argmax()] = 1.0
 
     def objective(point: npt.NDArray[Any]) -> np.float64:
-        return weights @ np.linalg.norm(updates.astype(np.float64) - point, axis=1)
+        return np.float64(weights @ np.linalg.norm(updates.astype(np.float64) - point, axis=1))
 
     # Huge entries are no test of the minimum: their own distance hides all others' in float64.
     rest = np.abs(updates).max(axis=1) < 1e6
@@ -189,7 +197,8 @@ def test_geometric_median_leaves_many_equal_updates_with_little_weight_behind(sh
 def test_centered_clipping_carries_its_centre_along(seed: int) -> None:
     rng = np.random.default_rng(seed)
     radius = None if seed % 2 else 0.7
-    state, centre = {}, np.zeros(6)
+    state: Mapping[str, npt.NDArray[Any]] = {}
+    centre = np.zeros(6)
     for round_number in range(3):
         updates = rng.normal(size=(5, 6)).astype(np.float32) + np.float32(round_number)
         answer = aggregation.centered_clipping.aggregate(updates, radius, 4, state)
@@ -224,7 +233,8 @@ def test_norm_clipping_keeps_short_updates_and_zeros_as_they_are() -> None:
 
 def test_foolsgold_remembers_by_client_and_silences_sybils() -> None:
     rng = np.random.default_rng(4)
-    state, history = {}, np.zeros((8, 200), np.float32)
+    state: Mapping[str, npt.NDArray[Any]] = {}
+    history = np.zeros((8, 200), np.float32)
     sybil = rng.normal(size=200).astype(np.float32)
     for round_number in range(4):
         updates = rng.normal(size=(8, 200)).astype(np.float32)
@@ -237,13 +247,14 @@ def test_foolsgold_remembers_by_client_and_silences_sybils() -> None:
         state = answer.state
         same_bits(state["history"][: len(history)], history)
         if 1 in here and 5 in here:
-            assert not {1, 5} & {here[i] for i in answer.selected}
+            assert not {1, 5} & {here[i] for i in selected(answer)}
 
 
 @pytest.mark.parametrize("name", ["foolsgold", "centered_clipping"])
 def test_a_liar_cannot_make_what_a_rule_remembers_unusable(name: str) -> None:
     rng = np.random.default_rng(0)
-    rule, state = resolve(name), {}
+    rule = resolve(name)
+    state: Mapping[str, npt.NDArray[Any]] = {}
     for number in range(6):
         updates = rng.standard_normal((5, 7)).astype(np.float32)
         if number < 3:
@@ -277,7 +288,7 @@ def test_dnc_keeps_who_is_never_dropped() -> None:
     updates = np.random.default_rng(0).normal(size=(9, 500)).astype(np.float32)
     single = [aggregation.dnc.aggregate(updates, 2, coordinates=50, seed=s).selected for s in range(6)]
     assert len(set(single)) > 1, "other coordinates single out others"
-    assert len(aggregation.dnc.aggregate(updates, 2, coordinates=50, iterations=3).selected) < 7
+    assert len(selected(aggregation.dnc.aggregate(updates, 2, coordinates=50, iterations=3))) < 7
     with pytest.raises(AggregationError, match="dropped every update"):
         aggregation.dnc(updates, 4, coordinates=1, iterations=200)
 
@@ -299,7 +310,7 @@ def test_signguard_drops_flipped_signs_and_odd_norms() -> None:
 def test_random_selection_is_uniform_and_a_function_of_seed_and_round() -> None:
     updates = np.arange(5, dtype=np.float32)[:, None]
     drawn = [aggregation.random_selection(updates, 3, round_number=r)[0] for r in range(1_000)]
-    counts = np.bincount(np.int64(drawn), minlength=5)
+    counts = np.bincount(np.array(drawn, np.int64), minlength=5)
     assert counts.min() > 150
     assert counts.max() < 250
     assert drawn == [aggregation.random_selection(updates, 3, round_number=r)[0] for r in range(1_000)]
@@ -357,7 +368,7 @@ def test_updates_and_weights_are_checked() -> None:
     with pytest.raises(AggregationError, match="trusts nobody"):
         aggregation.fltrust(good, -good[0])
     with pytest.raises(AggregationError, match="NaN or Inf"):
-        aggregation.fltrust(good, np.float32([1, np.nan]))
+        aggregation.fltrust(good, np.array([1, np.nan], np.float32))
     with pytest.raises(AggregationError, match="centre"):
         aggregation.centered_clipping(good, state={"centre": np.zeros(3, np.float32)})
 
@@ -423,7 +434,8 @@ def test_resolve_names_what_is_wrong() -> None:
 
 def test_a_users_function_is_a_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     def first(updates: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        return updates[0]
+        first: npt.NDArray[Any] = updates[0]
+        return first
 
     def last_with_memory(
         updates: npt.NDArray[Any], state: dict[str, npt.NDArray[Any]], round_number: int, bonus: float = 0.0
@@ -431,17 +443,17 @@ def test_a_users_function_is_a_rule(monkeypatch: pytest.MonkeyPatch) -> None:
         total = state.get("total", np.zeros(2, np.float32)) + updates[-1]
         return aggregation.Aggregate(total + np.float32(bonus), {"total": total}, (len(updates) - 1,))
 
-    updates = np.float32([[1, 2], [3, 4]])
+    updates = np.array([[1, 2], [3, 4]], np.float32)
     assert resolve(first)(updates, weights=[1, 2]).vector.tolist() == [1, 2]
     rule = resolve(last_with_memory, bonus=1.0)
     assert rule.stateful
     answer = rule(updates, state=rule(updates, round_number=1).state, round_number=2)
     assert answer.vector.tolist() == [7, 9]
     assert answer.selected == (1,)
-    for answer in (None, False, True):
-        if answer is not None:
-            monkeypatch.setattr(module_level_rule, "canonical", answer, raising=False)
-        assert resolve(f"{__name__}:module_level_rule").canonical is bool(answer)
+    for canonical in (None, False, True):
+        if canonical is not None:
+            monkeypatch.setattr(module_level_rule, "canonical", canonical, raising=False)
+        assert resolve(f"{__name__}:module_level_rule").canonical is bool(canonical)
     with pytest.raises(AggregationError, match=r"returned an array \[2, 2\] of float32; needed: numbers \[2\]"):
         resolve(lambda updates: updates)(updates)
 
@@ -453,16 +465,16 @@ def test_a_users_function_is_a_rule(monkeypatch: pytest.MonkeyPatch) -> None:
         ("mean", r"returned an array \[\] of <U4"),
         ([1j, 2], r"returned an array \[2\] of complex128"),
         ([[1], [2, 3]], "returned an array that NumPy cannot read"),
-        (aggregation.Aggregate([1, 2], selected=(2,)), r"selected the rows \[2\]; allowed: some of 0 to 1"),
-        (aggregation.Aggregate([1, 2], selected=(0, 0)), r"selected the rows \[0, 0\]"),
-        (aggregation.Aggregate([1, 2], selected=(0.5,)), "selected is float64"),
+        (aggregation.Aggregate(TWO, selected=(2,)), r"selected the rows \[2\]; allowed: some of 0 to 1"),
+        (aggregation.Aggregate(TWO, selected=(0, 0)), r"selected the rows \[0, 0\]"),
+        (aggregation.Aggregate(TWO, selected=cast(Any, (0.5,))), "selected is float64"),
     ],
 )
 def test_a_users_rule_answers_with_numbers_and_rows_of_what_it_was_given(
     returned: Aggregate | list[Any] | str | None, message: str
 ) -> None:
     with pytest.raises(InvalidInputError, match=f"aggregator <lambda>:? {message}"):
-        resolve(lambda updates: returned)(np.float32([[1, 2], [3, 4]]))
+        resolve(lambda updates: returned)(np.array([[1, 2], [3, 4]], np.float32))
 
 
 def module_level_rule(updates: Any) -> Any:

@@ -237,7 +237,7 @@ def test_by_device_gives_a_client_whole_devices(data: st.DataObject) -> None:
 @pytest.mark.parametrize(
     ("clients", "device_of", "said"),
     [
-        (1, None, "'by_device', and the data do not tell devices; allowed: har, or a table with device=COLUMN"),
+        (1, None, "'by_device', and the data do not tell the devices of their samples; allowed: har, or a table"),
         (1, [0, 1], "device_of has 2 entries; needed: one for each of 4 samples"),
         (3, [0, 1, 1, 0], "num_clients = 3: allowed with 2 devices: 1 to 2"),
         (1, [0.5, 1, 1, 0], "device_of is float64"),

@@ -40,7 +40,11 @@ def test_the_number_of_devices(settings: RunSettings, data: Dataset, count: int)
 @pytest.mark.parametrize(
     ("settings", "data", "said"),
     [
-        (BY_DEVICE, replace(DATA, device_of=None), "'by_device', and table does not tell the devices of its samples"),
+        (
+            BY_DEVICE,
+            replace(DATA, device_of=None),
+            "'by_device', and the data do not tell the devices of their samples",
+        ),
         (BY_DEVICE.replace(servers=4), DATA, "servers is 4; allowed with the 3 devices of the data: 1 to 3"),
         (BY_DEVICE.replace(devices=21), DATA, "devices is 21; allowed: 3, as the data have, or not set"),
         (
