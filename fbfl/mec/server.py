@@ -6,7 +6,7 @@ compute again: it can be stopped anywhere and started again.
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -34,6 +34,7 @@ from fbfl.mec.known_results import KnownResults
 from fbfl.mec.plan import TaskPlan
 from fbfl.mec.samples import SampleStore
 from fbfl.storage.codecs import encode_update, max_update_size
+from fbfl.storage.fetching import get_all
 from fbfl.storage.store import Reference, Store
 from fbfl.tensors import Vector
 
@@ -272,13 +273,16 @@ class MECServer:
             return False
         acted = False
         updates = self.ledger.updates(self.task.id, state.round)
-        for update in updates:
-            if update.server == self.address or (update.seat in state.missing and update.server not in accused):
-                continue
-            claim = state.decision.view, update.server, update.payload
-            if claim in self._memory.reported and update.payload not in self._memory.sound:
-                continue  # another attempt would take as long as the first
-            problem = self._fetch(update)
+        wanted = [
+            update
+            for update in updates
+            if update.server != self.address
+            and (update.seat not in state.missing or update.server in accused)
+            # Where this view has its report, another attempt would take as long as the first.
+            and (_claim(state, update) not in self._memory.reported or update.payload in self._memory.sound)
+        ]
+        for update, problem in self._fetch(wanted):
+            claim = _claim(state, update)
             if problem is None:
                 if update.server in accused and state.decision.stage is Stage.PROPOSE:
                     log.info("round %d: %s has the update of %s after all", state.round, self.address, update.server)
@@ -298,30 +302,42 @@ class MECServer:
             self._memory.whole.add(state.accumulator)
         return acted
 
-    def _fetch(self, update: Update) -> str | None:
-        """Fetch and check an update; return its fault, or None.
+    def _fetch(self, updates: Sequence[Update]) -> list[tuple[Update, str | None]]:
+        """Fetch and check updates; return each with its fault, or None.
 
         A failure of this server's own store is not the update's fault, and raises.
         """
-        payload = self._memory.payloads.get(update.payload)
         largest = max_update_size(self.plan.payload, self.plan.spec)
-        if update.payload.size > largest:
-            return f"it has {update.payload.size} bytes on record, an update of this model at most {largest}"
+        memory, faults = self._memory, dict[Reference, str]()
+        wanted = dict.fromkeys(update.payload for update in updates if update.payload.size <= largest)
+        for reference, payload in get_all(self.store, [each for each in wanted if each not in memory.payloads]):
+            if isinstance(payload, bytes):
+                # If the store fails from now on, do not fetch it again.
+                memory.payloads[reference] = self._results.held_once(memory.round, reference, payload)
+                memory.unpinned.add(reference)
+            else:
+                memory.absent.add(reference)
+                faults[reference] = str(payload)
+        for update in updates:
+            if update.payload not in wanted:
+                size = update.payload.size
+                faults[update.payload] = f"it has {size} bytes on record, an update of this model at most {largest}"
+            elif update.payload in memory.payloads:
+                problem = self._check(update.payload)
+                if problem is not None:
+                    faults[update.payload] = problem
+        return [(update, faults.get(update.payload)) for update in updates]
+
+    def _check(self, reference: Reference) -> str | None:
+        """Pin and check the payload of an update, once; return its fault, or None."""
         try:
-            if payload is None:
-                payload = self.store.get(update.payload)
-                payload = self._results.held_once(self._memory.round, update.payload, payload)
-                self._memory.payloads[update.payload] = payload  # if the store fails now, do not fetch it again
-                self._memory.unpinned.add(update.payload)
-            if update.payload in self._memory.unpinned:
-                self.store.pin(update.payload)  # a server that has fetched a payload goes on serving it
-                self._memory.unpinned.remove(update.payload)
-            if update.payload not in self._memory.sound:
-                self._results.check_update(self._memory.round, payload)
-                self._memory.sound.add(update.payload)
+            if reference in self._memory.unpinned:
+                self.store.pin(reference)  # a server that has fetched a payload goes on serving it
+                self._memory.unpinned.remove(reference)
+            if reference not in self._memory.sound:
+                self._results.check_update(self._memory.round, self._memory.payloads[reference])
+                self._memory.sound.add(reference)
         except (PayloadNotFoundError, PayloadRefusedError) as error:
-            if update.payload not in self._memory.payloads:
-                self._memory.absent.add(update.payload)
             return str(error)
         return None
 
@@ -339,10 +355,9 @@ class MECServer:
             if self.ledger.accumulator(self.task.id, state.round) != state.accumulator:
                 return None  # the same
             updates = [update for update in recorded if update.seat not in missing]
-            for update in updates:
-                known = update.payload in self._memory.sound or update.payload in self._memory.absent
-                if not known and self._may_look(state, update):
-                    self._fetch(update)
+            known = self._memory.sound | self._memory.absent
+            unknown = [update for update in updates if update.payload not in known]
+            self._fetch([update for update in unknown if self._may_look(state, update)])
             if any(update.payload not in self._memory.payloads for update in updates):
                 return None  # not remembered: the payload may still arrive
             payloads = [(update, self._memory.payloads[update.payload]) for update in updates]
@@ -362,7 +377,7 @@ class MECServer:
         """Return True if it is time to look for an update: one that was reported is looked for after some patience
         again, and not at every step, each of which may last as long as the store waits for it.
         """
-        reported = (state.decision.view, update.server, update.payload) in self._memory.reported
+        reported = _claim(state, update) in self._memory.reported
         if update.payload in self._memory.payloads or not reported:
             return True
         if not self._patience.is_over(("again", state.round, update.payload, self._memory.looks[update.payload])):
@@ -487,3 +502,8 @@ class MECServer:
 
     def _salt(self, round_number: int) -> bytes:
         return keccak(self._salt_secret + self.task.id.to_bytes(32) + round_number.to_bytes(4))
+
+
+def _claim(state: TaskState, update: Update) -> tuple[int, str, Reference]:
+    """Return what a server remembers of a report: view, server and payload."""
+    return state.decision.view, update.server, update.payload

@@ -42,6 +42,8 @@ class IpfsStore:
     that nobody has the payload.
     """
 
+    waits = True
+
     def __init__(self, address: str | None = None, *, timeout: float = 30.0, attempts: int = 3) -> None:
         self.address = address or os.environ.get(ENVIRONMENT_VARIABLE) or DEFAULT_ADDRESS
         self.timeout = timeout

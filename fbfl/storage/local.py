@@ -11,6 +11,8 @@ from fbfl.system.atomic import write_atomically
 class LocalStore:
     """A store in one folder, which it makes if missing. A folder that cannot be made raises `StorageError`."""
 
+    waits = False
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:

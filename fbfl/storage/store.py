@@ -39,6 +39,10 @@ class Store(Protocol):
     A failing disk or daemon raises `StorageError`.
     """
 
+    @property
+    def waits(self) -> bool:
+        """True if `get` waits for others who have the payload, so that one thread for many would take long."""
+
     def put(self, data: bytes) -> Reference:
         """Keep these bytes; keeping them again changes nothing."""
 

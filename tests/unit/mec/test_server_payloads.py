@@ -14,6 +14,7 @@ from fbfl.storage.store import Reference
 from fbfl.tensors import ModelSpec, Vector
 from tests.support.faulty_store import FaultyStore
 from tests.support.servers import NONE, committee, expected_model, proposed, small_task
+from tests.support.waiting_store import WaitingStore
 
 
 def test_a_payload_that_could_not_be_pinned_accuses_nobody_and_is_pinned_later(
@@ -227,3 +228,14 @@ def test_an_update_larger_than_any_of_the_model_is_reported_and_not_fetched(
     fed.settle_down([fed.servers[2]])
     assert fed.sent(2) == ["report_missing"]
     assert (update in store.fetched) == (not more)
+
+
+def test_liars_who_withhold_their_updates_cost_one_time_out_together(tmp_path: Path) -> None:
+    """Fetched one after another, f of them would hold every honest server for f times the time-out, in every view."""
+    store = WaitingStore(tmp_path, 2)
+    liars = {number: Behaviour(serves=False) for number in (5, 6)}
+    fed = committee(tmp_path, stores={0: store}, behaviours=liars, samples=(1,) * 7)
+    fed.open()
+    fed.submit()
+    fed.settle_down([fed.servers[0]])
+    assert fed.sent(0) == ["report_missing"] * 2
