@@ -93,6 +93,7 @@ class Participant:
     """
 
     _unawaited: list[Sent] | None = None
+    _asks_first = False
 
     def __init__(self, ledger: Ledger, sender: Sender) -> None:
         self.ledger = ledger
@@ -112,6 +113,15 @@ class Participant:
             yield sent
         finally:
             self._unawaited = before
+
+    @contextmanager
+    def asking_first(self) -> Iterator[None]:
+        """Ask the node before each transaction inside; what the contracts would refuse is not sent, and not paid."""
+        before, self._asks_first = self._asks_first, True
+        try:
+            yield
+        finally:
+            self._asks_first = before
 
     def wait(self, sent: Sent) -> None:
         """Wait until a transaction is mined; raises what the method would have raised that sent it."""
@@ -323,6 +333,7 @@ class Participant:
         return self.ledger.consensus[self.ledger.task(task).consensus]
 
     def _act(self, call: Any, gas: int, value: int = 0) -> None:
+        self._ask(call, gas, value)
         sent = self._sender.send(call, gas=gas, value=value)
         if self._unawaited is None:
             self._sender.wait(sent)
@@ -330,4 +341,9 @@ class Participant:
             self._unawaited.append(sent)
 
     def _send(self, call: Any, gas: int, value: int = 0) -> TxReceipt:
+        self._ask(call, gas, value)
         return self._sender.transact(call, gas=gas, value=value)
+
+    def _ask(self, call: Any, gas: int, value: int) -> None:
+        if self._asks_first:
+            self._sender.ask(call, gas=gas, value=value)

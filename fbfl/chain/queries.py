@@ -106,6 +106,12 @@ def standing_of(ledger: Ledger, server: str) -> Standing:
     return Standing(answer(ledger.registry.functions.server(server)).status)
 
 
+def losses_of(ledger: Ledger, task: int, server: str) -> tuple[int, int]:
+    """Return the wei that penalties in a task have taken from a server so far, and those of its stake now."""
+    slashes = [event.args for event in ledger.events("ServerSlashed", task=task) if event.args["server"] == server]
+    return sum(slash["amount"] for slash in slashes), int(answer(ledger.registry.functions.server(server)).stake)
+
+
 def consensus_of(ledger: Ledger, task: int) -> str:
     """Return the name of a task's consensus; an ethash election on a chain without proof of work is called a mock."""
     name = ledger.task(task).consensus

@@ -63,6 +63,14 @@ class Sender:
         """Send a call, or a deployment, and wait until it is mined; raises what `send` and `wait` raise."""
         return self.wait(self.send(call, gas=gas, value=value))
 
+    def ask(self, call: ContractFunction, *, gas: int | None = None, value: int = 0) -> None:
+        """Have the node execute a call on its newest state; raises what `send` and `wait` raise where it is refused."""
+        try:
+            with decoded_reverts(cast(Any, call.contract_abi)):
+                call.call({"from": self.address, "gas": gas or self.gas, "value": Wei(value)})
+        except Web3RPCError as error:
+            raise self._refused_by_node(error) from error
+
     def send(self, call: Call, *, gas: int | None = None, value: int = 0) -> Sent:
         """Send a call without waiting for it; `gas` and `value` (wei) are its limits.
 
@@ -119,8 +127,11 @@ class Sender:
                 else:
                     sent.hashes.append(self.w3.eth.send_transaction(sent.transaction))
         except Web3RPCError as error:
-            message = (error.rpc_response or {}).get("error", {}).get("message") or str(error)
-            raise ChainError(f"the node refused a transaction of {self.address}: {message}") from error
+            raise self._refused_by_node(error) from error
+
+    def _refused_by_node(self, error: Web3RPCError) -> ChainError:
+        message = (error.rpc_response or {}).get("error", {}).get("message") or str(error)
+        return ChainError(f"the node refused a transaction of {self.address}: {message}")
 
     def _submit_once(self, raw: HexBytes, transaction_hash: HexBytes) -> None:
         try:

@@ -85,7 +85,7 @@ def add_parser(commands: Commands) -> None:
         type=float,
         default=0.1,
         metavar="PART",
-        help="largest part of the stake that a task may take for one mistake, 0 to 1 (default 0.1)",
+        help="largest part of the stake that penalties of the task may take in all, 0 to 1 (default 0.1)",
     )
     add("--poll", type=float, default=0.5, metavar="S", help="seconds between looks at an idle chain (default 0.5)")
     add("--device-samples", type=int, default=100_000, metavar="N", help="most samples of a device (default 100000)")
@@ -201,6 +201,7 @@ def mec(options: argparse.Namespace) -> int:
         poll=options.poll,
         patience=options.patience,
         retention=retention,
+        most_penalty=options.most_penalty,
     )
     routes = [*uploads, *(board_routes(board) if board else [])]
     sending = contextlib.closing(board) if board else contextlib.nullcontext()

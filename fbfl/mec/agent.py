@@ -18,7 +18,7 @@ from web3.exceptions import Web3Exception
 
 from fbfl.chain.elections import seed_waits
 from fbfl.chain.participant import Participant
-from fbfl.chain.queries import Standing, registered_url, standing_of
+from fbfl.chain.queries import Standing, losses_of, registered_url, standing_of
 from fbfl.chain.rounds import Phase, TaskState
 from fbfl.chain.seats import SeatSet
 from fbfl.chain.task import Payment
@@ -102,7 +102,8 @@ class Agent:
     """Runs one `MECServer` until it is stopped; `url` and `stake` (wei) are for the registry.
 
     `poll` is the pause in seconds when there was nothing to do, `patience` the seconds that it gives each member whose
-    turn it is before it moves a round on itself. `retention` lets payloads go (default: none).
+    turn it is before it moves a round on itself. `retention` lets payloads go (default: none). The agent leaves its
+    task before penalties there can take more than `most_penalty`, from 0 to 1, of its stake in all (default: never).
     """
 
     def __init__(
@@ -115,6 +116,7 @@ class Agent:
         poll: float = 0.5,
         patience: float = 30.0,
         retention: Retention | None = None,
+        most_penalty: float = 1.0,
     ) -> None:
         self.server = server
         self.training = training
@@ -123,7 +125,9 @@ class Agent:
         self._poll = poll
         self._patience = patience
         self._due: tuple[tuple[int, Phase, int], float] | None = None
+        self._refused_pokes = 0
         self._retention = retention
+        self._most_penalty = most_penalty
         self._was_active = False
         self._stopping = threading.Event()
         self._state: TaskState | None = None
@@ -190,15 +194,21 @@ class Agent:
         if self._waits_for_unmined and self._has_unmined():
             return False  # a transaction sent before is still on its way: look again when it has arrived
         self._waits_for_unmined = False
-        if self._enrol():
-            return True
         server = self.server
+        # A refusal here comes again and again: ask the node first, so that none is paid.
+        with server.participant.asking_first():
+            self._limit_losses()
+            if self._enrol():
+                return True
         state = server.ledger.state(server.task.id)
         if self._state is None or (self._state.round, self._state.phase) != (state.round, state.phase):
             log.info("round %d: %s", state.round, state.phase.name.lower())
             self._forget(state)
         self._state = state
-        return self._act(state) or self._move_on(state) or self._release(state) or self._collect(state)
+        if self._act(state) or self._move_on(state) or self._release(state):
+            return True
+        with server.participant.asking_first():
+            return self._collect(state)
 
     def _act(self, state: TaskState) -> bool:
         """Take the server's step, after a refusal in the same state only when longer and longer pauses are over.
@@ -247,6 +257,23 @@ class Agent:
             return True
         return False
 
+    def _limit_losses(self) -> None:
+        """Leave the task where its next penalty could exceed what its operator allows, and raise `ChainError`."""
+        server, ledger, task = self.server, self.server.ledger, self.server.task
+        lost, stake = losses_of(ledger, task.id, server.address)
+        if not lost:
+            return
+        if not ledger.is_active(server.address):
+            stake += self._stake  # what it would come back with
+        if lost + task.dearest * stake <= self._most_penalty * (lost + stake):
+            return
+        if ledger.has_seat(task.id, server.address, ledger.state(task.id).round + 1):
+            server.participant.resign(task.id)
+        raise ChainError(
+            f"task {task.id} has taken {lost / (lost + stake):.2g} of the stake of {server.address}, and its next "
+            f"penalty would exceed --most-penalty {self._most_penalty:g}; its seat is given up"
+        )
+
     def _join(self) -> None:
         server = self.server
         try:
@@ -280,17 +307,20 @@ class Agent:
             return False
         phase = state.round, state.phase, state.decision.view
         if self._due is None or self._due[0] != phase:
-            self._due = phase, time.monotonic()
+            self._due, self._refused_pokes = (phase, time.monotonic()), 0
         members = sorted(seats, key=lambda member: seats[member])
         turn = (members.index(server.address) - state.round - state.decision.view) % len(members)
-        if time.monotonic() - self._due[1] < (turn + 1) * self._patience:
+        if time.monotonic() - self._due[1] < math.ldexp((turn + 1) * self._patience, min(self._refused_pokes, 8)):
             return False
-        self._due = None
         try:
             server.participant.poke(server.task.id)
         except ContractRevertError as error:
-            log.info("round %d: %s", state.round, error)  # another sender was faster, or the clock here is ahead
+            # Another sender was faster, or the clock here is ahead: then it would be refused again for as long. To ask
+            # the node first is no way, since it would answer by the time of a block that is there already.
+            log.info("round %d: %s", state.round, error)
+            self._due, self._refused_pokes = (phase, time.monotonic()), self._refused_pokes + 1
             return False
+        self._due = None
         log.info("round %d: moved on", state.round)
         return True
 

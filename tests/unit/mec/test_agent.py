@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from eth_utils.address import to_checksum_address
 
+from fbfl.chain.queries import losses_of
 from fbfl.chain.remote import accounts_of
 from fbfl.chain.rounds import Ballot, Phase, Stage, TaskState
 from fbfl.chain.signatures import sign_vote
@@ -67,6 +68,10 @@ def agent(simulated: Simulation, store: FlakyStore) -> Agent:
     return store.agent
 
 
+def sent_by(simulated: Simulation, server: str) -> int:
+    return simulated.chain.w3.eth.get_transaction_count(to_checksum_address(server))
+
+
 def test_an_agent_outlasts_a_failing_store_and_trains_as_in_the_simulation(
     simulated: Simulation, agent: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,8 +123,11 @@ def test_who_was_expelled_comes_back_with_a_stake_when_its_agent_is_started_agai
     with pytest.raises(ChainError, match="is expelled in the registry; start its agent again to come back"):
         agent._enrol()
     anew = Agent(server, agent.training, url="http://127.0.0.1:1", stake=10**18)
-    with pytest.raises(ContractRevertError, match="RegistryNotAdmitted"):  # here the allow-list says who may take part
-        anew._enrol()
+    sent = sent_by(simulated, server.address)
+    for _ in range(3):  # here the allow-list says who may take part
+        with pytest.raises(ContractRevertError, match="RegistryNotAdmitted"):
+            anew._step()
+    assert sent_by(simulated, server.address) == sent, "it asks its node first, and pays for no refusal"
     simulated.owner.admit(server.address)
     assert anew._enrol()
     assert not anew._enrol()
@@ -151,10 +159,8 @@ def test_members_move_a_round_on_in_turn_where_its_owner_is_away(
         simulated.chain.travel(state.decision.deadline + 1 - state.now)
         until(lambda state, view=view: state.decision.view == view)  # type: ignore[misc]
 
-    def sent(address: str) -> int:
-        return simulated.chain.w3.eth.get_transaction_count(address)  # type: ignore[arg-type]
-
-    assert sent(agent.server.address) == sent(others.address) + 3, "the other one would have waited longer"
+    more = sent_by(simulated, agent.server.address) - sent_by(simulated, others.address)
+    assert more == 3, "the other one would have waited longer"
 
 
 def test_what_is_refused_again_and_again_is_sent_more_and_more_rarely(
@@ -178,6 +184,56 @@ def test_what_is_refused_again_and_again_is_sent_more_and_more_rarely(
     simulated.servers[0].step()
     agent._act(simulated.ledger.state(task))
     assert sent[-1] == clock[0], "another state is another matter"
+
+
+def test_who_moves_rounds_on_by_a_clock_that_is_ahead_pays_more_and_more_rarely(
+    simulated: Simulation, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1000.0]
+    simulated.owner.open_round(simulated.task.id)
+    state, before = simulated.ledger.state(simulated.task.id), sent_by(simulated, agent.server.address)
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(agents, "is_due", lambda state, clock: True)
+    for _ in range(1_000):
+        assert not agent._move_on(state)
+        clock[0] += agent._patience
+    assert 5 < sent_by(simulated, agent.server.address) - before < 13, "in the time of 1,000 turns"
+
+
+def test_an_agent_leaves_a_task_before_its_penalties_add_up_to_more_than_allowed(tmp_path: Path) -> None:
+    """Each penalty alone is less than its operator allows, and takes a tenth of what is left."""
+    fed = federation(tmp_path, servers=4, devices=4, consensus="pbft", stake=10_000, simulation={"lanes": 1})
+    ledger, task, victim = fed.ledger, fed.task.id, fed.servers[3]
+    victim.participant.add_stake(10_000)  # one penalty does not expel it
+    training = LocalTraining(victim.participant, task, victim.plan, victim.samples)
+    careful, bold = (
+        Agent(victim, training, url="http://127.0.0.1:1", stake=0, most_penalty=most) for most in (0.1, 0.25)
+    )
+    for number, lost in ((1, 2_000), (2, 3_800)):
+        for one in (careful, bold):
+            one._limit_losses()
+        fed.owner.open_round(task)
+        for server in fed.servers:
+            assert server.step()
+        fed.owner.poke(task)
+        accumulator = ledger.state(task).accumulator
+        for server in fed.servers[:3]:
+            server.participant.report_missing(task, number, victim.address, accumulator)
+        assert losses_of(ledger, task, victim.address) == (lost, 20_000 - lost)
+        fed.play_round()
+        if number == 1:
+            bold._limit_losses()
+            sent = sent_by(fed, victim.address)
+            with pytest.raises(ChainError, match=r"has taken 0\.1 of the stake .* would exceed --most-penalty 0\.1"):
+                careful._step()
+            with pytest.raises(ChainError, match="its seat is given up"):
+                careful._step()
+            assert sent_by(fed, victim.address) == sent + 1, "it resigned, and joins no more"
+            victim.participant.join(task)
+            careful = bold
+    with pytest.raises(ChainError, match=r"has taken 0\.19 of the stake .* would exceed --most-penalty 0\.25"):
+        bold._step()
+    assert not ledger.has_seat(task, victim.address, 3)
 
 
 def test_a_leader_that_does_not_settle_keeps_nothing_from_the_others(
@@ -224,11 +280,10 @@ def test_who_lost_its_standing_is_told_so_and_sends_nothing(simulated: Simulatio
     server = agent.server
     assert not agent._enrol()
     server.participant.retire()
-    address = to_checksum_address(server.address)
-    sent = simulated.chain.w3.eth.get_transaction_count(address)
+    sent = sent_by(simulated, server.address)
     with pytest.raises(ChainError, match=f"{server.address} is leaving in the registry"):
         agent._step()
-    assert simulated.chain.w3.eth.get_transaction_count(address) == sent
+    assert sent_by(simulated, server.address) == sent
 
 
 def test_the_driver_outlasts_its_node_and_goes_on_without_who_lost_its_standing(
