@@ -105,7 +105,13 @@ class RunSettings:
     silent: int = field(
         0, "number of servers, from the last, that propose nothing at their turn", least=0, places=Place.SIMULATION
     )
-    signatures: bool = field(False, "sign updates and votes, and record many in one transaction", **_CHAIN)
+    signatures: bool = field(
+        None,
+        "sign updates and votes, and record many in one transaction",
+        **_CHAIN,
+        derive=lambda settings: settings.consensus == "pbft" and settings.network == _EMBEDDED,
+        by_default=f"true with pbft on {_EMBEDDED}, else false",
+    )
     commit_reveal: bool = field(False, "commit to updates before any is revealed", **_CHAIN)
     quorum: str | None = field(
         None,

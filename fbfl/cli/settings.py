@@ -67,7 +67,7 @@ def _help(name: str) -> str:
     text = SETTINGS[name].help
     if _holds(name, Mapping):
         text = f"one of the {text}"
-    default = "" if _holds(name, bool) else default_text(name)
+    default = "" if _holds(name, bool) and not SETTINGS[name].by_default else default_text(name)
     return (f"{text} (default: {default})" if default else text).replace("%", "%%")
 
 

@@ -64,7 +64,7 @@ def fields(record: Any, where: str = "") -> None:
     """Check the fields of a dataclass against their types and their declarations in `fbfl.values.fields`.
 
     NumPy's numbers become Python's, which JSON can write, an amount of money its wei, and None the default that is
-    derived from the fields before it.
+    derived from other fields.
     """
     for name, kinds, setting in _fields_of(type(record)):  # type: ignore[arg-type]  # types are hashable
         value = getattr(record, name)

@@ -40,7 +40,7 @@ class Setting:
     by_default: str = ""
     """Description of the default, if the value itself is not one."""
     derive: Callable[[Any], object] | None = None
-    """Function that derives the default from the fields before it."""
+    """Function that derives the default from the fields that have one of their own."""
     places: Place = Place.EVERYWHERE
     only: Mapping[str, object] = dataclasses.field(default_factory=dict)
     """Values that other fields must have for this one to mean anything."""

@@ -15,7 +15,8 @@ from fbfl.settings import RunSettings
 from fbfl.simulation import Simulation, devnet_of
 from fbfl.storage.local import LocalStore
 
-SMALL: dict[str, Any] = {"dataset": "digits", "servers": 4, "devices": 8, "rounds": 2}
+SMALL: dict[str, Any] = {"dataset": "digits", "servers": 4, "devices": 8, "rounds": 2, "signatures": False}
+"""By transactions, since most tests look at those of single servers; signatures are the default of PBFT alone."""
 
 
 def federation(folder: Path, *, simulation: dict[str, Any] | None = None, **settings: Any) -> Simulation:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fbfl.errors import InvalidInputError
-from fbfl.settings import SETTINGS, RunSettings, as_dict, read, refuse_elsewhere
+from fbfl.settings import CONSENSUS, SETTINGS, RunSettings, as_dict, read, refuse_elsewhere
 from fbfl.system import strictjson
 from fbfl.values import money
 from fbfl.values.fields import Place
@@ -39,6 +39,19 @@ def test_there_are_as_many_devices_as_servers_and_twenty_at_least() -> None:
     assert RunSettings(servers=30, devices=by_default) == RunSettings(servers=30, devices=30)
     with pytest.raises(InvalidInputError, match=r"devices is 20; allowed: at least one per server \(30\)"):
         RunSettings(servers=30, devices=20)
+
+
+def test_messages_are_signed_by_default_with_pbft_in_this_process_and_nowhere_else(tmp_path: Path) -> None:
+    by_default = {
+        (consensus, network): RunSettings(consensus=consensus, network=network).signatures
+        for consensus in CONSENSUS
+        for network in ("eth-tester", "anvil", "http://10.0.0.1:8545")
+    }
+    assert {key for key, signed in by_default.items() if signed} == {("pbft", "eth-tester")}
+    assert RunSettings(consensus="pbft").signatures is True  # settings.json says what held, not null
+    (tmp_path / "settings.json").write_text('{"consensus": "pbft", "signatures": false}')  # of a former run
+    assert read(tmp_path / "settings.json", {}).signatures is False
+    assert read(tmp_path / "settings.json", {"signatures": True}).signatures is True
 
 
 def test_what_means_nothing_is_refused_unless_it_is_the_default() -> None:

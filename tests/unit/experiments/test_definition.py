@@ -9,6 +9,7 @@ import pytest
 
 from fbfl.errors import AggregationError, InvalidInputError
 from fbfl.experiments import definition, runner, single_run
+from fbfl.experiments.run_store import FinishedRuns
 from fbfl.learning import aggregation
 
 FOLDER = Path(__file__).resolve().parents[3] / "experiments"
@@ -77,6 +78,14 @@ def test_every_experiment_of_the_repository_can_be_run(name: str, quick: bool) -
             assert run.settings.signatures
     assert quick or len(experiment.seeds) == (1 if name == "listing1" else 5)
     assert experiment.claims or name == "listing1"
+
+
+def test_the_runs_of_every_experiment_are_stored() -> None:
+    stored = FinishedRuns(FOLDER / "results" / "finished")
+    for name in FIGURES + BEYOND:
+        runs = runner.runs_of([definition.load(FOLDER / f"{name}.toml")])
+        missing = [run.settings for run in runs if run.chain and not stored.path(run).exists()]
+        assert not missing, f"{name}: a default or a name has changed; play them anew, or say in its file what it means"
 
 
 def test_all_experiments_are_tested() -> None:
