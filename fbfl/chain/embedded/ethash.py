@@ -8,6 +8,7 @@ depends only on the chain and the miners' shares, not on the machine: the same c
 import copy
 import hashlib
 import itertools
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,13 +20,18 @@ from eth_typing import ChecksumAddress, Hash32
 from eth_utils.address import to_canonical_address
 from eth_utils.exceptions import ValidationError
 
+from fbfl.chain.embedded.candidates import Candidates
 from fbfl.chain.embedded.chain import DEFAULT_ACCOUNTS, EmbeddedChain, attach, default_genesis, make_chain
 from fbfl.chain.embedded.rules import LondonChain
 from fbfl.chain.embedded.seals import attempt
 from fbfl.errors import InvalidInputError
 
 DEFAULT_DIFFICULTY = 16
-"""Hashes that a block takes on average: at 200 a second on two cores, a tenth of a second."""
+"""Hashes that a block takes on average, of 8 ms of a core each. Their number is what a block costs at least, since a
+proof of work cannot be had for less; they are computed by native code, on all cores."""
+
+THREADS = min(os.cpu_count() or 1, DEFAULT_DIFFICULTY // 2)
+"""Threads that hash: beyond these most would hash on after a block is found."""
 
 ALLOWED_AHEAD = 15
 """Seconds by which a block may be dated ahead of the network's clock, as in geth."""
@@ -45,10 +51,20 @@ class NodeChain(LondonChain):
         if block.header.timestamp > self.network.now + ALLOWED_AHEAD:
             raise ValidationError(f"block {block.number} is dated {block.header.timestamp}, in the future")
         result = super().import_block(block, perform_validation)
-        mined = {transaction.hash for new in result.new_canonical_blocks for transaction in new.transactions}
-        orphaned = [transaction for old in result.old_canonical_blocks for transaction in old.transactions]
-        self.pool = [transaction for transaction in [*orphaned, *self.pool] if transaction.hash not in mined]
+        self._sort_pool(result.new_canonical_blocks, result.old_canonical_blocks)
         return result
+
+    def adopt(self, block: BlockAPI) -> None:
+        """Verify and keep a block that this node has executed already, as a candidate of a miner's."""
+        result = self.persist_block(block)
+        self.header = self.create_header_from_parent(self.get_canonical_head())
+        self._sort_pool(result.new_canonical_blocks, result.old_canonical_blocks)
+
+    def _sort_pool(self, new: Sequence[BlockAPI], old: Sequence[BlockAPI]) -> None:
+        """Take transactions of new blocks out of the waiting ones, and put those of replaced blocks back."""
+        mined = {transaction.hash for block in new for transaction in block.transactions}
+        orphaned = [transaction for block in old for transaction in block.transactions]
+        self.pool = [transaction for transaction in [*orphaned, *self.pool] if transaction.hash not in mined]
 
     def apply_transaction(self, transaction: SignedTransactionAPI) -> None:  # type: ignore[override]
         """Take a transaction for the next block, behind all that the network has heard of."""
@@ -101,7 +117,7 @@ class EthashNetwork:
         nodes: int = 3,
         accounts: int = DEFAULT_ACCOUNTS,
         difficulty: int = DEFAULT_DIFFICULTY,
-        threads: int = 2,
+        threads: int = THREADS,
     ) -> None:
         """Start the nodes at block 0.
 
@@ -142,8 +158,9 @@ class EthashNetwork:
     def mine(self, origin: NodeChain, **params: Any) -> BlockAPI:
         """Mine the next block on top of the branch that `origin` and the nodes connected with it follow.
 
-        Every miner works on a block of its own, executed for its own coinbase; the first valid seal wins and all
-        connected nodes import the block. `params` are header fields.
+        Every miner works on a block of its own; the first valid seal wins and all connected nodes import the block.
+        Nodes on the same head would all execute the same candidates: the first that is asked does, for its own block
+        (see `fbfl.chain.embedded.candidates`), the others when they import it. `params` are header fields.
         """
         with self._lock:
             chains = self.chains
@@ -152,16 +169,23 @@ class EthashNetwork:
             heads = [chains[index].get_canonical_head().timestamp for index in group]
             self.now = max(self.now, *heads, params.get("timestamp", 0)) + 1
 
+            by_head: dict[bytes, Candidates] = {}
+
             def candidate(miner: ChecksumAddress) -> BlockAPI:
                 home = list(self.miners).index(miner) % len(chains)
                 chain = chains[home] if home in group else origin
-                return chain.build_block(chain.ready(), **{**params, "coinbase": to_canonical_address(miner)})
+                head = chain.get_canonical_head().hash
+                if head not in by_head:
+                    by_head[head] = Candidates(chain, chain.ready(), params)
+                return by_head[head].block_of(to_canonical_address(miner))
 
             miners = self._miners_of(group)
             block, race = run_race(origin.get_canonical_head().hash, miners, candidate, self.threads)
             self.races.append(race)
+            executed_by = by_head[block.header.parent_hash].chain
             for index in group:
-                chains[index].import_block(block)
+                chain = chains[index]
+                chain.adopt(block) if chain is executed_by else chain.import_block(block)
             return block
 
     def split(self, *groups: Sequence[int]) -> None:

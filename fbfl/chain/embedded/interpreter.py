@@ -15,6 +15,7 @@ from eth.abc import ComputationAPI, MessageAPI, StateAPI, TransactionContextAPI
 from eth.exceptions import Halt
 from eth.vm import opcode_values as op
 from eth.vm.forks.london.computation import LondonComputation
+from eth.vm.forks.london.opcodes import LONDON_OPCODES
 from eth.vm.forks.london.state import LondonState
 from eth.vm.logic.invalid import InvalidOpcode
 from eth.vm.stack import to_int
@@ -49,8 +50,22 @@ _Place = tuple[int, int, Any, int, Any]
 """A place in the code: kind, gas, operand, next place, py-evm's function."""
 
 
+class _Noting:
+    """An instruction that notes in the state that what follows may depend on the block's miner."""
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+        self.gas_cost, self.mnemonic = function.gas_cost, function.mnemonic
+
+    def __call__(self, computation: Any) -> Any:
+        computation.state.depends_on_miner = True
+        return self._function(computation=computation)
+
+
 class TableComputation(LondonComputation):
     """The execution of one message by the rules of London."""
+
+    opcodes = LONDON_OPCODES | {value: _Noting(LONDON_OPCODES[value]) for value in (op.COINBASE, op.BALANCE)}
 
     @classmethod
     def apply_computation(
@@ -75,6 +90,9 @@ class TableComputation(LondonComputation):
 
 class TableState(LondonState):
     """London's state, which executes messages with `TableComputation`."""
+
+    depends_on_miner = False
+    """True if a contract has looked at the block's miner, or at a balance that its earnings may have changed."""
 
     computation_class = TableComputation
 

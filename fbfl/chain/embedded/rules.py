@@ -98,6 +98,13 @@ class LondonChain(MiningChain):
 
         It ends before the first that does not fit into the gas limit. `params` are header fields.
         """
+        vm, block = self.execute(transactions, **params)
+        return vm.mine_block(block).block
+
+    def execute(
+        self, transactions: Sequence[SignedTransactionAPI], **params: Any
+    ) -> tuple[VirtualMachineAPI, BlockAPI]:
+        """Return what `build_block` does before the miner is rewarded, and the VM with the state."""
         header = self.create_header_from_parent(self.get_canonical_head(), **params)
         vm = self.get_vm(header)
         base = vm.get_block()
@@ -109,8 +116,7 @@ class LondonChain(MiningChain):
             header = vm.add_receipt_to_header(header, receipt)
             receipts.append(receipt)
         included = tuple(transactions[: len(receipts)])
-        block = vm.set_block_transactions_and_withdrawals(base, header, included, tuple(receipts))
-        return vm.mine_block(block).block
+        return vm, vm.set_block_transactions_and_withdrawals(base, header, included, tuple(receipts))
 
     def mine_block(self, **params: Any) -> BlockAPI:
         """Mine a block of the waiting transactions; `params` are header fields."""

@@ -1,5 +1,6 @@
 """Seals of blocks: none, or Ethereum's proof of work, ethash."""
 
+import functools
 import itertools
 from typing import Any
 
@@ -32,14 +33,8 @@ class EthashSeal(PowConsensus):
         lengths = len(header.mix_hash), len(header.nonce)
         if lengths != (32, 8) or header.difficulty < 1 or header.mix_hash == ZERO_HASH32:
             raise ValidationError(f"block {header.block_number} has no ethash seal")
-        proven = ethash.verify(
-            header.block_number // EPOCH_LENGTH,
-            header.mining_hash,
-            header.mix_hash,
-            int.from_bytes(header.nonce, "big"),
-            boundary(header.difficulty).to_bytes(32, "big"),
-        )
-        if not proven:
+        number, difficulty = header.block_number, header.difficulty
+        if not _proves(number // EPOCH_LENGTH, header.mining_hash, header.mix_hash, header.nonce, difficulty):
             raise ValidationError(f"block {header.block_number} has a wrong ethash seal")
 
     @staticmethod
@@ -47,6 +42,13 @@ class EthashSeal(PowConsensus):
         """Find the first nonce from 0 on; at difficulty 16 about 0.15 s on one core."""
         sealed = (attempt(header, nonce) for nonce in itertools.count())
         return next(header for header in sealed if header is not None)
+
+
+@functools.lru_cache(maxsize=1024)
+def _proves(epoch: int, mining_hash: bytes, mix_hash: bytes, nonce: bytes, difficulty: int) -> bool:
+    """Return True if a seal proves its work, which costs a hash. Several nodes in this process ask the same."""
+    limit = boundary(difficulty).to_bytes(32, "big")
+    return bool(ethash.verify(epoch, mining_hash, mix_hash, int.from_bytes(nonce, "big"), limit))
 
 
 SEALS: dict[str, type[ConsensusAPI]] = {"none": NoSeal, "ethash": EthashSeal}

@@ -8,13 +8,17 @@ import ethash
 import pytest
 from eth.abc import BlockAPI, SignedTransactionAPI
 from eth.rlp.headers import BlockHeader
-from eth_typing import ChecksumAddress
+from eth.vm.forks.london import LondonVM
+from eth_typing import ChecksumAddress, HexStr
+from eth_utils.address import to_canonical_address
 from eth_utils.exceptions import ValidationError
 from web3.contract import Contract
+from web3.types import Wei
 
 from fbfl.chain.accounts import development_account
 from fbfl.chain.artifacts import Artifact
 from fbfl.chain.embedded import seals
+from fbfl.chain.embedded.candidates import Candidates
 from fbfl.chain.embedded.chain import EmbeddedChain
 from fbfl.chain.embedded.ethash import EthashNetwork, NodeChain, run_race
 from fbfl.chain.embedded.export import ChainWriter, import_chain
@@ -128,6 +132,81 @@ def test_only_miners_whose_turn_comes_build_a_block() -> None:
     _, race = run_race(bytes(32), miners, candidate, threads=2)
     assert race.winner in builders
     assert len(builders) == len(set(builders)) <= race.hashes + 1  # the other thread tries one in vain
+
+
+def test_candidates_that_are_executed_once_are_those_that_each_miner_would_execute(
+    network: EthashNetwork, ledger: Contract, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, chain = network.nodes[0], network.chains[0]
+    first, second, *_ = node.accounts
+    newcomer = development_account(99).address
+    entered = ledger.functions.enter(7)
+    looks_at_balance = "653331600055006000526006601af3"  # CALLER BALANCE PUSH 0 SSTORE, made a contract
+    made = node.w3.eth.send_transaction({"from": first, "gas": 100_000, "data": HexStr(looks_at_balance)})
+    looking: Any = node.w3.eth.get_transaction_receipt(made)["contractAddress"]
+    sent: dict[str, list[Callable[[], Any]]] = {
+        "nothing": [],
+        "calls and a payment to a miner": [
+            lambda: entered.transact({"gas": 100_000, "from": second}),
+            lambda: node.w3.eth.send_transaction({"from": first, "to": second, "value": Wei(10**18)}),
+        ],
+        "a call that looks at its miner": [
+            lambda: entered.transact({"gas": 100_000, "from": first}),
+            lambda: ledger.functions.observe().transact({"gas": 200_000, "from": first}),
+        ],
+        "a call that looks at a balance": [
+            lambda: node.w3.eth.send_transaction({"from": second, "to": looking, "gas": 100_000}),
+        ],
+        "a refused call": [lambda: ledger.functions.enter(0).transact({"gas": 100_000, "from": first})],
+    }
+    executed: list[bytes] = []
+    execute = type(chain).execute
+
+    def noted(self: NodeChain, transactions: Any, **params: Any) -> Any:
+        executed.append(params["coinbase"])
+        return execute(self, transactions, **params)
+
+    for name, calls in sent.items():
+        monkeypatch.undo()
+        with node.one_block():
+            for call in calls:
+                call()
+            transactions = chain.ready()
+            chain.pool.clear()
+        miners = [to_canonical_address(miner) for miner in (*node.accounts, newcomer)]
+        alone = [chain.build_block(transactions, coinbase=miner) for miner in miners]
+        monkeypatch.setattr(type(chain), "execute", noted)
+        candidates = Candidates(chain, transactions, {})
+        executed.clear()
+        for miner, block in zip(miners, alone, strict=True):
+            assert candidates.block_of(miner) == block, name
+            assert chain.chaindb.exists(block.header.state_root)
+        assert len(executed) == (1 + len(miners) if "looks" in name else 2), name  # the newcomer has no account yet
+
+
+def test_a_node_executes_its_own_blocks_once_and_each_of_the_others_does_too(
+    network: EthashNetwork, ledger: Contract, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    applied: collections.Counter[int] = collections.Counter()
+    apply = LondonVM.apply_transaction
+
+    def noted(self: LondonVM, header: Any, transaction: Any) -> Any:
+        applied[id(self.chaindb)] += 1
+        return apply(self, header, transaction)
+
+    hashed: collections.Counter[bytes] = collections.Counter()
+    verify = ethash.verify
+
+    def verified(*args: Any) -> bool:
+        hashed[args[1]] += 1
+        return bool(verify(*args))
+
+    monkeypatch.setattr(LondonVM, "apply_transaction", noted)
+    monkeypatch.setattr(ethash, "verify", verified)
+    on(network.nodes[1], ledger).functions.enter(7).transact({"gas": 100_000})
+    assert applied == {id(chain.chaindb): 1 for chain in network.chains}
+    assert set(hashed.values()) == {1}  # the nodes in this process ask the same of the same bytes
+    assert len(heads(network)) == 1
 
 
 def test_several_transactions_of_several_nodes_share_a_block(network: EthashNetwork, ledger: Contract) -> None:
