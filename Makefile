@@ -16,7 +16,7 @@ NETWORK ?= anvil
 # The components that `make nodes` gets, of anvil, ganache, geth and kubo; all if none is named.
 NODES ?=
 
-.PHONY: run test coverage test-slow test-torch fuzz test-integration test-faults test-lowest mutants demo-network brownie nodes lint contracts gas bench docs lock clean help
+.PHONY: run test coverage test-slow test-torch fuzz test-integration browser test-faults test-lowest mutants demo-network brownie nodes lint contracts gas bench docs lock clean help
 
 help: ## these lines
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile
@@ -48,8 +48,14 @@ test-torch: $(VENV)/dev.stamp ## the tests with PyTorch and JAX, in an environme
 
 test-integration: nodes ## tests on real nodes
 	-$(BIN)/python tools/install_brownie.py
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "integration and not geth"
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "integration and not geth and not browser"
 	$(BIN)/python -m pytest -m "integration and geth and not slow"
+
+browser: $(VENV)/dev.stamp ## the dashboard in a real browser, which it installs if need be
+	(command -v chromium || command -v google-chrome) >/dev/null && command -v chromedriver >/dev/null || \
+		(apt-get update --quiet --quiet && apt-get install --quiet --quiet --yes --no-install-recommends chromium chromium-driver)
+	-$(BIN)/fbfl nodes install anvil
+	$(BIN)/python -m pytest -m browser
 
 test-faults: nodes ## geth: real seals, five rounds, networks that fall apart or lose a node; half an hour
 	$(BIN)/python -m pytest -m "integration and slow"

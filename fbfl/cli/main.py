@@ -13,6 +13,7 @@ from fbfl import __version__
 from fbfl.cli import (
     compare,
     completion,
+    dashboard,
     deploy,
     device,
     experiment,
@@ -96,6 +97,6 @@ def parser() -> Parser:
     root.add_argument("--version", action="version", version=f"fbfl {__version__}")
     commands = root.add_subparsers(title="commands", metavar="COMMAND", required=True)
     chain = (deploy, nodes, install, task, register, mec, device)
-    for module in (run, *chain, queries, compare, export, experiment, listing, schema, completion):
+    for module in (run, *chain, queries, dashboard, compare, export, experiment, listing, schema, completion):
         module.add_parser(commands)
     return root

@@ -1,6 +1,5 @@
 """The index beside a run: what spares queries the execution of every block, and what it must never be taken for."""
 
-import hashlib
 import json
 import shutil
 import subprocess
@@ -16,6 +15,7 @@ from fbfl import RunSettings
 from fbfl.cli import main
 from fbfl.errors import InvalidInputError
 from fbfl.runs import index
+from tests.support.indexes import forge
 
 
 @pytest.fixture(scope="module")
@@ -29,19 +29,6 @@ def indexed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run(indexed: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(indexed, tmp_path / "run"))
-
-
-def lines_of(run: Path) -> list[Any]:
-    return [json.loads(line) for line in (run / index.INDEX).read_text().splitlines()]
-
-
-def forge(run: Path, change: Callable[[list[Any]], object]) -> None:
-    """Change the lines of the index, and have it say that it is whole."""
-    head, *lines = lines_of(run)
-    change(lines)
-    rest = b"".join((json.dumps(line) + "\n").encode() for line in lines)
-    head |= {"lines_sha256": hashlib.sha256(rest).hexdigest(), "num_rounds": len(lines) - 1}
-    (run / index.INDEX).write_bytes(json.dumps(head).encode() + b"\n" + rest)
 
 
 def test_an_index_says_what_the_chain_says(indexed: Path) -> None:

@@ -1,0 +1,122 @@
+"""Work that takes longer than a page may: each job is a process of `fbfl.dashboard.work`, one at a time."""
+
+import contextlib
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from fbfl.dashboard.where import Where
+from fbfl.system import strictjson
+
+MOST_KEPT = 64
+"""Jobs whose results are kept; older ones are done anew when they are asked for."""
+
+
+@dataclass
+class Job:
+    """A job as it is now."""
+
+    kind: str
+    about: Mapping[str, Any]
+    started: float = field(default_factory=time.monotonic)
+    progress: str = "waits for its turn"
+    done: bool = False
+    result: Any = None
+    """JSON value, once it is done without an error."""
+    error: str | None = None
+    seconds: float = 0.0
+    """Seconds it took, once it is done."""
+
+    @property
+    def running_for(self) -> float:
+        """Seconds since it was asked for."""
+        return time.monotonic() - self.started
+
+
+class Jobs:
+    """All jobs of a dashboard."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, Job] = {}
+        self._changing = threading.Lock()
+        self._turn = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
+        self._closed = False
+
+    def ask(self, kind: str, where: Where, **about: Any) -> Job:
+        """Return the job of this kind, which is begun unless it was asked for before."""
+        key = _key(kind, where, about)
+        with self._changing:
+            if key not in self._jobs:
+                self._begin(key, kind, where, about)
+            return self._jobs[key]
+
+    def known(self, kind: str, where: Where, **about: Any) -> Job | None:
+        """Return the job of this kind if it was asked for."""
+        return self._jobs.get(_key(kind, where, about))
+
+    def again(self, kind: str, where: Where, **about: Any) -> Job:
+        """Begin the job anew, unless it is still under way."""
+        key = _key(kind, where, about)
+        with self._changing:
+            if key not in self._jobs or self._jobs[key].done:
+                self._begin(key, kind, where, about)
+            return self._jobs[key]
+
+    def close(self) -> None:
+        """End the process of the job that is under way, and begin no other."""
+        self._closed = True
+        process = self._process
+        if process is not None:
+            process.kill()
+
+    def _begin(self, key: str, kind: str, where: Where, about: Mapping[str, Any]) -> None:
+        self._jobs.pop(key, None)
+        job = self._jobs[key] = Job(kind, about)
+        for old in [each for each, kept in self._jobs.items() if kept.done][: max(0, len(self._jobs) - MOST_KEPT)]:
+            del self._jobs[old]
+        threading.Thread(target=self._do, args=(job, where), name=f"job {kind}", daemon=True).start()
+
+    def _do(self, job: Job, where: Where) -> None:
+        with self._turn:
+            began = time.monotonic()
+            if not self._closed:
+                self._work(job, where)
+            job.seconds = time.monotonic() - began
+            if job.result is None and job.error is None:
+                job.error = "it ended without a result"
+            job.done = True
+
+    def _work(self, job: Job, where: Where) -> None:
+        job.progress = "starts"
+        command = [sys.executable, "-m", "fbfl.dashboard.work"]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True) as process:
+            self._process = process
+            assert process.stdin is not None
+            assert process.stdout is not None
+            # Not in the arguments: the URL of a network may hold a key, and arguments are everybody's to see.
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.write(json.dumps({"kind": job.kind, "where": asdict(where), "about": dict(job.about)}))
+                process.stdin.close()
+            for line in process.stdout:
+                with contextlib.suppress(ValueError):
+                    self._hear(job, strictjson.loads(line))
+        self._process = None
+
+    def _hear(self, job: Job, told: Any) -> None:
+        if not isinstance(told, dict):
+            return
+        job.progress = str(told.get("progress", job.progress))
+        job.result = told.get("result", job.result)
+        if "error" in told:
+            job.error = str(told["error"])
+
+
+def _key(kind: str, where: Where, about: Mapping[str, Any]) -> str:
+    return json.dumps([kind, asdict(where), dict(about)], sort_keys=True)

@@ -1,0 +1,28 @@
+"""The dashboard as a user starts it."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@contextlib.contextmanager
+def dashboard(*options: object, cwd: Path | None = None) -> Iterator[str]:
+    """Start `fbfl dashboard` on a free port; the address of its pages."""
+    command = [sys.executable, "-m", "fbfl", "dashboard", "--port", "0", *map(str, options)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=cwd) as process:
+        try:
+            assert process.stdout is not None
+            said = process.stdout.readline()
+            assert said.startswith("http://127.0.0.1:"), said
+            yield said.split()[0].rstrip("/")
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 0
+        finally:
+            process.kill()

@@ -1,0 +1,120 @@
+"""Every page of the dashboard in a browser: of a run, of a damaged one, and with names that contain HTML."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fbfl.runs import index
+from tests.browser.starting import dashboard
+from tests.support.browser import Browser
+from tests.support.indexes import forge
+
+pytestmark = [pytest.mark.integration, pytest.mark.browser]
+
+PAGES = ("/", "/rounds", "/round/2", "/servers")
+
+HTML = '<img src=x onerror="window.harmed=1"><script>window.harmed=1</script>\'"&lt;'
+
+
+def settled(window: Browser, url: str) -> None:
+    """Open a page and wait until the chain has been read."""
+    window.open(url)
+    window.wait(lambda: "the chain is read" not in window.text())
+
+
+def test_every_page_of_a_run_shows_it_and_loads_nothing_from_elsewhere(window: Browser, played: Path) -> None:
+    with dashboard("--run", played) as url:
+        settled(window, url + "/")
+        assert "3 of 3" in window.text()
+        assert window.count("figure.chart polyline") >= 5
+        for page in PAGES:
+            window.open(url + page)
+            assert "not re-executed" in window.text()
+            assert window.count(".trouble") == 0
+            assert {each.split("/static/")[0] for each in window.loaded()} == {url}
+        window.open(url + "/round/2")
+        assert "Round 2: final" in window.text("h1")
+        assert window.count("#track circle") >= 4
+        window.click("a[rel=next]")
+        assert "Round 3" in window.text("h1")
+        window.click("#updates + .scroll td a")
+        assert window.run("return location.pathname + location.hash").startswith("/servers#server-")
+        assert window.count("#servers tr") == 1 + 4
+        assert window.texts("#servers td:has(.tag)") == ["server-0 malicious"]
+        assert window.complaints() == []
+
+
+def test_rounds_are_sorted_and_filtered(window: Browser, played: Path) -> None:
+    def shown() -> list[str]:
+        return window.texts("#rounds tr td:first-child")
+
+    with dashboard("--run", played) as url:
+        settled(window, url + "/rounds")
+        assert shown() == ["1", "2", "3"]
+        window.click("#rounds th:first-child a")
+        assert shown() == ["3", "2", "1"]
+        leader = window.texts("#rounds tr td:nth-child(3)")[0]
+        window.run("document.querySelector('[name=leader]').value = arguments[0]", leader)
+        window.click(".controls button")
+        assert shown()[0] == "3"
+        assert {*window.texts("#rounds tr td:nth-child(3)")} == {leader}
+        window.open(url + "/rounds?status=aborted")
+        assert shown() == []
+        for wrong in ("/rounds?sort=<b>", "/rounds?page=0", "/round/99", "/?run=1"):
+            window.open(url + wrong)
+            assert window.count(".trouble") == 1, wrong
+
+
+@pytest.mark.parametrize("damage", ["chain", "metrics", "genesis"])
+def test_every_page_of_a_damaged_run_says_what_is_wrong(
+    window: Browser, played: Path, tmp_path: Path, damage: str
+) -> None:
+    run = Path(shutil.copytree(played, tmp_path / "run"))
+    (run / index.INDEX).unlink(missing_ok=True)
+    if damage == "metrics":
+        with (run / "metrics.jsonl").open("a") as file:
+            file.write("[1]\n")
+    else:
+        damaged = run / "chain" / {"chain": "chain.rlp", "genesis": "genesis.json"}[damage]
+        data = bytearray(damaged.read_bytes())
+        data[len(data) // 2] ^= 1
+        damaged.write_bytes(data)
+    with dashboard("--run", run) as url:
+        for page in PAGES:
+            settled(window, url + page)
+            if damage == "metrics" and page == "/servers":
+                continue  # needs no metrics
+            assert window.count(".trouble") == 1, page
+            assert window.text(".trouble")
+        assert not [each for each in window.complaints() if "500" not in each]
+
+
+def test_names_and_urls_with_html_are_text(window: Browser, played: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(played, tmp_path / "<b>run&amp;<script>harmed"))
+    index.recorded_in(run)
+
+    def change(lines: list[Any]) -> None:
+        for server in lines[0]["servers"]:
+            server |= {"url": HTML, "standing": HTML}
+        for record in lines[1:]:
+            record |= {"reason": HTML, "leader": HTML, "model_cid": HTML}
+            record["slashes"] = [[HTML, 1, HTML]]
+            for update in record["updates"]:
+                update |= {"cid": HTML, "transaction": HTML}
+
+    forge(run, change)
+    settings = json.loads((run / "settings.json").read_text())
+    (run / "settings.json").write_text(json.dumps({**settings, "dataset": HTML}))
+    with dashboard("--run", run) as url:
+        for page in PAGES:
+            settled(window, url + page)
+            assert window.run("return window.harmed ?? 0") == 0
+            assert window.count("main img, main script, main b > script") == 0
+        window.open(url + "/servers")
+        assert HTML in window.text()
+        window.open(url + "/")
+        assert "<b>run&amp;<script>harmed" in window.text("h1")
+        assert window.complaints() == []
