@@ -28,6 +28,15 @@ Wei = Annotated[int, "wei"]
 """An amount of money, up to 128 bits as in the contracts, unlike other whole numbers; or a text with a unit, until
 `fields` makes a number of it."""
 
+
+@dataclasses.dataclass(frozen=True)
+class Within:
+    """Bounds of a whole number, which may be both: `Annotated[int, Within(1, 100)]`."""
+
+    low: int
+    high: int
+
+
 _WORDS: dict[object, str] = {
     int: "a whole number",
     Wei: "a whole number of wei, below 2**128, or an amount such as '0.01 ether'",
@@ -99,7 +108,7 @@ def is_whole(value: object) -> bool:
 def _check(where: str, name: str, value: object, kinds: tuple[object, ...]) -> None:
     if not kinds or any(_is(value, kind) for kind in kinds):
         return
-    allowed = " or ".join(_WORDS[kind] for kind in kinds if kind is not types.NoneType)
+    allowed = " or ".join(_words(kind) for kind in kinds if kind is not types.NoneType)
     if int in kinds and is_whole(value):
         allowed += " of at most 64 bits"
     raise InvalidInputError(f"{where}{name} is {_shown(value)}; allowed: {allowed}")
@@ -112,7 +121,9 @@ def _fields_of(record: type[Any]) -> tuple[tuple[str, tuple[object, ...], Settin
 
 
 def kinds_of(annotation: object) -> tuple[object, ...]:
-    """Return what an annotation allows, as keys of `_WORDS`, perhaps `NoneType`; nothing if it is checked elsewhere."""
+    """Return what an annotation allows, as bounds and keys of `_WORDS`, perhaps `NoneType`; nothing if it is checked
+    elsewhere.
+    """
     union = typing.get_origin(annotation) in (types.UnionType, typing.Union)
     options = typing.get_args(annotation) if union else (annotation,)
     kinds = tuple(option if option is types.NoneType else _kind(option) for option in options)
@@ -120,11 +131,20 @@ def kinds_of(annotation: object) -> tuple[object, ...]:
 
 
 def _kind(annotation: object) -> object:
-    """Return the key of `_WORDS` that an annotation stands for; None if there is none."""
+    """Return the bounds in an annotation, else the key of `_WORDS` that it stands for; None if there is none."""
+    for bounds in getattr(annotation, "__metadata__", ()):
+        if isinstance(bounds, Within):
+            return bounds
     return next((kind for kind in _WORDS if kind in (annotation, typing.get_origin(annotation))), None)
 
 
+def _words(kind: object) -> str:
+    return f"a whole number from {kind.low:,} to {kind.high:,}" if isinstance(kind, Within) else _WORDS[kind]
+
+
 def _is(value: Any, kind: object) -> bool:
+    if isinstance(kind, Within):
+        return is_whole(value) and kind.low <= value <= kind.high
     if kind is Callable:
         return callable(value)
     if kind is Wei:

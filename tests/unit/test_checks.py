@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from types import GenericAlias, UnionType
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import numpy as np
 import pytest
@@ -202,6 +202,8 @@ def test_no_argument_of_a_federation_ends_in_a_raw_error() -> None:
         (bool, 1, "True or False"),
         (float | Callable[[int], float] | None, [1], "a number or a function"),
         (Mapping[str, object], [1], "a table of settings"),
+        (Annotated[int, checks.Within(1, 1_000)], 1_001, "a whole number from 1 to 1,000"),
+        (Annotated[int, checks.Within(1, 1_000)] | None, 0, "a whole number from 1 to 1,000"),
     ],
 )
 def test_what_is_allowed_is_read_off_the_annotation(

@@ -11,9 +11,11 @@ from fbfl.cli.mec import LISTED, chosen_task, refuse_costly
 from fbfl.errors import ChainError, InvalidInputError
 from fbfl.learning.aggregation import resolve
 from fbfl.learning.datasets import load
+from fbfl.mec.plan import TaskPlan, canonical_json
 from fbfl.mec.tasks import least_updates, most_samples, tolerated
 from fbfl.settings import RunSettings
 from fbfl.storage.store import Reference
+from tests.support.servers import small_task
 
 
 @pytest.mark.parametrize(("servers", "tolerates"), [(1, 0), (2, 1), (3, 1), (4, 1), (6, 1), (7, 2), (10, 3), (240, 79)])
@@ -59,6 +61,16 @@ def test_an_operator_refuses_tasks_that_cost_too_much() -> None:
     for part in (-0.1, 1.1, float("nan")):
         with pytest.raises(InvalidInputError, match="--most-penalty"):
             refuse_costly(task_with(0, 0), part)
+
+
+@pytest.mark.parametrize(("rule", "most"), [("geometric_median", 10_000), ("centered_clipping", 10_000), ("dnc", 100)])
+def test_a_task_whose_rule_would_not_come_to_an_end_is_not_joined(rule: str, most: int) -> None:
+    """Anybody can create one: each of its members would compute until every view is over."""
+    settings: dict[str, Any] = {"num_byzantine": 1} if rule == "dnc" else {}
+    task = small_task(rule=rule, iterations=most, **settings)
+    params = canonical_json({**settings, "iterations": most + 1})
+    with pytest.raises(InvalidInputError, match=f"iterations is {most + 1}; allowed: .* from 1 to {most:,}"):
+        TaskPlan.of(replace(task, rule_params=params))
 
 
 class Tasks:

@@ -16,10 +16,10 @@ from fbfl.errors import AggregationError
 from fbfl.learning.aggregation.averages import sum_in_order, weighted_sum
 from fbfl.learning.aggregation.inputs import (
     Floats,
+    Iterations,
     Updates,
     Weights,
     as_finite_matrix,
-    as_iterations,
     as_positive,
     as_weights,
     require_finite,
@@ -51,7 +51,7 @@ def norm_clipping(
 
 @registered()
 def centered_clipping(
-    updates: Updates, radius: float | None = None, iterations: int = 3, state: State | None = None
+    updates: Updates, radius: float | None = None, iterations: Iterations = 3, state: State | None = None
 ) -> Aggregate:
     """Centred clipping: moves a centre v by the mean of the updates' deviations from it, each cut to a radius.
 
@@ -64,7 +64,6 @@ def centered_clipping(
     """
     matrix = as_finite_matrix(updates)
     n, width = matrix.shape
-    rounds = as_iterations(iterations)
     if radius is not None:
         radius = as_positive("radius", radius)
     centre = (state or {}).get("centre", np.zeros(width, np.float32))
@@ -74,7 +73,7 @@ def centered_clipping(
     require_finite(rows[n:])
     gram = exact_gram(rows)
     coefficients = np.append(np.zeros(n), 1.0)
-    for _ in range(rounds):
+    for _ in range(iterations):
         distances = gram.distances_to(coefficients.tolist())[:n]
         pulls = _shortening(distances, float(np.median(distances)) if radius is None else radius)
         coefficients *= 1 - sum_in_order(pulls) / n
@@ -87,7 +86,7 @@ def centered_clipping(
 def geometric_median(
     updates: Updates,
     weights: Weights = None,
-    iterations: int = 20,
+    iterations: Iterations = 20,
     smoothing: float = 1e-6,
     weighted: bool | None = None,
 ) -> Aggregate:
@@ -105,12 +104,11 @@ def geometric_median(
     """
     matrix = as_finite_matrix(updates)
     w = as_weights(None if weighted is False else weights, len(matrix))
-    rounds = as_iterations(iterations)
     floor = as_positive("smoothing", smoothing)
     gram = exact_gram(matrix)
     distances = _weighted_medians(np.sqrt(gram.squared_distances()), w)
     coefficients = w
-    for _ in range(rounds):
+    for _ in range(iterations):
         pulls = w / np.maximum(distances, floor)
         coefficients = pulls / sum_in_order(pulls)
         distances = gram.distances_to(coefficients.tolist())

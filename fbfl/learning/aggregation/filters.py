@@ -13,10 +13,10 @@ from fbfl.learning.aggregation.averages import mean_of_rows, weighted_sum
 from fbfl.learning.aggregation.inputs import (
     Floats,
     Matrix,
+    Passes,
     Updates,
     as_finite_matrix,
     as_integer,
-    as_iterations,
     as_positive,
     require_count,
 )
@@ -52,7 +52,7 @@ def dnc(
     updates: Updates,
     num_byzantine: int,
     seed: int = 0,
-    iterations: int = 1,
+    iterations: Passes = 1,
     coordinates: int = 10_000,
     filter_fraction: float = 1.0,
     round_number: int = 0,
@@ -72,18 +72,18 @@ def dnc(
     matrix = as_finite_matrix(updates)
     n, width = matrix.shape
     f = require_count("dnc", n, num_byzantine, 2, 1)
-    rounds = as_iterations(iterations)
     count = min(width, as_integer("coordinates", coordinates, minimum=1))
     share = as_positive("filter_fraction", filter_fraction) * f
     if share >= n:
         raise AggregationError(f"filter_fraction = {filter_fraction}: drops {share:g} of n={n} updates")
     drop = math.floor(share)
     good = set(range(n))
-    for sequence in seed_sequence(as_integer("seed", seed, minimum=0), "dnc", round_number=round_number).spawn(rounds):
-        scores = _variance_scores(matrix[:, draw(width, count, sequence)])
+    sequence = seed_sequence(as_integer("seed", seed, minimum=0), "dnc", round_number=round_number)
+    for of_pass in sequence.spawn(iterations):
+        scores = _variance_scores(matrix[:, draw(width, count, of_pass)])
         good &= {int(i) for i in np.argsort(scores, kind="stable")[: n - drop]}
     if not good:
-        raise AggregationError(f"dnc dropped every update in {rounds} iterations of {drop}; use fewer iterations")
+        raise AggregationError(f"dnc dropped every update in {iterations} iterations of {drop}; use fewer iterations")
     selected = tuple(sorted(good))
     return answer(mean_of_rows(matrix, selected), selected)
 
