@@ -261,7 +261,7 @@ def _uploaded(options: argparse.Namespace, plan: "TaskPlan", file: Path) -> "tup
         raise InvalidInputError(f"--device-samples {options.device_samples}; allowed: 1 or more")
     tokens = DeviceTokens(options.devices)
     samples = SampleDatabase(file, plan.input_shape, options.device_samples)
-    return samples, ingest_routes(samples, tokens, SampleForm(plan.input_shape, plan.num_classes))
+    return samples, ingest_routes(samples, tokens, SampleForm(plan.input_shape, plan.num_classes, plan.sample_range))
 
 
 def _samples_file(ledger: "Ledger", task: "Task") -> str:

@@ -7,6 +7,7 @@ import numpy as np
 from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
 
+from fbfl.learning.samples import PICTURES, Range
 from fbfl.mec.request_body import RequestRefusedError
 from fbfl.mec.samples import Array, Batch
 
@@ -28,6 +29,8 @@ class SampleForm:
     """Shape of one sample."""
     classes: int
     """Number of classes; labels are below."""
+    range: Range = PICTURES
+    """Range of the samples that the task was made with."""
 
     def problem(self, x: Array, y: Array) -> str | None:
         """Return the fault of samples x [n, ...], y [n] of an allowed dtype, or None."""
@@ -35,7 +38,20 @@ class SampleForm:
             return f"samples have the shape {list(x.shape[1:])}; allowed in this task: {list(self.shape)}"
         if len(y) and not 0 <= y.min() <= y.max() < self.classes:
             return f"labels are {y.min()} to {y.max()}; allowed in this task: 0 to {self.classes - 1}"
-        return problem_of_values(x)
+        return problem_of_values(x) or self._problem_of_range(x)
+
+    def _problem_of_range(self, x: Array) -> str | None:
+        """Return the fault of samples that are much larger than others of the task, and would blow training up.
+
+        Those of another place may well lie beyond the task's range: by its width on either side.
+        """
+        low, high = self.range
+        least, most = low - (high - low), high + (high - low)
+        scale = 255.0 if x.dtype == np.uint8 else 1.0
+        found = (float(x.min()) / scale, float(x.max()) / scale) if x.size else (least, most)
+        if least <= found[0] and found[1] <= most:
+            return None
+        return f"samples hold {found[0]:g} to {found[1]:g}; allowed in this task: {least:g} to {most:g}"
 
 
 def problem_of_values(x: Array) -> str | None:

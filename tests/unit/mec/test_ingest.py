@@ -131,7 +131,39 @@ def test_garbage_is_refused_in_one_line_and_leaves_nothing(url: str, tokens: lis
     for first in ("x", "-1", "9" * 5000):
         assert put(url, tokens[0], samples(0, 3), first=first).status_code == 404
     assert store.count == 0
-    assert put(url, tokens[0], save({"x": floats - 7.5, "y": y})).json() == {"new": 3}, "any range is taken"
+
+
+@pytest.mark.parametrize(
+    ("allowed", "taken", "refused"),
+    [
+        ((0.0, 1.0), (-1.0, 0.5, 2.0), (-1.01, 2.01, 255.0, 3e38, -3e38)),
+        ((-3.0, 5.0), (-11.0, 13.0), (-11.1, 13.1, 3e38)),
+        ((7.0, 7.0), (7.0,), (6.9, 7.1)),
+        ((-3e38, 3e38), (3.3e38,), ()),
+    ],
+)
+def test_no_device_blows_training_up_by_samples_far_beyond_the_tasks(
+    allowed: tuple[float, float], taken: tuple[float, ...], refused: tuple[float, ...]
+) -> None:
+    form = SampleForm((2, 2), 10, allowed)
+    y = np.zeros(2, np.int64)
+    usual = np.full((2, 2, 2), allowed[0], np.float32)
+    for value in taken + refused:
+        x = usual.copy()
+        x[1, 0, 1] = value
+        if value in taken:
+            assert (decode_batch(save({"x": x, "y": y}), 0, 0, form).x == x).all()
+        else:
+            with pytest.raises(RequestRefusedError, match=r"allowed in this task: .* to ") as answer:
+                decode_batch(save({"x": x, "y": y}), 0, 0, form)
+            assert answer.value.status == 422
+
+
+def test_bytes_stand_for_0_to_1_also_where_the_task_has_another_range() -> None:
+    batch = save({"x": np.full((1, 2, 2), 255, np.uint8), "y": np.zeros(1, np.int64)})
+    assert decode_batch(batch, 0, 0, SampleForm((2, 2), 10, (2.0, 4.0))).x.dtype == np.uint8
+    with pytest.raises(RequestRefusedError, match="samples hold 1 to 1; allowed in this task: 100 to 700"):
+        decode_batch(batch, 0, 0, SampleForm((2, 2), 10, (300.0, 500.0)))
 
 
 def test_too_much_is_refused(url: str, tokens: list[str], store: SampleDatabase) -> None:
