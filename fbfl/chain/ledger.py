@@ -14,6 +14,7 @@ from eth_typing import BlockNumber, ChecksumAddress
 from hexbytes import HexBytes
 from web3 import Web3
 from web3.contract import Contract
+from web3.types import TxReceipt
 
 from fbfl.chain import digests
 from fbfl.chain.answers import answer
@@ -187,6 +188,10 @@ class Ledger:
         for event in self._events:
             if (not names or event.name in names) and (task is None or event.args.get("task") == task):
                 yield event
+
+    def events_in(self, receipt: TxReceipt) -> list[Event]:
+        """Return the deployment's events of one transaction, as its receipt has them."""
+        return self._scanner.decoded(receipt["logs"])
 
     def round_events(self, task: int, round_number: int, *names: str) -> Iterator[Event]:
         """Yield the events of one round in the order of the chain, optionally of some names."""

@@ -3,7 +3,7 @@
 Only `eth_getLogs` is used: filters that a node keeps for its client vanish with the node.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -221,8 +221,11 @@ class LogScanner:
         if before is None or hash_of(self._w3, last) != before or not self._stands():
             return []
         self._checkpoints = [*self._checkpoints[-(CHECKPOINTS - 1) :], (last, before)]
-        ordered = sorted(logs, key=lambda log: (log["blockNumber"], log["logIndex"]))
-        return [event for log in ordered if (event := self._decode(log)) is not None]
+        return self.decoded(sorted(logs, key=lambda log: (log["blockNumber"], log["logIndex"])))
+
+    def decoded(self, logs: Iterable[LogReceipt]) -> list[Event]:
+        """Return the known events among logs, in their order."""
+        return [event for log in logs if (event := self._decode(log)) is not None]
 
     def _decode(self, log: LogReceipt) -> Event | None:
         decoder = self._events.get((log["address"], log["topics"][0])) if log["topics"] else None

@@ -324,9 +324,8 @@ class Participant:
         return self._send(self.ledger.rewards.functions.withdraw(), _SMALL)
 
     def _emitted(self, receipt: TxReceipt, name: str) -> Mapping[str, Any]:
-        """Return the values of the one event of this name in a transaction."""
-        hash_ = bytes(receipt["transactionHash"])
-        (event,) = (event for event in self.ledger.events(name) if event.transaction == hash_)
+        """Return the values of the one event of this name, by the receipt: its block may have left the chain since."""
+        (event,) = (event for event in self.ledger.events_in(receipt) if event.name == name)
         return event.args
 
     def _consensus(self, task: int) -> Contract:
