@@ -9,12 +9,24 @@ from eth_typing import BlockNumber
 from fbfl.chain.headers import proof_of_work
 from fbfl.nodes.chains import NodeStatus, ask
 from fbfl.storage.local import LocalStore
-from tests.integration.agents import SERVERS, Agents
+from tests.integration.agents import SERVERS, Agents, wait
 from tests.integration.federations import assert_audited, play, running
 from tests.integration.seals import has_valid_seal
 from tests.support.ports import free_ports
 
 pytestmark = pytest.mark.integration
+
+BURIED = 12
+"""Blocks on top of another with which four miners that seal at once do not replace it."""
+
+
+def height(url: str) -> int:
+    return int(ask(url, "eth_blockNumber"), 16)
+
+
+def weight(url: str) -> int:
+    """The total difficulty of the branch that a node follows."""
+    return int(ask(url, "eth_getBlockByNumber", "latest", False)["totalDifficulty"], 16)
 
 
 @pytest.mark.parametrize(("rounds", "real"), [(1, False), pytest.param(5, True, marks=pytest.mark.slow)])
@@ -24,8 +36,12 @@ def test_miners_of_the_blocks_after_closing_ones_lead_and_the_model_is_that_of_t
     urls = [node.url for node in four_miners(not real)]
 
     def rest() -> None:
+        """Let nothing be replaced any more: what is read first and last would be of two branches."""
+        ended = height(urls[0])
+        wait(lambda: height(urls[0]) >= ended + BURIED, "the last round is buried", 240)
         for url in urls:
             ask(url, "miner_stop")
+        wait(lambda: weight(urls[0]) >= max(map(weight, urls)), "the first node has the heaviest branch", 60)
 
     # Node i mines for account i, which is server i's; the owner mines nothing.
     agents = Agents(
