@@ -1,9 +1,10 @@
 """Ctrl-C that ends the program whenever it comes."""
 
+import _thread
 import os
 import signal
 import sys
-import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,7 +22,8 @@ def never_lost() -> Iterator[None]:
 
     def ignored(what: "sys.UnraisableHookArgs") -> None:
         if issubclass(what.exc_type, KeyboardInterrupt):
-            threading.Timer(_LATER, _interrupt).start()
+            # Not by threading, which waits until the thread runs: the next interrupt may fall into that, and be lost.
+            _thread.start_new_thread(_interrupt_later, ())
         else:
             before(what)
 
@@ -32,7 +34,8 @@ def never_lost() -> Iterator[None]:
         sys.unraisablehook = before
 
 
-def _interrupt() -> None:
+def _interrupt_later() -> None:
+    time.sleep(_LATER)
     if os.name == "nt":  # where os.kill would end the program at once
         signal.raise_signal(signal.SIGINT)
     else:
