@@ -10,6 +10,7 @@ from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 from fbfl.errors import InvalidInputError
+from fbfl.learning.server_optimizers import SERVER_OPTIMIZERS
 from fbfl.learning.training import TrainingSettings
 from fbfl.storage.codecs import CODECS
 from fbfl.system.jsonobject import read_object
@@ -87,6 +88,12 @@ class RunSettings:
     trainer_args: Arguments = field(dict, "parameters of the trainer")
     aggregator: str = field("fedavg", "the rule: fedavg, krum, trimmed_mean, ..., or package.module:function")
     aggregator_args: Arguments = field(dict, "parameters of the rule")
+    server_optimizer: str | None = field(
+        None,
+        f"step from the aggregate to the model: {', '.join(SERVER_OPTIMIZERS)}, or package.module:function",
+        by_default="none, so the aggregate is added",
+    )
+    server_optimizer_args: Arguments = field(dict, "parameters of the server optimizer")
     attack: str | None = field(
         None,
         "attack of malicious servers: label_flipping, model_poisoning, backdoor, ..., or package.module:function",
@@ -198,6 +205,27 @@ class RunSettings:
     batch_size: int = like(TrainingSettings, "batch_size")
     optimizer: str = like(TrainingSettings, "optimizer")
     learning_rate: float | None = like(TrainingSettings, "learning_rate", least=None, above=0)
+    schedule: str | None = like(TrainingSettings, "schedule")
+    schedule_args: Arguments = like(TrainingSettings, "schedule_args")
+    proximal: float = like(TrainingSettings, "proximal")
+    local_steps: int | None = like(TrainingSettings, "local_steps")
+    participation: float = field(
+        1.0, "part of the servers that is drawn for a round to train", above=0, most=1, places=Place.IN_ONE_PROCESS
+    )
+    dropout: float = field(
+        0.0,
+        "probability that a server that was drawn sends no update",
+        least=0,
+        most=1,
+        places=Place.IN_ONE_PROCESS,
+    )
+    stragglers: float = field(
+        0.0,
+        "part of the drawn servers that manages only some of its epochs or steps",
+        least=0,
+        most=1,
+        places=Place.IN_ONE_PROCESS,
+    )
     seed: int = field(0, "seed of everything random", least=0, most=2**63 - 1)
 
     def __post_init__(self) -> None:
@@ -211,7 +239,8 @@ class RunSettings:
             raise InvalidInputError(f"malicious is {self.malicious} but no attack is named; allowed: attack = NAME")
         if self.attack is not None and not self.malicious:
             raise InvalidInputError(f"attack is {self.attack!r} but malicious is 0; allowed: malicious = 1 or more")
-        unnamed = {name: getattr(self, name) is None for name in ("dataset", "attack", "mobility")}
+        optional = ("dataset", "attack", "mobility", "server_optimizer", "schedule")
+        unnamed = {name: getattr(self, name) is None for name in optional}
         unnamed["radio"] = self.radio is None and self.mobility is None  # moving devices have one by default
         for name, without in unnamed.items():
             if without and (args := getattr(self, f"{name}_args")):
@@ -239,12 +268,11 @@ class RunSettings:
 
     @property
     def training(self) -> dict[str, Any]:
-        """Settings that `TrainingSettings` takes."""
-        return {
-            each.name: getattr(self, each.name)
-            for each in dataclasses.fields(TrainingSettings)
-            if each.name in SETTINGS
-        }
+        """Settings that `TrainingSettings` takes; of those that the first tasks did not know, what was changed."""
+        names = [each.name for each in dataclasses.fields(TrainingSettings) if each.name in SETTINGS]
+        values = {name: getattr(self, name) for name in names}
+        later = changed({name: value for name, value in values.items() if name not in _FIRST})
+        return {name: value for name, value in values.items() if name in _FIRST or name in later}
 
     def replace(self, **changes: object) -> "RunSettings":
         """Return a copy with some fields changed; checked anew."""
@@ -253,6 +281,9 @@ class RunSettings:
 
 SETTINGS: Mapping[str, Setting] = settings_of(RunSettings)
 """Declaration of each setting."""
+
+_FIRST = ("local_epochs", "batch_size", "optimizer", "learning_rate")
+"""Settings of training that every task names."""
 
 _FIELDS = {each.name: each for each in dataclasses.fields(RunSettings)}
 

@@ -22,7 +22,7 @@ from fbfl.chain.records import RoundRecord
 from fbfl.chain.rounds import Phase, Stage
 from fbfl.chain.task import Task
 from fbfl.errors import InvalidInputError
-from fbfl.learning import evaluation, metrics
+from fbfl.learning import evaluation, metrics, sampling, server_optimizers
 from fbfl.learning.adversary import Adversary
 from fbfl.learning.aggregation import resolve as resolve_aggregator
 from fbfl.learning.attacks import resolve as resolve_attack
@@ -37,7 +37,7 @@ from fbfl.mec.global_model import weights_of
 from fbfl.mec.joint_training import JointTraining
 from fbfl.mec.known_results import KnownResults
 from fbfl.mec.mobility import resolve as resolve_mobility
-from fbfl.mec.plan import ROOT, canonical_json, resolve_rule
+from fbfl.mec.plan import ROOT, canonical_json, resolve_rule, resolve_server_optimizer
 from fbfl.mec.radio import RoundCost
 from fbfl.mec.server import MECServer
 from fbfl.mec.tasks import create_task, least_updates, plan_of, promise_rewards, purpose_of, trainer_of, training_of
@@ -166,7 +166,7 @@ class Simulation:
     def rounds(self, after: int = 0) -> Iterator[RoundResult]:
         """Play the rounds, one at each step; of a task that was gone on with, those `after` the ones that are over."""
         for number in range(1, after + 1):
-            self._fleet.collect(number)
+            self._fleet.collect(number, self._work_of(number))
             for store in self._fleet.stores:
                 store.training_set(number)
         for _ in range(after, self.settings.rounds):
@@ -184,9 +184,10 @@ class Simulation:
         started, cpu_started = time.perf_counter(), time.process_time()
         trained_before, hashed_before = self._training.seconds, self._hashes()
         number = self._open()
-        cost = self._fleet.collect(number)
+        work = self._work_of(number)
+        cost = self._fleet.collect(number, work)
         self._late = cost.late_servers if cost else frozenset()
-        self._submit([server for place, server in enumerate(self.servers) if place not in self._late])
+        self._submit([self.servers[place] for place in sorted(work.keys() - self._late)])
         decided_from = time.perf_counter()
         self._decide(number)
         over = time.perf_counter()
@@ -211,6 +212,14 @@ class Simulation:
             self.owner.open_round(self.task.id)
         return self.ledger.state(self.task.id).round
 
+    def _work_of(self, number: int) -> dict[int, int]:
+        """Return the local work of each server that trains in a round. A trusted server always does."""
+        settings = self.settings
+        drawn = sampling.participants(settings.servers, settings.participation, settings.seed, number)
+        present = {*sampling.without_dropouts(drawn, settings.dropout, settings.seed, number), *_trusted(settings)}
+        usual = training_of(settings).local_work
+        return sampling.straggler_epochs(sorted(present), usual, settings.stragglers, settings.seed, number)
+
     def _update_of(self, server: int, weights: Vector, round_number: int) -> Vector:
         """Return the update [P] of a server, from the global `weights` [P].
 
@@ -218,7 +227,8 @@ class Simulation:
         """
         base = round_number, self.ledger.state(self.task.id).model  # a reorganisation may change the model of a round
         if base != self._trained_from:
-            self._updates = self._training.updates(weights, round_number, absent=self._late)
+            work = {place: done for place, done in self._work_of(round_number).items() if place not in self._late}
+            self._updates = self._training.updates(weights, round_number, work)
             self._trained_from = base
         return self._updates[server]
 
@@ -303,7 +313,7 @@ class Simulation:
             self.plan,
             self.trainer,
             self.dataset,
-            expected=self._fleet.suppliers,
+            expected=min(self._fleet.suppliers, _drawn(self.settings)),
             max_samples=self._fleet.largest_share,
         )
         with self.devnet.one_block(servers):
@@ -346,7 +356,7 @@ def check(settings: RunSettings, *, chain: bool = True, registered: int | None =
         resolve_mobility(settings.mobility, settings.servers, settings.mobility_args)
     cost_model(settings)
     attack = _adversary(settings)
-    averaged = settings.servers
+    averaged = _drawn(settings)
     if chain:
         rule = resolve_rule(settings.aggregator, canonical_json(dict(settings.aggregator_args)))
         if rule.needs_root_update:
@@ -354,6 +364,10 @@ def check(settings: RunSettings, *, chain: bool = True, registered: int | None =
             averaged -= 1
     else:
         rule = resolve_aggregator(settings.aggregator, **settings.aggregator_args)
+    if settings.server_optimizer is not None:
+        name, arguments = settings.server_optimizer, settings.server_optimizer_args
+        server = resolve_server_optimizer(name, arguments) if chain else server_optimizers.resolve(name, **arguments)
+        server(np.full(8, 1e-3, np.float32), {})
     # Made-up updates show now what the rule does not allow with this number of servers.
     made_up = generator(0, "made-up updates").standard_normal((settings.servers, 8)).astype(np.float32)
     rule(made_up[:averaged], [1] * averaged, clients=range(averaged), round_number=1, root_update=made_up[0])
@@ -362,6 +376,17 @@ def check(settings: RunSettings, *, chain: bool = True, registered: int | None =
         raise InvalidInputError(
             f"min_updates is {settings.min_updates}; allowed with {settings.aggregator}: {least} to {settings.servers}"
         )
+
+
+def _drawn(settings: RunSettings) -> int:
+    """Return the number of servers that are drawn for a round."""
+    return len(sampling.participants(settings.servers, settings.participation, settings.seed, 1))
+
+
+def _trusted(settings: RunSettings) -> tuple[int, ...]:
+    """Return the number of the server whose update is the trusted one, if there is one."""
+    root = settings.aggregator_args.get(ROOT)
+    return (root,) if isinstance(root, int) else ()
 
 
 def _check_root(settings: RunSettings, root: Any, registered: int | None) -> None:

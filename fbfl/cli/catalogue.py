@@ -27,6 +27,8 @@ def catalogue() -> dict[str, tuple[Entry, ...]]:
     from fbfl.learning.datasets import LOADERS
     from fbfl.learning.models import ABOUT
     from fbfl.learning.partition import PARTITIONS
+    from fbfl.learning.schedules import SCHEDULES
+    from fbfl.learning.server_optimizers import SERVER_OPTIMIZERS
     from fbfl.learning.trainer import TRAINERS
     from fbfl.learning.training import Purpose
     from fbfl.mec.mobility import MOBILITIES
@@ -43,6 +45,8 @@ def catalogue() -> dict[str, tuple[Entry, ...]]:
         "payload": _of_choices("payload"),
         "quorum": _of_choices("quorum"),
         "radio": _of(RADIOS, 0),
+        "schedule": _of(SCHEDULES, 2),
+        "server_optimizer": _of(SERVER_OPTIMIZERS, 2),
         "store": _of_choices("store"),
         "trainer": _of(TRAINERS, 0, (*(each.name for each in dataclasses.fields(Purpose)), "lanes")),
     }

@@ -81,8 +81,8 @@ class Federation:
         attack: likewise a name of `attacks.ATTACKS`, a function, what `attacks.resolve` returns, or several of them
             (a backdoor and `scaling`, say); settings of a single one in `attack_args`.
         malicious: numbers of the clients that attack.
-        local_epochs, batch_size, optimizer, learning_rate, proximal, fused, local_steps, shuffle: see
-            `training.TrainingSettings`.
+        local_epochs, batch_size, optimizer, learning_rate, proximal, fused, local_steps, shuffle, schedule,
+            schedule_args: see `training.TrainingSettings`.
         participation: share of the clients that is sampled for a round.
         dropout: probability that a sampled client does not answer.
         stragglers: share of the sampled clients that manage only some of their local epochs (or steps).
@@ -122,6 +122,8 @@ class Federation:
         fused: bool = True,
         local_steps: int | None = None,
         shuffle: bool = True,
+        schedule: str | Callable[..., float] | None = None,
+        schedule_args: Settings | None = None,
         dropout: float = 0.0,
         stragglers: float = 0.0,
         server_optimizer: str | Callable[..., server_optimizers.Step] | None = None,
@@ -153,7 +155,16 @@ class Federation:
         for line in self.warnings:
             warnings.warn(line, stacklevel=3)  # 2 is the check of the arguments
         self._training = TrainingSettings(
-            local_epochs, batch_size, optimizer, learning_rate, proximal, fused, local_steps, shuffle
+            local_epochs,
+            batch_size,
+            optimizer,
+            learning_rate,
+            proximal,
+            fused,
+            local_steps,
+            shuffle,
+            schedule,
+            schedule_args or {},
         )
         purpose = Purpose(model, self._training, test[0].shape[1:], self._num_classes, seed)
         self.trainer = _resolved_trainer(trainer, trainer_args, purpose, lanes)
@@ -469,4 +480,6 @@ def _name_of(trainer: Trainer) -> dict[str, str]:
 def _words(settings: TrainingSettings) -> str:
     """Return the settings as text that is the same in every process (a function by its name)."""
     values = {entry.name: getattr(settings, entry.name) for entry in fields(settings)}
+    if settings.schedule is None:  # states that were saved before there were schedules stay of use
+        del values["schedule"], values["schedule_args"]
     return str({name: getattr(value, "__qualname__", value) for name, value in values.items()})

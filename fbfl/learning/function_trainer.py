@@ -17,14 +17,15 @@ from fbfl.errors import InvalidInputError
 from fbfl.learning import plugins
 from fbfl.learning.keras_trainer import KerasTrainer
 from fbfl.learning.plugins import Plugin
-from fbfl.learning.training import Purpose, Samples, TrainingSettings, accepted, flat, inputs, rate_in, work_of
+from fbfl.learning.training import Purpose, Samples, TrainingSettings, accepted, flat, inputs, work_of
 from fbfl.randomness import generator
 from fbfl.tensors import ModelSpec, TensorSpec, Vector
 
 LEADING = ("weights", "x", "y", "rng", "round")
 """The first parameters of such a function; the first one's name tells it from a function that returns a trainer."""
 
-SETTINGS = tuple(each.name for each in fields(TrainingSettings) if each.name != "fused")
+_OURS = ("fused", "schedule", "schedule_args")  # of compiled graphs; and the learning rate that is given follows them
+SETTINGS = tuple(each.name for each in fields(TrainingSettings) if each.name not in _OURS)
 """Settings of the training that a function is given if it has parameters of these names."""
 
 _DEFAULT = TrainingSettings()
@@ -85,8 +86,7 @@ class FunctionTrainer:
             for client, samples in zip(client_ids, clients, strict=True)
         ]
         context = {name: getattr(purpose.settings, name) for name in SETTINGS}
-        if context["learning_rate"] is not None:
-            context["learning_rate"] = rate_in(round_number, context["learning_rate"])
+        context["learning_rate"] = purpose.settings.rate(round_number)
         return (
             self._update(start, *samples, client, round_number, {**context, work: number})
             for client, samples, number in zip(client_ids, data, epochs, strict=True)

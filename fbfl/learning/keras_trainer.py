@@ -26,7 +26,6 @@ from fbfl.learning.training import (
     flat,
     inputs,
     num_lanes,
-    rate_in,
     shape_of,
     work_of,
 )
@@ -192,10 +191,10 @@ class KerasTrainer:
         return None if self.settings.local_steps is None else self.settings.batch_size
 
     def _learning_rate(self, round_number: int) -> float:
-        rate = self.settings.learning_rate
+        rate = self.settings.rate(round_number)
         if rate is None:
             return math.nan if self._default_rate is None else self._default_rate  # NaN: never used
-        return rate_in(round_number, rate)
+        return rate
 
 
 @dataclass(frozen=True)

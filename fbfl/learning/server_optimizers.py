@@ -88,6 +88,16 @@ class ServerOptimizer:
 
     plugin: plugins.Plugin
 
+    @property
+    def name(self) -> str:
+        """The name it was resolved from."""
+        return self.plugin.name
+
+    @property
+    def canonical(self) -> bool:
+        """True if all machines get the same bytes: those of ours, and a user's function with ``canonical = True``."""
+        return plugins.is_ours(self.plugin.function) or bool(getattr(self.plugin.function, "canonical", False))
+
     def __call__(self, update: Vector, state: State) -> Step:
         """Return the step, float32 [T] (other types are rounded), and the new state, as arrays.
 

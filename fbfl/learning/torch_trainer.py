@@ -27,7 +27,6 @@ from fbfl.learning.training import (
     flat,
     inputs,
     num_lanes,
-    rate_in,
     shape_of,
     work_of,
 )
@@ -106,7 +105,7 @@ class TorchTrainer:
         """Train every client, a few ahead of the caller; see `fbfl.learning.trainer.Trainer.train`."""
         purpose, settings, start = self._purpose, self._purpose.settings, flat(weights, self.spec)
         client_ids, epochs = work_of(clients, client_ids, local_epochs, settings.local_work)
-        rate = None if settings.learning_rate is None else rate_in(round_number, settings.learning_rate)
+        rate = settings.rate(round_number)
         jobs = [
             (client, *accepted(samples, client, purpose.input_shape, purpose.num_classes), number)
             for client, samples, number in zip(client_ids, clients, epochs, strict=True)

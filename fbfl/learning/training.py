@@ -1,7 +1,7 @@
 """Local training, whatever trains: its settings, its draws, and what every trainer accepts and refuses."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from fbfl.learning import plugins
 from fbfl.learning.clients import client_numbers
 from fbfl.learning.models import Model
 from fbfl.learning.samples import integers_of
+from fbfl.learning.schedules import SCHEDULES
 from fbfl.randomness import generator
 from fbfl.tensors import ModelSpec, Vector
 from fbfl.values import checks
@@ -47,18 +48,40 @@ class TrainingSettings:
     )
     """Learning rate, or a function of the round (from 1)."""
     proximal: float = field(
-        0.0, "FedProx: mu in the term mu/2 |w - global|^2 of the loss (Li et al. 2020)", least=0, most=LARGEST
+        0.0,
+        "FedProx: mu, how strongly training is drawn back to the global weights (Li et al. 2020, formula 2)",
+        least=0,
+        most=LARGEST,
     )
     fused: bool = True
     """Use fused kernels, for plain SGD and Adam before all; without them training equals Keras's `fit` bit for bit."""
     local_steps: int | None = field(
-        None, "instead of epochs: steps per round, each on a batch drawn afresh from all samples", least=1, most=10**6
+        None,
+        "instead of epochs: steps per round, each on a batch drawn afresh from all samples",
+        least=1,
+        most=10**6,
+        by_default="none, so epochs count",
     )
     shuffle: bool = True
     """Go through the samples in a new random order in every epoch; else always in the order in which they are given."""
+    schedule: str | Callable[..., float] | None = field(
+        None,
+        f"course of the learning rate over the rounds: {', '.join(SCHEDULES)}, or package.module:function",
+        by_default="none, so it stays the same",
+    )
+    schedule_args: Mapping[str, Any] = field(dict, "parameters of the schedule")
 
     def __post_init__(self) -> None:
         checks.fields(self)
+        if self.schedule is None and self.schedule_args:
+            raise InvalidInputError(f"schedule_args is {dict(self.schedule_args)} but no schedule is named")
+        if self.schedule is not None:
+            if not isinstance(self.learning_rate, int | float):
+                raise InvalidInputError(
+                    f"learning_rate is {plugins.label_of(self.learning_rate)}, but schedule is "
+                    f"{plugins.label_of(self.schedule)}; allowed: a number, from which it starts"
+                )
+            self.rate(1)
         if self.local_steps is not None and self.local_epochs != 1:
             raise InvalidInputError(
                 f"local_steps is {self.local_steps}, local_epochs is {self.local_epochs}; allowed: steps take the place"
@@ -71,6 +94,22 @@ class TrainingSettings:
     def local_work(self) -> int:
         """Work of a client in a round: a number of epochs, or of steps if they are set."""
         return self.local_steps or self.local_epochs
+
+    def rate(self, round_number: int) -> float | None:
+        """Return the learning rate of a round, counted from 1; None for the optimizer's own.
+
+        What a user's function returns for it raises `InvalidInputError` if it is no such rate.
+        """
+        rate = self.learning_rate
+        if self.schedule is not None:
+            schedule = plugins.resolve("schedule", self.schedule, SCHEDULES, self.schedule_args, data=2)
+            return _rate_of(f"schedule {schedule.name}", schedule(round_number, rate), round_number)
+        if not callable(rate):
+            return None if rate is None else float(rate)
+        label = f"learning_rate {plugins.label_of(rate)}"
+        with plugins.users_code(label):
+            returned = rate(round_number)
+        return _rate_of(label, returned, round_number)
 
 
 @dataclass(frozen=True)
@@ -163,16 +202,13 @@ def work_of(
     return client_ids, epochs
 
 
-def rate_in(round_number: int, rate: float | Callable[[int], float]) -> float:
-    """Return the learning rate of a round, from a number or a function of the round."""
-    if not callable(rate):
-        return float(rate)
-    with plugins.users_code(f"learning_rate {plugins.label_of(rate)}"):
-        returned = rate(round_number)
+def _rate_of(label: str, returned: Any, round_number: int) -> float:
+    """Return what a function of the round returned, if that is a learning rate."""
+    with plugins.users_code(label):
         number = float(returned)
     if not 0 <= number <= LARGEST:
         raise InvalidInputError(
-            f"learning_rate {plugins.label_of(rate)} returned {returned!r} for round {round_number};"
+            f"{label} returned {returned!r} for round {round_number};"
             f" needed: a finite number of at least 0 (as float32: up to 3.4e38)"
         )
     return number

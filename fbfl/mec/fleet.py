@@ -1,5 +1,7 @@
 """The devices of a whole federation: what they upload in a round, to which server, and what that costs."""
 
+from collections.abc import Mapping
+
 from fbfl.errors import InvalidInputError
 from fbfl.learning.datasets import Dataset
 from fbfl.learning.partition import devices_told
@@ -62,13 +64,26 @@ class Fleet:
             held[device.id % self._settings.servers] += len(device)
         return max(held)
 
-    def collect(self, round_number: int) -> RoundCost | None:
-        """Have the devices upload for a round, unless all was uploaded before the first; return the round's cost."""
+    def collect(self, round_number: int, work: Mapping[int, int]) -> RoundCost | None:
+        """Have the devices upload for a round, unless all was uploaded before the first; return the round's cost.
+
+        `work` are the epochs or steps of each server that trains.
+        """
         if self._costs is None:
             return None
         uploads = self._upload(round_number)
-        samples = {server: len(store.training_set(round_number)[1]) for server, store in enumerate(self.stores)}
+        samples = {
+            server: self._per_epoch(len(self.stores[server].training_set(round_number)[1]), work[server])
+            for server in sorted(work)
+        }
         return self._costs.round_cost(self._settings.seed, uploads, samples, self._settings.local_epochs)
+
+    def _per_epoch(self, held: int, work: int) -> int:
+        """Return the samples of an epoch that would be as much work; all that are `held` if the work is the usual."""
+        settings = self._settings
+        if settings.local_steps is not None:
+            return work * min(settings.batch_size, held)
+        return -(-held * work // settings.local_epochs)
 
     def _upload(self, round_number: int) -> list[Upload]:
         """Upload each device's new samples to the server to which it is attached, until a deadline."""

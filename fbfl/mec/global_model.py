@@ -9,9 +9,11 @@ from fbfl.chain.rounds import Update
 from fbfl.errors import AggregationError, InvalidInputError, PayloadRefusedError
 from fbfl.mec.plan import TaskPlan
 from fbfl.storage.codecs import decode_update
-from fbfl.storage.payload import decode, encode
+from fbfl.storage.payload import State, decode, encode
 from fbfl.storage.store import Reference
 from fbfl.tensors import Vector
+
+_RULE, _SERVER = "rule/", "server/"  # before the names of state, where there is a server optimizer
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,9 @@ def next_model(
     updates: Sequence[tuple[Update, bytes]],
     seed: int | None = None,
 ) -> GlobalModel:
-    """Return the global model after a round: parent + aggregate of the updates, with the rule's state.
+    """Return the global model after a round: parent + aggregate of the updates, or the server optimizer's step of it.
+
+    The state of both is part of it.
 
     A pure function of bytes that anyone can fetch. `updates` come in the order of seats; those that are not updates of
     this task are left out, and so is one that leads out of the range of float32 by itself: no average of the others
@@ -53,14 +57,15 @@ def next_model(
     """
     if plan.rule.draws and seed is None:
         raise InvalidInputError(f"seed is None, and {plan.rule.name} draws at random; allowed: TaskPlan.seed_of_draws")
-    weights, state = decode(plan.spec, parent, plan.state_limit)
+    weights, carried = decode(plan.spec, parent, plan.state_limit)
+    rule_state, server_state = _states(plan, carried)
     refused: dict[str, str] = {}
     rows: list[Vector] = []
     kept: list[Update] = []
     for update, payload in updates:
         try:
             row = decode_update(plan.payload, plan.spec, payload)
-            _require_finite_step(weights, row)
+            _require_finite_step(plan, weights, row, server_state)
             rows.append(row)
             kept.append(update)
         except PayloadRefusedError as error:
@@ -71,23 +76,63 @@ def next_model(
     aggregate = plan.rule(
         np.stack(rows),
         [update.samples for update in kept],
-        state=state,
+        state=rule_state,
         clients=[update.seat for update in kept],
         seed=seed or 0,
         round_number=round_number,
         root_update=root,
     )
+    step, server_state = _step(plan, aggregate.vector, server_state)
     with np.errstate(over="ignore"):
-        model = weights + aggregate.vector
+        model = weights + step
     if not np.isfinite(model).all():
         raise AggregationError(f"the global model of round {round_number} would not be finite")
-    payload = encode(plan.spec, model, aggregate.state)
+    payload = encode(plan.spec, model, _carried(plan, aggregate.state, server_state))
+    if len(payload) > plan.max_payload:
+        raise AggregationError(
+            f"the global model of round {round_number} and its state take {len(payload)} bytes; "
+            f"allowed: {plan.max_payload}"
+        )
     return GlobalModel(payload, Reference.to(payload), refused)
 
 
-def _require_finite_step(weights: Vector, update: Vector) -> None:
-    with np.errstate(over="ignore"):
-        reached = weights + update
+def _step(plan: TaskPlan, aggregate: Vector, state: State) -> tuple[Vector, State]:
+    """Return the step of the model [P] and the server optimizer's next state; weights that are not trained move by the
+    aggregate.
+    """
+    if plan.server is None:
+        return aggregate, {}
+    step, stepped = aggregate.copy(), plan.stepped
+    step[stepped], state = plan.server(aggregate[stepped], state)
+    return step, state
+
+
+def _states(plan: TaskPlan, carried: State) -> tuple[State, State]:
+    """Return the state of the rule and that of the server optimizer, out of a global model's."""
+    if plan.server is None:
+        return carried, {}
+    of_rule, of_server = (
+        {name.removeprefix(owner): array for name, array in carried.items() if name.startswith(owner)}
+        for owner in (_RULE, _SERVER)
+    )
+    return of_rule, of_server
+
+
+def _carried(plan: TaskPlan, rule_state: State, server_state: State) -> State:
+    if plan.server is None:
+        return rule_state
+    named = {_RULE + name: array for name, array in rule_state.items()}
+    return named | {_SERVER + name: array for name, array in server_state.items()}
+
+
+def _require_finite_step(plan: TaskPlan, weights: Vector, update: Vector, server_state: State) -> None:
+    """Refuse an update that leads out of the range of float32 by itself, from which no average of others leads."""
+    try:
+        step, _ = _step(plan, update, server_state)
+        with np.errstate(over="ignore"):
+            reached = weights + step
+    except AggregationError as error:
+        raise PayloadRefusedError(f"payload refused: {error}") from error
     if not np.isfinite(reached).all():
         raise PayloadRefusedError("payload refused: the global model plus this update is not finite")
 

@@ -1,7 +1,7 @@
 """Local training of all servers of a federation in one process, at once, so that no core is idle."""
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -38,16 +38,25 @@ class JointTraining:
             if len(held[1]):
                 self._trained_on(server, held)
 
-    def updates(self, weights: Vector, round_number: int, absent: Collection[int] = ()) -> dict[int, Vector]:
-        """Train from global weights [P]; return the update [P] of each server that has samples and is not absent."""
+    def updates(self, weights: Vector, round_number: int, work: Mapping[int, int]) -> dict[int, Vector]:
+        """Train from global weights [P]; return the update [P] of each server that has samples and work to do.
+
+        `work` are the epochs or steps of each server that trains.
+        """
         started = time.perf_counter()
         held = {number: store.training_set(round_number) for number, store in enumerate(self._stores)}
-        servers = [number for number, (_, y) in held.items() if len(y) and number not in absent]
+        servers = [number for number, (_, y) in held.items() if len(y) and number in work]
         trained: dict[int, Vector] = {}
         for trainer in {id(each): each for each in self._trainers}.values():
             own = [number for number in servers if self._trainers[number] is trainer]
             samples = [self._trained_on(number, held[number]) for number in own]
-            updates = trainer.train(weights, samples, round_number=round_number, client_ids=own)
+            updates = trainer.train(
+                weights,
+                samples,
+                round_number=round_number,
+                client_ids=own,
+                local_epochs=[work[number] for number in own],
+            )
             trained |= dict(zip(own, updates, strict=True))
         rows = [trained[number] for number in servers]
         if self._adversary.poisons_updates and rows:

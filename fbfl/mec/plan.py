@@ -8,15 +8,19 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Self
 
+import numpy as np
+import numpy.typing as npt
 from eth_utils.address import is_checksum_address
 
 from fbfl.chain.digests import draw_seed
 from fbfl.chain.task import FORMAT, Task
 from fbfl.errors import InvalidInputError
+from fbfl.learning import server_optimizers
 from fbfl.learning.aggregation import RULES, AggregationRule, resolve
 from fbfl.learning.aggregation.rule_function import CONTEXT
 from fbfl.learning.models import NAMES
 from fbfl.learning.samples import PICTURES, Range
+from fbfl.learning.server_optimizers import SERVER_OPTIMIZERS, ServerOptimizer
 from fbfl.learning.trainer import TRAINERS
 from fbfl.learning.training import Purpose, TrainingSettings
 from fbfl.settings import MAX_SERVERS
@@ -34,6 +38,7 @@ _LARGEST = 2**32 - 1  # bytes: what contracts can say of a payload
 _MOST_AXES = 32  # of an array in any NumPy
 
 _STATE_SLACK = 65_536  # names and shapes of state tensors in a payload's header
+_SERVER_STATE = 32  # bytes per weight that a server optimizer may carry: eight float32, of which ours need two
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,10 @@ class TaskPlan:
     trainer: str = "keras"
     """The trainer: a name or `package.module:function`."""
     trainer_args: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    server: ServerOptimizer | None = None
+    """What makes a step of the model out of the aggregate; None: the aggregate is the step."""
+    untrained: tuple[str, ...] = ()
+    """Tensors that no gradient trains (BatchNorm's statistics): the server optimizer does not step them."""
     format: int = FORMAT
     """Format of the task: what draws follow from, and which rules count samples; see `fbfl.chain.ledger.FORMAT`."""
 
@@ -79,6 +88,8 @@ class TaskPlan:
         low, high = self.sample_range
         if not -math.inf < low <= high < math.inf:
             raise InvalidInputError(f"sample_range is {low} to {high}; allowed: finite numbers, the least first")
+        if unknown := {*self.untrained} - {tensor.name for tensor in self.spec.tensors}:
+            raise InvalidInputError(f"untrained names {sorted(unknown)[0]!r}; allowed: tensors of the model")
         by_seat = self.format == 1 and isinstance(self.root, int)
         if self.root is not None and not by_seat and not is_checksum_address(self.root):
             raise InvalidInputError(f"{ROOT} is {self.root!r}; allowed in a task: the address of the trusted server")
@@ -112,12 +123,16 @@ class TaskPlan:
                 sample_range=_range(definition.get("sample_range", PICTURES)),
                 trainer=definition.get("trainer", "keras"),
                 trainer_args=definition.get("trainer_args", {}),
+                server=_server(task.id, definition, plugins),
+                untrained=tuple(definition.get("untrained", ())),
                 format=task.format,
             )
             if "trainer" not in own:
                 _refuse_code(f"the trainer of task {task.id}", plan.trainer, TRAINERS, plugins)
-            named = {} if "trainer_args" in own else plan.trainer_args
-            for key, value in {**named, "optimizer": plan.training.get("optimizer")}.items():
+            named = {} if "trainer_args" in own else dict(plan.trainer_args)
+            for key in ("optimizer", "schedule"):
+                named[key] = plan.training.get(key)
+            for key, value in named.items():
                 if isinstance(value, str):
                     _refuse_code(f"the trainer's {key} of task {task.id}", value, ["names"], plugins)
             return plan
@@ -142,6 +157,12 @@ class TaskPlan:
                 **({"retention": self.retention} if self.retention is not None else {}),
                 **({"trainer": self.trainer} if self.trainer != "keras" else {}),
                 **({"trainer_args": dict(self.trainer_args)} if self.trainer_args else {}),
+                **(
+                    {"server_optimizer": self.server.name, "server_optimizer_args": dict(self.server.plugin.settings)}
+                    if self.server
+                    else {}
+                ),
+                **({"untrained": list(self.untrained)} if self.server and self.untrained else {}),
                 **({"sample_range": list(self.sample_range)} if self.sample_range != PICTURES else {}),
             }
         )
@@ -176,13 +197,57 @@ class TaskPlan:
 
     @property
     def state_limit(self) -> int:
-        """Bytes that the rule's state may add to a global model: at most one float32 [P] per member and one more."""
-        return _STATE_SLACK + 4 * self.spec.size * (self.max_members + 1) if self.rule.stateful else 0
+        """Bytes that state may add to a global model: of a rule at most one float32 [P] per member and one more."""
+        of_rule = _STATE_SLACK + 4 * self.spec.size * (self.max_members + 1) if self.rule.stateful else 0
+        return of_rule + (_STATE_SLACK + _SERVER_STATE * self.spec.size if self.server else 0)
+
+    @property
+    def stepped(self) -> npt.NDArray[np.bool_]:
+        """Mask of the weights that the server optimizer steps, bool [P]."""
+        return np.concatenate([np.full(tensor.size, tensor.name not in self.untrained) for tensor in self.spec.tensors])
 
     @property
     def max_payload(self) -> int:
         """Bytes of the largest payload of this task, update or global model."""
         return max(max_size(self.spec, self.state_limit), max_update_size(self.payload, self.spec))
+
+
+def untrained_of(spec: ModelSpec, trainable: npt.NDArray[np.bool_]) -> tuple[str, ...]:
+    """Return the names of the tensors of which nothing is trained, by the mask bool [P] of a trainer.
+
+    A tensor that is trained in part raises `InvalidInputError`.
+    """
+    parts = dict(
+        zip((tensor.name for tensor in spec.tensors), spec.unflatten(trainable.astype(np.float32)), strict=True)
+    )
+    for name, part in parts.items():
+        if part.any() != part.all():
+            raise InvalidInputError(
+                f"tensor {name!r} is trained in part, which a server optimizer on a chain cannot tell; allowed: whole "
+                "tensors"
+            )
+    return tuple(name for name, part in parts.items() if not part.any())
+
+
+def resolve_server_optimizer(name: str, arguments: Mapping[str, Any]) -> ServerOptimizer:
+    """Return the server optimizer of a task. One that is not declared canonical raises `InvalidInputError`.
+
+    This imports the named function: use it for names of one's own, or that were checked.
+    """
+    server = server_optimizers.resolve(name, **arguments)
+    if not server.canonical:
+        raise InvalidInputError(
+            f"server optimizer {name!r} does not say that it gives the same bytes on every machine, which servers vote "
+            f"on; allowed: {name.rpartition(':')[2]}.canonical = True behind the function, or no chain"
+        )
+    return server
+
+
+def _server(task: int, definition: Mapping[str, Any], plugins: Collection[str]) -> ServerOptimizer | None:
+    if "server_optimizer" not in definition:
+        return None
+    _refuse_code(f"the server optimizer of task {task}", definition["server_optimizer"], SERVER_OPTIMIZERS, plugins)
+    return resolve_server_optimizer(definition["server_optimizer"], definition.get("server_optimizer_args", {}))
 
 
 def _spec(tensors: Sequence[tuple[str, Sequence[int]]]) -> ModelSpec:

@@ -25,7 +25,7 @@ from fbfl.learning.samples import range_of
 from fbfl.learning.trainer import Trainer, make
 from fbfl.learning.training import Purpose, TrainingSettings
 from fbfl.mec.global_model import initial_model
-from fbfl.mec.plan import ROOT, TaskPlan, canonical_json, resolve_rule
+from fbfl.mec.plan import ROOT, TaskPlan, canonical_json, resolve_rule, resolve_server_optimizer, untrained_of
 from fbfl.randomness import generator
 from fbfl.settings import RunSettings
 from fbfl.storage.store import Store
@@ -70,6 +70,9 @@ def plan_of(
     if isinstance(root := arguments.get(ROOT), int):
         arguments[ROOT] = servers[root]
     rule_params = canonical_json(arguments)
+    server = None
+    if settings.server_optimizer is not None:
+        server = resolve_server_optimizer(settings.server_optimizer, settings.server_optimizer_args)
     return TaskPlan(
         spec=trainer.spec,
         model=settings.model,
@@ -86,6 +89,8 @@ def plan_of(
         sample_range=range_of([dataset.x_train]),
         trainer=settings.trainer,
         trainer_args=settings.trainer_args,
+        server=server,
+        untrained=untrained_of(trainer.spec, trainer.trainable) if server else (),
     )
 
 

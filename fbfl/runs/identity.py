@@ -11,7 +11,19 @@ from fbfl.errors import InvalidInputError
 from fbfl.learning import aggregation, attacks, datasets, plugins
 from fbfl.settings import RunSettings
 
-_FUNCTIONS = ("dataset", "mobility", "radio", "partition", "model", "trainer", "optimizer", "aggregator", "attack")
+_FUNCTIONS = (
+    "dataset",
+    "mobility",
+    "radio",
+    "partition",
+    "model",
+    "trainer",
+    "optimizer",
+    "schedule",
+    "aggregator",
+    "server_optimizer",
+    "attack",
+)
 """The settings that may be ``package.module:function``."""
 
 

@@ -106,7 +106,8 @@ def origin_of(settings: RunSettings, dataset: Dataset) -> dict[str, Any]:
 
 def own_functions(settings: RunSettings) -> list[str]:
     """Return the ``package.module:function`` names in a task of these settings, for its readers' `--plugin`."""
-    named = (settings.aggregator, settings.model, settings.trainer, settings.optimizer, *settings.trainer_args.values())
+    fixed = ("aggregator", "server_optimizer", "model", "trainer", "optimizer", "schedule")
+    named = (*(getattr(settings, name) for name in fixed), *settings.trainer_args.values())
     return [name for name in named if isinstance(name, str) and ":" in name]
 
 

@@ -82,7 +82,8 @@ def _number(value: float) -> str:
 
 def field(default: Any, help: str, **more: Any) -> Any:
     """Make a field of a dataclass of settings; `more` are fields of `Setting`. A class as default is instantiated."""
-    made = {"default_factory": default} if isinstance(default, type) else {"default": default}
+    # A table has no hash; records that are used as keys are still told apart by it.
+    made = {"default_factory": default, "hash": False} if isinstance(default, type) else {"default": default}
     return dataclasses.field(**made, metadata={"setting": Setting(help, **more)})
 
 
@@ -90,7 +91,9 @@ def like(record: type[Any], name: str, **more: Any) -> Any:
     """Make a field like that of another record, with its default; `more` changes fields of `Setting`."""
     (declared,) = (each for each in dataclasses.fields(record) if each.name == name)
     setting = dataclasses.replace(declared.metadata["setting"], **more)
-    return dataclasses.field(default=declared.default, metadata={"setting": setting})
+    default = {"default": declared.default, "default_factory": declared.default_factory}
+    given: dict[str, Any] = {key: value for key, value in default.items() if value is not dataclasses.MISSING}
+    return dataclasses.field(**given, hash=declared.hash, metadata={"setting": setting})
 
 
 def settings_of(record: type[Any]) -> dict[str, Setting]:

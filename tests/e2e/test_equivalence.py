@@ -78,8 +78,22 @@ def _drawing_as(on_chain: Simulation, rule: AggregationRule) -> Callable[..., Ag
         pytest.param(
             {"aggregator": "foolsgold", "attack": "ipm", "malicious": 3, "learning_rate": 0.003}, marks=pytest.mark.slow
         ),
+        {
+            "participation": 0.6,
+            "dropout": 0.1,
+            "stragglers": 0.5,
+            "local_epochs": 3,
+            "proximal": 0.1,
+            "optimizer": "sgd",
+            "learning_rate": 0.1,
+            "schedule": "exponential",
+            "schedule_args": {"decay": 0.5},
+            "aggregator": "centered_clipping",
+            "server_optimizer": "fedadam",
+            "server_optimizer_args": {"learning_rate": 0.02},
+        },
     ],
-    ids=lambda settings: settings.get("aggregator", "fedavg"),
+    ids=lambda settings: settings.get("server_optimizer") or settings.get("aggregator", "fedavg"),
 )
 def test_experiments_with_and_without_the_chain(settings: Any) -> None:
     """An experiment with `chain = false` has the same learning curve and model."""
@@ -88,7 +102,7 @@ def test_experiments_with_and_without_the_chain(settings: Any) -> None:
     assert whole.model_sha256 == alone.model_sha256
     for ours, theirs in zip(alone.rounds, whole.rounds, strict=True):
         assert ours == {name: theirs[name] for name in ours}
-    assert ("attack_success_rate" in alone.rounds[0]) == (settings["attack"] == "backdoor")
+    assert ("attack_success_rate" in alone.rounds[0]) == (settings.get("attack") == "backdoor")
 
 
 def test_an_experiment_begins_each_run_as_if_it_were_the_first(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from fbfl.learning import aggregation, attacks, models, partition, server_optimi
 from fbfl.learning.aggregation.rule_function import CONTEXT as RULE_CONTEXT
 from fbfl.learning.attacks.lookup import CONTEXT as ATTACK_CONTEXT
 from fbfl.learning.plugins import KEYWORD
+from fbfl.learning.schedules import SCHEDULES
 from fbfl.mec import mobility, radio
 from fbfl.settings import CONSENSUS, QUORUMS, SETTINGS, default_of
 from fbfl.storage.codecs import CODECS
@@ -113,6 +114,7 @@ attack_names = rarely(
     one_in=6,
 )
 partitions = named("partition", partition.PARTITIONS, ("labels", "num_clients", "seed"))
+schedules = named("schedule", SCHEDULES, ("round_number", "learning_rate"))
 servers = named("server", server_optimizers.SERVER_OPTIMIZERS, ("update", "state"))
 mobilities = named("mobility", mobility.MOBILITIES, ("servers",))
 radios = named("radio", radio.RADIOS, ())
@@ -171,6 +173,7 @@ def trainings(draw: st.DrawFn) -> dict[str, Any]:
         st.sampled_from((None, 0.01, 0.1, 1)),
         one_in=6,
     )
+    schedule, schedule_settings = draw(rarely(schedules, st.just((None, {})), one_in=4))
     return {
         "model": draw(rarely(st.sampled_from([None, 3, *functions_of("model").values()]), model_names, one_in=3)),
         "local_epochs": draw(rarely(odd_numbers, st.integers(1, 2), one_in=30)),
@@ -182,6 +185,8 @@ def trainings(draw: st.DrawFn) -> dict[str, Any]:
         "local_steps": draw(rarely(rarely(odd_numbers, st.just(2), one_in=4), st.none(), one_in=10)),
         "shuffle": draw(rarely(st.just(False), st.just(True), one_in=5)),
         "seed": draw(rarely(odd_numbers, st.integers(0, 2), one_in=30)),
+        "schedule": schedule,
+        "schedule_args": schedule_settings,
     }
 
 
@@ -265,6 +270,11 @@ def run_settings(draw: st.DrawFn, *, dataset: str, one_in: int = 120) -> dict[st
         "batch_size": usual(st.sampled_from((1, 5, 32))),
         "optimizer": draw(rarely(rarely(words, optimizer_names), st.sampled_from(("adam", "sgd")), one_in=3)),
         "learning_rate": draw(rarely(real, st.sampled_from((None, 0.01, 0.1)), one_in=8)),
+        "proximal": draw(rarely(real, st.just(0.0), one_in=8)),
+        "local_steps": draw(rarely(rarely(odd_numbers, st.just(2), one_in=4), st.none(), one_in=10)),
+        "participation": draw(rarely(odd_shares, st.sampled_from((1.0, 1.0, 0.25, 0.5)), one_in=80)),
+        "dropout": draw(rarely(odd_shares, st.sampled_from((0.0, 0.0, 0.0, 0.3, 1.0)), one_in=80)),
+        "stragglers": draw(rarely(odd_shares, st.sampled_from((0.0, 0.0, 0.5, 1.0)), one_in=80)),
         "payload": draw(rarely(words, st.sampled_from(CODECS), one_in=60)),
         "liars": usual(st.sampled_from((0, 0, 0, number // 3, number))),
         "silent": usual(st.sampled_from((0, 0, 0, 1, number))),
@@ -292,6 +302,8 @@ def run_settings(draw: st.DrawFn, *, dataset: str, one_in: int = 120) -> dict[st
     drawn["trainer_args"] = draw(rarely(odd_arguments, st.just({}), one_in=30))
     drawn["model"] = draw(rarely(model_names, st.just("mlp"), one_in=2))
     drawn["aggregator"], drawn["aggregator_args"] = draw(rules)
+    drawn["server_optimizer"], drawn["server_optimizer_args"] = draw(rarely(servers, st.just((None, {})), one_in=4))
+    drawn["schedule"], drawn["schedule_args"] = draw(rarely(schedules, st.just((None, {})), one_in=4))
     drawn["partition"], drawn["partition_args"] = draw(rarely(partitions, st.just(("iid", {})), one_in=2))
     drawn["attack"], drawn["attack_args"] = draw(rarely(attack_names, st.just((None, {})), one_in=2))
     drawn["mobility"], drawn["mobility_args"] = draw(rarely(mobilities, st.just((None, {})), one_in=4))

@@ -208,5 +208,41 @@ def rate_none(round_number):
     return None
 
 
+def schedule_halving(round_number, learning_rate):
+    return learning_rate / 2**round_number
+
+
+def schedule_warm(round_number, learning_rate, *, rounds=3):
+    return learning_rate * min(1, round_number / rounds)
+
+
+def schedule_nan(round_number, learning_rate):
+    return float("nan")
+
+
+def schedule_negative(round_number, learning_rate):
+    return -learning_rate
+
+
+def schedule_none(round_number, learning_rate):
+    return None
+
+
+def schedule_text(round_number, learning_rate):
+    return f"{learning_rate}"
+
+
+def schedule_later(round_number, learning_rate):
+    return learning_rate if round_number < 2 else [learning_rate]
+
+
+def schedule_alone(round_number):
+    return 0.1
+
+
+def schedulefails(round_number, learning_rate):
+    fail()
+
+
 def ratefails(round_number):
     fail()

@@ -341,3 +341,7 @@ def server_changes_update(update, state):
 
 def serverfails(update, state):
     fail()
+
+
+for function in [function for name, function in dict(vars()).items() if name.startswith("server")][::2]:
+    function.canonical = True  # so that it may step the models of tasks on a chain
