@@ -31,7 +31,7 @@ from fbfl.mec.retention import Retention
 from fbfl.mec.samples import SampleStore
 from fbfl.mec.server import MECServer
 from fbfl.mec.tasks import is_due
-from fbfl.system.backoff import pause_after
+from fbfl.system.backoff import Reluctance, pause_after
 from fbfl.system.locks import only_process
 from fbfl.tensors import Vector
 
@@ -132,9 +132,7 @@ class Agent:
         self._stopping = threading.Event()
         self._state: TaskState | None = None
         self._looked_at: int | None = None
-        self._refused_in: TaskState | None = None
-        self._refused = 0
-        self._not_before = 0.0
+        self._reluctance = Reluctance(poll)
         self._settled: set[int] = set()
         self._unpaid: int | None = None
         self._unsettled: dict[int, float] = {}
@@ -215,16 +213,12 @@ class Agent:
 
         Every refusal costs gas, and a task may be such that one follows another.
         """
-        here = dataclasses.replace(state, block=0, now=0)
-        if here != self._refused_in:
-            self._refused_in, self._refused, self._not_before = here, 0, 0.0
-        if time.monotonic() < self._not_before:
+        if self._reluctance.holds_back(dataclasses.replace(state, block=0, now=0)):
             return False
         before = self.server.refusals
         acted = self.server.step()
         if self.server.refusals > before:
-            self._refused += 1
-            self._not_before = time.monotonic() + math.ldexp(self._poll, min(self._refused, 32))
+            self._reluctance.note_refusal()
         return acted
 
     def _has_unmined(self) -> bool:

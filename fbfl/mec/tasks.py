@@ -29,12 +29,14 @@ from fbfl.mec.plan import ROOT, TaskPlan, canonical_json, resolve_rule, resolve_
 from fbfl.randomness import generator
 from fbfl.settings import RunSettings
 from fbfl.storage.store import Store
-from fbfl.system.backoff import pause_after
+from fbfl.system.backoff import Reluctance, pause_after
 
 log = logging.getLogger(__name__)
 
 LONGEST_PAUSE = 30.0
 """Most seconds between two attempts to reach a node."""
+
+_LONGEST_RELUCTANCE = 300.0  # seconds between calls that a clock which is ahead has the contracts refuse
 
 _CONFIRMATIONS = 3  # blocks on an electing block before its miner may propose
 _SPACING = 4  # blocks from one view's electing block to the next one's: beyond its confirmations
@@ -235,6 +237,7 @@ def drive(
     ledger = owner.ledger
     current: int | None = None
     failed = 0
+    reluctance = Reluctance(poll, _LONGEST_RELUCTANCE)
     while True:
         try:
             state = ledger.state(task)
@@ -247,15 +250,19 @@ def drive(
                 if state.round >= rounds:
                     return
                 if _seated(owner, task, state.round + 1) >= servers:
-                    _try(owner.open_round, task)
-                    servers = 1  # later rounds do not wait for members
-                    current = ledger.state(task).round
-                    continue
+                    with owner.asking_first():  # what is refused now is refused again and again
+                        opened = _try(owner.open_round, task)
+                    if opened:
+                        servers = 1  # later rounds do not wait for members
+                        current = ledger.state(task).round
+                        continue
             else:
                 current = state.round
                 _evict_expelled(owner, task, state.round)
-                if is_due(state, time.time()) or seed_waits(ledger, task, state):
-                    _try(owner.poke, task)
+                due = is_due(state, time.time()) or seed_waits(ledger, task, state)
+                situation = state.round, state.phase, state.decision.view
+                if due and not reluctance.holds_back(situation) and not _try(owner.poke, task):
+                    reluctance.note_refusal()
         except (NodeUnavailableError, Web3Exception) as error:
             failed += 1
             wait = pause_after(failed, first=2 * poll, longest=LONGEST_PAUSE)
@@ -288,8 +295,8 @@ def _seated(owner: Participant, task: int, round_number: int) -> int:
 def is_due(state: TaskState, clock: float) -> bool:
     """Return True if a round's phase is complete, or past its deadline, so that a transaction would move it on.
 
-    `clock` is the time (s) here: the newest block may be old if nothing happens. A wrong clock costs a refused call,
-    nothing else.
+    `clock` is the time (s) here: the newest block may be old if nothing happens. A wrong clock costs refused calls,
+    which come more and more rarely.
     """
     now = max(float(state.now), clock)
     if state.phase is Phase.DECIDE:
@@ -300,13 +307,16 @@ def is_due(state: TaskState, clock: float) -> bool:
     return state.is_complete or now > state.deadline
 
 
-def _try(action: Callable[[int], object], task: int) -> None:
+def _try(action: Callable[[int], object], task: int) -> bool:
+    """Return False if the contracts refuse it: another sender was faster, or the clock here is ahead."""
     try:
         action(task)
     except ContractRevertError as error:
         if error.error == "TasksEnded":
             raise
-        log.info("task %d: %s", task, error)  # another sender was faster, or the clock here is ahead
+        log.info("task %d: %s", task, error)
+        return False
+    return True
 
 
 def _consensus_parameters(consensus: str, settings: RunSettings) -> bytes:

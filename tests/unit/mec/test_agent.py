@@ -18,6 +18,7 @@ from fbfl.chain.task import Payment
 from fbfl.errors import ChainError, ContractRevertError, InvalidInputError, NodeUnavailableError, StorageError
 from fbfl.learning.tensor_names import Names
 from fbfl.mec import agent as agents
+from fbfl.mec import tasks
 from fbfl.mec.agent import Agent, LocalTraining, only_one
 from fbfl.mec.endpoint import application, serving
 from fbfl.mec.exchange import vote_domain
@@ -314,6 +315,35 @@ def test_the_driver_outlasts_its_node_and_goes_on_without_who_lost_its_standing(
     assert ask(task).round == 2
     assert list(ledger.seats(task, 2)) == [staying.address]
     assert next(failures, None) is None
+
+
+def test_a_driver_pays_for_no_refusal_to_open_and_for_ever_fewer_pokes_by_a_clock_that_is_ahead(
+    simulated: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class EndError(Exception):
+        pass
+
+    clock, ends = [1000.0], [1000.0 + 500]
+
+    def turn(seconds: float) -> None:
+        clock[0] += seconds
+        if clock[0] > ends[0]:
+            raise EndError
+
+    owner, task = simulated.owner, simulated.task.id
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "sleep", turn)
+    monkeypatch.setattr(tasks, "is_due", lambda state, clock: True)
+    simulated.servers[0].participant.resign(task)  # fewer are left than the first round needs
+    before = sent_by(simulated, owner.address)
+    with pytest.raises(EndError):
+        drive(owner, task, rounds=1)
+    assert sent_by(simulated, owner.address) == before
+    simulated.servers[0].participant.join(task)
+    ends[0] = clock[0] + 500
+    with pytest.raises(EndError):
+        drive(owner, task, rounds=1)
+    assert 5 < sent_by(simulated, owner.address) - before < 13, "in the time of 1,000 looks"
 
 
 def test_an_agent_elsewhere_is_found_past_any_proxy(
