@@ -251,7 +251,7 @@ class Exchange:
         """
         vote = self._signed.sign(ballot) if self._still_counts(state) else None
         if vote is None:
-            self._transactions.send(state, ballot)
+            self._participant.vote(ballot)
         else:
             rejections_to = [] if ballot.accept else _collectors_of_rejections(state, self._seats(state))
             for collector in (state.decision.proposer, *rejections_to):  # the proposer waits for who has not voted
@@ -288,7 +288,7 @@ class Exchange:
         if own is None:
             return False
         if impatient:
-            self._transactions.send(state, own)
+            self._participant.vote(own)
         return impatient or self._patience.waiting_is_a_step
 
     def _record_rejections(self, state: TaskState, own: SignedVote, rejecting: Mapping[str, SignedVote]) -> bool:
@@ -303,7 +303,7 @@ class Exchange:
         while turn < len(turns) and self._patience.is_over(("rejections", state.round, decision.view, own.stage, turn)):
             turn += 1
         if turn == len(turns):
-            self._transactions.send(state, own)
+            self._participant.vote(own)
             return True
         if self._account.address in turns[: turn + 1]:
             valid = [v for server, v in rejecting.items() if signer_of_vote(self._vote_domain, v) == server]

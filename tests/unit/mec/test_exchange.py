@@ -81,13 +81,13 @@ class Members:
         for number in numbers:
             self.exchanges[number].post_update(self.state, UPDATES[number], number + 1)
 
-    def propose(self) -> None:
+    def propose(self, model: Reference = MODEL) -> None:
         """Close the submissions; the leader, member 1, proposes."""
         for number in range(4):
             if number not in self.state.submitted:
                 self.participants[number].submit(1, self.state.round, UPDATES[number], 1)
         self.ledger.contracts.poke()
-        self.propose_again(MODEL)
+        self.propose_again(model)
         self.forget()
 
     def propose_again(self, model: Reference) -> None:
@@ -350,6 +350,26 @@ def test_if_the_first_collector_of_votes_against_sleeps_the_next_acts_and_in_the
     assert members.state.decision.view == 1
 
 
+def test_votes_against_go_to_the_proposer_and_to_others_in_an_order_that_the_proposal_gives() -> None:
+    members = Members()
+    members.propose(Reference.to(b"a model"))
+    proposal, others = members.state.decision.proposal, [members.address(number) for number in (0, 2, 3)]
+    order = sorted(others, key=lambda server: keccak(proposal + bytes.fromhex(server[2:])))
+    assert order != sorted(others), "or this would not tell"
+    members.board.collectors.clear()
+    members.send(0, Stage.PREPARE, accept=True)
+    members.send(2, Stage.PREPARE, accept=False)
+    assert members.board.collectors == [members.address(1), members.address(1), *order]
+
+
+def test_without_patience_each_sends_its_vote_against_itself() -> None:
+    members = Members(patience=0)
+    members.propose()
+    members.send(0, Stage.PREPARE, accept=False)
+    assert members.exchanges[0].record(members.state, Stage.PREPARE)
+    assert members.sent[0] == ["vote"]
+
+
 def test_a_vote_against_that_its_sender_did_not_sign_is_not_recorded() -> None:
     members = Members(patience=5)
     members.propose()
@@ -521,6 +541,18 @@ def test_one_member_shows_evidence_and_the_others_where_it_does_not() -> None:
     members.vote_of(1, accept=False)
     assert members.exchanges[2].report_equivocation(1), "without the culprit it is another one's turn"
     assert members.sent[2] == ["report_equivocation"]
+
+
+def test_each_culprit_has_a_patience_of_its_own() -> None:
+    members = Members(patience=1)
+    members.propose()
+    for culprit in (3, 2):
+        members.vote_of(culprit)
+        members.vote_of(culprit, accept=False)
+        assert members.exchanges[0].report_equivocation(1)
+        assert len(members.sent[0]) == 3 - culprit, "it waits for another"
+        assert members.exchanges[0].report_equivocation(1)
+        assert len(members.sent[0]) == 4 - culprit
 
 
 def test_many_votes_without_evidence_are_looked_through_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
