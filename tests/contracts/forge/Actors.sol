@@ -37,6 +37,7 @@ contract Actors {
     uint256 private _progress;
     mapping(uint256 round => IRewardPool.Update[]) private _updates;
     mapping(uint256 round => IRewardPool.Outcome) private _results;
+    mapping(bytes32 call_ => bool) private _done;
     /// @dev Hashes of blocks that closed submissions, once a proposal has named them.
     mapping(uint256 closingBlock => bytes32) private _hashes;
 
@@ -160,12 +161,14 @@ contract Actors {
         IFederatedTasks.State memory state = tasks.stateOf(task);
         VM.prank(server(who));
         tasks.reportMissing(task, state.round.number, server(whose), state.accumulator);
+        _once(keccak256(abi.encode("report", state.round.number, server(who), server(whose))));
     }
 
     function withdrawReport(uint256 who, uint256 whose) external watched {
         IFederatedTasks.State memory state = tasks.stateOf(task);
         VM.prank(server(who));
         tasks.withdrawReport(task, state.round.number, server(whose), state.accumulator);
+        _once(keccak256(abi.encode("withdrawal", state.round.number, server(who), server(whose))));
     }
 
     function poke() public watched {
@@ -200,6 +203,9 @@ contract Actors {
         }
         if (accept) consensus.attestSigned(task, now_.round, now_.view_, now_.stage, now_.proposal, signatures);
         else consensus.rejectSigned(task, now_.round, now_.view_, now_.stage, now_.proposal, signatures);
+        IConsensus.Status memory then = consensus.status(task);
+        bool moved = then.stage != now_.stage || then.view_ != now_.view_;
+        if (!moved && then.accepts + then.rejects == now_.accepts + now_.rejects) fault = "recorded nothing";
     }
 
     function equivocate(uint256 who, bytes32 other) external watched {
@@ -207,6 +213,7 @@ contract Actors {
         IConsensus.Vote memory one = IConsensus.Vote(task, now_.round, now_.view_, now_.stage, now_.proposal, true);
         IConsensus.Vote memory two = IConsensus.Vote(task, now_.round, now_.view_, now_.stage, other, true);
         consensus.reportEquivocation(one, _sign(who, one), two, _sign(who, two));
+        _once(keccak256(abi.encode("equivocation", now_.round, now_.view_, now_.stage, server(who))));
     }
 
     // ---------------------------------------------------------------- the last actor, an attacker
@@ -367,6 +374,12 @@ contract Actors {
             withheldPenalty: withheldPenalty,
             consensusParams: _params
         });
+    }
+
+    /// @dev Notes a call that the contracts take once.
+    function _once(bytes32 call_) private {
+        if (_done[call_]) fault = "done twice";
+        _done[call_] = true;
     }
 
     /// @dev The hash of a closing block as somebody knows it who has seen the block that follows.
