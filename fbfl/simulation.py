@@ -367,7 +367,7 @@ def check(settings: RunSettings, *, chain: bool = True, registered: int | None =
     if settings.server_optimizer is not None:
         name, arguments = settings.server_optimizer, settings.server_optimizer_args
         server = resolve_server_optimizer(name, arguments) if chain else server_optimizers.resolve(name, **arguments)
-        server(np.full(8, 1e-3, np.float32), {})
+        server(np.linspace(0, 1e-3, 8, dtype=np.float32), {})
     # Made-up updates show now what the rule does not allow with this number of servers.
     made_up = generator(0, "made-up updates").standard_normal((settings.servers, 8)).astype(np.float32)
     rule(made_up[:averaged], [1] * averaged, clients=range(averaged), round_number=1, root_update=made_up[0])

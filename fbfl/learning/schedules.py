@@ -24,7 +24,7 @@ def steps(round_number: int, learning_rate: float, *, every: int, factor: float 
 
 
 def cosine(round_number: int, learning_rate: float, *, rounds: int, lowest: float = 0.0) -> float:
-    """``low + (eta - low)(1 + cos(pi (t-1)/(rounds-1)))/2`` from the first round to round `rounds`, then ``low``.
+    """``low + (eta - low)(1 + cos(pi (t-1)/(rounds-1)))/2`` until round number `rounds`, then ``low``.
 
     Loshchilov and Hutter 2017, "SGDR", formula 5, without restarts.
     """

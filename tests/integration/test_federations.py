@@ -23,6 +23,7 @@ pytestmark = pytest.mark.integration
 
 ROUNDS = 5
 RETENTION = 2
+TRAINING = {"server_optimizer": "fedyogi", "proximal": 0.1, "learning_rate": 0.01, "schedule": "exponential"}
 
 
 def test_signatures_on_anvil_and_payloads_in_ipfs_for_as_long_as_the_task_says(
@@ -69,7 +70,7 @@ def test_puzzles_and_commitments_on_ganache(tmp_path: Path, start_network: Calla
     (node,) = start_network("ganache")
     with running(Agents(tmp_path, node.url, free_ports(), devices=tmp_path / "devices")) as agents:
         store = LocalStore(tmp_path / ".fbfl" / "payloads")
-        ledger, task, records = play(agents, store, ROUNDS, "--consensus", "pow", "--commit-reveal")
+        ledger, task, records = play(agents, store, ROUNDS, "--consensus", "pow", "--commit-reveal", training=TRAINING)
         for record in records:
             committed = [event.block for event in ledger.round_events(task, record.round, "UpdateCommitted")]
             assert len(committed) == SERVERS
