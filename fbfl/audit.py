@@ -1,6 +1,6 @@
 """The audit: recompute every round from the chain and the payloads, and report what differs."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from fbfl.chain import digests
@@ -48,8 +48,16 @@ class AuditReport:
         return not self.findings
 
 
-def audit(ledger: Ledger, store: Store, task: Task, plugins: Collection[str] = ()) -> AuditReport:
+def audit(
+    ledger: Ledger,
+    store: Store,
+    task: Task,
+    plugins: Collection[str] = (),
+    progress: Callable[[int, int], None] | None = None,
+) -> AuditReport:
     """Audit all rounds of a task; of functions that the task names, only those in `plugins` are imported.
+
+    `progress` is called after each round, with their number so far and that of all.
 
     It checks for every round: the running hash over its updates, every payload, the digest that was voted on, the
     votes, the outcome that the ledger keeps, the rewards, and the new global model, recomputed from the payloads.
@@ -68,6 +76,8 @@ def audit(ledger: Ledger, store: Store, task: Task, plugins: Collection[str] = (
                 findings.append(finding)
         if record.model_digest is not None and record.model_size is not None:
             parent = Reference(bytes.fromhex(record.model_digest[2:]), record.model_size)
+        if progress is not None:
+            progress(record.round, len(records))
     return AuditReport(
         rounds=len(records),
         over=sum(record.status != "open" for record in records),

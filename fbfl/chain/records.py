@@ -120,6 +120,12 @@ class TaskRecords:
     num_rounds: int
     """Rounds that the task has opened."""
 
+    def round(self, number: int) -> RoundRecord:
+        """Return a round of all; one that does not exist raises `InvalidInputError`."""
+        if not 1 <= number <= self.num_rounds:
+            raise no_round(number, self.num_rounds)
+        return self.rounds[number - 1]
+
     @property
     def addresses(self) -> tuple[str, ...]:
         """The servers' addresses, by their numbers in the registry."""

@@ -10,16 +10,20 @@ import jinja2
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from fbfl.cli import tables
 from fbfl.dashboard.guard import Guard
-from fbfl.dashboard.jobs import Jobs
+from fbfl.dashboard.jobs import Job, Jobs
+from fbfl.dashboard.pages.audit import audit, begin_audit
+from fbfl.dashboard.pages.compare import compare
+from fbfl.dashboard.pages.map import area
 from fbfl.dashboard.pages.overview import overview
 from fbfl.dashboard.pages.rounds import one_round, rounds
 from fbfl.dashboard.pages.servers import servers
+from fbfl.dashboard.pages.updates import updates
 from fbfl.dashboard.pages.view import View
 from fbfl.dashboard.sources import Source
 from fbfl.errors import FbflError, InvalidInputError
@@ -31,10 +35,14 @@ PAGES: Mapping[str, tuple[str, Page]] = {
     "/rounds": ("rounds", rounds),
     "/round/{round:int}": ("round", one_round),
     "/servers": ("servers", servers),
+    "/updates/{round:int}": ("updates", updates),
+    "/map": ("map", area),
+    "/audit": ("audit", audit),
+    "/compare": ("compare", compare),
 }
 """Template and function by path."""
 
-MENU = (("/", "overview"), ("/rounds", "rounds"), ("/servers", "servers"))
+MENU = tuple((path, path[1:] or "overview") for path in PAGES if "{" not in path)
 """Path and name of the pages that every page links to."""
 
 LIVE_SECONDS, STILL_SECONDS = 1.0, 0.0
@@ -58,8 +66,18 @@ def application(sources: Sequence[Source], jobs: Jobs, port: int) -> Starlette:
 
         return Route(path, answer)
 
+    def audited(request: Request) -> Response:
+        arguments = dict(request.query_params)
+        try:
+            place = _place(arguments, len(sources))
+        except InvalidInputError as error:
+            return PlainTextResponse(f"{error}\n", 404)
+        begin_audit(View(sources, place, jobs, arguments))
+        return RedirectResponse("/audit" + (f"?run={place}" if place else ""), 303)
+
     return Starlette(
         routes=[
+            Route("/audit", audited, methods=["POST"]),
             *(route(path, template, page) for path, (template, page) in PAGES.items()),
             Mount("/static", StaticFiles(packages=[("fbfl.dashboard", "static")])),
         ],
@@ -93,13 +111,18 @@ def _answer(
         sources=sources,
         place=place,
         source=sources[place],
-        every=LIVE_SECONDS if sources[place].goes_on else STILL_SECONDS,
+        every=LIVE_SECONDS if _is_live(shown, sources[place]) else STILL_SECONDS,
     )
     tag = f'"{hashlib.sha256(body.encode()).hexdigest()}"'
     headers = {"ETag": tag, "Cache-Control": "no-store"}
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
     return Response(body, status, headers, media_type="text/html")
+
+
+def _is_live(shown: Mapping[str, Any], source: Source) -> bool:
+    """Return True if there may be news: the task goes on, or a job of the page does."""
+    return source.goes_on or any(isinstance(each, Job) and not each.done for each in shown.values())
 
 
 def _place(arguments: Mapping[str, str], count: int) -> int:

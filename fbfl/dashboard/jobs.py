@@ -17,13 +17,17 @@ MOST_KEPT = 64
 """Jobs whose results are kept; older ones are done anew when they are asked for."""
 
 
+RETRY_SECONDS = 10.0
+
+
 @dataclass
 class Job:
     """A job as it is now."""
 
     kind: str
     about: Mapping[str, Any]
-    started: float = field(default_factory=time.monotonic)
+    asked: float = field(default_factory=time.monotonic)
+    began: float = 0.0
     progress: str = "waits for its turn"
     done: bool = False
     result: Any = None
@@ -35,7 +39,7 @@ class Job:
     @property
     def running_for(self) -> float:
         """Seconds since it was asked for."""
-        return time.monotonic() - self.started
+        return time.monotonic() - self.asked
 
 
 class Jobs:
@@ -48,11 +52,16 @@ class Jobs:
         self._process: subprocess.Popen[str] | None = None
         self._closed = False
 
-    def ask(self, kind: str, where: Where, **about: Any) -> Job:
-        """Return the job of this kind, which is begun unless it was asked for before."""
+    def ask(self, kind: str, where: Where, *, retry: bool = False, **about: Any) -> Job:
+        """Return the job of this kind, which is begun unless it was asked for before.
+
+        With `retry` one that has failed is begun again after `RETRY_SECONDS`: payloads may come yet.
+        """
         key = _key(kind, where, about)
         with self._changing:
-            if key not in self._jobs:
+            old = self._jobs.get(key)
+            failed = old is not None and old.error is not None and old.running_for > old.seconds + RETRY_SECONDS
+            if old is None or (retry and failed):
                 self._begin(key, kind, where, about)
             return self._jobs[key]
 
@@ -84,13 +93,16 @@ class Jobs:
 
     def _do(self, job: Job, where: Where) -> None:
         with self._turn:
-            began = time.monotonic()
+            job.began = time.monotonic()
             if not self._closed:
                 self._work(job, where)
-            job.seconds = time.monotonic() - began
-            if job.result is None and job.error is None:
+            if not job.done:
                 job.error = "it ended without a result"
-            job.done = True
+                self._end(job)
+
+    def _end(self, job: Job) -> None:
+        job.seconds = time.monotonic() - job.began
+        job.done = True
 
     def _work(self, job: Job, where: Where) -> None:
         job.progress = "starts"
@@ -113,9 +125,10 @@ class Jobs:
         if not isinstance(told, dict):
             return
         job.progress = str(told.get("progress", job.progress))
-        job.result = told.get("result", job.result)
-        if "error" in told:
-            job.error = str(told["error"])
+        job.result = told.get("result")
+        job.error = str(told["error"]) if "error" in told else None
+        if job.result is not None or job.error is not None:
+            self._end(job)
 
 
 def _key(kind: str, where: Where, about: Mapping[str, Any]) -> str:

@@ -20,6 +20,7 @@ Say = Callable[[str], None]
 def main() -> None:
     """Do the job on standard input."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("FBFL_LEAN_KERAS", "1")  # see fbfl.learning.backend.load_tensorflow
     asked = strictjson.loads(sys.stdin.read())
     where = Where(**{**asked["where"], "plugins": tuple(asked["where"]["plugins"])})
     answers, sys.stdout = sys.stdout, sys.stderr  # nobody else's prints are answers
@@ -45,7 +46,30 @@ def _index(where: Where, _: Mapping[str, Any], say: Say) -> Any:
     return recorded_in(Path(where.run)).records.num_rounds
 
 
-KINDS: Mapping[str, Callable[[Where, Mapping[str, Any], Say], Any]] = {"index": _index}
+def _updates(where: Where, about: Mapping[str, Any], say: Say) -> Any:
+    from fbfl.dashboard.analysis import updates_of
+
+    return updates_of(where, about["round"], say)
+
+
+def _recall(where: Where, about: Mapping[str, Any], say: Say) -> Any:
+    from fbfl.dashboard.analysis import recall_of
+
+    return recall_of(where, about["round"], say)
+
+
+def _audit(where: Where, _: Mapping[str, Any], say: Say) -> Any:
+    from fbfl.dashboard.analysis import audit_of
+
+    return audit_of(where, say)
+
+
+KINDS: Mapping[str, Callable[[Where, Mapping[str, Any], Say], Any]] = {
+    "index": _index,
+    "updates": _updates,
+    "recall": _recall,
+    "audit": _audit,
+}
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import fbfl
 from fbfl.chain.embedded.pin import BLOCKS_FILE, GENESIS_FILE, ChainHead, contents
-from fbfl.chain.records import RoundRecord, TaskRecords, no_round
+from fbfl.chain.records import RoundRecord, TaskRecords
 from fbfl.errors import ChainImportError
 from fbfl.runs.files import pin_of
 from fbfl.system import strictjson, typedjson
@@ -66,9 +66,7 @@ def recorded_in(path: Path, only: int | None = None) -> Recorded:
     records = task_records(stored.ledger, stored.task.id)
     write(path, stored, records)
     if only is not None:
-        if not 1 <= only <= records.num_rounds:
-            raise no_round(only, records.num_rounds)
-        records = replace(records, rounds=(records.rounds[only - 1],))
+        records = replace(records, rounds=(records.round(only),))
     return Recorded(records, executed=True)
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from fbfl.chain.records import RoundRecord, no_round
+from fbfl.chain.records import RoundRecord
 from fbfl.dashboard import timeline
 from fbfl.dashboard.charts import track
 from fbfl.dashboard.pages.view import View, malicious_in, names_of, records_or_none
@@ -115,9 +115,7 @@ def one_round(view: View) -> dict[str, Any]:
     shown: dict[str, Any] = {**records_or_none(known), "number": view.round, "line": lines.get(view.round, {})}
     if known.records is None:
         return {**shown, "record": None}
-    if not 1 <= view.round <= known.records.num_rounds:
-        raise no_round(view.round, known.records.num_rounds)
-    record = known.records.rounds[view.round - 1]
+    record = known.records.round(view.round)
     names = names_of(known.records)
     return {
         **shown,

@@ -1,0 +1,183 @@
+"""What takes payloads, data or the whole chain: updates of a round, recall of its model, the audit; JSON values."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fbfl.chain.queries import model_after, task_records
+from fbfl.chain.records import RoundRecord, TaskRecords
+from fbfl.dashboard.geometry import geometry
+from fbfl.dashboard.where import Where
+from fbfl.errors import AggregationError, InvalidInputError, PayloadRefusedError, StorageError
+from fbfl.mec.global_model import weights_of
+from fbfl.mec.plan import TaskPlan
+from fbfl.runs import index
+from fbfl.storage.codecs import decode_update
+from fbfl.storage.ipfs import IpfsStore
+from fbfl.storage.local import LocalStore
+from fbfl.storage.payload import decode
+from fbfl.storage.store import Reference, Store
+from fbfl.tensors import Vector
+
+Say = Callable[[str], None]
+
+MOST_VALUES = 400_000_000
+"""Weights of all updates of a round together at most: 1.6 GB."""
+
+
+def updates_of(where: Where, number: int, say: Say) -> dict[str, Any]:
+    """Return how the updates of a round lie, and which of them the rule selected.
+
+    `servers` are those whose update could be read, in the order of `norms`, `cosines` and `distances`; `refused` has
+    the others with the reasons; `selected` the servers that the rule selected, None if it does not select, and
+    `unselected` why that is not known.
+    """
+    say("reads the records")
+    found, store = _recorded(where)
+    record = found.round(number)
+    plan = TaskPlan.of(found.task, where.plugins)
+    if len(record.updates) * plan.spec.size > MOST_VALUES:
+        raise InvalidInputError(
+            f"round {number} has {len(record.updates)} updates of {plan.spec.size:,} weights; allowed: "
+            f"{MOST_VALUES:,} in all"
+        )
+    rows: list[Vector] = []
+    kept, refused = [], {}
+    for place, update in enumerate(record.updates, 1):
+        say(f"reads update {place} of {len(record.updates)}")
+        try:
+            reference = Reference(_digest(update.digest), update.size)
+            rows.append(decode_update(plan.payload, plan.spec, store.get(reference)))
+            kept.append(update)
+        except (StorageError, PayloadRefusedError) as error:
+            refused[update.server] = str(error)
+    say("compares them")
+    matrix = np.stack(rows) if rows else np.zeros((0, plan.spec.size), np.float32)
+    parent, problem = _parent_of(plan, store, found, number)
+    model = _model_of(plan, store, record)
+    aggregate = None if parent is None or model is None else model - parent[0]
+    if plan.rule.draws or plan.root is not None or parent is None or record.missing or refused or not rows:
+        selected, unselected = None, problem or "the rule draws, compares with a trusted update, or lacks one"
+    else:
+        selected, unselected = _selected(plan, matrix, parent[1], record)
+    lies = geometry(matrix, aggregate)
+    return {
+        "rule": plan.rule.name,
+        "servers": [update.server for update in kept],
+        "norms": lies.norms,
+        "cosines": lies.cosines,
+        "distances": lies.distances,
+        "aggregate_norm": lies.aggregate_norm,
+        "refused": refused,
+        "selected": selected,
+        "unselected": unselected,
+    }
+
+
+def recall_of(where: Where, number: int, say: Say) -> dict[str, Any]:
+    """Return the accuracy of the global model after a round on the run's test set, and the recall of each class."""
+    from fbfl.learning import datasets, evaluation
+    from fbfl.mec.tasks import trainer_of
+    from fbfl.runs.identity import code_in
+    from fbfl.settings import read
+
+    if where.run is None:
+        raise InvalidInputError("a network has no test set; allowed: --run with the folder of a run")
+    settings = read(Path(where.run) / "settings.json", {})
+    for name in code_in(settings):
+        if name not in where.plugins:
+            raise InvalidInputError(f"the run's settings name the code {name!r}; allowed: what --plugin names")
+    found, store = _recorded(where)
+    found.round(number)
+    say("loads data and model")
+    data = datasets.load(settings.dataset or "mnist", settings.dataset_args, fallback=settings.dataset is None)
+    trainer = trainer_of(settings, data, 1)
+    payload = store.get(model_after(found.task, found.rounds[:number]))
+    weights = weights_of(TaskPlan.of(found.task, where.plugins), payload)
+    say("evaluates the model")
+    figures = evaluation.figures(trainer, weights, data.x_test, data.y_test, data.num_classes)
+    return {
+        "accuracy": figures.accuracy,
+        "recall": [None if math.isnan(each) else each for each in figures.recall],
+    }
+
+
+def audit_of(where: Where, say: Say) -> dict[str, Any]:
+    """Execute the chain again, recompute every round, and return what differs."""
+    from fbfl.audit import audit
+
+    say("executes every block of the chain again" if where.run else "reads the chain")
+    stored = where.open()
+    report = audit(
+        stored.ledger,
+        stored.store,
+        stored.task,
+        where.plugins,
+        progress=lambda done, of: say(f"round {done} of {of} recomputed"),
+    )
+    return {
+        "rounds": report.rounds,
+        "over": report.over,
+        "final": report.final,
+        "updates": report.updates,
+        "expired": report.expired,
+        "findings": [
+            {"round": finding.round, "server": finding.server, "problem": finding.problem}
+            for finding in report.findings
+        ],
+    }
+
+
+def _recorded(where: Where) -> tuple[TaskRecords, Store]:
+    """Return the records of a task and the store of its payloads; of a run from its index, if it has one."""
+    if where.run is not None and (known := index.read(Path(where.run))) is not None:
+        from fbfl.runs.files import read_json
+
+        kind = read_json(Path(where.run) / "settings.json").get("store")
+        return known, IpfsStore() if kind == "ipfs" else LocalStore(Path(where.run) / "payloads")
+    stored = where.open()
+    return task_records(stored.ledger, stored.task.id), stored.store
+
+
+def _parent_of(plan: TaskPlan, store: Store, found: TaskRecords, number: int) -> tuple[Any, str]:
+    """Return weights and state of the global model before a round, or None and why they cannot be read."""
+    try:
+        return decode(plan.spec, store.get(model_after(found.task, found.rounds[: number - 1])), plan.state_limit), ""
+    except (StorageError, PayloadRefusedError) as error:
+        return None, str(error)
+
+
+def _model_of(plan: TaskPlan, store: Store, record: RoundRecord) -> Vector | None:
+    if record.model_digest is None or record.model_size is None:
+        return None
+    try:
+        return weights_of(plan, store.get(Reference(_digest(record.model_digest), record.model_size)))
+    except (StorageError, PayloadRefusedError):
+        return None
+
+
+def _selected(plan: TaskPlan, matrix: Any, state: Any, record: RoundRecord) -> tuple[list[str] | None, str]:
+    """Return the servers whose updates the rule selects; None if it selects none, or cannot aggregate them."""
+    try:
+        aggregate = plan.rule(
+            matrix,
+            [update.samples for update in record.updates],
+            state=state,
+            clients=[update.seat for update in record.updates],
+            round_number=record.round,
+        )
+    except AggregationError as error:
+        return None, str(error)
+    if aggregate.selected is None:
+        return None, f"{plan.rule.name} selects none: it combines all"
+    return [record.updates[row].server for row in aggregate.selected], ""
+
+
+def _digest(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text.removeprefix("0x"))
+    except ValueError as error:
+        raise PayloadRefusedError(f"{text[:80]!r} is no digest") from error

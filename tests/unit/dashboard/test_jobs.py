@@ -1,0 +1,58 @@
+"""Jobs in processes of their own."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fbfl.dashboard import jobs as module
+from fbfl.dashboard.jobs import Job, Jobs
+from fbfl.dashboard.where import Where
+
+
+@pytest.fixture
+def jobs() -> Iterator[Jobs]:
+    made = Jobs()
+    yield made
+    made.close()
+
+
+def ended(job: Job) -> Job:
+    deadline = time.monotonic() + 60
+    while not job.done:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return job
+
+
+def test_a_failure_is_told_in_its_words_and_once_asked_for_it_is_not_done_again(jobs: Jobs, tmp_path: Path) -> None:
+    where = Where(run=str(tmp_path))
+    job = ended(jobs.ask("index", where))
+    assert job.error is not None
+    assert f"--run {tmp_path}: not the folder of a run" in job.error
+    assert jobs.ask("index", where) is job
+    assert jobs.known("index", where) is job
+    assert jobs.ask("index", where, stamp=1) is not job
+
+
+def test_a_failed_job_is_tried_again_after_a_while_if_that_may_help(
+    jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = Where(run=str(tmp_path))
+    job = ended(jobs.ask("index", where, retry=True))
+    assert jobs.ask("index", where, retry=True) is job
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.0)
+    assert jobs.ask("index", where) is job
+    assert jobs.ask("index", where, retry=True) is not job
+
+
+def test_an_end_leaves_no_process(tmp_path: Path) -> None:
+    jobs = Jobs()
+    job = jobs.ask("index", Where(run=str(tmp_path)))
+    waits = jobs.ask("index", Where(run=str(tmp_path)), stamp=1)
+    while job.progress == "waits for its turn":
+        time.sleep(0.01)
+    jobs.close()
+    assert ended(job).error
+    assert ended(waits).error == "it ended without a result"
