@@ -259,6 +259,19 @@ def test_who_is_left_alone_with_reports_was_alone_with_them(
     federation.report(victims[0], by=other)
 
 
+def test_who_is_joined_in_every_report_of_several_was_alone_with_none(
+    found: Callable[..., Federation], servers: list[Account]
+) -> None:
+    federation: Federation = found(4)
+    reporter, other, *victims = servers[:4]
+    for number in (1, 2, 3, 4):
+        federation.collect()
+        for member in (reporter, other):
+            for victim in victims:
+                federation.report(victim, by=member)
+        federation.decide(keccak(b"%d" % number))
+
+
 def test_nobody_is_alone_where_one_report_is_enough(found: Callable[..., Federation], servers: list[Account]) -> None:
     federation: Federation = found(2)
     for number in range(1, 6):
