@@ -109,7 +109,6 @@ def audit_of(where: Where, say: Say) -> dict[str, Any]:
     """Execute the chain again, recompute every round, and return what differs."""
     from fbfl.audit import audit
 
-    say("executes every block of the chain again" if where.run else "reads the chain")
     stored = where.open()
     report = audit(
         stored.ledger,

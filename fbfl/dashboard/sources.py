@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from fbfl.chain.embedded.pin import BLOCKS_FILE, GENESIS_FILE, HEAD_FILE
 from fbfl.chain.records import RoundRecord, ServerRecord, TaskRecords
-from fbfl.dashboard.jobs import Jobs
+from fbfl.dashboard.jobs import Job, Jobs
 from fbfl.dashboard.where import Where
 from fbfl.errors import FbflError
 from fbfl.runs import files, index
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from fbfl.chain.rounds import TaskState
     from fbfl.runs.folder import StoredRun
 
+
+PAUSES = 5
+"""The chain of a run that goes on is read again after so many times what it took: reading executes all of it."""
 
 NOT_EXECUTED = "not re-executed: from the index beside the run; an audit executes its chain"
 
@@ -82,6 +85,7 @@ class Chain:
         self._where = where
         self._lock = threading.Lock()
         self._kept: dict[int, tuple[tuple[bytes, ...], RoundRecord]] = {}
+        self._last: TaskRecords | None = None
         self._about: tuple[int, tuple[ServerRecord, ...], Mapping[str, Any]] | None = None
 
     @cached_property
@@ -93,14 +97,15 @@ class Chain:
         self._stored.ledger.state(self._stored.task.id)
 
     def known(self) -> Known:
-        """Return the records up to the newest block."""
+        """Return the records up to the newest block, or up to the last one of a node that does not answer any more."""
         from web3.exceptions import Web3Exception
 
         try:
             with self._lock:
-                return Known(self._records(), "read from the network as it is now")
+                self._last = self._records()
+                return Known(self._last, "read from the network as it is now")
         except (FbflError, Web3Exception) as error:
-            return Known(None, str(error), trouble=True)
+            return Known(self._last, str(error), trouble=True)
 
     def open_round(self) -> OpenRound | None:
         """Return the round that is open."""
@@ -167,12 +172,15 @@ class RunSource:
         self.where = where
         self.path = Path(str(where.run))
         self.label = str(where.run)
-        self.settings: Mapping[str, Any] = files.read_json(self.path / "settings.json")
+        settings = files.read_json(self.path / "settings.json")
+        network = str(settings.get("network", "eth-tester"))
+        self._network = None if network == "eth-tester" else Chain(where)
+        # The URL of a node may hold a provider's key.
+        self.settings: Mapping[str, Any] = {**settings, "network": _public(network)}
         self._jobs = jobs
         self._lock = threading.Lock()
         self._last: tuple[object, TaskRecords] | None = None
-        embedded = self.settings.get("network", "eth-tester") == "eth-tester"
-        self._network = None if embedded else Chain(where)
+        self._reading: Job | None = None
 
     def check(self) -> None:
         """Begin to read the chain; a damaged one is shown."""
@@ -203,9 +211,13 @@ class RunSource:
             if self._last is not None and self._last[0] == stamp:
                 return Known(self._last[1], NOT_EXECUTED)
             before = None if self._last is None else self._last[1]
-        job = self._jobs.ask("index", self.where, stamp=repr(stamp[1:]))
+            job = self._reading
+            if job is None or (job.done and job.running_for > (1 + PAUSES) * job.seconds):
+                job = self._reading = self._jobs.ask("index", self.where, stamp=repr(stamp[1:]))
         if job.error is not None:
             return Known(before, job.error, trouble=True)
+        if job.done:
+            return Known(before, "the chain has grown since it was read; it will be read again")
         return Known(before, f"the chain is read ({job.progress}, {job.running_for:.0f} s)")
 
     def open_round(self) -> OpenRound | None:
@@ -231,6 +243,14 @@ def finite(value: object) -> float | None:
     """Return a number of a line, which may be damaged; None for anything else."""
     number = strictjson.finite(value)
     return float(number) if isinstance(number, int | float) and not isinstance(number, bool) else None
+
+
+def _public(network: str) -> str:
+    if "://" not in network:
+        return network
+    from fbfl.chain.networks import public_name
+
+    return public_name(network)
 
 
 def _open_round(stored: "StoredRun", state: "TaskState") -> OpenRound | None:

@@ -59,6 +59,7 @@ def _recall(where: Where, about: Mapping[str, Any], say: Say) -> Any:
 
 
 def _audit(where: Where, _: Mapping[str, Any], say: Say) -> Any:
+    say("executes every block of the chain again" if where.run else "reads the chain")
     from fbfl.dashboard.analysis import audit_of
 
     return audit_of(where, say)

@@ -11,7 +11,6 @@ import functools
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import fbfl
 from fbfl.chain.embedded.pin import BLOCKS_FILE, GENESIS_FILE, ChainHead, contents
@@ -20,9 +19,6 @@ from fbfl.errors import ChainImportError
 from fbfl.runs.files import pin_of
 from fbfl.system import strictjson, typedjson
 from fbfl.system.atomic import write_atomically
-
-if TYPE_CHECKING:
-    from fbfl.runs.folder import StoredRun
 
 INDEX = "index.jsonl"
 
@@ -64,7 +60,7 @@ def recorded_in(path: Path, only: int | None = None) -> Recorded:
     if stored.pin is None:
         return Recorded(task_records(stored.ledger, stored.task.id, only), executed=True)
     records = task_records(stored.ledger, stored.task.id)
-    write(path, stored, records)
+    write(path, stored.pin, records)
     if only is not None:
         records = replace(records, rounds=(records.round(only),))
     return Recorded(records, executed=True)
@@ -91,13 +87,12 @@ def read(path: Path, only: int | None = None) -> TaskRecords | None:
         return None
 
 
-def write(path: Path, stored: "StoredRun", records: TaskRecords) -> None:
-    """Write the index of a run that was executed again; where it cannot be written there is none."""
-    assert stored.pin is not None, "the chain is in the folder"
+def write(path: Path, pin: ChainHead, records: TaskRecords) -> None:
+    """Write the index of a run whose chain was executed again up to `pin`; where it cannot be written there is none."""
     lines = [replace(records, rounds=()), *records.rounds]
     rest = b"".join((strictjson.dumps(typedjson.plain(line)) + "\n").encode() for line in lines)
     with contextlib.suppress(OSError, ChainImportError):
-        head = _Head(_made_from(path, stored.pin), hashlib.sha256(rest).hexdigest(), len(records.rounds))
+        head = _Head(_made_from(path, pin), hashlib.sha256(rest).hexdigest(), len(records.rounds))
         write_atomically(path / INDEX, strictjson.dumps(typedjson.plain(head)).encode() + b"\n" + rest)
 
 

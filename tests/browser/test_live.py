@@ -53,5 +53,6 @@ def test_rounds_on_a_network_appear_as_they_end(window: Browser, tmp_path: Path)
             window.open(url + "/")
             chains.down("anvil", state=state)
             window.wait(lambda: "no node answers" in window.text(".trouble"))
+            assert over() == int(ROUNDS), "what was known stays"
     finally:
         chains.down("anvil", state=state)

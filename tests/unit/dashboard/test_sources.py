@@ -1,0 +1,77 @@
+"""What is known of a run, from its folder."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fbfl.dashboard import sources
+from fbfl.dashboard.jobs import Job, Jobs
+from fbfl.dashboard.sources import RunSource
+from fbfl.dashboard.where import Where
+from fbfl.runs import index
+from tests.unit.dashboard.made_up import a_round, records
+
+
+class Asked(Jobs):
+    """Jobs that are only asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.jobs: list[Job] = []
+
+    def ask(self, kind: str, where: Where, *, retry: bool = False, **about: Any) -> Job:
+        self.jobs.append(Job(kind, about))
+        return self.jobs[-1]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    (tmp_path / "chain").mkdir()
+    for name in ("chain/chain.rlp", "chain/genesis.json", "deployment.json", "metrics.jsonl"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "settings.json").write_text("{}")
+    return tmp_path
+
+
+def grow(run: Path) -> None:
+    with (run / "chain" / "chain.rlp").open("a") as file:
+        file.write("block")
+
+
+def test_a_chain_that_grows_is_read_by_one_job_at_a_time_with_pauses(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = Asked()
+    source = RunSource(Where(run=str(run)), jobs)
+    assert source.known().records is None
+    assert "the chain is read (waits for its turn" in source.known().note
+    grow(run)
+    source.known()
+    assert len(jobs.jobs) == 1
+    made = records(a_round())
+    monkeypatch.setattr(index, "read", lambda path: made)
+    assert (source.known().records, source.known().note) == (made, sources.NOT_EXECUTED)
+    monkeypatch.setattr(index, "read", lambda path: None)
+    grow(run)
+    (job,) = jobs.jobs
+    job.done, job.result, job.seconds = True, 1, 3600.0
+    told = source.known()
+    assert told.records is made, "what was known stays"
+    assert "has grown" in told.note
+    assert len(jobs.jobs) == 1
+    job.seconds = 0.0
+    source.known()
+    assert len(jobs.jobs) == 2
+
+
+def test_the_line_that_is_being_written_is_no_line_yet(run: Path) -> None:
+    source = RunSource(Where(run=str(run)), Asked())
+    (run / "metrics.jsonl").write_text('{"round": 1}\n{"round": 2, "accu')
+    assert source.metrics() == [{"round": 1}]
+
+
+def test_a_key_in_the_url_of_a_node_is_not_shown(run: Path) -> None:
+    (run / "settings.json").write_text(json.dumps({"network": "https://user:secret@node.example/v3/key"}))
+    assert RunSource(Where(run=str(run)), Asked()).settings["network"] == "https://node.example"
