@@ -94,13 +94,16 @@ class RunSettings:
         by_default="none, so the aggregate is added",
     )
     server_optimizer_args: Arguments = field(dict, "parameters of the server optimizer")
-    attack: str | None = field(
+    attack: checks.Names | None = field(
         None,
-        "attack of malicious servers: label_flipping, model_poisoning, backdoor, ..., or package.module:function",
+        "attack of malicious servers: label_flipping, model_poisoning, backdoor, ..., or package.module:function; of "
+        "several each is done after the one before",
         by_default="none",
         places=Place.IN_ONE_PROCESS,
     )
-    attack_args: Arguments = field(dict, "parameters of the attack", places=Place.IN_ONE_PROCESS)
+    attack_args: checks.Tables = field(
+        dict, "parameters of the attack; of several a table for each", places=Place.IN_ONE_PROCESS
+    )
     malicious: int = field(0, "number of malicious servers, from the first", least=0, places=Place.IN_ONE_PROCESS)
     consensus: str = field("pow", "consensus on the new global model: pow, pbft or ethash", **_CHAIN, allowed=CONSENSUS)
     liars: int = field(
@@ -244,10 +247,14 @@ class RunSettings:
         unnamed["radio"] = self.radio is None and self.mobility is None  # moving devices have one by default
         for name, without in unnamed.items():
             if without and (args := getattr(self, f"{name}_args")):
-                raise InvalidInputError(f"{name}_args is {dict(args)} but no {name} is named; allowed: {name} = NAME")
+                shown = dict(args) if isinstance(args, Mapping) else [*args]
+                raise InvalidInputError(f"{name}_args is {shown} but no {name} is named; allowed: {name} = NAME")
+        self._check_attacks()
         for name in SETTINGS:
             if name.endswith("_args"):
-                _check_json(name, getattr(self, name))
+                tables = getattr(self, name)
+                for table in (tables,) if isinstance(tables, Mapping) else tables:
+                    _check_json(name, table)
         if self.quorum == "majority" and self.consensus == "pbft":
             raise InvalidInputError("quorum is 'majority'; allowed with pbft: byzantine")
         if self.solve_time and self.network == _EMBEDDED:
@@ -257,6 +264,25 @@ class RunSettings:
         if not self.reward and "leader_share" in changed({"leader_share": self.leader_share}):
             raise InvalidInputError(f"leader_share is {self.leader_share} but reward is 0; allowed: reward = 1 or more")
         self._refuse_what_means_nothing()
+
+    def _check_attacks(self) -> None:
+        """Refuse parameters of which nobody could tell whose they are."""
+        count = len(self.attack) if isinstance(self.attack, tuple) else 1
+        alone = isinstance(self.attack_args, Mapping)
+        if (alone and count > 1 and self.attack_args) or (not alone and len(self.attack_args) != count):
+            raise InvalidInputError(
+                f"attack_args is {self.attack_args!r}, and attack {self.attack!r}; allowed: a table for each attack"
+            )
+
+    @property
+    def attacks(self) -> tuple[tuple[str, Arguments], ...]:
+        """The attacks in their order, each with its parameters."""
+        if self.attack is None:
+            return ()
+        names = (self.attack,) if isinstance(self.attack, str) else self.attack
+        tables = self.attack_args
+        each = (tables,) * len(names) if isinstance(tables, Mapping) else tables
+        return tuple(zip(names, each, strict=True))
 
     def _refuse_what_means_nothing(self) -> None:
         """Refuse settings that differ from their default but need other values of other settings."""

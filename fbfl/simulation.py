@@ -406,5 +406,5 @@ def _check_root(settings: RunSettings, root: Any, registered: int | None) -> Non
 
 
 def _adversary(settings: RunSettings, num_classes: int | None = None, sample_range: Range | None = None) -> Adversary:
-    attacks = (resolve_attack(settings.attack, **settings.attack_args),) if settings.attack else ()
+    attacks = tuple(resolve_attack(name, **arguments) for name, arguments in settings.attacks)
     return Adversary(attacks, tuple(range(settings.malicious)), settings.seed, num_classes, sample_range)

@@ -20,6 +20,8 @@ _KINDS: dict[object, dict[str, Any]] = {
     bool: {"type": "boolean"},
     str: {"type": "string"},
     Mapping: {"type": "object"},
+    checks.Names: {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]},
+    checks.Tables: {"anyOf": [{"type": "object"}, {"type": "array", "items": {"type": "object"}, "minItems": 1}]},
 }
 
 _WORDS: dict[object, str] = {
@@ -29,6 +31,8 @@ _WORDS: dict[object, str] = {
     bool: "flag",
     str: "text",
     Mapping: "table",
+    checks.Names: "text, or a list",
+    checks.Tables: "table, or a list",
 }
 
 _PLACES = {

@@ -2,15 +2,21 @@
 
 import argparse
 import dataclasses
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from fbfl import settings as run_settings
+from fbfl.errors import InvalidInputError
 from fbfl.learning.plugins import parse_settings
 from fbfl.settings import SETTINGS, RunSettings
 from fbfl.values import checks, money
 from fbfl.values.fields import Place
+
+_BEGIN = re.compile(r":[A-Za-z_]\w*=")
+_COMMA = re.compile(r",(?=[A-Za-z_]\w*=)")
+"""Where the parameters of a repeated name begin, and what stands between two; values may hold commas and colons."""
 
 _FIELDS = {each.name: each for each in dataclasses.fields(RunSettings)}
 
@@ -31,16 +37,38 @@ def add_option(command: argparse.ArgumentParser, name: str, text: str | None = N
 
 def option_of(name: str) -> str:
     """Return the option of a setting; if that is a table of parameters, the option of one of them."""
-    return "--" + (name.removesuffix("s") if _holds(name, Mapping) else name).replace("_", "-")
+    return "--" + (name.removesuffix("s") if _is_table(name) else name).replace("_", "-")
 
 
 def given(options: argparse.Namespace) -> dict[str, Any]:
     """Return the settings that the command line names."""
     named = {name: value for name in SETTINGS if (value := getattr(options, name, None)) is not None}
-    return {
-        name: parse_settings(option_of(name), value) if _holds(name, Mapping) else value
-        for name, value in named.items()
-    }
+    tables = {name: parse_settings(option_of(name), value) for name, value in named.items() if _is_table(name)}
+    several = {name: value for name, value in named.items() if _holds(name, checks.Names)}
+    found = {**named, **tables}
+    for name, words in several.items():
+        found |= _several(name, words, tables.get(f"{name}_args"))
+    return found
+
+
+def _several(name: str, words: list[str], table: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the names of an option that may be repeated, with the parameters that each brings: ``NAME:KEY=VALUE,...``.
+
+    `table` are those of the option for parameters, which is for a single name without any.
+    """
+    option = option_of(name)
+    names, tables = [], []
+    for word in words:
+        start = _BEGIN.search(word)
+        names.append(word[: start.start()] if start else word)
+        tables.append(parse_settings(option, _COMMA.split(word[start.start() + 1 :])) if start else {})
+    own = any(tables)
+    if table is not None and (own or len(names) > 1):
+        raise InvalidInputError(
+            f"{option_of(f'{name}_args')} is given with {option} {' '.join(words)}; allowed: with a single name, or "
+            f"{option} NAME:KEY=VALUE,... for each"
+        )
+    return {name: names, **({f"{name}_args": tables} if own else {})}
 
 
 def settings_of(options: argparse.Namespace) -> RunSettings:
@@ -58,22 +86,26 @@ def default_text(name: str) -> str:
     if by_default := SETTINGS[name].by_default:
         return by_default
     default = run_settings.default_of(name)
-    if _holds(name, Mapping):
+    if _is_table(name):
         return ""
     return money.text(default) if _holds(name, checks.Wei) else str(default)
 
 
 def _help(name: str) -> str:
     text = SETTINGS[name].help
-    if _holds(name, Mapping):
+    if _is_table(name):
         text = f"one of the {text}"
+    if _holds(name, checks.Names):
+        text += "; may be repeated, with parameters as NAME:KEY=VALUE,..."
     default = "" if _holds(name, bool) and not SETTINGS[name].by_default else default_text(name)
     return (f"{text} (default: {default})" if default else text).replace("%", "%%")
 
 
 def _reading(name: str) -> dict[str, Any]:
-    if _holds(name, Mapping):
+    if _is_table(name):
         return {"action": "append", "metavar": "KEY=VALUE"}
+    if _holds(name, checks.Names):
+        return {"action": "append", "metavar": name.upper()}
     if _holds(name, bool):
         return {"action": argparse.BooleanOptionalAction}
     kinds: dict[object, type] = {int: int, float: float}
@@ -81,6 +113,10 @@ def _reading(name: str) -> dict[str, Any]:
     kind = next((kinds[kind] for kind in kinds if _holds(name, kind)), str)
     metavar = metavars["Wei"] if _holds(name, checks.Wei) else metavars.get(kind.__name__)
     return {"type": kind, "metavar": metavar or name.upper()}
+
+
+def _is_table(name: str) -> bool:
+    return _holds(name, Mapping) or _holds(name, checks.Tables)
 
 
 def _holds(name: str, kind: object) -> bool:

@@ -14,7 +14,7 @@ from fbfl.chain.devnet import Devnet
 from fbfl.chain.queries import block_listing
 from fbfl.errors import InvalidInputError
 from fbfl.experiments.run_store import FinishedRun, Run
-from fbfl.learning import aggregation, datasets
+from fbfl.learning import aggregation, attacks, datasets
 from fbfl.learning.backend import load_tensorflow
 from fbfl.learning.datasets import Dataset
 from fbfl.learning.federation import Federation
@@ -99,7 +99,7 @@ def _without_chain(settings: RunSettings, lanes: int | None) -> FinishedRun:
             (data.x_test, data.y_test),
             settings.model,
             rule,
-            settings.attack,
+            [attacks.resolve(name, **arguments) for name, arguments in settings.attacks],
             range(settings.malicious),
             **settings.training,
             seed=settings.seed,
@@ -108,7 +108,6 @@ def _without_chain(settings: RunSettings, lanes: int | None) -> FinishedRun:
             stragglers=settings.stragglers,
             server_optimizer=settings.server_optimizer,
             server_args=settings.server_optimizer_args,
-            attack_args=settings.attack_args,
             root=_root(data, settings.seed) if rule.needs_root_update else None,
             trainer=trainer,
         )

@@ -22,9 +22,8 @@ _FUNCTIONS = (
     "schedule",
     "aggregator",
     "server_optimizer",
-    "attack",
 )
-"""The settings that may be ``package.module:function``."""
+"""The settings that may be ``package.module:function``, beside attacks."""
 
 
 DRAWS = 2
@@ -40,7 +39,7 @@ def dependencies(settings: RunSettings, chain: bool = True) -> dict[str, dict[st
     """
     versions = {
         "aggregator": aggregation.version_of(settings.aggregator),
-        "attack": attacks.version_of(settings.attack) if settings.attack else 1,
+        **{place: attacks.version_of(name) for place, name in _attacks(settings).items()},
         "draws": DRAWS if chain and _draws(settings.aggregator) else 1,
     }
     files = {}
@@ -49,10 +48,9 @@ def dependencies(settings: RunSettings, chain: bool = True) -> dict[str, dict[st
     trace = settings.mobility_args.get("file")
     if isinstance(trace, str):
         files["mobility_args"] = Path(trace)
-    for name in _FUNCTIONS:
-        value = getattr(settings, name)
-        if value is not None and ":" in value and name not in files:
-            source = plugins.source_of(name, value)
+    for name, function in (_functions(settings) | _attacks(settings)).items():
+        if function is not None and ":" in function and name not in files:
+            source = plugins.source_of(name, function)
             files |= {name: source} if source else {}
     for key, value in settings.trainer_args.items():
         if isinstance(value, str) and ":" in value:
@@ -67,11 +65,21 @@ def dependencies(settings: RunSettings, chain: bool = True) -> dict[str, dict[st
 
 def code_in(settings: RunSettings) -> tuple[str, ...]:
     """Return the ``package.module:function`` names in settings, each once: code that is run with these settings."""
-    named = [getattr(settings, name) for name in _FUNCTIONS]
+    functions = _functions(settings)
     if settings.dataset is not None and datasets.is_file(settings.dataset):
-        named.remove(settings.dataset)
-    named += settings.trainer_args.values()
+        del functions["dataset"]
+    named = (*functions.values(), *_attacks(settings).values(), *settings.trainer_args.values())
     return tuple(dict.fromkeys(name for name in named if isinstance(name, str) and ":" in name))
+
+
+def _functions(settings: RunSettings) -> dict[str, str | None]:
+    return {name: getattr(settings, name) for name in _FUNCTIONS}
+
+
+def _attacks(settings: RunSettings) -> dict[str, str]:
+    """Return the attacks by their place: `attack`, `attack 2`, ..."""
+    names = [name for name, _ in settings.attacks]
+    return {f"attack {place}" if place > 1 else "attack": name for place, name in enumerate(names, 1)}
 
 
 def _draws(aggregator: str) -> bool:

@@ -113,7 +113,7 @@ def own_functions(settings: RunSettings) -> list[str]:
 
 def _adversaries(settings: RunSettings) -> str:
     """Return in brackets which servers attack, lie and keep silent; nothing if none does."""
-    attacking = f"malicious: {settings.attack}"
+    attacking = f"malicious: {' + '.join(name for name, _ in settings.attacks)}"
     counts = {attacking: settings.malicious, "lying": settings.liars, "silent": settings.silent}
     named = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
     return f" ({named})" if named else ""

@@ -11,7 +11,7 @@ import inspect
 import numbers
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar
 
@@ -29,6 +29,13 @@ Wei = Annotated[int, "wei"]
 `fields` makes a number of it."""
 
 
+Names = Annotated[str | Sequence[str], "names"]
+"""A name, or a list of them, of which `fields` makes a tuple; a list of one is that one."""
+
+Tables = Annotated[Mapping[str, object] | Sequence[Mapping[str, object]], "tables"]
+"""A table of settings, or a list of them: like `Names`, whose settings they are."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Within:
     """Bounds of a whole number, which may be both: `Annotated[int, Within(1, 100)]`."""
@@ -43,7 +50,9 @@ _WORDS: dict[object, str] = {
     float: "a number",
     bool: "True or False",
     str: "a text",
+    Names: "a text, or a list of texts",
     Mapping: "a table of settings",
+    Tables: "a table of settings, or a list of them",
     Callable: "a function",
     Path: "a path",
 }
@@ -72,8 +81,8 @@ def arguments(function: Callable[P, R]) -> Callable[P, R]:
 def fields(record: Any, where: str = "") -> None:
     """Check the fields of a dataclass against their types and their declarations in `fbfl.values.fields`.
 
-    NumPy's numbers become Python's, which JSON can write, an amount of money its wei, and None the default that is
-    derived from other fields.
+    NumPy's numbers become Python's, which JSON can write, an amount of money its wei, a list of names a tuple, and None
+    the default that is derived from other fields.
     """
     for name, kinds, setting in _fields_of(type(record)):  # type: ignore[arg-type]  # types are hashable
         value = getattr(record, name)
@@ -87,7 +96,7 @@ def fields(record: Any, where: str = "") -> None:
 
 
 def counted(value: object, annotation: object) -> Any:
-    """Return the value; of an amount of money in words, its wei."""
+    """Return the value in the form that is kept: of an amount of money in words its wei, of a list a tuple."""
     return _counted(value, kinds_of(annotation))
 
 
@@ -156,6 +165,10 @@ def _is(value: Any, kind: object) -> bool:
         return isinstance(value, float | np.floating) or (is_whole(value) and abs(value) < 2**1023)
     if kind is Mapping:
         return isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
+    if kind in (Names, Tables):
+        each = str if kind is Names else Mapping
+        several = isinstance(value, list | tuple) and len(value) > 0
+        return all(_is(one, each) for one in value) if several else _is(value, each)
     if kind is bool:
         return isinstance(value, bool | np.bool_)
     return isinstance(value, typing.cast(type, kind))
@@ -165,6 +178,8 @@ def _counted(value: object, kinds: tuple[object, ...]) -> Any:
     if Wei in kinds and isinstance(value, str):
         amount = money.wei(value)
         return value if amount is None else amount
+    if isinstance(value, list | tuple) and {Names, Tables} & {*kinds}:
+        return value[0] if len(value) == 1 else tuple(map(plain, value))
     return value
 
 

@@ -306,13 +306,17 @@ def run_settings(draw: st.DrawFn, *, dataset: str, one_in: int = 120) -> dict[st
     drawn["schedule"], drawn["schedule_args"] = draw(rarely(schedules, st.just((None, {})), one_in=4))
     drawn["partition"], drawn["partition_args"] = draw(rarely(partitions, st.just(("iid", {})), one_in=2))
     drawn["attack"], drawn["attack_args"] = draw(rarely(attack_names, st.just((None, {})), one_in=2))
+    if drawn["attack"] and draw(rarely(st.just(True), st.just(False), one_in=4)):
+        more = draw(st.lists(attack_names, min_size=1, max_size=2))
+        several = zip((drawn["attack"], drawn["attack_args"]), *more, strict=True)
+        drawn["attack"], drawn["attack_args"] = map(list, several)
     drawn["mobility"], drawn["mobility_args"] = draw(rarely(mobilities, st.just((None, {})), one_in=4))
     drawn["radio"], drawn["radio_args"] = draw(rarely(radios, st.just((None, {})), one_in=4))
     if drawn["consensus"] == "pow":
         drawn["pow_hashes"] = usual(st.sampled_from((1, 16, 4096)))
     if drawn["consensus"] == "ethash":
         drawn["nodes"] = usual(st.just(1))
-    if drawn["attack"] == "same_value":  # most rules would not let it through
+    if "same_value" in (drawn["attack"] or ()):  # most rules would not let it through
         drawn["aggregator"], drawn["aggregator_args"] = "fedavg", {}
     if drawn["attack"]:
         drawn["malicious"] = usual(st.integers(1, max(1, number // 2)))

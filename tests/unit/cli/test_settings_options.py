@@ -53,6 +53,69 @@ def test_options_say_what_files_say(tmp_path: Path) -> None:
     assert settings_of(options) == RunSettings(**OTHERS).replace(signatures=False, rounds=5)
 
 
+MANY: dict[str, Any] = {
+    "attack": ["backdoor", "scaling"],
+    "attack_args": [{"target": 3}, {"factor": 2.5}],
+    "malicious": 1,
+}
+TOML = """
+malicious = 1
+attack = ["backdoor", "scaling"]
+attack_args = [{ target = 3 }, { factor = 2.5 }]
+"""
+
+
+def test_several_attacks_are_an_option_each_or_lists_in_a_file(tmp_path: Path) -> None:
+    assert RunSettings(**MANY).attacks == (("backdoor", {"target": 3}), ("scaling", {"factor": 2.5}))
+    words = ["--attack", "backdoor:target=3", "--attack", "scaling:factor=2.5", "--malicious", "1"]
+    assert settings_of(parser().parse_args(["run", *words])) == RunSettings(**MANY)
+    for name, text in (("settings.json", json.dumps(as_dict(RunSettings(**MANY)))), ("settings.toml", TOML)):
+        (tmp_path / name).write_text(text)
+        assert settings_of(parser().parse_args(["run", "--config", str(tmp_path / name)])) == RunSettings(**MANY)
+
+
+@pytest.mark.parametrize(
+    ("words", "attacks"),
+    [
+        (["scaling"], [("scaling", {})]),
+        (["scaling:factor=2"], [("scaling", {"factor": 2})]),
+        (["lab:mine"], [("lab:mine", {})]),
+        (["lab:mine:at=(1, 2),how=a:b", "alie"], [("lab:mine", {"at": (1, 2), "how": "a:b"}), ("alie", {})]),
+    ],
+)
+def test_parameters_of_an_attack_stand_behind_its_name(words: list[str], attacks: list[object]) -> None:
+    options = [word for each in words for word in ("--attack", each)]
+    assert [*settings_of(parser().parse_args(["run", *options, "--malicious", "1"])).attacks] == attacks
+
+
+def test_one_attack_in_a_list_is_that_attack() -> None:
+    alone = RunSettings(attack="scaling", attack_args={"factor": 2}, malicious=1)
+    assert RunSettings(attack=["scaling"], attack_args=[{"factor": 2}], malicious=1) == alone
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"attack": ["backdoor", "scaling"], "attack_args": {"target": 3}}, "allowed: a table for each attack"),
+        ({"attack": ["backdoor", "scaling"], "attack_args": [{}, {}, {}]}, "allowed: a table for each attack"),
+        ({"attack": "backdoor", "attack_args": [{}, {}]}, "allowed: a table for each attack"),
+        ({"attack": []}, r"attack is \[\]; allowed: a text, or a list of texts"),
+        ({"attack": ["alie", 3]}, "allowed: a text, or a list of texts"),
+        ({"attack": "alie", "attack_args": [3]}, "allowed: a table of settings, or a list of them"),
+        ({"attack_args": [{"target": 3}, {}], "malicious": 0}, "but no attack is named"),
+    ],
+)
+def test_what_is_refused_of_several_attacks(settings: Any, message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        RunSettings(**{"malicious": 1, **settings})
+
+
+def test_one_option_for_parameters_cannot_tell_whose_they_are() -> None:
+    for words in (["--attack", "backdoor", "--attack", "scaling"], ["--attack", "scaling:factor=2"]):
+        with pytest.raises(InvalidInputError, match=r"--attack-arg is given with --attack .*; allowed: with"):
+            settings_of(parser().parse_args(["run", *words, "--attack-arg", "factor=2", "--malicious", "1"]))
+
+
 def test_every_setting_is_an_option_whose_help_says_its_default(capsys: pytest.CaptureFixture[str]) -> None:
     helps = {}
     for words in (("run",), ("task", "create")):
