@@ -27,9 +27,9 @@ run: $(VENV)/run.stamp ## one federation end to end
 test: $(VENV)/dev.stamp ## all tests that need no extra server and no Node; of them TESTS=tests/e2e, if named
 	$(PYTEST) -m "not slow and not integration" $(TESTS)
 
-coverage: $(VENV)/dev.stamp ## the unit and contract tests of `make test`, and how many branches of fbfl/ they take
+coverage: $(VENV)/dev.stamp ## the tests of `make test` in one process, and the statements and branches of fbfl/ that they take
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -m "not slow and not integration" tests/unit tests/contracts
+	$(BIN)/coverage run -m pytest -m "not slow and not integration" $(TESTS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

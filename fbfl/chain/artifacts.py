@@ -16,7 +16,6 @@ class Artifact:
     name: str
     abi: list[dict[str, Any]]
     bytecode: bytes
-    deployed_bytecode: bytes
 
 
 def artifact_names() -> list[str]:
@@ -42,5 +41,4 @@ def parse_artifact(name: str, content: dict[str, Any]) -> Artifact:
         name=name,
         abi=content["abi"],
         bytecode=bytes.fromhex(content["bytecode"].removeprefix("0x")),
-        deployed_bytecode=bytes.fromhex(content["deployedBytecode"].removeprefix("0x")),
     )

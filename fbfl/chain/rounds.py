@@ -44,7 +44,6 @@ class Decision:
     round: int
     view: int
     stage: Stage
-    committee_size: int
     quorum: int
     accepts: int
     rejects: int
@@ -80,7 +79,6 @@ class TaskState:
     round: int
     phase: Phase
     commit_reveal: bool
-    committee_size: int
     min_updates: int
     deadline: int
     closing_block: int
@@ -162,7 +160,6 @@ def state_of(found: Any, head: Head) -> TaskState:
         round=in_round.number,
         phase=Phase(in_round.phase),
         commit_reveal=in_round.commitReveal,
-        committee_size=in_round.committeeSize,
         min_updates=in_round.minUpdates,
         deadline=in_round.deadline,
         closing_block=in_round.closingBlock,
@@ -183,7 +180,6 @@ def state_of(found: Any, head: Head) -> TaskState:
             round=decision.round,
             view=decision.view_,
             stage=Stage(decision.stage),
-            committee_size=decision.committeeSize,
             quorum=decision.quorum,
             accepts=decision.accepts,
             rejects=decision.rejects,

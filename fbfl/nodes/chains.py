@@ -122,6 +122,14 @@ def ask(url: str, method: str, *parameters: Any, timeout: float = 10.0) -> Any:
         raise NodeUnavailableError(f"the node at {url} refused {method}: {answer}") from error
 
 
+def _number(url: str, method: str, timeout: float) -> int:
+    answer = ask(url, method, timeout=timeout)
+    try:
+        return int(answer, 16)
+    except (TypeError, ValueError) as error:
+        raise NodeUnavailableError(f"the node at {url} answers {method} with {answer!r:.80}") from error
+
+
 def _programs(network: str, folder: Path, layout: Layout, progress: geth.Progress, dag: Path) -> list[Program]:
     if network == "geth":
         programs = geth.programs(folder, layout.nodes, layout.port, dag=dag, ethash_test=layout.ethash_test)
@@ -174,11 +182,11 @@ def _flat(options: dict[str, object]) -> Sequence[str]:
 def _ready(network: str, nodes: int, port: int) -> bool:
     url = f"http://{LOOPBACK}:{port}"
     try:
-        block = int(ask(url, "eth_blockNumber", timeout=2.0), 16)
+        block = _number(url, "eth_blockNumber", 2.0)
         if network != "geth":
             return True
         # Ready: it has a block by proof of work, and hears of all other nodes' blocks.
-        peers = int(ask(url, "net_peerCount", timeout=2.0), 16)
+        peers = _number(url, "net_peerCount", 2.0)
         return block > 0 and peers >= nodes - 1
     except NodeUnavailableError:
         return False
@@ -191,9 +199,9 @@ def _status(folder: Path, name: str, url: str, timeout: float) -> NodeStatus:
         return found
     try:
         client = str(ask(url, "web3_clientVersion", timeout=timeout))
-        block = int(ask(url, "eth_blockNumber", timeout=timeout), 16)
+        block = _number(url, "eth_blockNumber", timeout)
         # Nodes of development chains have no peers, and Anvil does not know the method.
-        peers = int(ask(url, "net_peerCount", timeout=timeout), 16) if folder.name == "geth" else None
+        peers = _number(url, "net_peerCount", timeout) if folder.name == "geth" else None
     except NodeUnavailableError:
         return found
     return NodeStatus(name, url, found.log, pid, client, block, peers)

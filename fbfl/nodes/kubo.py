@@ -194,11 +194,11 @@ def _status(folder: Path, name: str, port: int, timeout: float) -> KuboStatus:
     found = KuboStatus(name, f"/ip4/{LOOPBACK}/tcp/{port}/http", log_of(folder, name), running(folder, name))
     if found.pid is None:
         return found
-    version = _ask(port, "version", timeout)
+    version = _ask(port, "version", timeout).get("Version")
     peers = _peers(port, timeout)
     if version is None or peers is None:
         return found
-    return KuboStatus(name, found.address, found.log, found.pid, str(version["Version"]), peers)
+    return KuboStatus(name, found.address, found.log, found.pid, str(version), peers)
 
 
 def _connected(folder: Path, program: Program, layout: Layout) -> bool:
@@ -215,17 +215,22 @@ def _connected(folder: Path, program: Program, layout: Layout) -> bool:
 def _peers(port: int, timeout: float) -> int | None:
     """Return the number of daemons that it is connected to; None if it does not answer."""
     answer = _ask(port, "swarm/peers", timeout)
-    return None if answer is None else len(answer["Peers"] or [])
+    peers = answer.get("Peers", 0)
+    if peers is None:  # how it says that there are none
+        return 0
+    return len(peers) if isinstance(peers, list) else None
 
 
-def _ask(port: int, command: str, timeout: float) -> Any:
+def _ask(port: int, command: str, timeout: float) -> dict[str, Any]:
+    """Return the answer of a daemon; nothing if it gives none, or another one than a daemon gives."""
     try:
         with session() as asking:
             response = asking.post(f"http://{LOOPBACK}:{port}/api/v0/{command}", timeout=timeout)
             response.raise_for_status()
-            return response.json()
+            answer = response.json()
     except (requests.RequestException, ValueError):
-        return None
+        return {}
+    return answer if isinstance(answer, dict) else {}
 
 
 def _folder(state: Path) -> Path:

@@ -5,7 +5,6 @@ to 174 links; sha2-256; base32. With it the root's 32-byte digest and the size d
 """
 
 import base64
-import binascii
 import functools
 import hashlib
 import itertools
@@ -113,18 +112,6 @@ def cid_from_digest(digest: bytes, size: int) -> str:
 def cid_of_node(digest: bytes) -> str:
     """Return the CID of the dag-pb block with this digest (32 bytes)."""
     return _text(DAG_PB, digest)
-
-
-def digest_from_cid(cid: str) -> bytes:
-    """Return the root digest (32 bytes) inside a CID of the profile; any other CID raises `InvalidInputError`."""
-    try:
-        content = base64.b32decode(cid[1:].upper() + "=" * (-len(cid[1:]) % 8))
-    except (binascii.Error, ValueError):
-        content = b""
-    digest = content[-32:]
-    if cid not in {cid_from_digest(digest, size) for size in (0, CHUNK_SIZE + 1) if len(digest) == 32}:
-        raise InvalidInputError(f"{cid!r} is not a CIDv1 of a raw or dag-pb block, sha2-256, base32 in lower case")
-    return digest
 
 
 def _text(codec: int, digest: bytes) -> str:

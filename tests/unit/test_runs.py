@@ -1,20 +1,25 @@
+import json
 import multiprocessing
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+from eth_typing import BlockNumber
 
-from fbfl.errors import ChainImportError, InvalidInputError
+from fbfl.errors import ChainError, ChainImportError, InvalidInputError, StorageError
+from fbfl.runs import folder
 from fbfl.runs.files import newest_run
-from fbfl.runs.folder import RunFolder, new_folder, open_stored
+from fbfl.runs.folder import RunFolder, new_folder, open_stored, recorded_chain
 from fbfl.settings import RunSettings
+from fbfl.simulation import Simulation
+from tests.support.federations import federation
 
 
 def test_a_run_that_does_not_begin_leaves_nothing_of_its_own(tmp_path: Path) -> None:
     def fail(path: Path) -> None:
-        with RunFolder.create(path, RunSettings()) as folder:
-            folder.payloads("local")
+        with RunFolder.create(path, RunSettings()) as begun:
+            begun.payloads("local")
             raise InvalidInputError("alpha is -1")
 
     for _ in range(2):  # the corrected one may have the same folder
@@ -104,3 +109,58 @@ def test_a_folder_whose_files_hold_something_else_is_said_to_be_damaged(
     (tmp_path / "deployment.json").write_text(deployment)
     with pytest.raises(ChainImportError, match=f"{damaged} is damaged"):
         open_stored(tmp_path)
+
+
+@pytest.fixture
+def on_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Simulation]:
+    """The folder of a run on a network that lasts, and the federation that is there."""
+    fed = federation(tmp_path / "payloads", servers=2, devices=2)
+    monkeypatch.setattr(folder, "connect", lambda network: fed.chain.w3)
+    path = tmp_path / "run"
+    path.mkdir()
+    first = fed.chain.w3.eth.get_block(BlockNumber(0))["hash"].to_0x_hex()
+    deployment = {"addresses": dict(fed.devnet.addresses), "task": 1, "start_block": 0, "start_hash": first}
+    (path / "deployment.json").write_text(json.dumps(deployment))
+    (path / "settings.json").write_text(json.dumps({"network": "http://user:key@node:8545/secret"}))
+    return path, fed
+
+
+def test_a_run_on_a_network_is_read_there(on_network: tuple[Path, Simulation]) -> None:
+    path, fed = on_network
+    run = open_stored(path)
+    assert (run.task, run.pin) == (fed.task, None)
+    with pytest.raises(InvalidInputError, match=r"its chain is at http://node:8545; allowed: a run on eth-tester"):
+        recorded_chain(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value", "message"),
+    [
+        ("deployment", "start_hash", "0x00", r"the chain at http://node:8545 is not the one of this run; has it begun"),
+        ("deployment", "start_block", 10**9, "is not the one of this run; has it begun anew"),
+        ("deployment", "task", 7, "task 7"),
+        ("deployment", "task", "1", "it names '1' where a int has to be"),
+        ("deployment", "addresses", {}, "does not belong to this chain"),
+        ("deployment", "addresses", {"FederatedTasks": "0x12"}, "does not belong to this chain"),
+        ("settings", "network", 5, "it names 5 where a str has to be"),
+    ],
+)
+def test_a_run_whose_network_is_not_its_own_any_more_is_refused_in_a_line(
+    on_network: tuple[Path, Simulation], name: str, key: str, value: object, message: str
+) -> None:
+    file = on_network[0] / f"{name}.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), key: value}))
+    with pytest.raises((ChainImportError, InvalidInputError, ChainError), match=message) as caught:
+        open_stored(on_network[0])
+    assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_disk_that_is_full_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with RunFolder.create(tmp_path / "run", RunSettings()) as kept:
+        (tmp_path / "run" / "metrics.jsonl").unlink()
+        (tmp_path / "run" / "metrics.jsonl").mkdir()
+        monkeypatch.setattr(folder, "metrics_line", lambda result: {"round": 1})
+        result: Any = None
+        with pytest.raises(StorageError, match=r"metrics\.jsonl: cannot be written: Is a directory"):
+            kept.add_round(result)

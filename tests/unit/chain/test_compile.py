@@ -23,7 +23,7 @@ def test_writing_artifacts_makes_the_folder_hold_exactly_them(tmp_path: Path) ->
 
 def test_an_artifact_file_reads_back() -> None:
     content = json.loads(compilation.render(ARTIFACT))
-    assert parse_artifact("A", content) == Artifact("A", [], bytes.fromhex("6000"), b"")
+    assert parse_artifact("A", content) == Artifact("A", [], bytes.fromhex("6000"))
 
 
 def test_every_shipped_artifact_loads() -> None:

@@ -36,6 +36,40 @@ def test_a_geth_that_is_not_there_or_too_new_is_named(tmp_path: Path) -> None:
         execute_with_geth(tmp_path / "chain", head, str(tmp_path / "geth"))
 
 
+GETH = """#!/bin/sh
+[ "$1" = version ] && echo Version: 1.11.6-stable && exit
+data=$2
+case "$3 $4" in
+init*) mkdir "$data" ;;
+"--fakepow import") {imports} ;;
+export*) cat "$data/chain" {more} > "$4" ;;
+esac
+"""
+"""Keeps what it is given, instead of executing it."""
+
+
+@pytest.mark.parametrize(
+    ("imports", "more", "verdict"),
+    [
+        ('cp "$5" "$data/chain"', "", None),
+        ('cp "$5" "$data/chain"', "$0", "geth comes to another chain than the one that ends in block 2, 0x"),
+        ("echo 'Fatal: invalid gas used' >&2; exit 1", "", "failed: Fatal: invalid gas used"),
+    ],
+)
+def test_the_verdict_of_geth_is_that_it_gives_the_same_blocks_back(
+    tmp_path: Path, imports: str, more: str, verdict: str | None
+) -> None:
+    chain = open_chain(default_genesis(2))
+    for _ in range(2):
+        chain.mine()
+    head = ChainWriter(tmp_path / "chain", chain).flush()
+    program = tmp_path / "geth"
+    program.write_text(GETH.format(imports=imports, more=more))
+    program.chmod(0o755)
+    found = execute_with_geth(tmp_path / "chain", head, str(program))
+    assert found == verdict if verdict is None else verdict in str(found)
+
+
 def test_a_running_network_has_no_chain_of_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["audit", "--network", "http://127.0.0.1:1", "--geth"]) == 2
     assert "--geth; allowed: only with --run" in capsys.readouterr().err

@@ -1,3 +1,4 @@
+import base64
 import hashlib
 
 import aleph_cid
@@ -13,7 +14,6 @@ from fbfl.storage.cid import (
     children_in,
     cid_from_digest,
     cid_of,
-    digest_from_cid,
     digest_of,
     height_of,
     node,
@@ -59,29 +59,9 @@ def test_the_digest_of_one_chunk_is_its_sha256() -> None:
 
 
 @given(digest=st.binary(min_size=32, max_size=32), size=st.integers(0, 2**62))
-def test_digest_and_size_say_all_that_the_cid_says(digest: bytes, size: int) -> None:
-    assert digest_from_cid(cid_from_digest(digest, size)) == digest
-
-
-@given(text=st.text(max_size=70))
-def test_what_is_no_cid_is_refused(text: str) -> None:
-    with pytest.raises(InvalidInputError, match="is not a CIDv1"):
-        digest_from_cid(text)
-
-
-@pytest.mark.parametrize(
-    "cid",
-    [
-        "QmdfTbBqBPQ7VNxZEYEj14VmRuZBkqFbiwReogJgS1zR1n",  # version 0
-        GOLDEN[b""].upper(),
-        GOLDEN[b""] + "=",
-        GOLDEN[b""][:-1],
-        "bafyaabakaieac",  # identity hash
-    ],
-)
-def test_cids_outside_the_profile_are_refused(cid: str) -> None:
-    with pytest.raises(InvalidInputError, match="is not a CIDv1"):
-        digest_from_cid(cid)
+def test_a_cid_ends_with_the_digest(digest: bytes, size: int) -> None:
+    text = cid_from_digest(digest, size)[1:].upper()
+    assert base64.b32decode(text + "=" * (-len(text) % 8))[-32:] == digest
 
 
 @pytest.mark.parametrize(("digest", "size"), [(b"short", 1), (bytes(32), -1)])
