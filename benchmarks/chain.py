@@ -2,11 +2,11 @@
 
     python -m benchmarks.chain [--old COMMIT] [--python PATH] [--output DIR] [--servers N ...]
 
-Plays rounds with proof of work, with PBFT by transactions and by signatures, and with ethash, with and without liars;
-each case in a process of its own, those that are compared one after the other. `--old` is checked out into a Git
-worktree in DIR and played by `--python` (default: an environment made there of its own requirements.txt), where it does
-not take too long. What is measured already, DIR/cases.jsonl, is not measured again: the command may be stopped at any
-moment. Prints a table in Markdown, which DIR/chain.md gets, too.
+Plays rounds with proof of work, with PBFT by transactions and by signatures, and with ethash, with and without liars,
+and some on Anvil; each case in a process of its own, those that are compared one after the other. `--old` is checked
+out into a Git worktree in DIR and played by `--python` (default: an environment made there of its own
+requirements.txt), where it does not take too long. What is measured already, DIR/cases.jsonl, is not measured again:
+the command may be stopped at any moment. Prints a table in Markdown, which DIR/chain.md gets, too.
 """
 
 import argparse
@@ -37,12 +37,16 @@ OLD_SERVERS = {"pow": 100, "pbft": 100, "pbft, signatures": 100, "ethash": 10}
 
 COLUMNS = (
     *("data", "consensus", "servers", "liars", "transactions", "blocks", "cpu s", "wall s"),
-    *("execution alone", "without a chain", "MiB", "old", "old / new"),
+    *("execution alone", "payloads alone", "without a chain", "MiB", "old", "old / new"),
 )
 """All but the wall time are processor seconds."""
 
 ETHASH_SERVERS = 20
 """Most servers with ethash: a block takes a tenth of a second of hashing, whatever is in it."""
+
+
+ON_A_NODE = (4, 10)
+"""Servers of the cases on Anvil, which takes the transactions of a sweep one by one."""
 
 
 def main() -> int:
@@ -87,6 +91,9 @@ def cases(numbers: Sequence[int], with_old: bool) -> Iterator[tuple[str, dict[st
                 yield "new", case
                 if with_old and servers <= (OLD_SERVERS[kind] if not liars else 10):
                     yield "old", case
+    for servers in ON_A_NODE:
+        on_a_node = {"dataset": "digits", "servers": servers, "devices": 20, "network": "anvil", "rounds": 3}
+        yield "new", {**on_a_node, **KINDS["pow"], "liars": 0}
     mnist = {"dataset": "mnist", "servers": 10, "devices": 20, "rounds": 3}
     yield "new", {**mnist, "alone": True}
     for settings in KINDS.values():
@@ -113,8 +120,9 @@ def heading(old: str | None) -> Iterator[str]:
     yield (
         f"{platform.machine()}, {os.cpu_count()} cores. Medians of three rounds after the first, one round with "
         "more than 20 servers, of one process that plays all servers. All but the wall time are processor seconds: "
-        "of the round; of executing its blocks again, and nothing else; of the same training and aggregation without a "
-        "chain" + (f"; of the round with the code of commit {old}." if old else ".")
+        "of the round; of executing its blocks again by py-evm, and nothing else; of hashing and decoding its updates "
+        "once, and nothing else; of the same training and aggregation without a chain"
+        + (f"; of the round with the code of commit {old}." if old else ".")
     )
     yield ""
 
@@ -131,10 +139,12 @@ def rows(results: dict[str, dict[str, Any]]) -> Iterator[str]:
         plain = results.get(_key("new", {**alone, "alone": True, "rounds": 3}))
         old = results.get(_key("old", case))
         kind = case["consensus"] + (", signatures" if case["signatures"] else "")
+        kind += f", on {case['network']}" if "network" in case else ""
         cells = [
             *(case["dataset"], kind, case["servers"], case["liars"]),
             *(f"{result['transactions']:.0f}", f"{result['blocks']:.0f}"),
-            *(f"{result['cpu']:.2f}", f"{result['seconds']:.2f}", f"{result['execution_cpu']:.2f}"),
+            *(f"{result['cpu']:.2f}", f"{result['seconds']:.2f}"),
+            *(f"{result[name]:.2f}" if result.get(name) else "" for name in ("execution_cpu", "payloads_cpu")),
             "" if plain is None else f"{plain['cpu']:.2f}",
             result["mib"],
             "" if old is None else f"{old['cpu']:.2f}",

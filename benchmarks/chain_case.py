@@ -5,12 +5,14 @@
 Prints a JSON object. Only names that versions share from 0.1 on are used.
 """
 
+import contextlib
 import json
 import resource
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,25 @@ def main() -> None:
     """Play the rounds of a case, after one that compiles; print what they took."""
     case: dict[str, Any] = json.loads(sys.argv[1])
     rounds, alone, execution = case.pop("rounds"), case.pop("alone", False), case.pop("execution", False)
-    print(json.dumps(_alone(case, rounds) if alone else _on_a_chain(case, rounds, execution)))
+    with _node(case):
+        print(json.dumps(_alone(case, rounds) if alone else _on_a_chain(case, rounds, execution)))
+
+
+@contextlib.contextmanager
+def _node(case: dict[str, Any]) -> Iterator[None]:
+    """Run a node as long as this, where the case names a network; the case gets its URL."""
+    if "network" not in case:
+        yield
+        return
+    from fbfl.nodes import chains
+
+    with tempfile.TemporaryDirectory() as folder:
+        (node,) = chains.up(case["network"], port=18_545, state=Path(folder))
+        name, case["network"] = case["network"], node.url
+        try:
+            yield
+        finally:
+            chains.down(name, state=Path(folder))
 
 
 def _on_a_chain(case: dict[str, Any], rounds: int, execution: bool) -> dict[str, Any]:
@@ -38,6 +58,7 @@ def _on_a_chain(case: dict[str, Any], rounds: int, execution: bool) -> dict[str,
         results = [federation.play_round() for _ in range(rounds)]
         records = [result.record for result in results]
         executions = [_execution(federation, record) for record in records] if execution else [0.0]
+        payloads = [_payloads(federation, record) for record in records] if execution else [0.0]
         return {
             "setup_seconds": ready - began,
             "setup_cpu": cpu_ready - cpu_began,
@@ -49,21 +70,39 @@ def _on_a_chain(case: dict[str, Any], rounds: int, execution: bool) -> dict[str,
             "gas": statistics.median(record.gas_used for record in records),
             "blocks": statistics.median(record.last_block - record.first_block + 1 for record in records),
             "execution_cpu": statistics.median(executions),
+            "payloads_cpu": statistics.median(payloads),
             "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
         }
 
 
 def _execution(federation: Any, record: Any) -> float:
-    """Return the processor seconds of executing a round's blocks again, and nothing else; 0 where they have seals."""
-    if record.consensus.startswith("ethash"):
-        return 0.0
+    """Return the processor seconds of executing a round's blocks again by py-evm, and nothing else; 0 where they have
+    seals, or are on a node.
+    """
     node = federation.chain
+    if record.consensus.startswith("ethash") or not hasattr(node, "chain"):
+        return 0.0
     blocks = [node.chain.get_canonical_block_by_number(n) for n in range(record.first_block, record.last_block + 1)]
     copy = node.copy()
     copy.revert(bytes(blocks[0].header.parent_hash))
     began = time.process_time()
     for block in blocks:
         copy.chain.import_block(block)
+    return time.process_time() - began
+
+
+def _payloads(federation: Any, record: Any) -> float:
+    """Return the processor seconds of hashing and decoding the updates of a round once, and nothing else."""
+    from fbfl.storage.cid import digest_of
+    from fbfl.storage.codecs import decode_update
+    from fbfl.storage.store import Reference
+
+    known = [Reference(bytes.fromhex(update.digest.removeprefix("0x")), update.size) for update in record.updates]
+    payloads = [federation.store.get(reference) for reference in known]
+    began = time.process_time()
+    for payload in payloads:
+        digest_of(payload)
+        decode_update(federation.plan.payload, federation.plan.spec, payload)
     return time.process_time() - began
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import cast
 
-import ethash
 from eth_abi import encode  # type: ignore[attr-defined]  # exported at run time
+from eth_hash.auto import keccak
 
 _CHUNK = 2_000  # nonces between two checks for the end of the search: about 10 ms
 
@@ -34,11 +34,13 @@ class Puzzle:
 
 
 def search(puzzle: Puzzle, start: int, count: int) -> int | None:
-    """Return the first solution among the `count` nonces from `start` on, or None. The hashing is done in C++."""
-    prefix = puzzle.prefix
+    """Return the first solution among the `count` nonces from `start` on, or None. What all share is hashed once."""
+    begun = keccak.new(puzzle.prefix)
     limit = puzzle.target.to_bytes(32, "big")
     for nonce in range(start, start + count):
-        if cast(bytes, ethash.keccak_256(prefix + nonce.to_bytes(32, "big"))) < limit:
+        hashing = begun.copy()
+        hashing.update(nonce.to_bytes(32, "big"))
+        if hashing.digest() < limit:
             return nonce
     return None
 

@@ -3,17 +3,19 @@
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 from eth_account.signers.local import LocalAccount
-from eth_typing import ChecksumAddress
+from eth_typing import ChecksumAddress, HexStr
 from hexbytes import HexBytes
 from web3 import Web3
 from web3.contract.contract import ContractConstructor, ContractFunction
 from web3.exceptions import TransactionNotFound, Web3RPCError
 from web3.types import BlockData, TxParams, TxReceipt, Wei
 
-from fbfl.chain.reverts import ABI, decoded_reverts
+from fbfl.chain.calls import data_of
+from fbfl.chain.reverts import ABI, decode_revert, decoded_reverts
+from fbfl.chain.signing import Signer
 from fbfl.errors import ChainError, ContractRevertError, NodeUnavailableError
 from fbfl.system.backoff import pause_after
 
@@ -23,6 +25,14 @@ TIP = Wei(10**9)
 
 
 Call = ContractFunction | ContractConstructor
+
+
+@runtime_checkable
+class KnowsReasons(Protocol):
+    """A node that knows why a transaction failed, for a while."""
+
+    def reason_of(self, receipt: TxReceipt) -> bytes | None:
+        """Return what the transaction reverted with, in its place in its block; None if that is not known any more."""
 
 
 @dataclass
@@ -55,7 +65,7 @@ class Sender:
         self.gas = gas
         self.timeout = timeout
         self.attempts = attempts
-        self._signer = account if isinstance(account, LocalAccount) else None
+        self._signer = Signer(account) if isinstance(account, LocalAccount) else None
         self._chain_id = w3.eth.chain_id
         self._lock = threading.Lock()
 
@@ -83,7 +93,7 @@ class Sender:
                 nonce = self.w3.eth.get_transaction_count(self.address, "pending")
                 fields: TxParams = {"from": self.address, "nonce": nonce, "chainId": self._chain_id}
                 limits: TxParams = {"gas": gas or self.gas, "value": Wei(value), **self._fees()}
-                sent = Sent(call.build_transaction({**fields, **limits}), abi)
+                sent = Sent(_transaction(call, {**fields, **limits}), abi)
                 try:
                     self._submit(sent)
                     break
@@ -121,9 +131,9 @@ class Sender:
         try:
             with decoded_reverts(sent.abi):
                 if self._signer:
-                    signed = self._signer.sign_transaction(cast(Any, sent.transaction))
-                    self._submit_once(signed.raw_transaction, signed.hash)
-                    sent.hashes.append(signed.hash)
+                    raw, transaction_hash = map(HexBytes, self._signer.signed(sent.transaction))
+                    self._submit_once(raw, transaction_hash)
+                    sent.hashes.append(transaction_hash)
                 else:
                     sent.hashes.append(self.w3.eth.send_transaction(sent.transaction))
         except Web3RPCError as error:
@@ -176,14 +186,17 @@ class Sender:
             time.sleep(min(pause_after(looks, first=0.02, longest=1.0), left))
 
     def _failure(self, sent: Sent, receipt: TxReceipt) -> ContractRevertError:
-        """Return the reason why a mined transaction failed; receipts lack it, so run it again.
+        """Return the reason why a mined transaction failed; receipts lack it, so run it again if the node forgot it.
 
         The state after its block has what stood before it there, and its number and time; that before the block is for
         a reason that what came after it has removed.
         """
         call = {key: value for key, value in sent.transaction.items() if key in ("from", "to", "data", "value", "gas")}
         failure = ContractRevertError("Unknown", {"transaction": receipt["transactionHash"].to_0x_hex()})
-        for block in (receipt["blockNumber"], receipt["blockNumber"] - 1):
+        known = self.w3.eth.reason_of(receipt) if isinstance(self.w3.eth, KnowsReasons) else None
+        if known is not None:
+            failure = decode_revert(known, sent.abi)
+        for block in (receipt["blockNumber"], receipt["blockNumber"] - 1) if known is None else ():
             try:
                 with decoded_reverts(sent.abi):
                     self.w3.eth.call(cast(TxParams, call), block_identifier=cast(Any, block))
@@ -195,6 +208,13 @@ class Sender:
         if failure.error in ("Unknown", "Silent") and receipt["gasUsed"] == sent.transaction["gas"]:
             return ContractRevertError("OutOfGas", {"gas": sent.transaction["gas"]})
         return failure
+
+
+def _transaction(call: Call, fields: TxParams) -> TxParams:
+    """Return the transaction of a call with these fields."""
+    if isinstance(call, ContractConstructor):
+        return cast(TxParams, call.build_transaction(fields))
+    return {**fields, "to": call.address, "data": HexStr("0x" + data_of(call).hex())}
 
 
 def _raised(old: int, now: int) -> Wei:

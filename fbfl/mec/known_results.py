@@ -33,7 +33,7 @@ class KnownResults:
         self._turn_to(round_number)
         known = self._held.setdefault(reference, [])
         for same in known:
-            if same == payload:
+            if same is payload or same == payload:
                 return same
         known.append(payload)
         self._digests[id(payload)] = hashlib.sha256(payload).digest()

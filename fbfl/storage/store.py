@@ -14,6 +14,9 @@ class Reference:
     digest: bytes
     size: int
 
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
     @classmethod
     def to(cls, data: bytes) -> Self:
         """Return the reference of these bytes."""

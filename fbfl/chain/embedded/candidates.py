@@ -47,8 +47,9 @@ class Candidates:
     def _common(self) -> BlockAPI | None:
         """The block if nobody mined it; None if it depends on who does."""
         try:
-            vm, block = self.chain.execute(self._transactions, **{**self._params, "coinbase": NOBODY})
+            execution = self.chain.execute(self._transactions, **{**self._params, "coinbase": NOBODY})
         except ValidationError:  # a sender can pay only with what it earns as the miner
             return None
+        vm = execution.vm
         assert isinstance(vm.state, TableState)
-        return None if vm.state.depends_on_miner else vm.mine_block(block).block
+        return None if vm.state.depends_on_miner else vm.mine_block(execution.block).block

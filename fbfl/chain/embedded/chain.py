@@ -85,6 +85,7 @@ class LondonBackend(PyEVMBackend):  # type: ignore[misc]
     def __init__(self, chain: LondonChain, keys: list[PrivateKey]) -> None:
         self._given = chain, tuple(keys)
         self._decoded: dict[Hash32, tuple[BlockAPI, tuple[ReceiptAPI, ...]]] = {}
+        self._places: dict[Hash32, tuple[BlockHeaderAPI, int]] = {}  # of the transactions of decoded blocks
         self._read: tuple[Hash32, StateAPI] | None = None
         self._keys = {key.public_key.to_canonical_address(): key for key in keys}
         super().__init__()
@@ -196,6 +197,9 @@ class LondonBackend(PyEVMBackend):  # type: ignore[misc]
 
     def mined(self, transaction_hash: Hash32) -> tuple[BlockAPI, tuple[ReceiptAPI, ...], int] | None:
         """Return the block of a transaction, the block's receipts, and its place there; None if it is not mined."""
+        header, index = self._places.get(transaction_hash, (None, 0))
+        if header is not None and self._stands(header):
+            return *self._decoded[header.hash], index
         try:
             number, index = self.chain.get_canonical_transaction_index(transaction_hash)
         except IndexMissing:
@@ -206,13 +210,26 @@ class LondonBackend(PyEVMBackend):  # type: ignore[misc]
         stands = block.transactions[index : index + 1] and block.transactions[index].hash == transaction_hash
         return (block, receipts, index) if stands else None
 
+    def _stands(self, header: BlockHeaderAPI) -> bool:
+        """Return True if a block is on the chain up to the head."""
+        number = header.block_number
+        return number < self.chain.header.block_number and self.chain.get_canonical_block_hash(number) == header.hash
+
     def block(self, header: BlockHeaderAPI) -> tuple[BlockAPI, tuple[ReceiptAPI, ...]]:
         """Return a block with its receipts. The last ones are kept decoded: their transactions are asked for singly."""
         if header.hash not in self._decoded:
             if len(self._decoded) >= DECODED_BLOCKS:
-                del self._decoded[next(iter(self._decoded))]
-            block = self.chain.get_block_by_header(header)
-            self._decoded[header.hash] = block, tuple(block.get_receipts(self.chain.chaindb))
+                oldest, _ = self._decoded.pop(next(iter(self._decoded)))
+                for transaction in oldest.transactions:
+                    self._places.pop(transaction.hash, None)
+            mined = self.chain.mined
+            if mined is None or mined[0].hash != header.hash:
+                block = self.chain.get_block_by_header(header)
+                mined = block, tuple(block.get_receipts(self.chain.chaindb))
+            self._decoded[header.hash] = mined
+            self._places |= {
+                transaction.hash: (header, place) for place, transaction in enumerate(mined[0].transactions)
+            }
         return self._decoded[header.hash]
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+import rlp
 from eth.abc import BlockAPI, BlockHeaderAPI, LogAPI, ReceiptAPI, SignedTransactionAPI
 from eth_typing import Address, BlockNumber, Hash32
 from eth_utils.address import to_canonical_address, to_checksum_address
@@ -17,7 +18,7 @@ from hexbytes import HexBytes
 from web3 import Web3
 from web3.datastructures import AttributeDict
 from web3.eth import Eth
-from web3.types import LogReceipt, Nonce, TxData, TxReceipt
+from web3.types import BlockData, LogReceipt, Nonce, TxData, TxReceipt
 
 from fbfl.chain.embedded.rules import CHAIN_ID, LondonChain
 
@@ -78,7 +79,11 @@ class DirectEth(Eth):
             if key not in self._blocks:
                 if len(self._blocks) >= KEPT_BLOCKS:
                     del self._blocks[next(iter(self._blocks))]
-                self._blocks[key] = super().get_block(header.block_number, full_transactions)
+                self._blocks[key] = (
+                    super().get_block(header.block_number, full_transactions)
+                    if full_transactions or not header.block_number
+                    else _block(self._backend.block(header)[0])
+                )
             return self._blocks[key]
 
     def get_transaction_count(self, account: Any, block_identifier: Any = None) -> Nonce:
@@ -166,6 +171,11 @@ class DirectEth(Eth):
                 self._receipts[key] = _receipt(*mined)
             return self._receipts[key]
 
+    def reason_of(self, receipt: TxReceipt) -> bytes | None:
+        """Return what a transaction reverted with where it stands in its block; None of blocks from elsewhere."""
+        with self._lock:
+            return self._chain.reasons.get((Hash32(bytes(receipt["blockHash"])), receipt["transactionIndex"]))
+
     def _header(self, block_identifier: Any) -> BlockHeaderAPI | None:
         """Return the header of "latest", or of a number; None for other words and for blocks that are not there."""
         head = self._chain.newest()
@@ -210,6 +220,39 @@ def _logs(
                     }
                 ),
             )
+
+
+def _block(block: BlockAPI) -> BlockData:
+    """Return a block with the hashes of its transactions."""
+    header = block.header
+    return cast(
+        BlockData,
+        AttributeDict(
+            {
+                "number": header.block_number,
+                "hash": HexBytes(header.hash),
+                "parentHash": HexBytes(header.parent_hash),
+                "nonce": HexBytes(header.nonce),
+                "sha3Uncles": HexBytes(header.uncles_hash),
+                "logsBloom": HexBytes(header.bloom),
+                "transactionsRoot": HexBytes(header.transaction_root),
+                "receiptsRoot": HexBytes(header.receipt_root),
+                "stateRoot": HexBytes(header.state_root),
+                "miner": to_checksum_address(header.coinbase),
+                "difficulty": header.difficulty,
+                "totalDifficulty": header.difficulty,  # as eth-tester has it
+                "mixHash": HexBytes(header.mix_hash),
+                "size": len(rlp.encode(block)),
+                "extraData": HexBytes(header.extra_data.ljust(32, b"\0")),
+                "gasLimit": header.gas_limit,
+                "gasUsed": header.gas_used,
+                "timestamp": header.timestamp,
+                "transactions": [HexBytes(transaction.hash) for transaction in block.transactions],
+                "uncles": [],
+                "baseFeePerGas": header.base_fee_per_gas,
+            }
+        ),
+    )
 
 
 def _transaction(block: BlockAPI, index: int) -> TxData:

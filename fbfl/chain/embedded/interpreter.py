@@ -23,7 +23,7 @@ from eth.vm.stack import to_int
 _MASK = 2**256 - 1
 _FULL = 1023  # words on the stack with which one more does not always fit
 
-_CALL, _PUSH, _DUP, _SWAP, _POP, _LABEL, _JUMP, _JUMP_IF, _UNARY, _BINARY, _LOAD = range(11)
+_CALL, _PUSH, _DUP, _SWAP, _POP, _LABEL, _JUMP, _JUMP_IF, _UNARY, _BINARY, _LOAD, _STORE, _INPUT = range(13)
 
 _UNARY_OF: dict[int, Callable[[int], int]] = {
     op.ISZERO: lambda a: 0 if a else 1,
@@ -44,7 +44,15 @@ _BINARY_OF: dict[int, Callable[[int, int], int]] = {
     op.SHR: lambda a, b: b >> a if a < 256 else 0,
 }
 
-_OTHERS = {op.POP: _POP, op.JUMPDEST: _LABEL, op.JUMP: _JUMP, op.JUMPI: _JUMP_IF, op.MLOAD: _LOAD}
+_OTHERS = {
+    op.POP: _POP,
+    op.JUMPDEST: _LABEL,
+    op.JUMP: _JUMP,
+    op.JUMPI: _JUMP_IF,
+    op.MLOAD: _LOAD,
+    op.MSTORE: _STORE,
+    op.CALLDATALOAD: _INPUT,
+}
 
 _Place = tuple[int, int, Any, int, Any]
 """A place in the code: kind, gas, operand, next place, py-evm's function."""
@@ -106,6 +114,7 @@ def _run(computation: Any) -> None:
         computation._memory,
         computation.code,
     )
+    data = bytes(computation.msg.data)
     at = 0
     while True:
         kind, gas, operand, following, function = places[at] if at < len(places) else places[-1]
@@ -171,6 +180,20 @@ def _run(computation: Any) -> None:
                 if words:
                     meter.gas_remaining = left
                     words[-1] = operand(to_int(words[-1]))
+                    at = following
+                    continue
+            elif kind == _STORE:
+                if len(words) > 1 and (start := to_int(words[-1])) + 32 <= len(memory._bytes):
+                    meter.gas_remaining = left
+                    memory._bytes[start : start + 32] = to_int(words[-2]).to_bytes(32, "big")
+                    del words[-2:]
+                    at = following
+                    continue
+            elif kind == _INPUT:
+                if words:
+                    meter.gas_remaining = left
+                    start = to_int(words[-1])
+                    words[-1] = int.from_bytes(data[start : start + 32].ljust(32, b"\0"), "big")
                     at = following
                     continue
             elif kind == _LOAD and words and (start := to_int(words[-1])) + 32 <= len(memory._bytes):

@@ -4,13 +4,15 @@ What a contract can see of its block (coinbase, time, difficulty) is fixed befor
 block executes to the same state wherever it is executed again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from eth.abc import (
     BlockAPI,
     BlockHeaderAPI,
     BlockImportResult,
+    ReceiptAPI,
     SignedTransactionAPI,
     TransactionBuilderAPI,
     VirtualMachineAPI,
@@ -20,11 +22,14 @@ from eth.constants import DIFFICULTY_MINIMUM, ZERO_ADDRESS
 from eth.vm.forks.byzantium.headers import configure_header
 from eth.vm.forks.london import LondonVM
 from eth.vm.forks.london.headers import compute_london_difficulty, create_london_header_from_parent
-from eth_typing import Address, BlockNumber
+from eth_typing import Address, BlockNumber, Hash32
 from eth_utils.exceptions import ValidationError
 
 from fbfl.chain.embedded.interpreter import TableState
 from fbfl.chain.embedded.seals import SEALS
+from fbfl.chain.embedded.tries import keep_results
+
+keep_results()
 
 CHAIN_ID = 131277322940537
 """Chain id that web3's eth-tester provider answers, whatever chain is behind it."""
@@ -32,6 +37,21 @@ CHAIN_ID = 131277322940537
 GAS_LIMIT = 30_000_000
 GENESIS_TIME = 1_640_995_200
 """2022-01-01. Time is logical: a block is one second after its parent, unless somebody lets time pass."""
+
+
+KEPT_REASONS = 1024
+
+
+@dataclass(frozen=True)
+class Execution:
+    """The transactions of a block, executed."""
+
+    vm: VirtualMachineAPI
+    """Has the state after them."""
+    block: BlockAPI
+    receipts: tuple[ReceiptAPI, ...]
+    reasons: Mapping[int, bytes]
+    """What those that were refused reverted with, by place."""
 
 
 class LondonChain(MiningChain):
@@ -47,6 +67,10 @@ class LondonChain(MiningChain):
         # Both by the header of the next block, which is another after each block.
         self._newest: tuple[BlockHeaderAPI, BlockHeaderAPI] | None = None
         self._next: tuple[BlockHeaderAPI, VirtualMachineAPI] | None = None
+        self.mined: tuple[BlockAPI, tuple[ReceiptAPI, ...]] | None = None
+        """The last block that was mined here, with its receipts."""
+        self.reasons: dict[tuple[Hash32, int], bytes] = {}
+        """What refused transactions reverted with, by block and place; of the last ones that were mined here."""
 
     def create_header_from_parent(self, parent_header: BlockHeaderAPI, **params: Any) -> BlockHeaderAPI:
         """Return the header of the block after `parent_header`; `params` replace what it would hold."""
@@ -98,35 +122,41 @@ class LondonChain(MiningChain):
 
         It ends before the first that does not fit into the gas limit. `params` are header fields.
         """
-        vm, block = self.execute(transactions, **params)
-        return vm.mine_block(block).block
+        execution = self.execute(transactions, **params)
+        return execution.vm.mine_block(execution.block).block
 
-    def execute(
-        self, transactions: Sequence[SignedTransactionAPI], **params: Any
-    ) -> tuple[VirtualMachineAPI, BlockAPI]:
-        """Return what `build_block` does before the miner is rewarded, and the VM with the state."""
+    def execute(self, transactions: Sequence[SignedTransactionAPI], **params: Any) -> "Execution":
+        """Execute what `build_block` does, up to the miner's reward."""
         header = self.create_header_from_parent(self.get_canonical_head(), **params)
         vm = self.get_vm(header)
         base = vm.get_block()
-        receipts = []
-        for transaction in transactions:
+        receipts, reasons = [], {}
+        for place, transaction in enumerate(transactions):
             if header.gas_used + transaction.gas > header.gas_limit:
                 break
-            receipt, _ = vm.apply_transaction(header, transaction)
+            receipt, computation = vm.apply_transaction(header, transaction)
             header = vm.add_receipt_to_header(header, receipt)
             receipts.append(receipt)
+            if computation.is_error:
+                reasons[place] = bytes(computation.output)
         included = tuple(transactions[: len(receipts)])
-        return vm, vm.set_block_transactions_and_withdrawals(base, header, included, tuple(receipts))
+        block = vm.set_block_transactions_and_withdrawals(base, header, included, tuple(receipts))
+        return Execution(vm, block, tuple(receipts), reasons)
 
     def mine_block(self, **params: Any) -> BlockAPI:
         """Mine a block of the waiting transactions; `params` are header fields."""
         pool, self.pool = self.pool, []
-        block = self.build_block(pool, **params)
+        execution = self.execute(pool, **params)
+        block = execution.vm.mine_block(execution.block).block
         block = block.copy(header=self.consensus.seal(block.header))
         self.validate_block(block)
         self.chaindb.persist_block(block)
         self.pool = pool[len(block.transactions) :]
         self.header = self.create_header_from_parent(block.header)
+        self.mined = block, execution.receipts
+        if len(self.reasons) > KEPT_REASONS:
+            self.reasons.clear()
+        self.reasons |= {(block.hash, place): reason for place, reason in execution.reasons.items()}
         return block
 
     def import_block(self, block: BlockAPI, perform_validation: bool = True) -> BlockImportResult:

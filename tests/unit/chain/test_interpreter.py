@@ -32,7 +32,7 @@ pushes = numbers.map(pushed)
 UNTRIED = (op.CREATE, op.CREATE2, op.SELFDESTRUCT)
 others = st.sampled_from([value for value in LondonComputation.opcodes if value not in UNTRIED])
 anything = st.one_of(others, others, st.integers(0, 255).filter(lambda value: value not in UNTRIED))
-inlined = st.sampled_from([op.POP, op.JUMPDEST, op.MLOAD, op.MSTORE, *_UNARY_OF, *_BINARY_OF])
+inlined = st.sampled_from([op.POP, op.JUMPDEST, op.MLOAD, op.MSTORE, op.CALLDATALOAD, *_UNARY_OF, *_BINARY_OF])
 jumps = st.sampled_from([op.JUMP, op.JUMPI])
 moves = st.sampled_from([*range(op.DUP1, op.DUP16 + 1), *range(op.SWAP1, op.SWAP16 + 1)])
 
@@ -40,6 +40,11 @@ moves = st.sampled_from([*range(op.DUP1, op.DUP16 + 1), *range(op.SWAP1, op.SWAP
 def load_behind(word: int) -> bytes:
     """Read a word that ends a byte behind what was written."""
     return pushed(1) + pushed(32 * word) + bytes([op.MSTORE]) + pushed(32 * word + 1) + bytes([op.MLOAD])
+
+
+def store_behind(word: int) -> bytes:
+    """Write a word that ends a byte behind what was written, or within it."""
+    return b"".join(pushed(word) + pushed(32 * word + late) + bytes([op.MSTORE]) for late in (0, 1, 0))
 
 
 def after(*words: st.SearchStrategy[bytes], do: st.SearchStrategy[int]) -> st.SearchStrategy[bytes]:
@@ -52,6 +57,7 @@ steps = st.one_of(
     after(pushes, pushes, do=inlined),
     after(pushes, pushes, do=moves),
     st.integers(0, 3).map(load_behind),
+    st.integers(0, 3).map(store_behind),
 )
 rare = st.one_of(after(pushes, pushes, do=jumps), after(pushes, pushes, pushes, do=anything))
 # Enough words for most moves, steps that go well, and what may end the program.

@@ -73,6 +73,18 @@ def test_a_refusal_is_decoded_from_the_mined_transaction(
     sender.transact(ledger.functions.enter(5))
 
 
+def test_an_embedded_chain_knows_why_it_refused_without_executing_again(
+    chain: EmbeddedChain, sender: Sender, ledger: Contract, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with chain.one_block():
+        sent = [sender.send(ledger.functions.enter(value)) for value in (1, 9, 2)]
+    monkeypatch.setattr(chain.w3.eth, "call", None)
+    for each, value in ((sent[0], 1), (sent[2], 2)):
+        with pytest.raises(ContractRevertError, match=rf"^TooSmall\(value={value}, minimum=5\)$"):
+            sender.wait(each)
+    assert sender.wait(sent[1])["status"] == 1
+
+
 def test_too_little_gas_is_said(sender: Sender, ledger: Contract) -> None:
     with pytest.raises(ContractRevertError, match=r"OutOfGas\(gas=30000\)"):
         sender.transact(ledger.functions.enter(7), gas=30_000)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from fbfl.errors import PayloadNotFoundError, PayloadRefusedError, StorageError
+from fbfl.storage import local
 from fbfl.storage.local import LocalStore
 from fbfl.storage.store import Reference, Store
 
@@ -53,6 +54,21 @@ def test_a_damaged_payload_is_refused_on_every_read_and_healed_by_putting(
             store.get(reference)
     store.put(b"model")
     assert store.get(reference) == b"model"
+
+
+def test_bytes_that_were_verified_once_excuse_no_others(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    reference = store.put(b"one payload")
+    path = store.folder / reference.cid
+    assert store.get(reference) is store.get(reference)  # the same bytes, in memory once
+    path.write_bytes(b"two payload")
+    with pytest.raises(PayloadRefusedError):
+        store.get(reference)
+    path.write_bytes(b"one payload")
+    assert store.get(reference) == b"one payload"
+    monkeypatch.setattr(local, "KEPT", 20)
+    others = [store.put(b"another %d" % number) for number in range(4)]
+    assert [store.get(other) for other in others] == [b"another %d" % number for number in range(4)]
+    assert sum(map(len, store._verified._known.values())) == store._verified._size <= 20
 
 
 def test_a_reference_that_claims_another_size_is_refused(store: LocalStore) -> None:

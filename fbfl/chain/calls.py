@@ -1,0 +1,60 @@
+"""Contract calls as bytes, and answers as values, by codecs that are made once; web3 makes them anew for each call."""
+
+import functools
+from collections.abc import Mapping
+from typing import Any, cast
+
+from eth_abi.decoding import ContextFramesBytesIO
+from eth_abi.exceptions import EncodingError
+from eth_abi.registry import registry
+from eth_typing import ABIComponent
+from eth_utils.abi import collapse_if_tuple, function_signature_to_4byte_selector
+from eth_utils.address import to_checksum_address
+from web3.contract.contract import ContractFunction
+
+
+def data_of(call: ContractFunction) -> bytes:
+    """Return the data of a call; arguments that do not fit raise what web3 raises for them."""
+    signature = str(call.abi_element_identifier)
+    _, parenthesis, types = signature.partition("(")
+    if parenthesis:
+        try:
+            return _selector(signature) + (
+                _encoder(parenthesis + types)(tuple(call.arguments)) if call.arguments else b""
+            )
+        except (EncodingError, TypeError):
+            pass  # a struct as a mapping, for example
+    return bytes.fromhex(cast(str, call._encode_transaction_data()).removeprefix("0x"))
+
+
+def values_of(outputs: tuple[ABIComponent, ...], answer: bytes) -> tuple[Any, ...]:
+    """Return the values of an answer, addresses with their checksum; one that does not fit raises `DecodingError`."""
+    kinds = tuple(collapse_if_tuple(cast(dict[str, Any], each)) for each in outputs)
+    stream = ContextFramesBytesIO(answer)  # type: ignore[no-untyped-call]
+    values = _decoder(f"({','.join(kinds)})")(stream) if kinds else ()
+    return tuple(_readable(each, value) for each, value in zip(outputs, values, strict=True))
+
+
+def _readable(component: Mapping[str, Any], value: Any) -> Any:
+    kind = component["type"]
+    if kind.endswith("]"):
+        inner = {**component, "type": kind[: kind.rindex("[")]}
+        return [_readable(inner, each) for each in value]
+    if kind == "tuple":
+        return tuple(_readable(each, part) for each, part in zip(component["components"], value, strict=True))
+    return to_checksum_address(value) if kind == "address" else value
+
+
+@functools.lru_cache(maxsize=256)
+def _selector(signature: str) -> bytes:
+    return function_signature_to_4byte_selector(signature)
+
+
+@functools.lru_cache(maxsize=256)
+def _encoder(types: str) -> Any:
+    return registry.get_encoder(types)
+
+
+@functools.lru_cache(maxsize=256)
+def _decoder(types: str) -> Any:
+    return registry.get_decoder(types)
