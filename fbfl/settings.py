@@ -10,6 +10,7 @@ from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 from fbfl.errors import InvalidInputError
+from fbfl.learning.metrics import METRICS
 from fbfl.learning.server_optimizers import SERVER_OPTIMIZERS
 from fbfl.learning.training import TrainingSettings
 from fbfl.storage.codecs import CODECS
@@ -212,6 +213,12 @@ class RunSettings:
     schedule_args: Arguments = like(TrainingSettings, "schedule_args")
     proximal: float = like(TrainingSettings, "proximal")
     local_steps: int | None = like(TrainingSettings, "local_steps")
+    metric: checks.Names | None = field(
+        None,
+        f"further figure of the global model: {', '.join(METRICS)}, or package.module:function; several are a list",
+        by_default="none",
+        places=Place.IN_ONE_PROCESS,
+    )
     participation: float = field(
         1.0, "part of the servers that is drawn for a round to train", above=0, most=1, places=Place.IN_ONE_PROCESS
     )

@@ -6,7 +6,7 @@ The servers share a chain node and, for speed, the training engine; each fetches
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,8 @@ class RoundResult:
     """Tried by all servers together, where they solve puzzles."""
     cost: RoundCost | None = None
     """Simulated cost of uploads and training, if simulated."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """Further figures of the model, by name."""
     warnings: tuple[str, ...] = ()
     """Warnings about its figures, a line each: the loss is not finite."""
 
@@ -110,6 +112,7 @@ class Simulation:
                 raise InvalidInputError(f"the trainer of server {number} has other tensors; allowed: those of the task")
         self._fleet = Fleet(settings, dataset)
         self._adversary = _adversary(settings, dataset.num_classes, self.plan.sample_range)
+        self._metrics = evaluation.resolve_metrics(settings.metric)
         self._triggered = self._adversary.triggered(dataset.x_test, dataset.y_test)
         self._training = JointTraining(self.trainer, self._fleet.stores, self._adversary, trainers or {})
         self._updates: dict[int, Vector] = {}
@@ -176,8 +179,19 @@ class Simulation:
         """Return a round that is over as the chain has it; nobody knows any more how long it took."""
         records = list(round_records(self.ledger, self.task.id))[:number]
         model = model_after(self.task, records)
-        accuracy, loss, success = self._evaluated(weights_of(self.plan, self.store.get(model)))
-        return RoundResult(records[-1], accuracy, loss, 0.0, 0.0, 0.0, 0.0, success, warnings=metrics.warnings_of(loss))
+        figures, success = self._evaluated(weights_of(self.plan, self.store.get(model)))
+        return RoundResult(
+            records[-1],
+            figures.accuracy,
+            figures.loss,
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+            success,
+            metrics=figures.metrics,
+            warnings=metrics.warnings_of(figures.loss),
+        )
 
     def play_round(self) -> RoundResult:
         """Open a round, or go on with the open one; let every server act until it is over, and evaluate the model."""
@@ -191,11 +205,11 @@ class Simulation:
         decided_from = time.perf_counter()
         self._decide(number)
         over = time.perf_counter()
-        accuracy, loss, success = self._evaluated(self.weights)
+        figures, success = self._evaluated(self.weights)
         return RoundResult(
             record=round_record(self.ledger, self.task.id, number),
-            accuracy=accuracy,
-            loss=loss,
+            accuracy=figures.accuracy,
+            loss=figures.loss,
             train_seconds=self._training.seconds - trained_before,
             consensus_seconds=over - decided_from,
             seconds=time.perf_counter() - started,
@@ -203,7 +217,8 @@ class Simulation:
             attack_success_rate=success,
             hashes=None if hashed_before is None else (self._hashes() or 0) - hashed_before,
             cost=cost,
-            warnings=metrics.warnings_of(loss),
+            metrics=figures.metrics,
+            warnings=metrics.warnings_of(figures.loss),
         )
 
     def _open(self) -> int:
@@ -232,12 +247,12 @@ class Simulation:
             self._trained_from = base
         return self._updates[server]
 
-    def _evaluated(self, weights: Vector) -> tuple[float, float, float | None]:
-        """Return a global model's accuracy and loss on the test set, and the attack's success if it has a trigger."""
+    def _evaluated(self, weights: Vector) -> tuple[evaluation.Figures, float | None]:
+        """Return a global model's figures on the test set, and the attack's success if it has a trigger."""
         data, trigger = self.dataset, self._triggered
-        figures = evaluation.figures(self.trainer, weights, data.x_test, data.y_test, data.num_classes)
+        figures = evaluation.figures(self.trainer, weights, data.x_test, data.y_test, data.num_classes, self._metrics)
         success = None if trigger is None else evaluation.attack_success_rate(self.trainer, weights, *trigger)
-        return figures.accuracy, figures.loss, success
+        return figures, success
 
     def _submit(self, servers: Sequence[MECServer]) -> None:
         while not self._has_closed():
@@ -355,6 +370,7 @@ def check(settings: RunSettings, *, chain: bool = True, registered: int | None =
     if settings.mobility:
         resolve_mobility(settings.mobility, settings.servers, settings.mobility_args)
     cost_model(settings)
+    evaluation.resolve_metrics(settings.metric)
     attack = _adversary(settings)
     averaged = _drawn(settings)
     if chain:

@@ -25,6 +25,7 @@ def catalogue() -> dict[str, tuple[Entry, ...]]:
     from fbfl.learning.aggregation.rule_function import CONTEXT
     from fbfl.learning.attacks.lookup import CONTEXT as OF_ATTACKS
     from fbfl.learning.datasets import LOADERS
+    from fbfl.learning.metrics import METRICS
     from fbfl.learning.models import ABOUT
     from fbfl.learning.partition import PARTITIONS
     from fbfl.learning.schedules import SCHEDULES
@@ -39,6 +40,7 @@ def catalogue() -> dict[str, tuple[Entry, ...]]:
         "attack": _of(attacks.ATTACKS, 2, {"rng", *OF_ATTACKS}),
         "consensus": _of_choices("consensus"),
         "dataset": _of(LOADERS, 0),
+        "metric": _of(METRICS, 2),
         "mobility": _of(MOBILITIES, 1, ("names",)),  # of devices of their own
         "model": tuple(Entry(name, about=text) for name, text in ABOUT.items()),
         "partition": _of(PARTITIONS, 2, ("seed", "device_of")),

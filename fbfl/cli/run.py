@@ -134,10 +134,12 @@ def _round_text(line: dict[str, Any]) -> str:
         simulated = f"  simulated {line['simulated_seconds']:.1f} s, {line['simulated_energy_joules']:.3g} J"
         late = [f"{line[f'late_{kind}']} {kind}" for kind in ("devices", "servers") if line[f"late_{kind}"]]
         simulated += f", late: {', '.join(late)}" if late else ""
+    further = "".join(f"  {name} {_figure(value)}" for name, value in line.get("metrics", {}).items())
     attack = f"  attack success {_figure(line['attack_success_rate'])}" if "attack_success_rate" in line else ""
+    figures = f"accuracy {_figure(line['accuracy'])}  loss {_figure(line['loss'])}{further}{attack}"
     return (
-        f"round {line['round']:>3}  accuracy {_figure(line['accuracy'])}  loss {_figure(line['loss'])}{attack}  "
-        f"{outcome}  {counted(line['updates'], 'update')}  gas {line['gas_used']:,}  {line['seconds']:.2f} s{simulated}"
+        f"round {line['round']:>3}  {figures}  {outcome}  {counted(line['updates'], 'update')}  "
+        f"gas {line['gas_used']:,}  {line['seconds']:.2f} s{simulated}"
         + "".join(f"  {text}" for text in line.get("warnings", ()))
     )
 

@@ -63,12 +63,15 @@ def _several(name: str, words: list[str], table: dict[str, Any] | None) -> dict[
         names.append(word[: start.start()] if start else word)
         tables.append(parse_settings(option, _COMMA.split(word[start.start() + 1 :])) if start else {})
     own = any(tables)
+    if own and f"{name}_args" not in SETTINGS:
+        raise InvalidInputError(f"{option} {' '.join(words)}: has parameters; allowed: none")
     if table is not None and (own or len(names) > 1):
         raise InvalidInputError(
             f"{option_of(f'{name}_args')} is given with {option} {' '.join(words)}; allowed: with a single name, or "
             f"{option} NAME:KEY=VALUE,... for each"
         )
-    return {name: names, **({f"{name}_args": tables} if own else {})}
+    found: dict[str, Any] = {name: names, f"{name}_args": tables} if own else {name: names}
+    return {key: values[0] if len(values) == 1 else values for key, values in found.items()}
 
 
 def settings_of(options: argparse.Namespace) -> RunSettings:
@@ -96,7 +99,9 @@ def _help(name: str) -> str:
     if _is_table(name):
         text = f"one of the {text}"
     if _holds(name, checks.Names):
-        text += "; may be repeated, with parameters as NAME:KEY=VALUE,..."
+        text += "; may be repeated"
+        if f"{name}_args" in SETTINGS:
+            text += ", with parameters as NAME:KEY=VALUE,..."
     default = "" if _holds(name, bool) and not SETTINGS[name].by_default else default_text(name)
     return (f"{text} (default: {default})" if default else text).replace("%", "%%")
 

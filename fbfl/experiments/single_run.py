@@ -108,6 +108,7 @@ def _without_chain(settings: RunSettings, lanes: int | None) -> FinishedRun:
             stragglers=settings.stragglers,
             server_optimizer=settings.server_optimizer,
             server_args=settings.server_optimizer_args,
+            metric=settings.metric,
             root=_root(data, settings.seed) if rule.needs_root_update else None,
             trainer=trainer,
         )
@@ -117,6 +118,8 @@ def _without_chain(settings: RunSettings, lanes: int | None) -> FinishedRun:
         line: dict[str, Any] = {"round": result.round, "accuracy": result.accuracy, "loss": result.loss}
         if result.attack_success_rate is not None:
             line["attack_success_rate"] = result.attack_success_rate
+        if result.metrics:
+            line["metrics"] = dict(result.metrics)
         lines.append(strictjson.finite(line))
         of_rounds += result.warnings
     spec = federation.trainer.spec

@@ -1,7 +1,7 @@
 """Figures of a global model on a test set, whatever its trainer can tell."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,11 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from fbfl.errors import InvalidInputError
-from fbfl.learning import metrics
+from fbfl.learning import metrics, plugins
 from fbfl.learning.trainer import Classifier, Trainer
 from fbfl.tensors import Vector
 
 Array = npt.NDArray[Any]
+
+Metric = plugins.Plugin
+"""A further figure: a function of scores, float32 [n, classes], and labels [n] that returns a number."""
 
 
 @dataclass(frozen=True)
@@ -25,16 +28,36 @@ class Figures:
     loss: float
     recall: tuple[float, ...]
     """Per class: share of its samples that are classified correctly (NaN: it has none); empty if it does not tell."""
+    metrics: Mapping[str, float]
+    """Further figures by name: those that were asked for, or that the trainer tells of itself."""
 
 
-def figures(trainer: Trainer, weights: Vector, x: Array, y: Array, num_classes: int) -> Figures:
-    """Evaluate `weights` [P] on samples x [n, ...] and labels y [n]."""
+def figures(
+    trainer: Trainer, weights: Vector, x: Array, y: Array, num_classes: int, further: Sequence[Metric] = ()
+) -> Figures:
+    """Evaluate `weights` [P] on samples x [n, ...] and labels y [n].
+
+    `further` figures are functions of the model's output. A trainer that does not show it has named numbers of its own.
+    """
     if isinstance(trainer, Classifier):
         logits = trainer.logits(weights, x)
         recall = metrics.per_class_recall(logits, y, num_classes)
-        return Figures(metrics.accuracy(logits, y), metrics.cross_entropy(logits, y), tuple(recall.tolist()))
+        others = {metric.name: _number(metric, metric(logits, y)) for metric in further}
+        return Figures(metrics.accuracy(logits, y), metrics.cross_entropy(logits, y), tuple(recall.tolist()), others)
     found = trainer.evaluate(weights, x, y)
-    return Figures(_figure(found, "accuracy", math.nan), _figure(found, "loss"), ())
+    accuracy, loss = _figure(found, "accuracy", math.nan), _figure(found, "loss")
+    own = {name: float(value) for name, value in found.items() if isinstance(value, int | float | np.number)}
+    others = {**own, **{metric.name: _figure(found, metric.name) for metric in further}}
+    return Figures(accuracy, loss, (), {name: others[name] for name in others if name not in ("accuracy", "loss")})
+
+
+def resolve_metrics(names: str | Callable[..., Any] | Sequence[str | Callable[..., Any]] | None) -> tuple[Metric, ...]:
+    """Return further figures by name, ``package.module:function`` or function of scores [n, classes] and labels [n]."""
+    several = [names] if isinstance(names, str) or callable(names) else list(names or ())
+    found = tuple(plugins.resolve("metric", each, metrics.METRICS, {}, data=2) for each in several)
+    if len({each.name for each in found}) != len(found):
+        raise InvalidInputError(f"metric names {[each.name for each in found]}; allowed: each once")
+    return found
 
 
 def attack_success_rate(trainer: Trainer, weights: Vector, x: Array, y: Array, target: int) -> float:
@@ -44,6 +67,11 @@ def attack_success_rate(trainer: Trainer, weights: Vector, x: Array, y: Array, t
     others = y != target
     metrics.attack_success_rate(y, y, target)  # refuses samples that are all of the target
     return _figure(trainer.evaluate(weights, x[others], np.full_like(y[others], target)), "accuracy", math.nan)
+
+
+def _number(metric: Metric, value: Any) -> float:
+    with plugins.users_code(f"metric {metric.name}", metric.function):
+        return float(value)
 
 
 def _figure(found: Mapping[str, float], name: str, absent: float | None = None) -> float:

@@ -66,6 +66,8 @@ class Round:
     """Reason why there is no new global model (the old one stays), or None."""
     warnings: tuple[str, ...] = ()
     """Warnings about its figures, a line each: the loss is not finite."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """Further figures by name: those that were asked for, or that the trainer tells of itself."""
 
 
 class Federation:
@@ -89,6 +91,8 @@ class Federation:
         server_optimizer: None (add the aggregate), or a name of `server_optimizers.SERVER_OPTIMIZERS` or a
             function; its settings in `server_args`. It steps the weights that are trained; to all others (BatchNorm's
             moving statistics, say) the aggregate is added as it is.
+        metric: further figures of the global model: names of `metrics.METRICS`, `package.module:function`, functions of
+            its scores [n, classes] and the labels [n], one or several.
         root: trusted samples (x, y), for rules that compare with a trusted update (`fltrust`).
         seed: all randomness is a function of it.
         lanes: processor cores to train on; results do not depend on it.
@@ -128,6 +132,7 @@ class Federation:
         stragglers: float = 0.0,
         server_optimizer: str | Callable[..., server_optimizers.Step] | None = None,
         server_args: Settings | None = None,
+        metric: str | Callable[..., Any] | Sequence[str | Callable[..., Any]] | None = None,
         root: Samples | None = None,
         lanes: int | None = None,
         trainer: TrainerLike = "keras",
@@ -148,6 +153,7 @@ class Federation:
         self._rule = _resolved_rule(aggregator, aggregator_args)
         self._server = _resolved_server(server_optimizer, server_args)
         self._root, self._test = root, (compact(test[0]), test[1])
+        self._metrics = evaluation.resolve_metrics(metric)
         self._check(len(clients))
         poisoned = (self._adversary.poisoned_samples(client, samples) for client, samples in enumerate(clients))
         self._clients = [(compact(x), y) for x, y in poisoned]
@@ -239,7 +245,7 @@ class Federation:
             record.aborted = str(error)
         train_seconds = time.perf_counter() - started - record.seconds
         self._round = number
-        figures = evaluation.figures(self.trainer, self._weights, *self._test, self._num_classes)
+        figures = evaluation.figures(self.trainer, self._weights, *self._test, self._num_classes, self._metrics)
         return Round(
             number,
             figures.accuracy,
@@ -253,6 +259,7 @@ class Federation:
             self._attack_success_rate(),
             record.aborted,
             metrics.warnings_of(figures.loss),
+            figures.metrics,
         )
 
     def _present(self, number: int) -> dict[int, int]:

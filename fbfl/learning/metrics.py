@@ -4,7 +4,7 @@ Predictions are class numbers [n] or scores (logits or probabilities) [n, classe
 """
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +52,24 @@ def per_class_recall(predictions: npt.ArrayLike, labels: npt.ArrayLike, num_clas
     return np.where(total > 0, right / np.maximum(total, 1), np.nan)
 
 
+def balanced_accuracy(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Mean recall of the classes that have samples. Brodersen et al. 2010, "The Balanced Accuracy"."""
+    return float(np.nanmean(per_class_recall(scores, labels, _classes(scores, labels))))
+
+
+def f1(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Mean over the classes with samples of ``2 TP / (2 TP + FP + FN)`` (macro F1). Opitz and Burst 2019, formula 2."""
+    classes, truth = _paired(scores, labels)
+    number = _classes(scores, labels)
+    right = np.bincount(truth[classes == truth], minlength=number)
+    total, taken = np.bincount(truth, minlength=number), np.bincount(classes, minlength=number)
+    return float(np.mean((2 * right / np.maximum(total + taken, 1))[total > 0]))
+
+
+METRICS: dict[str, Callable[..., float]] = {"f1": f1, "balanced_accuracy": balanced_accuracy}
+"""Further figures by name: functions of scores [n, classes] and labels [n]."""
+
+
 def attack_success_rate(predictions: npt.ArrayLike, labels: npt.ArrayLike, target: int) -> float:
     """Return the share of triggered samples predicted as the attacker's target.
 
@@ -80,6 +98,11 @@ def detection(selected: Collection[int], num_clients: int, malicious: Collection
     attackers = set(client_numbers("malicious", malicious, num_clients))
     hits = len(caught & attackers)
     return Detection(hits / len(caught) if caught else 1.0, hits / len(attackers) if attackers else 1.0)
+
+
+def _classes(predictions: npt.ArrayLike, labels: npt.ArrayLike) -> int:
+    classes, truth = _paired(predictions, labels)
+    return int(max(classes.max(), truth.max())) + 1
 
 
 def _paired(predictions: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

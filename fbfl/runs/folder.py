@@ -213,6 +213,8 @@ def metrics_line(result: RoundResult) -> dict[str, Any]:
     }
     if result.attack_success_rate is not None:
         line["attack_success_rate"] = result.attack_success_rate
+    if result.metrics:
+        line["metrics"] = dict(result.metrics)
     if result.hashes is not None:
         line["hashes"] = result.hashes
     if result.cost is not None:

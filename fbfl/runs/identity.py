@@ -5,6 +5,7 @@ Version 1 is left out, so that runs stored before versions existed keep their na
 
 import functools
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from fbfl.errors import InvalidInputError
@@ -23,7 +24,7 @@ _FUNCTIONS = (
     "aggregator",
     "server_optimizer",
 )
-"""The settings that may be ``package.module:function``, beside attacks."""
+"""The settings that may be ``package.module:function``, beside attacks and metrics."""
 
 
 DRAWS = 2
@@ -48,7 +49,7 @@ def dependencies(settings: RunSettings, chain: bool = True) -> dict[str, dict[st
     trace = settings.mobility_args.get("file")
     if isinstance(trace, str):
         files["mobility_args"] = Path(trace)
-    for name, function in (_functions(settings) | _attacks(settings)).items():
+    for name, function in (_functions(settings) | _attacks(settings) | _metrics(settings)).items():
         if function is not None and ":" in function and name not in files:
             source = plugins.source_of(name, function)
             files |= {name: source} if source else {}
@@ -68,7 +69,8 @@ def code_in(settings: RunSettings) -> tuple[str, ...]:
     functions = _functions(settings)
     if settings.dataset is not None and datasets.is_file(settings.dataset):
         del functions["dataset"]
-    named = (*functions.values(), *_attacks(settings).values(), *settings.trainer_args.values())
+    listed = (*_attacks(settings).values(), *_metrics(settings).values())
+    named = (*functions.values(), *listed, *settings.trainer_args.values())
     return tuple(dict.fromkeys(name for name in named if isinstance(name, str) and ":" in name))
 
 
@@ -77,9 +79,17 @@ def _functions(settings: RunSettings) -> dict[str, str | None]:
 
 
 def _attacks(settings: RunSettings) -> dict[str, str]:
-    """Return the attacks by their place: `attack`, `attack 2`, ..."""
-    names = [name for name, _ in settings.attacks]
-    return {f"attack {place}" if place > 1 else "attack": name for place, name in enumerate(names, 1)}
+    return _placed("attack", [name for name, _ in settings.attacks])
+
+
+def _metrics(settings: RunSettings) -> dict[str, str]:
+    alone = isinstance(settings.metric, str)
+    return _placed("metric", [settings.metric] if alone else settings.metric or [])  # type: ignore[list-item]  # a text
+
+
+def _placed(kind: str, names: Sequence[str]) -> dict[str, str]:
+    """Return names by their place: `attack`, `attack 2`, ..."""
+    return {f"{kind} {place}" if place > 1 else kind: name for place, name in enumerate(names, 1)}
 
 
 def _draws(aggregator: str) -> bool:

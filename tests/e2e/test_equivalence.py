@@ -97,6 +97,7 @@ def _drawing_as(on_chain: Simulation, rule: AggregationRule) -> Callable[..., Ag
             "aggregator": "centered_clipping",
             "server_optimizer": "fedadam",
             "server_optimizer_args": {"learning_rate": 0.02},
+            "metric": ["f1", "balanced_accuracy"],
         },
     ],
     ids=lambda settings: settings.get("server_optimizer") or settings.get("aggregator", "fedavg"),

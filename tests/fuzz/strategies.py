@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from fbfl.learning import aggregation, attacks, models, partition, server_optimizers
 from fbfl.learning.aggregation.rule_function import CONTEXT as RULE_CONTEXT
 from fbfl.learning.attacks.lookup import CONTEXT as ATTACK_CONTEXT
+from fbfl.learning.metrics import METRICS
 from fbfl.learning.plugins import KEYWORD
 from fbfl.learning.schedules import SCHEDULES
 from fbfl.mec import mobility, radio
@@ -310,6 +311,7 @@ def run_settings(draw: st.DrawFn, *, dataset: str, one_in: int = 120) -> dict[st
         more = draw(st.lists(attack_names, min_size=1, max_size=2))
         several = zip((drawn["attack"], drawn["attack_args"]), *more, strict=True)
         drawn["attack"], drawn["attack_args"] = map(list, several)
+    drawn["metric"] = draw(rarely(st.lists(names("metric", METRICS), max_size=2), st.none(), one_in=4))
     drawn["mobility"], drawn["mobility_args"] = draw(rarely(mobilities, st.just((None, {})), one_in=4))
     drawn["radio"], drawn["radio_args"] = draw(rarely(radios, st.just((None, {})), one_in=4))
     if drawn["consensus"] == "pow":

@@ -116,6 +116,13 @@ def test_one_option_for_parameters_cannot_tell_whose_they_are() -> None:
             settings_of(parser().parse_args(["run", *words, "--attack-arg", "factor=2", "--malicious", "1"]))
 
 
+def test_a_metric_may_be_repeated_and_takes_no_parameters() -> None:
+    options = ["run", "--metric", "f1", "--metric", "lab:mine"]
+    assert settings_of(parser().parse_args(options)).metric == ("f1", "lab:mine")
+    with pytest.raises(InvalidInputError, match="--metric f1:beta=2: has parameters; allowed: none"):
+        settings_of(parser().parse_args(["run", "--metric", "f1:beta=2"]))
+
+
 def test_every_setting_is_an_option_whose_help_says_its_default(capsys: pytest.CaptureFixture[str]) -> None:
     helps = {}
     for words in (("run",), ("task", "create")):

@@ -13,6 +13,7 @@ from fbfl.learning import aggregation, attacks, partition, sampling, server_opti
 from fbfl.learning.federation import Federation
 from fbfl.learning.keras_trainer import KerasTrainer
 from fbfl.learning.training import TrainingSettings, draws
+from tests.support.regression import descend, evaluate, initial, with_attributes
 from tests.unit.learning.small_federations import CLIENTS, DIGITS, TEST, federation, flat, linear, shares
 
 
@@ -309,6 +310,40 @@ def test_fltrust_has_its_root_update() -> None:
     assert r.accuracy > 0.7
     with pytest.raises(InvalidInputError, match="fltrust needs root"):
         federation(aggregator="fltrust")
+
+
+def test_further_figures_are_functions_of_the_scores_or_what_the_trainer_tells() -> None:
+    def worst(scores: Any, labels: Any) -> Any:
+        return (scores.argmin(axis=1) == labels).mean()
+
+    fed = federation(model=linear, metric=["balanced_accuracy", worst])
+    (result,) = fed.rounds(1)
+    scores = fed.trainer.logits(fed.trainer.spec.flatten(fed.weights), TEST[0])  # type: ignore[attr-defined]
+    assert result.metrics == {
+        "balanced_accuracy": pytest.approx(float(np.nanmean(result.recall))),
+        "worst": (scores.argmin(axis=1) == TEST[1]).mean(),
+    }
+
+    def telling(weights: Any, x: Any, y: Any) -> Any:
+        return {**evaluate(weights, x, y), "mae": 0.5, "shape": (1, 2)}
+
+    own = with_attributes(descend, initial, telling)
+    (result,) = federation(model="mlp", trainer=own).rounds(1)
+    assert result.metrics == {"mae": 0.5}
+    with pytest.raises(InvalidInputError, match=r"evaluation is .*; needed: a table of numbers with 'f1'"):
+        next(federation(model="mlp", trainer=own, metric="f1").rounds(1))
+
+
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        ("precision", "metric is 'precision'; allowed: f1, balanced_accuracy, or package.module:function"),
+        (["f1", "f1"], "allowed: each once"),
+    ],
+)
+def test_metrics_that_are_refused(metric: Any, message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        federation(metric=metric)
 
 
 def test_resolved_plugins_and_functions_are_taken_as_they_are() -> None:

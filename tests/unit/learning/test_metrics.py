@@ -2,13 +2,18 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import f1_score, recall_score
 
 from fbfl.errors import InvalidInputError
 from fbfl.learning.metrics import (
     accuracy,
     attack_success_rate,
+    balanced_accuracy,
     cross_entropy,
     detection,
+    f1,
     per_class_recall,
     warnings_of,
 )
@@ -67,3 +72,13 @@ def test_detection_counts_who_was_left_out() -> None:
     assert detection((0, 1), 2, ()).precision == 1
     with pytest.raises(InvalidInputError, match="malicious"):
         detection((0,), 2, (2,))
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1))
+def test_f1_and_balanced_accuracy_are_scikit_learns(pairs: list[tuple[int, int]]) -> None:
+    predicted, truth = np.array(pairs).T
+    present = np.unique(truth)
+    expected = f1_score(truth, predicted, labels=present, average="macro", zero_division=0)
+    assert f1(predicted, truth) == pytest.approx(expected)
+    recalls = recall_score(truth, predicted, labels=present, average=None, zero_division=0)
+    assert balanced_accuracy(predicted, truth) == pytest.approx(np.mean(recalls))
