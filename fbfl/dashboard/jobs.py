@@ -8,8 +8,10 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
+import fbfl
 from fbfl.dashboard.where import Where
 from fbfl.system import strictjson
 
@@ -18,6 +20,14 @@ MOST_KEPT = 64
 
 
 RETRY_SECONDS = 10.0
+
+_PROGRAM = """
+import os, sys
+sys.path += [sys.argv[1], os.getcwd()]
+from fbfl.dashboard.work import main
+main()
+"""
+"""As in the command line, the current folder comes last: a file there takes the place of no module."""
 
 
 @dataclass
@@ -106,7 +116,7 @@ class Jobs:
 
     def _work(self, job: Job, where: Where) -> None:
         job.progress = "starts"
-        command = [sys.executable, "-m", "fbfl.dashboard.work"]
+        command = [sys.executable, "-P", "-c", _PROGRAM, str(Path(fbfl.__file__).parents[1])]
         pipe = subprocess.PIPE
         with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True) as process:
             self._process = process

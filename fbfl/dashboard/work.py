@@ -71,7 +71,3 @@ KINDS: Mapping[str, Callable[[Where, Mapping[str, Any], Say], Any]] = {
     "recall": _recall,
     "audit": _audit,
 }
-
-
-if __name__ == "__main__":
-    main()

@@ -194,3 +194,26 @@ def test_runs_are_seen_beside_each_other(window: Browser, played: Path, tmp_path
         window.click(".runs a")
         assert window.text("h1") == str(played)
         assert window.complaints() == []
+
+
+def test_a_run_under_way_is_followed_without_a_reload(window: Browser, played: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(played, tmp_path / "run"))
+    (run / "summary.json").unlink()
+    metrics = run / "metrics.jsonl"
+    first, *later = metrics.read_text().splitlines(keepends=True)
+    metrics.write_text(first)
+    with dashboard("--run", run) as url:
+        window.open(url + "/")
+        window.run("window.same = true")
+        window.wait(lambda: "1 of 3" in window.text(".tile"))
+        with metrics.open("a") as file:
+            file.write(later[0][:20])
+            file.flush()
+            window.wait(lambda: window.count("figure.chart") > 0)
+            assert "1 of 3" in window.text(".tile"), "a line that is being written is none yet"
+            file.write(later[0][20:])
+            file.flush()
+            window.wait(lambda: "2 of 3" in window.text(".tile"))
+        assert window.text("#accuracy") == f"{json.loads(later[0])['accuracy']:.4f}"
+        assert window.run("return window.same")
+        assert window.complaints() == []

@@ -16,7 +16,7 @@ import requests
 
 from fbfl.system import http
 
-SECONDS = 30.0
+SECONDS = 120.0
 """Seconds within which the browser, or what a test waits for in it, has to be there."""
 
 OPTIONS = (

@@ -56,3 +56,14 @@ def test_an_end_leaves_no_process(tmp_path: Path) -> None:
     jobs.close()
     assert ended(job).error
     assert ended(waits).error == "it ended without a result"
+
+
+def test_a_file_in_the_current_folder_takes_the_place_of_no_module(
+    jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("json.py", "fbfl.py", "pathlib.py"):
+        (tmp_path / name).write_text("open('harmed', 'w')")
+    monkeypatch.chdir(tmp_path)
+    job = ended(jobs.ask("index", Where(run="absent")))
+    assert "--run absent: not the folder of a run" in str(job.error)
+    assert not (tmp_path / "harmed").exists()
