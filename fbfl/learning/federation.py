@@ -83,8 +83,8 @@ class Federation:
         attack: likewise a name of `attacks.ATTACKS`, a function, what `attacks.resolve` returns, or several of them
             (a backdoor and `scaling`, say); settings of a single one in `attack_args`.
         malicious: numbers of the clients that attack.
-        local_epochs, batch_size, optimizer, learning_rate, proximal, fused, local_steps, shuffle, schedule,
-            schedule_args: see `training.TrainingSettings`.
+        local_epochs, batch_size, optimizer, learning_rate, proximal, fused: see `training.TrainingSettings`.
+        local_steps, shuffle, schedule, schedule_args: likewise.
         participation: share of the clients that is sampled for a round.
         dropout: probability that a sampled client does not answer.
         stragglers: share of the sampled clients that manage only some of their local epochs (or steps).
