@@ -83,8 +83,6 @@ class Federation:
         attack: likewise a name of `attacks.ATTACKS`, a function, what `attacks.resolve` returns, or several of them
             (a backdoor and `scaling`, say); settings of a single one in `attack_args`.
         malicious: numbers of the clients that attack.
-        local_epochs, batch_size, optimizer, learning_rate, proximal, fused: see `training.TrainingSettings`.
-        local_steps, shuffle, schedule, schedule_args: likewise.
         participation: share of the clients that is sampled for a round.
         dropout: probability that a sampled client does not answer.
         stragglers: share of the sampled clients that manage only some of their local epochs (or steps).
@@ -101,7 +99,8 @@ class Federation:
             such a trainer; its settings in `trainer_args`. That of another federation with the same model, data shape,
             training settings and seed saves compiling it again.
 
-    Wrong values raise `InvalidInputError`.
+    `local_epochs`, `batch_size`, `optimizer`, `learning_rate`, `proximal`, `fused`, `local_steps`, `shuffle`, `schedule`
+    and `schedule_args` are fields of `training.TrainingSettings`. Wrong values raise `InvalidInputError`.
     """
 
     @checks.arguments
