@@ -99,8 +99,8 @@ class Federation:
             such a trainer; its settings in `trainer_args`. That of another federation with the same model, data shape,
             training settings and seed saves compiling it again.
 
-    `local_epochs`, `batch_size`, `optimizer`, `learning_rate`, `proximal`, `fused`, `local_steps`, `shuffle`, `schedule`
-    and `schedule_args` are fields of `training.TrainingSettings`. Wrong values raise `InvalidInputError`.
+    `local_epochs`, `batch_size`, `optimizer`, `learning_rate`, `proximal`, `fused`, `local_steps`, `shuffle`,
+    `schedule` and `schedule_args` are fields of `training.TrainingSettings`. Wrong values raise `InvalidInputError`.
     """
 
     @checks.arguments
