@@ -142,7 +142,6 @@ class MECServer:
 
     def send_step(self) -> bool:
         """Take the next step as far as sending; return True if there was one. `has_succeeded` is its second half."""
-        self._sent = []
         with self.participant.without_waiting() as self._sent:
             return self._act()
 

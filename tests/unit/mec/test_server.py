@@ -9,6 +9,7 @@ from fbfl.chain import digests
 from fbfl.chain.rounds import Phase, Stage
 from fbfl.chain.seats import SeatSet
 from fbfl.chain.task import Payment
+from fbfl.chain.transactions import Sent
 from fbfl.errors import ContractRevertError
 from fbfl.mec.dishonest import Behaviour
 from tests.support.ledger import Terms
@@ -205,3 +206,29 @@ def test_a_liar_accuses_nobody(tmp_path: Path) -> None:
     fed.submit()
     fed.settle_down()
     assert not fed.events("Equivocation")
+
+
+def test_a_step_is_sent_first_and_then_waited_for_and_refusals_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fed = committee(tmp_path)
+    fed.open()
+    server = fed.servers[0]
+    assert (server.has_succeeded(), server.refusals) == (True, 0), "nothing was sent"
+    transaction, waited = Sent({}, []), []
+
+    def submit(*update: object) -> None:
+        assert server.participant._unawaited is not None
+        server.participant._unawaited.append(transaction)
+
+    def wait(sent: Sent) -> None:
+        waited.append(sent)
+        raise ContractRevertError("TasksAlreadySubmitted", {})
+
+    monkeypatch.setattr(server.participant, "submit", submit)
+    monkeypatch.setattr(server.participant, "wait", wait)
+    assert server.send_step()
+    assert waited == []
+    assert server.has_succeeded() is False
+    assert (waited, server.refusals) == ([transaction], 1)
+    assert server.has_succeeded() is True, "the former step is over"
