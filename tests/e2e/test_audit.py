@@ -14,6 +14,9 @@ from fbfl.audit import audit
 from fbfl.chain.embedded.chain import LockedProvider
 from fbfl.chain.ledger import Ledger
 from fbfl.chain.queries import round_record
+from fbfl.errors import PayloadNotFoundError
+from fbfl.storage.local import LocalStore
+from fbfl.storage.store import Reference
 from tests.support.federations import federation
 
 Forgery = Callable[[dict[str, Any]], dict[str, Any] | None]
@@ -44,7 +47,8 @@ def fed(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def findings(fed: Any, contract: str, event: str, forge: Forgery) -> list[str]:
-    abi = {"rewards": fed.ledger.rewards, "pow": fed.ledger.consensus["pow"]}[contract].abi
+    contracts = {"tasks": fed.ledger.tasks, "rewards": fed.ledger.rewards, "pow": fed.ledger.consensus["pow"]}
+    abi = contracts[contract].abi
     (found,) = (entry for entry in abi if entry["type"] == "event" and entry["name"] == event)
     provider = LyingProvider(fed.chain.w3.provider, event_abi_to_log_topic(found), forge)
     report = audit(Ledger(Web3(provider), fed.devnet.addresses), fed.store, fed.task)
@@ -65,6 +69,63 @@ def test_a_reward_that_is_not_what_the_terms_say_is_found(fed: Any) -> None:
     told = findings(fed, "rewards", "Credited", one_wei_more)
     assert len(told) == 4
     assert all("wei, the terms say" in finding for finding in told)
+
+
+def last_byte_changed(log: dict[str, Any]) -> dict[str, Any]:
+    data = bytes(HexBytes(log["data"]))
+    return log | {"data": "0x" + (data[:-1] + bytes([data[-1] ^ 1])).hex()}
+
+
+@pytest.mark.parametrize(
+    ("event", "forge", "found"),
+    [
+        ("SubmissionsClosed", last_byte_changed, ["the running hash does not belong to the recorded updates"]),
+        (
+            "SubmissionsClosed",
+            lambda log: None,
+            ["the outcome on the ledger is not what the committee voted on", "no block closed its submissions"],
+        ),
+        ("RoundFinalized", last_byte_changed, ["the outcome on the ledger is not what the committee voted on"]),
+    ],
+)
+def test_what_a_node_tells_otherwise_of_a_round_is_found(
+    fed: Any, event: str, forge: Forgery, found: list[str]
+) -> None:
+    told = findings(fed, "tasks", event, forge)
+    assert all(any(each in finding for finding in told) for each in found)
+
+
+class Emptied(LocalStore):
+    """A store that has lost some payloads."""
+
+    lost: frozenset[bytes] = frozenset()
+
+    def get(self, reference: Reference) -> bytes:
+        if reference.digest in self.lost:
+            raise PayloadNotFoundError("gone")
+        return super().get(reference)
+
+
+def test_every_payload_that_is_gone_is_named(fed: Any) -> None:
+    """With its round, and with its server where one had published it."""
+    record = round_record(fed.ledger, fed.task.id, 1)
+    updates = fed.ledger.updates(fed.task.id, 1)
+    model = bytes.fromhex(str(record.model_digest)[2:])
+    store = Emptied(fed.store.folder)
+    seen: list[tuple[int, int]] = []
+    for lost, expected in (
+        ([updates[0].payload.digest], [f"round 1, server {updates[0].server}: update {updates[0].payload.cid}"]),
+        ([fed.task.model.digest], [f"round 1: parent model {fed.task.model.cid}"]),
+        ([model], [f"round 1, server {record.leader}: global model {record.model_cid}"]),
+        ([fed.task.model.digest, model], ["round 1: parent model", f"round 1, server {record.leader}: global model"]),
+    ):
+        store.lost = frozenset(lost)
+        report = audit(fed.ledger, store, fed.task, progress=lambda done, total: seen.append((done, total)))
+        assert len(report.findings) == len(expected)
+        for finding, start in zip(report.findings, expected, strict=True):
+            assert str(finding).startswith(start)
+            assert str(finding).endswith("the payload is missing")
+    assert seen == [(1, 1)] * 4
 
 
 def test_pay_that_a_new_seat_has_lost_is_no_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
