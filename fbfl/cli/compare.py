@@ -23,7 +23,9 @@ def add_parser(commands: Commands) -> None:
         help="runs beside each other",
         description="Settings in which runs differ, their last figures, and one picture of all.",
     )
-    command.add_argument("runs", nargs="+", type=Path, metavar="DIR", help="the folders of two or more runs")
+    command.add_argument(
+        "runs", nargs="+", type=Path, metavar="DIR", help="the folders of two or more runs, or of fbfl run --seeds"
+    )
     command.add_argument(
         "--output", type=Path, metavar="FILE", help=f"draw them into a file that ends in {', '.join(PICTURES)}"
     )
@@ -69,6 +71,10 @@ def _print_table(runs: Sequence["ComparedRun"], differing: dict[str, list[Any]])
 def _text(value: object) -> str:
     if value is None:
         return "-"
+    if isinstance(value, dict) and "half_width" in value:
+        mean, half = (value[name] for name in ("mean", "half_width"))
+        digits = 0 if mean is not None and abs(mean) >= 1e4 else 4
+        return _text(mean) if half is None else f"{mean:,.{digits}f} ± {half:,.{digits}f}"
     if isinstance(value, float):
         return f"{value:.4f}"
     if isinstance(value, int) and not isinstance(value, bool):

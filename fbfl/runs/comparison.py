@@ -7,43 +7,85 @@ from pathlib import Path
 from typing import Any
 
 from fbfl.runs.files import read_json, read_lines
-from fbfl.runs.measures import PANELS
+from fbfl.runs.measures import PANELS, interval, mean_of
 from fbfl.system import canvas
 from fbfl.system.styles import legend_below, line_style, plain_axes
 
 _SUMS = ("gas_used", "payload_bytes", "seconds")
 
 
+Lines = Sequence[Mapping[str, Any]]
+"""Lines of metrics.jsonl."""
+
+
 @dataclass(frozen=True)
 class ComparedRun:
-    """A run as its folder tells of it without its chain."""
+    """A run, or the same run with several seeds, as its folder tells of it without its chain."""
 
     label: str
     settings: Mapping[str, Any]
-    metrics: Sequence[Mapping[str, Any]]
-    """Lines of metrics.jsonl so far."""
+    """Of several runs, `seed` is the list of their seeds."""
+    metrics: Sequence[Lines]
+    """The lines so far, per seed."""
 
     @property
     def figures(self) -> dict[str, Any]:
-        """Rounds so far, final ones, the last value of what is drawn, and sums; None for what is not known."""
-        last = self.metrics[-1] if self.metrics else {}
-        return {
-            "rounds": len(self.metrics),
-            "final_rounds": sum(line.get("status") == "final" for line in self.metrics),
-            **{name: last.get(name) for name, _ in PANELS},
-            **{name: sum(line.get(name) or 0 for line in self.metrics) for name in _SUMS},
-        }
+        """Rounds so far, final ones, the last value of what is drawn, and sums; None for what is not known.
 
-    def values(self, measure: str) -> list[float]:
-        """Return a measure by round; NaN where it is not known."""
-        return [math.nan if (value := line.get(measure)) is None else float(value) for line in self.metrics]
+        What is not the same with all seeds is their `fbfl.runs.measures.mean_of`.
+        """
+        found = [_figures(lines) for lines in self.metrics]
+        values = {name: [each[name] for each in found] for name in found[0]}
+        return {name: each[0] if each.count(each[0]) == len(each) else mean_of(each) for name, each in values.items()}
+
+    @property
+    def rounds(self) -> list[int]:
+        """The rounds that are over with all seeds."""
+        return [line["round"] for line in min(self.metrics, key=len)]
+
+    def has(self, measure: str) -> bool:
+        """Return True if a measure is known in some round."""
+        return any(measure in line for lines in self.metrics for line in lines)
+
+    def curve(self, measure: str) -> tuple[list[float], list[float]]:
+        """Return a measure by round and half the width of its interval over the seeds; NaN where it is not known."""
+        by_round = [[line.get(measure) for line in of_round] for of_round in zip(*self.metrics, strict=False)]
+        if len(self.metrics) == 1:
+            return [_number(value) for (value,) in by_round], [math.nan] * len(by_round)
+        means = [mean_of(values) for values in by_round]
+        return [_number(mean["mean"]) for mean in means], [_number(mean["half_width"]) for mean in means]
 
 
 def read(paths: Sequence[Path]) -> list[ComparedRun]:
-    """Read the folders of runs, which may be under way still; what is no run raises as `fbfl.runs.files.read_json`."""
-    return [
-        ComparedRun(str(path), read_json(path / "settings.json"), read_lines(path / "metrics.jsonl")) for path in paths
-    ]
+    """Read the folders of runs, or of `fbfl run --seeds`, which may be under way still.
+
+    What is neither raises as `fbfl.runs.files.read_json`.
+    """
+    return [_read(path) for path in paths]
+
+
+def _read(path: Path) -> ComparedRun:
+    several = [] if (path / "settings.json").exists() else [each.parent for each in path.glob("seed-*/settings.json")]
+    settings = [read_json(folder / "settings.json") for folder in several or [path]]
+    lines = [read_lines(folder / "metrics.jsonl") for folder in several or [path]]
+    if not several:
+        return ComparedRun(str(path), settings[0], lines)
+    seeds = sorted(each.get("seed", 0) for each in settings)
+    return ComparedRun(str(path), {**settings[0], "seed": seeds}, lines)
+
+
+def _figures(lines: Lines) -> dict[str, Any]:
+    last = lines[-1] if lines else {}
+    return {
+        "rounds": len(lines),
+        "final_rounds": sum(line.get("status") == "final" for line in lines),
+        **{name: last.get(name) for name, _ in PANELS},
+        **{name: sum(line.get(name) or 0 for line in lines) for name in _SUMS},
+    }
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)
 
 
 def differences(runs: Sequence[ComparedRun]) -> dict[str, list[Any]]:
@@ -54,8 +96,11 @@ def differences(runs: Sequence[ComparedRun]) -> dict[str, list[Any]]:
 
 
 def draw(runs: Sequence[ComparedRun], path: Path) -> Path:
-    """Draw what is measured by round, a line per run and a panel per measure; returns the picture's path."""
-    panels = [(name, title) for name, title in PANELS if any(name in line for run in runs for line in run.metrics)]
+    """Draw what is measured by round, a line per run and a panel per measure; returns the picture's path.
+
+    Of several seeds it is the mean, with its 95 % interval as a band.
+    """
+    panels = [(name, title) for name, title in PANELS if any(run.has(name) for run in runs)]
     with canvas.blank(font__size=9) as figure:
         from matplotlib.ticker import MaxNLocator
 
@@ -65,8 +110,11 @@ def draw(runs: Sequence[ComparedRun], path: Path) -> Path:
             axes = figure.add_subplot(1, len(panels), place)
             plain_axes(axes)
             for number, run in enumerate(runs):
-                rounds = [line["round"] for line in run.metrics]
-                axes.plot(rounds, run.values(name), label=canvas.literal(run.label), **line_style(number))
+                values, halves = run.curve(name)
+                (line,) = axes.plot(run.rounds, values, label=canvas.literal(run.label), **line_style(number))
+                if len(run.metrics) > 1:
+                    band = interval(values, halves, is_rate=name != "loss")
+                    axes.fill_between(run.rounds, *band, color=line.get_color(), alpha=0.18, linewidth=0)
             axes.set_title(title, fontsize=9, loc="left")
             axes.set_xlabel("round")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from fbfl.runs.measures import CURVES
+from fbfl.runs.measures import CURVES, interval
 from fbfl.system import canvas
 
 INK = "#1f3b57"
@@ -78,10 +76,8 @@ def _draw(path: Path, title: str, rounds: list[int], curves: Sequence[_Curve]) -
                 rounds, curve.values, color=curve.colour, marker="o", markersize=4, linewidth=1.8, label=curve.label
             )
             if curve.half_widths:
-                low, high = (np.add(curve.values, sign * np.array(curve.half_widths)) for sign in (-1, 1))
-                if curve.is_rate:
-                    low, high = np.clip(low, 0, 1), np.clip(high, 0, 1)
-                axes.fill_between(rounds, low, high, color=curve.colour, alpha=0.18, linewidth=0)
+                band = interval(curve.values, curve.half_widths, is_rate=curve.is_rate)
+                axes.fill_between(rounds, *band, color=curve.colour, alpha=0.18, linewidth=0)
         axes.set_title(canvas.literal(title), fontsize=10, loc="left")
         axes.set_xlabel("round")
         axes.set_ylabel(curves[0].label if len(curves) == 1 else "")

@@ -1,7 +1,6 @@
 """The same run with several seeds: a folder each, and beside them means with their confidence intervals."""
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,12 @@ from fbfl.errors import InvalidInputError, StorageError
 from fbfl.runs import plots
 from fbfl.runs.files import read_lines
 from fbfl.runs.folder import folder_of_now
-from fbfl.runs.measures import CURVES
+from fbfl.runs.measures import CURVES, mean_of
 from fbfl.runs.play import Played, play
 from fbfl.settings import RunSettings, as_dict
 from fbfl.system import strictjson
 from fbfl.system.atomic import write_atomically
 from fbfl.system.printable import counted
-from fbfl.system.statistics import estimate
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ def play_seeds(
     lines = [read_lines(run.path / "metrics.jsonl") for run in runs.values()]
     measured = [name for name in CURVES if all(name in line for of_run in lines for line in of_run)]
     by_round = [
-        {"round": number, **{name: _mean([line[name] for line in of_round]) for name in measured}}
+        {"round": number, **{name: mean_of([line[name] for line in of_round]) for name in measured}}
         for number, of_round in enumerate(zip(*lines, strict=True), 1)
     ]
     summary = {
@@ -84,12 +82,3 @@ def _folder(output: Path | None) -> Path:
     if occupied:
         raise InvalidInputError(f"--output {output}: holds runs already; allowed: a new or an empty folder")
     return output
-
-
-def _mean(values: Sequence[float | None]) -> dict[str, float | int | None]:
-    """Return mean, half width and number; nothing is known of a mean if one of the values is not."""
-    if any(value is None for value in values):
-        return {"mean": None, "half_width": None, "n": len(values)}
-    found = estimate([float(value) for value in values if value is not None])
-    half = None if math.isnan(found.half_width) else found.half_width
-    return {"mean": found.mean, "half_width": half, "n": len(values)}

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scipy import stats
 
 from fbfl.cli import main
 from fbfl.errors import ChainImportError, InvalidInputError
@@ -70,6 +71,27 @@ def test_the_command_prints_a_column_per_run_and_draws_all(
     first, second = json.loads(capsys.readouterr().out)
     assert (first["settings"], second["settings"]) == ({"aggregator": "fedavg"}, {"aggregator": "median"})
     assert (first["accuracy"], second["accuracy"]) == (0.75, None)
+
+
+def test_runs_with_several_seeds_are_means_with_their_intervals(
+    runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed, accuracy in ((3, 0.5), (4, 0.75), (5, 1.0)):
+        RunFolder.create(tmp_path / "many" / f"seed-{seed}", RunSettings(rounds=2, seed=seed))
+        lines = [LINES[0], {**LINES[1], "accuracy": accuracy}, *([LINES[1]] if seed == 3 else [])]
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (tmp_path / "many" / f"seed-{seed}" / "metrics.jsonl").write_text(text)
+    one, many = comparison.read([runs[0], tmp_path / "many"])
+    assert comparison.differences([one, many]) == {"seed": [0, [3, 4, 5]]}
+    assert many.rounds == [1, 2]
+    assert many.figures["loss"] == 0.25
+    assert many.figures["rounds"]["mean"] == pytest.approx(7 / 3)
+    means, halves = many.curve("accuracy")
+    half = stats.t.ppf(0.975, 2) * 0.25 / 3**0.5
+    assert (means, halves) == ([0.5, 0.75], [0.0, pytest.approx(half)])
+    assert main(["compare", str(runs[0]), str(tmp_path / "many"), "--output", str(tmp_path / "all.svg")]) == 0
+    (accuracy_row,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("accuracy"))
+    assert accuracy_row.split() == ["accuracy", "0.7500", "0.8333", "±", "0.3586"]
 
 
 def test_what_cannot_be_compared_is_refused(runs: list[Path], tmp_path: Path) -> None:

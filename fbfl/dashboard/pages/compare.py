@@ -10,7 +10,7 @@ from fbfl.runs.comparison import ComparedRun, differences
 
 def compare(view: View) -> dict[str, Any]:
     """Return the settings that differ, the last figures, and a chart per measure with a line per run."""
-    runs = [ComparedRun(source.label, source.settings, source.metrics()) for source in view.sources]
+    runs = [ComparedRun(source.label, source.settings, [source.metrics()]) for source in view.sources]
     figures = [run.figures for run in runs]
     labels = _apart([run.label for run in runs])
     return {
@@ -20,11 +20,11 @@ def compare(view: View) -> dict[str, Any]:
         "charts": [
             chart(
                 title,
-                {label: points(run.metrics, name) for label, run in zip(labels, runs, strict=True)},
+                {label: points(run.metrics[0], name) for label, run in zip(labels, runs, strict=True)},
                 share=name in SHARES,
             )
             for name, title in SHOWN
-            if any(name in line for run in runs for line in run.metrics)
+            if any(run.has(name) for run in runs)
         ],
     }
 
