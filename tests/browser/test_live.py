@@ -32,18 +32,26 @@ def test_rounds_on_a_network_appear_as_they_end(window: Browser, tmp_path: Path)
             subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}) as player,
             contextlib.ExitStack() as stack,
         ):
-            window.wait(lambda: (tmp_path / "run" / "deployment.json").exists(), 90)
-            url = stack.enter_context(dashboard("--network", node.url, cwd=tmp_path))
+            window.wait(lambda: (tmp_path / "run" / "deployment.json").exists())
+            url = stack.enter_context(dashboard("--network", node.url, "--payloads", "run/payloads", cwd=tmp_path))
             window.open(url + "/")
             window.run("window.same = true")
-            window.wait(lambda: window.count("#seats .seat.in") > 0 or over() > 1, 90)
-            window.wait(lambda: over() >= 2, 90)
+            window.wait(lambda: window.count("#seats .seat.in") > 0 or over() > 1)
+            window.wait(lambda: over() >= 2)
             assert window.run("return window.same"), "without a reload"
-            assert player.wait(120) == 0
+            assert player.wait(300) == 0
             window.wait(lambda: over() == int(ROUNDS))
-            for page in ("/rounds", "/round/4", "/servers"):
+            for page in ("/rounds", "/round/4", "/servers", "/updates/4", "/map", "/compare"):
                 window.open(url + page)
-                assert "read from the network" in window.text()
+                window.wait(lambda: window.count(".working") == 0)
+                assert window.count(".trouble") == 0
+                assert page == "/compare" or "read from the network" in window.text()
+                if page == "/updates/4":
+                    assert window.count("#distances") == 1
+            window.open(url + "/audit")
+            window.click("main button")
+            window.wait(lambda: "everything recomputed is as recorded" in window.text())
+            assert window.complaints() == []
             window.open(url + "/rounds")
             assert window.count("#rounds tr") == 1 + int(ROUNDS)
             with dashboard("--run", tmp_path / "run") as of_run:

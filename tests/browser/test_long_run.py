@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.long_run import write_run
 from tests.browser.starting import dashboard
 from tests.support.browser import Browser
+from tests.support.long_run import write_run
 
 pytestmark = [pytest.mark.integration, pytest.mark.browser]
 

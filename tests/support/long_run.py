@@ -1,6 +1,6 @@
 """The folder of a long run of many servers, with all that pages read: metrics and an index; no block of it is executed.
 
-python -m tests.browser.long_run DIR [ROUNDS [SERVERS]]
+python -m tests.support.long_run DIR [ROUNDS [SERVERS]]
 """
 
 import hashlib
