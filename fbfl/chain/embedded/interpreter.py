@@ -21,6 +21,7 @@ from eth.vm.logic.invalid import InvalidOpcode
 from eth.vm.stack import to_int
 
 _MASK = 2**256 - 1
+_NEAR = 2**20  # the bytes of memory that are written to here
 _FULL = 1023  # words on the stack with which one more does not always fit
 
 _CALL, _PUSH, _DUP, _SWAP, _POP, _LABEL, _JUMP, _JUMP_IF, _UNARY, _BINARY, _LOAD, _STORE, _INPUT = range(13)
@@ -183,12 +184,16 @@ def _run(computation: Any) -> None:
                     at = following
                     continue
             elif kind == _STORE:
-                if len(words) > 1 and (start := to_int(words[-1])) + 32 <= len(memory._bytes):
-                    meter.gas_remaining = left
-                    memory._bytes[start : start + 32] = to_int(words[-2]).to_bytes(32, "big")
-                    del words[-2:]
-                    at = following
-                    continue
+                if len(words) > 1 and (end := to_int(words[-1]) + 32) <= _NEAR:
+                    if end > len(memory._bytes):
+                        left -= _growth(len(memory._bytes) >> 5, end + 31 >> 5)
+                    if left >= 0:
+                        meter.gas_remaining = left
+                        memory.extend(end - 32, 32)
+                        memory._bytes[end - 32 : end] = to_int(words[-2]).to_bytes(32, "big")
+                        del words[-2:]
+                        at = following
+                        continue
             elif kind == _INPUT:
                 if words:
                     meter.gas_remaining = left
@@ -204,6 +209,12 @@ def _run(computation: Any) -> None:
         code.program_counter = at + 1  # as py-evm has it while an instruction is executed
         function(computation=computation)
         at = code.program_counter
+
+
+@functools.lru_cache(maxsize=1024)
+def _growth(before: int, after: int) -> int:
+    """Return the gas of memory that grows to so many words."""
+    return 3 * (after - before) + after * after // 512 - before * before // 512
 
 
 @functools.lru_cache(maxsize=64)

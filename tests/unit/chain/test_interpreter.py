@@ -44,7 +44,7 @@ def load_behind(word: int) -> bytes:
 
 def store_behind(word: int) -> bytes:
     """Write a word that ends a byte behind what was written, or within it."""
-    return b"".join(pushed(word) + pushed(32 * word + late) + bytes([op.MSTORE]) for late in (0, 1, 0))
+    return b"".join(pushed(word) + pushed(32 * word + late) + bytes([op.MSTORE]) for late in (0, 1, 0, 700))
 
 
 def after(*words: st.SearchStrategy[bytes], do: st.SearchStrategy[int]) -> st.SearchStrategy[bytes]:
