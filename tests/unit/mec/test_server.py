@@ -232,3 +232,5 @@ def test_a_step_is_sent_first_and_then_waited_for_and_refusals_are_counted(
     assert server.has_succeeded() is False
     assert (waited, server.refusals) == ([transaction], 1)
     assert server.has_succeeded() is True, "the former step is over"
+    assert not server.step()
+    assert (waited, server.refusals) == ([transaction] * 2, 2)

@@ -6,7 +6,7 @@ import pytest
 
 from fbfl.chain.rounds import Phase
 from fbfl.chain.seats import SeatSet
-from fbfl.errors import StorageError
+from fbfl.errors import ContractRevertError, StorageError
 from fbfl.mec.dishonest import Behaviour
 from fbfl.mec.exchange import PatienceInSeconds, PatienceInSteps
 from fbfl.storage.codecs import decode_update, max_update_size
@@ -239,3 +239,24 @@ def test_liars_who_withhold_their_updates_cost_one_time_out_together(tmp_path: P
     fed.submit()
     fed.settle_down([fed.servers[0]])
     assert fed.sent(0) == ["report_missing"] * 2
+
+
+@pytest.mark.parametrize(("refusal", "attempts"), [("TasksMayNotReport", 1), ("TasksAlreadyProposed", 3)])
+def test_who_may_not_report_tries_it_once_in_a_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: str, attempts: int
+) -> None:
+    liars = {number: Behaviour(serves=False) for number in (4, 5, 6)}
+    fed = committee(tmp_path, behaviours=liars, samples=(1,) * 7)
+    fed.open()
+    fed.submit()
+    server, tried = fed.servers[0], []
+
+    def refuse(*report: object) -> None:
+        tried.append(report)
+        raise ContractRevertError(refusal, {})
+
+    monkeypatch.setattr(server.participant, "report_missing", refuse)
+    for _ in range(20):
+        server.step()
+        server._note_refusal(ContractRevertError("TasksValueChanged", {}))  # says nothing about reports
+    assert len(tried) == attempts
