@@ -9,6 +9,8 @@ from fbfl.dashboard.timeline import LANES, Step
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 12.0, 10.0, 26.0
 """Room for what is written around a chart."""
 
+_LEAST_SPAN = 1e-300
+
 
 @dataclass(frozen=True)
 class Tick:
@@ -94,8 +96,9 @@ def _line(label: str, points: Sequence[tuple[float, float | None, float | None]]
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:
-    low, high = (min([0.0, *values]), max(values)) if values else (0.0, 1.0)
-    return (low, high) if high > low else (low, low + 1.0)
+    """Return the ends of an axis with 0 on it."""
+    low, high = min([0.0, *values]), max([0.0, *values])
+    return (low, high) if high - low > _LEAST_SPAN else (0.0, 1.0)
 
 
 def nice(low: float, high: float, most: int) -> list[float]:

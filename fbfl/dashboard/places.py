@@ -8,6 +8,9 @@ from fbfl.errors import InvalidInputError
 from fbfl.mec.mobility import Grid, resolve
 from fbfl.settings import RunSettings
 
+MOST_DEVICES = 5_000
+"""Devices on the map at most: the settings may be somebody else's, and a browser draws no more."""
+
 _SIDE = 100.0  # of a cell, where devices have no places of their own
 
 
@@ -39,6 +42,8 @@ class Places:
 
 def places(settings: RunSettings, round_number: int, plugins: Collection[str] = ()) -> Places:
     """Return the places when a round starts. Code that the settings name has to be in `plugins`."""
+    if settings.devices > MOST_DEVICES:
+        raise InvalidInputError(f"the run has {settings.devices:,} devices; allowed on the map: up to {MOST_DEVICES:,}")
     if settings.mobility is None:
         return _standing(settings)
     if ":" in settings.mobility and settings.mobility not in plugins:

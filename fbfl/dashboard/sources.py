@@ -11,14 +11,16 @@ from fbfl.chain.embedded.pin import BLOCKS_FILE, GENESIS_FILE, HEAD_FILE
 from fbfl.chain.records import RoundRecord, ServerRecord, TaskRecords
 from fbfl.dashboard.jobs import Job, Jobs
 from fbfl.dashboard.where import Where
-from fbfl.errors import FbflError
+from fbfl.errors import ChainImportError, FbflError
 from fbfl.runs import files, index
-from fbfl.system import strictjson
 
 if TYPE_CHECKING:
     from fbfl.chain.rounds import TaskState
     from fbfl.runs.folder import StoredRun
 
+
+MOST = 1e300
+"""Numbers that are as large are shown as not known: pictures compute with them."""
 
 PAUSES = 5
 """The chain of a run that goes on is read again after so many times what it took: reading executes all of it."""
@@ -196,7 +198,11 @@ class RunSource:
         """Return the lines of metrics.jsonl so far, without one that is being written."""
         text = files.text_of(self.path / "metrics.jsonl")
         whole = text[: text.rfind("\n") + 1]
-        return [files.object_in(self.path / "metrics.jsonl", line) for line in whole.splitlines()]
+        lines = [files.object_in(self.path / "metrics.jsonl", line) for line in whole.splitlines()]
+        for place, line in enumerate(lines, 1):
+            if type(line.get("round")) is not int or not 0 < line["round"] < 2**32:
+                raise ChainImportError(f"{self.path / 'metrics.jsonl'} is damaged: line {place} names no round")
+        return lines
 
     def known(self) -> Known:
         """Return the records of the index; without one have the chain executed again, and say so meanwhile."""
@@ -241,8 +247,9 @@ def line_of(record: RoundRecord) -> dict[str, Any]:
 
 def finite(value: object) -> float | None:
     """Return a number of a line, which may be damaged; None for anything else."""
-    number = strictjson.finite(value)
-    return float(number) if isinstance(number, int | float) and not isinstance(number, bool) else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < MOST:
+        return None
+    return float(value)
 
 
 def _public(network: str) -> str:

@@ -10,6 +10,7 @@ from fbfl.dashboard import sources
 from fbfl.dashboard.jobs import Job, Jobs
 from fbfl.dashboard.sources import RunSource
 from fbfl.dashboard.where import Where
+from fbfl.errors import ChainImportError
 from fbfl.runs import index
 from tests.unit.dashboard.made_up import a_round, records
 
@@ -75,3 +76,19 @@ def test_the_line_that_is_being_written_is_no_line_yet(run: Path) -> None:
 def test_a_key_in_the_url_of_a_node_is_not_shown(run: Path) -> None:
     (run / "settings.json").write_text(json.dumps({"network": "https://user:secret@node.example/v3/key"}))
     assert RunSource(Where(run=str(run)), Asked()).settings["network"] == "https://node.example"
+
+
+@pytest.mark.parametrize(
+    "line", ["{}", '{"round": [1]}', '{"round": true}', '{"round": -1}', '{"round": 1e9}', "[]", "x"]
+)
+def test_a_line_without_a_round_is_damage(run: Path, line: str) -> None:
+    source = RunSource(Where(run=str(run)), Asked())
+    (run / "metrics.jsonl").write_text('{"round": 1}\n' + line + "\n")
+    with pytest.raises(ChainImportError, match=r"metrics\.jsonl is damaged"):
+        source.metrics()
+
+
+def test_values_that_are_no_numbers_or_out_of_all_range_are_not_known() -> None:
+    wrong: list[object] = [None, True, "1", [1], {}, float("nan"), float("inf"), -1e308, 10**400]
+    assert [sources.finite(value) for value in wrong] == [None] * len(wrong)
+    assert [sources.finite(value) for value in (0, -2.5, 10**18)] == [0.0, -2.5, 1e18]
