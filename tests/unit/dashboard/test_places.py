@@ -42,5 +42,5 @@ def test_code_that_a_runs_settings_name_is_not_run() -> None:
 
 
 def test_more_devices_than_a_browser_draws_are_refused_at_once() -> None:
-    with pytest.raises(InvalidInputError, match="1,000,000,000 devices; allowed on the map: up to 5,000"):
-        places(RunSettings(servers=2, devices=10**9), 1)
+    with pytest.raises(InvalidInputError, match="1,000,000 devices; allowed on the map: up to 5,000"):
+        places(RunSettings(servers=2, devices=10**6), 1)
