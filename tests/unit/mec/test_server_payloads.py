@@ -260,3 +260,20 @@ def test_who_may_not_report_tries_it_once_in_a_round(
         server.step()
         server._note_refusal(ContractRevertError("TasksValueChanged", {}))  # says nothing about reports
     assert len(tried) == attempts
+
+
+def test_updates_that_are_all_sound_are_not_looked_through_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a committee of 240 each server would do so 240 times at every step."""
+    fed = committee(tmp_path)
+    fed.open()
+    fed.submit()
+    server = fed.servers[2]
+    server.step()
+
+    def look(_: object) -> None:
+        raise AssertionError("it looks again")
+
+    monkeypatch.setattr(server, "_fetch", look)
+    assert not server._report(fed.state)
