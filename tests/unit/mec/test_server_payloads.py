@@ -218,7 +218,7 @@ def test_its_own_update_is_neither_fetched_nor_reported(tmp_path: Path, store: F
 
 @pytest.mark.parametrize("more", [0, 1])
 def test_an_update_larger_than_any_of_the_model_is_reported_and_not_fetched(
-    tmp_path: Path, store: FaultyStore, more: int
+    tmp_path: Path, store: FaultyStore, caplog: pytest.LogCaptureFixture, more: int
 ) -> None:
     fed = committee(tmp_path, stores={2: store})
     update = Reference(b"\x11" * 32, max_update_size(fed.plan.payload, fed.plan.spec) + more)
@@ -227,10 +227,13 @@ def test_an_update_larger_than_any_of_the_model_is_reported_and_not_fetched(
     fed.submit()
     fed.settle_down([fed.servers[2]])
     assert fed.sent(2) == ["report_missing"]
+    assert (f"it has {update.size} bytes on record" in caplog.text) == bool(more)
     assert (update in store.fetched) == (not more)
 
 
-def test_liars_who_withhold_their_updates_cost_one_time_out_together(tmp_path: Path) -> None:
+def test_liars_who_withhold_their_updates_cost_one_time_out_together(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Fetched one after another, f of them would hold every honest server for f times the time-out, in every view."""
     store = WaitingStore(tmp_path, 2)
     liars = {number: Behaviour(serves=False) for number in (5, 6)}
@@ -239,6 +242,7 @@ def test_liars_who_withhold_their_updates_cost_one_time_out_together(tmp_path: P
     fed.submit()
     fed.settle_down([fed.servers[0]])
     assert fed.sent(0) == ["report_missing"] * 2
+    assert caplog.text.count("is not in") >= 2, "it says why"
 
 
 @pytest.mark.parametrize(("refusal", "attempts"), [("TasksMayNotReport", 1), ("TasksAlreadyProposed", 3)])
