@@ -124,8 +124,10 @@ def browser() -> Iterator[Browser]:
             made = session.post(f"{url}/session", json=body, timeout=120).json()["value"]
             assert "sessionId" in made, made
             window = Browser(session, f"{url}/session/{made['sessionId']}")
-            yield window
-            window.ask("DELETE", "")
+            try:
+                yield window
+            finally:  # the driver alone does not end it
+                window.ask("DELETE", "")
         finally:
             process.terminate()
             process.wait(10)
