@@ -253,9 +253,13 @@ def open_stored(path: Path) -> StoredRun:
     deployment = read_json(path / "deployment.json")
     settings = read_json(path / "settings.json")
     network = settings.get("network", EMBEDDED)
-    for name, value, kind in (("settings.json", network, str), ("deployment.json", deployment.get("task"), int)):
+    for name, value, kind, needed in (
+        ("settings.json", network, str, "text"),
+        ("deployment.json", deployment.get("task"), int, "a whole number"),
+        ("deployment.json", deployment.get("start_block", 0), int, "a whole number"),
+    ):
         if type(value) is not kind:
-            raise ChainImportError(f"{path / name} is damaged: it names {value!r} where a {kind.__name__} has to be")
+            raise ChainImportError(f"{path / name} is damaged: it names {value!r} where {needed} has to be")
     try:
         pin = pin_of(path) if network == EMBEDDED else None
         ledger = _exported(path, deployment, pin) if pin else _running(path, deployment, network)
@@ -296,7 +300,8 @@ def _exported(path: Path, deployment: Mapping[str, Any], pin: ChainHead) -> Ledg
 
 def _running(path: Path, deployment: Mapping[str, Any], network: str) -> Ledger:
     w3, start = connect(network), deployment["start_block"]
-    if _hash_of(w3, start) != deployment["start_hash"]:
+    found = _hash_of(w3, start)
+    if found is None or found != deployment["start_hash"]:
         raise ChainImportError(
             f"--run {path}: the chain at {public_name(network)} is not the one of this run; has it begun anew?"
         )

@@ -134,22 +134,27 @@ def test_a_run_on_a_network_is_read_there(on_network: tuple[Path, Simulation]) -
 
 
 @pytest.mark.parametrize(
-    ("name", "key", "value", "message"),
+    ("name", "changes", "message"),
     [
-        ("deployment", "start_hash", "0x00", r"the chain at http://node:8545 is not the one of this run; has it begun"),
-        ("deployment", "start_block", 10**9, "is not the one of this run; has it begun anew"),
-        ("deployment", "task", 7, "task 7"),
-        ("deployment", "task", "1", "it names '1' where a int has to be"),
-        ("deployment", "addresses", {}, "does not belong to this chain"),
-        ("deployment", "addresses", {"FederatedTasks": "0x12"}, "does not belong to this chain"),
-        ("settings", "network", 5, "it names 5 where a str has to be"),
+        (
+            "deployment",
+            {"start_hash": "0x00"},
+            "the chain at http://node:8545 is not the one of this run; has it begun",
+        ),
+        ("deployment", {"start_block": 10**9, "start_hash": None}, "is not the one of this run; has it begun anew"),
+        ("deployment", {"task": 7}, "task 7"),
+        ("deployment", {"task": "1"}, "it names '1' where a whole number has to be"),
+        ("deployment", {"start_block": True}, "it names True where a whole number has to be"),
+        ("deployment", {"addresses": {}}, "does not belong to this chain"),
+        ("deployment", {"addresses": {"FederatedTasks": "0x12"}}, "does not belong to this chain"),
+        ("settings", {"network": 5}, "it names 5 where text has to be"),
     ],
 )
 def test_a_run_whose_network_is_not_its_own_any_more_is_refused_in_a_line(
-    on_network: tuple[Path, Simulation], name: str, key: str, value: object, message: str
+    on_network: tuple[Path, Simulation], name: str, changes: dict[str, object], message: str
 ) -> None:
     file = on_network[0] / f"{name}.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), key: value}))
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
     with pytest.raises((ChainImportError, InvalidInputError, ChainError), match=message) as caught:
         open_stored(on_network[0])
     assert "\n" not in str(caught.value)
