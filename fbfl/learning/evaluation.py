@@ -1,7 +1,7 @@
 """Figures of a global model on a test set, whatever its trainer can tell."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +53,11 @@ def figures(
 
 def resolve_metrics(names: str | Callable[..., Any] | Sequence[str | Callable[..., Any]] | None) -> tuple[Metric, ...]:
     """Return further figures by name, ``package.module:function`` or function of scores [n, classes] and labels [n]."""
-    several = [names] if isinstance(names, str) or callable(names) else list(names or ())
+    if names is None:
+        return ()
+    if not isinstance(names, str | Iterable) and not callable(names):
+        raise InvalidInputError(f"metric is {names!r}; allowed: a name, a function, or several of them")
+    several = [names] if isinstance(names, str) or callable(names) else list(names)
     found = tuple(plugins.resolve("metric", each, metrics.METRICS, {}, data=2) for each in several)
     if len({each.name for each in found}) != len(found):
         raise InvalidInputError(f"metric names {[each.name for each in found]}; allowed: each once")
