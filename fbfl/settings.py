@@ -168,7 +168,7 @@ class RunSettings:
         **_CHAIN,
         least=1,
         most=MAX_SERVERS,
-        by_default="all servers but those that may be absent, at least as many as the rule needs",
+        by_default="all drawn servers but those that may be absent (with dropout: any), at least what the rule needs",
     )
     max_samples: int | None = field(
         None,
@@ -386,11 +386,14 @@ def check_names_and_types(values: Mapping[str, object], where: str) -> None:
 
 
 def as_dict(settings: RunSettings) -> dict[str, Any]:
-    """Return the settings as JSON values."""
-    return {
-        f.name: dict(value) if isinstance(value := getattr(settings, f.name), Mapping) else value
-        for f in dataclasses.fields(settings)
-    }
+    """Return the settings as JSON values, as a file of them is read again."""
+    return {each.name: _as_json(getattr(settings, each.name)) for each in dataclasses.fields(settings)}
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    return [_as_json(each) for each in value] if isinstance(value, tuple) else value
 
 
 def _check_json(name: str, arguments: Arguments) -> None:

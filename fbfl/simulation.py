@@ -328,7 +328,7 @@ class Simulation:
             self.plan,
             self.trainer,
             self.dataset,
-            expected=min(self._fleet.suppliers, _drawn(self.settings)),
+            expected=0 if self.settings.dropout else min(self._fleet.suppliers, _drawn(self.settings)),
             max_samples=self._fleet.largest_share,
         )
         with self.devnet.one_block(servers):
@@ -388,9 +388,12 @@ def check(settings: RunSettings, *, chain: bool = True, registered: int | None =
     made_up = generator(0, "made-up updates").standard_normal((settings.servers, 8)).astype(np.float32)
     rule(made_up[:averaged], [1] * averaged, clients=range(averaged), round_number=1, root_update=made_up[0])
     attack.check(settings.servers)
-    if settings.min_updates is not None and settings.min_updates < (least := least_updates(rule, settings.servers)):
+    least = least_updates(rule, settings.servers)
+    most = min(settings.servers, _drawn(settings) + len(_trusted(settings)))
+    if settings.min_updates is not None and not least <= settings.min_updates <= most:
+        drawn = f" and participation = {settings.participation:g}" if most < settings.servers else ""
         raise InvalidInputError(
-            f"min_updates is {settings.min_updates}; allowed with {settings.aggregator}: {least} to {settings.servers}"
+            f"min_updates is {settings.min_updates}; allowed with {settings.aggregator}{drawn}: {least} to {most}"
         )
 
 

@@ -60,6 +60,8 @@ def _several(name: str, words: list[str], table: dict[str, Any] | None) -> dict[
     names, tables = [], []
     for word in words:
         start = _BEGIN.search(word)
+        if start is None and word.endswith(":"):
+            raise InvalidInputError(f"{option} {word}: allowed: NAME, or NAME:KEY=VALUE,...")
         names.append(word[: start.start()] if start else word)
         tables.append(parse_settings(option, _COMMA.split(word[start.start() + 1 :])) if start else {})
     own = any(tables)

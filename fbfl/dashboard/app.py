@@ -132,11 +132,15 @@ def _place(arguments: Mapping[str, str], count: int) -> int:
     return int(text)
 
 
+_UNREADABLE = 10**30
+"""Above all that a round can cost."""
+
+
 def _number(value: object, digits: int | None = None) -> str:
     """Return a number as text: whole ones with commas, others with so many digits; a dash for none."""
     if isinstance(value, float) and math.isfinite(value) and (digits is not None or not value.is_integer()):
         return f"{value:.{4 if digits is None else digits}f}"
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _UNREADABLE:
         return f"{int(value):,}"
     return "-"
 

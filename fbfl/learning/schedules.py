@@ -24,13 +24,13 @@ def steps(round_number: int, learning_rate: float, *, every: int, factor: float 
 
 
 def cosine(round_number: int, learning_rate: float, *, rounds: int, lowest: float = 0.0) -> float:
-    """``low + (eta - low)(1 + cos(pi (t-1)/(rounds-1)))/2`` until round number `rounds`, then ``low``.
+    """``low + (eta - low)(1 + cos(pi (t-1)/rounds))/2`` in the first `rounds` rounds, then ``low``.
 
-    Loshchilov and Hutter 2017, "SGDR", formula 5, without restarts.
+    Loshchilov and Hutter 2017, "SGDR", formula 5, without restarts; the last of these rounds still trains.
     """
     _require("cosine: rounds", rounds, rounds >= 1, "1 or more")
     _require("cosine: lowest", lowest, 0 <= lowest <= learning_rate, f"0 to the learning rate ({learning_rate:g})")
-    part = 1.0 if rounds == 1 else min(1.0, (round_number - 1) / (rounds - 1))
+    part = min(1.0, (round_number - 1) / rounds)
     return lowest + (learning_rate - lowest) * (1 + math.cos(math.pi * part)) / 2
 
 

@@ -7,6 +7,7 @@ a root would turn the aggregate of BatchNorm's moving variances, can leave a var
 elementwise in float64 and rounded once, so that every machine gets the same bytes.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,7 @@ def momentum(update: Vector, state: State, *, learning_rate: float = 1.0, beta: 
     Hsu, Qi and Brown 2019, "Measuring the Effects of Non-Identical Data Distribution for Federated Visual
     Classification", section 4.
     """
+    _check("momentum", learning_rate, {"beta": beta})
     velocity = beta * _kept(state, "velocity", update) + update
     return _rounded(learning_rate * velocity), {"velocity": _rounded(velocity)}
 
@@ -37,6 +39,7 @@ def fedadagrad(
     update: Vector, state: State, *, learning_rate: float = 0.03, beta_1: float = 0.0, tau: float = 1e-3
 ) -> Step:
     """FedAdagrad: `fedadam` with ``v <- v + u^2``. Reddi et al. 2021, Algorithm 2."""
+    _check("fedadagrad", learning_rate, {"beta_1": beta_1}, tau)
     squares = _kept(state, "second", update, tau * tau) + _squares(update)
     return _adaptive(update, state, squares, learning_rate, beta_1, tau)
 
@@ -54,6 +57,7 @@ def fedadam(
 
     m starts at 0, v at tau^2; no bias correction. Reddi et al. 2021, "Adaptive Federated Optimization", Algorithm 2.
     """
+    _check("fedadam", learning_rate, {"beta_1": beta_1, "beta_2": beta_2}, tau)
     squares = beta_2 * _kept(state, "second", update, tau * tau) + (1 - beta_2) * _squares(update)
     return _adaptive(update, state, squares, learning_rate, beta_1, tau)
 
@@ -68,6 +72,7 @@ def fedyogi(
     tau: float = 1e-3,
 ) -> Step:
     """FedYogi: `fedadam` with ``v <- v - (1 - b2) u^2 sign(v - u^2)``. Reddi et al. 2021, Algorithm 2."""
+    _check("fedyogi", learning_rate, {"beta_1": beta_1, "beta_2": beta_2}, tau)
     second, square = _kept(state, "second", update, tau * tau), _squares(update)
     return _adaptive(
         update, state, second - (1 - beta_2) * square * np.sign(second - square), learning_rate, beta_1, tau
@@ -117,7 +122,22 @@ class ServerOptimizer:
 
 def resolve(name: str | Callable[..., Step], **settings: Any) -> ServerOptimizer:
     """Return the server optimizer of a name, of ``package.module:function``, or of a function, with its settings."""
-    return ServerOptimizer(plugins.resolve("server optimizer", name, SERVER_OPTIMIZERS, settings, data=2))
+    found = ServerOptimizer(plugins.resolve("server optimizer", name, SERVER_OPTIMIZERS, settings, data=2))
+    if plugins.is_ours(found.plugin.function):
+        found(np.zeros(1, np.float32), {})  # refuses parameters out of range before any work
+    return found
+
+
+def _check(name: str, learning_rate: float, decays: Mapping[str, float], tau: float = 1.0) -> None:
+    """Raise `InvalidInputError` for parameters with which no sensible step exists."""
+    bounds = {
+        "learning_rate": (learning_rate, 0 < learning_rate < math.inf, "finite, above 0"),
+        **{key: (decay, 0 <= decay < 1, "0 or more, below 1") for key, decay in decays.items()},
+        "tau": (tau, 0 < tau < math.inf, "finite, above 0"),
+    }
+    for key, (value, holds, allowed) in bounds.items():
+        if not holds:
+            raise InvalidInputError(f"server optimizer {name}: {key} is {value:g}; allowed: {allowed}")
 
 
 def _adaptive(update: Vector, state: State, second: Floats, learning_rate: float, beta_1: float, tau: float) -> Step:

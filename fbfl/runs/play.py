@@ -15,10 +15,11 @@ from fbfl.learning import datasets
 from fbfl.learning.datasets import Dataset
 from fbfl.mec import tasks
 from fbfl.mec.fleet import devices_of
+from fbfl.mec.plan import canonical_json
 from fbfl.mec.tasks import trainer_of
 from fbfl.runs.folder import RunFolder, folder_of_now
 from fbfl.runs.identity import dependencies
-from fbfl.settings import RunSettings
+from fbfl.settings import RunSettings, as_dict
 from fbfl.system.printable import counted
 
 
@@ -93,14 +94,20 @@ def finish(
 
 
 def origin_of(settings: RunSettings, dataset: Dataset) -> dict[str, Any]:
-    """Return what the bytes of a run depend on besides its settings: fbfl, its contracts, data, files and code."""
+    """Return what the bytes of a run depend on: fbfl, its contracts, data, settings, files and code."""
     data, contracts = hashlib.sha256(), hashlib.sha256()
     for array in (dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test):
         data.update(f"{array.dtype}{array.shape}".encode())
         data.update(np.ascontiguousarray(array).data)
     for artifact in sorted(ARTIFACTS.glob("*.json")):
         contracts.update(artifact.read_bytes())
-    found = {"fbfl": __version__, "contracts": contracts.hexdigest(), "dataset": data.hexdigest()}
+    chosen = hashlib.sha256(canonical_json(as_dict(settings)))
+    found = {
+        "fbfl": __version__,
+        "contracts": contracts.hexdigest(),
+        "dataset": data.hexdigest(),
+        "settings": chosen.hexdigest(),
+    }
     return {**found, **dependencies(settings)}
 
 

@@ -50,7 +50,7 @@ _WORDS: dict[object, str] = {
     float: "a number",
     bool: "True or False",
     str: "a text",
-    Names: "a text, or a list of texts",
+    Names: "a text, or a list of one or more texts",
     Mapping: "a table of settings",
     Tables: "a table of settings, or a list of them",
     Callable: "a function",

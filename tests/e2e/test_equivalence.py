@@ -86,7 +86,7 @@ def _drawing_as(on_chain: Simulation, rule: AggregationRule) -> Callable[..., Ag
         ),
         {
             "participation": 0.6,
-            "dropout": 0.1,
+            "dropout": 0.4,
             "stragglers": 0.5,
             "local_epochs": 3,
             "proximal": 0.1,

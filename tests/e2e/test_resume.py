@@ -190,6 +190,7 @@ def changed(folder: Path, name: str, value: object) -> None:
         ("dataset", "00"),
         ("files", {"aggregator": "00"}),
         ("versions", {"attack": 9}),
+        ("settings", "00"),
     ],
 )
 def test_another_version_data_or_code_is_refused_by_name(stopped: Path, name: str, value: object) -> None:
@@ -206,6 +207,8 @@ def test_another_version_data_or_code_is_refused_by_name(stopped: Path, name: st
         {"trainer": "os:abort"},
         {"trainer_args": {"loss": "os:abort"}},
         *({name: "os:abort"} for name in ("mobility", "partition", "model", "optimizer", "aggregator", "attack")),
+        *({name: "os:abort"} for name in ("schedule", "server_optimizer", "metric")),
+        {"attack": ["backdoor", "os:abort"]},
     ],
     ids=lambda changes: next(iter(changes)),
 )
@@ -218,6 +221,13 @@ def test_a_folder_from_somebody_else_runs_no_code_that_it_names(
     with pytest.raises(InvalidInputError, match=r"its settings name the code '.*:.*'; allowed: what --plugin"):
         resuming.resume(stopped, say=print, on_round=print)
     assert not (tmp_path / "taken").exists()
+
+
+def test_other_settings_than_it_began_with_are_refused(stopped: Path) -> None:
+    settings = json.loads((stopped / "settings.json").read_text())
+    (stopped / "settings.json").write_text(json.dumps({**settings, "attack": None, "malicious": 0}))
+    with pytest.raises(InvalidInputError, match=r"--resume .*: settings is .*, it began with .*; allowed: the same"):
+        resuming.resume(stopped, say=print, on_round=print)
 
 
 def test_what_cannot_go_on_is_one_line(stopped: Path, tmp_path: Path) -> None:

@@ -16,7 +16,11 @@ SHOWN = (
     ("seconds", "seconds per round"),
 )
 SHARES = ("accuracy", "attack_success_rate")
-SETTINGS = ("dataset", "servers", "devices", "rounds", "partition", "aggregator", "attack", "malicious", "consensus")
+SETTINGS = (
+    *("dataset", "servers", "devices", "rounds", "partition", "model", "trainer", "optimizer", "learning_rate"),
+    *("schedule", "proximal", "local_epochs", "local_steps", "participation", "dropout", "stragglers"),
+    *("aggregator", "server_optimizer", "attack", "malicious", "consensus"),
+)
 
 
 def overview(view: View) -> dict[str, Any]:

@@ -196,10 +196,19 @@ def test_names_are_drawn_and_tabulated_letter_by_letter(tmp_path: Path, name: st
     assert said.count(r"\_\$\\frac\$ \| \<b\> \[/a\]") >= 6
 
 
+LISTS: dict[str, Any] = {
+    "attack": ["backdoor", "scaling"],
+    "attack_args": [{"target": 3}, {}],
+    "malicious": 1,
+    "metric": ["f1", "balanced_accuracy"],
+}
+
+
+@pytest.mark.parametrize("settings", [{"aggregator_args": {"trim": 3}}, LISTS], ids=["table", "lists"])
 @pytest.mark.parametrize("chain", [True, False])
-def test_a_stored_run_is_found_by_its_settings_alone(tmp_path: Path, chain: bool) -> None:
+def test_a_stored_run_is_found_by_its_settings_alone(tmp_path: Path, chain: bool, settings: Any) -> None:
     stored = FinishedRuns(tmp_path / "finished")
-    run = Run(RunSettings(rounds=2, aggregator_args={"trim": 3}), chain)
+    run = Run(RunSettings(rounds=2, **settings), chain)
     other = Run(run.settings.replace(seed=1), chain)
     assert run.name == Run(run.settings.replace(seed=0), chain).name
     assert len({run.name, other.name, Run(run.settings, not chain).name}) == 3

@@ -13,9 +13,9 @@ from fbfl.learning.training import TrainingSettings
 BY_HAND: list[tuple[str, dict[str, Any], list[float]]] = [
     ("exponential", {"decay": 0.5}, [0.8, 0.4, 0.2, 0.1]),
     ("steps", {"every": 2, "factor": 0.25}, [0.8, 0.8, 0.2, 0.2, 0.05]),
-    ("cosine", {"rounds": 5}, [0.8, 0.4 * (1 + 0.5**0.5), 0.4, 0.4 * (1 - 0.5**0.5), 0.0, 0.0]),
-    ("cosine", {"rounds": 3, "lowest": 0.2}, [0.8, 0.5, 0.2, 0.2]),
-    ("cosine", {"rounds": 1}, [0.0, 0.0]),
+    ("cosine", {"rounds": 4}, [0.8, 0.4 * (1 + 0.5**0.5), 0.4, 0.4 * (1 - 0.5**0.5), 0.0, 0.0]),
+    ("cosine", {"rounds": 2, "lowest": 0.2}, [0.8, 0.5, 0.2, 0.2]),
+    ("cosine", {"rounds": 1}, [0.8, 0.0]),
 ]
 
 

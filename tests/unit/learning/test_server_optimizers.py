@@ -96,3 +96,19 @@ def test_what_float32_cannot_hold_is_refused_before_it_is_kept(name: str, settin
     optimizer = server_optimizers.resolve(name, **settings)
     with pytest.raises(AggregationError, match="exceeds the range of float32"):
         optimizer(huge, {"velocity": huge})
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("momentum", {"beta": 1.0}, "server optimizer momentum: beta is 1; allowed: 0 or more, below 1"),
+        ("fedadam", {"learning_rate": 0.0}, "fedadam: learning_rate is 0; allowed: finite, above 0"),
+        ("fedadam", {"beta_1": 2.0}, "beta_1 is 2"),
+        ("fedyogi", {"beta_2": -0.1}, "beta_2 is -0.1"),
+        ("fedadagrad", {"tau": 0.0}, "tau is 0; allowed: finite, above 0"),
+        ("fedadagrad", {"tau": float("nan")}, "tau is nan"),
+    ],
+)
+def test_parameters_out_of_range_are_refused_before_any_work(name: str, settings: Any, message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        server_optimizers.resolve(name, **settings)
