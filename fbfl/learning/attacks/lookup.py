@@ -112,7 +112,7 @@ class Attack:
         """Return what the attacker sends instead of its own update; `known` are the updates of `knowledge`."""
         if self.kind != "update":
             raise InvalidInputError(f"attack {self.name}: poisons data, not updates")
-        with self._naming():
+        with self._naming(), np.errstate(all="ignore"):  # an update that is not finite is left out
             update = self.plugin(
                 known,
                 own,
@@ -122,8 +122,7 @@ class Attack:
                 attacker=attacker,
                 round_number=round_number,
             )
-        vector = vector_of(f"attack {self.name}", "an update", update, own.size)
-        with np.errstate(over="ignore"):  # an update with Inf is left out
+            vector = vector_of(f"attack {self.name}", "an update", update, own.size)
             return vector.astype(np.float32, copy=False)
 
     def triggered(

@@ -7,10 +7,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fbfl.errors import VacuousAttackError
+from fbfl.errors import InvalidInputError, VacuousAttackError
 from fbfl.learning import attacks
 from fbfl.learning.adversary import Adversary
-from fbfl.learning.attacks.lookup import Attack
+from fbfl.learning.attacks import ATTACKS, resolve
+from fbfl.learning.attacks.lookup import CONTEXT, Attack
+from fbfl.learning.attacks.registry import traits_of
+from fbfl.learning.plugins import own_settings
 from tests.unit.learning.attacked import honest_updates, samples
 
 
@@ -64,3 +67,18 @@ def test_of_several_attacks_each_knows_the_updates_as_trained() -> None:
         assert (known == 1).all()
         assert (own == -1).all()
     assert rows[:, 0].tolist() == [-1, -1, 1, 1]
+
+
+@pytest.mark.parametrize("name", [name for name, each in ATTACKS.items() if traits_of(each).kind == "update"])
+@pytest.mark.parametrize("value", [1e300, 1.7e308])
+def test_parameters_beyond_float32_warn_of_nothing(name: str, value: float) -> None:
+    """The attackers then send what nobody counts, or what their attack cuts to the range of float32."""
+    settings = own_settings(ATTACKS[name], 3, {*CONTEXT, "honest", "everybody", "compromised"})
+    numbers = {key: value for key, default in settings.items() if isinstance(default, float)}
+    updates = np.random.default_rng(0).normal(size=(6, 8)).astype(np.float32)
+    try:
+        attack = resolve(name, **numbers)
+        sent = attack.poison_update(updates, updates[0], np.random.default_rng(1), num_clients=7, num_byzantine=1)
+    except InvalidInputError:
+        return  # bounds of its own
+    assert sent.dtype == np.float32
