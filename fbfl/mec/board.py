@@ -96,11 +96,12 @@ class HttpBoard:
         with self._keeping:
             return tuple(self._updates.get(round_number, {}).items()) if task == self._task.id else ()
 
-    def votes(self, task: int, round_number: int) -> Sequence[tuple[str, SignedVote]]:
-        """Return the votes of a round that are here."""
+    def votes(self, task: int, round_number: int, view: int | None = None) -> Sequence[tuple[str, SignedVote]]:
+        """Return the votes of a round, or of one of its views, that are here."""
         with self._keeping:
             kept = self._votes.get(round_number, {}) if task == self._task.id else {}
-            return tuple((server, vote) for server, votes in kept.items() for vote in votes)
+            found = ((server, vote) for server, votes in kept.items() for vote in votes)
+            return tuple(entry for entry in found if view is None or entry[1].view == view)
 
     def take_update(self, body: bytes) -> None:
         """Keep an update that another server sent; `MessageRefusedError` if it is not acceptable."""

@@ -6,7 +6,6 @@ message is not on the chain after some patience sends its own transaction, so a 
 gas, but nothing else.
 """
 
-import itertools
 import logging
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -49,8 +48,8 @@ class Board(Protocol):
     def updates(self, task: int, round_number: int) -> Sequence[tuple[str, SignedUpdate]]:
         """Return the updates left for a round, with their servers."""
 
-    def votes(self, task: int, round_number: int) -> Sequence[tuple[str, SignedVote]]:
-        """Return the votes left for a round, with their servers."""
+    def votes(self, task: int, round_number: int, view: int | None = None) -> Sequence[tuple[str, SignedVote]]:
+        """Return the votes left for a round, or for one of its views, with their servers."""
 
 
 class MemoryBoard:
@@ -58,7 +57,8 @@ class MemoryBoard:
 
     def __init__(self) -> None:
         self._updates: dict[tuple[int, int], list[tuple[str, SignedUpdate]]] = {}
-        self._votes: dict[tuple[int, int], list[tuple[str, SignedVote]]] = {}
+        self._votes: dict[tuple[int, int, int | None], dict[tuple[str, SignedVote], None]] = {}
+        """Votes, each once in the order of posting, of a round and of each of its views."""
 
     def observe(self, state: TaskState, seats: Mapping[str, int]) -> None:
         """Do nothing: only members post here."""
@@ -68,16 +68,18 @@ class MemoryBoard:
         self._updates.setdefault((update.task, update.round), []).append((server, update))
 
     def post_vote(self, server: str, vote: SignedVote, collector: str) -> None:  # noqa: ARG002
-        """Leave a vote where all find it."""
-        self._votes.setdefault((vote.task, vote.round), []).append((server, vote))
+        """Leave a vote where all find it, once, whoever collects it."""
+        entry = (server, vote)
+        for view in (None, vote.view):
+            self._votes.setdefault((vote.task, vote.round, view), {}).setdefault(entry)
 
     def updates(self, task: int, round_number: int) -> Sequence[tuple[str, SignedUpdate]]:
         """Return the updates left for a round."""
         return tuple(self._updates.get((task, round_number), ()))
 
-    def votes(self, task: int, round_number: int) -> Sequence[tuple[str, SignedVote]]:
-        """Return the votes left for a round."""
-        return tuple(self._votes.get((task, round_number), ()))
+    def votes(self, task: int, round_number: int, view: int | None = None) -> Sequence[tuple[str, SignedVote]]:
+        """Return the votes left for a round, or for one of its views."""
+        return tuple(self._votes.get((task, round_number, view), ()))
 
 
 class Patience(Protocol):
@@ -177,6 +179,7 @@ class Exchange:
         signed: SignedVotes | None = None,
     ) -> None:
         self._accused: set[tuple[int, str]] = set()
+        self._looked = LookedThrough()
         self._board = board
         self._participant = participant
         self._task = task
@@ -321,23 +324,17 @@ class Exchange:
         ledger = self._participant.ledger
         known = {event.args["voter"] for event in ledger.round_events(self._task.id, round_number, "Equivocation")}
         known |= {self._account.address, *(server for number, server in self._accused if number == round_number)}
-        # Only votes of one stage exclude each other: to compare all with all would take minutes in a large committee.
-        comparable: dict[tuple[str, int, Stage], list[SignedVote]] = {}
-        for server, vote in self._board.votes(self._task.id, round_number):
+        for server, first, second in self._looked.conflicts(self._board.votes(self._task.id, round_number)):
             if server not in known:
-                comparable.setdefault((server, vote.view, vote.stage), []).append(vote)
-        for (server, _, _), votes in comparable.items():
-            for first, second in itertools.combinations(votes, 2):
-                if first.conflicts_with(second):
-                    if not self._accuses_now(round_number, server):
-                        return self._patience.waiting_is_a_step
-                    try:
-                        self._participant.report_equivocation(self._task.id, first, second)
-                    except ContractRevertError as error:
-                        log.info("round %d: the equivocation of %s is not reported: %s", round_number, server, error)
-                    self._accused = {each for each in self._accused if each[0] == round_number}
-                    self._accused.add((round_number, server))
-                    return True
+                if not self._accuses_now(round_number, server):
+                    return self._patience.waiting_is_a_step
+                try:
+                    self._participant.report_equivocation(self._task.id, first, second)
+                except ContractRevertError as error:
+                    log.info("round %d: the equivocation of %s is not reported: %s", round_number, server, error)
+                self._accused = {each for each in self._accused if each[0] == round_number}
+                self._accused.add((round_number, server))
+                return True
         return False
 
     def _accuses_now(self, round_number: int, culprit: str) -> bool:
@@ -357,9 +354,34 @@ class Exchange:
         decision = state.decision
         return [
             (server, vote)
-            for server, vote in self._board.votes(self._task.id, state.round)
-            if (vote.view, vote.stage, vote.value_digest) == (decision.view, stage, decision.proposal)
+            for server, vote in self._board.votes(self._task.id, state.round, decision.view)
+            if (vote.stage, vote.value_digest) == (stage, decision.proposal)
         ]
+
+
+class LookedThrough:
+    """Votes of a round that were looked through for pairs that exclude each other, so that only new ones are.
+
+    In a large committee with liars thousands of votes lie on a board, and each server looks at every step.
+    """
+
+    def __init__(self) -> None:
+        self._votes: Sequence[tuple[str, SignedVote]] = ()
+        self._comparable: dict[tuple[str, int, Stage], list[SignedVote]] = {}
+        self._conflicts: list[tuple[str, SignedVote, SignedVote]] = []
+
+    def conflicts(self, votes: Sequence[tuple[str, SignedVote]]) -> Sequence[tuple[str, SignedVote, SignedVote]]:
+        """Return voters with two votes that exclude each other; only votes of one stage of a view do."""
+        known = len(self._votes)
+        if votes[:known] != self._votes:
+            known = 0
+            self._comparable, self._conflicts = {}, []
+        for server, vote in votes[known:]:
+            others = self._comparable.setdefault((server, vote.view, vote.stage), [])
+            self._conflicts += [(server, other, vote) for other in others if other.conflicts_with(vote)]
+            others.append(vote)
+        self._votes = votes
+        return self._conflicts
 
 
 def vote_domain(ledger: Ledger, task: Task) -> Domain:

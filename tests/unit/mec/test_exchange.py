@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 from eth_hash.auto import keccak
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fbfl.chain.rounds import Ballot, Phase, Stage, TaskState
 from fbfl.chain.seats import SeatSet
 from fbfl.chain.signatures import SignedVote, sign_update, sign_vote
 from fbfl.errors import ContractRevertError
 from fbfl.mec import exchange as exchanges
-from fbfl.mec.exchange import Exchange, MemoryBoard, PatienceInSeconds, PatienceInSteps, vote_domain
+from fbfl.mec.exchange import Exchange, LookedThrough, MemoryBoard, PatienceInSeconds, PatienceInSteps, vote_domain
 from fbfl.mec.signed_votes import SignedVotes
 from fbfl.storage.store import Reference
 from tests.support.ledger import FakeLedger, FakeParticipant
@@ -653,3 +655,44 @@ def test_waits_of_long_ago_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> Non
         patience.is_over(wait)
     now[0] = 11
     assert [patience.is_over(wait) for wait in "bca"] == [True, True, False]
+
+
+SIGNED_VOTES = st.builds(
+    SignedVote,
+    task=st.just(1),
+    round=st.just(1),
+    view=st.integers(0, 1),
+    stage=st.sampled_from((Stage.PREPARE, Stage.COMMIT)),
+    value_digest=st.sampled_from((bytes(32), bytes([1] * 32))),
+    accept=st.booleans(),
+    signature=st.just((bytes(32), bytes(32))),
+)
+ENTRIES = st.lists(st.tuples(st.sampled_from(("0xa", "0xb")), SIGNED_VOTES), max_size=12).map(tuple)
+
+
+@given(ENTRIES, st.lists(st.integers(0, 12), max_size=4), ENTRIES)
+def test_looking_at_new_votes_finds_what_looking_at_all_finds(
+    votes: tuple[tuple[str, SignedVote], ...], stops: list[int], others: tuple[tuple[str, SignedVote], ...]
+) -> None:
+    """Also where the board is another one all of a sudden, as in the next round."""
+    looked = LookedThrough()
+    for seen in (*(votes[:stop] for stop in sorted(stops)), votes, others):
+        expected = [
+            (server, first, second)
+            for place, (server, second) in enumerate(seen)
+            for voter, first in seen[:place]
+            if voter == server and first.conflicts_with(second)
+        ]
+        assert sorted(looked.conflicts(seen), key=repr) == sorted(expected, key=repr)
+
+
+@given(ENTRIES)
+def test_a_board_holds_a_vote_once_and_knows_those_of_a_view(votes: tuple[tuple[str, SignedVote], ...]) -> None:
+    board = MemoryBoard()
+    for server, vote in votes:
+        for collector in ("0xc", "0xd"):
+            board.post_vote(server, vote, collector)
+    once = tuple(dict.fromkeys(votes))
+    assert board.votes(1, 1) == once
+    for view in (0, 1):
+        assert board.votes(1, 1, view) == tuple(entry for entry in once if entry[1].view == view)
