@@ -85,7 +85,14 @@ def add_parser(commands: Commands) -> None:
         type=float,
         default=0.1,
         metavar="PART",
-        help="largest part of the stake that penalties of the task may take in all, 0 to 1 (default 0.1)",
+        help="largest part of the stake that the task may take for one mistake, 0 to 1 (default 0.1)",
+    )
+    add(
+        "--most-loss",
+        type=float,
+        default=0.5,
+        metavar="PART",
+        help="part of the stake that all penalties of the task may take, 0 to 1; it leaves before (default 0.5)",
     )
     add("--poll", type=float, default=0.5, metavar="S", help="seconds between looks at an idle chain (default 0.5)")
     add("--device-samples", type=int, default=100_000, metavar="N", help="most samples of a device (default 100000)")
@@ -157,6 +164,8 @@ def mec(options: argparse.Namespace) -> int:
     account = account_of(options, ledger.chain_id)
     task = chosen_task(ledger, options.task)
     refuse_costly(task, options.most_penalty)
+    if not 0 <= options.most_loss <= 1:
+        raise InvalidInputError(f"--most-loss {options.most_loss:g}; allowed: 0 to 1, parts of the stake")
     own, names = _own_trainer(options)
     plan = TaskPlan.of(task, plugins, own)
     participant = Participant(ledger, Sender(ledger.w3, account))
@@ -201,7 +210,7 @@ def mec(options: argparse.Namespace) -> int:
         poll=options.poll,
         patience=options.patience,
         retention=retention,
-        most_penalty=options.most_penalty,
+        most_loss=options.most_loss,
     )
     routes = [*uploads, *(board_routes(board) if board else [])]
     sending = contextlib.closing(board) if board else contextlib.nullcontext()

@@ -103,7 +103,7 @@ class Agent:
 
     `poll` is the pause in seconds when there was nothing to do, `patience` the seconds that it gives each member whose
     turn it is before it moves a round on itself. `retention` lets payloads go (default: none). The agent leaves its
-    task before penalties there can take more than `most_penalty`, from 0 to 1, of its stake in all (default: never).
+    task before penalties there can take more than `most_loss`, from 0 to 1, of its stake in all (default: never).
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Agent:
         poll: float = 0.5,
         patience: float = 30.0,
         retention: Retention | None = None,
-        most_penalty: float = 1.0,
+        most_loss: float = 1.0,
     ) -> None:
         self.server = server
         self.training = training
@@ -127,7 +127,7 @@ class Agent:
         self._due: tuple[tuple[int, Phase, int], float] | None = None
         self._refused_pokes = 0
         self._retention = retention
-        self._most_penalty = most_penalty
+        self._most_loss = most_loss
         self._was_active = False
         self._stopping = threading.Event()
         self._state: TaskState | None = None
@@ -259,13 +259,13 @@ class Agent:
             return
         if not ledger.is_active(server.address):
             stake += self._stake  # what it would come back with
-        if lost + task.dearest * stake <= self._most_penalty * (lost + stake):
+        if lost + task.dearest * stake <= self._most_loss * (lost + stake):
             return
         if ledger.has_seat(task.id, server.address, ledger.state(task.id).round + 1):
             server.participant.resign(task.id)
         raise ChainError(
             f"task {task.id} has taken {lost / (lost + stake):.2g} of the stake of {server.address}, and its next "
-            f"penalty would exceed --most-penalty {self._most_penalty:g}; its seat is given up"
+            f"penalty would exceed --most-loss {self._most_loss:g}; its seat is given up"
         )
 
     def _join(self) -> None:

@@ -16,7 +16,14 @@ def dashboard(*options: object, cwd: Path | None = None) -> Iterator[str]:
     """Start `fbfl dashboard` on a free port; the address of its pages."""
     command = [sys.executable, "-m", "fbfl", "dashboard", "--port", "0", *map(str, options)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=cwd) as process:
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        cwd=cwd,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # in the background it is ignored
+    ) as process:
         try:
             assert process.stdout is not None
             said = process.stdout.readline()

@@ -39,7 +39,7 @@ def test_a_run_on_a_network_can_be_queried_there_until_its_chain_begins_anew(
 
         # The contracts are deployed once, and every run is a task of its own.
         deployed = [json.loads(Path(name, "deployment.json").read_text()) for name in ("first", "second")]
-        assert deployed[0] == {**deployed[1], "task": deployed[0]["task"]}
+        assert deployed[0] == {**deployed[1], "task": deployed[0]["task"], "origin": deployed[0]["origin"]}
         assert [deployment["task"] for deployment in deployed] == [1, 2]
         for run in ("first", "second"):
             assert main(["audit", "--run", run]) == 0

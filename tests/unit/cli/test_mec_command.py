@@ -96,6 +96,7 @@ def test_what_does_not_fit_the_task_is_refused_in_a_line(
         (["--devices", str(tmp_path / "tokens"), "--device-samples", "0"], "--device-samples 0; allowed: 1 or more"),
         (["--devices", str(tmp_path / "tokens"), "--share", "0/2"], "--share 0/2; allowed: only with --dataset"),
         (["--dataset", "digits", "--share", "0/2", "--most-penalty", "2"], "--most-penalty 2; allowed: 0 to 1"),
+        (["--dataset", "digits", "--share", "0/2", "--most-loss", "1.5"], "--most-loss 1.5; allowed: 0 to 1"),
         (["--dataset", "digits", "--share", "0/2", "--most-penalty", "0"], "allowed by --most-penalty: 0"),
     ):
         assert main([*command, *options]) == 2

@@ -207,9 +207,7 @@ def test_an_agent_leaves_a_task_before_its_penalties_add_up_to_more_than_allowed
     ledger, task, victim = fed.ledger, fed.task.id, fed.servers[3]
     victim.participant.add_stake(10_000)  # one penalty does not expel it
     training = LocalTraining(victim.participant, task, victim.plan, victim.samples)
-    careful, bold = (
-        Agent(victim, training, url="http://127.0.0.1:1", stake=0, most_penalty=most) for most in (0.1, 0.25)
-    )
+    careful, bold = (Agent(victim, training, url="http://127.0.0.1:1", stake=0, most_loss=most) for most in (0.1, 0.25))
     for number, lost in ((1, 2_000), (2, 3_800)):
         for one in (careful, bold):
             one._limit_losses()
@@ -225,14 +223,14 @@ def test_an_agent_leaves_a_task_before_its_penalties_add_up_to_more_than_allowed
         if number == 1:
             bold._limit_losses()
             sent = sent_by(fed, victim.address)
-            with pytest.raises(ChainError, match=r"has taken 0\.1 of the stake .* would exceed --most-penalty 0\.1"):
+            with pytest.raises(ChainError, match=r"has taken 0\.1 of the stake .* would exceed --most-loss 0\.1"):
                 careful._step()
             with pytest.raises(ChainError, match="its seat is given up"):
                 careful._step()
             assert sent_by(fed, victim.address) == sent + 1, "it resigned, and joins no more"
             victim.participant.join(task)
             careful = bold
-    with pytest.raises(ChainError, match=r"has taken 0\.19 of the stake .* would exceed --most-penalty 0\.25"):
+    with pytest.raises(ChainError, match=r"has taken 0\.19 of the stake .* would exceed --most-loss 0\.25"):
         bold._step()
     assert not ledger.has_seat(task, victim.address, 3)
 
