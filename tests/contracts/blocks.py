@@ -86,12 +86,13 @@ class BlockChain(PyEVMBackend):  # type: ignore[misc]  # eth-tester has no types
         self._prepare()
 
     def snapshot(self) -> Any:
-        return self.head, self.miner
+        return self.head, self.miner, self.now
 
     def revert(self, snapshot: Any) -> None:
-        header, self.miner = snapshot
+        header, self.miner, coming = snapshot
         self.chain.chaindb._set_as_canonical_chain_head(self.chain.chaindb.db, header, b"")
         self._prepare()
+        self.travel(coming - self.now)
 
     def balance(self, address: str) -> int:
         return int(self.chain.get_vm().state.get_balance(bytes.fromhex(address[2:])))
