@@ -2,8 +2,6 @@
 
 import contextlib
 import socket
-import threading
-import time
 from collections.abc import Iterator, Sequence
 
 import uvicorn
@@ -11,10 +9,9 @@ import uvicorn
 from fbfl.dashboard.app import application
 from fbfl.dashboard.jobs import Jobs
 from fbfl.dashboard.sources import Source
-from fbfl.errors import InvalidInputError, ProcessError
+from fbfl.errors import InvalidInputError
 from fbfl.nodes.processes import LOOPBACK, share_with_old_connections
-
-_START_SECONDS = 60.0  # long enough on a busy machine
+from fbfl.system.serving import in_a_thread
 
 
 @contextlib.contextmanager
@@ -35,16 +32,5 @@ def serving(sources: Sequence[Source], jobs: Jobs, port: int) -> Iterator[str]:
             server_header=False,
             timeout_graceful_shutdown=1,
         )
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, args=([listening],), name="dashboard", daemon=True)
-        thread.start()
-        deadline = time.monotonic() + _START_SECONDS
-        while not server.started:
-            if not thread.is_alive() or time.monotonic() > deadline:
-                raise ProcessError(f"the dashboard on port {port} does not start")
-            time.sleep(0.01)
-        try:
+        with in_a_thread(config, listening, "dashboard"):
             yield f"http://{LOOPBACK}:{port}/"
-        finally:
-            server.should_exit = True
-            thread.join(5.0)

@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 import socket
-import threading
-import time
 from collections.abc import Iterable, Iterator, Sequence
 
 import uvicorn
@@ -16,9 +14,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from fbfl.errors import InvalidInputError, ProcessError
+from fbfl.errors import InvalidInputError
 from fbfl.mec.agent import Agent
 from fbfl.nodes.processes import share_with_old_connections
+from fbfl.system.serving import in_a_thread
 
 LOOPBACK = "127.0.0.1"
 MOST_CONNECTIONS = 128
@@ -29,8 +28,6 @@ HEAD_SECONDS = 10.0
 
 MOST_SECONDS = 120.0
 """Seconds after which a connection is cut whatever it does."""
-
-_START_SECONDS = 60.0  # long enough for several agents that start at once on a busy machine
 
 
 def application(agent: Agent, routes: Sequence[BaseRoute] = ()) -> Starlette:
@@ -69,19 +66,8 @@ def serving(app: Starlette, port: int, host: str = LOOPBACK) -> Iterator[None]:
             access_log=False,
             timeout_graceful_shutdown=2,
         )
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, args=([listening],), name="endpoint", daemon=True)
-        thread.start()
-        deadline = time.monotonic() + _START_SECONDS
-        while not server.started:
-            if not thread.is_alive() or time.monotonic() > deadline:
-                raise ProcessError(f"the endpoint on port {port} does not start")
-            time.sleep(0.01)
-        try:
+        with in_a_thread(config, listening, "endpoint"):
             yield
-        finally:
-            server.should_exit = True
-            thread.join(5.0)
 
 
 class _Hurried(H11Protocol):
