@@ -80,7 +80,7 @@ lint: $(VENV)/dev.stamp ## style, types, who may import whom, and whether what i
 	$(BIN)/deptry fbfl migrations
 
 contracts: $(VENV)/dev.stamp node_modules/stamp ## compile contracts/ into the package
-	$(BIN)/python -m fbfl.chain.compile
+	$(BIN)/python -m tools.compile_contracts
 
 gas: $(VENV)/dev.stamp ## what calls cost, beside the floor and a plain way of doing it
 	$(BIN)/python -m benchmarks.gas

@@ -19,9 +19,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from fbfl.chain.compile import REPOSITORY
 from fbfl.mec.tasks import tolerated
 
+REPOSITORY = Path(__file__).resolve().parents[1]
 CASE = Path(__file__).with_name("chain_case.py")
 KINDS: dict[str, dict[str, Any]] = {
     "pow": {"consensus": "pow", "signatures": False},

@@ -3,10 +3,12 @@
 import functools
 import json
 from dataclasses import dataclass
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from fbfl.errors import InvalidInputError
+
+ARTIFACTS = Path(__file__).resolve().parent / "artifacts"
 
 
 @dataclass(frozen=True)
@@ -20,10 +22,7 @@ class Artifact:
 
 def artifact_names() -> list[str]:
     """Return the names of all compiled contracts and interfaces, sorted."""
-    folder = resources.files("fbfl.chain").joinpath("artifacts")
-    if not folder.is_dir():
-        return []
-    return sorted(entry.name.removesuffix(".json") for entry in folder.iterdir() if entry.name.endswith(".json"))
+    return sorted(file.stem for file in ARTIFACTS.glob("*.json"))
 
 
 @functools.cache
@@ -31,8 +30,7 @@ def load_artifact(name: str) -> Artifact:
     """Return the compiled contract of this name. An unknown name raises `InvalidInputError`."""
     if name not in artifact_names():
         raise InvalidInputError(f"contract {name!r} is none of {', '.join(artifact_names())}")
-    text = resources.files("fbfl.chain").joinpath("artifacts", f"{name}.json").read_text(encoding="utf-8")
-    return parse_artifact(name, json.loads(text))
+    return parse_artifact(name, json.loads((ARTIFACTS / f"{name}.json").read_text(encoding="utf-8")))
 
 
 def parse_artifact(name: str, content: dict[str, Any]) -> Artifact:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fbfl import __version__, simulation
-from fbfl.chain.compile import ARTIFACTS
+from fbfl.chain.artifacts import ARTIFACTS
 from fbfl.learning import datasets
 from fbfl.learning.datasets import Dataset
 from fbfl.mec import tasks

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from fbfl.chain.compile import REPOSITORY
+from tests.support.paths import REPOSITORY
 
 FORGE = REPOSITORY / "node_modules" / ".bin" / "forge"
 

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from fbfl.chain.accounts import development_account
-from fbfl.chain.compile import REPOSITORY
 from fbfl.chain.deployment.deploy import file_of, open_ledger
 from fbfl.chain.ledger import Ledger
 from fbfl.chain.networks import connect
 from fbfl.chain.participant import Participant
 from fbfl.chain.transactions import Sender
+from tests.support.paths import REPOSITORY
 
 SERVERS = 4
 CLOCK = Path(__file__).parent / "clock"

@@ -12,7 +12,6 @@ from web3.contract import Contract
 
 from fbfl.chain.accounts import development_account
 from fbfl.chain.artifacts import Artifact, parse_artifact
-from fbfl.chain.compile import REPOSITORY
 from fbfl.chain.networks import connect
 from fbfl.chain.transactions import Sender
 from fbfl.nodes import chains, geth, kubo
@@ -20,6 +19,7 @@ from fbfl.nodes.chains import NodeStatus
 from fbfl.nodes.dag import MAGIC
 from fbfl.storage.ipfs import IpfsStore
 from tests.integration.machine import deployed, require
+from tests.support.paths import REPOSITORY
 from tests.support.ports import free_ports
 
 NETWORKS = ("anvil", "ganache", "geth")

@@ -11,7 +11,6 @@ import pytest
 from web3 import Web3
 
 from fbfl.chain.accounts import development_account
-from fbfl.chain.compile import REPOSITORY
 from fbfl.chain.deployment.deploy import deploy
 from fbfl.chain.networks import connect
 from fbfl.chain.transactions import Sender
@@ -19,6 +18,7 @@ from fbfl.errors import NodeUnavailableError
 from fbfl.nodes.chains import ask
 from fbfl.nodes.processes import Program, find_program, start, stop
 from tests.integration.machine import require
+from tests.support.paths import REPOSITORY
 from tests.support.ports import free_ports
 
 pytestmark = pytest.mark.integration

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from fbfl.chain.compile import REPOSITORY
 from fbfl.nodes import launcher
 from tests.integration.agents import environment, wait
 from tests.integration.machine import require
+from tests.support.paths import REPOSITORY
 from tests.support.ports import free_ports
 
 pytestmark = pytest.mark.integration

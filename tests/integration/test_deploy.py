@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from web3 import Web3
 
-from fbfl.chain.compile import REPOSITORY
 from fbfl.chain.deployment.deploy import file_of, open_ledger, read_addresses
 from fbfl.chain.networks import connect
 from fbfl.cli.main import main
 from fbfl.nodes import chains
 from tests.integration.machine import require
+from tests.support.paths import REPOSITORY
 from tests.support.ports import free_ports
 
 pytestmark = pytest.mark.integration

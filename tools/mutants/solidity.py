@@ -31,9 +31,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from fbfl.chain.compile import OUTPUTS, REPOSITORY, SETTINGS, find_compiler
 from fbfl.system.atomic import write_atomically
 from tools import slither
+from tools.compile_contracts import OUTPUTS, REPOSITORY, SETTINGS, find_compiler
 from tools.mutants import contract_tests
 
 HERE = Path(__file__).resolve().parent

@@ -5,8 +5,8 @@ import pytest
 from web3.contract import Contract
 
 from fbfl.chain.artifacts import Artifact, parse_artifact
-from fbfl.chain.compile import REPOSITORY
 from fbfl.chain.embedded.chain import EmbeddedChain, start_chain
+from tests.support.paths import REPOSITORY
 from tests.unit.chain.ledger_contract import deploy_ledger
 
 

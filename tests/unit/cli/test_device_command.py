@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from starlette.applications import Starlette
 
-from fbfl.chain.compile import REPOSITORY
 from fbfl.cli import main
 from fbfl.learning import datasets, partition
 from fbfl.mec.batches import SampleForm
@@ -23,6 +22,7 @@ from fbfl.mec.endpoint import serving
 from fbfl.mec.ingest import ingest_routes
 from fbfl.mec.sample_database import SampleDatabase
 from fbfl.mec.tokens import DeviceTokens, read_devices
+from tests.support.paths import REPOSITORY
 from tests.support.ports import free_ports
 
 MEC = ("device", "--mec", "http://127.0.0.1:9")

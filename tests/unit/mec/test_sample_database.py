@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fbfl.chain.compile import REPOSITORY
 from fbfl.errors import StorageError
 from fbfl.mec.device import LocalDevice
 from fbfl.mec.request_body import RequestRefusedError
 from fbfl.mec.sample_database import SampleDatabase
 from fbfl.mec.samples import Batch, MemorySampleStore
+from tests.support.paths import REPOSITORY
 from tests.unit.mec.sample_batches import SHAPE, batch
 
 LIMIT = 40

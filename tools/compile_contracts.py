@@ -1,4 +1,4 @@
-"""Compile contracts/ into the artifacts that ship with the package: ``python -m fbfl.chain.compile [--check]``.
+"""Compile contracts/ into the artifacts that ship with the package: ``python -m tools.compile_contracts [--check]``.
 
 Running fbfl needs neither Node nor a compiler; changing a contract needs solc, through py-solc-x: the one that it
 has installed, else the npm compiler (``npm ci``), else one that it downloads. All give the same bytes.
@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fbfl.chain.artifacts import ARTIFACTS
 from fbfl.errors import ChainError, FbflError
 from fbfl.nodes.nodejs import packaged_folder
 from fbfl.system.atomic import write_atomically
@@ -28,8 +29,7 @@ SETTINGS: dict[str, Any] = {
 }
 OUTPUTS = ["abi", "evm.bytecode.object", "evm.deployedBytecode.object"]
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-ARTIFACTS = Path(__file__).resolve().parent / "artifacts"
+REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def compile_folder(folder: Path, root: Path = REPOSITORY) -> dict[str, dict[str, Any]]:
@@ -133,7 +133,7 @@ def _put_node_on_path() -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Compile contracts/, and write the artifacts or only compare them; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m fbfl.chain.compile", description="Compile the contracts.")
+    parser = argparse.ArgumentParser(prog="python -m tools.compile_contracts", description="Compile the contracts.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if an artifact is out of date")
     options = parser.parse_args(arguments)
     try:
@@ -143,7 +143,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 3
     if options.check and changed:
-        print(f"out of date, run `python -m fbfl.chain.compile`: {', '.join(changed)}", file=sys.stderr)
+        print(f"out of date, run `make contracts`: {', '.join(changed)}", file=sys.stderr)
         return 1
     print(f"{len(artifacts)} contracts, changed: {', '.join(changed) or 'none'}")
     return 0

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from fbfl.chain import compile as compilation
 from fbfl.chain.artifacts import Artifact, artifact_names, load_artifact, parse_artifact
 from fbfl.errors import ChainError, InvalidInputError
+from tools import compile_contracts as compilation
 
 SOURCES = compilation.REPOSITORY / "tests" / "contracts" / "sources"
 COMPILED = compilation.REPOSITORY / "tests" / "contracts" / "artifacts"
