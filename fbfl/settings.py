@@ -360,11 +360,23 @@ def read(path: Path | None, options: Mapping[str, object]) -> RunSettings:
     return RunSettings(**read_values(path, options))  # type: ignore[arg-type]  # checked there
 
 
-def read_values(path: Path | None, options: Mapping[str, object]) -> dict[str, object]:
-    """Return the settings given by the file or an option; like `read`, but unchecked against each other."""
+def read_stored(path: Path) -> RunSettings:
+    """Return the settings that a run keeps in its settings.json; `InvalidInputError` names the file."""
+    values = read_values(path, {}, str(path))
+    try:
+        return RunSettings(**values)  # type: ignore[arg-type]  # checked there
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{path}: {error}") from error
+
+
+def read_values(path: Path | None, options: Mapping[str, object], where: str = "") -> dict[str, object]:
+    """Return the settings given by the file or an option; like `read`, but unchecked against each other.
+
+    `where` names the file in messages (default: as the option does).
+    """
     if path is None:
         return dict(options)
-    where = f"--config {path}"
+    where = where or f"--config {path}"
     text = read_text(path, where)
     if text.lstrip().startswith("{"):  # the settings.json of a run, where null stands for a default of None
         values = {name: value for name, value in read_object(text.encode(), where).items() if value is not None}

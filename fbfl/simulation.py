@@ -5,6 +5,7 @@ The servers share a chain node and, for speed, the training engine; each fetches
 
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -44,6 +45,7 @@ from fbfl.mec.tasks import create_task, least_updates, plan_of, promise_rewards,
 from fbfl.randomness import generator, seed_sequence
 from fbfl.settings import RunSettings
 from fbfl.storage.store import Reference, Store
+from fbfl.system.printable import counted
 from fbfl.tensors import Vector
 
 
@@ -67,7 +69,7 @@ class RoundResult:
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Further figures of the model, by name."""
     warnings: tuple[str, ...] = ()
-    """Warnings about its figures, a line each: the loss is not finite."""
+    """Warnings, a line each: the loss is not finite, servers have no update, and why."""
 
 
 class Simulation:
@@ -206,6 +208,8 @@ class Simulation:
         self._decide(number)
         over = time.perf_counter()
         figures, success = self._evaluated(self.weights)
+        reasons = Counter(reason for server in self.servers if (reason := server.without_update(number)))
+        missing = (f"{counted(count, 'server')} without an update: {reason}" for reason, count in reasons.items())
         return RoundResult(
             record=round_record(self.ledger, self.task.id, number),
             accuracy=figures.accuracy,
@@ -218,7 +222,7 @@ class Simulation:
             hashes=None if hashed_before is None else (self._hashes() or 0) - hashed_before,
             cost=cost,
             metrics=figures.metrics,
-            warnings=metrics.warnings_of(figures.loss),
+            warnings=(*metrics.warnings_of(figures.loss), *missing),
         )
 
     def _open(self) -> int:

@@ -61,22 +61,9 @@ def compare(options: argparse.Namespace) -> int:
 
 def _print_table(runs: Sequence["ComparedRun"], differing: dict[str, list[Any]]) -> None:
     """Print a column per run: settings that differ above, figures below."""
-    figures = [run.figures for run in runs]
-    rows = [(name, *map(_text, values)) for name, values in differing.items()]
-    rows += [(name.replace("_", " "), *(_text(each[name]) for each in figures)) for name in figures[0]]
+    from fbfl.runs.comparison import figures_of
+
+    rows = [(name, *map(tables.setting, values)) for name, values in differing.items()]
+    rows += [(name.replace("_", " "), *map(tables.figure, values)) for name, values in figures_of(runs).items()]
     labels = [run.label for run in runs]
     tables.show(("", *labels), rows, right=labels)
-
-
-def _text(value: object) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, dict) and "half_width" in value:
-        mean, half = (value[name] for name in ("mean", "half_width"))
-        digits = 0 if mean is not None and abs(mean) >= 1e4 else 4
-        return _text(mean) if half is None else f"{mean:,.{digits}f} ± {half:,.{digits}f}"
-    if isinstance(value, float):
-        return f"{value:.4f}"
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    return strictjson.dumps(value) if isinstance(value, dict | list) else str(value)

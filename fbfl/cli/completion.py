@@ -28,7 +28,7 @@ def completion(options: argparse.Namespace) -> int:
 
     root = parser()
     names = {kind: [entry.name for entry in entries] for kind, entries in catalogue().items()}
-    names["kind"] = [*names]  # of fbfl list
+    names["kind"] = [name.replace("_", "-") for name in names]  # of fbfl list
     for action in _actions(root):
         if action.metavar in ("FILE", "DIR"):
             action.complete = shtab.FILE if action.metavar == "FILE" else shtab.DIRECTORY  # type: ignore[attr-defined]

@@ -48,7 +48,7 @@ def add_parser(commands: Commands) -> None:
 def experiment(options: argparse.Namespace) -> int:
     """Run an experiment, or all of them, and write tables, pictures and the report."""
     from fbfl.cli.console import plain_console
-    from fbfl.experiments import definition, runner, single_run
+    from fbfl.experiments import definition, runner
     from fbfl.experiments.run_store import FinishedRuns
 
     for name in ("jobs", "seeds"):
@@ -67,8 +67,7 @@ def experiment(options: argparse.Namespace) -> int:
     console = plain_console(quiet=options.quiet)
     missing = [run for run in runs if finished.load(run) is None]
     stored = len(runs) - len(missing)
-    for run in runs if options.fresh else missing:
-        single_run.check(run)
+    runner.check(chosen, {run.name for run in (runs if options.fresh else missing)})
     if options.fresh:
         console.print(f"{stored} of {counted(len(runs), 'run')} stored; deleted now")
         finished.forget(runs)

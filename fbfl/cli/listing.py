@@ -26,7 +26,7 @@ def listing(options: argparse.Namespace) -> int:
     """Print the names of one kind, or of all."""
     from fbfl.cli.catalogue import catalogue
 
-    kinds = catalogue()
+    kinds = {name.replace("_", "-"): known for name, known in catalogue().items()}
     if options.kind is not None:
         if options.kind not in kinds:
             raise InvalidInputError(f"{options.kind!r} is no kind of names; allowed: {', '.join(kinds)}")

@@ -78,14 +78,14 @@ def _resume(options: argparse.Namespace) -> int:
 
     from fbfl.cli.console import plain_console
     from fbfl.runs import resume
-    from fbfl.settings import read
+    from fbfl.settings import read_stored
 
     path: Path = options.resume
     console = plain_console(quiet=options.quiet)
     if resume.has_ended(path):
         console.print(f"{path}: the run has ended, all its rounds are there")
         return 0
-    settings = read(path / "settings.json", {})
+    settings = read_stored(path / "settings.json")
     with _rounds_on(console, settings.rounds) as show:
         played = resume.resume(path, say=console.print, on_round=show, plugins=plugins_of(options))
     return _show_end(played, settings, console)

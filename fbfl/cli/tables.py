@@ -1,7 +1,9 @@
 """Tables in the terminal: aligned columns, and short names for what is long."""
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
+from fbfl.system import strictjson
 from fbfl.system.printable import printable
 
 _GAP = "  "
@@ -40,3 +42,23 @@ def short(text: str) -> str:
 def names_of(servers: Sequence[str]) -> Mapping[str, str]:
     """Return the short names of servers, given in the order of their registry numbers."""
     return {address: f"server-{number}" for number, address in enumerate(servers)}
+
+
+def setting(value: object) -> str:
+    """Return the value of a setting as the text of a cell; a dash for none."""
+    if value is None:
+        return "-"
+    return value if isinstance(value, str) else strictjson.dumps(value)
+
+
+def figure(value: Any) -> str:
+    """Return a number, or a mean over seeds with half the width of its interval, as the text of a cell; else a dash."""
+    if isinstance(value, Mapping):
+        mean, half = value["mean"], value["half_width"]
+        if mean is None or half is None:
+            return figure(mean)
+        digits = 0 if abs(mean) >= 1e4 else 4
+        return f"{mean:,.{digits}f} ± {half:,.{digits}f}"
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"

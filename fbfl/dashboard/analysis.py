@@ -82,11 +82,11 @@ def recall_of(where: Where, number: int, say: Say) -> dict[str, Any]:
     from fbfl.learning import datasets, evaluation
     from fbfl.mec.tasks import trainer_of
     from fbfl.runs.identity import code_in
-    from fbfl.settings import read
+    from fbfl.settings import read_stored
 
     if where.run is None:
         raise InvalidInputError("a network has no test set; allowed: --run with the folder of a run")
-    settings = read(Path(where.run) / "settings.json", {})
+    settings = read_stored(Path(where.run) / "settings.json")
     for name in code_in(settings):
         if name not in where.plugins:
             raise InvalidInputError(f"the run's settings name the code {name!r}; allowed: what --plugin names")

@@ -27,6 +27,7 @@ from fbfl.dashboard.pages.updates import updates
 from fbfl.dashboard.pages.view import View
 from fbfl.dashboard.sources import Source
 from fbfl.errors import FbflError, InvalidInputError
+from fbfl.system.printable import printable
 
 Page = Callable[[View], Mapping[str, Any]]
 
@@ -55,10 +56,11 @@ def application(sources: Sequence[Source], jobs: Jobs, port: int) -> Starlette:
         loader=jinja2.PackageLoader("fbfl.dashboard"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_finalized,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters |= {"short": tables.short, "number": _number, "ether": _ether}
+    templates.filters |= {"short": tables.short, "setting": tables.setting, "number": _number, "ether": _ether}
 
     def route(path: str, template: str, page: Page) -> Route:
         def answer(request: Request) -> Response:
@@ -118,6 +120,11 @@ def _answer(
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
     return Response(body, status, headers, media_type="text/html")
+
+
+def _finalized(value: object) -> object:
+    """Return what a template writes: texts by others turn no line around, and hide nothing."""
+    return printable(value) if type(value) is str else value
 
 
 def _is_live(shown: Mapping[str, Any], source: Source) -> bool:

@@ -11,16 +11,13 @@ from fbfl.chain.embedded.pin import BLOCKS_FILE, GENESIS_FILE, HEAD_FILE
 from fbfl.chain.records import RoundRecord, ServerRecord, TaskRecords
 from fbfl.dashboard.jobs import Job, Jobs
 from fbfl.dashboard.where import Where
-from fbfl.errors import ChainImportError, FbflError
+from fbfl.errors import FbflError
 from fbfl.runs import files, index
 
 if TYPE_CHECKING:
     from fbfl.chain.rounds import TaskState
     from fbfl.runs.folder import StoredRun
 
-
-MOST = 1e300
-"""Numbers that are as large are shown as not known: pictures compute with them."""
 
 PAUSES = 5
 """The chain of a run that goes on is read again after so many times what it took: reading executes all of it."""
@@ -196,13 +193,7 @@ class RunSource:
 
     def metrics(self) -> Sequence[Mapping[str, Any]]:
         """Return the lines of metrics.jsonl so far, without one that is being written."""
-        text = files.text_of(self.path / "metrics.jsonl")
-        whole = text[: text.rfind("\n") + 1]
-        lines = [files.object_in(self.path / "metrics.jsonl", line) for line in whole.splitlines()]
-        for place, line in enumerate(lines, 1):
-            if type(line.get("round")) is not int or not 0 < line["round"] < 2**32:
-                raise ChainImportError(f"{self.path / 'metrics.jsonl'} is damaged: line {place} names no round")
-        return lines
+        return files.read_metrics(self.path)
 
     def known(self) -> Known:
         """Return the records of the index; without one have the chain executed again, and say so meanwhile."""
@@ -243,13 +234,6 @@ def line_of(record: RoundRecord) -> dict[str, Any]:
         "transactions": record.transactions,
         "payload_bytes": record.payload_bytes,
     }
-
-
-def finite(value: object) -> float | None:
-    """Return a number of a line, which may be damaged; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < MOST:
-        return None
-    return float(value)
 
 
 def _public(network: str) -> str:

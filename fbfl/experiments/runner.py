@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from fbfl.errors import InvalidInputError, ProcessError
@@ -13,6 +13,22 @@ from fbfl.experiments.run_store import FinishedRun, FinishedRuns, Run
 BACKENDS = ("joblib", "ray")
 
 Finished = tuple[Run, FinishedRun]
+
+
+def check(experiments: Iterable[Experiment], missing: Collection[str]) -> None:
+    """Raise `InvalidInputError` if one of the runs of these names is impossible, with its place, before any work."""
+    unchecked = set(missing)
+    for experiment in experiments:
+        for seed in experiment.seeds:
+            for variant in experiment.variants:
+                run = experiment.run(variant, seed)
+                if run.name in unchecked:
+                    unchecked.remove(run.name)
+                    try:
+                        single_run.check(run)
+                    except InvalidInputError as error:
+                        place = f"experiment {experiment.name}, variant {variant.label!r}"
+                        raise InvalidInputError(f"{place}: {error}") from error
 
 
 def runs_of(experiments: Iterable[Experiment]) -> list[Run]:

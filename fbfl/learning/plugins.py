@@ -183,6 +183,8 @@ def find(kind: str, name: str, table: Mapping[str, Callable[..., Any]]) -> Calla
     module_name, separator, function_name = name.partition(":")
     if not separator:
         raise InvalidInputError(f"{kind} is {name!r}; allowed: {', '.join(table)}, or package.module:function")
+    if module_name in table:
+        raise InvalidInputError(f"{kind} is {name!r}; allowed: {module_name}, with its settings apart as KEY=VALUE")
     try:
         with users_code(f"{kind} {name!r}: the import of {module_name}"):
             module = importlib.import_module(module_name)

@@ -66,6 +66,8 @@ class _RoundMemory:
     """View, server and payload of those that could not be fetched."""
     looks: Counter[Reference] = field(default_factory=Counter)
     """Times that a payload was looked for again after it was reported."""
+    without_update: str = ""
+    """Why it has no update, if it has none."""
     may_report: bool = True
     """False once a report was refused since this server was alone with others: each further one would cost gas."""
     models: dict[tuple[Reference, bytes, SeatSet, int | None], GlobalModel | None] = field(default_factory=dict)
@@ -130,6 +132,10 @@ class MECServer:
     def address(self) -> str:
         """The server's account."""
         return self.participant.address
+
+    def without_update(self, number: int) -> str:
+        """Return why the server has no update for a round; nothing if it has one, or has not been asked for one."""
+        return self._memory.without_update if self._memory.round == number else ""
 
     def step(self) -> bool:
         """Take this server's next step, until what it sends is mined; return True if there was one.
@@ -239,16 +245,16 @@ class MECServer:
         try:
             weights = weights_of(self.plan, self.store.get(state.model))
         except PayloadRefusedError as error:
-            log.warning("round %d: %s cannot read the global model: %s", state.round, self.address, error)
+            self._note_no_update(f"the global model cannot be read: {error}")
             return None
         update = self.training(weights, state.round)
         if not np.isfinite(update).all():
-            log.warning("round %d: the training of %s diverged; it has no update", state.round, self.address)
+            self._note_no_update("training diverged")
             return None
         try:
             payload = encode_update(self.plan.payload, self.plan.spec, update)
         except InvalidInputError as error:
-            log.warning("round %d: %s has no update that can be published: %s", state.round, self.address, error)
+            self._note_no_update(f"it cannot be published: {error}")
             return None
         reference = self._publish(payload)
         self._memory.payloads[reference] = payload
@@ -258,6 +264,11 @@ class MECServer:
             )
         self._memory.trained[state.model] = reference, min(count, state.max_samples)
         return self._memory.trained[state.model]
+
+    def _note_no_update(self, reason: str) -> None:
+        if self._memory.without_update != reason:
+            log.warning("round %d: %s has no update: %s", self._memory.round, self.address, reason)
+        self._memory.without_update = reason
 
     # ------------------------------------------------------------ aggregate
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fbfl.runs.files import read_json, read_lines
-from fbfl.runs.measures import PANELS, interval, mean_of
+from fbfl.runs.files import read_json, read_metrics
+from fbfl.runs.measures import PANELS, RATES, further_in, interval, mean_of, value_in
 from fbfl.system import canvas
 from fbfl.system.styles import legend_below, line_style, plain_axes
 
@@ -35,7 +35,7 @@ class ComparedRun:
         What is not the same with all seeds is their `fbfl.runs.measures.mean_of`.
         """
         found = [_figures(lines) for lines in self.metrics]
-        values = {name: [each[name] for each in found] for name in found[0]}
+        values = {name: [each.get(name) for each in found] for of in found for name in of}
         return {name: each[0] if each.count(each[0]) == len(each) else mean_of(each) for name, each in values.items()}
 
     @property
@@ -45,11 +45,11 @@ class ComparedRun:
 
     def has(self, measure: str) -> bool:
         """Return True if a measure is known in some round."""
-        return any(measure in line for lines in self.metrics for line in lines)
+        return any(value_in(line, measure) is not None for lines in self.metrics for line in lines)
 
     def curve(self, measure: str) -> tuple[list[float], list[float]]:
         """Return a measure by round and half the width of its interval over the seeds; NaN where it is not known."""
-        by_round = [[line.get(measure) for line in of_round] for of_round in zip(*self.metrics, strict=False)]
+        by_round = [[value_in(line, measure) for line in of_round] for of_round in zip(*self.metrics, strict=False)]
         if len(self.metrics) == 1:
             return [_number(value) for (value,) in by_round], [math.nan] * len(by_round)
         means = [mean_of(values) for values in by_round]
@@ -67,25 +67,31 @@ def read(paths: Sequence[Path]) -> list[ComparedRun]:
 def _read(path: Path) -> ComparedRun:
     several = [] if (path / "settings.json").exists() else [each.parent for each in path.glob("seed-*/settings.json")]
     settings = [read_json(folder / "settings.json") for folder in several or [path]]
-    lines = [read_lines(folder / "metrics.jsonl") for folder in several or [path]]
+    lines = [read_metrics(folder) for folder in several or [path]]
     if not several:
         return ComparedRun(str(path), settings[0], lines)
-    seeds = sorted(each.get("seed", 0) for each in settings)
+    seeds = sorted((each.get("seed", 0) for each in settings), key=str)
     return ComparedRun(str(path), {**settings[0], "seed": seeds}, lines)
 
 
 def _figures(lines: Lines) -> dict[str, Any]:
     last = lines[-1] if lines else {}
     return {
-        "rounds": len(lines),
+        "rounds_over": len(lines),
         "final_rounds": sum(line.get("status") == "final" for line in lines),
-        **{name: last.get(name) for name, _ in PANELS},
-        **{name: sum(line.get(name) or 0 for line in lines) for name in _SUMS},
+        **{name: value_in(last, name) for name in (*(name for name, _ in PANELS), *further_in(lines))},
+        **{name: sum(value_in(line, name) or 0 for line in lines) for name in _SUMS},
     }
 
 
 def _number(value: Any) -> float:
     return math.nan if value is None else float(value)
+
+
+def figures_of(runs: Sequence[ComparedRun]) -> dict[str, list[Any]]:
+    """Return every figure of some run, with the values of all; None where a run has not got it."""
+    found = [run.figures for run in runs]
+    return {name: [each.get(name) for each in found] for of_run in found for name in of_run}
 
 
 def differences(runs: Sequence[ComparedRun]) -> dict[str, list[Any]]:
@@ -100,7 +106,8 @@ def draw(runs: Sequence[ComparedRun], path: Path) -> Path:
 
     Of several seeds it is the mean, with its 95 % interval as a band.
     """
-    panels = [(name, title) for name, title in PANELS if any(run.has(name) for run in runs)]
+    further = further_in(line for run in runs for lines in run.metrics for line in lines)
+    panels = [each for each in (*PANELS, *((name, name) for name in further)) if any(run.has(each[0]) for run in runs)]
     with canvas.blank(font__size=9) as figure:
         from matplotlib.ticker import MaxNLocator
 
@@ -113,9 +120,9 @@ def draw(runs: Sequence[ComparedRun], path: Path) -> Path:
                 values, halves = run.curve(name)
                 (line,) = axes.plot(run.rounds, values, label=canvas.literal(run.label), **line_style(number))
                 if len(run.metrics) > 1:
-                    band = interval(values, halves, is_rate=name != "loss")
+                    band = interval(values, halves, is_rate=name in RATES)
                     axes.fill_between(run.rounds, *band, color=line.get_color(), alpha=0.18, linewidth=0)
-            axes.set_title(title, fontsize=9, loc="left")
+            axes.set_title(canvas.literal(title), fontsize=9, loc="left")
             axes.set_xlabel("round")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if panels:

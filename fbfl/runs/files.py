@@ -13,13 +13,26 @@ DEFAULT_PARENT = Path("runs")
 def read_json(path: Path) -> dict[str, Any]:
     """Return a file of a run: `InvalidInputError` if it is not there, `ChainImportError` if it is damaged."""
     if not path.exists() and (runs := sorted(path.parent.glob("seed-*"))):
-        raise InvalidInputError(f"--run {path.parent}: holds a run per seed; allowed: one of them, as {runs[0]}")
+        raise InvalidInputError(f"{path.parent}: holds a run per seed; allowed: one of them, as {runs[0]}")
     return object_in(path, text_of(path))
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a file of a run, as `read_json`."""
-    return [object_in(path, line) for line in text_of(path).splitlines()]
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """Return the lines of metrics.jsonl so far, without one that is being written or was cut off; as `read_json`.
+
+    Each names a round. Nothing is said of its other values: see `fbfl.runs.measures.known`.
+    """
+    path = folder / "metrics.jsonl"
+    lines = [object_in(path, line) for line in whole_lines(text_of(path)).splitlines()]
+    for place, line in enumerate(lines, 1):
+        if type(line.get("round")) is not int or not 0 < line["round"] < 2**32:
+            raise ChainImportError(f"{path} is damaged: line {place} names no round")
+    return lines
+
+
+def whole_lines(text: str) -> str:
+    """Return a text up to the end of its last whole line."""
+    return text[: text.rfind("\n") + 1]
 
 
 def pin_of(path: Path) -> ChainHead:
@@ -57,9 +70,7 @@ def text_of(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise InvalidInputError(
-            f"--run {path.parent}: not the folder of a run: {path.name}: {error.strerror}"
-        ) from error
+        raise InvalidInputError(f"{path.parent}: not the folder of a run: {path.name}: {error.strerror}") from error
     except ValueError as error:
         raise ChainImportError(f"{path} is damaged: {error}") from error
 

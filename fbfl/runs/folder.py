@@ -36,7 +36,7 @@ from fbfl.errors import ChainImportError, InvalidInputError, StorageError
 from fbfl.learning.datasets import Dataset
 from fbfl.mec.plan import TaskPlan
 from fbfl.runs import plots
-from fbfl.runs.files import DEFAULT_PARENT, object_in, pin_of, read_json, text_of
+from fbfl.runs.files import DEFAULT_PARENT, pin_of, read_json, read_metrics, text_of, whole_lines
 from fbfl.settings import RunSettings, as_dict
 from fbfl.simulation import RoundResult, Simulation
 from fbfl.storage.ipfs import IpfsStore
@@ -79,7 +79,8 @@ class RunFolder:
     @classmethod
     def reopened(cls, path: Path) -> Self:
         """Open the folder of a run that has not ended, to go on with it."""
-        return cls(path, _whole_lines(path / "metrics.jsonl"))
+        _drop_what_was_cut_off(path / "metrics.jsonl")
+        return cls(path, read_metrics(path))
 
     @property
     def lines(self) -> Sequence[dict[str, Any]]:
@@ -270,16 +271,14 @@ def open_stored(path: Path) -> StoredRun:
     return StoredRun(ledger, store, task, pin)
 
 
-def _whole_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of metrics.jsonl; one that was cut off is dropped, from the file, too."""
+def _drop_what_was_cut_off(path: Path) -> None:
+    """Leave whole lines in a file only."""
     text = text_of(path)
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
+    if (whole := whole_lines(text)) != text:
         try:
             write_atomically(path, whole.encode())
         except OSError as error:
             raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
-    return [object_in(path, line) for line in whole.splitlines()]
 
 
 def recorded_chain(path: Path) -> tuple[Path, ChainHead]:
@@ -289,7 +288,7 @@ def recorded_chain(path: Path) -> tuple[Path, ChainHead]:
     """
     network = read_json(path / "settings.json").get("network", EMBEDDED)
     if network != EMBEDDED:
-        raise InvalidInputError(f"--run {path}: its chain is at {public_name(network)}; allowed: a run on {EMBEDDED}")
+        raise InvalidInputError(f"{path}: its chain is at {public_name(network)}; allowed: a run on {EMBEDDED}")
     return path / "chain", pin_of(path)
 
 
@@ -303,7 +302,7 @@ def _running(path: Path, deployment: Mapping[str, Any], network: str) -> Ledger:
     found = _hash_of(w3, start)
     if found is None or found != deployment["start_hash"]:
         raise ChainImportError(
-            f"--run {path}: the chain at {public_name(network)} is not the one of this run; has it begun anew?"
+            f"{path}: the chain at {public_name(network)} is not the one of this run; has it begun anew?"
         )
     return Ledger(w3, deployment["addresses"], start)
 

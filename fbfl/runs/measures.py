@@ -1,7 +1,8 @@
 """Measures of the global model after every round, as metrics.jsonl names them, and their words in pictures."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +13,38 @@ CURVES: Mapping[str, str] = {
     "attack_success_rate": "attack success rate",
 }
 
+RATES = ("accuracy", "attack_success_rate")
+"""Measures that are from 0 to 1."""
+
 PANELS = tuple((name, CURVES[name]) for name in ("accuracy", "attack_success_rate", "loss"))
 """The panels of a picture, from the left."""
+
+
+MOST = 1e300
+"""Numbers that are as large are not known: pictures compute with them."""
+
+
+def value_in(line: Mapping[str, Any], name: str) -> float | None:
+    """Return a number of a line of metrics.jsonl, a further metric by its name; None if it is not known or damaged."""
+    return finite(line[name] if name in line else _further(line).get(name))
+
+
+def finite(value: object) -> float | None:
+    """Return a number of a file, which may be damaged; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < MOST:
+        return None
+    return value
+
+
+def further_in(lines: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the names of the further metrics in some lines, each once; one that a measure has counts for nothing."""
+    names = dict.fromkeys(name for line in lines for name in _further(line))
+    return [name for name in names if name not in CURVES]
+
+
+def _further(line: Mapping[str, Any]) -> Mapping[str, Any]:
+    metrics = line.get("metrics")
+    return metrics if isinstance(metrics, Mapping) else {}
 
 
 def mean_of(values: Sequence[float | None]) -> dict[str, float | int | None]:

@@ -14,10 +14,10 @@ from fbfl.chain.queries import round_records
 from fbfl.chain.records import RoundRecord
 from fbfl.errors import InvalidInputError
 from fbfl.runs import models
-from fbfl.runs.files import read_json, read_lines
+from fbfl.runs.files import read_json, read_metrics
 from fbfl.runs.folder import StoredRun, open_stored
 from fbfl.runs.play import own_functions, play
-from fbfl.settings import RunSettings, read
+from fbfl.settings import RunSettings, read_stored
 from fbfl.tensors import Vector
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Run:
     def __init__(self, path: Path, plugins: Collection[str] = ()) -> None:
         self.path = path.absolute()
         read_json(path / "settings.json")  # names what a folder without a run lacks
-        self.settings: RunSettings = read(path / "settings.json", {})
+        self.settings: RunSettings = read_stored(path / "settings.json")
         """Settings of the run."""
         self._plugins = plugins
 
@@ -74,7 +74,7 @@ class Run:
     @property
     def metrics(self) -> list[dict[str, Any]]:
         """Lines of metrics.jsonl so far, one per round."""
-        return read_lines(self.path / "metrics.jsonl")
+        return read_metrics(self.path)
 
     @cached_property
     def rounds(self) -> list[RoundRecord]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fbfl.runs.measures import CURVES, interval
+from fbfl.runs.measures import CURVES, RATES, interval
 from fbfl.system import canvas
 
 INK = "#1f3b57"
@@ -46,7 +46,7 @@ def plot_series(folder: Path, rounds: Sequence[dict[str, Any]], title: str) -> l
             _COLOURS[name],
             _values(line[name]["mean"] for line in rounds),
             _values(line[name]["half_width"] for line in rounds),
-            is_rate=name != "loss",
+            is_rate=name in RATES,
         )
         for name, label in CURVES.items()
         if name in rounds[0]

@@ -20,7 +20,7 @@ from fbfl.runs.files import read_json
 from fbfl.runs.folder import RunFolder, open_stored
 from fbfl.runs.identity import code_in
 from fbfl.runs.play import Played, finish, origin_of
-from fbfl.settings import RunSettings, read
+from fbfl.settings import RunSettings, read_stored
 from fbfl.system.printable import counted
 
 
@@ -46,7 +46,7 @@ def resume(
     that another process plays.
     """
     started = time.perf_counter()
-    settings = read(path / "settings.json", {})
+    settings = read_stored(path / "settings.json")
     for name in code_in(settings):
         if name not in plugins:
             raise InvalidInputError(

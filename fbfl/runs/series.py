@@ -7,7 +7,7 @@ from typing import Any
 
 from fbfl.errors import InvalidInputError, StorageError
 from fbfl.runs import plots
-from fbfl.runs.files import read_lines
+from fbfl.runs.files import read_metrics
 from fbfl.runs.folder import folder_of_now
 from fbfl.runs.measures import CURVES, mean_of
 from fbfl.runs.play import Played, play
@@ -50,7 +50,7 @@ def play_seeds(
         say(f"seed {seed}")
         own = folder / f"seed-{seed}"
         runs[seed] = play(settings.replace(seed=seed), own, deployment=deployment, say=say, on_round=on_round)
-    lines = [read_lines(run.path / "metrics.jsonl") for run in runs.values()]
+    lines = [read_metrics(run.path) for run in runs.values()]
     measured = [name for name in CURVES if all(name in line for of_run in lines for line in of_run)]
     by_round = [
         {"round": number, **{name: mean_of([line[name] for line in of_round]) for name in measured}}

@@ -253,6 +253,25 @@ def test_resume_takes_no_other_setting(stopped: Path, option: list[str], capsys:
     assert said == f"fbfl: {' '.join(option)}; allowed with --resume: no setting, since the run has its own\n"
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"rounds": 2.5}', "rounds is 2.5; allowed: a whole number"),
+        ('{"malicious": 2}', "malicious is 2 but no attack is named; allowed: attack = NAME"),
+        ("[]", "is b'[]'; allowed: a JSON object"),
+    ],
+)
+def test_settings_that_cannot_be_are_told_with_their_file(
+    tmp_path: Path, text: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "settings.json"
+    file.write_text(text)
+    assert main(["run", "--resume", str(tmp_path)]) == (1 if text == "[]" else 2)
+    error = capsys.readouterr().err
+    assert error.startswith(f"fbfl: {file}")
+    assert text == "[]" or error == f"fbfl: {file}: {said}\n"
+
+
 def test_a_run_that_has_ended_is_left_as_it_is(stopped: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (stopped / "summary.json").write_text("{}")
     assert main(["run", "--resume", str(stopped)]) == 0

@@ -77,6 +77,13 @@ def test_a_federation_on_a_copy_of_registered_nodes_mines_the_same_blocks(tmp_pa
         assert [node.head() for node in copied.devnet.nodes] == [node.head() for node in fed.devnet.nodes]
 
 
+def test_servers_without_an_update_say_why(tmp_path: Path) -> None:
+    fed = federation(tmp_path, servers=3, proximal=1e30)
+    result = fed.play_round()
+    assert result.record.status == "aborted"
+    assert result.warnings == ("3 servers without an update: training diverged",)
+
+
 RANGES: set[tuple[float, float]] = set()
 
 

@@ -58,7 +58,7 @@ def test_a_run_on_a_network_can_be_queried_there_until_its_chain_begins_anew(
         assert main([*RUN, "--network", node.url, "--output", "third"]) == 0
         assert main(["rounds", "--run", "first"]) == 1
         error = capsys.readouterr().err
-        assert f"--run first: the chain at {node.url} is not the one of this run" in error
+        assert f"first: the chain at {node.url} is not the one of this run" in error
         assert len(error.splitlines()) == 1
     finally:
         chains.down("anvil", state=state)

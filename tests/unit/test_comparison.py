@@ -40,7 +40,7 @@ def test_what_differs_and_how_the_runs_ended(runs: list[Path]) -> None:
     assert comparison.differences([one, backdoor]) == {"attack": [None, "backdoor"], "malicious": [0, 2]}
     assert comparison.differences([one, one]) == {}
     assert one.figures == {
-        "rounds": 2,
+        "rounds_over": 2,
         "final_rounds": 1,
         "accuracy": 0.75,
         "attack_success_rate": None,
@@ -85,7 +85,7 @@ def test_runs_with_several_seeds_are_means_with_their_intervals(
     assert comparison.differences([one, many]) == {"seed": [0, [3, 4, 5]]}
     assert many.rounds == [1, 2]
     assert many.figures["loss"] == 0.25
-    assert many.figures["rounds"]["mean"] == pytest.approx(7 / 3)
+    assert many.figures["rounds_over"]["mean"] == pytest.approx(7 / 3)
     means, halves = many.curve("accuracy")
     half = stats.t.ppf(0.975, 2) * 0.25 / 3**0.5
     assert (means, halves) == ([0.5, 0.75], [0.0, pytest.approx(half)])
@@ -94,10 +94,28 @@ def test_runs_with_several_seeds_are_means_with_their_intervals(
     assert accuracy_row.split() == ["accuracy", "0.7500", "0.8333", "±", "0.3586"]
 
 
+def test_own_metrics_are_figures_and_what_is_no_number_is_not_known(runs: list[Path], tmp_path: Path) -> None:
+    odd = [{**LINES[0], "accuracy": "high", "gas_used": "x", "metrics": {"f1": 0.5, "accuracy": 1}}, LINES[1]]
+    (runs[0] / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in odd[:1]) + '{"round": 2, "acc')
+    one, other = comparison.read(runs[:2])
+    assert one.figures["accuracy"] is None
+    assert (one.figures["f1"], one.figures["gas_used"], one.figures["rounds_over"]) == (0.5, 0, 1)
+    assert comparison.figures_of([other, one])["f1"] == [None, 0.5]
+    assert "f1" in comparison.draw([one, other], tmp_path / "own.svg").read_text()
+
+
+def test_settings_are_shown_to_their_last_digit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for place, rate in enumerate((1e-5, 2e-5)):
+        RunFolder.create(tmp_path / str(place), RunSettings(learning_rate=rate))
+    assert main(["compare", str(tmp_path / "0"), str(tmp_path / "1")]) == 0
+    (rates,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("learning_rate"))
+    assert rates.split() == ["learning_rate", "1e-05", "2e-05"]
+
+
 def test_what_cannot_be_compared_is_refused(runs: list[Path], tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match=r"nothing: not the folder of a run: settings\.json: No such file"):
         comparison.read([runs[0], tmp_path / "nothing"])
-    (runs[0] / "metrics.jsonl").write_text("{")
+    (runs[0] / "metrics.jsonl").write_text("{\n")
     with pytest.raises(ChainImportError, match=r"metrics\.jsonl is damaged"):
         comparison.read(runs)
 

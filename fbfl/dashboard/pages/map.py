@@ -5,7 +5,7 @@ from typing import Any
 
 from fbfl.dashboard.pages.view import View, malicious_in, records_or_none
 from fbfl.dashboard.places import places
-from fbfl.settings import read
+from fbfl.settings import read_stored
 
 WIDTH = 900.0
 """Most units of the picture, as its height may have at most 640."""
@@ -23,7 +23,7 @@ def area(view: View) -> dict[str, Any]:
     shown |= {"playing": "play" in view.arguments and number < last}
     if source.where.run is None:
         return shown
-    settings = read(Path(source.where.run) / "settings.json", {})
+    settings = read_stored(Path(source.where.run) / "settings.json")
     found = places(settings, number, source.where.plugins)
     grid = found.grid
     scale = min(WIDTH / grid.width, MOST_HEIGHT / grid.height)

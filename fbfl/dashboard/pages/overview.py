@@ -1,11 +1,11 @@
 """`/`: how the task stands."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fbfl.dashboard.charts import Chart, chart
 from fbfl.dashboard.pages.view import View, malicious_in, records_or_none
-from fbfl.dashboard.sources import finite
+from fbfl.runs.measures import RATES, further_in, value_in
 
 SHOWN = (
     ("accuracy", "accuracy on the test set"),
@@ -15,7 +15,6 @@ SHOWN = (
     ("payload_bytes", "bytes of payloads per round"),
     ("seconds", "seconds per round"),
 )
-SHARES = ("accuracy", "attack_success_rate")
 SETTINGS = (
     *("dataset", "servers", "devices", "rounds", "partition", "model", "trainer", "optimizer", "learning_rate"),
     *("schedule", "proximal", "local_epochs", "local_steps", "participation", "dropout", "stragglers"),
@@ -32,7 +31,8 @@ def overview(view: View) -> dict[str, Any]:
     settings = source.settings
     return {
         **records_or_none(known),
-        "last": {name: finite(last.get(name)) for name, _ in SHOWN},
+        "last": {name: value_in(last, name) for name, _ in SHOWN},
+        "further": {name: value_in(last, name) for name in further_in(lines)},
         "over": len(lines),
         "final": sum(line.get("status") == "final" for line in lines),
         "wanted": settings.get("rounds"),
@@ -49,12 +49,17 @@ def overview(view: View) -> dict[str, Any]:
 def charts_of(lines: Sequence[Mapping[str, Any]]) -> list[Chart]:
     """Return the curves of what the lines hold."""
     return [
-        chart(title, {title: points(lines, name)}, share=name in SHARES)
-        for name, title in SHOWN
-        if any(name in line for line in lines)
+        chart(title, {title: points(lines, name)}, share=name in RATES)
+        for name, title in shown_of(lines)
+        if any(value_in(line, name) is not None for line in lines)
     ]
+
+
+def shown_of(lines: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Return name and title of what is drawn: further metrics after the measures of the model."""
+    return [*SHOWN[:3], *((name, name) for name in further_in(lines)), *SHOWN[3:]]
 
 
 def points(lines: Sequence[Mapping[str, Any]], name: str) -> list[tuple[int, float | None]]:
     """Return a measure by round."""
-    return [(place, finite(line.get(name))) for place, line in enumerate(lines, 1)]
+    return [(place, value_in(line, name)) for place, line in enumerate(lines, 1)]

@@ -8,7 +8,7 @@ from fbfl.chain.records import RoundRecord
 from fbfl.dashboard import timeline
 from fbfl.dashboard.charts import track
 from fbfl.dashboard.pages.view import View, malicious_in, names_of, records_or_none
-from fbfl.dashboard.sources import finite
+from fbfl.runs.measures import finite, value_in
 
 ROWS = 50
 """Rounds of a page."""
@@ -90,7 +90,7 @@ def rows_of(records: tuple[RoundRecord, ...], lines: Any, names: Mapping[str, st
             address = line.get("leader")
             rows.append({"round": number, "leader": names.get(str(address), address), "address": address, **told})
     for row in rows:
-        row |= {name: finite(measured.get(row["round"], {}).get(name)) for name in MEASURES}
+        row |= {name: value_in(measured.get(row["round"], {}), name) for name in MEASURES}
     return sorted(rows, key=lambda row: int(row["round"]))
 
 

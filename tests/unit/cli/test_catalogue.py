@@ -41,6 +41,6 @@ def test_the_list_of_one_kind_and_of_all(capsys: pytest.CaptureFixture[str]) -> 
     assert lines[1].split()[:3] == ["iid", "Shuffle", "all"]
     assert all(line.startswith("  ") for line in lines[1:])
     assert main(["list", "--json"]) == 0
-    assert [*json.loads(capsys.readouterr().out)] == [*catalogue()]
+    assert [*json.loads(capsys.readouterr().out)] == [name.replace("_", "-") for name in catalogue()]
     assert main(["list", "attak"]) == 2
     assert "'attak' is no kind of names; allowed: aggregator, attack" in capsys.readouterr().err

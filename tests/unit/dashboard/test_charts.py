@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fbfl.dashboard.charts import BOTTOM, LEFT, RIGHT, TOP, chart, nice, short, track
-from fbfl.dashboard.sources import MOST
 from fbfl.dashboard.timeline import LANES, steps
+from fbfl.runs.measures import MOST
 from tests.unit.dashboard.made_up import SERVERS, a_round
 
 values = st.none() | st.floats(-1e9, 1e9) | st.floats(-MOST, MOST)

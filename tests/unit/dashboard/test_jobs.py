@@ -30,7 +30,7 @@ def test_a_failure_is_told_in_its_words_and_once_asked_for_it_is_not_done_again(
     where = Where(run=str(tmp_path))
     job = ended(jobs.ask("index", where))
     assert job.error is not None
-    assert f"--run {tmp_path}: not the folder of a run" in job.error
+    assert f"{tmp_path}: not the folder of a run" in job.error
     assert jobs.ask("index", where) is job
     assert jobs.known("index", where) is job
     assert jobs.ask("index", where, stamp=1) is not job
@@ -65,5 +65,5 @@ def test_a_file_in_the_current_folder_takes_the_place_of_no_module(
         (tmp_path / name).write_text("open('harmed', 'w')")
     monkeypatch.chdir(tmp_path)
     job = ended(jobs.ask("index", Where(run="absent")))
-    assert "--run absent: not the folder of a run" in str(job.error)
+    assert "absent: not the folder of a run" in str(job.error)
     assert not (tmp_path / "harmed").exists()

@@ -1,7 +1,9 @@
 """Every page as it is sent, of the folder of a made-up run."""
 
+import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,6 +60,21 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     jobs = Done({"updates": updates, "recall": {"accuracy": 0.5, "recall": [0.25, None]}, "audit": audit})
     sources = [RunSource(Where(run=str(run)), jobs), RunSource(Where(run=str(run)), jobs)]
     with serving(sources, jobs, 0) as url:
+        yield url
+
+
+@pytest.fixture
+def damaged(tmp_path: Path) -> Iterator[str]:
+    """Pages of a run with two attacks, a metric of its own and an odd name, and of one whose metrics are damaged."""
+    whole, broken = (write_run(tmp_path / name, rounds=2, servers=3) for name in ("a\u202eb", "broken"))
+    settings = json.loads((whole / "settings.json").read_text())
+    (whole / "settings.json").write_text(json.dumps({**settings, "attack": ["backdoor", "scaling"]}))
+    lines = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
+    text = "".join(json.dumps({**line, "metrics": {"f1": 0.5}}) + "\n" for line in lines)
+    (whole / "metrics.jsonl").write_text(text)
+    (broken / "metrics.jsonl").write_text("{}\n")
+    jobs = Done({})
+    with serving([RunSource(Where(run=str(run)), jobs) for run in (whole, broken)], jobs, 0) as url:
         yield url
 
 
@@ -119,6 +136,22 @@ def test_the_same_run_twice_is_compared_under_two_names(url: str) -> None:
 
 
 ABSENT = ("/round/4", "/updates/0", "/map?round=x", "/rounds?sort=x", "/?run=2", "/compare?run=-1")
+
+
+def test_damage_of_one_run_leaves_the_comparison_of_the_others(damaged: str) -> None:
+    shown = page(damaged, "/compare")
+    assert "metrics.jsonl is damaged: line 1 names no round" in shown
+    assert shown.count('class="curve c0"') == 6
+    page(damaged, "/?run=1", 500)
+
+
+def test_own_metrics_are_drawn_and_settings_are_written_as_in_files(damaged: str) -> None:
+    shown = page(damaged, "/")
+    assert "<span>f1</span>" in shown
+    assert shown.count('class="curve c0"') == 6
+    assert "[&#34;backdoor&#34;, &#34;scaling&#34;]" in shown
+    assert "\u202e" not in shown
+    assert r"\u202e" in shown
 
 
 @pytest.mark.parametrize("path", ABSENT)

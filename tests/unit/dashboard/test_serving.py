@@ -136,7 +136,7 @@ def test_a_missing_extra_is_told_in_a_line(
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        (["--run", "absent"], "--run absent: not the folder of a run"),
+        (["--run", "absent"], "absent: not the folder of a run"),
         (["--run", "RUN", "--task", "1"], "--task 1; allowed: only with --network"),
         (["--network", "eth-tester"], "--network eth-tester"),
         (["--network", "http://127.0.0.1:1"], "no node answers at http://127.0.0.1:1"),

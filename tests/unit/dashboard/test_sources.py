@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from fbfl.dashboard import sources
 from fbfl.dashboard.jobs import Job, Jobs
-from fbfl.dashboard.sources import RunSource
+from fbfl.dashboard.sources import NOT_EXECUTED, RunSource
 from fbfl.dashboard.where import Where
 from fbfl.errors import ChainImportError
 from fbfl.runs import index
+from fbfl.runs.measures import finite
 from tests.unit.dashboard.made_up import a_round, records
 
 
@@ -53,7 +53,7 @@ def test_a_chain_that_grows_is_read_by_one_job_at_a_time_with_pauses(
     assert len(jobs.jobs) == 1
     made = records(a_round())
     monkeypatch.setattr(index, "read", lambda path: made)
-    assert (source.known().records, source.known().note) == (made, sources.NOT_EXECUTED)
+    assert (source.known().records, source.known().note) == (made, NOT_EXECUTED)
     monkeypatch.setattr(index, "read", lambda path: None)
     grow(run)
     (job,) = jobs.jobs
@@ -90,5 +90,5 @@ def test_a_line_without_a_round_is_damage(run: Path, line: str) -> None:
 
 def test_values_that_are_no_numbers_or_out_of_all_range_are_not_known() -> None:
     wrong: list[object] = [None, True, "1", [1], {}, float("nan"), float("inf"), -1e308, 10**400]
-    assert [sources.finite(value) for value in wrong] == [None] * len(wrong)
-    assert [sources.finite(value) for value in (0, -2.5, 10**18)] == [0.0, -2.5, 1e18]
+    assert [finite(value) for value in wrong] == [None] * len(wrong)
+    assert [finite(value) for value in (0, -2.5, 10**18)] == [0.0, -2.5, 1e18]

@@ -158,6 +158,16 @@ def test_runs_have_a_chain_and_a_store_of_their_own(tmp_path: Path, setting: str
         single_run.check(run)
 
 
+def test_a_run_that_is_impossible_is_named_by_its_experiment_and_variant(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text(GOOD.replace("[base]", '[base]\naggregator = "krum"'))
+    experiment = definition.load(path)
+    label = experiment.variants[1].label
+    with pytest.raises(InvalidInputError, match=rf"^experiment x, variant '{label}': .*num_byzantine"):
+        runner.check([experiment], {experiment.run(experiment.variants[1], 0).name})
+    runner.check([experiment], set())
+
+
 def test_runs_that_experiments_share_are_run_once(tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
     path.write_text(GOOD)
