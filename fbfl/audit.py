@@ -74,8 +74,7 @@ def audit(
                 expired.add(finding.absent)
             else:
                 findings.append(finding)
-        if record.model_digest is not None and record.model_size is not None:
-            parent = Reference(bytes.fromhex(record.model_digest[2:]), record.model_size)
+        parent = record.model or parent
         if progress is not None:
             progress(record.round, len(records))
     return AuditReport(
@@ -110,9 +109,9 @@ def _audit_round(
     before, problem, absent = _read(store, parent, due)
     if before is None:
         yield Finding(number, None, f"parent model {parent.cid}: {problem}", absent)
-    if record.status != "final" or record.model_cid is None:
+    model = record.model
+    if record.status != "final" or model is None:
         return
-    model = Reference(bytes.fromhex(str(record.model_digest)[2:]), int(record.model_size or 0))
     after, problem, absent = _read(store, model, due)
     if after is None:
         yield Finding(number, record.leader, f"global model {model.cid}: {problem}", absent)

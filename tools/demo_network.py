@@ -294,12 +294,10 @@ class _Quality:
     def look(self, records: Sequence[RoundRecord]) -> None:
         """Evaluate the models that are new."""
         from fbfl.mec.global_model import weights_of
-        from fbfl.storage.store import Reference
 
         for record in records:
-            if record.round not in self.of and record.model_digest is not None and record.model_size is not None:
-                model = Reference(bytes.fromhex(record.model_digest[2:]), record.model_size)
-                weights = weights_of(self._plan, self._store.get(model))
+            if record.round not in self.of and record.model is not None:
+                weights = weights_of(self._plan, self._store.get(record.model))
                 found = self._trainer.evaluate(weights, self._data.x_test, self._data.y_test)
                 self.of[record.round] = found["accuracy"], found["loss"]
 

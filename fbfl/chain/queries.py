@@ -120,10 +120,7 @@ def consensus_of(ledger: Ledger, task: int) -> str:
 
 def model_after(task: Task, records: Sequence[RoundRecord]) -> Reference:
     """Return the global model after the last of these rounds, which are a task's first ones; after none its initial."""
-    for record in reversed(records):
-        if record.model_digest is not None and record.model_size is not None:
-            return Reference(bytes.fromhex(record.model_digest[2:]), record.model_size)
-    return task.model
+    return next((model for record in reversed(records) if (model := record.model) is not None), task.model)
 
 
 def round_record(ledger: Ledger, task: int, number: int) -> RoundRecord:
@@ -200,14 +197,13 @@ def block_listing(
                 "type": "update",
                 "sender": update.server,
                 "samples": update.samples,
-                **_payload("update", Reference(bytes.fromhex(update.digest[2:]), update.size), tensors),
+                **_payload("update", update.payload, tensors),
             }
             for update in record.updates
         ]
-        if record.model_digest is not None and record.model_size is not None:
-            model = Reference(bytes.fromhex(record.model_digest[2:]), record.model_size)
+        if record.model is not None:
             entries.append(
-                {"type": "global_model", "sender": record.leader, **_payload("global_model", model, tensors)}
+                {"type": "global_model", "sender": record.leader, **_payload("global_model", record.model, tensors)}
             )
         chain.append(
             {

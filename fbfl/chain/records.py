@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from fbfl.chain.task import Task
-from fbfl.errors import InvalidInputError
+from fbfl.errors import InvalidInputError, PayloadRefusedError
+from fbfl.storage.store import Reference
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,11 @@ class UpdateRecord:
     included: bool
     block: int
     transaction: str
+
+    @property
+    def payload(self) -> Reference:
+        """Its payload; `PayloadRefusedError` if the record, which may come from a file, names none."""
+        return _reference(self.digest, self.size)
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,13 @@ class RoundRecord:
     last_block: int
 
     @property
+    def model(self) -> Reference | None:
+        """The new global model, if there is one; raises as `UpdateRecord.payload`."""
+        if self.model_digest is None or self.model_size is None:
+            return None
+        return _reference(self.model_digest, self.model_size)
+
+    @property
     def payload_bytes(self) -> int:
         """Bytes published off the chain: the updates, and every model that was proposed."""
         models = {proposal.digest: proposal.size for proposal in self.proposals}
@@ -137,3 +150,10 @@ def no_round(number: int, rounds: int) -> InvalidInputError:
     return InvalidInputError(
         f"round {number} does not exist; {f'allowed: 1 to {rounds}' if rounds else 'there is none'}"
     )
+
+
+def _reference(digest: str, size: int) -> Reference:
+    try:
+        return Reference(bytes.fromhex(digest.removeprefix("0x")), size)
+    except ValueError as error:
+        raise PayloadRefusedError(f"{digest[:80]!r} is no digest") from error

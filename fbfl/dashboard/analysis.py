@@ -11,7 +11,7 @@ from fbfl.chain.queries import model_after, task_records
 from fbfl.chain.records import RoundRecord, TaskRecords
 from fbfl.dashboard.geometry import geometry
 from fbfl.dashboard.where import Where
-from fbfl.errors import AggregationError, InvalidInputError, PayloadRefusedError, StorageError
+from fbfl.errors import AggregationError, InvalidInputError, StorageError
 from fbfl.mec.global_model import weights_of
 from fbfl.mec.plan import TaskPlan
 from fbfl.runs import index
@@ -19,7 +19,7 @@ from fbfl.storage.codecs import decode_update
 from fbfl.storage.ipfs import IpfsStore
 from fbfl.storage.local import LocalStore
 from fbfl.storage.payload import decode
-from fbfl.storage.store import Reference, Store
+from fbfl.storage.store import Store
 from fbfl.tensors import Vector
 
 Say = Callable[[str], None]
@@ -49,10 +49,9 @@ def updates_of(where: Where, number: int, say: Say) -> dict[str, Any]:
     for place, update in enumerate(record.updates, 1):
         say(f"reads update {place} of {len(record.updates)}")
         try:
-            reference = Reference(_digest(update.digest), update.size)
-            rows.append(decode_update(plan.payload, plan.spec, store.get(reference)))
+            rows.append(decode_update(plan.payload, plan.spec, store.get(update.payload)))
             kept.append(update)
-        except (StorageError, PayloadRefusedError) as error:
+        except StorageError as error:
             refused[update.server] = str(error)
     say("compares them")
     matrix = np.stack(rows) if rows else np.zeros((0, plan.spec.size), np.float32)
@@ -145,16 +144,14 @@ def _parent_of(plan: TaskPlan, store: Store, found: TaskRecords, number: int) ->
     """Return weights and state of the global model before a round, or None and why they cannot be read."""
     try:
         return decode(plan.spec, store.get(model_after(found.task, found.rounds[: number - 1])), plan.state_limit), ""
-    except (StorageError, PayloadRefusedError) as error:
+    except StorageError as error:
         return None, str(error)
 
 
 def _model_of(plan: TaskPlan, store: Store, record: RoundRecord) -> Vector | None:
-    if record.model_digest is None or record.model_size is None:
-        return None
     try:
-        return weights_of(plan, store.get(Reference(_digest(record.model_digest), record.model_size)))
-    except (StorageError, PayloadRefusedError):
+        return None if record.model is None else weights_of(plan, store.get(record.model))
+    except StorageError:
         return None
 
 
@@ -173,10 +170,3 @@ def _selected(plan: TaskPlan, matrix: Any, state: Any, record: RoundRecord) -> t
     if aggregate.selected is None:
         return None, f"{plan.rule.name} selects none: it combines all"
     return [record.updates[row].server for row in aggregate.selected], ""
-
-
-def _digest(text: str) -> bytes:
-    try:
-        return bytes.fromhex(text.removeprefix("0x"))
-    except ValueError as error:
-        raise PayloadRefusedError(f"{text[:80]!r} is no digest") from error

@@ -92,9 +92,8 @@ def test_a_simulation_plays_its_rounds_on_a_running_node(
 
 
 def reference(record: RoundRecord) -> Reference:
-    assert record.model_digest is not None
-    assert record.model_size is not None
-    return Reference(bytes.fromhex(record.model_digest[2:]), record.model_size)
+    assert record.model is not None
+    return record.model
 
 
 def pinned(store: IpfsStore) -> set[str]:
