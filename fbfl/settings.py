@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from fbfl.learning.server_optimizers import SERVER_OPTIMIZERS
 from fbfl.learning.training import TrainingSettings
 from fbfl.storage.codecs import CODECS
 from fbfl.system.jsonobject import read_object
-from fbfl.system.textfile import read_text
+from fbfl.system.textfile import read_text, toml_in
 from fbfl.values import checks
 from fbfl.values.fields import Place, Setting, field, like, settings_of
 
@@ -381,10 +380,7 @@ def read_values(path: Path | None, options: Mapping[str, object], where: str = "
     if text.lstrip().startswith("{"):  # the settings.json of a run, where null stands for a default of None
         values = {name: value for name, value in read_object(text.encode(), where).items() if value is not None}
     else:
-        try:
-            values = tomllib.loads(text)
-        except (tomllib.TOMLDecodeError, RecursionError) as error:
-            raise InvalidInputError(f"{where}: not TOML: {error}") from error
+        values = toml_in(text, where)
     check_names_and_types(values, where)
     return {**values, **options}
 

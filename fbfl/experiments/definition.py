@@ -16,7 +16,6 @@ drawn              labels of the variants in the picture, if it would be too ful
 [[claims]]         see `Claim`
 """
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ from fbfl.experiments.toml_table import TomlTable, at_least, one_of
 from fbfl.experiments.variants import OF_ATTACKS, Grid, Variant, read_grid, read_settings, read_variant, refuse
 from fbfl.runs.measures import CURVES
 from fbfl.settings import RunSettings, refuse_elsewhere
-from fbfl.system.textfile import read_text
+from fbfl.system.textfile import read_toml
 from fbfl.values.fields import Place
 
 FOLDER = Path("experiments")
@@ -180,12 +179,7 @@ def load(path: Path, *, quick: bool = False, seeds: int | None = None) -> Experi
 
     A definition that cannot be read or is not allowed raises `InvalidInputError` with the file and the place.
     """
-    text = read_text(path, str(path))
-    try:
-        content = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InvalidInputError(f"{path}: not TOML: {error}") from error
-    top = TomlTable(content, str(path))
+    top = TomlTable(read_toml(path, str(path)), str(path))
     small = TomlTable(top.take("quick", dict, {}), f"{path}: quick")
     base = top.take("base", dict, {})
     number = top.take("seeds", int, 5)

@@ -5,13 +5,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import quote
 
-from fbfl.errors import InvalidInputError, StorageError
+from fbfl.errors import InvalidInputError
 from fbfl.experiments import robustness
 from fbfl.experiments.definition import OF_SERVERS, Claim, Experiment
 from fbfl.experiments.markdown import code, plain
 from fbfl.experiments.results import ADDED, Curves
 from fbfl.runs.measures import CURVES
-from fbfl.system.atomic import write_atomically
+from fbfl.system.atomic import write_file
 from fbfl.system.statistics import LEVEL, Estimate, estimate, p_value
 
 _SIGN = {"higher": ">", "lower": "<", "equal": "within ±", "different": "≠"}
@@ -47,10 +47,7 @@ def write_report(path: Path, experiments: Iterable[tuple[Experiment, Curves]], p
             sections.append(section)
             claims += judged
     lines = [_HEAD, "| experiment | claim | verdict |", "|---|---|---|", *claims, "", *sections]
-    try:
-        write_atomically(path, "\n".join(lines).encode())
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
+    write_file(path, "\n".join(lines).encode())
     return left_out
 
 

@@ -13,7 +13,7 @@ from fbfl.experiments.definition import COSTS, Claim, Experiment
 from fbfl.experiments.run_store import FinishedRun, Run
 from fbfl.runs.measures import CURVES
 from fbfl.system import strictjson
-from fbfl.system.atomic import write_atomically
+from fbfl.system.atomic import write_file
 
 LEARNING_COLUMNS = ("experiment", "variant", "seed", "round", *CURVES)
 COST_COLUMNS = ("experiment", "variant", "seed", "round", "leader", *COSTS)
@@ -90,10 +90,10 @@ def write_tables(folder: Path, experiment: Experiment, run_of: Callable[[Run], F
         table = csv.DictWriter(text, held, extrasaction="ignore", restval="", lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
-        _write(folder / f"{name}.csv", text.getvalue())
+        write_file(folder / f"{name}.csv", text.getvalue().encode())
     if experiment.listing:
         first = run_of(experiment.run(experiment.variants[0], experiment.seeds[0]))
-        _write(folder / f"{experiment.name}.json", strictjson.dumps(first.listing, indent=1) + "\n")
+        write_file(folder / f"{experiment.name}.json", (strictjson.dumps(first.listing, indent=1) + "\n").encode())
 
 
 def table(folder: Path, name: str) -> Path:
@@ -111,13 +111,6 @@ def read_curves(folder: Path, experiment: Experiment) -> Curves:
     if experiment.chain:
         _read(folder / f"{experiment.name}-costs.csv", COSTS, values)
     return Curves(values)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        write_atomically(path, text.encode())
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def _read(path: Path, measures: Sequence[str], values: Mapping[str, dict[int, dict[str, list[float]]]]) -> None:

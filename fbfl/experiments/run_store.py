@@ -15,7 +15,7 @@ from fbfl.mec.plan import canonical_json
 from fbfl.runs.identity import dependencies
 from fbfl.settings import RunSettings, as_dict
 from fbfl.system import strictjson
-from fbfl.system.atomic import write_atomically
+from fbfl.system.atomic import write_file
 
 LINES = "without-chain.jsonl"
 """The file of the runs without the chain."""
@@ -75,13 +75,10 @@ class FinishedRuns:
 
     def save(self, run: Run, finished: FinishedRun) -> None:
         """Keep a run, whole or not at all."""
-        try:
-            if run.chain:
-                write_atomically(self.path(run), _as_file(run.settings, finished))
-            else:
-                self._lines.append(run, finished)
-        except OSError as error:
-            raise StorageError(f"{self.path(run)}: cannot be written: {error.strerror}") from error
+        if run.chain:
+            write_file(self.path(run), _as_file(run.settings, finished))
+        else:
+            self._lines.append(run, finished)
 
     def forget(self, runs: Iterable[Run]) -> None:
         """Remove these runs where they are kept."""
@@ -176,8 +173,11 @@ class _LineFile:
             self._defaults = defaults
         if not self._ends_a_line():
             text = "\n" + text
-        with self._path.open("ab") as file:
-            file.write(text.encode())
+        try:
+            with self._path.open("ab") as file:
+                file.write(text.encode())
+        except OSError as error:
+            raise StorageError(f"{self._path}: cannot be written: {error.strerror}") from error
         known[run.name] = {
             "settings": as_dict(run.settings),
             "model_sha256": finished.model_sha256,
@@ -193,10 +193,7 @@ class _LineFile:
             except (ValueError, AttributeError):
                 gone = True
             kept += [] if gone else [line]
-        try:
-            write_atomically(self._path, b"".join(line + b"\n" for line in kept))
-        except OSError as error:
-            raise StorageError(f"{self._path}: cannot be written: {error.strerror}") from error
+        write_file(self._path, b"".join(line + b"\n" for line in kept))
         self.__dict__.pop("content", None)
 
     def _read(self) -> list[bytes]:

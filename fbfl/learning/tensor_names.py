@@ -5,7 +5,6 @@
 "output.weight" = { name = "mlp/output/kernel", transpose = true }
 """
 
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import numpy.typing as npt
 from fbfl.errors import InvalidInputError
 from fbfl.learning.trainer import Trainer
 from fbfl.learning.training import Samples
-from fbfl.system.textfile import read_text
+from fbfl.system.textfile import read_toml
 from fbfl.tensors import ModelSpec, Vector
 from fbfl.values import checks
 
@@ -70,10 +69,7 @@ class Renamed:
 def read(path: Path) -> Names:
     """Return the table [names] of a TOML file, as `Renamed` takes it."""
     where = f"names {path}"
-    try:
-        content = tomllib.loads(read_text(path, where))
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidInputError(f"{where}: not TOML: {error}") from error
+    content = read_toml(path, where)
     table = content.get("names")
     if not isinstance(table, dict) or len(content) != 1:
         raise InvalidInputError(f"{where}: holds {', '.join(content) or 'nothing'}; needed: one table [names]")

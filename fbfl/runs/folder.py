@@ -44,7 +44,7 @@ from fbfl.storage.local import LocalStore
 from fbfl.storage.payload import encode
 from fbfl.storage.store import Store
 from fbfl.system import strictjson
-from fbfl.system.atomic import write_atomically
+from fbfl.system.atomic import write_atomically, write_file
 from fbfl.system.locks import LOCK, only_process
 from fbfl.tensors import Vector
 
@@ -129,7 +129,7 @@ class RunFolder:
         if not isinstance(chain, EmbeddedChain):
             start = federation.devnet.start_block
             deployment |= {"start_block": start, "start_hash": _hash_of(chain.w3, start)}
-        self._write("deployment.json", _pretty(deployment))
+        write_file(self.path / "deployment.json", _pretty(deployment))
         if isinstance(chain, EmbeddedChain):
             self._writer = ChainWriter(self.path / "chain", chain)
             self._writer.flush()
@@ -177,18 +177,12 @@ class RunFolder:
             "chain": self._writer.flush().to_json() if self._writer else None,
             "versions": _versions(),
         }
-        self._write("summary.json", _pretty(summary))
+        write_file(self.path / "summary.json", _pretty(summary))
         return summary
 
     def plot(self, title: str) -> list[Path]:
         """Draw the pictures; returns their paths."""
         return plots.plot_run(self.path, self._metrics, title)
-
-    def _write(self, name: str, data: bytes) -> None:
-        try:
-            write_atomically(self.path / name, data)
-        except OSError as error:
-            raise StorageError(f"{self.path / name}: cannot be written: {error.strerror}") from error
 
 
 def metrics_line(result: RoundResult) -> dict[str, Any]:
@@ -275,10 +269,7 @@ def _drop_what_was_cut_off(path: Path) -> None:
     """Leave whole lines in a file only."""
     text = text_of(path)
     if (whole := whole_lines(text)) != text:
-        try:
-            write_atomically(path, whole.encode())
-        except OSError as error:
-            raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
+        write_file(path, whole.encode())
 
 
 def recorded_chain(path: Path) -> tuple[Path, ChainHead]:

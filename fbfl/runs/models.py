@@ -9,13 +9,13 @@ from typing import Any
 
 from fbfl.chain.queries import model_after, round_records
 from fbfl.chain.records import RoundRecord
-from fbfl.errors import InvalidInputError, StorageError
+from fbfl.errors import InvalidInputError
 from fbfl.learning.models import NAMES
 from fbfl.mec.global_model import weights_of
 from fbfl.mec.plan import TaskPlan
 from fbfl.runs.folder import StoredRun
 from fbfl.storage.payload import encode
-from fbfl.system.atomic import write_atomically
+from fbfl.system.atomic import write_file
 from fbfl.tensors import Vector
 
 
@@ -70,7 +70,7 @@ def after(
 
 def write_safetensors(model: StoredModel, path: Path) -> None:
     """Write the weights, in the bytes of which summary.json has the SHA-256."""
-    _write(path, encode(model.plan.spec, model.vector))
+    write_file(path, encode(model.plan.spec, model.vector))
 
 
 def write_keras(model: StoredModel, path: Path) -> None:
@@ -83,11 +83,4 @@ def write_keras(model: StoredModel, path: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="fbfl-") as folder:
         file = Path(folder) / "model.keras"
         keras_model.save(file)
-        _write(path, file.read_bytes())
-
-
-def _write(path: Path, data: bytes) -> None:
-    try:
-        write_atomically(path, data)
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
+        write_file(path, file.read_bytes())

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fbfl.errors import InvalidInputError, StorageError
+from fbfl.errors import InvalidInputError
 from fbfl.runs import plots
 from fbfl.runs.files import read_metrics
 from fbfl.runs.folder import folder_of_now
@@ -13,7 +13,7 @@ from fbfl.runs.measures import CURVES, mean_of
 from fbfl.runs.play import Played, play
 from fbfl.settings import RunSettings, as_dict
 from fbfl.system import strictjson
-from fbfl.system.atomic import write_atomically
+from fbfl.system.atomic import write_file
 from fbfl.system.printable import counted
 
 
@@ -62,10 +62,7 @@ def play_seeds(
         **{f"final_{name}": by_round[-1][name] for name in measured},
         "rounds": by_round,
     }
-    try:
-        write_atomically(folder / "summary.json", (strictjson.dumps(summary, indent=1) + "\n").encode())
-    except OSError as error:
-        raise StorageError(f"{folder / 'summary.json'}: cannot be written: {error.strerror}") from error
+    write_file(folder / "summary.json", (strictjson.dumps(summary, indent=1) + "\n").encode())
     title = f"{settings.dataset or 'mnist'}, {settings.aggregator}; means of {counted(count, 'seed')}"
     return Series(folder, summary, tuple(plots.plot_series(folder, by_round, title)), runs)
 

@@ -4,6 +4,8 @@ import os
 import secrets
 from pathlib import Path
 
+from fbfl.errors import StorageError
+
 PRIVATE = 0o600
 """The mode of a file that only its owner may read: a key."""
 
@@ -26,3 +28,11 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o666) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write as `write_atomically`; a disk that fails raises `StorageError`, which names the file."""
+    try:
+        write_atomically(path, data)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written: {error.strerror}") from error

@@ -1,7 +1,9 @@
 """Text files that users write, with any editor."""
 
 import codecs
+import tomllib
 from pathlib import Path
+from typing import Any
 
 from fbfl.errors import InvalidInputError
 
@@ -22,3 +24,16 @@ def read_text(path: Path, what: str) -> str:
         raise InvalidInputError(
             f"{what}: cannot be read: byte {error.start} is not {encoding}; allowed: a text saved as UTF-8"
         ) from error
+
+
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """Read a TOML file, and raise as `read_text`."""
+    return toml_in(read_text(path, what), what)
+
+
+def toml_in(text: str, what: str) -> dict[str, Any]:
+    """Return what a TOML text holds; if it is none, `InvalidInputError` names `what` and the place."""
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise InvalidInputError(f"{what}: not TOML: {error}") from error
