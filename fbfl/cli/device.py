@@ -2,7 +2,6 @@
 
 import argparse
 import functools
-import logging
 import os
 import signal
 import time
@@ -86,7 +85,7 @@ def device(options: argparse.Namespace) -> int:
     from fbfl.mec.device_database import DeviceDatabase
     from fbfl.mec.uploads import Uploads
     from fbfl.nodes.processes import STATE
-    from fbfl.system.jsonlog import JsonFormatter
+    from fbfl.system.jsonlog import log_as_json
     from fbfl.system.locks import only_process
 
     if options.batch < 1:
@@ -109,10 +108,7 @@ def device(options: argparse.Namespace) -> int:
                 f"{file} holds those of {database.source}, not of {source}; allowed: the same, or another --state"
             )
         agent = DeviceAgent(database, journey, uploads, batch=options.batch, once=options.once, poll=options.poll)
-        handler = logging.StreamHandler()
-        handler.setFormatter(JsonFormatter(device=number))
-        logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
-        logging.getLogger("fbfl").setLevel(logging.INFO)
+        log_as_json(device=number)
         for order in (signal.SIGTERM, signal.SIGINT):
             signal.signal(order, lambda *_: agent.stop())
         agent.run()

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import logging
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -147,7 +146,7 @@ def mec(options: argparse.Namespace) -> int:
     from fbfl.mec.retention import Retention
     from fbfl.mec.server import MECServer
     from fbfl.nodes.processes import STATE
-    from fbfl.system.jsonlog import JsonFormatter
+    from fbfl.system.jsonlog import log_as_json
 
     if not 1 <= options.port <= 65535:
         raise InvalidInputError(f"--port {options.port}; allowed: 1 to 65535")
@@ -215,10 +214,7 @@ def mec(options: argparse.Namespace) -> int:
     routes = [*uploads, *(board_routes(board) if board else [])]
     sending = contextlib.closing(board) if board else contextlib.nullcontext()
 
-    handler = logging.StreamHandler()
-    handler.setFormatter(JsonFormatter(address=account.address, task=task.id))
-    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
-    logging.getLogger("fbfl").setLevel(logging.INFO)
+    log_as_json(address=account.address, task=task.id)
     with only_one(folder, agent), sending, serving(application(agent, routes), options.port, options.host):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: agent.stop())

@@ -13,27 +13,22 @@ from fbfl.system import strictjson
 from fbfl.values import checks
 from fbfl.values.fields import Place
 
-_KINDS: dict[object, dict[str, Any]] = {
-    int: {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
-    checks.Wei: {"anyOf": [{"type": "integer", "maximum": 2**128 - 1}, {"type": "string"}]},
-    float: {"type": "number"},
-    bool: {"type": "boolean"},
-    str: {"type": "string"},
-    Mapping: {"type": "object"},
-    checks.Names: {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]},
-    checks.Tables: {"anyOf": [{"type": "object"}, {"type": "array", "items": {"type": "object"}, "minItems": 1}]},
-}
 
-_WORDS: dict[object, str] = {
-    int: "whole number",
-    checks.Wei: "amount",
-    float: "number",
-    bool: "flag",
-    str: "text",
-    Mapping: "table",
-    checks.Names: "text, or a list",
-    checks.Tables: "table, or a list",
+def _list_of(kind: str) -> dict[str, Any]:
+    return {"type": "array", "items": {"type": kind}, "minItems": 1}
+
+
+_KINDS: dict[object, tuple[str, dict[str, Any]]] = {
+    int: ("whole number", {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1}),
+    checks.Wei: ("amount", {"anyOf": [{"type": "integer", "maximum": 2**128 - 1}, {"type": "string"}]}),
+    float: ("number", {"type": "number"}),
+    bool: ("flag", {"type": "boolean"}),
+    str: ("text", {"type": "string"}),
+    Mapping: ("table", {"type": "object"}),
+    checks.Names: ("text, or a list", {"anyOf": [{"type": "string"}, _list_of("string")]}),
+    checks.Tables: ("table, or a list", {"anyOf": [{"type": "object"}, _list_of("object")]}),
 }
+"""Types of settings, in words and as JSON Schema."""
 
 _PLACES = {
     Place.EVERYWHERE: "everywhere",
@@ -87,7 +82,7 @@ def json_schema() -> dict[str, Any]:
 
 def _property(each: "dataclasses.Field[Any]") -> dict[str, Any]:
     setting = SETTINGS[each.name]
-    found = dict(_KINDS[_kind(each)])
+    found = dict(_KINDS[_kind(each)][1])
     bounds = {
         "enum": list(setting.allowed) or None,
         "minimum": setting.least,
@@ -107,7 +102,7 @@ def markdown() -> str:
     for each in dataclasses.fields(RunSettings):
         setting, name = SETTINGS[each.name], each.name
         allowed = ", ".join(f"`{word}`" for word in setting.allowed) or setting.range
-        words = (_WORDS[_kind(each)], default_text(name), allowed, _PLACES[setting.places], _meaning(name))
+        words = (_KINDS[_kind(each)][0], default_text(name), allowed, _PLACES[setting.places], _meaning(name))
         rows.append(f"| `{name}` | {' | '.join(words)} |")
     return _HEAD + "\n".join(rows)
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import requests
 from urllib3.exceptions import HTTPError
 
-from fbfl.errors import FbflError, InvalidInputError
+from fbfl.errors import InvalidInputError
 from fbfl.system.backoff import pause_after
 from fbfl.system.http import session
 from fbfl.system.jsonobject import read_object
@@ -97,10 +97,8 @@ class Courier:
                 ) as answer,
             ):
                 status = answer.status_code
-        except (requests.RequestException, ValueError, FbflError) as error:
-            return f"{type(error).__name__}: {error}", False
         except Exception as error:
-            # The chain may be reorganised while the registry is read; a lost message must not be a lost thread.
+            # Any error: the chain may be reorganised while the registry is read, and a thread must not be lost.
             return f"{type(error).__name__}: {error}", False
         return (None, True) if status < 300 else (f"it answered {status}", status < 500 and status not in _TRY_AGAIN)
 

@@ -24,3 +24,11 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line)
+
+
+def log_as_json(**fields: object) -> None:
+    """Write the log to standard error as such lines: of fbfl from INFO on, of others from WARNING on."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter(**fields))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    logging.getLogger("fbfl").setLevel(logging.INFO)

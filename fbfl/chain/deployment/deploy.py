@@ -14,6 +14,7 @@ from typing import Any
 
 from eth_hash.auto import keccak
 from web3 import Web3
+from web3.contract import Contract
 from web3.exceptions import BadFunctionCallOutput, ContractLogicError
 
 from fbfl import shipped
@@ -79,29 +80,19 @@ class NetworkDeployment:
                 raise ChainError(f"{name} does not run on {chain}; needed: the rules of Istanbul or newer") from error
             raise
         address = str(receipt["contractAddress"])
-        self.records[name] = {
-            "address": address,
-            "block": receipt["blockNumber"],
-            "transaction": receipt["transactionHash"].to_0x_hex(),
-            "creation_hash": creation_hash,
-            "code_hash": self._code_hash(address),
-        }
-        self._save()
+        self._remember(name, address, receipt["blockNumber"], receipt["transactionHash"].to_0x_hex(), creation_hash)
         return address
 
     def read(self, name: str, function: str, *arguments: Any) -> Any:
         """Call a view function of a contract that is deployed."""
-        artifact = load_artifact(name)
-        contract = self.w3.eth.contract(Web3.to_checksum_address(self.addresses[name]), abi=artifact.abi)
-        with decoded_reverts(artifact.abi):
+        contract = self._at(self.addresses[name], name)
+        with decoded_reverts(contract.abi):
             return contract.functions[function](*arguments).call({"from": Web3.to_checksum_address(self.owner)})
 
     def call(self, name: str, function: str, *arguments: Any) -> None:
         """Send a transaction to a contract that is deployed."""
         self.read(name, function, *arguments)  # learn of a refusal before anything is sent
-        artifact = load_artifact(name)
-        contract = self.w3.eth.contract(Web3.to_checksum_address(self.addresses[name]), abi=artifact.abi)
-        self.sender.transact(contract.functions[function](*arguments))
+        self.sender.transact(self._at(self.addresses[name], name).functions[function](*arguments))
 
     def grant(self, name: str, role: str, account: str) -> None:
         """Give an account a role (`SLASHER_ROLE`) of a contract, if it has not got it."""
@@ -122,17 +113,11 @@ class NetworkDeployment:
             )
         self._refuse_no_consensus(name, address)
         self.grant("MECRegistry", "SLASHER_ROLE", address)
-        self.records[name] = {
-            "address": address,
-            "block": self.w3.eth.block_number,
-            "transaction": "",  # it is not known here who deployed it, nor how
-            "creation_hash": "",
-            "code_hash": self._code_hash(address),
-        }
-        self._save()
+        # It is not known here who deployed it, nor how.
+        self._remember(name, address, self.w3.eth.block_number, transaction="", creation_hash="")
 
     def _refuse_no_consensus(self, name: str, address: str) -> None:
-        contract = self.w3.eth.contract(Web3.to_checksum_address(address), abi=load_artifact("IConsensus").abi)
+        contract = self._at(address, "IConsensus")
         try:
             contract.functions.status(0).call()
             of = contract.functions.ledger().call()
@@ -153,7 +138,18 @@ class NetworkDeployment:
     def _code_hash(self, address: str) -> str:
         return "0x" + keccak(bytes(self.w3.eth.get_code(Web3.to_checksum_address(address)))).hex()
 
-    def _save(self) -> None:
+    def _at(self, address: str, artifact: str) -> Contract:
+        return self.w3.eth.contract(Web3.to_checksum_address(address), abi=load_artifact(artifact).abi)
+
+    def _remember(self, name: str, address: str, block: int, transaction: str, creation_hash: str) -> None:
+        """Put a contract on record, and the record on the disk."""
+        self.records[name] = {
+            "address": address,
+            "block": block,
+            "transaction": transaction,
+            "creation_hash": creation_hash,
+            "code_hash": self._code_hash(address),
+        }
         if self.file is None:
             return
         content = {"chain_id": self.w3.eth.chain_id, "contracts": self.records}
