@@ -6,12 +6,12 @@ import pytest
 from hexbytes import HexBytes
 
 from fbfl.chain.ledger import Ledger
-from fbfl.chain.participant import CommitteeRules, TaskSettings, pbft_parameters
 from fbfl.chain.queries import registered_url, task_terms
 from fbfl.errors import InvalidInputError
 from fbfl.mec.courier import is_endpoint
 from fbfl.simulation import Simulation
 from tests.support.federations import federation
+from tests.support.tasks import task_settings
 
 
 @pytest.fixture(scope="module")
@@ -22,23 +22,7 @@ def fed(tmp_path_factory: pytest.TempPathFactory) -> Simulation:
 @pytest.mark.parametrize("definition", [b"", b"{", b"\xff", b"[1]", b"null", b"[" * 20_000])
 def test_a_definition_that_is_no_json_object_is_said_in_one_line(fed: Simulation, definition: bytes) -> None:
     task = fed.owner.create_task(
-        TaskSettings(
-            consensus="pbft",
-            consensus_params=pbft_parameters(CommitteeRules(byzantine_quorum=True)),
-            rule="fedavg",
-            rule_params=b"{}",
-            definition=definition,
-            model=fed.task.model,
-            max_payload=fed.task.model.size,
-            max_samples=1,
-            min_members=1,
-            max_members=240,
-            min_updates=1,
-            max_rounds=0,
-            submit_window=3600,
-            commit_window=0,
-            withheld_penalty=0,
-        )
+        task_settings(definition=definition, model=fed.task.model, max_payload=fed.task.model.size)
     )
     with pytest.raises(InvalidInputError, match=f"the definition of task {task} .*; allowed: a JSON object") as caught:
         fed.ledger.task(task)

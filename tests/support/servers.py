@@ -39,18 +39,23 @@ def account(number: int) -> LocalAccount:
     return development_account(number)
 
 
-def small_task(consensus: str = "pbft", rule: str = "fedavg", payload: str = "float32", **params: Any) -> Task:
-    definition: dict[str, Any] = {
+def definition(spec: ModelSpec = SPEC, **more: Any) -> dict[str, Any]:
+    """Return the definition of a small task whose model has these tensors."""
+    return {
         "model": "mlp",
-        "tensors": [[tensor.name, list(tensor.shape)] for tensor in SPEC.tensors],
+        "tensors": [[tensor.name, list(tensor.shape)] for tensor in spec.tensors],
         "input_shape": [3],
         "num_classes": 2,
         "training": {},
         "seed": 1,
         "max_members": 4,
-        "payload": payload,
+        **more,
     }
-    task = Task(1, "0x", consensus, "0x" + "22" * 20, rule, canonical_json(params), definition, Reference(b"", 0), 0)
+
+
+def small_task(consensus: str = "pbft", rule: str = "fedavg", payload: str = "float32", **params: Any) -> Task:
+    about = definition(payload=payload)
+    task = Task(1, "0x", consensus, "0x" + "22" * 20, rule, canonical_json(params), about, Reference(b"", 0), 0)
     model = initial_model(TaskPlan.of(task), START)
     return Task(**{**vars(task), "model": model.reference})
 

@@ -14,10 +14,10 @@ from fbfl.chain.embedded.chain import EmbeddedChain
 from fbfl.chain.embedded.ethash import EthashNetwork
 from fbfl.chain.embedded.rules import CHAIN_ID
 from fbfl.chain.ledger import Ledger
-from fbfl.chain.participant import CommitteeRules, Participant, TaskSettings, pbft_parameters
+from fbfl.chain.participant import Participant
 from fbfl.chain.transactions import Sender
 from fbfl.errors import ChainError, ContractRevertError, InvalidInputError, StorageError
-from fbfl.storage.store import Reference
+from tests.support.tasks import task_settings
 
 NAMES = {"MECRegistry", "FederatedTasks", "RewardPool", "PowPuzzle", "PbftCommittee"}
 
@@ -118,20 +118,7 @@ def test_a_consensus_of_somebody_else_judges_only_once_it_is_named(
 ) -> None:
     addresses = deploy(chain.w3, sender, tmp_path / "it.json")
     address = council(chain, sender, addresses["FederatedTasks"])
-    settings = TaskSettings(
-        consensus="council",
-        consensus_params=pbft_parameters(CommitteeRules(byzantine_quorum=True)),
-        rule="fedavg",
-        rule_params=b"{}",
-        definition=b"{}",
-        model=Reference(bytes(32), 1),
-        max_payload=1,
-        max_samples=1,
-        min_members=1,
-        max_members=1,
-        min_updates=1,
-        max_rounds=1,
-    )
+    settings = task_settings(consensus="council")
     strange = Participant(Ledger(chain.w3, {**addresses, "council": address}), sender)
     with pytest.raises(ContractRevertError, match="TasksBadSettings"):
         strange.create_task(settings)

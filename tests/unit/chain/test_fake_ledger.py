@@ -16,7 +16,6 @@ from fbfl.chain.logs import Event
 from fbfl.chain.participant import (
     CommitteeRules,
     Participant,
-    TaskSettings,
     pbft_parameters,
     pow_parameters,
 )
@@ -27,6 +26,7 @@ from fbfl.chain.transactions import Sender
 from fbfl.errors import ContractRevertError
 from fbfl.storage.store import Reference
 from tests.support.ledger import FakeLedger, FakeParticipant, Terms
+from tests.support.tasks import task_settings
 
 MODEL, NEXT = Reference.to(b"first"), Reference.to(b"second")
 UPDATES = [Reference.to(bytes([number]) * (number + 1)) for number in range(4)]
@@ -288,19 +288,17 @@ def real(chain: EmbeddedChain, addresses: Mapping[str, str], consensus: str, ter
     rules = CommitteeRules(terms.timeout, terms.timeout_cap, terms.max_views, consensus == "pbft")
     parameters = pow_parameters(rules, EVERY_NONCE, 0) if consensus == "pow" else pbft_parameters(rules)
     Participant(ledger, Sender(chain.w3, owner)).create_task(
-        TaskSettings(
+        task_settings(
             consensus=consensus,
             consensus_params=parameters,
             rule="median",
-            rule_params=b"{}",
-            definition=b"{}",
             model=MODEL,
             max_payload=terms.max_payload,
             max_samples=terms.max_samples,
             min_members=terms.min_updates,
+            max_members=240,
             min_updates=terms.min_updates,
             max_rounds=0,
-            max_members=240,
             submit_window=terms.submit_window,
             commit_window=terms.commit_window,
         )

@@ -7,24 +7,9 @@ from web3.types import TxReceipt
 from fbfl.chain.deployment.deploy import deploy
 from fbfl.chain.embedded.chain import EmbeddedChain
 from fbfl.chain.ledger import Ledger
-from fbfl.chain.participant import CommitteeRules, Participant, TaskSettings, pbft_parameters
+from fbfl.chain.participant import Participant
 from fbfl.chain.transactions import Sender, Sent
-from fbfl.storage.store import Reference
-
-SETTINGS = TaskSettings(
-    consensus="pbft",
-    consensus_params=pbft_parameters(CommitteeRules(byzantine_quorum=True)),
-    rule="fedavg",
-    rule_params=b"{}",
-    definition=b"{}",
-    model=Reference(bytes(32), 1),
-    max_payload=1,
-    max_samples=1,
-    min_members=1,
-    max_members=1,
-    min_updates=1,
-    max_rounds=1,
-)
+from tests.support.tasks import task_settings
 
 
 def test_the_number_of_a_task_is_told_though_its_block_has_left_the_chain(chain: EmbeddedChain, tmp_path: Path) -> None:
@@ -39,5 +24,5 @@ def test_the_number_of_a_task_is_told_though_its_block_has_left_the_chain(chain:
     addresses = deploy(chain.w3, Sender(chain.w3, chain.accounts[0]), tmp_path / "it.json")
     ledger = Ledger(chain.w3, addresses)
     before = chain.snapshot()
-    assert Participant(ledger, Replaced(chain.w3, chain.accounts[0])).create_task(SETTINGS) == 1
+    assert Participant(ledger, Replaced(chain.w3, chain.accounts[0])).create_task(task_settings()) == 1
     assert not any(ledger.events("TaskCreated"))

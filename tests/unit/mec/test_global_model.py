@@ -24,22 +24,11 @@ from fbfl.storage.codecs import decode_update, encode_update
 from fbfl.storage.payload import decode, encode
 from fbfl.storage.store import Reference
 from fbfl.tensors import ModelSpec, TensorSpec
-
-SPEC = ModelSpec((TensorSpec("dense/kernel", (3, 2)), TensorSpec("dense/bias", (2,))))
+from tests.support.servers import SPEC, definition
 
 
 def task(rule: str = "fedavg", **params: Any) -> Task:
-    definition = {
-        "model": "mlp",
-        "tensors": [[tensor.name, list(tensor.shape)] for tensor in SPEC.tensors],
-        "input_shape": [3],
-        "num_classes": 2,
-        "training": {},
-        "seed": 1,
-        "max_members": 4,
-    }
-    parameters = canonical_json(params)
-    return Task(1, "0x", "pow", "0x", rule, parameters, definition, Reference(b"", 0), 0)
+    return Task(1, "0x", "pow", "0x", rule, canonical_json(params), definition(), Reference(b"", 0), 0)
 
 
 def with_definition(**changes: Any) -> Task:

@@ -17,6 +17,7 @@ from fbfl.mec.plan import TaskPlan, resolve_server_optimizer, untrained_of
 from fbfl.storage.payload import decode, encode
 from fbfl.storage.store import Reference
 from fbfl.tensors import ModelSpec, TensorSpec, Vector
+from tests.support.servers import definition
 
 SPEC = ModelSpec((TensorSpec("kernel", (3, 2)), TensorSpec("moving_variance", (2,)), TensorSpec("bias", (2,))))
 STEPPED = np.array([True] * 6 + [False] * 2 + [True] * 2)
@@ -24,19 +25,8 @@ PARENT = np.linspace(-1, 1, SPEC.size, dtype=np.float32)
 
 
 def plan(rule: str = "fedavg", server: str = "fedadam", **arguments: Any) -> TaskPlan:
-    definition = {
-        "model": "mlp",
-        "tensors": [[tensor.name, list(tensor.shape)] for tensor in SPEC.tensors],
-        "input_shape": [3],
-        "num_classes": 2,
-        "training": {},
-        "seed": 1,
-        "max_members": 4,
-        "server_optimizer": server,
-        "server_optimizer_args": arguments,
-        "untrained": ["moving_variance"],
-    }
-    return TaskPlan.of(Task(1, "0x", "pow", "0x", rule, b"{}", definition, Reference(b"", 0), 0))
+    about = definition(SPEC, server_optimizer=server, server_optimizer_args=arguments, untrained=["moving_variance"])
+    return TaskPlan.of(Task(1, "0x", "pow", "0x", rule, b"{}", about, Reference(b"", 0), 0))
 
 
 def published(*vectors: Vector) -> list[tuple[Update, bytes]]:
