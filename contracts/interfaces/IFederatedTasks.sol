@@ -280,7 +280,7 @@ interface IFederatedTasks {
     /// @notice Create a task; the caller owns it.
     function createTask(TaskSettings calldata settings) external returns (uint256 task);
 
-    /// @notice End a task: no further round opens. For its owner, while no round is under way.
+    /// @notice End a task: no further round opens; one that is under way is the last. For its owner.
     function endTask(uint256 task) external;
 
     /// @notice Take a seat in a task, from the next round on. The caller must be active in the registry, and a seat below

@@ -180,7 +180,7 @@ class Participant:
         return int(self._emitted(receipt, "TaskCreated")["task"])
 
     def end_task(self, task: int) -> TxReceipt:
-        """End a task, so that no further round of it opens; refused while one is under way."""
+        """End a task, so that no further round of it opens; one that is under way is the last."""
         return self._send(self.ledger.tasks.functions.endTask(task), _SMALL)
 
     def join(self, task: int) -> None:

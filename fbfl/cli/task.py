@@ -15,7 +15,6 @@ from fbfl.values.fields import Place
 
 if TYPE_CHECKING:
     from fbfl.chain.participant import Participant
-    from fbfl.chain.rounds import TaskState
     from fbfl.chain.task import Task
 
 
@@ -130,8 +129,8 @@ def drive(options: argparse.Namespace) -> int:
 
     from fbfl.mec import tasks
 
-    def say(state: "TaskState") -> None:
-        print(f"task {task.id}: round {state.round} is {state.phase.name.lower()}", flush=True)
+    def say(number: int, is_final: bool) -> None:
+        print(f"task {task.id}: round {number} is {'final' if is_final else 'aborted'}", flush=True)
 
     tasks.drive(owner, task.id, rounds=options.rounds, servers=options.servers, over=say)
     return 0

@@ -224,40 +224,42 @@ def drive(
     servers: int = 1,
     poll: float = 0.5,
     pause: float = 1.0,
-    over: Callable[[TaskState], None] | None = None,
+    over: Callable[[int, bool], None] | None = None,
 ) -> None:
-    """Open rounds, and move on those that are due, until round number `rounds` is over.
+    """Open rounds, and move on those that are due, until round number `rounds` is over: members may open rounds, too.
 
     A task that has ended by then raises `ContractRevertError`. The first round opened here waits for `servers` members.
     Members that the registry expelled lose seat and vote at once, those that retired lose their seats before the next
-    round. `poll` and `pause` are seconds between two looks at the chain and between two rounds. `over` is called for
-    every round that ends while this runs. There is no other state: called again, it goes on where the chain is. A node
-    that fails is asked again, after longer and longer pauses.
+    round. `poll` and `pause` are seconds between two looks at the chain and between two rounds. `over` is called with
+    the number of every round that ends while this runs, and True if it is final. There is no other state:
+    called again, it goes on where the chain is. A node that fails is asked again, after longer and longer pauses.
     """
     ledger = owner.ledger
-    current: int | None = None
+    known: int | None = None  # number of rounds that are over, as `over` has been told
     failed = 0
     reluctance = Reluctance(poll, _LONGEST_RELUCTANCE)
     while True:
         try:
             state = ledger.state(task)
+            ended = state.round if state.phase.is_over else state.round - 1
+            known = ended if known is None else known
+            has_ended = known < ended
+            while known < ended:
+                if over:
+                    over(known + 1, any(ledger.outcome(task, known + 1)))
+                known += 1
+            if ended >= rounds:
+                return
+            if has_ended:
+                time.sleep(pause)
             if state.phase.is_over:
-                if current == state.round:
-                    if over:
-                        over(state)
-                    time.sleep(pause)
-                current = None
-                if state.round >= rounds:
-                    return
                 if _seated(owner, task, state.round + 1) >= servers:
                     with owner.asking_first():  # what is refused now is refused again and again
                         opened = _try(owner.open_round, task)
                     if opened:
                         servers = 1  # later rounds do not wait for members
-                        current = ledger.state(task).round
                         continue
             else:
-                current = state.round
                 _evict_expelled(owner, task, state.round)
                 due = is_due(state, time.time()) or seed_waits(ledger, task, state)
                 situation = state.round, state.phase, state.decision.view

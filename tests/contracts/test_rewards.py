@@ -296,6 +296,26 @@ def test_what_no_round_needs_is_the_owners_once_the_task_has_ended(
     assert (more["amount"], rewards.balanceOf(task)) == (2, 0)
 
 
+def test_the_owner_ends_a_task_also_if_a_member_opens_every_next_round_at_once(
+    federation: Federation, rewards: Contract, owner: Account
+) -> None:
+    """Who votes last can open the next round in the same transaction: the owner never finds the task between rounds."""
+    task, tasks = federation.task, federation.tasks
+    rewards.fund(task, by=owner, value=3 * REWARD)
+    federation.finish(MODEL)
+    tasks.openRound(task, by=federation.members[0])
+    tasks.endTask(task, by=owner)
+    with reverts("RewardsNotEnded", task=task):
+        rewards.reclaim(task, by=owner)
+    for member in federation.members:
+        federation.submit(member)
+    federation.poke()
+    federation.decide(keccak(b"last"))
+    with reverts("TasksEnded", task=task, maxRounds=2):
+        tasks.openRound(task, by=federation.members[0])
+    assert rewards.reclaim(task, by=owner).named("LeftoverReclaimed")[0]["amount"] == 3 * REWARD
+
+
 def test_a_part_of_a_round_is_left_over_too(
     found: Callable[..., Federation], rewards: Contract, owner: Account
 ) -> None:

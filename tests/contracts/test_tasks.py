@@ -291,7 +291,7 @@ def test_a_task_ends_after_its_last_round(found: Callable[..., Federation]) -> N
         federation.open()
 
 
-def test_the_owner_ends_a_task_between_rounds(
+def test_the_owner_ends_a_task_with_the_round_that_is_under_way(
     found: Callable[..., Federation], owner: Account, servers: list[Account]
 ) -> None:
     federation: Federation = found(2)
@@ -300,12 +300,12 @@ def test_the_owner_ends_a_task_between_rounds(
         tasks.endTask(task, by=servers[0])
     federation.finish(keccak(b"first"))
     federation.open()
-    with reverts("TasksWrongPhase", task=task, phase=Phase.SUBMIT):
+    assert tasks.endTask(task, by=owner).named("TaskEnded") == [{"task": task, "lastRound": 2}]
+    with reverts("TasksEnded", task=task, maxRounds=2):
         tasks.endTask(task, by=owner)
+    assert tuple(tasks.progressOf(task)) == (1, False)
     federation.expire_round()
     federation.poke()
-    assert tuple(tasks.progressOf(task)) == (1, False)
-    assert tasks.endTask(task, by=owner).named("TaskEnded") == [{"task": task, "lastRound": 2}]
     assert tuple(tasks.progressOf(task)) == (1, True)
     with reverts("TasksEnded", task=task, maxRounds=2):
         federation.open()

@@ -315,6 +315,27 @@ def test_the_driver_outlasts_its_node_and_goes_on_without_who_lost_its_standing(
     assert next(failures, None) is None
 
 
+def test_a_driver_ends_also_if_a_member_opens_every_next_round_at_once(
+    simulated: Simulation, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, task = simulated.ledger, simulated.task.id
+    told: list[tuple[int, bool]] = []
+
+    def turn(_: float) -> None:
+        for server in simulated.servers:
+            server.step()
+        if ledger.state(task).phase.is_over and ledger.state(task).round:
+            simulated.servers[0].participant.open_round(task)
+
+    monkeypatch.setattr(time, "sleep", turn)
+    store = agent.server.store
+    assert isinstance(store, FlakyStore)
+    store.attempts = FAILURES
+    drive(simulated.owner, task, rounds=2, over=lambda number, is_final: told.append((number, is_final)))
+    assert told == [(1, True), (2, True)]
+    assert ledger.state(task).round == 3
+
+
 def test_a_driver_pays_for_no_refusal_to_open_and_for_ever_fewer_pokes_by_a_clock_that_is_ahead(
     simulated: Simulation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
