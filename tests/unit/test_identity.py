@@ -76,7 +76,7 @@ def test_the_settings_of_every_stored_run_are_a_configuration_and_make_its_name(
 
 def test_what_draws_on_a_chain_is_another_run_since_nobody_knows_the_draw_beforehand(lab: Any) -> None:
     (lab / "identitylab.py").write_text("def mine(updates, seed): pass\n")
-    for name in ("dnc", "signguard", "random_selection", "identitylab:mine"):
+    for name in ("dnc", "signguard", "random_selection", "flame", "identitylab:mine"):
         settings = RunSettings(aggregator=name)
         assert dependencies(settings)["versions"] == {"draws": 2}
         assert "versions" not in dependencies(settings, chain=False)

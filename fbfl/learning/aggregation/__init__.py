@@ -10,6 +10,7 @@ for the next round; ``resolve("krum", num_byzantine=f)`` gives a rule that every
 
 from fbfl.learning.aggregation.averages import StreamingFedAvg, fedavg, streaming_fedavg
 from fbfl.learning.aggregation.centres import centered_clipping, geometric_median, norm_clipping
+from fbfl.learning.aggregation.clusters import flame
 from fbfl.learning.aggregation.coordinates import median, trimmed_mean
 from fbfl.learning.aggregation.filters import dnc, random_selection, signguard
 from fbfl.learning.aggregation.lookup import AggregationRule, resolve
@@ -28,6 +29,7 @@ __all__ = [
     "centered_clipping",
     "dnc",
     "fedavg",
+    "flame",
     "fltrust",
     "foolsgold",
     "geometric_median",

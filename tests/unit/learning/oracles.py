@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.cluster import HDBSCAN
 
 
 def fractions(updates: npt.NDArray[Any]) -> list[list[Fraction]]:
@@ -122,6 +123,23 @@ def foolsgold_weights(history: npt.NDArray[Any]) -> list[float | np.float64]:
     alpha = [min(1.0, max(0.0, 1 - max(cs[i][j] for j in range(n) if j != i))) for i in range(n)]
     alpha = [a / max(alpha) for a in alpha]
     return [a if a in (0.0, 1.0) else min(1.0, max(0.0, math.log(a / (1 - a)) + 0.5)) for a in alpha]
+
+
+def flame(updates: npt.NDArray[Any]) -> tuple[tuple[int, ...], npt.NDArray[Any]]:
+    """Return the updates that scikit-learn's HDBSCAN lets in, and their clipped mean without noise."""
+    rows = updates.astype(np.float64)
+    lengths = np.linalg.norm(rows, axis=1)
+    distances = np.maximum(1 - rows @ rows.T / np.outer(lengths, lengths), 0)
+    kept = majority(distances)
+    clipped = rows * np.minimum(1, np.median(lengths) / lengths)[:, np.newaxis]
+    return kept, clipped[list(kept)].mean(axis=0)
+
+
+def majority(distances: npt.NDArray[Any]) -> tuple[int, ...]:
+    """Return the cluster that scikit-learn's HDBSCAN finds, which counts a point as a neighbour of its own."""
+    settings = {"min_cluster_size": len(distances) // 2 + 1, "min_samples": 2, "allow_single_cluster": True}
+    labels = HDBSCAN(metric="precomputed", copy=True, **settings).fit_predict(distances)
+    return tuple(np.flatnonzero(labels == 0).tolist())
 
 
 def dnc(updates: npt.NDArray[Any], drop: int) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ import pytest
 from fbfl.errors import AggregationError, FbflError, InvalidInputError, NonFiniteUpdateError
 from fbfl.learning import aggregation
 from fbfl.learning.aggregation import resolve
+from fbfl.learning.aggregation.clusters import majority
 from fbfl.learning.aggregation.rule_function import Aggregate
 from tests.unit.learning import oracles
 
@@ -29,6 +30,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "foolsgold": {},
     "dnc": {"num_byzantine": 2},
     "signguard": {"fraction": 0.5},
+    "flame": {"noise": 0.0},
 }
 
 
@@ -307,6 +309,46 @@ def test_signguard_drops_flipped_signs_and_odd_norms() -> None:
     np.testing.assert_allclose(answer.vector, factors @ kept / 7, rtol=1e-5)
 
 
+@pytest.mark.parametrize("seed", range(30))
+def test_flame_lets_in_what_hdbscan_does_and_cuts_it_to_the_median_length(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(3, 16))
+    updates = (rng.normal(size=(n, 20)) + rng.choice([0, 1, 4])).astype(np.float32)
+    attackers = rng.permutation(n)[: (n - 1) // 3]
+    updates[attackers] = rng.normal(size=20) * rng.choice([0.1, 1, 1e9]) - rng.choice([0, 2])
+    kept, mean = oracles.flame(updates)
+    answer = aggregation.flame.aggregate(updates, noise=0.0)
+    assert answer.selected == kept
+    np.testing.assert_allclose(answer.vector, mean, rtol=1e-4, atol=1e-5 * np.abs(mean).max())
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_majority_of_points_with_tied_distances_is_that_of_hdbscan(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    points = rng.integers(0, 4, size=(int(rng.integers(3, 14)), 2)).astype(np.float64)
+    distances = np.linalg.norm(points[:, np.newaxis] - points, axis=2)
+    assert majority(distances) == oracles.majority(distances)
+
+
+def test_flame_adds_noise_in_proportion_to_the_median_length_anew_in_every_round() -> None:
+    updates = np.random.default_rng(0).normal(1, 0.1, size=(5, 20_000)).astype(np.float32)
+    middle = np.median(np.linalg.norm(updates.astype(np.float64), axis=1))
+    silent = aggregation.flame(updates, noise=0.0)
+    draws = [(aggregation.flame(updates, 1, 0.5, number) - silent) / (0.5 * middle) for number in (1, 2)]
+    for draw in draws:
+        assert abs(draw.mean()) < 0.03
+        assert draw.std() == pytest.approx(1, abs=0.03)
+    assert abs(np.corrcoef(draws)[0, 1]) < 0.03
+    same_bits(aggregation.flame(updates, 1, 0.5, 2), aggregation.flame(updates, seed=1, noise=0.5, round_number=2))
+
+
+def test_flame_keeps_a_backdoor_of_a_minority_out() -> None:
+    rng = np.random.default_rng(0)
+    updates = rng.normal(0.2, 0.3, size=(10, 400)).astype(np.float32)
+    updates[[1, 4, 6, 8], :40] += np.float32(3)
+    assert aggregation.flame.aggregate(updates, noise=0.0).selected == (0, 2, 3, 5, 7, 9)
+
+
 def test_random_selection_is_uniform_and_a_function_of_seed_and_round() -> None:
     updates = np.arange(5, dtype=np.float32)[:, None]
     drawn = [aggregation.random_selection(updates, 3, round_number=r)[0] for r in range(1_000)]
@@ -345,6 +387,7 @@ def test_nan_and_inf_are_refused_by_client(name: str) -> None:
         ("random_selection", 4, {"num_selected": 5}, "n=4 updates to choose from"),
         ("dnc", 4, {"num_byzantine": 2}, "needs 5"),
         ("signguard", 4, {"fraction": 0.0}, "fraction = 0.0"),
+        ("flame", 4, {"noise": -1.0}, "noise = -1.0"),
     ],
 )
 def test_a_broken_bound_is_named(rule: str, n: int, settings: dict[str, Any], message: str) -> None:

@@ -26,6 +26,7 @@ RULES: dict[str, dict[str, Any]] = {
     "centered_clipping": {},
     "dnc": {"num_byzantine": 2},
     "signguard": {"fraction": 1.0},
+    "flame": {},
     "fltrust": {},
 }
 COUNTED: dict[str, dict[str, Any]] = {

@@ -186,7 +186,7 @@ def test_the_largest_sample_count_moves_norm_clipping_as_far_as_any_other() -> N
     np.testing.assert_allclose(model, 0.8)
 
 
-DRAWING = {"dnc": {"num_byzantine": 1, "coordinates": 3}, "signguard": {}, "random_selection": {}}
+DRAWING = {"dnc": {"num_byzantine": 1, "coordinates": 3}, "signguard": {}, "random_selection": {}, "flame": {}}
 
 
 def model_of(rule: TaskPlan, seed: int | None, round_number: int = 1) -> bytes:

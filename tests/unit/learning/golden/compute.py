@@ -33,6 +33,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "foolsgold": {},
     "dnc": {"num_byzantine": 2, "iterations": 2, "coordinates": 1_000},
     "signguard": {},
+    "flame": {"seed": 3},
 }
 MIXED = {
     "krum": {"num_byzantine": 2, "mixing": "nnm"},
