@@ -20,5 +20,5 @@ def wei(text: str) -> int | None:
 
 def text(amount: int) -> str:
     """Return an amount of wei as text: in ether if six decimals hold it, else in wei."""
-    ether = amount / 10**18
-    return f"{ether:g} ether" if amount and wei(f"{ether:.6f} ether") == amount else f"{amount} wei"
+    ether = f"{amount / 10**18:.6f}".rstrip("0").rstrip(".") + " ether"
+    return ether if amount and wei(ether) == amount else f"{amount} wei"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fbfl.errors import InvalidInputError
@@ -108,6 +108,8 @@ def test_what_no_task_can_fix_is_refused(values: dict[str, Any], message: str) -
 
 
 @given(st.integers(0, 2**128 - 1))
+@example(5 * 10**12)
+@example(1_234_567 * 10**18)
 def test_money_is_read_as_it_is_written(amount: int) -> None:
     whole, part = divmod(amount, 10**18)
     stake: Any = f"{whole}.{part:018d} ether"
