@@ -292,7 +292,8 @@ class RunSettings:
 
     def _refuse_what_means_nothing(self) -> None:
         """Refuse settings that differ from their default but need other values of other settings."""
-        for name in changed(vars(self)):
+        dependent = {name: getattr(self, name) for name, setting in SETTINGS.items() if setting.only}
+        for name in changed(dependent):
             wanted = SETTINGS[name].only
             if any(getattr(self, other) != value for other, value in wanted.items()):
                 only = " and ".join(f"{other} = {value}" for other, value in wanted.items())

@@ -3,10 +3,10 @@
 Runs through the whole system are a JSON file each; the many small ones without the chain are lines of one file.
 """
 
+import functools
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ class Run:
     listing: bool = False
     """True to keep the paper's listing of its blocks with it."""
 
-    @cached_property
+    @functools.cached_property
     def name(self) -> str:
         """Hash of the settings that differ from the defaults: a setting added later leaves names of old runs alone.
 
@@ -136,7 +136,7 @@ class _LineFile:
         self._path = path
         self._defaults: dict[str, Any] = {}
 
-    @cached_property
+    @functools.cached_property
     def content(self) -> dict[str, dict[str, Any]]:
         """The runs by name, with all their settings, and `rounds` as in the files of other runs."""
         found: dict[str, dict[str, Any]] = {}
@@ -158,7 +158,7 @@ class _LineFile:
         return found
 
     def append(self, run: Run, finished: FinishedRun) -> None:
-        known, defaults = self.content, as_dict(RunSettings())
+        known, defaults = self.content, _defaults()
         measures = [name for name in finished.rounds[0] if name != "round"]
         line = {
             "run": run.name,
@@ -221,5 +221,10 @@ def _as_file(settings: RunSettings, finished: FinishedRun) -> bytes:
 
 
 def _changed(settings: RunSettings) -> dict[str, Any]:
-    defaults = as_dict(RunSettings())
+    defaults = _defaults()
     return {name: value for name, value in as_dict(settings).items() if value != defaults[name]}
+
+
+@functools.cache
+def _defaults() -> dict[str, Any]:
+    return as_dict(RunSettings())
