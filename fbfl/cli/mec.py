@@ -146,6 +146,7 @@ def mec(options: argparse.Namespace) -> int:
     from fbfl.mec.retention import Retention
     from fbfl.mec.server import MECServer
     from fbfl.nodes.processes import STATE
+    from fbfl.storage.shared import SharedStore
     from fbfl.system.jsonlog import log_as_json
 
     if not 1 <= options.port <= 65535:
@@ -183,7 +184,8 @@ def mec(options: argparse.Namespace) -> int:
         if plan.signatures
         else None
     )
-    store = store_of(options)
+    holder = f"{ledger.chain_id} {ledger.tasks.address} {task.id} {account.address}"
+    store = SharedStore(store_of(options), folder.parent, holder)
     exchange = (
         _exchange(board, participant, task, account, PatienceInSeconds(options.patience), folder) if board else None
     )

@@ -41,7 +41,6 @@ class Retention:
         kept = {state.model}
         for retained in range(over - self._rounds + 1, state.round + 1):
             kept |= self._parent(retained) | self._updates(retained) | self._proposals(retained)
-        kept |= self._of_other_tasks()
         for reference in due - kept:
             self._store.unpin(reference)
         log.info("round %d: its payloads may go", number)
@@ -62,16 +61,3 @@ class Retention:
     def _parent(self, number: int) -> set[Reference]:
         events = self._ledger.round_events(self._task.id, number, "RoundOpened")
         return {Reference(event.args["parent"], event.args["parentSize"]) for event in events}
-
-    def _of_other_tasks(self) -> set[Reference]:
-        """Return the payloads of other tasks: tasks with the same settings share payloads, which a store pins once."""
-        found: set[Reference] = set()
-        for event in self._ledger.events("TaskCreated", "ModelProposed", "UpdateSubmitted", "UpdatesSubmitted"):
-            if event.args["task"] == self._task.id:
-                continue
-            if event.name in ("TaskCreated", "ModelProposed"):
-                found.add(Reference(event.args["model"], event.args["modelSize"]))
-            else:
-                entries = event.args["updates"] if event.name == "UpdatesSubmitted" else [event.args]
-                found |= {Reference(entry["digest"], entry["size"]) for entry in entries}
-        return found

@@ -56,6 +56,11 @@ class IpfsStore:
                 f"IPFS address {self.address!r} is not a multiaddr such as {DEFAULT_ADDRESS}"
             ) from error
 
+    @property
+    def place(self) -> str:
+        """The daemon's address."""
+        return self.address
+
     def put(self, data: bytes) -> Reference:
         """Add and pin these bytes; `StorageError` if the daemon names them otherwise than fbfl does."""
         reference = Reference.to(data)
@@ -85,6 +90,14 @@ class IpfsStore:
         """Return True if the root block is on the daemon's own disk."""
         try:
             self._ask(lambda: self._client.block.stat(reference.cid, opts={"offline": "true"}))
+        except _AbsentError:
+            return False
+        return True
+
+    def is_pinned(self, reference: Reference) -> bool:
+        """Return True if the daemon keeps the payload, whoever asked it to."""
+        try:
+            self._ask(lambda: self._client.pin.ls(reference.cid, type="recursive"))
         except _AbsentError:
             return False
         return True

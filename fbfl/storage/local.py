@@ -26,6 +26,11 @@ class LocalStore:
         except OSError as error:
             raise _failure("make the payload folder", folder, error) from error
 
+    @property
+    def place(self) -> str:
+        """The folder's absolute path."""
+        return str(self.folder.resolve())
+
     def put(self, data: bytes) -> Reference:
         """Keep these bytes, whole or not at all; a damaged copy of them is replaced."""
         reference = Reference.to(data)
@@ -54,6 +59,10 @@ class LocalStore:
     def has(self, reference: Reference) -> bool:
         """Return True if a file of this name exists; only `get` verifies its content."""
         return self._path(reference).is_file()
+
+    def is_pinned(self, reference: Reference) -> bool:
+        """Return True if a file of this name exists: files in the folder stay."""
+        return self.has(reference)
 
     def pin(self, reference: Reference) -> None:
         """Do nothing: files in the folder stay."""

@@ -46,6 +46,10 @@ class Store(Protocol):
     def waits(self) -> bool:
         """True if `get` waits for others who have the payload, so that one thread for many would take long."""
 
+    @property
+    def place(self) -> str:
+        """Where it is: stores of the same place have the same payloads."""
+
     def put(self, data: bytes) -> Reference:
         """Keep these bytes; keeping them again changes nothing."""
 
@@ -57,6 +61,9 @@ class Store(Protocol):
 
     def has(self, reference: Reference) -> bool:
         """Return True if the payload is kept here, without reading or fetching it."""
+
+    def is_pinned(self, reference: Reference) -> bool:
+        """Return True if the payload is kept here until somebody lets it go."""
 
     def pin(self, reference: Reference) -> None:
         """Keep what was fetched, so that others can fetch it from here."""

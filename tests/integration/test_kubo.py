@@ -91,6 +91,7 @@ def test_what_is_pinned_survives_the_collection_of_garbage(stores: list[IpfsStor
     for reference in (kept, dropped):
         there.get(reference)
     there.pin(kept)
+    assert (here.is_pinned(kept), there.is_pinned(kept), there.is_pinned(dropped)) == (True, True, False)
     here.unpin(dropped)
     here.unpin(dropped)  # a second time changes nothing
     for store in stores:

@@ -82,6 +82,7 @@ class Rpc(BaseHTTPRequestHandler):
             "block/stat": self.block_stat,
             "pin/add": self.pin_add,
             "pin/rm": self.pin_rm,
+            "pin/ls": self.pin_ls,
         }[command](query)
 
     def add(self, query: dict[str, str]) -> None:
@@ -155,6 +156,12 @@ class Rpc(BaseHTTPRequestHandler):
             return
         self.server.pins.remove(query["arg"])
         self.answer({"Pins": [query["arg"]]})
+
+    def pin_ls(self, query: dict[str, str]) -> None:
+        if query["arg"] not in self.server.pins:
+            self.fail(f"path '{query['arg']}' is not pinned")
+            return
+        self.answer({"Keys": {query["arg"]: {"Type": query["type"]}}})
 
     def body(self) -> bytes:
         if "Content-Length" in self.headers:
@@ -315,8 +322,10 @@ def test_pins_come_and_go(store: Store, daemon: Daemon) -> None:
     store.unpin(reference)
     store.unpin(reference)
     assert daemon.pins == set()
+    assert not store.is_pinned(reference)
     store.pin(reference)
     assert daemon.pins == {reference.cid}
+    assert store.is_pinned(reference)
 
 
 def test_no_daemon_is_one_line_with_the_address() -> None:
