@@ -49,7 +49,6 @@ def play(run: Run, lanes: int | None = None) -> FinishedRun:
 def _with_chain(run: Run, lanes: int | None) -> FinishedRun:
     settings = run.settings
     load_tensorflow()
-    _set_aside_imports()
     data, devnet = _dataset(settings), _devnet(settings)
     with tempfile.TemporaryDirectory(prefix="fbfl-") as folder:
         federation = simulation.Simulation(
@@ -62,13 +61,6 @@ def _with_chain(run: Run, lanes: int | None) -> FinishedRun:
     del federation
     gc.collect()  # the process goes on to the next run, and servers and chain refer to each other
     return FinishedRun(lines, model, listing, known)
-
-
-@functools.cache
-def _set_aside_imports() -> None:
-    """Keep the garbage collector from TensorFlow's million objects, which cost half a second each time."""
-    gc.collect()
-    gc.freeze()
 
 
 def _devnet(settings: RunSettings) -> Devnet:

@@ -36,7 +36,7 @@ def load_tensorflow() -> None:
         if not lean:
             load_matplotlib()  # before Keras does, and fails where MPLBACKEND is of no use
     try:
-        with _without_notices(), without_packages(unused), _without_collecting():
+        with _without_notices(), without_packages(unused), _set_aside():
             import keras
             import tensorflow as tf
     except ImportError as error:
@@ -56,13 +56,18 @@ def _require_tensorflow(what: str, backend: str) -> None:
 
 
 @contextmanager
-def _without_collecting() -> Iterator[None]:
-    """Look for no garbage: an import makes objects by the hundred thousand, hardly any of which is."""
-    collecting = gc.isenabled()
+def _set_aside() -> Iterator[None]:
+    """Look for no garbage: an import makes objects by the hundred thousand, hardly any of which is.
+
+    Nor later among what was imported: to look through it takes a third of a second each time, as long as a round.
+    """
+    collecting, imported = gc.isenabled(), "tensorflow" in sys.modules
     gc.disable()
     try:
         yield
     finally:
+        if not imported:
+            gc.freeze()
         if collecting:
             gc.enable()
 

@@ -15,7 +15,7 @@ from eth_utils.crypto import keccak
 from eth_utils.exceptions import ValidationError
 
 from fbfl.chain.embedded.interpreter import TableState
-from fbfl.chain.embedded.rules import LondonChain
+from fbfl.chain.embedded.rules import LondonChain, with_header
 
 NOBODY = Address(keccak(b"fbfl: the miner that nobody is")[-20:])
 
@@ -41,7 +41,7 @@ class Candidates:
         state.delta_balance(miner, earned)
         state.persist()
         fields: dict[str, Any] = {"coinbase": miner, "state_root": state.state_root}
-        return self._common.copy(header=header.copy(**fields))
+        return with_header(self._common, header.copy(**fields))
 
     @cached_property
     def _common(self) -> BlockAPI | None:

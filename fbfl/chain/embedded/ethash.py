@@ -22,7 +22,7 @@ from eth_utils.exceptions import ValidationError
 
 from fbfl.chain.embedded.candidates import Candidates
 from fbfl.chain.embedded.chain import DEFAULT_ACCOUNTS, EmbeddedChain, attach, default_genesis, make_chain
-from fbfl.chain.embedded.rules import LondonChain
+from fbfl.chain.embedded.rules import LondonChain, with_header
 from fbfl.chain.embedded.seals import attempt
 from fbfl.errors import InvalidInputError
 
@@ -275,7 +275,7 @@ def run_race(
             draws = [draw(number) for number in range(first, first + threads)]
             for offset, ((miner, _), header) in enumerate(zip(draws, pool.map(hash_once, draws), strict=True)):
                 if header is not None:
-                    block = blocks[miner].copy(header=header)
+                    block = with_header(blocks[miner], header)
                     return block, Race(block.number, miner, first + offset + 1)
     raise AssertionError("nonces do not end")
 

@@ -20,6 +20,8 @@ from eth.vm.forks.london.state import LondonState
 from eth.vm.logic.invalid import InvalidOpcode
 from eth.vm.stack import to_int
 
+from fbfl.chain.embedded.accounts import PlainAccounts
+
 _MASK = 2**256 - 1
 _NEAR = 2**20  # the bytes of memory that are written to here
 _FULL = 1023  # words on the stack with which one more does not always fit
@@ -98,12 +100,13 @@ class TableComputation(LondonComputation):
 
 
 class TableState(LondonState):
-    """London's state, which executes messages with `TableComputation`."""
+    """London's state in plain dictionaries, which executes messages with `TableComputation`."""
 
     depends_on_miner = False
     """True if a contract has looked at the block's miner, or at a balance that its earnings may have changed."""
 
     computation_class = TableComputation
+    account_db_class = PlainAccounts
 
 
 def _run(computation: Any) -> None:

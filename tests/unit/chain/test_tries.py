@@ -1,40 +1,51 @@
-"""Tries whose nodes are decoded once hold what they held before."""
+"""Tries that many keys are changed in at once are those of py-evm, which changes one at a time."""
 
 from collections.abc import Sequence
 from typing import Any
 
-import trie.hexary
+import pytest
+from eth.constants import BLANK_ROOT_HASH
+from eth.db.trie import _make_trie_root_and_nodes
 from hypothesis import given
 from hypothesis import strategies as st
-from trie.utils import nodes
+from trie.hexary import HexaryTrie
 
 from fbfl.chain.embedded import tries
 
-# Short keys and values make nodes that stand within others, long ones such that stand by their hash.
-keys = st.binary(min_size=1, max_size=3)
-values = st.one_of(st.binary(max_size=3), st.binary(min_size=33, max_size=40))
+# Keys of one length, many of which begin alike; short values make nodes that stand within others.
+keys = st.binary(min_size=2, max_size=2) | st.tuples(*[st.sampled_from([0, 1, 16, 17])] * 2).map(bytes)
+values = st.just(b"") | st.binary(min_size=1, max_size=3) | st.binary(min_size=30, max_size=70)
+blocks = st.lists(st.dictionaries(keys, values, max_size=12), max_size=6)
 
 
-def played(steps: Sequence[tuple[bytes, bytes]]) -> list[Any]:
-    """Write values, no bytes being a removal, and read all after each; return what was seen."""
+@given(blocks=blocks, forget=st.booleans())
+def test_a_trie_has_the_root_and_the_values_of_py_evms(*, blocks: Sequence[dict[bytes, bytes]], forget: bool) -> None:
+    nodes: dict[bytes, bytes] = {}
+    root = BLANK_ROOT_HASH
+    oracle: Any = HexaryTrie({})
     seen: list[Any] = []
-    written: Any = trie.hexary.HexaryTrie({})
-    for key, value in steps:
-        if value:
-            written[key] = value
-        else:
-            del written[key]
-        seen.append((written.root_hash, [written.get(key) for key, _ in steps]))
-    return seen
+    for changes in blocks:
+        root = tries.changed(nodes, root, changes)
+        for key, value in changes.items():
+            oracle.set(key, value)
+        if forget:
+            tries._decoded.clear()
+        assert root == oracle.root_hash
+        assert all(tries.value_of(nodes, root, key) == oracle.get(key) for each in blocks for key in each)
+        seen.append((root, dict(oracle_items(oracle, blocks))))
+    for root, items in seen:  # the trie before a change stays
+        assert all(tries.value_of(nodes, root, key) == value for key, value in items.items())
 
 
-@given(st.lists(st.tuples(keys, values), max_size=12))
-def test_a_trie_is_the_same_with_nodes_that_are_decoded_once(steps: Sequence[tuple[bytes, bytes]]) -> None:
-    hexary: Any = trie.hexary
-    assert hexary.decode_node is tries._decode_node
-    found = played(steps)
-    try:
-        hexary.decode_node = nodes.decode_node
-        assert played(steps) == found == played(steps)
-    finally:
-        hexary.decode_node = tries._decode_node
+def oracle_items(oracle: Any, blocks: Sequence[dict[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """What the oracle has under every key that occurs."""
+    return [(key, oracle.get(key)) for changes in blocks for key in changes]
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 17, 128, 129, 300])
+def test_a_list_has_the_root_that_blocks_have_of_it(size: int) -> None:
+    items = [bytes([place % 256]) * (40 + place) for place in range(size)]
+    nodes: dict[bytes, bytes] = {}
+    assert tries.list_root(nodes, items) == _make_trie_root_and_nodes(tuple(items))[0]
+    read = HexaryTrie(nodes, tries.list_root(nodes, items))
+    assert [read[tries.encoded(tries.number(place))] for place in range(size)] == items

@@ -25,7 +25,7 @@ os.write(2, b", and what comes later")
 import keras
 found = [name in sys.modules for name in ("matplotlib", "pandas", "sklearn")]
 import matplotlib.pyplot, pandas, sklearn.base, gc
-assert gc.isenabled()
+assert gc.isenabled() and gc.get_freeze_count() > 100_000
 keras.Sequential([keras.layers.Dense(1)])
 print(found)
 """
