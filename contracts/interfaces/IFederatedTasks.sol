@@ -248,7 +248,7 @@ interface IFederatedTasks {
     error TasksNothingNew(uint256 task, uint32 round);
     /// @notice The server has no update recorded in this round.
     error TasksNotSubmitted(uint256 task, uint32 round, address server);
-    /// @notice The caller has reported this update, be it that it has taken that back.
+    /// @notice The caller has reported this update, even where it has taken that back.
     error TasksAlreadyReported(uint256 task, uint32 round, address server);
     /// @notice No report of this update by the caller stands.
     error TasksNotReported(uint256 task, uint32 round, address server);

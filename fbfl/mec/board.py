@@ -71,6 +71,8 @@ class HttpBoard:
         self._keeping = threading.Lock()
         self._updates: dict[int, dict[str, SignedUpdate]] = {}
         self._votes: dict[int, dict[str, list[SignedVote]]] = {}
+        self._arrived: dict[int, list[tuple[str, SignedVote]]] = {}
+        """Votes of a round in the order of their arrival: who has looked through them finds the new ones at the end."""
         self._observed: tuple[TaskState, Mapping[str, int]] | None = None
         directory = Directory(ledger.chain_id, peers, self._registered, timeout=timeout)
         self._courier = Courier(directory.url_of, timeout=timeout, patience=patience)
@@ -99,8 +101,7 @@ class HttpBoard:
     def votes(self, task: int, round_number: int, view: int | None = None) -> Sequence[tuple[str, SignedVote]]:
         """Return the votes of a round, or of one of its views, that are here."""
         with self._keeping:
-            kept = self._votes.get(round_number, {}) if task == self._task.id else {}
-            found = ((server, vote) for server, votes in kept.items() for vote in votes)
+            found = self._arrived.get(round_number, []) if task == self._task.id else []
             return tuple(entry for entry in found if view is None or entry[1].view == view)
 
     def take_update(self, body: bytes) -> None:
@@ -157,7 +158,8 @@ class HttpBoard:
 
     def _keep_vote(self, server: str, vote: SignedVote) -> None:
         with self._keeping:
-            _forget_before(self._votes, vote.round)
+            for known in (self._votes, self._arrived):
+                _forget_before(known, vote.round)
             kept = self._votes.setdefault(vote.round, {}).setdefault(server, [])
             # A voter may sign the same vote again with other bytes.
             if any(other.as_tuple() == vote.as_tuple() for other in kept):
@@ -165,6 +167,7 @@ class HttpBoard:
             if sum(other.view == vote.view for other in kept) >= MAX_VOTES:
                 raise MessageRefusedError(429, f"{server} has sent {MAX_VOTES} votes in view {vote.view} already")
             kept.append(vote)
+            self._arrived.setdefault(vote.round, []).append((server, vote))
 
     def _registered(self, server: str) -> str | None:
         with self._reading:

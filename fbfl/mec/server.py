@@ -69,7 +69,7 @@ class _RoundMemory:
     without_update: str = ""
     """Why it has no update, if it has none."""
     may_report: bool = True
-    """False once a report was refused since this server was alone with others: each further one would cost gas."""
+    """False once a report was refused since this server was alone with earlier ones: a further one would cost gas."""
     models: dict[tuple[Reference, bytes, SeatSet, int | None], GlobalModel | None] = field(default_factory=dict)
     """Models by the parent, the running hash over the updates, the seats of those left out, and the seed of what the
     rule draws; None: no model."""

@@ -48,6 +48,8 @@ class LocalStore:
         try:
             with FileIO(path) as file:  # no buffer: a payload is one piece, and 100 servers read 10,000 in a round
                 data = file.read(reference.size + 1)
+                while len(data) < reference.size and (more := file.read(reference.size + 1 - len(data))):
+                    data += more  # systems read 2 GiB at a time at most
         except FileNotFoundError as error:
             raise PayloadNotFoundError(f"payload {reference.cid} is not in {self.folder}") from error
         except OSError as error:

@@ -380,6 +380,18 @@ def test_where_a_collector_is_registered_is_read_without_keeping_old_rounds(
         next(ledger.round_events(1, 1))
 
 
+def test_votes_stand_in_the_order_of_their_arrival(
+    members: Committee, accounts: list[LocalAccount], board: HttpBoard
+) -> None:
+    """So the new ones are at the end for who has looked through those before; see `exchange.LookedThrough`."""
+    seen: tuple[tuple[str, SignedVote], ...] = ()
+    for number, value in ((1, 1), (2, 1), (1, 2), (0, 1), (2, 2)):
+        vote = vote_of(members, accounts[number], value=bytes([value] * 32))
+        board.take_vote(json.dumps(vote_to_json(accounts[number].address, vote)).encode())
+        assert board.votes(1, 1) == (*seen, (accounts[number].address, vote))
+        seen = (*board.votes(1, 1),)
+
+
 def test_a_member_cannot_fill_the_memory_and_equivocation_is_kept(
     members: Committee, accounts: list[LocalAccount], board: HttpBoard, monkeypatch: pytest.MonkeyPatch
 ) -> None:

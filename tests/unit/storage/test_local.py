@@ -1,5 +1,6 @@
 import errno
 import os
+from io import FileIO
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,23 @@ def test_a_damaged_payload_is_refused_on_every_read_and_healed_by_putting(
             store.get(reference)
     store.put(b"model")
     assert store.get(reference) == b"model"
+
+
+def test_a_payload_is_read_whole_where_the_system_reads_it_in_parts(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Linux does beyond 2 GiB."""
+
+    class InParts(FileIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            return super().read(min(size or 0, 3))
+
+    reference, short = store.put(b"a payload"), store.put(b"another")
+    stored_file(store, short).write_bytes(b"anoth")
+    monkeypatch.setattr(local, "FileIO", InParts)
+    assert store.get(reference) == b"a payload"
+    with pytest.raises(PayloadRefusedError, match="has 5 bytes"):
+        store.get(short)
 
 
 def test_bytes_that_were_verified_once_excuse_no_others(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
