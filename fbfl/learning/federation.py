@@ -317,8 +317,10 @@ class Federation:
             trained = self.trainer.trainable
             step = step.copy()
             step[trained], server_state = self._server(step[trained], self._server_state)
-        with np.errstate(over="ignore"):
-            weights = self._weights + step
+            weights = server_optimizers.moved(self._weights, step)
+        else:
+            with np.errstate(over="ignore"):
+                weights = self._weights + step
         if not np.isfinite(weights).all():
             raise AggregationError("the new global model is not finite")
         self._weights, self._rule_state, self._server_state = weights, aggregate.state, server_state

@@ -23,6 +23,8 @@ State = Mapping[str, Vector]
 Step = tuple[Vector, State]
 Floats = npt.NDArray[np.float64]
 
+_LARGEST = np.finfo(np.float32).max
+
 
 def momentum(update: Vector, state: State, *, learning_rate: float = 1.0, beta: float = 0.9) -> Step:
     """FedAvgM: ``v <- beta v + u``, step ``eta v``.
@@ -32,7 +34,7 @@ def momentum(update: Vector, state: State, *, learning_rate: float = 1.0, beta: 
     """
     _check("momentum", learning_rate, {"beta": beta})
     velocity = beta * _kept(state, "velocity", update) + update
-    return _rounded(learning_rate * velocity), {"velocity": _rounded(velocity)}
+    return _clipped(learning_rate * velocity), {"velocity": _rounded(velocity)}
 
 
 def fedadagrad(
@@ -143,7 +145,7 @@ def _check(name: str, learning_rate: float, decays: Mapping[str, float], tau: fl
 def _adaptive(update: Vector, state: State, second: Floats, learning_rate: float, beta_1: float, tau: float) -> Step:
     first = beta_1 * _kept(state, "first", update) + (1 - beta_1) * update.astype(np.float64)
     step = learning_rate * first / (np.sqrt(second) + tau)
-    return _rounded(step), {"first": _rounded(first), "second": _rounded(second)}
+    return _clipped(step), {"first": _rounded(first), "second": _rounded(second)}
 
 
 def _kept(state: State, name: str, update: Vector, initial: float = 0.0) -> Floats:
@@ -155,10 +157,26 @@ def _squares(update: Vector) -> Floats:
     return wide * wide
 
 
+def moved(weights: Vector, step: Vector) -> Vector:
+    """Return the weights [P] after a step of a server optimizer; where both are finite, so is the result.
+
+    Momentum leads on without any update: if it could lead beyond float32, whoever has given it that speed would have
+    ended this round and all later ones, whose updates are not to blame. So the weights stop there.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):  # a user's step may hold anything
+        reached = weights + step
+    return np.clip(reached, -_LARGEST, _LARGEST) if np.isfinite(step).all() else reached
+
+
+def _clipped(values: Floats) -> Vector:
+    """Round a step to float32, within its range."""
+    return np.clip(values, -_LARGEST, _LARGEST).astype(np.float32)
+
+
 def _rounded(values: Floats) -> Vector:
-    """Round to float32; refuse what it cannot hold: as Inf it would make every later step 0 or NaN."""
+    """Round a state to float32; refuse what it cannot hold: as Inf it would make every later step 0 or NaN."""
     with np.errstate(over="ignore"):
         rounded = values.astype(np.float32)
     if not np.isfinite(rounded).all():
-        raise AggregationError("the server optimizer's step or state is not finite: it exceeds the range of float32")
+        raise AggregationError("the server optimizer's state is not finite: it exceeds the range of float32")
     return rounded

@@ -7,6 +7,7 @@ import numpy as np
 
 from fbfl.chain.rounds import Update
 from fbfl.errors import AggregationError, InvalidInputError, PayloadRefusedError
+from fbfl.learning.server_optimizers import moved
 from fbfl.mec.plan import TaskPlan
 from fbfl.storage.codecs import decode_update
 from fbfl.storage.payload import State, decode, encode
@@ -49,7 +50,7 @@ def next_model(
     The state of both is part of it.
 
     A pure function of bytes that anyone can fetch. `updates` come in the order of seats; those that are not updates of
-    this task are left out, and so is one that leads out of the range of float32 by itself: no average of the others
+    this task are left out, and so is one that leads model or state out of float32 by itself: no average of the others
     does, so no liar can make every round end without a model. `seed` is what the rule draws from
     (`TaskPlan.seed_of_draws`). Raises `AggregationError` if the rest cannot be aggregated, if the result is not finite,
     or if the rule needs the update of a trusted server and that is missing; and `InvalidInputError` if the rule draws
@@ -83,8 +84,7 @@ def next_model(
         root_update=root,
     )
     step, server_state = _step(plan, aggregate.vector, server_state)
-    with np.errstate(over="ignore"):
-        model = weights + step
+    model = _moved(plan, weights, step)
     if not np.isfinite(model).all():
         raise AggregationError(f"the global model of round {round_number} would not be finite")
     payload = encode(plan.spec, model, _carried(plan, aggregate.state, server_state))
@@ -105,6 +105,13 @@ def _step(plan: TaskPlan, aggregate: Vector, state: State) -> tuple[Vector, Stat
     step, stepped = aggregate.copy(), plan.stepped
     step[stepped], state = plan.server(aggregate[stepped], state)
     return step, state
+
+
+def _moved(plan: TaskPlan, weights: Vector, step: Vector) -> Vector:
+    if plan.server is not None:
+        return moved(weights, step)
+    with np.errstate(over="ignore"):
+        return weights + step
 
 
 def _states(plan: TaskPlan, carried: State) -> tuple[State, State]:
@@ -128,9 +135,7 @@ def _carried(plan: TaskPlan, rule_state: State, server_state: State) -> State:
 def _require_finite_step(plan: TaskPlan, weights: Vector, update: Vector, server_state: State) -> None:
     """Refuse an update that leads out of the range of float32 by itself, from which no average of others leads."""
     try:
-        step, _ = _step(plan, update, server_state)
-        with np.errstate(over="ignore"):
-            reached = weights + step
+        reached = _moved(plan, weights, _step(plan, update, server_state)[0])
     except AggregationError as error:
         raise PayloadRefusedError(f"payload refused: {error}") from error
     if not np.isfinite(reached).all():

@@ -86,8 +86,21 @@ def test_no_liar_ends_every_round_by_an_update_whose_square_is_beyond_float32(na
         model = next_model(chain, number, payload, published(*drawn(number, 3), lie))
         payload = model.payload
         assert set(model.refused) <= {"0x3"}
-    refusal = "payload refused: the server optimizer's step or state is not finite: it exceeds the range of float32"
+    refusal = "payload refused: the server optimizer's state is not finite: it exceeds the range of float32"
     assert name == "momentum" or model.refused["0x3"] == refusal
+
+
+@pytest.mark.parametrize("learning_rate", [0.1, 1.0, 1e9, 1e300])
+def test_a_liar_that_has_gone_leaves_no_momentum_that_ends_every_round(learning_rate: float) -> None:
+    """It gives the model a speed with which the model leaves float32 in later rounds, whatever these bring."""
+    chain = plan(server="momentum", beta=0.99, learning_rate=learning_rate)
+    payload = initial_model(chain, PARENT).payload
+    lie = np.full(SPEC.size, np.finfo(np.float32).max, np.float32)
+    for number in range(1, 60):
+        lies = [lie] if number < 30 else []
+        model = next_model(chain, number, payload, published(*drawn(number, 3), *lies))
+        assert set(model.refused) <= {"0x3"}
+        payload = model.payload
 
 
 def test_updates_that_are_all_beyond_it_end_the_round_alone() -> None:
