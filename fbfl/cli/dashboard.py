@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fbfl.cli import output
 from fbfl.cli.network import add_deployment, add_plugin, add_store, plugins_of
 from fbfl.cli.parser import Commands
-from fbfl.cli.source import folder_of
+from fbfl.cli.source import folder_of, refuse_network_options
 from fbfl.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -71,11 +71,9 @@ def _wheres(options: argparse.Namespace) -> "Sequence[Where]":
     from fbfl.dashboard.where import Where
 
     plugins = tuple(sorted(plugins_of(options)))
-    named = {name: getattr(options, name) for name in ("deployment", "task", "store", "payloads")}
-    texts: dict[str, Any] = {name: str(value) if isinstance(value, Path) else value for name, value in named.items()}
     if options.network is not None:
+        named = {name: getattr(options, name) for name in ("deployment", "task", "store", "payloads")}
+        texts: dict[str, Any] = {name: str(each) if isinstance(each, Path) else each for name, each in named.items()}
         return [Where(network=options.network, plugins=plugins, **texts)]
-    for name, value in named.items():
-        if value is not None:
-            raise InvalidInputError(f"--{name} {value}; allowed: only with --network")
+    refuse_network_options(options)
     return [Where(run=str(path), plugins=plugins) for path in options.run or [folder_of(options)]]

@@ -152,24 +152,10 @@ def _progress(console: "Console", total: int) -> Iterator[Callable[[], None]]:
 
         yield say
         return
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich import progress
 
-    with Progress(
-        TextColumn("runs"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        speed_estimate_period=3600,
-    ) as bar:
+    times = (progress.TimeElapsedColumn(), progress.TimeRemainingColumn())
+    columns = (progress.TextColumn("runs"), progress.BarColumn(), progress.MofNCompleteColumn(), *times)
+    with progress.Progress(*columns, console=console, transient=True, speed_estimate_period=3600) as bar:
         job = bar.add_task("runs", total=total)
         yield lambda: bar.advance(job)

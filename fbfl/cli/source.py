@@ -32,7 +32,7 @@ def open_source(options: argparse.Namespace) -> "StoredRun":
     if options.network is not None:
         ledger = ledger_on(options.network, options.deployment, options.task)
         return StoredRun(ledger, store_of(options), task_on(ledger, options.task))
-    _refuse_network_options(options)
+    refuse_network_options(options)
     return open_stored(folder_of(options))
 
 
@@ -45,7 +45,7 @@ def open_records(options: argparse.Namespace, only: int | None = None) -> "TaskR
         return task_records(run.ledger, run.task.id, only)
     from fbfl.runs.index import recorded_in
 
-    _refuse_network_options(options)
+    refuse_network_options(options)
     path = folder_of(options)
     found = recorded_in(path, only)
     if not found.executed:
@@ -56,7 +56,8 @@ def open_records(options: argparse.Namespace, only: int | None = None) -> "TaskR
     return found.records
 
 
-def _refuse_network_options(options: argparse.Namespace) -> None:
+def refuse_network_options(options: argparse.Namespace) -> None:
+    """Refuse the options that say where on a network a task is, if none is named."""
     for name in ("deployment", "task", "store", "payloads"):
         if getattr(options, name) is not None:
             raise InvalidInputError(f"--{name} {getattr(options, name)}; allowed: only with --network")

@@ -16,7 +16,7 @@ from fbfl.experiments.results import Curves
 from fbfl.runs.measures import PANELS
 from fbfl.system import canvas
 from fbfl.system.statistics import estimate
-from fbfl.system.styles import legend_below, line_style, plain_axes
+from fbfl.system.styles import legend_below, line_style, plain_axes, rounds_across
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,8 +64,6 @@ def _draw_curves(figure: "Figure", experiment: Experiment, curves: Curves) -> No
 
 
 def _panel(axes: "Axes", curves: Curves, labels: Sequence[str], curve: str, against: str) -> None:
-    from matplotlib.ticker import MaxNLocator
-
     means: list[float] = []
     reach: list[float] = []
     for number, label in enumerate(labels):
@@ -95,7 +93,7 @@ def _panel(axes: "Axes", curves: Curves, labels: Sequence[str], curve: str, agai
         axes.set_ylim(max(-0.02, min(means) - room), min(1.02, max(means) + room))
     axes.set_xlabel(_AGAINST[against][0])
     if against == "round":
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        rounds_across(axes)
     elif max(reach) > _LOG_FROM * min(reach):
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")

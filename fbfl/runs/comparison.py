@@ -9,7 +9,7 @@ from typing import Any
 from fbfl.runs.files import read_json, read_metrics
 from fbfl.runs.measures import PANELS, RATES, further_in, interval, mean_of, value_in
 from fbfl.system import canvas
-from fbfl.system.styles import legend_below, line_style, plain_axes
+from fbfl.system.styles import legend_below, line_style, plain_axes, rounds_across
 
 _SUMS = ("gas_used", "payload_bytes", "seconds")
 
@@ -109,8 +109,6 @@ def draw(runs: Sequence[ComparedRun], path: Path) -> Path:
     further = further_in(line for run in runs for lines in run.metrics for line in lines)
     panels = [each for each in (*PANELS, *((name, name) for name in further)) if any(run.has(each[0]) for run in runs)]
     with canvas.blank(font__size=9) as figure:
-        from matplotlib.ticker import MaxNLocator
-
         width = 4.2 * max(1, len(panels))
         figure.set_size_inches(width, 3.6)
         for place, (name, title) in enumerate(panels, 1):
@@ -123,8 +121,7 @@ def draw(runs: Sequence[ComparedRun], path: Path) -> Path:
                     band = interval(values, halves, is_rate=name in RATES)
                     axes.fill_between(run.rounds, *band, color=line.get_color(), alpha=0.18, linewidth=0)
             axes.set_title(canvas.literal(title), fontsize=9, loc="left")
-            axes.set_xlabel("round")
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            rounds_across(axes)
         if panels:
             legend_below(figure, width)
         return canvas.save(figure, path)

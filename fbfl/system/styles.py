@@ -30,6 +30,14 @@ def plain_axes(axes: "Axes") -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
+def rounds_across(axes: "Axes") -> None:
+    """Let the horizontal axis be that of rounds: whole numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlabel("round")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
 def legend_below(figure: "Figure", width: float) -> None:
     """Draw one legend for all panels, in as many columns as fit into `width` inches."""
     # Not get_legend_handles_labels, which leaves out names that begin with an underscore.
