@@ -27,8 +27,6 @@ def generator(seed: int, purpose: str, *, round_number: int = 0, server: int = 0
     return np.random.default_rng(seed_sequence(seed, purpose, round_number=round_number, server=server))
 
 
-def int32_seed(seed: int, purpose: str, *, round_number: int = 0, server: int = 0) -> int:
+def int32_seed(seed: int, purpose: str) -> int:
     """Return a seed in [0, 2**31) for libraries whose seeds are signed 32-bit integers (TensorFlow)."""
-    return (
-        int(seed_sequence(seed, purpose, round_number=round_number, server=server).generate_state(1)[0]) & 0x7FFF_FFFF
-    )
+    return int(seed_sequence(seed, purpose).generate_state(1)[0]) & 0x7FFF_FFFF

@@ -37,6 +37,8 @@ FIELDS = (
     "requestsHash",
 )
 
+_LOOKED_AT = 3  # newest blocks whose seals are checked
+
 
 def header_rlp(block: BlockData) -> bytes:
     """Return the RLP of a block's header, which hashes to the block's hash.
@@ -53,13 +55,13 @@ def header_rlp(block: BlockData) -> bytes:
     raise ChainError(f"the header of block {block['number']} does not have the hash that the node says")
 
 
-def proof_of_work(w3: Web3, blocks: int = 3) -> bool:
+def proof_of_work(w3: Web3) -> bool:
     """Return True if the newest blocks carry valid ethash seals; False for a chain that has only its genesis.
 
     Each check takes about 10 ms, after 2-3 s for the first of an epoch of 30,000 blocks.
     """
     newest = w3.eth.block_number
-    numbers = range(max(1, newest - blocks + 1), newest + 1)
+    numbers = range(max(1, newest - _LOOKED_AT + 1), newest + 1)
     return bool(numbers) and all(_is_sealed(w3.eth.get_block(BlockNumber(number))) for number in numbers)
 
 

@@ -1,4 +1,4 @@
-"""Reading contract events from the chain: in order, each once, resumable, with reorganisations noticed.
+"""Reading contract events from the chain: in order, each once, with reorganisations noticed.
 
 Only `eth_getLogs` is used: filters that a node keeps for its client vanish with the node.
 """
@@ -21,7 +21,7 @@ from web3.types import FilterParams, LogReceipt
 
 from fbfl.chain.head import hash_of
 from fbfl.chain.reverts import ABI
-from fbfl.errors import ChainError, InvalidInputError
+from fbfl.errors import ChainError
 
 CHECKPOINTS = 64
 """Number of blocks that the scanner can go back to before it starts over."""
@@ -115,11 +115,11 @@ class Scan:
 
 
 class LogScanner:
-    """Follows the events of some contracts from `start` on, `confirmations` blocks behind the head.
+    """Follows the events of some contracts from block `start` on.
 
-    `contracts` maps addresses to ABIs; unknown events are passed over. `state` is what an earlier scanner's `state`
-    returned. `chunk` is how many blocks one request covers; nodes that find it too much get smaller ones. `about` has,
-    for some of the contracts, the number that events must have as their first indexed value: others are not read.
+    `contracts` maps addresses to ABIs; unknown events are passed over. `chunk` is how many blocks one request covers;
+    nodes that find it too much get smaller ones. `about` has, for some of the contracts, the number that events must
+    have as their first indexed value: others are not read.
     """
 
     def __init__(
@@ -128,14 +128,11 @@ class LogScanner:
         contracts: Mapping[ChecksumAddress, ABI],
         *,
         start: int = 0,
-        confirmations: int = 0,
         chunk: int = 1000,
-        state: Mapping[str, Any] | None = None,
         about: Mapping[ChecksumAddress, int] | None = None,
     ) -> None:
         self._w3 = w3
         self._start = start
-        self._confirmations = confirmations
         self._chunk = chunk
         self._events = {
             (address, HexBytes(event_abi_to_log_topic(cast(ABIEvent, entry)))): EventDecoder(cast(ABIEvent, entry))
@@ -151,16 +148,11 @@ class LogScanner:
                 wanted["topics"] = [None, HexStr("0x" + number.to_bytes(32).hex())]
             self._wanted.append(wanted)
         # (number, hash) of blocks up to which everything was read, oldest first.
-        self._checkpoints: list[tuple[int, bytes]] = _parse_state(state) if state else []
+        self._checkpoints: list[tuple[int, bytes]] = []
         self._doubted = False
 
-    @property
-    def state(self) -> dict[str, Any]:
-        """Return the scanner's position, as JSON values."""
-        return {"checkpoints": [[number, "0x" + block_hash.hex()] for number, block_hash in self._checkpoints]}
-
     def scan(self) -> Scan:
-        """Read up to the head (less the confirmations).
+        """Read up to the head.
 
         Where the node fails in between, nothing counts as read: the next scan tells all of it.
         """
@@ -185,7 +177,7 @@ class LogScanner:
                 rewound_to = back if rewound_to is None else min(back, rewound_to)
                 events = [event for event in events if event.block <= back]
             first = self._checkpoints[-1][0] + 1 if self._checkpoints else self._start
-            target = self._w3.eth.block_number - self._confirmations
+            target = self._w3.eth.block_number
             if first > target:
                 return Scan(events, rewound_to)
             events += self._read_chunk(first, min(first + self._chunk - 1, target))
@@ -240,10 +232,3 @@ class LogScanner:
             transaction=bytes(log["transactionHash"]),
             index=log["logIndex"],
         )
-
-
-def _parse_state(state: Mapping[str, Any]) -> list[tuple[int, bytes]]:
-    try:
-        return [(int(number), bytes.fromhex(text.removeprefix("0x"))) for number, text in state["checkpoints"]]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InvalidInputError(f"this is not a state of a log scanner: {state}") from error

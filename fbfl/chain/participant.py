@@ -25,6 +25,8 @@ _MEDIUM = 400_000
 _LARGE = 800_000
 _PER_SIGNATURE = 15_000
 
+_DELAY = 1  # blocks from the one that closes the submissions to the first electing block
+
 
 @dataclass(frozen=True)
 class CommitteeRules:
@@ -56,9 +58,9 @@ def pbft_parameters(rules: CommitteeRules) -> bytes:
     return encode([COMMITTEE_RULES], [rules._tuple()])
 
 
-def ethash_parameters(rules: CommitteeRules, confirmations: int, spacing: int, delay: int = 1) -> bytes:
+def ethash_parameters(rules: CommitteeRules, confirmations: int, spacing: int) -> bytes:
     """Encode `EthashElection.EthashParameters`; all in blocks."""
-    return encode([f"({COMMITTEE_RULES},uint16,uint16,uint16)"], [(rules._tuple(), confirmations, spacing, delay)])
+    return encode([f"({COMMITTEE_RULES},uint16,uint16,uint16)"], [(rules._tuple(), confirmations, spacing, _DELAY)])
 
 
 @dataclass(frozen=True)

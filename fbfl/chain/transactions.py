@@ -56,13 +56,11 @@ class Sender:
         w3: Web3,
         account: ChecksumAddress | LocalAccount,
         *,
-        gas: int = DEFAULT_GAS,
         timeout: float = 120.0,
         attempts: int = 3,
     ) -> None:
         self.w3 = w3
         self.address = account.address if isinstance(account, LocalAccount) else account
-        self.gas = gas
         self.timeout = timeout
         self.attempts = attempts
         self._signer = Signer(account) if isinstance(account, LocalAccount) else None
@@ -77,7 +75,7 @@ class Sender:
         """Have the node execute a call on its newest state; raises what `send` and `wait` raise where it is refused."""
         try:
             with decoded_reverts(cast(Any, call.contract_abi)):
-                call.call({"from": self.address, "gas": gas or self.gas, "value": Wei(value)})
+                call.call({"from": self.address, "gas": gas or DEFAULT_GAS, "value": Wei(value)})
         except Web3RPCError as error:
             raise self._refused_by_node(error) from error
 
@@ -92,7 +90,7 @@ class Sender:
                 # Ask the node: a restart, another process or a reorganisation may have changed the nonce.
                 nonce = self.w3.eth.get_transaction_count(self.address, "pending")
                 fields: TxParams = {"from": self.address, "nonce": nonce, "chainId": self._chain_id}
-                limits: TxParams = {"gas": gas or self.gas, "value": Wei(value), **self._fees()}
+                limits: TxParams = {"gas": gas or DEFAULT_GAS, "value": Wei(value), **self._fees()}
                 sent = Sent(_transaction(call, {**fields, **limits}), abi)
                 try:
                     self._submit(sent)

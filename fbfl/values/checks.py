@@ -78,7 +78,7 @@ def arguments(function: Callable[P, R]) -> Callable[P, R]:
     return checked
 
 
-def fields(record: Any, where: str = "") -> None:
+def fields(record: Any) -> None:
     """Check the fields of a dataclass against their types and their declarations in `fbfl.values.fields`.
 
     NumPy's numbers become Python's, which JSON can write, an amount of money its wei, a list of names a tuple, and None
@@ -88,10 +88,10 @@ def fields(record: Any, where: str = "") -> None:
         value = getattr(record, name)
         if value is None and setting and setting.derive:
             value = setting.derive(record)
-        _check(where, name, value, kinds)
+        _check("", name, value, kinds)
         value = plain(_counted(value, kinds))
         if setting:
-            setting.check(where, name, value)
+            setting.check("", name, value)
         object.__setattr__(record, name, value)
 
 

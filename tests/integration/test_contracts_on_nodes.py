@@ -45,9 +45,6 @@ def test_events_come_once_and_in_order(w3: Web3, sender: Sender, ledger: Contrac
     ]
     assert all(event.block_hash == bytes(w3.eth.get_block(event.block)["hash"]) for event in events)
     assert scanner.scan().events == []
-    resumed = LogScanner(w3, {ledger.address: ledger.abi}, state=scanner.state)
-    sender.transact(ledger.functions.enter(10))
-    assert [event.args["value"] for event in resumed.scan().events] == [10]
 
 
 def test_why_a_call_was_refused_is_decoded(ledger: Contract) -> None:

@@ -35,11 +35,11 @@ class View:
             raise InvalidInputError(f"{name} is {value[:60]!r}; allowed: {', '.join(allowed)}")
         return value
 
-    def number(self, name: str, default: int, least: int = 1) -> int:
-        """Return a whole number among the arguments."""
+    def number(self, name: str, default: int) -> int:
+        """Return a whole number from 1 among the arguments."""
         text = self.arguments.get(name, str(default))
-        if not (text.isascii() and text.isdigit() and len(text) < 10) or int(text) < least:
-            raise InvalidInputError(f"{name} is {text[:60]!r}; allowed: a whole number from {least}")
+        if not (text.isascii() and text.isdigit() and len(text) < 10) or not int(text):
+            raise InvalidInputError(f"{name} is {text[:60]!r}; allowed: a whole number from 1")
         return int(text)
 
 

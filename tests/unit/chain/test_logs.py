@@ -1,4 +1,3 @@
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from web3.contract import Contract
 
 from fbfl.chain.embedded.chain import EmbeddedChain
 from fbfl.chain.logs import Event, LogScanner
-from fbfl.errors import InvalidInputError, NodeUnavailableError
+from fbfl.errors import NodeUnavailableError
 
 
 def enter(ledger: Contract, *values: int) -> None:
@@ -55,29 +54,6 @@ def test_small_chunks_give_the_same_events(chain: EmbeddedChain, ledger: Contrac
         enter(ledger, 20, 21)
     for chunk in (1, 2, 3, 1000):
         assert values(scanner_of(chain, ledger, chunk=chunk).scan().events) == [*range(5, 12), 20, 21]
-
-
-def test_the_newest_blocks_wait_for_their_confirmations(chain: EmbeddedChain, ledger: Contract) -> None:
-    scanner = scanner_of(chain, ledger, confirmations=2)
-    enter(ledger, 7, 8, 9)
-    assert values(scanner.scan().events) == [7]
-    chain.mine(2)
-    assert values(scanner.scan().events) == [8, 9]
-
-
-def test_a_scanner_goes_on_where_another_stopped(chain: EmbeddedChain, ledger: Contract) -> None:
-    enter(ledger, 7)
-    scanner = scanner_of(chain, ledger)
-    scanner.scan()
-    enter(ledger, 8)
-    resumed = scanner_of(chain, ledger, state=json.loads(json.dumps(scanner.state)))
-    assert values(resumed.scan().events) == [8]
-
-
-@pytest.mark.parametrize("state", [{"a": 1}, {"checkpoints": [[1]]}, {"checkpoints": [[1, "no hex"]]}])
-def test_a_foreign_state_is_refused(chain: EmbeddedChain, ledger: Contract, state: dict[str, Any]) -> None:
-    with pytest.raises(InvalidInputError, match="not a state of a log scanner"):
-        scanner_of(chain, ledger, state=state)
 
 
 def test_a_reorganisation_is_told_and_read_again(chain: EmbeddedChain, ledger: Contract) -> None:
@@ -125,7 +101,8 @@ def test_a_chain_that_became_shorter_is_noticed(chain: EmbeddedChain, ledger: Co
 
 def test_a_chain_without_any_known_block_is_read_from_the_start(chain: EmbeddedChain, ledger: Contract) -> None:
     enter(ledger, 7)
-    scanner = scanner_of(chain, ledger, start=1, state={"checkpoints": [[1, "0x" + "11" * 32]]})
+    scanner = scanner_of(chain, ledger, start=1)
+    scanner._checkpoints = [(1, bytes([0x11] * 32))]
     scan = scanner.scan()
     assert scan.rewound_to == 0
     assert values(scan.events) == [7]
@@ -195,7 +172,7 @@ def test_what_was_read_before_the_node_failed_is_told_by_the_next_scan(chain: Em
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # an example takes a second: shrinking would take minutes
 )
-@given(steps=st.lists(st.sampled_from(["enter", "fork", "scan", "resume"]), min_size=4, max_size=14))
+@given(steps=st.lists(st.sampled_from(["enter", "fork", "scan"]), min_size=4, max_size=14))
 def test_whatever_happens_a_follower_knows_exactly_the_chains_events(
     chain: EmbeddedChain, ledger: Contract, steps: list[str]
 ) -> None:
@@ -211,8 +188,6 @@ def test_whatever_happens_a_follower_knows_exactly_the_chains_events(
             snapshots = snapshots[: len(snapshots) // 2 + 1]
             chain.revert(snapshots[-1])
             chain.travel(value)
-        elif step == "resume":
-            scanner = scanner_of(chain, ledger, chunk=2, state=scanner.state)
         else:
             scan = scanner.scan()
             if scan.rewound_to is not None:
