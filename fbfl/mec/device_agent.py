@@ -32,7 +32,7 @@ class DeviceAgent:
     """Runs one device until it is stopped; with `once`, until servers have confirmed all its samples.
 
     `batch` is the number of samples that it sends at once, `poll` the pause in seconds if there is nothing to do.
-    The journey goes on while the device is off.
+    `clock` is Unix time (s): the journey goes on while the device is off.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class DeviceAgent:
         batch: int = 1000,
         once: bool = False,
         poll: float = 0.5,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
         self._journey = journey
@@ -51,6 +52,7 @@ class DeviceAgent:
         self._batch = min(batch, most_samples(MAX_BODY, database.sample_size))
         self._once = once
         self._poll = poll
+        self._clock = clock
         self._stopping = threading.Event()
         self._started = database.started
         self._samples = len(database)
@@ -78,7 +80,7 @@ class DeviceAgent:
 
     def _step(self) -> bool:
         """Take the next step; return True if there was one."""
-        seconds = time.time() - self._started
+        seconds = self._clock() - self._started
         server = self._journey.server(seconds)
         if server != self._attached:
             log.info("attached to %s", server)
