@@ -28,6 +28,7 @@ from fbfl.learning.adversary import Adversary
 from fbfl.learning.aggregation import resolve as resolve_aggregator
 from fbfl.learning.attacks import resolve as resolve_attack
 from fbfl.learning.datasets import Dataset
+from fbfl.learning.on_round import OnRound, teller
 from fbfl.learning.partition import resolve as resolve_partition
 from fbfl.learning.samples import Range
 from fbfl.learning.trainer import Trainer, check_purpose
@@ -45,6 +46,7 @@ from fbfl.mec.tasks import create_task, least_updates, plan_of, promise_rewards,
 from fbfl.randomness import generator, seed_sequence
 from fbfl.settings import RunSettings
 from fbfl.storage.store import Reference, Store
+from fbfl.system import strictjson
 from fbfl.system.printable import counted
 from fbfl.tensors import Vector
 
@@ -71,6 +73,43 @@ class RoundResult:
     warnings: tuple[str, ...] = ()
     """Warnings, a line each: the loss is not finite, servers have no update, and why."""
 
+    def line(self) -> dict[str, Any]:
+        """Return the line of metrics.jsonl; times in seconds; None for values that are not finite."""
+        record = self.record
+        line: dict[str, Any] = {
+            "round": record.round,
+            "accuracy": self.accuracy,
+            "loss": self.loss,
+            "leader": record.leader,
+            "consensus": record.consensus,
+            "updates": sum(update.included for update in record.updates),
+            "gas_used": record.gas_used,
+            "transactions": record.transactions,
+            "calldata_bytes": record.calldata_bytes,
+            "payload_bytes": record.payload_bytes,
+            "seconds": round(self.seconds, 4),
+            "train_seconds": round(self.train_seconds, 4),
+            "consensus_seconds": round(self.consensus_seconds, 4),
+            "cpu_seconds": round(self.cpu_seconds, 4),
+            "status": record.status,
+            "views": record.views,
+        }
+        if self.attack_success_rate is not None:
+            line["attack_success_rate"] = self.attack_success_rate
+        if self.metrics:
+            line["metrics"] = dict(self.metrics)
+        if self.hashes is not None:
+            line["hashes"] = self.hashes
+        if self.cost is not None:
+            line["simulated_seconds"] = self.cost.seconds
+            line["simulated_energy_joules"] = self.cost.joules
+            line["late_devices"] = self.cost.late_devices
+            line["late_servers"] = len(self.cost.late_servers)
+        if self.warnings:
+            line["warnings"] = list(self.warnings)
+        clean: dict[str, Any] = strictjson.finite(line)
+        return clean
+
 
 class Simulation:
     """A federation that is set up and ready for its rounds.
@@ -82,7 +121,7 @@ class Simulation:
     with a broken disk). `trainer` is that of another federation with the same model and training, which saves compiling
     it again; by default there is a new one on `lanes` cores (default: all). `trainers` gives servers (by number) other
     trainers of the same tensors. `task` is the number of a task on the devnet, made with the same settings and data, to
-    go on with (default: a new one).
+    go on with (default: a new one). `on_round` is called after every round with its line of metrics.jsonl.
     """
 
     def __init__(
@@ -99,7 +138,9 @@ class Simulation:
         trainers: Mapping[int, Trainer] | None = None,
         lanes: int | None = None,
         task: int | None = None,
+        on_round: OnRound | None = None,
     ) -> None:
+        self._on_round = teller(on_round)
         self.settings = settings
         self.dataset = dataset
         self.store = store
@@ -210,7 +251,7 @@ class Simulation:
         figures, success = self._evaluated(self.weights)
         reasons = Counter(reason for server in self.servers if (reason := server.without_update(number)))
         missing = (f"{counted(count, 'server')} without an update: {reason}" for reason, count in reasons.items())
-        return RoundResult(
+        result = RoundResult(
             record=round_record(self.ledger, self.task.id, number),
             accuracy=figures.accuracy,
             loss=figures.loss,
@@ -224,6 +265,8 @@ class Simulation:
             metrics=figures.metrics,
             warnings=(*metrics.warnings_of(figures.loss), *missing),
         )
+        self._on_round(result.line())
+        return result
 
     def _open(self) -> int:
         """Open the next round unless one is open; return its number."""

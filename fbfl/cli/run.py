@@ -3,7 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,12 @@ def add_parser(commands: Commands) -> None:
     command.add_argument(
         "--resume", type=Path, metavar="DIR", help="go on with a run that was stopped; takes no setting"
     )
+    command.add_argument(
+        "--tensorboard",
+        type=Path,
+        metavar="DIR",
+        help="keep the figures of every round there for TensorBoard, of --seeds in a folder per seed",
+    )
     add_plugin(command)
     add_deployment(command)
     command.set_defaults(command=run)
@@ -59,11 +65,17 @@ def run(options: argparse.Namespace) -> int:
     from fbfl.runs.series import play_seeds
 
     console = plain_console(quiet=options.quiet)
-    with _rounds_on(console, settings.rounds * (options.seeds or 1)) as show:
+    with _rounds_on(console, settings.rounds * (options.seeds or 1)) as show, ExitStack() as recorded:
+        events: Path | None = options.tensorboard
         if options.seeds is not None:
             kept = (options.seeds, options.output)
-            series = play_seeds(settings, *kept, deployment=deployment, say=console.print, on_round=show)
+
+            def on_round(seed: int) -> Callable[[dict[str, Any]], None]:
+                return recorded.enter_context(_recorded(show, events and events / f"seed-{seed}"))
+
+            series = play_seeds(settings, *kept, deployment=deployment, say=console.print, on_round=on_round)
             return _show_series(series, console)
+        show = recorded.enter_context(_recorded(show, events))
         played = play(settings, options.output, deployment=deployment, say=console.print, on_round=show)
     return _show_end(played, settings, console)
 
@@ -86,7 +98,10 @@ def _resume(options: argparse.Namespace) -> int:
         console.print(f"{path}: the run has ended, all its rounds are there")
         return 0
     settings = read_stored(path / "settings.json")
-    with _rounds_on(console, settings.rounds) as show:
+    with (
+        _rounds_on(console, settings.rounds) as shown,
+        _recorded(shown, options.tensorboard, go_on=True) as show,
+    ):
         played = resume.resume(path, say=console.print, on_round=show, plugins=plugins_of(options))
     return _show_end(played, settings, console)
 
@@ -146,6 +161,25 @@ def _round_text(line: dict[str, Any]) -> str:
 
 def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
+
+
+@contextmanager
+def _recorded(
+    show: Callable[[dict[str, Any]], None], events: Path | None, *, go_on: bool = False
+) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Yield what shows a round and, if there is a folder for TensorBoard's events, keeps it there."""
+    if events is None:
+        yield show
+        return
+    from fbfl import tracking
+
+    with tracking.tensorboard(events, go_on=go_on) as keep:
+
+        def both(line: dict[str, Any]) -> None:
+            show(line)
+            keep(line)
+
+        yield both
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from fbfl.learning.partition import resolve as resolve_partition
 from fbfl.learning.trainer import Trainer
 from fbfl.mec.tasks import trainer_of
 from fbfl.randomness import generator
-from fbfl.runs.folder import metrics_line, warnings_in
+from fbfl.runs.folder import warnings_in
 from fbfl.settings import RunSettings
 from fbfl.storage.local import LocalStore
 from fbfl.storage.payload import encode
@@ -54,7 +54,7 @@ def _with_chain(run: Run, lanes: int | None) -> FinishedRun:
         federation = simulation.Simulation(
             settings, data, LocalStore(Path(folder)), devnet=devnet, trainer=_trainer(settings, lanes)
         )
-        lines = tuple(metrics_line(result) for result in federation.rounds())
+        lines = tuple(result.line() for result in federation.rounds())
         known = (*federation.warnings, *warnings_in(lines))
         model = hashlib.sha256(encode(federation.plan.spec, federation.weights)).hexdigest()
         listing = block_listing(federation.ledger, federation.task.id) if run.listing else None

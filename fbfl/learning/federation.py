@@ -28,11 +28,13 @@ from fbfl.learning.attacks import Attack
 from fbfl.learning.clients import client_numbers
 from fbfl.learning.keras_trainer import KerasTrainer
 from fbfl.learning.models import Model
+from fbfl.learning.on_round import OnRound, teller
 from fbfl.learning.pixels import compact
 from fbfl.learning.samples import absent_labels, checked, range_of
 from fbfl.learning.trainer import Trainer, TrainerLike
 from fbfl.learning.training import Purpose, Samples, TrainingSettings
 from fbfl.randomness import generator
+from fbfl.system import strictjson
 from fbfl.tensors import Vector
 from fbfl.values import checks
 
@@ -69,6 +71,26 @@ class Round:
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Further figures by name: those that were asked for, or that the trainer tells of itself."""
 
+    def line(self) -> dict[str, Any]:
+        """Return what metrics.jsonl has of a round without a chain; None for values that are not finite."""
+        line: dict[str, Any] = {
+            "round": self.round,
+            "accuracy": self.accuracy,
+            "loss": self.loss,
+            "updates": len(self.participants) - len(self.excluded),
+            "train_seconds": round(self.train_seconds, 4),
+            "aggregate_seconds": round(self.aggregate_seconds, 4),
+            "status": "aborted" if self.aborted else "final",
+        }
+        if self.attack_success_rate is not None:
+            line["attack_success_rate"] = self.attack_success_rate
+        if self.metrics:
+            line["metrics"] = dict(self.metrics)
+        if self.warnings:
+            line["warnings"] = list(self.warnings)
+        clean: dict[str, Any] = strictjson.finite(line)
+        return clean
+
 
 class Federation:
     """Federated learning of one model.
@@ -98,6 +120,7 @@ class Federation:
             `fbfl.learning.function_trainer`), a class or function that returns a `fbfl.learning.trainer.Trainer`, or
             such a trainer; its settings in `trainer_args`. That of another federation with the same model, data shape,
             training settings and seed saves compiling it again.
+        on_round: is called after every round with what metrics.jsonl has of it; what it raises becomes `UserCodeError`.
 
     `local_epochs`, `batch_size`, `optimizer`, `learning_rate`, `proximal`, `fused`, `local_steps`, `shuffle`,
     `schedule` and `schedule_args` are fields of `training.TrainingSettings`. Wrong values raise `InvalidInputError`.
@@ -136,7 +159,9 @@ class Federation:
         lanes: int | None = None,
         trainer: TrainerLike = "keras",
         trainer_args: Settings | None = None,
+        on_round: OnRound | None = None,
     ) -> None:
+        self._on_round = teller(on_round)
         clients, test, root = _checked_data(clients, test, root)
         self._seed = seed
         self._participation, self._dropout, self._stragglers = participation, dropout, stragglers
@@ -245,7 +270,7 @@ class Federation:
         train_seconds = time.perf_counter() - started - record.seconds
         self._round = number
         figures = evaluation.figures(self.trainer, self._weights, *self._test, self._num_classes, self._metrics)
-        return Round(
+        result = Round(
             number,
             figures.accuracy,
             figures.loss,
@@ -260,6 +285,8 @@ class Federation:
             metrics.warnings_of(figures.loss),
             figures.metrics,
         )
+        self._on_round(result.line())
+        return result
 
     def _present(self, number: int) -> dict[int, int]:
         """Return the participants of a round, with their local work. Clients without samples have nothing to send."""

@@ -143,7 +143,7 @@ class RunFolder:
         """Keep a finished round: first the chain, then its line."""
         if self._writer is not None:
             self._writer.flush()
-        line = metrics_line(result)
+        line = result.line()
         self._metrics.append(line)
         try:
             with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
@@ -183,44 +183,6 @@ class RunFolder:
     def plot(self, title: str) -> list[Path]:
         """Draw the pictures; returns their paths."""
         return plots.plot_run(self.path, self._metrics, title)
-
-
-def metrics_line(result: RoundResult) -> dict[str, Any]:
-    """Return a round as a line of metrics.jsonl; times in seconds; None for values that are not finite."""
-    record = result.record
-    line: dict[str, Any] = {
-        "round": record.round,
-        "accuracy": result.accuracy,
-        "loss": result.loss,
-        "leader": record.leader,
-        "consensus": record.consensus,
-        "updates": sum(update.included for update in record.updates),
-        "gas_used": record.gas_used,
-        "transactions": record.transactions,
-        "calldata_bytes": record.calldata_bytes,
-        "payload_bytes": record.payload_bytes,
-        "seconds": round(result.seconds, 4),
-        "train_seconds": round(result.train_seconds, 4),
-        "consensus_seconds": round(result.consensus_seconds, 4),
-        "cpu_seconds": round(result.cpu_seconds, 4),
-        "status": record.status,
-        "views": record.views,
-    }
-    if result.attack_success_rate is not None:
-        line["attack_success_rate"] = result.attack_success_rate
-    if result.metrics:
-        line["metrics"] = dict(result.metrics)
-    if result.hashes is not None:
-        line["hashes"] = result.hashes
-    if result.cost is not None:
-        line["simulated_seconds"] = result.cost.seconds
-        line["simulated_energy_joules"] = result.cost.joules
-        line["late_devices"] = result.cost.late_devices
-        line["late_servers"] = len(result.cost.late_servers)
-    if result.warnings:
-        line["warnings"] = list(result.warnings)
-    clean: dict[str, Any] = strictjson.finite(line)
-    return clean
 
 
 def warnings_in(lines: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Runs from Python: `fbfl.run` plays one, `fbfl.open_run` opens it again."""
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from fbfl.chain.networks import EMBEDDED, connect
 from fbfl.chain.queries import round_records
 from fbfl.chain.records import RoundRecord
 from fbfl.errors import InvalidInputError
+from fbfl.learning.on_round import OnRound, teller
 from fbfl.runs import models
 from fbfl.runs.files import read_json, read_metrics
 from fbfl.runs.folder import StoredRun, open_stored
@@ -27,19 +28,21 @@ if TYPE_CHECKING:
 def run(
     settings: RunSettings | None = None,
     output: str | os.PathLike[str] | None = None,
-    on_round: Callable[[Mapping[str, Any]], None] | None = None,
+    on_round: OnRound | None = None,
 ) -> "Run":
     """Play a federation end to end, as the command `fbfl run` does, and return it as `open_run` does.
 
     `output` is a new folder (default: runs/<time>). `on_round` is called after every round with its line of
-    metrics.jsonl. Nothing is printed: warnings are in `summary["warnings"]`. Unlike the command it also
-    returns a run without a final round. Wrong settings raise `InvalidInputError`, other failures an `FbflError`.
+    metrics.jsonl; what it raises ends the run with `UserCodeError`. Nothing is printed: warnings are in
+    `summary["warnings"]`. Unlike the command it also returns a run without a final round. Wrong settings raise
+    `InvalidInputError`, other failures an `FbflError`.
     """
     settings = RunSettings() if settings is None else settings
     if not isinstance(settings, RunSettings):
         raise InvalidInputError(f"settings is {settings!r}; allowed: fbfl.RunSettings(...)")
+    tell = teller(on_round)
     deployment = None if settings.network == EMBEDDED else file_of(connect(settings.network), DEPLOYMENTS)
-    played = play(settings, None if output is None else Path(output), deployment=deployment, on_round=on_round)
+    played = play(settings, None if output is None else Path(output), deployment=deployment, on_round=tell)
     return Run(played.path, own_functions(settings))
 
 

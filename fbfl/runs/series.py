@@ -34,9 +34,11 @@ def play_seeds(
     *,
     deployment: Path | None,
     say: Callable[[str], None],
-    on_round: Callable[[dict[str, Any]], None],
+    on_round: Callable[[int], Callable[[dict[str, Any]], None]],
 ) -> Series:
     """Play runs with `count` seeds from the settings' on, each in the folder seed-SEED of `output`; see `play`.
+
+    `on_round` returns, of a seed, what `play` tells of the rounds.
 
     summary.json has the settings, the `seeds`, and for every measure the mean over them, half the width of its 95 %
     confidence interval (null for one seed) and their number n: of the last round, and of each.
@@ -49,7 +51,7 @@ def play_seeds(
     for seed in seeds:
         say(f"seed {seed}")
         own = folder / f"seed-{seed}"
-        runs[seed] = play(settings.replace(seed=seed), own, deployment=deployment, say=say, on_round=on_round)
+        runs[seed] = play(settings.replace(seed=seed), own, deployment=deployment, say=say, on_round=on_round(seed))
     lines = [read_metrics(run.path) for run in runs.values()]
     measured = [name for name in CURVES if all(name in line for of_run in lines for line in of_run)]
     by_round = [

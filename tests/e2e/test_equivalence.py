@@ -14,7 +14,6 @@ from fbfl.experiments import single_run
 from fbfl.experiments.run_store import Run
 from fbfl.learning.aggregation import Aggregate, AggregationRule, resolve
 from fbfl.learning.federation import Federation
-from fbfl.runs.folder import metrics_line
 from fbfl.settings import RunSettings
 from fbfl.simulation import Simulation
 from tests.support.federations import federation
@@ -123,7 +122,7 @@ def test_an_experiment_begins_each_run_as_if_it_were_the_first(tmp_path: Path) -
     played = single_run.play(run)
     alone = federation(tmp_path, **settings)
     for line, result in zip(played.rounds, alone.rounds(), strict=True):
-        expected = metrics_line(result)
+        expected = result.line()
         assert {name: line[name] for name in line if "seconds" not in name} == {
             name: expected[name] for name in expected if "seconds" not in name
         }

@@ -12,7 +12,6 @@ from fbfl.mec import fleet
 from fbfl.mec.mobility import random_waypoint
 from fbfl.mec.radio import RoundCost, Upload, shannon
 from fbfl.mec.samples import MemorySampleStore
-from fbfl.runs.folder import metrics_line
 from fbfl.simulation import RoundResult
 from tests.support.federations import federation
 
@@ -55,7 +54,7 @@ def test_samples_are_uploaded_once_to_the_server_of_the_cell_and_trained_on(
             for device, size in sizes_of.items()
         ]
         expected = shannon().round_cost(0, uploads, held, 1)
-        line = metrics_line(result)
+        line = result.line()
         assert line["simulated_seconds"] == pytest.approx(expected.seconds)
         assert line["simulated_energy_joules"] == pytest.approx(expected.joules)
         assert (line["late_devices"], line["late_servers"]) == (0, 0)
@@ -105,7 +104,7 @@ def test_who_comes_too_late_is_left_out_of_the_round(tmp_path: Path) -> None:
         assert len(result.record.updates) == 3
         # It has the new global model all the same, and a vote on it.
         assert hurried.servers[slowest].address in {vote.voter for vote in result.record.votes}
-        assert metrics_line(result)["late_servers"] == 1
+        assert result.line()["late_servers"] == 1
     assert audit(hurried.ledger, hurried.store, hurried.task).passed
 
 

@@ -1,5 +1,6 @@
 """docs/python.md: its code runs from first to last, and does what the page says."""
 
+import importlib.util
 import re
 import shutil
 from pathlib import Path
@@ -20,9 +21,11 @@ def guide(tmp_path_factory: pytest.TempPathFactory) -> Any:
     text = GUIDE.read_text()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("guide"))
-        for block in re.finditer(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
-            line = text[: block.start(1)].count("\n")
-            exec(compile("\n" * line + block[1], str(GUIDE), "exec"), names)
+        for block in re.finditer(r"^```python( \w+)?\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+            if block[1] and not importlib.util.find_spec(block[1].strip()):
+                continue
+            line = text[: block.start(2)].count("\n")
+            exec(compile("\n" * line + block[2], str(GUIDE), "exec"), names)
     return names
 
 

@@ -25,7 +25,6 @@ from fbfl.mec.dishonest import Behaviour, DishonestServer
 from fbfl.mec.exchange import Exchange, MemoryBoard, vote_domain
 from fbfl.mec.plan import TaskPlan
 from fbfl.mec.signed_votes import SignedVotes
-from fbfl.runs.folder import metrics_line
 from fbfl.settings import RunSettings
 from fbfl.simulation import Simulation, devnet_of, registered_devnet
 from fbfl.storage.local import LocalStore
@@ -484,10 +483,10 @@ def test_silent_servers_cost_views_and_hashes_are_counted(tmp_path: Path) -> Non
     results = list(fed.rounds())
     assert [result.record.views for result in results] == [1, 3]  # 2 and 3 are silent, and round r begins with server r
     puzzle = federation(tmp_path / "pow", silent=3, pow_hashes=1)
-    lines = [metrics_line(result) for result in puzzle.rounds()]
+    lines = [result.line() for result in puzzle.rounds()]
     assert [line["hashes"] for line in lines] == [1, 1]
     assert {line["leader"] for line in lines} == {puzzle.servers[0].address}
-    assert "hashes" not in metrics_line(results[0])
+    assert "hashes" not in results[0].line()
 
 
 def test_what_a_task_fixes_is_on_the_chain_and_holds(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ import json
 import multiprocessing
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -161,11 +162,10 @@ def test_a_run_whose_network_is_not_its_own_any_more_is_refused_in_a_line(
     assert "secret" not in str(caught.value)
 
 
-def test_a_disk_that_is_full_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_is_full_is_said(tmp_path: Path) -> None:
     with RunFolder.create(tmp_path / "run", RunSettings()) as kept:
         (tmp_path / "run" / "metrics.jsonl").unlink()
         (tmp_path / "run" / "metrics.jsonl").mkdir()
-        monkeypatch.setattr(folder, "metrics_line", lambda result: {"round": 1})
-        result: Any = None
+        result: Any = SimpleNamespace(line=lambda: {"round": 1})
         with pytest.raises(StorageError, match=r"metrics\.jsonl: cannot be written: Is a directory"):
             kept.add_round(result)

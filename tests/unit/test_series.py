@@ -35,7 +35,7 @@ def played(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def play_into(folder: Path, count: int) -> series.Series:
     settings = RunSettings(rounds=2, seed=4)
-    return series.play_seeds(settings, count, folder, deployment=None, say=print, on_round=print)
+    return series.play_seeds(settings, count, folder, deployment=None, say=print, on_round=lambda seed: print)
 
 
 @pytest.mark.usefixtures("played")
