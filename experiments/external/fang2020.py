@@ -15,6 +15,7 @@ from typing import Any
 from experiments.external.study import Row, Study
 from fbfl.learning import datasets, partition
 from fbfl.learning.federation import Federation
+from fbfl.runs.measures import text_of
 from fbfl.system.statistics import estimate
 
 NUM_WORKERS, NUM_MALICIOUS, BIAS = 100, 20, 0.5
@@ -81,9 +82,11 @@ def section(rows: Sequence[Row]) -> str:
             lines.append(f"{cell}| 0 | not run | |")
             continue
         error = estimate(errors)
-        margin = f" ± {error.half_width:.3f}" if len(errors) > 1 else ""
+        shown = f"{error.mean:.3f}"
+        if len(errors) > 1:
+            shown = text_of(error.mean, error.half_width, ".3f", is_rate=True)
         ratio = error.mean / published
-        lines.append(f"{cell}| {len(errors)} | {error.mean:.3f}{margin} | {ratio:.2f} |")
+        lines.append(f"{cell}| {len(errors)} | {shown} | {ratio:.2f} |")
         apart += [f"{rule} with {attack or 'no attack'}"] if abs(ratio - 1) > 0.2 else []
     return "\n".join([*lines, "", f"More than a fifth apart: {', '.join(apart) or 'none'}.", "", _ABOUT_RATE])
 

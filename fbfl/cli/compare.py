@@ -62,8 +62,10 @@ def compare(options: argparse.Namespace) -> int:
 def _print_table(runs: Sequence["ComparedRun"], differing: dict[str, list[Any]]) -> None:
     """Print a column per run: settings that differ above, figures below."""
     from fbfl.runs.comparison import figures_of
+    from fbfl.runs.measures import RATES
 
     rows = [(name, *map(tables.setting, values)) for name, values in differing.items()]
-    rows += [(name.replace("_", " "), *map(tables.figure, values)) for name, values in figures_of(runs).items()]
+    for name, values in figures_of(runs).items():
+        rows.append((name.replace("_", " "), *(tables.figure(each, is_rate=name in RATES) for each in values)))
     labels = [run.label for run in runs]
     tables.show(("", *labels), rows, right=labels)

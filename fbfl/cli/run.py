@@ -127,7 +127,7 @@ def _show_end(played: "Played", settings: RunSettings, console: "Console") -> in
 
 def _show_series(series: "Series", console: "Console") -> int:
     """Print the means of runs with several seeds; fail if one of them has no final round."""
-    from fbfl.runs.measures import CURVES
+    from fbfl.runs.measures import CURVES, RATES, text_of
 
     for seed, played in series.runs.items():
         if played.summary["final_rounds"] == 0:
@@ -135,8 +135,9 @@ def _show_series(series: "Series", console: "Console") -> int:
             raise NoFinalRoundError(f"no round of seed {seed} became final; see {see}")
     for name in CURVES:
         if found := series.summary.get(f"final_{name}"):
-            around = "" if found["half_width"] is None else f" ± {found['half_width']:.4f}"
-            console.print(f"{name.replace('_', ' ')} {_figure(found['mean'])}{around} (n = {found['n']})")
+            mean, half = found["mean"], found["half_width"]
+            text = _figure(mean) if half is None else text_of(mean, half, ".4f", is_rate=name in RATES)
+            console.print(f"{name.replace('_', ' ')} {text} (n = {found['n']})")
     console.print(f"plots: {', '.join(str(picture) for picture in series.pictures)}")
     console.print(f"all of it: {series.path}")
     return 0

@@ -51,14 +51,16 @@ def setting(value: object) -> str:
     return value if isinstance(value, str) else strictjson.dumps(value)
 
 
-def figure(value: Any) -> str:
-    """Return a number, or a mean over seeds with half the width of its interval, as the text of a cell; else a dash."""
+def figure(value: Any, *, is_rate: bool = False) -> str:
+    """Return a number, or a mean over seeds with its interval and their number, as the text of a cell; else a dash."""
     if isinstance(value, Mapping):
         mean, half = value["mean"], value["half_width"]
         if mean is None or half is None:
             return figure(mean)
-        digits = 0 if abs(mean) >= 1e4 else 4
-        return f"{mean:,.{digits}f} ± {half:,.{digits}f}"
+        from fbfl.runs.measures import text_of  # imports NumPy
+
+        form = f",.{0 if abs(mean) >= 1e4 else 4}f"
+        return f"{text_of(mean, half, form, is_rate=is_rate)} (n = {value['n']})"
     if value is None:
         return "-"
     return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"

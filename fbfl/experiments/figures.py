@@ -13,7 +13,7 @@ from fbfl.experiments.costplot import draw_costs
 from fbfl.experiments.definition import Experiment
 from fbfl.experiments.heatmap import draw_grid
 from fbfl.experiments.results import Curves
-from fbfl.runs.measures import PANELS
+from fbfl.runs.measures import PANELS, RATES, interval
 from fbfl.system import canvas
 from fbfl.system.statistics import estimate
 from fbfl.system.styles import legend_below, line_style, plain_axes, rounds_across
@@ -75,9 +75,8 @@ def _panel(axes: "Axes", curves: Curves, labels: Sequence[str], curve: str, agai
         name, look, step = canvas.literal(label), line_style(number), max(1, len(points) // _MARKERS)
         axes.plot(places, mean, linewidth=1.6, markevery=(number % step, step), label=name, zorder=3, **look)
         if len(curves.seeds) > 1:
-            low = [point.mean - point.half_width for point in points]
-            high = [point.mean + point.half_width for point in points]
-            axes.fill_between(places, low, high, color=look["color"], alpha=0.18, linewidth=0, zorder=2)
+            band = interval(mean, [point.half_width for point in points], is_rate=curve in RATES)
+            axes.fill_between(places, *band, color=look["color"], alpha=0.18, linewidth=0, zorder=2)
     if curve == "attack_success_rate":
         axes.set_ylim(-0.03, 1.03)
     elif not means:

@@ -1,7 +1,7 @@
 """RESULTS.md: every claim with our numbers and a verdict, written from the tables alone."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -10,7 +10,7 @@ from fbfl.experiments import robustness
 from fbfl.experiments.definition import OF_SERVERS, Claim, Experiment
 from fbfl.experiments.markdown import code, plain
 from fbfl.experiments.results import ADDED, Curves
-from fbfl.runs.measures import CURVES
+from fbfl.runs.measures import CURVES, RATES, text_of
 from fbfl.system.atomic import write_file
 from fbfl.system.statistics import LEVEL, Estimate, estimate, p_value
 
@@ -22,11 +22,12 @@ Written by `fbfl experiment` from the tables beside the pictures; `fbfl experime
 the stored runs. Every run goes through the whole system (contracts, payloads, consensus), unless its section says that
 it goes through `Federation` without the chain, which computes the same bytes (`tests/e2e/test_equivalence.py`).
 
-± is half of the 95 % confidence interval of the mean over seeds (Student's t). A claim **holds** if a paired t-test
-across equal seeds says so at 5 %: one-sided, against the margin if there is one; two one-sided tests for "within";
-two-sided for "different". It is **not shown** if the means agree with it, but differ too little for the test. Otherwise
-it **does not hold**; it **cannot be judged** where a figure is not finite (–). A claim about several pairs is judged by
-the worst. Nothing was tuned to make a claim come true.
+± is half of the 95 % confidence interval of the mean over n seeds (Student's t); where the interval of a rate would
+leave 0 to 1, its ends stand in brackets instead. A claim **holds** if a paired t-test across equal seeds says so at
+5 %: one-sided, against the margin if there is one; two one-sided tests for "within"; two-sided for "different". It is
+**not shown** if the means agree with it, but differ too little for the test. Otherwise it **does not hold**; it
+**cannot be judged** where a figure is not finite (–). A claim about several pairs is judged by the worst. Nothing was
+tuned to make a claim come true.
 """
 
 
@@ -116,13 +117,17 @@ def _numbers(experiment: Experiment, curves: Curves) -> list[str]:
     final = [] if experiment.against_setting else [curve for curve in CURVES if curves.has(curve)]
     means = _costs(experiment)
     titles = [f"final {_words(curve)}" for curve in final] + [f"{_words(curve)} per round" for curve in means]
+    titles = [f"{title} (n = {len(curves.seeds)})" for title in titles]
     lines = ["| variant | " + " | ".join(titles) + " |", "|---|" + "---|" * len(titles)]
     for label in labels:
-        values = [[series[-1] for series in curves.measured(label, curve)] for curve in final]
+        cells = [
+            _text(estimate([series[-1] for series in curves.measured(label, curve)]), is_rate=curve in RATES)
+            for curve in final
+        ]
         for curve in means:
             unknown = curve in ADDED and not curves.knows(label, curve)
-            values.append([math.nan] if unknown else curves.means(label, curve))
-        lines.append(f"| {plain(label)} | " + " | ".join(_text(estimate(each)) for each in values) + " |")
+            cells.append(_text(estimate([math.nan] if unknown else curves.means(label, curve))))
+        lines.append(f"| {plain(label)} | " + " | ".join(cells) + " |")
     return lines
 
 
@@ -144,15 +149,16 @@ def _judged(claim: Claim, curves: Curves) -> list[str]:
     kind, _, curve = claim.measure.partition("_")
     what = f"{kind} {_words(curve)}"
     if claim.rounds is not None:
-        what += f" of the first {claim.rounds} rounds"
+        what += f" of the first {_count(claim.rounds, 'round')}" if claim.rounds > 1 else " of the first round"
     outcome = verdict(claim, curves)
     lines = [f"**{plain(claim.text)}**: **{outcome}**.", ""]
     for label in claim.than:
         second = curves.measure(label, claim)
         p = p_value(first, second, claim.relation, claim.margin)
         difference = estimate([a - b for a, b in zip(first, second, strict=True)])
+        pair = [_text(estimate(each), is_rate=curve in RATES) for each in (first, second)]
         lines.append(
-            f"- {what}: {plain(claim.variant)} {_text(estimate(first))}, {plain(label)} {_text(estimate(second))}; "
+            f"- {what}: {plain(claim.variant)}: {pair[0]}; {plain(label)}: {pair[1]}; "
             f"difference {_text(difference, sign=True)}, claimed {_claimed(claim)}: {_p(p, difference)}"
         )
     if outcome != "holds" and claim.remark:
@@ -165,14 +171,15 @@ def _claimed(claim: Claim) -> str:
     return f"{_SIGN[claim.relation]} {minus}{claim.margin:g}"
 
 
-def _text(value: Estimate, *, sign: bool = False) -> str:
+def _text(value: Estimate, *, sign: bool = False, is_rate: bool = False) -> str:
     if math.isnan(value.mean):
         return "–"
     size = max(abs(value.mean), value.half_width if not math.isnan(value.half_width) else 0)
-    form = ("+" if sign else "") + (".4f" if size < 10 else ".1f" if size < 1000 else ",.0f" if size < 1e9 else ".3g")
+    form = ".4f" if size < 10 else ".1f" if size < 1000 else ",.0f" if size < 1e9 else ".3g"
+    plus = "+" if sign and not math.copysign(1, value.mean) < 0 else ""
     if math.isnan(value.half_width):
-        return format(value.mean, form)
-    return f"{value.mean:{form}} ± {value.half_width:{form.lstrip('+')}}"
+        return plus + format(value.mean, form)
+    return plus + text_of(value.mean, value.half_width, form, is_rate=is_rate)
 
 
 def _p(p: float, difference: Estimate) -> str:
@@ -188,6 +195,11 @@ def _count(number: int, thing: str) -> str:
 
 
 def _toml(value: object) -> str:
+    """Return a value as in the definition."""
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(f'{key} = {_toml(each)}' for key, each in value.items())} }}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml, value))}]"
     return f'"{value}"' if isinstance(value, str) else str(value)

@@ -68,3 +68,14 @@ def interval(
     """Return the lower and upper ends of intervals; those of a rate stay from 0 to 1."""
     low, high = (np.add(values, sign * np.asarray(half_widths)) for sign in (-1, 1))
     return (np.clip(low, 0, 1), np.clip(high, 0, 1)) if is_rate else (low, high)
+
+
+def text_of(mean: float, half_width: float, form: str, *, is_rate: bool) -> str:
+    """Return a mean with half the width of its interval, "0.91 ± 0.02", each in a form of `format`.
+
+    Where the interval of a rate would leave 0 to 1, its ends stand instead, "0.20 (0.00 to 0.76)".
+    """
+    low, high = (ends.item() for ends in interval([mean], [half_width], is_rate=is_rate))
+    if is_rate and (low, high) != (mean - half_width, mean + half_width):
+        return f"{mean:{form}} ({low:{form}} to {high:{form}})"
+    return f"{mean:{form}} ± {half_width:{form}}"

@@ -91,7 +91,7 @@ def test_runs_with_several_seeds_are_means_with_their_intervals(
     assert (means, halves) == ([0.5, 0.75], [0.0, pytest.approx(half)])
     assert main(["compare", str(runs[0]), str(tmp_path / "many"), "--output", str(tmp_path / "all.svg")]) == 0
     (accuracy_row,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("accuracy"))
-    assert accuracy_row.split() == ["accuracy", "0.7500", "0.8333", "±", "0.3586"]
+    assert accuracy_row.split() == ["accuracy", "0.7500", "0.8333", "(0.4748", "to", "1.0000)", "(n", "=", "3)"]
 
 
 def test_own_metrics_are_figures_and_what_is_no_number_is_not_known(runs: list[Path], tmp_path: Path) -> None:

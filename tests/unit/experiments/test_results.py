@@ -5,6 +5,7 @@ import html
 import json
 import math
 import re
+import tomllib
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from fbfl.errors import InvalidInputError, StorageError
 from fbfl.experiments import definition, figures, report, results
 from fbfl.experiments.definition import Experiment
 from fbfl.experiments.run_store import LINES, FinishedRun, FinishedRuns, Run
+from fbfl.runs.measures import text_of
 from fbfl.settings import RunSettings
 
 DEFINITION = """
@@ -111,8 +113,33 @@ def test_claims_are_judged_by_means_and_test(experiment: Experiment, tmp_path: P
     report.write_report(tmp_path / "RESULTS.md", [(experiment, curves)], "results/")
     text = (tmp_path / "RESULTS.md").read_text()
     assert "| a, plain | 0.6100 ± 0.0248 | 1.0000 ± 0.0000 |" in text
+    assert "| variant | final accuracy (n = 3) | final loss (n = 3) |" in text
+    assert "final accuracy: b: 0.7100 ± 0.0248; a, plain: 0.6100 ± 0.0248; difference +0.1000 ± 0.0000, claimed" in text
     assert "**b ends much higher**: **does not hold**." in text
     assert text.count("Because of this test.") == 1
+
+
+def test_settings_are_named_as_the_definition_has_them(experiment: Experiment, tmp_path: Path) -> None:
+    results.write_tables(tmp_path, experiment, a_run)
+    curves = results.read_curves(tmp_path, experiment)
+    settings: dict[str, Any] = {
+        "partition": "dirichlet",
+        "partition_args": {"alpha": 0.5},
+        "attack": ["backdoor", "scaling"],
+        "attack_args": [{"target": 3, "fraction": 0.5}, {}],
+        "signatures": True,
+    }
+    report.write_report(tmp_path / "x.md", [(dataclasses.replace(experiment, base=settings), curves)], "results/")
+    (line,) = (line for line in (tmp_path / "x.md").read_text().splitlines() if "all variants: " in line)
+    assert tomllib.loads("\n".join(re.findall(r"`(.+?)`", line))) == settings
+
+
+def test_an_interval_of_a_rate_stays_a_rate() -> None:
+    assert text_of(0.5, 0.25, ".2f", is_rate=True) == "0.50 ± 0.25"
+    assert text_of(0.25, 0.5, ".2f", is_rate=True) == "0.25 (0.00 to 0.75)"
+    assert text_of(0.75, 0.5, ".2f", is_rate=True) == "0.75 (0.25 to 1.00)"
+    assert text_of(1.0, 0.0, ".2f", is_rate=True) == "1.00 ± 0.00"
+    assert text_of(0.25, 0.5, ".2f", is_rate=False) == "0.25 ± 0.50"
 
 
 def test_the_picture_is_the_same_for_the_same_curves(experiment: Experiment, tmp_path: Path) -> None:
@@ -166,7 +193,7 @@ def test_a_claim_about_what_is_not_finite_cannot_be_judged_unless_another_pair_d
     assert report.verdict(worse, results.Curves(values)) == "does not hold"
     report.write_report(tmp_path / "RESULTS.md", [(experiment, curves)], "results/")
     said = (tmp_path / "RESULTS.md").read_text()
-    assert "mean loss of the first 1 rounds: b –, a, plain 1.8750" in said
+    assert "mean loss of the first round: b: –; a, plain: 1.8750" in said
     assert "difference –, claimed < 0: not finite, no test" in said
     nothing = {"b": curves.values["b"]}
     figures.draw(tmp_path, dataclasses.replace(experiment, variants=experiment.variants[1:]), results.Curves(nothing))
@@ -413,7 +440,7 @@ def test_a_picture_against_two_settings_has_the_points_of_each(tmp_path: Path) -
     ]
     report.write_report(tmp_path / "RESULTS.md", [(experiment, curves)], "results/")
     said = (tmp_path / "RESULTS.md").read_text()
-    assert "| variant | hashes per round | views per round | gas per round |" in said
+    assert "| variant | hashes per round (n = 2) | views per round (n = 2) | gas per round (n = 2) |" in said
     assert "| view_timeout = 3 | – | 3.0000 ± 0.0000 | 7.0000 ± 0.0000 |" in said
 
 
