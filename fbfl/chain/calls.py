@@ -9,8 +9,9 @@ from eth_abi.exceptions import EncodingError
 from eth_abi.registry import registry
 from eth_typing import ABIComponent
 from eth_utils.abi import collapse_if_tuple, function_signature_to_4byte_selector
-from eth_utils.address import to_checksum_address
 from web3.contract.contract import ContractFunction
+
+from fbfl.chain.keys import checksummed
 
 
 def data_of(call: ContractFunction) -> bytes:
@@ -42,7 +43,7 @@ def _readable(component: Mapping[str, Any], value: Any) -> Any:
         return [_readable(inner, each) for each in value]
     if kind == "tuple":
         return tuple(_readable(each, part) for each, part in zip(component["components"], value, strict=True))
-    return to_checksum_address(value) if kind == "address" else value
+    return checksummed(value) if kind == "address" else value
 
 
 @functools.lru_cache(maxsize=256)

@@ -13,13 +13,13 @@ from eth_abi.encoding import TextStringEncoder
 from eth_abi.registry import ABIRegistry, BaseEquals, registry
 from eth_typing import ABIEvent, BlockNumber, ChecksumAddress, HexStr
 from eth_utils.abi import collapse_if_tuple, event_abi_to_log_topic
-from eth_utils.address import to_checksum_address
 from hexbytes import HexBytes
 from web3 import Web3
 from web3.exceptions import LogTopicError, Web3RPCError
 from web3.types import FilterParams, LogReceipt
 
 from fbfl.chain.head import hash_of
+from fbfl.chain.keys import checksummed
 from fbfl.chain.reverts import ABI
 from fbfl.errors import ChainError
 
@@ -83,7 +83,7 @@ def _named(parameter: Any, kind: str, value: Any) -> Any:
         inner = kind[: kind.rindex("[")]
         return [_named(parameter, inner, item) for item in value]
     if kind == "address":
-        return to_checksum_address(value)
+        return checksummed(value)
     if kind == "tuple":
         fields = zip(parameter["components"], value, strict=True)
         return {field["name"]: _named(field, field["type"], item) for field, item in fields}

@@ -1,34 +1,22 @@
 """Updates and votes signed off the chain (EIP-712), for one transaction to record many of them."""
 
+import functools
 from dataclasses import dataclass
 
-from eth_account import Account
-from eth_account.messages import encode_typed_data
 from eth_account.signers.local import LocalAccount
+from eth_hash.auto import keccak
 
 from fbfl.chain.digests import Domain
+from fbfl.chain.keys import SigningKey, checksummed, signer_of
 from fbfl.chain.rounds import Ballot
 from fbfl.storage.store import Reference
 
 Compact = tuple[bytes, bytes]
 """A signature as r and vs (EIP-2098): the highest bit of vs is the parity."""
 
-_UPDATE = [
-    {"name": "task", "type": "uint256"},
-    {"name": "round", "type": "uint32"},
-    {"name": "parent", "type": "bytes32"},
-    {"name": "digest", "type": "bytes32"},
-    {"name": "size", "type": "uint32"},
-    {"name": "samples", "type": "uint32"},
-]
-_VOTE = [
-    {"name": "task", "type": "uint256"},
-    {"name": "round", "type": "uint32"},
-    {"name": "view", "type": "uint16"},
-    {"name": "stage", "type": "uint8"},
-    {"name": "valueDigest", "type": "bytes32"},
-    {"name": "accept", "type": "bool"},
-]
+_DOMAIN = "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
+_UPDATE = "Update(uint256 task,uint32 round,bytes32 parent,bytes32 digest,uint32 size,uint32 samples)"
+_VOTE = "Vote(uint256 task,uint32 round,uint16 view,uint8 stage,bytes32 valueDigest,bool accept)"
 
 
 @dataclass(frozen=True)
@@ -58,14 +46,13 @@ def sign_update(
     account: LocalAccount, domain: Domain, round_number: int, parent: bytes, payload: Reference, samples: int
 ) -> SignedUpdate:
     """Sign an update of the model `parent` for the ledger `domain.ledger`."""
-    message = _update_message(domain.task, round_number, parent, payload, samples)
-    signature = _sign(account, domain, "Update", _UPDATE, message)
-    return SignedUpdate(domain.task, round_number, parent, payload, samples, signature)
+    digest = _update_digest(domain, domain.task, round_number, parent, payload, samples)
+    return SignedUpdate(domain.task, round_number, parent, payload, samples, _sign(account, digest))
 
 
 def sign_vote(account: LocalAccount, domain: Domain, ballot: Ballot) -> SignedVote:
     """Sign a ballot; `domain.ledger` is the address of the consensus contract here."""
-    signature = _sign(account, domain, "Vote", _VOTE, _vote_message(ballot))
+    signature = _sign(account, _vote_digest(domain, ballot))
     return SignedVote(
         task=ballot.task,
         round=ballot.round,
@@ -79,53 +66,66 @@ def sign_vote(account: LocalAccount, domain: Domain, ballot: Ballot) -> SignedVo
 
 def signer_of_update(domain: Domain, update: SignedUpdate) -> str:
     """Return the address that signed an update."""
-    message = _update_message(update.task, update.round, update.parent, update.payload, update.samples)
-    return _signer(domain, "Update", _UPDATE, message, update.signature)
+    about = update.task, update.round, update.parent, update.payload, update.samples
+    return _signer(_update_digest(domain, *about), update.signature)
 
 
 def signer_of_vote(domain: Domain, vote: SignedVote) -> str:
     """Return the address that signed a vote."""
-    return _signer(domain, "Vote", _VOTE, _vote_message(vote), vote.signature)
+    return _signer(_vote_digest(domain, vote), vote.signature)
 
 
-def _update_message(task: int, round_number: int, parent: bytes, payload: Reference, samples: int) -> dict[str, object]:
-    return {
-        "task": task,
-        "round": round_number,
-        "parent": parent,
-        "digest": payload.digest,
-        "size": payload.size,
-        "samples": samples,
-    }
+def _update_digest(
+    domain: Domain, task: int, round_number: int, parent: bytes, payload: Reference, samples: int
+) -> bytes:
+    return _digest(domain, _UPDATE, task, round_number, parent, payload.digest, payload.size, samples)
 
 
-def _vote_message(ballot: Ballot) -> dict[str, object]:
-    return {
-        "task": ballot.task,
-        "round": ballot.round,
-        "view": ballot.view,
-        "stage": int(ballot.stage),
-        "valueDigest": ballot.value_digest,
-        "accept": ballot.accept,
-    }
+def _vote_digest(domain: Domain, ballot: Ballot) -> bytes:
+    about = ballot.task, ballot.round, ballot.view, ballot.stage, ballot.value_digest, ballot.accept
+    return _digest(domain, _VOTE, *about)
 
 
-def _domain_data(domain: Domain) -> dict[str, object]:
-    return {"name": "fbfl", "version": "1", "chainId": domain.chain_id, "verifyingContract": domain.ledger}
+def _digest(domain: Domain, kind: str, *values: int | bytes) -> bytes:
+    """Return the hash that a signature of such a message covers. A value that its field cannot hold raises an error."""
+    name, sizes = _form(kind)
+    words = [_word(size, value) for size, value in zip(sizes, values, strict=True)]
+    return keccak(b"\x19\x01" + _separator(domain.chain_id, domain.ledger) + keccak(name + b"".join(words)))
 
 
-def _sign(
-    account: LocalAccount, domain: Domain, name: str, fields: list[dict[str, str]], message: dict[str, object]
-) -> Compact:
-    signed = account.sign_message(encode_typed_data(_domain_data(domain), {name: fields}, message))
-    vs = signed.s | (signed.v - 27) << 255
-    return signed.r.to_bytes(32, "big"), vs.to_bytes(32, "big")
+def _word(size: int, value: int | bytes) -> bytes:
+    if not isinstance(value, bytes):
+        value = int(value).to_bytes(size, "big")
+    elif len(value) != size:
+        raise ValueError(f"{len(value)} bytes; allowed: {size}")
+    return value.rjust(32, b"\0")
 
 
-def _signer(
-    domain: Domain, name: str, fields: list[dict[str, str]], message: dict[str, object], signature: Compact
-) -> str:
+@functools.cache
+def _form(kind: str) -> tuple[bytes, list[int]]:
+    """Return the hash that stands for a kind of message, and the bytes that its fields hold."""
+    fields = kind[kind.index("(") + 1 : -1].split(",")
+    bits = {"bytes32": 256, "bool": 8} | {f"uint{size}": size for size in range(8, 257, 8)}
+    return keccak(kind.encode()), [bits[field.split()[0]] // 8 for field in fields]
+
+
+@functools.lru_cache(maxsize=64)
+def _separator(chain_id: int, ledger: str) -> bytes:
+    """Return the hash that stands for a contract of a chain."""
+    names = b"".join(keccak(text) for text in (_DOMAIN.encode(), b"fbfl", b"1"))
+    return keccak(names + chain_id.to_bytes(32, "big") + bytes.fromhex(ledger[2:]).rjust(32, b"\0"))
+
+
+def _sign(account: LocalAccount, digest: bytes) -> Compact:
+    r, s, parity = _signing_key(bytes(account.key)).sign(digest)
+    return r.to_bytes(32, "big"), (s | parity << 255).to_bytes(32, "big")
+
+
+@functools.lru_cache(maxsize=512)
+def _signing_key(key: bytes) -> SigningKey:
+    return SigningKey(key)
+
+
+def _signer(digest: bytes, signature: Compact) -> str:
     r, vs = (int.from_bytes(word, "big") for word in signature)
-    vrs = 27 + (vs >> 255), r, vs & (1 << 255) - 1
-    signable = encode_typed_data(_domain_data(domain), {name: fields}, message)
-    return str(Account.recover_message(signable, vrs=vrs))
+    return checksummed(signer_of(digest, r, vs & (1 << 255) - 1, vs >> 255))

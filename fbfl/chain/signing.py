@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from eth_account.signers.local import LocalAccount
-from eth_keys.datatypes import PrivateKey
-from eth_utils.address import to_canonical_address
-from eth_utils.crypto import keccak
-from rlp.codec import encode_raw
+from eth_hash.auto import keccak
 from web3.types import TxParams
+
+from fbfl.chain.encoding import encoded, number
+from fbfl.chain.keys import SigningKey
 
 _FEES_WITH_LIMITS = b"\2"
 _FIELDS = ("chainId", "nonce", "maxPriorityFeePerGas", "maxFeePerGas", "gas")
@@ -20,7 +20,7 @@ class Signer:
 
     def __init__(self, account: LocalAccount) -> None:
         self._account = account
-        self._key = PrivateKey(bytes(account.key))
+        self._key = SigningKey(bytes(account.key))
 
     def signed(self, transaction: TxParams) -> tuple[bytes, bytes]:
         """Return a transaction signed, and its hash."""
@@ -29,16 +29,12 @@ class Signer:
             signed = self._account.sign_transaction(cast(Any, transaction))
             return bytes(signed.raw_transaction), bytes(signed.hash)
         body: list[Any] = [
-            *(_number(fields[name]) for name in _FIELDS),
-            to_canonical_address(fields["to"]),
-            _number(fields.get("value", 0)),
+            *(number(fields[name]) for name in _FIELDS),
+            bytes.fromhex(fields["to"][2:]),
+            number(fields.get("value", 0)),
             bytes.fromhex(fields.get("data", "0x")[2:]),
             [],  # of the storage that it will read: none is named
         ]
-        signature = self._key.sign_msg_hash(keccak(_FEES_WITH_LIMITS + encode_raw(body)))
-        raw = _FEES_WITH_LIMITS + encode_raw([*body, *map(_number, (signature.v, signature.r, signature.s))])
+        r, s, parity = self._key.sign(keccak(_FEES_WITH_LIMITS + encoded(body)))
+        raw = _FEES_WITH_LIMITS + encoded([*body, *map(number, (parity, r, s))])
         return raw, keccak(raw)
-
-
-def _number(value: int) -> bytes:
-    return value.to_bytes((value.bit_length() + 7) // 8, "big")

@@ -16,7 +16,8 @@ from eth_hash.auto import keccak
 from eth_typing import Address, Hash32
 from eth_utils.exceptions import ValidationError
 
-from fbfl.chain.embedded.tries import changed, encoded, number, value_of
+from fbfl.chain.embedded.tries import changed, value_of
+from fbfl.chain.encoding import encoded, number
 
 KNOWN_STATES = 8
 """Number of states of which is kept what was read: several nodes, and blocks that compete, go on from the same."""

@@ -15,7 +15,8 @@ from eth_utils.crypto import keccak
 from eth_utils.exceptions import ValidationError
 
 from fbfl.chain.embedded.interpreter import TableState
-from fbfl.chain.embedded.rules import LondonChain, with_header
+from fbfl.chain.embedded.machine import with_header
+from fbfl.chain.embedded.rules import LondonChain
 
 NOBODY = Address(keccak(b"fbfl: the miner that nobody is")[-20:])
 

@@ -29,6 +29,7 @@ from web3 import EthereumTesterProvider, Web3
 from web3.types import RPCEndpoint, RPCError, RPCResponse
 
 from fbfl.chain.embedded.direct import DirectEth, first_log
+from fbfl.chain.embedded.machine import decoded
 from fbfl.chain.embedded.rules import GAS_LIMIT, GENESIS_TIME, Kind, LondonChain, chain_class
 from fbfl.chain.head import Head
 from fbfl.errors import InvalidInputError
@@ -132,7 +133,7 @@ class LondonBackend(PyEVMBackend):  # type: ignore[misc]
 
     def send_raw_transaction(self, raw_transaction: bytes) -> bytes:
         """Take a signed transaction; returns its hash."""
-        transaction = self.chain.get_transaction_builder().decode(raw_transaction)
+        transaction = decoded(raw_transaction)
         self.chain.apply_transaction(transaction)
         return transaction.hash
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import rlp
 from eth.abc import BlockAPI, BlockHeaderAPI, LogAPI, ReceiptAPI, SignedTransactionAPI
 from eth_typing import Address, BlockNumber, Hash32
-from eth_utils.address import to_canonical_address, to_checksum_address
+from eth_utils.address import to_canonical_address
 from eth_utils.exceptions import ValidationError
 from hexbytes import HexBytes
 from web3 import Web3
@@ -21,6 +21,7 @@ from web3.eth import Eth
 from web3.types import BlockData, LogReceipt, Nonce, TxData, TxReceipt
 
 from fbfl.chain.embedded.rules import CHAIN_ID, LondonChain
+from fbfl.chain.keys import checksummed
 
 if TYPE_CHECKING:
     from fbfl.chain.embedded.chain import BatchingTester, LondonBackend
@@ -214,7 +215,7 @@ def _logs(
                         "transactionHash": HexBytes(block.transactions[index].hash),
                         "blockHash": HexBytes(block.hash),
                         "blockNumber": block.number,
-                        "address": to_checksum_address(log.address),
+                        "address": checksummed(log.address),
                         "data": HexBytes(log.data),
                         "topics": [HexBytes(topic.to_bytes(32, "big")) for topic in log.topics],
                     }
@@ -238,7 +239,7 @@ def _block(block: BlockAPI) -> BlockData:
                 "transactionsRoot": HexBytes(header.transaction_root),
                 "receiptsRoot": HexBytes(header.receipt_root),
                 "stateRoot": HexBytes(header.state_root),
-                "miner": to_checksum_address(header.coinbase),
+                "miner": checksummed(header.coinbase),
                 "difficulty": header.difficulty,
                 "totalDifficulty": header.difficulty,  # as eth-tester has it
                 "mixHash": HexBytes(header.mix_hash),
@@ -268,8 +269,8 @@ def _transaction(block: BlockAPI, index: int) -> TxData:
                 "blockHash": HexBytes(block.hash),
                 "blockNumber": block.number,
                 "transactionIndex": index,
-                "from": to_checksum_address(transaction.sender),
-                "to": to_checksum_address(transaction.to) if transaction.to else None,
+                "from": checksummed(transaction.sender),
+                "to": checksummed(transaction.to) if transaction.to else None,
                 "value": transaction.value,
                 "gas": transaction.gas,
                 "input": HexBytes(transaction.data),
@@ -305,12 +306,12 @@ def _receipt(block: BlockAPI, receipts: Sequence[ReceiptAPI], index: int) -> TxR
                 "contractAddress": None,
                 "cumulativeGasUsed": receipt.gas_used,
                 "effectiveGasPrice": _price(block, transaction),
-                "from": to_checksum_address(transaction.sender),
+                "from": checksummed(transaction.sender),
                 "gasUsed": receipt.gas_used - (receipts[index - 1].gas_used if index else 0),
                 "logs": list(_logs(block, receipts, index)),
                 "state_root": receipt.state_root,
                 "status": int.from_bytes(receipt.state_root, "big"),
-                "to": to_checksum_address(transaction.to),
+                "to": checksummed(transaction.to),
                 "transactionHash": HexBytes(transaction.hash),
                 "transactionIndex": index,
                 "type": getattr(transaction, "type_id", 0),

@@ -22,7 +22,8 @@ from eth_utils.exceptions import ValidationError
 
 from fbfl.chain.embedded.candidates import Candidates
 from fbfl.chain.embedded.chain import DEFAULT_ACCOUNTS, EmbeddedChain, attach, default_genesis, make_chain
-from fbfl.chain.embedded.rules import LondonChain, with_header
+from fbfl.chain.embedded.machine import with_header
+from fbfl.chain.embedded.rules import LondonChain
 from fbfl.chain.embedded.seals import attempt
 from fbfl.errors import InvalidInputError
 

@@ -14,6 +14,7 @@ from typing import Any
 from eth.abc import ComputationAPI, MessageAPI, StateAPI, TransactionContextAPI
 from eth.exceptions import Halt
 from eth.vm import opcode_values as op
+from eth.vm.forks.berlin.constants import COLD_SLOAD_COST, WARM_STORAGE_READ_COST
 from eth.vm.forks.london.computation import LondonComputation
 from eth.vm.forks.london.opcodes import LONDON_OPCODES
 from eth.vm.forks.london.state import LondonState
@@ -26,7 +27,9 @@ _MASK = 2**256 - 1
 _NEAR = 2**20  # the bytes of memory that are written to here
 _FULL = 1023  # words on the stack with which one more does not always fit
 
-_CALL, _PUSH, _DUP, _SWAP, _POP, _LABEL, _JUMP, _JUMP_IF, _UNARY, _BINARY, _LOAD, _STORE, _INPUT = range(13)
+_CALL, _PUSH, _DUP, _SWAP, _POP, _LABEL, _JUMP, _UNARY, _BINARY, _LOAD, _STORE, _STORED, _INPUT = range(13)
+_PUSH_JUMP, _PUSH_JUMP_IF = 13, 14
+"""A jump to a place that is pushed right before it, over the label there: most are such."""
 
 _UNARY_OF: dict[int, Callable[[int], int]] = {
     op.ISZERO: lambda a: 0 if a else 1,
@@ -51,8 +54,8 @@ _OTHERS = {
     op.POP: _POP,
     op.JUMPDEST: _LABEL,
     op.JUMP: _JUMP,
-    op.JUMPI: _JUMP_IF,
     op.MLOAD: _LOAD,
+    op.SLOAD: _STORED,
     op.MSTORE: _STORE,
     op.CALLDATALOAD: _INPUT,
 }
@@ -110,7 +113,11 @@ class TableState(LondonState):
 
 
 def _run(computation: Any) -> None:
-    """Execute until an instruction raises: `Halt`, or an error of the EVM."""
+    """Execute until an instruction raises: `Halt`, or an error of the EVM.
+
+    Words are numbers here, always: what an instruction of py-evm leaves as bytes is made one at once. The gas that is
+    left is in the meter only while such an instruction is executed.
+    """
     places, labels = _table(computation.msg.code)
     words, meter, memory, code = (
         computation._stack.values,
@@ -118,99 +125,116 @@ def _run(computation: Any) -> None:
         computation._memory,
         computation.code,
     )
+    state, address = computation.state, computation.msg.storage_address
     data = bytes(computation.msg.data)
+    before = meter.gas_remaining
     at = 0
     while True:
-        kind, gas, operand, following, function = places[at] if at < len(places) else places[-1]
-        left = meter.gas_remaining - gas
+        kind, gas, operand, following, function = places[at]
+        left = before - gas
         if left >= 0:
-            if kind == _PUSH:
-                if len(words) <= _FULL:
-                    meter.gas_remaining = left
-                    words.append(operand)
-                    at = following
-                    continue
-            elif kind == _DUP:
+            if kind == _DUP:
                 if operand <= len(words) <= _FULL:
-                    meter.gas_remaining = left
+                    before = left
                     words.append(words[-operand])
                     at = following
                     continue
-            elif kind == _SWAP:
-                if operand < len(words):
-                    meter.gas_remaining = left
-                    words[-1], words[-1 - operand] = words[-1 - operand], words[-1]
+            elif kind == _PUSH:
+                if len(words) <= _FULL:
+                    before = left
+                    words.append(operand)
                     at = following
                     continue
             elif kind == _BINARY:
                 if len(words) > 1:
-                    meter.gas_remaining = left
-                    first, second = words.pop(), words[-1]
-                    if type(first) is not int:
-                        first = to_int(first)
-                    words[-1] = operand(first, second if type(second) is int else to_int(second))
+                    before = left
+                    words[-1] = operand(words.pop(), words[-1])
+                    at = following
+                    continue
+            elif kind == _SWAP:
+                if operand < len(words):
+                    before = left
+                    words[-1], words[-1 - operand] = words[-1 - operand], words[-1]
                     at = following
                     continue
             elif kind == _POP:
                 if words:
-                    meter.gas_remaining = left
+                    before = left
                     words.pop()
-                    at = following
-                    continue
-            elif kind == _LABEL:
-                meter.gas_remaining = left
-                at = following
-                continue
-            elif kind == _JUMP_IF:
-                if len(words) > 1:
-                    target = to_int(words[-1])
-                    if not to_int(words[-2]):
-                        meter.gas_remaining = left
-                        del words[-2:]
-                        at = following
-                        continue
-                    if target in labels:
-                        meter.gas_remaining = left
-                        del words[-2:]
-                        at = target
-                        continue
-            elif kind == _JUMP:
-                if words and (target := to_int(words[-1])) in labels:
-                    meter.gas_remaining = left
-                    words.pop()
-                    at = target
-                    continue
-            elif kind == _UNARY:
-                if words:
-                    meter.gas_remaining = left
-                    words[-1] = operand(to_int(words[-1]))
                     at = following
                     continue
             elif kind == _STORE:
-                if len(words) > 1 and (end := to_int(words[-1]) + 32) <= _NEAR:
-                    if end > len(memory._bytes):
+                if len(words) > 1 and (end := words[-1] + 32) <= _NEAR:
+                    grows = end > len(memory._bytes)
+                    if grows:
                         left -= _growth(len(memory._bytes) >> 5, end + 31 >> 5)
                     if left >= 0:
-                        meter.gas_remaining = left
-                        memory.extend(end - 32, 32)
-                        memory._bytes[end - 32 : end] = to_int(words[-2]).to_bytes(32, "big")
+                        before = left
+                        if grows:
+                            memory.extend(end - 32, 32)
+                        memory._bytes[end - 32 : end] = words[-2].to_bytes(32, "big")
                         del words[-2:]
                         at = following
                         continue
-            elif kind == _INPUT:
-                if words:
-                    meter.gas_remaining = left
-                    start = to_int(words[-1])
-                    words[-1] = int.from_bytes(data[start : start + 32].ljust(32, b"\0"), "big")
+            elif kind == _PUSH_JUMP_IF:
+                if words and len(words) <= _FULL and left:
+                    if words.pop():
+                        before = left - 1
+                        at = operand
+                    else:
+                        before = left
+                        at = following
+                    continue
+            elif kind == _LABEL:
+                before = left
+                at = following
+                continue
+            elif kind == _PUSH_JUMP:
+                if len(words) <= _FULL and left:
+                    before = left - 1
+                    at = operand
+                    continue
+            elif kind == _JUMP:
+                if words and words[-1] in labels:
+                    before = left
+                    at = words.pop()
+                    continue
+            elif kind == _LOAD:
+                if words and (start := words[-1]) + 32 <= len(memory._bytes):
+                    before = left
+                    words[-1] = int.from_bytes(memory._bytes[start : start + 32], "big")
                     at = following
                     continue
-            elif kind == _LOAD and words and (start := to_int(words[-1])) + 32 <= len(memory._bytes):
-                meter.gas_remaining = left
-                words[-1] = int.from_bytes(memory._bytes[start : start + 32], "big")
+            elif kind == _UNARY:
+                if words:
+                    before = left
+                    words[-1] = operand(words[-1])
+                    at = following
+                    continue
+            elif kind == _STORED:
+                if words:
+                    slot = words[-1]
+                    warm = state.is_storage_warm(address, slot)
+                    left -= WARM_STORAGE_READ_COST if warm else COLD_SLOAD_COST
+                    if left >= 0:
+                        before = left
+                        if not warm:
+                            state.mark_storage_warm(address, slot)
+                        words[-1] = state.get_storage(address, slot)
+                        at = following
+                        continue
+            elif kind == _INPUT and words:
+                before = left
+                start = words[-1]
+                words[-1] = int.from_bytes(data[start : start + 32].ljust(32, b"\0"), "big")
                 at = following
                 continue
         code.program_counter = at + 1  # as py-evm has it while an instruction is executed
+        meter.gas_remaining = before
         function(computation=computation)
+        before = meter.gas_remaining
+        if words and type(words[-1]) is not int:
+            words[-1] = to_int(words[-1])
         at = code.program_counter
 
 
@@ -233,7 +257,7 @@ def _table(code: bytes) -> tuple[list[_Place], frozenset[int]]:
         operand: Any = None
         if op.PUSH1 <= value <= op.PUSH32:
             size = value - op.PUSH1 + 1
-            following = at + 1 + size
+            following = min(at + 1 + size, len(code))
             kind, operand = _PUSH, int.from_bytes(code[at + 1 : following].ljust(size, b"\0"), "big")
         elif op.DUP1 <= value <= op.DUP16:
             kind, operand = _DUP, value - op.DUP1 + 1
@@ -249,6 +273,11 @@ def _table(code: bytes) -> tuple[list[_Place], frozenset[int]]:
             if kind == _LABEL:
                 labels.add(at)
             data_until = following
-        places.append((kind, function.gas_cost if kind != _CALL else 0, operand, following, function))
+        places.append((kind, function.gas_cost if kind not in (_CALL, _STORED) else 0, operand, following, function))
     places.append((_CALL, 0, None, len(code) + 1, opcodes[op.STOP]))
+    for at, (kind, gas, operand, following, function) in enumerate(places):
+        if kind == _PUSH and operand in labels and following < len(code) and code[following] in (op.JUMP, op.JUMPI):
+            jump = opcodes[code[following]]
+            both = _PUSH_JUMP if code[following] == op.JUMP else _PUSH_JUMP_IF
+            places[at] = both, gas + jump.gas_cost, operand + 1, following + 1, function
     return places, frozenset(labels)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from eth.abc import (
-    BlockAndMetaWitness,
     BlockAPI,
     BlockHeaderAPI,
     BlockImportResult,
@@ -21,14 +20,12 @@ from eth.abc import (
 from eth.chains.base import MiningChain
 from eth.constants import DIFFICULTY_MINIMUM, ZERO_ADDRESS
 from eth.vm.forks.byzantium.headers import configure_header
-from eth.vm.forks.london import LondonVM
 from eth.vm.forks.london.headers import compute_london_difficulty, create_london_header_from_parent
 from eth_typing import Address, BlockNumber, Hash32
 from eth_utils.exceptions import ValidationError
 
-from fbfl.chain.embedded.interpreter import TableState
+from fbfl.chain.embedded.machine import PlainVM, with_header
 from fbfl.chain.embedded.seals import SEALS
-from fbfl.chain.embedded.tries import list_root
 
 CHAIN_ID = 131277322940537
 """Chain id that web3's eth-tester provider answers, whatever chain is behind it."""
@@ -168,46 +165,6 @@ class LondonChain(MiningChain):
     def get_transaction_builder(self) -> type[TransactionBuilderAPI]:
         """Return the class with which eth-tester makes transactions."""
         return self.get_vm_class_for_block_number(BlockNumber(0)).get_transaction_builder()
-
-
-class PlainVM(LondonVM):
-    """London's rules, without what py-evm does twice for a block: to copy its transactions, and to check its own work.
-
-    An imported block is compared with what comes out here, and its header checked, by `import_block`.
-    """
-
-    _state_class = TableState
-
-    @classmethod
-    def validate_receipt(cls, receipt: ReceiptAPI) -> None:
-        """Do nothing: its filter was made of its logs a moment ago."""
-
-    def set_block_transactions_and_withdrawals(
-        self,
-        base_block: BlockAPI,
-        new_header: BlockHeaderAPI,
-        transactions: Sequence[SignedTransactionAPI],
-        receipts: Sequence[ReceiptAPI],
-        withdrawals: Any = None,  # noqa: ARG002  # London knows none
-    ) -> BlockAPI:
-        """Return a block of these transactions, whose receipts are these."""
-        roots: dict[str, Any] = {
-            "transaction_root": list_root(self.chaindb.db, [each.encode() for each in transactions]),
-            "receipt_root": list_root(self.chaindb.db, [each.encode() for each in receipts]),
-        }
-        return base_block.copy(header=new_header.copy(**roots), transactions=transactions, uncles=base_block.uncles)
-
-    def mine_block(self, block: BlockAPI, *_args: Any, **_kwargs: Any) -> BlockAndMetaWitness:
-        """Return the block with the root of the state after it, in which its miner has the reward."""
-        self._assign_block_rewards(block)
-        witness = self.state.persist()
-        root: dict[str, Any] = {"state_root": self.state.state_root}
-        return BlockAndMetaWitness(with_header(block, block.header.copy(**root)), witness)
-
-
-def with_header(block: BlockAPI, header: BlockHeaderAPI) -> BlockAPI:
-    """Return a block with another header, without copying its transactions, as py-evm would."""
-    return block.copy(header=header, transactions=block.transactions, uncles=block.uncles)
 
 
 Kind = TypeVar("Kind", bound=LondonChain)

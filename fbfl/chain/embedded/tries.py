@@ -17,6 +17,8 @@ from eth.constants import BLANK_ROOT_HASH
 from eth_hash.auto import keccak
 from eth_typing import Hash32
 
+from fbfl.chain.encoding import encoded, number
+
 Nodes = MutableMapping[bytes, bytes]
 """RLP of nodes by their hash."""
 
@@ -59,26 +61,6 @@ def changed(nodes: Nodes, root: Hash32, values: Mapping[bytes, bytes]) -> Hash32
 def list_root(nodes: Nodes, items: Sequence[bytes]) -> Hash32:
     """Return the root of the trie of a list: of the transactions or receipts of a block."""
     return changed(nodes, BLANK_ROOT_HASH, {encoded(number(place)): item for place, item in enumerate(items)})
-
-
-def encoded(item: bytes | Sequence[Any]) -> bytes:
-    """Return the RLP of bytes, or of a sequence of such."""
-    if isinstance(item, bytes):
-        return item if len(item) == 1 and item[0] < 0x80 else _length(len(item), 0x80) + item
-    body = b"".join(map(encoded, item))
-    return _length(len(body), 0xC0) + body
-
-
-def number(value: int) -> bytes:
-    """Return a number as RLP has it, without leading zeros."""
-    return value.to_bytes((value.bit_length() + 7) // 8, "big")
-
-
-def _length(size: int, kind: int) -> bytes:
-    if size < 56:
-        return bytes((kind + size,))
-    digits = number(size)
-    return bytes((kind + 55 + len(digits),)) + digits
 
 
 def _with(nodes: Nodes, node: Node, changes: Sequence[Change]) -> Node:

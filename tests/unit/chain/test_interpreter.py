@@ -108,3 +108,35 @@ def test_words_that_are_not_there_are_refused_alike(first: int) -> None:
         for words in (number, number + 1, number + 2):
             code = bytes([op.PUSH1, 1]) * words + bytes([first + number])
             assert outcome(TableComputation, code, 60_000) == outcome(LondonComputation, code, 60_000)
+
+
+def jump_over(condition: bytes, jump: int, target: int = 8) -> bytes:
+    """Push a place and jump there, over a write to storage, or not."""
+    here = condition + bytes([op.PUSH2, 0, target, jump])
+    return here.ljust(target, bytes([op.CALLER])) + bytes([op.JUMPDEST]) + pushed(3) + bytes([op.SLOAD])
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        jump_over(b"", op.JUMP),
+        jump_over(pushed(1), op.JUMPI),
+        jump_over(pushed(0), op.JUMPI),
+        jump_over(b"", op.JUMPI),  # without a condition
+        jump_over(b"", op.JUMP)[:-4],  # to no label
+        pushed(5) + bytes([op.SLOAD]) + pushed(5) + bytes([op.SLOAD, op.ADD]),
+        bytes([op.SLOAD]),
+        bytes([op.PUSH1, 1, op.PUSH4, 7]),  # ends within what is pushed
+    ],
+)
+def test_programs_end_alike_with_whatever_gas(code: bytes) -> None:
+    for gas in (*range(30), *range(2100, 2135), 60_000):
+        assert outcome(TableComputation, code, gas) == outcome(LondonComputation, code, gas)
+
+
+@pytest.mark.parametrize("jump", [op.JUMP, op.JUMPI])
+def test_a_place_to_jump_to_that_does_not_fit_is_refused_alike(jump: int) -> None:
+    for words in (1022, 1023, 1024):
+        code = bytes([op.PUSH1, 1]) * words
+        code += bytes([op.PUSH2, *(len(code) + 4).to_bytes(2, "big"), jump, op.JUMPDEST])
+        assert outcome(TableComputation, code, 60_000) == outcome(LondonComputation, code, 60_000)

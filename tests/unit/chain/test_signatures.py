@@ -3,7 +3,9 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from eth_account import Account
+from eth_account.messages import encode_typed_data
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,6 +54,56 @@ def test_a_signature_covers_every_field_and_the_domain() -> None:
         ("samples", 11),
     ):
         assert signer_of_update(DOMAIN, replace(update, **{field: other})) != ACCOUNT.address, field
+
+
+def typed(name: str, fields: str, values: list[Any]) -> Any:
+    """The message as eth-account has it."""
+    kinds = [dict(zip(("type", "name"), field.split(), strict=True)) for field in fields.split(",")]
+    domain = {"name": "fbfl", "version": "1", "chainId": DOMAIN.chain_id, "verifyingContract": DOMAIN.ledger}
+    message = {each["name"]: value for each, value in zip(kinds, values, strict=True)}
+    return encode_typed_data(domain, {name: kinds}, message)
+
+
+words = st.binary(min_size=32, max_size=32)
+small = st.integers(0, 2**32 - 1)
+
+
+@given(st.integers(0, 2**256 - 1), small, words, words, small, small)
+def test_an_update_is_signed_as_wallets_sign_it(
+    task: int, number: int, parent: bytes, digest: bytes, size: int, samples: int
+) -> None:
+    fields = "uint256 task,uint32 round,bytes32 parent,bytes32 digest,uint32 size,uint32 samples"
+    expected = ACCOUNT.sign_message(typed("Update", fields, [task, number, parent, digest, size, samples]))
+    domain = replace(DOMAIN, task=task)
+    signed = sign_update(ACCOUNT, domain, number, parent, Reference(digest, size), samples)
+    compact = expected.s | (expected.v - 27) << 255
+    assert signed.signature == (expected.r.to_bytes(32, "big"), compact.to_bytes(32, "big"))
+
+
+@given(
+    task=st.integers(0, 2**256 - 1),
+    number=small,
+    view=st.integers(0, 2**16 - 1),
+    stage=st.sampled_from(Stage),
+    digest=words,
+    accept=st.booleans(),
+)
+def test_a_vote_is_signed_as_wallets_sign_it(
+    task: int, number: int, view: int, stage: Stage, digest: bytes, *, accept: bool
+) -> None:
+    fields = "uint256 task,uint32 round,uint16 view,uint8 stage,bytes32 valueDigest,bool accept"
+    expected = ACCOUNT.sign_message(typed("Vote", fields, [task, number, view, int(stage), digest, accept]))
+    signed = sign_vote(ACCOUNT, DOMAIN, Ballot(task, number, view, stage, digest, accept))
+    compact = expected.s | (expected.v - 27) << 255
+    assert signed.signature == (expected.r.to_bytes(32, "big"), compact.to_bytes(32, "big"))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"round": 2**32}, {"view": 2**16}, {"view": -1}, {"task": 2**256}, {"value_digest": b"\6" * 31}]
+)
+def test_nothing_is_signed_that_its_field_cannot_hold(wrong: dict[str, Any]) -> None:
+    with pytest.raises((OverflowError, ValueError)):
+        vote(**wrong)
 
 
 @given(

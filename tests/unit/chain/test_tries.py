@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from trie.hexary import HexaryTrie
 
 from fbfl.chain.embedded import tries
+from fbfl.chain.encoding import encoded, number
 
 # Keys of one length, many of which begin alike; short values make nodes that stand within others.
 keys = st.binary(min_size=2, max_size=2) | st.tuples(*[st.sampled_from([0, 1, 16, 17])] * 2).map(bytes)
@@ -48,4 +49,4 @@ def test_a_list_has_the_root_that_blocks_have_of_it(size: int) -> None:
     nodes: dict[bytes, bytes] = {}
     assert tries.list_root(nodes, items) == _make_trie_root_and_nodes(tuple(items))[0]
     read = HexaryTrie(nodes, tries.list_root(nodes, items))
-    assert [read[tries.encoded(tries.number(place))] for place in range(size)] == items
+    assert [read[encoded(number(place))] for place in range(size)] == items

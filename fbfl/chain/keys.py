@@ -1,0 +1,36 @@
+"""Signing, and who signed, by libsecp256k1; and addresses as text.
+
+eth-account and eth-keys do the same in five times as long: they make keys, numbers and texts of it on the way.
+"""
+
+import functools
+
+from coincurve import PrivateKey, PublicKey
+from eth_hash.auto import keccak
+from eth_typing import ChecksumAddress
+from eth_utils.address import to_checksum_address
+
+
+class SigningKey:
+    """A private key of 32 bytes."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = PrivateKey(key)
+
+    def sign(self, digest: bytes) -> tuple[int, int, int]:
+        """Sign a hash of 32 bytes; return r, s in the lower half of its range, and the parity. The same each time."""
+        signature = self._key.sign_recoverable(digest, hasher=None)
+        return int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:64], "big"), signature[64]
+
+
+def signer_of(digest: bytes, r: int, s: int, parity: int) -> bytes:
+    """Return the address that signed a hash; raises some exception, by libsecp256k1's mood, if nobody did."""
+    signature = r.to_bytes(32, "big") + s.to_bytes(32, "big") + bytes([parity])
+    key = PublicKey.from_signature_and_message(signature, digest, hasher=None)
+    return keccak(key.format(compressed=False)[1:])[-20:]
+
+
+@functools.lru_cache(maxsize=8192)
+def checksummed(address: bytes | str) -> ChecksumAddress:
+    """Return an address as text with its checksum, which takes a hash and forty comparisons."""
+    return to_checksum_address(address)

@@ -1,0 +1,43 @@
+"""The virtual machine of embedded chains reads transactions as py-evm does."""
+
+from typing import Any
+
+import pytest
+import rlp
+from eth.vm.forks.london.transactions import LondonTransactionBuilder
+from eth_account import Account
+from eth_utils.exceptions import ValidationError
+
+from fbfl.chain.embedded.machine import decoded
+from fbfl.chain.signing import Signer
+
+ACCOUNT = Account.from_key(b"\7" * 32)
+
+
+def signed(data: str = "0x1234") -> bytes:
+    """A signed transaction."""
+    to = "0x" + "Aa" * 20
+    limits = {"nonce": 3, "gas": 90_000, "maxFeePerGas": 10**10, "maxPriorityFeePerGas": 10**9, "chainId": 7}
+    transaction: Any = {**limits, "to": to, "value": 5, "data": data}
+    return Signer(ACCOUNT).signed(transaction)[0]
+
+
+def with_signature(raw: bytes, *signature: int) -> bytes:
+    """The same transaction with another parity, r and s."""
+    return raw[:1] + bytes(rlp.encode([*rlp.decode(raw[1:])[:-3], *signature]))
+
+
+@pytest.mark.parametrize("data", ["0x", "0x05", "0x" + "ab" * 100])
+def test_the_sender_is_who_signed(data: str) -> None:
+    raw = signed(data)
+    parity, r, s = (int.from_bytes(part, "big") for part in rlp.decode(raw[1:])[-3:])
+    assert decoded(raw).sender == bytes.fromhex(ACCOUNT.address[2:])
+    for other in (raw, with_signature(raw, 1 - parity, r, s), with_signature(raw, parity, r, s // 2)):
+        expected = LondonTransactionBuilder.decode(other)
+        assert (decoded(other).sender, decoded(other).hash) == (expected.sender, expected.hash)
+
+
+@pytest.mark.parametrize("signature", [(0, 0, 1), (1, 1, 0), (0, 2**256 - 1, 1), (1, 2**256, 1)])
+def test_what_nobody_signed_is_refused(signature: tuple[int, int, int]) -> None:
+    with pytest.raises(ValidationError, match="the signature of a transaction is none"):
+        decoded(with_signature(signed(), *signature))
