@@ -20,23 +20,23 @@ if TYPE_CHECKING:
     from fbfl.storage.store import Reference
 
 
-_COLUMNS = (
-    "round",
-    "status",
-    "leader",
-    "model",
-    "updates",
-    "views",
-    "votes",
-    "gas",
-    "blocks",
-    "paid (ether)",
-    "slashed",
-    "reason",
-)
-_NUMBERS = ("round", "updates", "views", "votes", "gas", "blocks", "paid (ether)", "slashed")
-_WIDTHS = (5, 7, 10, 12, 7, 5, 5, 11, 11, 12, 7, 0)
-"""Widths of the columns, for rows that are printed one by one."""
+_WIDTHS = {
+    "round": 5,
+    "status": 7,
+    "leader": 10,
+    "model": 12,
+    "updates": 7,
+    "views": 5,
+    "votes": 5,
+    "gas": 11,
+    "blocks": 11,
+    "paid (ether)": 12,
+    "slashed": 7,
+    "reason": 0,
+}
+"""Columns of a table of rounds, with their widths in rows that are printed one by one."""
+_COLUMNS = tuple(_WIDTHS)
+_NUMBERS = _WIDTHS.keys() - {"status", "leader", "model", "reason"}
 _FOLLOW_SECONDS = 1.0
 
 
@@ -98,7 +98,7 @@ def _follow(run: "StoredRun") -> int:
         ):
             time.sleep(_FOLLOW_SECONDS)
         row = _row(record, tables.names_of(run.ledger.servers()))
-        tables.show(_COLUMNS, [row], right=_NUMBERS, headed=number == 1, widths=_WIDTHS)
+        tables.show(_COLUMNS, [row], right=_NUMBERS, headed=number == 1, widths=[*_WIDTHS.values()])
         output.flush()
     return 0
 
