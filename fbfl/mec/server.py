@@ -263,6 +263,7 @@ class MECServer:
                 "round %d: %s has %d samples, and %d count", state.round, self.address, count, state.max_samples
             )
         self._memory.trained[state.model] = reference, min(count, state.max_samples)
+        self._memory.without_update = ""
         return self._memory.trained[state.model]
 
     def _note_no_update(self, reason: str) -> None:

@@ -1,6 +1,7 @@
 """The updates of an MEC server: what it trains on, and when it records, commits to and reveals them."""
 
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -87,13 +88,32 @@ def test_more_samples_than_the_task_counts_are_cut_and_said_once(
     assert len([record for record in caplog.records if "samples" in record.message]) == 1
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, 70_000])
-def test_an_update_that_cannot_be_published_is_none(tmp_path: Path, bad: float) -> None:
+@pytest.mark.parametrize(
+    ("bad", "why"),
+    [
+        (np.nan, "training diverged"),
+        (np.inf, "training diverged"),
+        (70_000, "it cannot be published: tensor .* float16"),
+    ],
+)
+def test_an_update_that_cannot_be_published_is_none(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, bad: float, why: str
+) -> None:
     fed = committee(tmp_path, task=small_task(payload="float16"))
+    server = fed.servers[0]
+    assert server.without_update(0) == ""
     fed.open()
-    fed.servers[0].training = lambda weights, _: np.full(weights.size, bad, np.float32)
-    assert not fed.servers[0].step()
+    server.training = lambda weights, _: np.full(weights.size, bad, np.float32)
+    with caplog.at_level(logging.WARNING):
+        assert [server.step(), server.step()] == [False, False]
     assert fed.sent(0) == []
+    assert re.match(why, server.without_update(1))
+    assert server.without_update(2) == ""
+    (said,) = (record.getMessage() for record in caplog.records)
+    assert said == f"round 1: {server.address} has no update: {server.without_update(1)}"
+    server.training = adding(1)
+    assert server.step()
+    assert server.without_update(1) == "", "it has one after all"
 
 
 def test_who_cannot_read_the_global_model_has_no_update_and_a_store_that_lacks_it_raises(
@@ -111,6 +131,7 @@ def test_who_cannot_read_the_global_model_has_no_update_and_a_store_that_lacks_i
     store.get = refuse  # type: ignore[method-assign]
     assert not fed.servers[0].step()
     assert fed.sent(0) == []
+    assert fed.servers[0].without_update(1) == "the global model cannot be read: no model"
 
 
 def test_an_update_is_recorded_until_the_last_second_and_not_after(tmp_path: Path) -> None:
