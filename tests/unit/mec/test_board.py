@@ -416,6 +416,7 @@ def test_a_member_may_vote_in_each_of_the_many_views_of_a_large_committee(
         board.observe(replace(state, decision=replace(state.decision, round=1, view=view)), members.ledger.seats(1, 1))
         board.take_vote(json.dumps(vote_to_json(accounts[1].address, vote_of(members, accounts[1], view))).encode())
     assert len(board.votes(1, 1)) == 120
+    assert [vote.view for _, vote in board.votes(1, 1, view=7)] == [7]
 
 
 def test_liars_of_the_largest_committee_push_out_no_vote_and_bound_the_memory(
