@@ -52,8 +52,8 @@ class _RoundMemory:
     """
 
     round: int
-    trained: dict[Reference, tuple[Reference, int]] = field(default_factory=dict)
-    """Its own update and number of samples, by the global model."""
+    trained: dict[Reference, tuple[Reference, int] | None] = field(default_factory=dict)
+    """Its own update and number of samples, by the global model; None: training gives none that could be published."""
     payloads: dict[Reference, bytes] = field(default_factory=dict)
     absent: set[Reference] = field(default_factory=set)
     """Payloads that could not be fetched in this step: another attempt would take as long again."""
@@ -249,12 +249,12 @@ class MECServer:
             return None
         update = self.training(weights, state.round)
         if not np.isfinite(update).all():
-            self._note_no_update("training diverged")
+            self._note_no_update("training diverged", state.model)
             return None
         try:
             payload = encode_update(self.plan.payload, self.plan.spec, update)
         except InvalidInputError as error:
-            self._note_no_update(f"it cannot be published: {error}")
+            self._note_no_update(f"it cannot be published: {error}", state.model)
             return None
         reference = self._publish(payload)
         self._memory.payloads[reference] = payload
@@ -266,7 +266,10 @@ class MECServer:
         self._memory.without_update = ""
         return self._memory.trained[state.model]
 
-    def _note_no_update(self, reason: str) -> None:
+    def _note_no_update(self, reason: str, trained_from: Reference | None = None) -> None:
+        """Note why there is no update; training from this model again would give none, either."""
+        if trained_from is not None:
+            self._memory.trained[trained_from] = None
         if self._memory.without_update != reason:
             log.warning("round %d: %s has no update: %s", self._memory.round, self.address, reason)
         self._memory.without_update = reason

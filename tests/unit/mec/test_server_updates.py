@@ -11,8 +11,9 @@ from eth_hash.auto import keccak
 
 from fbfl.chain.seats import SeatSet
 from fbfl.chain.signatures import SignedUpdate
-from fbfl.errors import PayloadNotFoundError, PayloadRefusedError
+from fbfl.errors import PayloadNotFoundError, PayloadRefusedError, StorageError
 from fbfl.storage.store import Reference
+from fbfl.tensors import Vector
 from tests.support.faulty_store import FaultyStore
 from tests.support.ledger import Terms
 from tests.support.servers import (
@@ -103,17 +104,36 @@ def test_an_update_that_cannot_be_published_is_none(
     server = fed.servers[0]
     assert server.without_update(0) == ""
     fed.open()
-    server.training = lambda weights, _: np.full(weights.size, bad, np.float32)
+    trained = []
+
+    def train(weights: Vector, round_number: int) -> Vector:
+        trained.append(round_number)
+        return np.full(weights.size, bad, np.float32)
+
+    server.training = train
     with caplog.at_level(logging.WARNING):
         assert [server.step(), server.step()] == [False, False]
-    assert fed.sent(0) == []
+    assert (fed.sent(0), trained) == ([], [1]), "training again would give the same"
     assert re.match(why, server.without_update(1))
     assert server.without_update(2) == ""
     (said,) = (record.getMessage() for record in caplog.records)
     assert said == f"round 1: {server.address} has no update: {server.without_update(1)}"
-    server.training = adding(1)
-    assert server.step()
-    assert server.without_update(1) == "", "it has one after all"
+
+
+def test_a_disk_that_fails_for_a_while_costs_no_update(tmp_path: Path, store: FaultyStore) -> None:
+    fed = committee(tmp_path, stores={0: store})
+    fed.open()
+    put = store.put
+
+    def fail(data: bytes) -> Reference:
+        store.put = put  # type: ignore[method-assign]
+        raise StorageError("the disk is full")
+
+    store.put = fail  # type: ignore[method-assign]
+    with pytest.raises(StorageError, match="the disk is full"):
+        fed.servers[0].step()
+    assert fed.servers[0].step()
+    assert fed.sent(0) == ["submit"]
 
 
 def test_who_cannot_read_the_global_model_has_no_update_and_a_store_that_lacks_it_raises(
@@ -128,10 +148,13 @@ def test_who_cannot_read_the_global_model_has_no_update_and_a_store_that_lacks_i
     def refuse(reference: Reference) -> bytes:
         raise PayloadRefusedError("no model")
 
-    store.get = refuse  # type: ignore[method-assign]
+    read, store.get = store.get, refuse  # type: ignore[method-assign]
     assert not fed.servers[0].step()
     assert fed.sent(0) == []
     assert fed.servers[0].without_update(1) == "the global model cannot be read: no model"
+    store.get = read  # type: ignore[method-assign]
+    assert fed.servers[0].step()
+    assert fed.servers[0].without_update(1) == "", "it has one after all"
 
 
 def test_an_update_is_recorded_until_the_last_second_and_not_after(tmp_path: Path) -> None:
