@@ -80,6 +80,25 @@ def model_replacement(
     return scaling(honest, own, rng, factor=num_clients / _attackers(num_byzantine))
 
 
+@on_updates()
+def neurotoxin(honest: Matrix, own: Vector, rng: np.random.Generator, *, top: float = 0.05) -> Vector:
+    """Send the update without the coordinates that honest clients change most, where they would soon undo it.
+
+    Zhang et al. 2022, "Neurotoxin: Durable Backdoors in Federated Learning", section 3, Algorithm 1: 0 at the `top`
+    share of all coordinates by |mean(honest)| (the published code keeps 95 %), `own` at the others. It follows a data
+    attack such as `backdoor`, to make that last. The paper projects every step of the attacker's training, on what the
+    aggregate of the round before tells of the honest; here it is the update, on what they send in this round, so that
+    what is left has not learnt to make up for what is cut.
+    """
+    if not 0 < top < 1:
+        raise InvalidInputError(f"top = {top}: must be above 0 and below 1")
+    count = max(1, round(top * own.size))
+    largest = np.argsort(-np.abs(_mean(honest)), kind="stable")[:count]
+    projected = own.copy()
+    projected[largest] = 0
+    return projected
+
+
 @on_updates(colluding=True)
 def same_value(honest: Matrix, own: Vector, rng: np.random.Generator, *, value: float = 1.0) -> Vector:
     """Send `value` in every coordinate. Li et al. 2019 (RSA), section 5 (same-value attack)."""

@@ -207,6 +207,15 @@ def test_the_edge_case_backdoor_takes_hold_where_honest_clients_lack_the_rare_sa
 
 
 @pytest.mark.slow
+def test_a_backdoor_gets_in_without_the_coordinates_that_honest_clients_change_most() -> None:
+    rounds, _ = play([attacks.resolve("backdoor", size=2), "neurotoxin"], malicious=tuple(range(8)), rounds=6)
+    success = rounds[-1].attack_success_rate
+    assert success is not None
+    assert success > 0.5
+    assert rounds[-1].accuracy > 0.85
+
+
+@pytest.mark.slow
 def test_the_attack_on_krum_is_selected_and_turns_the_model() -> None:
     for attack in ("fang_krum", "fang_krum_partial"):
         rounds, _ = play(attack, rule="krum")

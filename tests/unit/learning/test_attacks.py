@@ -45,6 +45,19 @@ def test_with_hardly_an_honest_update_an_attack_is_finite_or_vacuous(name: str, 
     assert np.isfinite(update).all()
 
 
+@pytest.mark.parametrize("top", [0.001, 0.05, 0.5, 0.99])
+def test_neurotoxin_keeps_to_the_coordinates_that_honest_updates_change_least(top: float) -> None:
+    honest, own = honest_updates(), honest_updates(9, 1)[0]
+    sent = send("neurotoxin", honest, own, top=top)
+    changed = np.abs(honest.astype(np.float64).mean(axis=0))
+    left_out = sorted(range(SIZE), key=lambda place: -changed[place])[: max(1, round(top * SIZE))]
+    assert np.flatnonzero(sent == 0).tolist() == sorted(left_out)
+    assert (np.delete(sent, left_out) == np.delete(own, left_out)).all()
+    for wrong in (0.0, 1.0, -0.1):
+        with pytest.raises(InvalidInputError, match="top = "):
+            send("neurotoxin", honest, own, top=wrong)
+
+
 @pytest.mark.parametrize("name", kinds("update"))
 def test_colluding_attackers_all_send_the_same(name: str) -> None:
     """The marks of attacks promise it, so that one update stands for those of all attackers."""
