@@ -197,8 +197,9 @@ class TaskPlan:
 
     @property
     def state_limit(self) -> int:
-        """Bytes that state may add to a global model: of a rule at most one float32 [P] per member and one more."""
-        of_rule = _STATE_SLACK + 4 * self.spec.size * (self.max_members + 1) if self.rule.stateful else 0
+        """Bytes that state may add to a global model: of a rule a float32 [P] per member and those of its history."""
+        kept = self.max_members + self.rule.kept_vectors
+        of_rule = _STATE_SLACK + 4 * self.spec.size * kept if self.rule.stateful else 0
         return of_rule + (_STATE_SLACK + _SERVER_STATE * self.spec.size if self.server else 0)
 
     @property

@@ -30,6 +30,10 @@ from tests.support.federations import federation
         {"aggregator": "dnc", "aggregator_args": {"num_byzantine": 1, "coordinates": 5}, "partition": "shards"},
         pytest.param({"aggregator": "signguard", "partition": "shards"}, marks=pytest.mark.slow),
         pytest.param({"aggregator": "random_selection", "partition": "shards"}, marks=pytest.mark.slow),
+        pytest.param(
+            {"aggregator": "fldetector", "aggregator_args": {"window": 1}, "attack": "sign_flipping", "malicious": 1},
+            marks=pytest.mark.slow,
+        ),
         pytest.param({"aggregator": "flame", "partition": "shards"}, marks=pytest.mark.slow),
     ],
     ids=lambda settings: settings.get("aggregator", "fedavg"),

@@ -16,6 +16,7 @@ from fbfl.learning.aggregation.filters import dnc, random_selection, signguard
 from fbfl.learning.aggregation.lookup import AggregationRule, resolve
 from fbfl.learning.aggregation.mixing import nearest_neighbour_mixing
 from fbfl.learning.aggregation.nearest import bulyan, krum, multi_krum
+from fbfl.learning.aggregation.prediction import fldetector
 from fbfl.learning.aggregation.rule_function import RULES, Aggregate, State, rule, version_of
 from fbfl.learning.aggregation.trust import fltrust, foolsgold
 
@@ -30,6 +31,7 @@ __all__ = [
     "dnc",
     "fedavg",
     "flame",
+    "fldetector",
     "fltrust",
     "foolsgold",
     "geometric_median",

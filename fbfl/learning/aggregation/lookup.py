@@ -44,6 +44,15 @@ class AggregationRule:
         return "state" in self.plugin.wants
 
     @property
+    def kept_vectors(self) -> int:
+        """Vectors [P] that its state may hold beside one per client: one, and of its history one per round."""
+        function = self.plugin.function
+        if not isinstance(function, RuleFunction) or function.history is None:
+            return 1
+        default = inspect.signature(function).parameters[function.history].default
+        return 1 + int(self.plugin.settings.get(function.history, default))
+
+    @property
     def draws(self) -> bool:
         """True if it draws at random, from the `seed` of its caller."""
         return "seed" in self.plugin.wants or (self.mixing is not None and self.mixing.draws)

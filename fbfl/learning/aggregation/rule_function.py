@@ -53,10 +53,13 @@ class Aggregate:
 class RuleFunction(Generic[P]):
     """A rule as a plain function that returns the vector; `aggregate` is the same with the whole `Aggregate`."""
 
-    def __init__(self, aggregate: Callable[P, Aggregate], canonical: bool, version: int = 1) -> None:
+    def __init__(
+        self, aggregate: Callable[P, Aggregate], canonical: bool, version: int = 1, history: str | None = None
+    ) -> None:
         self.aggregate = checks.arguments(aggregate)
         self.canonical = canonical
         self.version = version
+        self.history = history
         update_wrapper(self, aggregate)
         self.__signature__ = inspect.signature(aggregate).replace(return_annotation=Vector)
 
@@ -77,14 +80,15 @@ RULES: dict[str, RuleFunction[...]] = {}
 """The rules of ours by name."""
 
 
-def registered(version: int = 1) -> Callable[[Callable[P, Aggregate]], RuleFunction[P]]:
+def registered(version: int = 1, history: str | None = None) -> Callable[[Callable[P, Aggregate]], RuleFunction[P]]:
     """Make a rule of ours, which goes by the name of its function.
 
     A version above 1 says that its results differ from the first ones; it is part of the identity of stored runs.
+    `history` names the setting that says of how many rounds its state keeps a vector, beside those of the clients.
     """
 
     def register(aggregate: Callable[P, Aggregate]) -> RuleFunction[P]:
-        made = RuleFunction(aggregate, canonical=True, version=version)
+        made = RuleFunction(aggregate, canonical=True, version=version, history=history)
         RULES[aggregate.__qualname__] = made
         return made
 

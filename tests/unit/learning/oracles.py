@@ -135,6 +135,18 @@ def flame(updates: npt.NDArray[Any]) -> tuple[tuple[int, ...], npt.NDArray[Any]]
     return kept, clipped[list(kept)].mean(axis=0)
 
 
+def bfgs_step(steps: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return H v for v the last step, by the recursion of Broyden, Fletcher, Goldfarb and Shanno on whole matrices."""
+    steps = steps.astype(np.float64)
+    s, y = steps[:-1], np.diff(steps, axis=0)
+    hessian = np.eye(steps.shape[1]) * (y[-1] @ s[-1]) / (s[-1] @ s[-1])
+    for a, b in zip(s, y, strict=True):
+        turned = hessian @ a
+        hessian = hessian - np.outer(turned, turned) / (a @ turned) + np.outer(b, b) / (b @ a)
+    product: npt.NDArray[Any] = hessian @ steps[-1]
+    return product
+
+
 def majority(distances: npt.NDArray[Any]) -> tuple[int, ...]:
     """Return the cluster that scikit-learn's HDBSCAN finds, which counts a point as a neighbour of its own."""
     settings = {"min_cluster_size": len(distances) // 2 + 1, "min_samples": 2, "allow_single_cluster": True}

@@ -31,6 +31,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "dnc": {"num_byzantine": 2},
     "signguard": {"fraction": 0.5},
     "flame": {"noise": 0.0},
+    "fldetector": {},
 }
 
 
@@ -252,10 +253,10 @@ def test_foolsgold_remembers_by_client_and_silences_sybils() -> None:
             assert not {1, 5} & {here[i] for i in selected(answer)}
 
 
-@pytest.mark.parametrize("name", ["foolsgold", "centered_clipping"])
+@pytest.mark.parametrize("name", ["foolsgold", "centered_clipping", "fldetector"])
 def test_a_liar_cannot_make_what_a_rule_remembers_unusable(name: str) -> None:
     rng = np.random.default_rng(0)
-    rule = resolve(name)
+    rule = resolve(name, **({"window": 2} if name == "fldetector" else {}))
     state: Mapping[str, npt.NDArray[Any]] = {}
     for number in range(6):
         updates = rng.standard_normal((5, 7)).astype(np.float32)

@@ -28,6 +28,7 @@ SAVED: dict[str, dict[str, Any]] = {
     "plain": {},
     "rule with state": {"aggregator": "centered_clipping"},
     "foolsgold": {"aggregator": "foolsgold", "participation": 0.8},
+    "fldetector": {"aggregator": "fldetector", "aggregator_args": {"window": 1}, "participation": 0.8},
     "server with state": {"server_optimizer": "fedadam", "model": "mlp", "dropout": 0.3, "stragglers": 0.5},
     "state that is not contiguous": {"aggregator": strided, "server_optimizer": strided_server},
     "attack": {"attack": "gaussian_noise", "malicious": (2,), "aggregator": "median"},

@@ -40,6 +40,7 @@ NOT_COUNTED: dict[str, dict[str, Any]] = {
     "norm_clipping": {"max_norm": 2.0},
     "random_selection": {"num_selected": 3},
     "foolsgold": {},
+    "fldetector": {},
 }
 IN_RANGE = ("fedavg", "krum", "multi_krum", "bulyan", "trimmed_mean", "median", "geometric_median", "dnc")
 

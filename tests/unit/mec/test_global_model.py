@@ -112,6 +112,7 @@ def test_a_rule_is_told_all_that_it_may_draw_or_weigh_by() -> None:
 
     class Told:
         stateful = draws = True
+        kept_vectors = 1
 
         def __call__(self, rows: npt.NDArray[Any], samples: list[int], **context: Any) -> Aggregate:
             told.append((rows.tolist(), samples, context))
@@ -328,10 +329,26 @@ def test_a_full_committee_leaves_room_for_the_state_of_a_rule() -> None:
     assert plan("fedavg").most_members == 240
 
 
+def test_a_rule_with_a_history_has_room_for_all_of_it_with_a_full_committee() -> None:
+    """FLDetector keeps an update per seat, and the last window + 1 aggregates."""
+    remembering = plan("fldetector", window=3)
+    assert remembering.state_limit - plan("foolsgold").state_limit == 3 * 4 * SPEC.size
+    wide = replace(remembering, spec=ModelSpec((TensorSpec("dense/kernel", (10_000, 10)),)))
+    payload = initial_model(wide, np.zeros(wide.spec.size, np.float32)).payload
+    for number in range(1, 7):
+        updates = []
+        for seat in range(wide.most_members):
+            update = encode(wide.spec, RNG.normal(size=wide.spec.size).astype(np.float32))
+            updates.append((Update(f"0x{seat}", seat, Reference.to(update), 1, 0, "0x"), update))
+        payload = next_model(wide, number, payload, updates).payload
+    assert wide.max_payload - 4 * wide.spec.size < len(payload) <= wide.max_payload
+
+
 LARGEST = np.finfo(np.float32).max
 SETTINGS: dict[str, dict[str, object]] = {
     "bulyan": {"num_byzantine": 0},
     "dnc": {"num_byzantine": 1},
+    "fldetector": {"window": 2},
     "fltrust": {"root_server": TRUSTED},
     "krum": {"num_byzantine": 1},
     "multi_krum": {"num_byzantine": 1, "num_selected": 2},

@@ -17,6 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[4]))
 
 from fbfl.learning.aggregation import resolve
 
+ROUNDS = {"fldetector": 5}
+"""Rounds of a rule that needs more than two to do what it does."""
 SHAPES = ((11, 1), (13, 5_003), (40, 9_001))
 SETTINGS: dict[str, dict[str, Any]] = {
     "fedavg": {},
@@ -34,6 +36,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "dnc": {"num_byzantine": 2, "iterations": 2, "coordinates": 1_000},
     "signguard": {},
     "flame": {"seed": 3},
+    "fldetector": {"window": 2},
 }
 MIXED = {
     "krum": {"num_byzantine": 2, "mixing": "nnm"},
@@ -64,9 +67,9 @@ def updates(n: int, p: int, seed: int) -> np.ndarray:
 def hashes() -> dict[str, str]:
     found = {}
     for n, p in SHAPES:
-        first, second = updates(n, p, 11), updates(n, p, 23)
+        rounds = [updates(n, p, seed) for seed in (11, 23, 31, 41, 53)]
         weights = [1 + int(word) % 600 for word in words(5, (n,))]
-        root = first[0] + second[0]
+        root = rounds[0][0] + rounds[1][0]
         named = [(name, name, settings) for name, settings in SETTINGS.items()]
         named += [(f"{name}+{settings['mixing']}", name, settings) for name, settings in MIXED.items()]
         for label, name, settings in named:
@@ -75,7 +78,7 @@ def hashes() -> dict[str, str]:
             rule = resolve(name, **settings)
             digest = hashlib.sha256()
             state: Mapping[str, Any] = {}
-            for round_number, matrix in enumerate((first, second), start=1):
+            for round_number, matrix in enumerate(rounds[: ROUNDS.get(name, 2)], start=1):
                 answer = rule(matrix, weights, state=state, round_number=round_number, root_update=root)
                 state = answer.state
                 digest.update(answer.vector.tobytes())
