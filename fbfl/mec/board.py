@@ -75,7 +75,7 @@ class HttpBoard:
         """Votes of a round in the order of their arrival: who has looked through them finds the new ones at the end."""
         self._observed: tuple[TaskState, Mapping[str, int]] | None = None
         directory = Directory(ledger.chain_id, peers, self._registered, timeout=timeout)
-        self._courier = Courier(directory.url_of, timeout=timeout, patience=patience)
+        self._courier = Courier(directory.urls_of, timeout=timeout, patience=patience)
 
     def observe(self, state: TaskState, seats: Mapping[str, int]) -> None:
         """Compare messages from now on with this state."""

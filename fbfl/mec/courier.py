@@ -4,6 +4,7 @@ import itertools
 import json
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -28,15 +29,17 @@ _TRY_AGAIN = (408, 409, 429)
 
 
 class Courier:
-    """Posts JSON to servers, each found by `url_of` its address.
+    """Posts JSON to servers, each to all URLs that `urls_of` its address tells.
 
     One request takes at most `timeout` seconds to connect, and as long to answer; what was refused for the moment, or
     did not arrive, is tried again until `patience` seconds have passed. Then it is dropped: its receiver can do without
     it. So is what is sent to a server that has many messages on their way.
     """
 
-    def __init__(self, url_of: Callable[[str], str | None], *, timeout: float = 3.0, patience: float = 30.0) -> None:
-        self._url_of = url_of
+    def __init__(
+        self, urls_of: Callable[[str], Sequence[str]], *, timeout: float = 3.0, patience: float = 30.0
+    ) -> None:
+        self._urls_of = urls_of
         self._timeout = timeout
         self._patience = patience
         self._closed = threading.Event()
@@ -67,9 +70,9 @@ class Courier:
                 self._under_way += Counter()  # forgets servers with none
 
     def _deliver(self, server: str, path: str, body: bytes) -> None:
-        waited = 0.0
+        waited, done = 0.0, set[str]()
         for attempt in itertools.count(1):
-            problem, is_final = self._attempt(server, path, body)
+            problem, is_final = self._attempt_all(server, path, body, done)
             if problem is None:
                 return
             if is_final or waited >= self._patience or self._closed.is_set():
@@ -79,12 +82,31 @@ class Courier:
             self._closed.wait(pause)
             waited += pause
 
-    def _attempt(self, server: str, path: str, body: bytes) -> tuple[str | None, bool]:
+    def _attempt_all(self, server: str, path: str, body: bytes, done: set[str]) -> tuple[str | None, bool]:
+        """Send it to each URL of a server that is not in `done`, and add those that need no further attempt.
+
+        Return what went wrong, or None, and whether another attempt is useless.
+        """
+        try:
+            urls = self._urls_of(server)
+        except Exception as error:
+            # Any error: the chain may be reorganised while the registry is read, and a thread must not be lost.
+            return f"{type(error).__name__}: {error}", False
+        if not urls:
+            return "where it is, nobody says", True
+        problems, useless = list[str](), True
+        for url in urls:
+            problem, is_final = (None, True) if url in done else self._attempt(url, path, body)
+            if is_final:
+                done.add(url)
+            if problem is not None:
+                problems.append(problem)
+                useless &= is_final
+        return "; ".join(problems) or None, useless
+
+    def _attempt(self, url: str, path: str, body: bytes) -> tuple[str | None, bool]:
         """Return what went wrong, or None, and whether another attempt is useless."""
         try:
-            url = self._url_of(server)
-            if url is None:
-                return "where it is, nobody says", True
             with (
                 session(2 * self._timeout) as sending,
                 sending.post(
@@ -98,40 +120,58 @@ class Courier:
             ):
                 status = answer.status_code
         except Exception as error:
-            # Any error: the chain may be reorganised while the registry is read, and a thread must not be lost.
+            # Any error: a thread must not be lost.
             return f"{type(error).__name__}: {error}", False
         return (None, True) if status < 300 else (f"it answered {status}", status < 500 and status not in _TRY_AGAIN)
 
 
+ASK_AGAIN = 30.0
+"""Seconds after which a peer that did not say who it is is asked again."""
+
+
 class Directory:
-    """URLs of servers: agents at the `peers` URLs tell their addresses; `registered` has the URLs of all others."""
+    """URLs of servers: agents at the `peers` URLs tell their addresses; `registered` has the URLs of all others.
+
+    A peer may lie, and say that it is another server, or drip: so a server is at all URLs that say so, the registered
+    one among them, and who waits for a peer's answer holds up nobody whose server is found.
+    """
 
     def __init__(
         self, chain_id: int, peers: Sequence[str], registered: Callable[[str], str | None], *, timeout: float = 3.0
     ) -> None:
         self._chain_id = chain_id
-        self._unknown = list(dict.fromkeys(peers))
+        self._not_before = dict.fromkeys(peers, 0.0)
+        """Peers that have not said yet who they are, with the time at which each is asked again."""
         self._registered = registered
         self._timeout = timeout
-        self._found: dict[str, str] = {}
-        self._lock = threading.Lock()
+        self._found: dict[str, tuple[str, ...]] = {}
+        self._asking = threading.Lock()
 
-    def url_of(self, server: str) -> str | None:
-        """Return the URL of a server, or None if it is not known. Safe to use from several threads."""
-        with self._lock:
-            if server not in self._found:
-                for peer in list(self._unknown):
-                    self._ask(peer)
-            if server in self._found:
-                return self._found[server]
+    def urls_of(self, server: str) -> Sequence[str]:
+        """Return the URLs of a server; none if it is not known. Safe to use from several threads."""
+        if server not in self._found:
+            with self._asking:
+                for peer, not_before in list(self._not_before.items()):
+                    if server not in self._found and time.monotonic() >= not_before:
+                        self._ask(peer)
+        return self._found.get(server) or self._endpoint_of(server)
+
+    def _endpoint_of(self, server: str) -> tuple[str, ...]:
         url = self._registered(server)
-        return url if url is not None and is_endpoint(url) else None
+        return (url,) if url is not None and is_endpoint(url) else ()
 
     def _ask(self, peer: str) -> None:
-        health = health_of(peer, self._timeout)
-        if health is not None and health.get("chain_id") == self._chain_id:
-            self._found[str(health.get("address"))] = peer
-            self._unknown.remove(peer)
+        server = self._server_at(peer)
+        if server is None:
+            self._not_before[peer] = time.monotonic() + ASK_AGAIN
+            return
+        del self._not_before[peer]
+        known = self._found.get(server) or tuple(u for u in self._endpoint_of(server) if self._server_at(u) == server)
+        self._found[server] = tuple(dict.fromkeys((*known, peer)))
+
+    def _server_at(self, url: str) -> str | None:
+        health = health_of(url, self._timeout)
+        return str(health.get("address")) if health is not None and health.get("chain_id") == self._chain_id else None
 
 
 def health_of(url: str, timeout: float = 3.0) -> dict[str, Any] | None:

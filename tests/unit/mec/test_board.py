@@ -343,7 +343,7 @@ def test_a_message_goes_to_its_collector_unless_that_is_oneself(
         def __init__(self, *arguments: object, **options: Any) -> None:
             made.append((arguments, options))
 
-        def url_of(self, server: str) -> None:
+        def urls_of(self, server: str) -> None:
             """Never asked here."""
 
         def send(self, *message: object) -> None:
@@ -356,7 +356,7 @@ def test_a_message_goes_to_its_collector_unless_that_is_oneself(
     (directory, directory_options), (courier, courier_options) = made
     assert directory == (31337, ["http://peer"], board._registered)
     assert directory_options == {"timeout": 0.5}
-    assert courier[0].__name__ == "url_of"
+    assert courier[0].__name__ == "urls_of"
     assert courier_options == {"timeout": 0.5, "patience": 7}
     update, vote = update_of(members, accounts[0]), vote_of(members, accounts[0])
     for collector in (own, other):

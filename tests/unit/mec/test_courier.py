@@ -1,10 +1,11 @@
 """Messages go to the right place, and a misbehaving other side does no harm."""
 
 import contextlib
+import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -33,7 +34,7 @@ BROKEN = {
 )
 def test_endpoints_may_be_behind_a_path(url: str) -> None:
     assert check_url(url) == url
-    assert Directory(1, [], {"0x": url}.get).url_of("0x") == url
+    assert Directory(1, [], {"0x": url}.get).urls_of("0x") == (url,)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,7 @@ def test_endpoints_may_be_behind_a_path(url: str) -> None:
 def test_what_would_lead_requests_elsewhere_is_no_endpoint(url: str) -> None:
     with pytest.raises(InvalidInputError, match=r"(?s)--peer .*allowed: http\(s\) URLs"):
         check_url(url)
-    assert Directory(1, [], {"0x": url}.get).url_of("0x") is None
+    assert Directory(1, [], {"0x": url}.get).urls_of("0x") == ()
 
 
 @given(rest=st.text(st.sampled_from("/:.%;,&=?#@\\ abc0[]\t\u00e9"), max_size=12))
@@ -127,12 +128,52 @@ def test_an_answer_that_never_ends_holds_nobody_for_ever() -> None:
 
 def test_endpoints_that_drip_hold_up_no_message_to_others() -> None:
     with dripping() as bad, receiving() as (good, arrived):
-        courier = Courier({"bad": bad, "good": good}.get, timeout=5, patience=60)
+        courier = Courier({"bad": [bad], "good": [good]}.__getitem__, timeout=5, patience=60)
         with contextlib.closing(courier):
             for _ in range(50):
                 courier.send("bad", UPDATES, {})
             courier.send("good", UPDATES, {"here": True})
             assert arrived.wait(5)
+
+
+@pytest.mark.parametrize("lies_first", [True, False])
+def test_who_says_it_is_another_server_does_not_get_its_messages_alone(lies_first: bool) -> None:
+    with receiving("0xC") as (liar, _), receiving("0xC") as (honest, arrived):
+        peers = [liar, honest] if lies_first else [honest, liar]
+        directory = Directory(7, peers, dict[str, str]().get, timeout=5)
+        assert directory.urls_of("0xD") == ()  # so that all are asked
+        with contextlib.closing(Courier(directory.urls_of, timeout=5)) as courier:
+            courier.send("0xC", UPDATES, {})
+            assert arrived.wait(5)
+
+
+def test_who_says_it_is_a_server_that_is_registered_elsewhere_does_not_get_its_messages_alone() -> None:
+    with receiving("0xC") as (liar, _), receiving("0xC") as (honest, _), receiving("0xD") as (other, _):
+        assert Directory(7, [liar], {"0xC": honest}.get, timeout=5).urls_of("0xC") == (honest, liar)
+        assert Directory(7, [honest], {"0xC": other}.get, timeout=5).urls_of("0xC") == (honest,), "0xD is there"
+        assert Directory(1, [liar], {"0xC": honest}.get, timeout=5).urls_of("0xC") == (honest,), "of another chain"
+
+
+def test_a_message_is_tried_again_where_it_was_not_taken_yet() -> None:
+    with receiving(statuses=[500, 202]) as (late, arrived), receiving() as (first, _):
+        courier = Courier({"0xC": [first, late]}.__getitem__, timeout=5)
+        courier.send("0xC", UPDATES, {})
+        assert arrived.wait(5)
+        courier.close()
+
+
+def test_a_peer_that_drips_holds_up_nobody_whose_server_is_found_and_is_asked_rarely() -> None:
+    with dripping() as bad, receiving("0xC") as (good, _), receiving("0xD") as (registered, _):
+        directory = Directory(7, [good, bad], {"0xD": registered}.get, timeout=1)
+        assert directory.urls_of("0xC") == (good,)
+        waiting = threading.Thread(target=directory.urls_of, args=["0xD"])
+        waiting.start()
+        assert directory.urls_of("0xC") == (good,)
+        assert waiting.is_alive()
+        waiting.join(10)
+        started = time.monotonic()
+        assert directory.urls_of("0xD") == (registered,)
+        assert time.monotonic() - started < 1
 
 
 @contextlib.contextmanager
@@ -160,15 +201,23 @@ def dripping() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def receiving() -> Iterator[tuple[str, threading.Event]]:
-    """Inside, a server that takes a message, and the event of its arrival."""
-    arrived = threading.Event()
+def receiving(address: str = "", statuses: Sequence[int] = (202,)) -> Iterator[tuple[str, threading.Event]]:
+    """Inside, a server that says it is `address` and answers messages thus, and the event of the last answer."""
+    arrived, answers = threading.Event(), list(statuses)
 
     class Taking(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            arrived.set()
-            self.send_response(202)
+        def do_GET(self) -> None:
+            body = json.dumps({"address": address, "chain_id": 7}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
+            self.wfile.write(body)
+
+        def do_POST(self) -> None:
+            self.send_response(answers.pop(0))
+            self.end_headers()
+            if not answers:
+                arrived.set()
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""
