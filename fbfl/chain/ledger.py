@@ -297,7 +297,7 @@ class Ledger:
 
     def is_active(self, server: str) -> bool:
         """Return True if the registry lets a server take seats, propose and vote."""
-        return bool(self.registry.functions.isActive(server).call())
+        return bool(answer(self.registry.functions.isActive(server)))
 
     def has_seat(self, task: int, server: str, round_number: int) -> bool:
         """Return True if a server sits, or will sit, in the committee of a round."""
@@ -306,7 +306,7 @@ class Ledger:
 
     def outcome(self, task: int, round_number: int) -> bytes:
         """Return the word that the ledger keeps of a final round, `digests.outcome`; zeros before it is final."""
-        return bytes(self.tasks.functions.outcomeOf(task, round_number).call())
+        return bytes(answer(self.tasks.functions.outcomeOf(task, round_number)))
 
     def terms(self, task: int) -> TaskTerms | None:
         """Return the terms of a task's rounds, as its owner set them; None if older contracts did not publish them."""
@@ -346,7 +346,7 @@ class Ledger:
     def puzzle_target(self, task: int) -> int:
         """Return the bound below which hashes solve the task's current puzzle; it changes with events only."""
         contract = self.consensus["pow"]
-        return self._answer(("target", task), lambda: int(contract.functions.targetOf(task).call()))
+        return self._answer(("target", task), lambda: int(answer(contract.functions.targetOf(task))))
 
     def reward_terms(self, task: int) -> RewardTerms:
         """Return the terms by which a final round of a task pays."""
@@ -358,14 +358,14 @@ class Ledger:
         per_round = self.reward_terms(task).per_round
         if not per_round:
             return Payment.NOT_PROMISED
-        if self.rewards.functions.isSettled(task, round_number).call():
+        if answer(self.rewards.functions.isSettled(task, round_number)):
             return Payment.SETTLED
-        funded = self.rewards.functions.balanceOf(task).call() >= per_round
+        funded = answer(self.rewards.functions.balanceOf(task)) >= per_round
         return Payment.DUE if funded else Payment.NOT_FUNDED
 
     def earned(self, server: str) -> int:
         """Return the wei that a server has earned and not withdrawn yet."""
-        return int(self.rewards.functions.creditOf(server).call())
+        return int(answer(self.rewards.functions.creditOf(server)))
 
     def _find_seats(self, task: int, round_number: int) -> dict[str, int]:
         seats: dict[str, int] = {}

@@ -1,8 +1,8 @@
 """The embedded store: one file per payload, named by its CID."""
 
 import errno
+import os
 import threading
-from io import FileIO
 from pathlib import Path
 
 from fbfl.errors import PayloadNotFoundError, PayloadRefusedError, StorageError
@@ -46,10 +46,7 @@ class LocalStore:
         """Return the payload, verified: by its digest, or as the same bytes that had it before."""
         path = f"{self.folder}/{reference.cid}"
         try:
-            with FileIO(path) as file:  # no buffer: a payload is one piece, and 100 servers read 10,000 in a round
-                data = file.read(reference.size + 1)
-                while len(data) < reference.size and (more := file.read(reference.size + 1 - len(data))):
-                    data += more  # systems read 2 GiB at a time at most
+            data = _read(path, reference.size)
         except FileNotFoundError as error:
             raise PayloadNotFoundError(f"payload {reference.cid} is not in {self.folder}") from error
         except OSError as error:
@@ -101,6 +98,18 @@ class _Verified:
                 self._known[reference] = data
                 self._size += len(data)
         return data
+
+
+def _read(path: str, size: int) -> bytes:
+    """Return a file of this size, or a byte more of a longer one; in few calls: 100 servers read 10,000 in a round."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        data = os.read(handle, size + 1)
+        while len(data) < size and (more := os.read(handle, size + 1 - len(data))):
+            data += more  # systems read 2 GiB at a time at most
+        return data
+    finally:
+        os.close(handle)
 
 
 def _failure(action: str, path: Path | str, error: OSError) -> StorageError:

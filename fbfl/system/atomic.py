@@ -1,5 +1,6 @@
 """Files that are whole or absent, whatever interrupts the writing."""
 
+import contextlib
 import os
 import secrets
 from pathlib import Path
@@ -16,7 +17,7 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o666) -> None:
     `mode` is narrowed by the umask, as for any new file. Raises `OSError` (disk full, read-only, missing folder) and
     then leaves nothing behind.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    temporary = f"{path.parent}{os.sep}.{path.name}.{secrets.token_hex(8)}"  # text: paths take as long as the writing
     as_it_is = getattr(os, "O_BINARY", 0)  # Windows would write other ends of lines
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | as_it_is, mode)
     try:
@@ -24,9 +25,10 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o666) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        os.replace(temporary, path)  # noqa: PTH105
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)  # noqa: PTH108
         raise
 
 

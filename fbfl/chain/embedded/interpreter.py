@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from eth.abc import ComputationAPI, MessageAPI, StateAPI, TransactionContextAPI
+from eth.constants import GAS_ECRECOVER, SECPK1_N
 from eth.exceptions import Halt
 from eth.vm import opcode_values as op
 from eth.vm.forks.berlin.constants import COLD_SLOAD_COST, WARM_STORAGE_READ_COST
@@ -20,8 +21,10 @@ from eth.vm.forks.london.opcodes import LONDON_OPCODES
 from eth.vm.forks.london.state import LondonState
 from eth.vm.logic.invalid import InvalidOpcode
 from eth.vm.stack import to_int
+from eth_typing import Address
 
 from fbfl.chain.embedded.accounts import PlainAccounts
+from fbfl.chain.keys import signer_of
 
 _MASK = 2**256 - 1
 _NEAR = 2**20  # the bytes of memory that are written to here
@@ -76,9 +79,21 @@ class _Noting:
         return self._function(computation=computation)
 
 
+def _recover(computation: Any) -> Any:
+    """Answer a call of the first precompiled contract: who signed a hash, or nothing, without eth-keys' forms."""
+    computation.consume_gas(GAS_ECRECOVER, reason="ECRecover Precompile")
+    given = computation.msg.data_as_bytes[:128].ljust(128, b"\0")
+    v, r, s = (int.from_bytes(given[start : start + 32], "big") for start in (32, 64, 96))
+    if v in (27, 28) and r < SECPK1_N and s < SECPK1_N:
+        with contextlib.suppress(Exception):  # libsecp256k1 raises them without a type of their own: nobody did
+            computation.output = signer_of(given[:32], r, s, v - 27).rjust(32, b"\0")
+    return computation
+
+
 class TableComputation(LondonComputation):
     """The execution of one message by the rules of London."""
 
+    _precompiles = LondonComputation.get_precompiles() | {Address(b"\1".rjust(20, b"\0")): _recover}
     opcodes = LONDON_OPCODES | {value: _Noting(LONDON_OPCODES[value]) for value in (op.COINBASE, op.BALANCE)}
 
     @classmethod

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from eth.chains.base import MiningChain
+from eth.constants import SECPK1_N
 from eth.db.atomic import AtomicDB
 from eth.vm import opcode_values as op
 from eth.vm.forks.london import LondonVM
@@ -16,6 +17,16 @@ from hypothesis import strategies as st
 
 from fbfl.chain.embedded.chain import default_genesis
 from fbfl.chain.embedded.interpreter import _BINARY_OF, _UNARY_OF, TableComputation
+from fbfl.chain.keys import SigningKey
+
+DIGEST = b"\5" * 32
+SIGNED = SigningKey(b"\7" * 32).sign(DIGEST)
+
+
+def word(number: int) -> bytes:
+    """The word of a number."""
+    return number.to_bytes(32, "big")
+
 
 SENDER, CONTRACT = Address(b"\1" * 20), Address(b"\2" * 20)
 
@@ -140,3 +151,30 @@ def test_a_place_to_jump_to_that_does_not_fit_is_refused_alike(jump: int) -> Non
         code = bytes([op.PUSH1, 1]) * words
         code += bytes([op.PUSH2, *(len(code) + 4).to_bytes(2, "big"), jump, op.JUMPDEST])
         assert outcome(TableComputation, code, 60_000) == outcome(LondonComputation, code, 60_000)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        DIGEST + word(27 + SIGNED[2]) + word(SIGNED[0]) + word(SIGNED[1]),
+        DIGEST + word(28 - SIGNED[2]) + word(SIGNED[0]) + word(SIGNED[1]),  # by somebody else
+        DIGEST + word(26) + word(SIGNED[0]) + word(SIGNED[1]),
+        DIGEST + word(27) + word(0) + word(SIGNED[1]),
+        DIGEST + word(27) + word(SIGNED[0]) + word(2**256 - 1),
+        DIGEST + word(27) + word(SECPK1_N) + word(SIGNED[1]),
+        DIGEST + word(27) + word(SIGNED[0]) + word(SECPK1_N - SIGNED[1]) + b"more",
+        DIGEST,
+        b"",
+    ],
+)
+def test_a_signature_is_recovered_alike(given: bytes) -> None:
+    recover = Address(b"\1".rjust(20, b"\0"))
+    found = []
+    for kind in (TableComputation, LondonComputation):
+        genesis = default_genesis(1)
+        state = Chain.from_genesis(AtomicDB(), dict(genesis.header), dict(genesis.alloc)).get_vm().state
+        context = state.get_transaction_context_class()(gas_price=7, origin=SENDER)
+        for gas in (2_999, 3_000):
+            computation = kind.apply_message(state, Message(gas, recover, SENDER, 0, given, b""), context)
+            found.append((computation.output, computation.get_gas_remaining(), type(computation._error)))
+    assert found[:2] == found[2:]
