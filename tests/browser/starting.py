@@ -8,14 +8,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.paths import REPOSITORY
 
 
 @contextlib.contextmanager
 def dashboard(*options: object, cwd: Path | None = None) -> Iterator[str]:
     """Start `fbfl dashboard` on a free port; the address of its pages."""
     command = [sys.executable, "-m", "fbfl", "dashboard", "--port", "0", *map(str, options)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,

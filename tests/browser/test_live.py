@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from fbfl.nodes import chains
-from tests.browser.starting import ROOT, dashboard
+from tests.browser.starting import dashboard
 from tests.support.browser import Browser
+from tests.support.paths import REPOSITORY
 from tests.support.ports import free_ports
 
 pytestmark = [pytest.mark.integration, pytest.mark.browser]
@@ -29,7 +30,7 @@ def test_rounds_on_a_network_appear_as_they_end(window: Browser, tmp_path: Path)
 
     try:
         with (
-            subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}) as player,
+            subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}) as player,
             contextlib.ExitStack() as stack,
         ):
             window.wait(lambda: (tmp_path / "run" / "deployment.json").exists())

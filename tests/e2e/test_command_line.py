@@ -20,6 +20,7 @@ import pytest
 
 from fbfl import open_run
 from fbfl.cli import main
+from tests.support.paths import REPOSITORY
 
 SUMMARY_KEYS = {
     "dataset",
@@ -61,7 +62,7 @@ def fbfl_alone(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def environment() -> dict[str, str]:
-    root = str(Path(__file__).resolve().parents[2])
+    root = str(REPOSITORY)
     return {**os.environ, "PYTHONPATH": root}
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.paths import REPOSITORY
+
 WITHOUT = """
 import builtins, io, os, sys
 
@@ -52,7 +54,7 @@ if __name__ == "__main__":
 @pytest.mark.slow
 def test_it_plays_a_round_without_what_linux_has(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     command = [sys.executable, "program.py"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.stdout.splitlines()[-1:] == ["1 round"], done.stderr

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.paths import REPOSITORY
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +30,7 @@ def call(*command: Any, folder: Any, status: Any = 0) -> Any:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The sdist, and the wheel that is built from it."""
     folder = tmp_path_factory.mktemp("dist")
-    call(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT, folder=folder)
+    call(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, REPOSITORY, folder=folder)
     return next(folder.glob("*.tar.gz")), next(folder.glob("*.whl"))
 
 
@@ -51,19 +51,19 @@ def fbfl(python: Any, *words: Any, folder: Any, status: Any = 0) -> Any:
     return call(python.with_name("fbfl"), *words, folder=folder, status=status)
 
 
-@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="no git repository, which says what files there are")
+@pytest.mark.skipif(not (REPOSITORY / ".git").exists(), reason="no git repository, which says what files there are")
 def test_the_sdist_has_every_file(built: Any) -> None:
-    tracked = call("git", "ls-files", "-z", folder=ROOT).split("\0")
+    tracked = call("git", "ls-files", "-z", folder=REPOSITORY).split("\0")
     with tarfile.open(built[0]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {name for name in tracked if name and (ROOT / name).exists()} - names == set()
+    assert {name for name in tracked if name and (REPOSITORY / name).exists()} - names == set()
 
 
 def test_the_wheel_has_the_package_the_steps_and_the_definitions_and_nothing_else(built: Any) -> None:
     names = set(zipfile.ZipFile(built[1]).namelist())
     shipped = {name for name in names if name.startswith("fbfl/shipped/")}
-    definitions = {f"fbfl/shipped/experiments/{path.name}" for path in (ROOT / "experiments").glob("*.toml")}
-    steps = {f"fbfl/shipped/migrations/{path.name}" for path in (ROOT / "migrations").glob("[0-9]*.py")}
+    definitions = {f"fbfl/shipped/experiments/{path.name}" for path in (REPOSITORY / "experiments").glob("*.toml")}
+    steps = {f"fbfl/shipped/migrations/{path.name}" for path in (REPOSITORY / "migrations").glob("[0-9]*.py")}
     assert shipped == definitions | steps
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"fbfl"}
     assert {"fbfl/chain/artifacts/FederatedTasks.json", "fbfl/nodes/pins/kubo/go.sum", "fbfl/py.typed"} <= names
@@ -77,7 +77,9 @@ def test_the_lowest_versions_that_it_allows_can_be_had_together(tmp_path: Path) 
     # `make test-lowest` installs them, and runs the quick tests.
     options = ["--no-sources", "--universal", "--python-version", "3.11", "--resolution", "lowest-direct"]
     extras = [f"--extra={name}" for name in ("cluster", "cuda", "nodes")]
-    call(sys.executable, "-m", "uv", "pip", "compile", *options, *extras, ROOT / "pyproject.toml", folder=tmp_path)
+    call(
+        sys.executable, "-m", "uv", "pip", "compile", *options, *extras, REPOSITORY / "pyproject.toml", folder=tmp_path
+    )
 
 
 def test_it_plays_audits_and_deploys_in_an_empty_folder(installed: Any, tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import fbfl
+from tests.support.paths import REPOSITORY
 
-GUIDE = Path(__file__).resolve().parents[2] / "docs" / "python.md"
+GUIDE = REPOSITORY / "docs" / "python.md"
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,9 @@ from fbfl.experiments import definition, runner
 from fbfl.experiments.run_store import LINES, FinishedRuns, Run
 from fbfl.runs.identity import dependencies
 from fbfl.settings import RunSettings, read
+from tests.support.paths import REPOSITORY
 
-FOLDER = Path(__file__).resolve().parents[2] / "experiments"
+FOLDER = REPOSITORY / "experiments"
 
 
 @pytest.fixture

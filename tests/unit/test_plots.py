@@ -11,6 +11,7 @@ import pytest
 from fbfl.errors import StorageError
 from fbfl.runs import plots
 from fbfl.system import canvas
+from tests.support.paths import REPOSITORY
 
 LINES: list[dict[str, Any]] = [
     {"round": 1, "accuracy": 0.5, "loss": 1e38},
@@ -41,7 +42,7 @@ from fbfl.runs import plots
 plots.plot_run(pathlib.Path("."), {LINES!r}, "title")
 assert os.environ["MPLBACKEND"] == {backend!r}
 """
-    environment = {**os.environ, "MPLBACKEND": backend, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    environment = {**os.environ, "MPLBACKEND": backend, "PYTHONPATH": str(REPOSITORY)}
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
     assert (tmp_path / "loss.png").read_bytes() == plain
 
@@ -60,5 +61,5 @@ for _ in range(2):
     assert load_matplotlib().get_backend() == {found!r}
 assert os.environ["MPLBACKEND"] == {given!r}
 """
-    environment = {**os.environ, "MPLBACKEND": given, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    environment = {**os.environ, "MPLBACKEND": given, "PYTHONPATH": str(REPOSITORY)}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)

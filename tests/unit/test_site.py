@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.paths import REPOSITORY
 
 
 def pages(tree: object) -> list[str]:
@@ -22,18 +22,18 @@ def pages(tree: object) -> list[str]:
 
 
 def test_every_page_is_in_the_navigation() -> None:
-    navigation = pages(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"])
-    there = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")}
+    navigation = pages(yaml.safe_load((REPOSITORY / "mkdocs.yml").read_text())["nav"])
+    there = {str(page.relative_to(REPOSITORY / "docs")) for page in (REPOSITORY / "docs").rglob("*.md")}
     assert sorted(navigation) == sorted(there)
 
 
 @pytest.mark.slow
 def test_the_site_has_all_pages_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "docs", tmp_path / "docs")
-    (tmp_path / "mkdocs.yml").write_text((ROOT / "mkdocs.yml").read_text())
+    shutil.copytree(REPOSITORY / "docs", tmp_path / "docs")
+    (tmp_path / "mkdocs.yml").write_text((REPOSITORY / "mkdocs.yml").read_text())
     command = [sys.executable, "-m", "zensical", "build", "-f", "mkdocs.yml", "--strict"]
     built = subprocess.run(
-        command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+        command, cwd=tmp_path, env={"PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True, check=False
     )
     assert built.returncode == 0, built.stdout + built.stderr
     site = tmp_path / "build" / "site"

@@ -13,9 +13,9 @@ from fbfl import simulation
 from fbfl.cli.main import parser
 from fbfl.cli.settings import settings_of
 from fbfl.mec.radio import resolve
+from tests.support.paths import REPOSITORY
 
-ROOT = Path(__file__).resolve().parents[3]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 MNIST_5K = 4_000
 """Samples of its training set."""
 
@@ -41,7 +41,7 @@ def test_every_command_in_a_document_is_one(document: Path) -> None:
 
 
 def test_the_example_of_slow_servers_has_some() -> None:
-    (words,) = (words for words in commands(ROOT / "README.md") if "--radio" in words)
+    (words,) = (words for words in commands(REPOSITORY / "README.md") if "--radio" in words)
     settings = settings_of(parser().parse_args(words))
     assert settings.dataset == "mnist-5k"
     assert settings.radio is not None
@@ -51,10 +51,12 @@ def test_the_example_of_slow_servers_has_some() -> None:
 
 
 def test_every_threat_names_tests_that_there_are() -> None:
-    text = (ROOT / "docs" / "contracts.md").read_text()
+    text = (REPOSITORY / "docs" / "contracts.md").read_text()
     (table,) = re.findall(r"\| threat \| answer \| test \|\n\|---\|---\|---\|\n((?:\|.*\n)+)", text)
     there = {
-        name for file in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", file.read_text())
+        name
+        for file in (REPOSITORY / "tests").rglob("test_*.py")
+        for name in re.findall(r"def (test_\w+)", file.read_text())
     }
     for row in table.splitlines():
         tests = re.findall(r"`(test_\w+)`", row.rpartition(" | ")[2])

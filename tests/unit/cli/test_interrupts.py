@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from fbfl.cli.interrupts import never_lost
+from tests.support.paths import REPOSITORY
 
 
 class Clearing:
@@ -72,7 +73,7 @@ sys.meta_path.insert(0, Interrupt())
 @pytest.mark.parametrize("name", ["argparse", "fbfl.cli.main", "fbfl.errors", "fbfl.cli.queries", "web3"])
 def test_an_interrupt_while_a_command_is_imported_ends_it_in_a_line_at_most(tmp_path: Path, name: str) -> None:
     (tmp_path / "sitecustomize.py").write_text(INTERRUPTED_IMPORT.format(name=name))
-    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(__file__).resolve().parents[3]}"}
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{REPOSITORY}"}
     command = [sys.executable, "-m", "fbfl", "audit"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 130

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
+from tests.support.paths import REPOSITORY
+
 COMMAND = """
 import sys
 from fbfl.cli import main, queries
@@ -25,7 +26,7 @@ sys.exit(main(["rounds"]))
 
 def answer(output: int | None, *, say: str = "print", lines: int = 1, buffered: bool = True) -> tuple[int, str]:
     """Status and complaints of a command that prints so many lines, in a process of its own."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "" if buffered else "1"}
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "" if buffered else "1"}
     code = COMMAND.format(say=say, lines=lines)
     close = None if output is not None else (lambda: os.close(1))
     done = subprocess.run(

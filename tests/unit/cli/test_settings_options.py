@@ -17,8 +17,9 @@ from fbfl.errors import InvalidInputError
 from fbfl.settings import SETTINGS, RunSettings, as_dict
 from fbfl.values import checks
 from fbfl.values.fields import Place
+from tests.support.paths import REPOSITORY
 
-GUIDE = Path(__file__).resolve().parents[3] / "docs" / "settings.md"
+GUIDE = REPOSITORY / "docs" / "settings.md"
 OTHERS: dict[str, Any] = {
     "rounds": 3,
     "servers": 4,

@@ -11,8 +11,9 @@ from fbfl.errors import AggregationError, InvalidInputError
 from fbfl.experiments import definition, runner, single_run
 from fbfl.experiments.run_store import FinishedRuns
 from fbfl.learning import aggregation
+from tests.support.paths import REPOSITORY
 
-FOLDER = Path(__file__).resolve().parents[3] / "experiments"
+FOLDER = REPOSITORY / "experiments"
 FIGURES = ("backdoor", "fig2", "fig3", "fig4", "fig5", "fig6", "fig7", "fig8")
 BEYOND = ("consensus", "defences", "difficulty", "listing1", "mobility", "payloads")
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.paths import REPOSITORY
+
 
 @pytest.mark.parametrize(("lean", "found"), [("1", False), ("0", True)])
 def test_tensorflow_is_loaded_in_silence_unless_that_fails_and_lean_on_the_command_line(lean: str, found: bool) -> None:
@@ -37,7 +39,7 @@ print(found)
 
 def test_an_installation_that_does_not_import_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "tensorflow.py").write_text("raise ImportError('libtensorflow.so:\\n  no such file')")
-    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(__file__).resolve().parents[3]}"}
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{REPOSITORY}"}
     program = "import fbfl.learning.backend as m\ntry: m.load_tensorflow()\nexcept m.ProcessError as e: print(e)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, env=environment)
     assert done.stdout == "TensorFlow cannot be imported: libtensorflow.so: no such file; install `tensorflow` anew\n"

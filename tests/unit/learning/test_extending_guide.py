@@ -12,9 +12,10 @@ import pytest
 from fbfl.cli.catalogue import catalogue
 from fbfl.errors import InvalidInputError
 from fbfl.learning import aggregation
+from tests.support.paths import REPOSITORY
 
 pytest.importorskip("keras")
-GUIDE = Path(__file__).parents[3] / "docs" / "extending.md"
+GUIDE = REPOSITORY / "docs" / "extending.md"
 
 
 @pytest.fixture(scope="module")
