@@ -9,7 +9,9 @@ from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 from fbfl.errors import InvalidInputError
+from fbfl.learning import losses
 from fbfl.learning.metrics import METRICS
+from fbfl.learning.samples import MAX_CLASSES
 from fbfl.learning.server_optimizers import SERVER_OPTIMIZERS
 from fbfl.learning.training import TrainingSettings
 from fbfl.storage.codecs import CODECS
@@ -212,10 +214,18 @@ class RunSettings:
     schedule_args: Arguments = like(TrainingSettings, "schedule_args")
     proximal: float = like(TrainingSettings, "proximal")
     local_steps: int | None = like(TrainingSettings, "local_steps")
+    loss: str = like(TrainingSettings, "loss")
+    num_classes: int | None = field(
+        None,
+        "number of classes; 0, with a loss of your own: labels are numbers",
+        least=0,
+        most=MAX_CLASSES,
+        by_default="2 with binary_cross_entropy, 0 with mean_squared_error, else the largest label plus one",
+    )
     metric: checks.Names | None = field(
         None,
         f"further figure of the global model: {', '.join(METRICS)}, or package.module:function; several are a list",
-        by_default="none",
+        by_default="none; mae where labels are numbers",
         places=Place.IN_ONE_PROCESS,
     )
     participation: float = field(
@@ -270,6 +280,7 @@ class RunSettings:
         if not self.reward and "leader_share" in changed({"leader_share": self.leader_share}):
             raise InvalidInputError(f"leader_share is {self.leader_share} but reward is 0; allowed: reward = 1 or more")
         self._refuse_what_means_nothing()
+        losses.known_classes(self.loss, self.num_classes)
 
     def _check_attacks(self) -> None:
         """Refuse parameters of which nobody could tell whose they are."""
@@ -289,6 +300,11 @@ class RunSettings:
         tables = self.attack_args
         each = (tables,) * len(names) if isinstance(tables, Mapping) else tables
         return tuple(zip(names, each, strict=True))
+
+    @property
+    def known_classes(self) -> int | None:
+        """Number of classes as far as it is known without the data; 0 if labels are numbers."""
+        return losses.known_classes(self.loss, self.num_classes)
 
     def _refuse_what_means_nothing(self) -> None:
         """Refuse settings that differ from their default but need other values of other settings."""

@@ -70,6 +70,8 @@ class RoundResult:
     """Simulated cost of uploads and training, if simulated."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Further figures of the model, by name."""
+    recall: tuple[float, ...] = ()
+    """Per class: share of its test samples that the model classifies correctly (NaN: it has none)."""
     warnings: tuple[str, ...] = ()
     """Warnings, a line each: the loss is not finite, servers have no update, and why."""
 
@@ -96,6 +98,8 @@ class RoundResult:
         }
         if self.attack_success_rate is not None:
             line["attack_success_rate"] = self.attack_success_rate
+        if self.recall:
+            line["recall"] = list(self.recall)
         if self.metrics:
             line["metrics"] = dict(self.metrics)
         if self.hashes is not None:
@@ -155,7 +159,7 @@ class Simulation:
                 raise InvalidInputError(f"the trainer of server {number} has other tensors; allowed: those of the task")
         self._fleet = Fleet(settings, dataset)
         self._adversary = _adversary(settings, dataset.num_classes, self.plan.sample_range)
-        self._metrics = evaluation.resolve_metrics(settings.metric)
+        self._metrics = evaluation.resolve_metrics(settings.metric, dataset.num_classes)
         self._triggered = self._adversary.triggered(dataset.x_test, dataset.y_test)
         self._training = JointTraining(self.trainer, self._fleet.stores, self._adversary, trainers or {})
         self._updates: dict[int, Vector] = {}
@@ -233,6 +237,7 @@ class Simulation:
             0.0,
             success,
             metrics=figures.metrics,
+            recall=figures.recall,
             warnings=metrics.warnings_of(figures.loss),
         )
 
@@ -263,6 +268,7 @@ class Simulation:
             hashes=None if hashed_before is None else (self._hashes() or 0) - hashed_before,
             cost=cost,
             metrics=figures.metrics,
+            recall=figures.recall,
             warnings=(*metrics.warnings_of(figures.loss), *missing),
         )
         self._on_round(result.line())
@@ -413,12 +419,13 @@ def check(settings: RunSettings, *, chain: bool = True, registered: int | None =
     that is one.
     """
     training_of(settings)
-    resolve_partition(settings.partition, **settings.partition_args)
+    num_classes = settings.known_classes
+    resolve_partition(settings.partition, **settings.partition_args).check_labels(num_classes)
     if settings.mobility:
         resolve_mobility(settings.mobility, settings.servers, settings.mobility_args)
     cost_model(settings)
-    evaluation.resolve_metrics(settings.metric)
-    attack = _adversary(settings)
+    evaluation.resolve_metrics(settings.metric, num_classes)
+    attack = _adversary(settings, num_classes)
     averaged = _drawn(settings)
     if chain:
         rule = resolve_rule(settings.aggregator, canonical_json(dict(settings.aggregator_args)))

@@ -21,7 +21,7 @@ class Entry:
 
 def catalogue() -> dict[str, tuple[Entry, ...]]:
     """Return the names that each setting takes, without those of users' functions and files."""
-    from fbfl.learning import aggregation, attacks
+    from fbfl.learning import aggregation, attacks, losses
     from fbfl.learning.aggregation.rule_function import CONTEXT
     from fbfl.learning.attacks.lookup import CONTEXT as OF_ATTACKS
     from fbfl.learning.datasets import LOADERS
@@ -40,6 +40,7 @@ def catalogue() -> dict[str, tuple[Entry, ...]]:
         "attack": _of(attacks.ATTACKS, 2, {"rng", *OF_ATTACKS}),
         "consensus": _of_choices("consensus"),
         "dataset": _of(LOADERS, 0),
+        "loss": tuple(Entry(name, about=text) for name, text in losses.ABOUT.items()),
         "metric": _of(METRICS, 2),
         "mobility": _of(MOBILITIES, 1, ("names",)),  # of devices of their own
         "model": tuple(Entry(name, about=text) for name, text in ABOUT.items()),

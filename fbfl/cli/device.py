@@ -51,6 +51,7 @@ def _add_device(commands: Commands) -> None:
     add("--share", metavar="I/N", help="the share: that of device I, from 0, of N")
     add("--servers", type=int, metavar="S", help="servers that the data set is split among first (default: the --mec)")
     add_option(command, "dataset_args")
+    add_option(command, "num_classes", "of the task; 0: labels are numbers (default: as the labels are)")
     add_option(command, "partition")
     add_option(command, "partition_args")
     way = command.add_mutually_exclusive_group()
@@ -184,7 +185,7 @@ def _token(options: argparse.Namespace) -> str:
 def _samples(options: argparse.Namespace) -> "tuple[Array, Array]":
     from fbfl.mec.batches import MAX_BODY, most_samples, problem_of_values
 
-    x, y = own_samples(options, functools.partial(_part, options))
+    x, y = own_samples(options, functools.partial(_part, options), taken(options, "num_classes"))
     problem = problem_of_values(x)
     if problem is None and not most_samples(MAX_BODY, x[:1].nbytes):
         problem = f"a sample has {x[:1].nbytes} bytes; allowed: less than {MAX_BODY}"
@@ -203,6 +204,7 @@ def _source(options: argparse.Namespace, number: int) -> str:
         words = [
             f"--dataset {options.dataset}",
             *sorted(options.dataset_args or []),
+            *([] if options.num_classes is None else [f"{options.num_classes} classes"]),
             f"--share {options.share}",
             f"{_servers(options)} servers",
             *partition,

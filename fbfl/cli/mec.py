@@ -63,6 +63,7 @@ def add_parser(commands: Commands) -> None:
         "trainer_args",
         "one of the parameters of that trainer; names=FILE has the task's names of its tensors",
     )
+    add_option(command, "loss", "the loss here, if not as the task says: a name, or one of the trainer's framework")
     add_option(command, "partition")
     add_option(command, "partition_args")
     add_plugin(command)
@@ -228,7 +229,8 @@ def _own_trainer(options: argparse.Namespace) -> "tuple[dict[str, Any], Names | 
     """Return what the command line says instead of the task of model and trainer, and the names of the tensors."""
     from fbfl.learning import tensor_names
 
-    own = {name: value for name, value in given(options).items() if name in ("model", "trainer", "trainer_args")}
+    names = ("model", "trainer", "trainer_args", "loss")
+    own = {name: value for name, value in given(options).items() if name in names}
     file = own.get("trainer_args", {}).pop("names", None)
     if "trainer" in own:
         own.setdefault("trainer_args", {})
@@ -267,8 +269,9 @@ def _uploaded(options: argparse.Namespace, plan: "TaskPlan", file: Path) -> "tup
     if options.device_samples < 1:
         raise InvalidInputError(f"--device-samples {options.device_samples}; allowed: 1 or more")
     tokens = DeviceTokens(options.devices)
-    samples = SampleDatabase(file, plan.input_shape, options.device_samples)
-    return samples, ingest_routes(samples, tokens, SampleForm(plan.input_shape, plan.num_classes, plan.sample_range))
+    form = SampleForm(plan.input_shape, plan.num_classes, plan.sample_range, plan.label_range)
+    samples = SampleDatabase(file, plan.input_shape, options.device_samples, label_type=form.label_type)
+    return samples, ingest_routes(samples, tokens, form)
 
 
 def _samples_file(ledger: "Ledger", task: "Task") -> str:
@@ -292,11 +295,9 @@ def _own(options: argparse.Namespace, plan: "TaskPlan") -> "SampleStore":
     def part(dataset: "Dataset", number: int, count: int) -> "Indices":
         return partition(dataset.y_train, count, seed=plan.seed, device_of=dataset.device_of)[number]
 
-    x, y = own_samples(options, part)
+    x, y = own_samples(options, part, plan.num_classes)
     if x.shape[1:] != plan.input_shape:
         raise InvalidInputError(f"samples have the shape {x.shape[1:]}; allowed in this task: {plan.input_shape}")
-    if len(y) and not 0 <= y.min() <= y.max() < plan.num_classes:
-        raise InvalidInputError(f"labels are {y.min()} to {y.max()}; allowed in this task: 0 to {plan.num_classes - 1}")
     store = MemorySampleStore()
     if len(y):
         store.receive(Batch(device=0, first=0, x=x, y=y))

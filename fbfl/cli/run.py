@@ -112,8 +112,11 @@ def _show_end(played: "Played", settings: RunSettings, console: "Console") -> in
     if summary["final_rounds"] == 0:
         see = hint.command("rounds", "--run", played.path)
         raise NoFinalRoundError(f"none of {counted(settings.rounds, 'round')} became final; see {see}")
+    final = {name: summary[f"final_{name}"] for name in ("accuracy", "loss")}
+    if final["accuracy"] is None:  # of labels that are numbers
+        final = {"loss": final["loss"], **summary.get("final_metrics", {})}
     console.print(
-        f"accuracy {_figure(summary['final_accuracy'])}, loss {_figure(summary['final_loss'])} "
+        f"{', '.join(f'{name} {_figure(value)}' for name, value in final.items())} "
         f"after {counted(settings.rounds, 'round')} in {summary['seconds']:.1f} s; model {summary['model_sha256'][:16]}"
     )
     console.print(f"plots: {', '.join(str(picture) for picture in played.pictures)}")
@@ -133,8 +136,10 @@ def _show_series(series: "Series", console: "Console") -> int:
         if played.summary["final_rounds"] == 0:
             see = hint.command("rounds", "--run", played.path)
             raise NoFinalRoundError(f"no round of seed {seed} became final; see {see}")
-    for name in CURVES:
-        if found := series.summary.get(f"final_{name}"):
+    further = series.summary.get("final_metrics", {})
+    for name in (*CURVES, *further):
+        found = further.get(name) or series.summary.get(f"final_{name}")
+        if found and (name != "accuracy" or found["mean"] is not None or not further):
             mean, half = found["mean"], found["half_width"]
             text = _figure(mean) if half is None else text_of(mean, half, ".4f", is_rate=name in RATES)
             console.print(f"{name.replace('_', ' ')} {text} (n = {found['n']})")
@@ -152,7 +157,8 @@ def _round_text(line: dict[str, Any]) -> str:
         simulated += f", late: {', '.join(late)}" if late else ""
     further = "".join(f"  {name} {_figure(value)}" for name, value in line.get("metrics", {}).items())
     attack = f"  attack success {_figure(line['attack_success_rate'])}" if "attack_success_rate" in line else ""
-    figures = f"accuracy {_figure(line['accuracy'])}  loss {_figure(line['loss'])}{further}{attack}"
+    accuracy = "" if line["accuracy"] is None and further else f"accuracy {_figure(line['accuracy'])}  "
+    figures = f"{accuracy}loss {_figure(line['loss'])}{further}{attack}"
     return (
         f"round {line['round']:>3}  {figures}  {outcome}  {counted(line['updates'], 'update')}  "
         f"gas {line['gas_used']:,}  {line['seconds']:.2f} s{simulated}"

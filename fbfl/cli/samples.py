@@ -25,17 +25,22 @@ def add_samples(command: Parser) -> argparse._MutuallyExclusiveGroup:
     return data
 
 
-def own_samples(options: argparse.Namespace, part: "Callable[[Dataset, int, int], Indices]") -> "tuple[Array, Array]":
-    """Return samples x [n, ...] and labels y [n]; `part` selects share I/N of a data set from (data set, I, N)."""
+def own_samples(
+    options: argparse.Namespace, part: "Callable[[Dataset, int, int], Indices]", num_classes: int | None
+) -> "tuple[Array, Array]":
+    """Return samples x [n, ...] and labels y [n]; `part` selects share I/N of a data set from (data set, I, N).
+
+    `num_classes` is the number of classes, 0 where labels are numbers, None if it is not known.
+    """
     from fbfl.learning import datasets
 
     if options.data is not None:
         refuse_share(options)
-        return datasets.load_samples(options.data)
+        return datasets.load_samples(options.data, num_classes)
     if options.share is None:
         raise InvalidInputError(f"--dataset {options.dataset}: needs --share I/N, one of N parts, from 0")
     number, count = share_of(options.share)
-    dataset = datasets.load(options.dataset, taken(options, "dataset_args"))
+    dataset = datasets.load(options.dataset, taken(options, "dataset_args"), num_classes=num_classes)
     share = part(dataset, number, count)
     return dataset.x_train[share], np.asarray(dataset.y_train[share])
 

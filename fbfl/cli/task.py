@@ -71,12 +71,11 @@ def create(options: argparse.Namespace) -> int:
     store = store_of(options)
 
     from fbfl import simulation
-    from fbfl.learning import datasets
     from fbfl.mec import tasks
 
     servers = owner.ledger.servers()
     simulation.check(settings, registered=len(servers))
-    dataset = datasets.load(settings.dataset or "mnist", settings.dataset_args, fallback=settings.dataset is None)
+    dataset = tasks.dataset_of(settings)
     for text in filter(None, (dataset.note, *dataset.warnings)):
         print(text, file=sys.stderr)
     trainer = tasks.trainer_of(settings, dataset, lanes=1)

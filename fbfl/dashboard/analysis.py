@@ -78,8 +78,8 @@ def updates_of(where: Where, number: int, say: Say) -> dict[str, Any]:
 
 def recall_of(where: Where, number: int, say: Say) -> dict[str, Any]:
     """Return the accuracy of the global model after a round on the run's test set, and the recall of each class."""
-    from fbfl.learning import datasets, evaluation
-    from fbfl.mec.tasks import trainer_of
+    from fbfl.learning import evaluation
+    from fbfl.mec.tasks import dataset_of, trainer_of
     from fbfl.runs.identity import code_in
     from fbfl.settings import read_stored
 
@@ -92,14 +92,14 @@ def recall_of(where: Where, number: int, say: Say) -> dict[str, Any]:
     found, store = _recorded(where)
     found.round(number)
     say("loads data and model")
-    data = datasets.load(settings.dataset or "mnist", settings.dataset_args, fallback=settings.dataset is None)
+    data = dataset_of(settings)
     trainer = trainer_of(settings, data, 1)
     payload = store.get(model_after(found.task, found.rounds[:number]))
     weights = weights_of(TaskPlan.of(found.task, where.plugins), payload)
     say("evaluates the model")
     figures = evaluation.figures(trainer, weights, data.x_test, data.y_test, data.num_classes)
     return {
-        "accuracy": figures.accuracy,
+        "accuracy": None if math.isnan(figures.accuracy) else figures.accuracy,
         "recall": [None if math.isnan(each) else each for each in figures.recall],
     }
 

@@ -101,6 +101,7 @@ def _without_chain(settings: RunSettings, lanes: int | None) -> FinishedRun:
             server_optimizer=settings.server_optimizer,
             server_args=settings.server_optimizer_args,
             metric=settings.metric,
+            num_classes=settings.num_classes,
             root=_root(data, settings.seed) if rule.needs_root_update else None,
             trainer=trainer,
         )
@@ -127,7 +128,7 @@ def _root(data: Dataset, seed: int) -> tuple[Any, Any]:
 def _trainer(settings: RunSettings, lanes: int | None) -> Trainer:
     wanted = settings.training | {
         name: getattr(settings, name)
-        for name in ("dataset", "dataset_args", "model", "trainer", "trainer_args", "seed")
+        for name in ("dataset", "dataset_args", "model", "trainer", "trainer_args", "num_classes", "seed")
     }
     return _warm_trainer(strictjson.dumps(wanted), lanes)
 
@@ -147,9 +148,9 @@ def _warm_trainer(wanted: str, lanes: int | None) -> Trainer:
 
 
 def _dataset(settings: RunSettings) -> Dataset:
-    return _loaded(settings.dataset or "mnist", strictjson.dumps(settings.dataset_args))
+    return _loaded(settings.dataset or "mnist", strictjson.dumps(settings.dataset_args), settings.known_classes)
 
 
 @functools.lru_cache(maxsize=2)
-def _loaded(name: str, args: str) -> Dataset:
-    return datasets.load(name, json.loads(args))
+def _loaded(name: str, args: str, num_classes: int | None) -> Dataset:
+    return datasets.load(name, json.loads(args), num_classes=num_classes)

@@ -24,7 +24,7 @@ class Adversary:
     """Client numbers, ascending."""
     seed: int
     num_classes: int | None = None
-    """Number of classes of the data; None while it is not known."""
+    """Number of classes of the data; 0 if labels are numbers; None while it is not known."""
     sample_range: Range | None = None
     """Range of the training data of all clients, before anything is poisoned; None while it is not known."""
     _idle: dict[int, str | None] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -63,7 +63,12 @@ class Adversary:
         return samples
 
     def check(self, num_clients: int) -> None:
-        """Raise `VacuousAttackError` if an attack of ours is impossible when all `num_clients` take part."""
+        """Raise `VacuousAttackError` if an attack of ours is impossible when all `num_clients` take part.
+
+        One that changes classes where there are none raises `InvalidInputError`.
+        """
+        for attack in self.attacks:
+            attack.check_labels(self.num_classes)
         made_up = generator(0, "made-up updates").standard_normal((num_clients, 8)).astype(np.float32)
         clients, attackers = range(num_clients), list(self.malicious)
         for attack in self.attacks:

@@ -16,7 +16,8 @@ from fbfl.tensors import Vector
 Array = npt.NDArray[Any]
 
 Metric = plugins.Plugin
-"""A further figure: a function of scores, float32 [n, classes], and labels [n] that returns a number."""
+"""A further figure: a function of scores, float32 [n, classes], or without classes of the model's numbers [n], and of
+labels [n], that returns a number."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Figures:
     """Figures of a model on a test set."""
 
     accuracy: float
-    """Share of right answers; NaN if the trainer does not tell."""
+    """Share of right answers; NaN if the trainer does not tell, or labels are numbers."""
     loss: float
     recall: tuple[float, ...]
     """Per class: share of its samples that are classified correctly (NaN: it has none); empty if it does not tell."""
@@ -35,15 +36,19 @@ class Figures:
 def figures(
     trainer: Trainer, weights: Vector, x: Array, y: Array, num_classes: int, further: Sequence[Metric] = ()
 ) -> Figures:
-    """Evaluate `weights` [P] on samples x [n, ...] and labels y [n].
+    """Evaluate `weights` [P] on samples x [n, ...] and labels y [n], which are numbers if `num_classes` is 0.
 
-    `further` figures are functions of the model's output. A trainer that does not show it has named numbers of its own.
+    `further` figures are functions of the model's output, of numbers by default `mae`. A trainer that does not show it
+    has named numbers of its own.
     """
     if isinstance(trainer, Classifier):
-        logits = trainer.logits(weights, x)
-        recall = metrics.per_class_recall(logits, y, num_classes)
-        others = {metric.name: _number(metric, metric(logits, y)) for metric in further}
-        return Figures(metrics.accuracy(logits, y), metrics.cross_entropy(logits, y), tuple(recall.tolist()), others)
+        scores = trainer.logits(weights, x)
+        others = {metric.name: _number(metric, metric(scores, y)) for metric in further}
+        loss = trainer.loss(scores, y)
+        if not num_classes:
+            return Figures(math.nan, loss, (), others or {"mae": metrics.mean_absolute_error(scores, y)})
+        recall = metrics.per_class_recall(scores, y, num_classes)
+        return Figures(metrics.accuracy(scores, y), loss, tuple(recall.tolist()), others)
     found = trainer.evaluate(weights, x, y)
     accuracy, loss = _figure(found, "accuracy", math.nan), _figure(found, "loss")
     own = {name: float(value) for name, value in found.items() if isinstance(value, int | float | np.number)}
@@ -51,14 +56,25 @@ def figures(
     return Figures(accuracy, loss, (), {name: others[name] for name in others if name not in ("accuracy", "loss")})
 
 
-def resolve_metrics(names: str | Callable[..., Any] | Sequence[str | Callable[..., Any]] | None) -> tuple[Metric, ...]:
-    """Return further figures by name, ``package.module:function`` or function of scores [n, classes] and labels [n]."""
+def resolve_metrics(
+    names: str | Callable[..., Any] | Sequence[str | Callable[..., Any]] | None, num_classes: int | None = None
+) -> tuple[Metric, ...]:
+    """Return further figures by name, ``package.module:function`` or function of scores [n, classes] and labels [n].
+
+    `num_classes` is 0 where labels are numbers: then figures of classes are refused, as are those of numbers elsewhere.
+    """
     if names is None:
         return ()
     if not isinstance(names, str | Iterable) and not callable(names):
         raise InvalidInputError(f"metric is {names!r}; allowed: a name, a function, or several of them")
+    allowed, labels = (metrics.OF_NUMBERS, "numbers") if num_classes == 0 else (metrics.OF_CLASSES, "classes")
     several = [names] if isinstance(names, str) or callable(names) else list(names)
-    found = tuple(plugins.resolve("metric", each, metrics.METRICS, {}, data=2) for each in several)
+    for each in several:
+        if isinstance(each, str) and each in metrics.METRICS and each not in allowed:
+            raise InvalidInputError(
+                f"metric is {each!r}, but labels are {labels}; allowed: {', '.join(allowed)}, or a function"
+            )
+    found = tuple(plugins.resolve("metric", each, allowed, {}, data=2) for each in several)
     if len({each.name for each in found}) != len(found):
         raise InvalidInputError(f"metric names {[each.name for each in found]}; allowed: each once")
     return found

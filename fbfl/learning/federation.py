@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fbfl.errors import AggregationError, InvalidInputError, NonFiniteUpdateError
-from fbfl.learning import aggregation, attacks, checkpoint, evaluation, metrics, sampling, server_optimizers
+from fbfl.learning import aggregation, attacks, checkpoint, evaluation, metrics, samples, sampling, server_optimizers
 from fbfl.learning import trainer as trainers
 from fbfl.learning.adversary import Adversary
 from fbfl.learning.aggregation import Aggregate, AggregationRule, StreamingFedAvg
@@ -27,10 +28,11 @@ from fbfl.learning.aggregation.rule_function import RuleFunction, State
 from fbfl.learning.attacks import Attack
 from fbfl.learning.clients import client_numbers
 from fbfl.learning.keras_trainer import KerasTrainer
+from fbfl.learning.losses import Loss, known_classes
 from fbfl.learning.models import Model
 from fbfl.learning.on_round import OnRound, teller
 from fbfl.learning.pixels import compact
-from fbfl.learning.samples import absent_labels, checked, range_of
+from fbfl.learning.samples import absent_labels, range_of
 from fbfl.learning.trainer import Trainer, TrainerLike
 from fbfl.learning.training import Purpose, Samples, TrainingSettings
 from fbfl.randomness import generator
@@ -49,9 +51,9 @@ class Round:
     round: int
     """Counted from 1."""
     accuracy: float
-    """Share of the test samples that the new global model classifies correctly."""
+    """Share of the test samples that the new global model classifies correctly; NaN where labels are numbers."""
     loss: float
-    """Mean cross-entropy on the test samples."""
+    """Mean loss on the test samples."""
     train_seconds: float
     aggregate_seconds: float
     participants: tuple[int, ...]
@@ -84,6 +86,8 @@ class Round:
         }
         if self.attack_success_rate is not None:
             line["attack_success_rate"] = self.attack_success_rate
+        if self.recall:
+            line["recall"] = list(self.recall)
         if self.metrics:
             line["metrics"] = dict(self.metrics)
         if self.warnings:
@@ -97,7 +101,7 @@ class Federation:
 
     Args:
         clients: per client its samples x [n, ...] (finite floating point, or uint8 in 0..255, which stand for 0 to 1)
-            and labels y [n], integers from 0; also what NumPy makes such arrays of.
+            and labels y [n], integers from 0, or numbers if the loss takes these; also what NumPy makes such arrays of.
         test: samples and labels that the global model is evaluated on.
         model: a name, `package.module:function`, or a function that returns a model of the trainer's: of Keras, say.
         aggregator: a name of `aggregation.RULES`, `package.module:function`, a function of the updates [n, P], or
@@ -112,7 +116,8 @@ class Federation:
             function; its settings in `server_args`. It steps the weights that are trained; to all others (BatchNorm's
             moving statistics, say) the aggregate is added as it is.
         metric: further figures of the global model: names of `metrics.METRICS`, `package.module:function`, functions of
-            its scores [n, classes] and the labels [n], one or several.
+            its scores [n, classes] and the labels [n], one or several. Where labels are numbers, functions of those of
+            the model [n] and the labels, by default `mae`.
         root: trusted samples (x, y), for rules that compare with a trusted update (`fltrust`).
         seed: all randomness is a function of it.
         lanes: processor cores to train on; results do not depend on it.
@@ -121,6 +126,10 @@ class Federation:
             such a trainer; its settings in `trainer_args`. That of another federation with the same model, data shape,
             training settings and seed saves compiling it again.
         on_round: is called after every round with what metrics.jsonl has of it; what it raises becomes `UserCodeError`.
+        loss: a name of `losses.NAMES`, `package.module:function`, or a function of the trainer's framework: of Keras
+            one of labels and outputs, of PyTorch of outputs and labels. With `mean_squared_error` labels are numbers.
+        num_classes: number of classes (default: 2 with `binary_cross_entropy`, else what the labels say); 0 with a
+            function as loss: labels are numbers.
 
     `local_epochs`, `batch_size`, `optimizer`, `learning_rate`, `proximal`, `fused`, `local_steps`, `shuffle`,
     `schedule` and `schedule_args` are fields of `training.TrainingSettings`. Wrong values raise `InvalidInputError`.
@@ -160,13 +169,17 @@ class Federation:
         trainer: TrainerLike = "keras",
         trainer_args: Settings | None = None,
         on_round: OnRound | None = None,
+        loss: Loss = "cross_entropy",
+        num_classes: int | None = None,
     ) -> None:
         self._on_round = teller(on_round)
-        clients, test, root = _checked_data(clients, test, root)
+        num_classes = known_classes(loss, num_classes)
+        clients, test, root = _checked_data(clients, test, root, num_classes)
         self._seed = seed
         self._participation, self._dropout, self._stragglers = participation, dropout, stragglers
-        self._num_classes = _num_classes(*clients, test)
-        self._absent_labels = absent_labels(self._num_classes, (y for _, y in (*clients, test)))
+        self._num_classes = _num_classes(*clients, test) if num_classes is None else num_classes
+        labels = [y for _, y in (*clients, test)]
+        self._absent_labels = absent_labels(self._num_classes, labels) if num_classes is None else ()
         self._adversary = Adversary(
             _resolved_attacks(attack, attack_args),
             tuple(sorted(set(client_numbers("malicious", malicious, len(clients))))),
@@ -177,9 +190,9 @@ class Federation:
         self._rule = _resolved_rule(aggregator, aggregator_args)
         self._server = _resolved_server(server_optimizer, server_args)
         self._root, self._test = root, (compact(test[0]), test[1])
-        self._metrics = evaluation.resolve_metrics(metric)
+        self._metrics = evaluation.resolve_metrics(metric, self._num_classes)
         self._check(len(clients))
-        poisoned = (self._adversary.poisoned_samples(client, samples) for client, samples in enumerate(clients))
+        poisoned = (self._adversary.poisoned_samples(client, own) for client, own in enumerate(clients))
         self._clients = [(compact(x), y) for x, y in poisoned]
         self._triggered = self._adversary.triggered(*test)
         for line in self.warnings:
@@ -195,6 +208,7 @@ class Federation:
             shuffle,
             schedule,
             schedule_args or {},
+            loss,
         )
         purpose = Purpose(model, self._training, test[0].shape[1:], self._num_classes, seed)
         self.trainer = _resolved_trainer(trainer, trainer_args, purpose, lanes)
@@ -425,12 +439,13 @@ class _Record:
 
 
 def _checked_data(
-    clients: Iterable[Samples], test: Samples, root: Samples | None
+    clients: Iterable[Samples], test: Samples, root: Samples | None, num_classes: int | None
 ) -> tuple[list[Samples], Samples, Samples | None]:
     """Return all samples as NumPy arrays that fit together. Clients may have none."""
+    checked = partial(samples.checked, num_classes=num_classes)
     if not isinstance(clients, Iterable):
         raise InvalidInputError(f"clients is {clients!r}; needed: a list of pairs (x, y), one per client")
-    owners = {f"client {number}": checked(samples, f"client {number}") for number, samples in enumerate(clients)}
+    owners = {f"client {number}": checked(own, f"client {number}") for number, own in enumerate(clients)}
     if not owners:
         raise InvalidInputError("clients is empty: a federation needs at least one")
     test = checked(test, "the test set", "test[0]", "test[1]")
@@ -442,7 +457,8 @@ def _checked_data(
     for owner, (x, _) in others.items():
         if len(x) and x.shape[1:] != shape:
             raise InvalidInputError(f"{owner}: samples have the shape {x.shape[1:]}, those of the test set {shape}")
-    if root is not None and others["root"][1].max(initial=0) >= (classes := _num_classes(*owners.values(), test)):
+    classes = _num_classes(*owners.values(), test) if num_classes is None else num_classes
+    if root is not None and classes and others["root"][1].max(initial=0) >= classes:
         raise InvalidInputError(f"root: labels that neither clients nor tests have; allowed: 0 to {classes - 1}")
     return list(owners.values()), test, others.get("root")
 
@@ -515,6 +531,8 @@ def _name_of(trainer: Trainer) -> dict[str, str]:
 def _words(settings: TrainingSettings) -> str:
     """Return the settings as text that is the same in every process (a function by its name)."""
     values = {entry.name: getattr(settings, entry.name) for entry in fields(settings)}
-    if settings.schedule is None:  # states that were saved before there were schedules stay of use
+    if settings.schedule is None:  # states that were saved before there were schedules, or losses, stay of use
         del values["schedule"], values["schedule_args"]
+    if settings.loss == "cross_entropy":
+        del values["loss"]
     return str({name: getattr(value, "__qualname__", value) for name, value in values.items()})

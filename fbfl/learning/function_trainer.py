@@ -1,8 +1,9 @@
 """A function as a trainer: anything that can make new weights of old ones and samples, with NumPy arrays.
 
 `train(weights, x, y, rng, round)` returns the trained weights; the first three are lists of float32 arrays, samples
-float32 [n, ...] (bytes as 0 to 1) and labels int32 [n]. Its attributes `initial(rng)` and `evaluate(weights, x, y)`
-give the weights to begin with and the figures; without both, the model of the task, a Keras model, gives them.
+float32 [n, ...] (bytes as 0 to 1) and labels int32 [n] (float32 where they are numbers). Its attributes `initial(rng)`
+and `evaluate(weights, x, y)` give the weights to begin with and the figures; without both, the model of the task, a
+Keras model, gives them.
 """
 
 import inspect
@@ -24,9 +25,12 @@ from fbfl.tensors import ModelSpec, TensorSpec, Vector
 LEADING = ("weights", "x", "y", "rng", "round")
 """The first parameters of such a function; the first one's name tells it from a function that returns a trainer."""
 
-_OURS = ("fused", "schedule", "schedule_args")  # of compiled graphs; and the learning rate that is given follows them
+# Of compiled graphs; what the learning rate that is given follows; and what also says what labels are.
+_OURS = ("fused", "schedule", "schedule_args", "loss")
 SETTINGS = tuple(each.name for each in fields(TrainingSettings) if each.name not in _OURS)
-"""Settings of the training that a function is given if it has parameters of these names."""
+"""Settings of the training that a function is given if it has parameters of these names, as it is `loss`."""
+
+_CONTEXT = (*SETTINGS, "loss")
 
 _DEFAULT = TrainingSettings()
 
@@ -81,11 +85,8 @@ class FunctionTrainer:
                     f"client {client} is to do {number} of {usual} {work}, but trainer {self._train.name} has no "
                     f"parameter {work}"
                 )
-        data = [
-            accepted(samples, client, purpose.input_shape, purpose.num_classes)
-            for client, samples in zip(client_ids, clients, strict=True)
-        ]
-        context = {name: getattr(purpose.settings, name) for name in SETTINGS}
+        data = [accepted(samples, client, purpose) for client, samples in zip(client_ids, clients, strict=True)]
+        context = {name: getattr(purpose.settings, name) for name in _CONTEXT}
         context["learning_rate"] = purpose.settings.rate(round_number)
         return (
             self._update(start, *samples, client, round_number, {**context, work: number})
@@ -94,7 +95,7 @@ class FunctionTrainer:
 
     def evaluate(self, weights: Vector, x: npt.NDArray[Any], y: npt.NDArray[Any]) -> Mapping[str, float]:
         """Return the figures that the function's `evaluate` finds."""
-        x, y = accepted((x, y), None, self._purpose.input_shape, self._purpose.num_classes)
+        x, y = accepted((x, y), None, self._purpose)
         found: Mapping[str, float] = self._attribute("evaluate")(self._arrays(weights), scaled(x), y)
         return found
 
@@ -124,7 +125,7 @@ class FunctionTrainer:
         self,
         start: Vector,
         x: npt.NDArray[Any],
-        y: npt.NDArray[np.int32],
+        y: npt.NDArray[Any],
         client: int,
         round_number: int,
         context: Mapping[str, Any],
@@ -147,9 +148,14 @@ class FunctionOnModel(FunctionTrainer):
     """A `fbfl.learning.trainer.Classifier` whose function trains the weights of a Keras model."""
 
     def __init__(self, plugin: Plugin, purpose: Purpose, lanes: int | None = None) -> None:
-        shape, classes = purpose.input_shape, purpose.num_classes
+        shape, classes, loss = purpose.input_shape, purpose.num_classes, purpose.settings.loss
         self._keras = KerasTrainer(
-            purpose.model, input_shape=shape, num_classes=classes, lanes=lanes, seed=purpose.seed
+            purpose.model,
+            TrainingSettings(loss=loss),
+            input_shape=shape,
+            num_classes=classes,
+            lanes=lanes,
+            seed=purpose.seed,
         )
         super().__init__(plugin, purpose)
 
@@ -158,8 +164,12 @@ class FunctionOnModel(FunctionTrainer):
         return self._keras.evaluate(weights, x, y)
 
     def logits(self, weights: Vector, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Return the output of the Keras model, float32 [n, classes]."""
+        """Return the scores of the Keras model, float32 [n, classes], or its numbers [n]."""
         return self._keras.logits(weights, inputs(x, "x", self._purpose.input_shape))
+
+    def loss(self, scores: npt.NDArray[np.float32], y: npt.NDArray[Any]) -> float:
+        """Return the mean loss of what `logits` returns for samples with the labels y [n]."""
+        return self._keras.loss(scores, y)
 
     def _beginning(self) -> tuple[ModelSpec, Vector, npt.NDArray[np.bool_]]:
         return self._keras.spec, self._keras.initial_weights(), self._keras.trainable
@@ -174,7 +184,7 @@ def trainer_of(
         raise InvalidInputError(
             f"trainer {name} has the parameters {', '.join(leading)}; needed: {', '.join(LEADING)}, and then settings"
         )
-    plugin = plugins.resolve("trainer", function, {}, arguments, data=len(LEADING), context=SETTINGS)
+    plugin = plugins.resolve("trainer", function, {}, arguments, data=len(LEADING), context=_CONTEXT)
     plugin = Plugin("trainer", name, function, plugin.settings, plugin.wants)
     attributes = [attribute for attribute in ("initial", "evaluate") if hasattr(function, attribute)]
     if not attributes:

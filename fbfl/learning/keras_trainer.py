@@ -14,11 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fbfl.errors import InvalidInputError
-from fbfl.learning import metrics, plugins
+from fbfl.learning import losses, metrics, plugins
 from fbfl.learning.backend import load_tensorflow
 from fbfl.learning.lanes import Lanes
 from fbfl.learning.models import NAMES, Model, build, spec_of, trainable_of, weights_of
 from fbfl.learning.training import (
+    Purpose,
     Samples,
     TrainingSettings,
     accepted,
@@ -64,23 +65,18 @@ class KerasTrainer:
         from fbfl.learning.lane import Lane
 
         lanes = num_lanes(lanes)
-        if num_classes < 1:
-            raise InvalidInputError(f"num_classes is {num_classes}: it has to be at least 1")
-        input_shape = shape_of(input_shape)
         settings = TrainingSettings() if settings is None else settings
         if not isinstance(settings, TrainingSettings):
             raise InvalidInputError(f"settings is {settings!r}; allowed: TrainingSettings(...)")
         self.settings = settings
-        self._model = model
-        self._seed = seed
-        self._input_shape = input_shape
-        self._num_classes = num_classes
+        purpose = self._purpose = Purpose(model, settings, shape_of(input_shape), num_classes, seed)
 
         def lane() -> tuple[Any, Lane]:
-            own = build(model, input_shape=input_shape, num_classes=num_classes, seed=seed)
+            shape, loss = purpose.input_shape, settings.loss
+            own = build(model, input_shape=shape, num_classes=num_classes, seed=seed, loss=loss)
             made, _ = _optimizer(settings)
             with self._users_code("set-up"):
-                return own, Lane(own, made, settings.batch_size, proximal=settings.proximal, fused=settings.fused)
+                return own, Lane(own, made, settings, num_classes)
 
         models, made = zip(*(lane() for _ in range(lanes)), strict=True)
         self.spec = spec_of(models[0])
@@ -90,18 +86,9 @@ class KerasTrainer:
         _, self._default_rate = _optimizer(self.settings)
         self._lanes = Lanes(made)
 
-    def is_for(
-        self,
-        model: Model,
-        settings: TrainingSettings,
-        *,
-        input_shape: tuple[int, ...],
-        num_classes: int,
-        seed: int,
-    ) -> bool:
-        """Return True if a trainer made with these arguments would compute the same bytes."""
-        mine = (self._model, self.settings, self._input_shape, self._num_classes, self._seed)
-        return mine == (model, settings, tuple(input_shape), num_classes, seed)
+    def is_for(self, **purpose: Any) -> bool:
+        """Return True if a trainer for this purpose would compute the same bytes."""
+        return self._purpose == Purpose(**purpose)
 
     def warm_up(self, dtype: npt.DTypeLike = np.uint8) -> None:
         """Compile the graphs for samples of this type (uint8 or float32) now rather than in the first round.
@@ -109,10 +96,11 @@ class KerasTrainer:
         For measurements of rounds, and for a trainer that serves several federations.
         """
         # One sample: oneDNN cannot chain convolutions of an empty batch.
-        x, y = np.zeros((1, *self._input_shape), dtype), np.zeros(1, np.int32)
+        labels = np.int32 if self._purpose.num_classes else np.float32
+        x, y = np.zeros((1, *self._purpose.input_shape), dtype), np.zeros(1, labels)
         shuffle = self.settings.shuffle
         for lane in self._lanes.all:
-            work = _joined([_Job(0, x, y, 1, self._drawn)], self._seed, 1, lane.num_generators, shuffle=shuffle)
+            work = _joined([_Job(0, x, y, 1, self._drawn)], self._purpose.seed, 1, lane.num_generators, shuffle=shuffle)
             with self._users_code("training"):
                 lane.train(self._initial_weights, work, self._learning_rate(1))
             with self._users_code("evaluation"):
@@ -142,13 +130,13 @@ class KerasTrainer:
         client_ids, epochs = work_of(clients, client_ids, local_epochs, self.settings.local_work)
         shuffle = self.settings.shuffle
         jobs = [
-            _Job(client_id, *accepted(samples, client_id, self._input_shape, self._num_classes), number, self._drawn)
+            _Job(client_id, *accepted(samples, client_id, self._purpose), number, self._drawn)
             for client_id, samples, number in zip(client_ids, clients, epochs, strict=True)
         ]
         rate = self._learning_rate(round_number)
 
         def run(lane: "Lane", chunk: list[_Job]) -> Vector:
-            work = _joined(chunk, self._seed, round_number, lane.num_generators, shuffle=shuffle)
+            work = _joined(chunk, self._purpose.seed, round_number, lane.num_generators, shuffle=shuffle)
             with self._users_code("training"):
                 return lane.train(start, work, rate)
 
@@ -156,14 +144,23 @@ class KerasTrainer:
         return (update for rows in self._lanes.stream(run, chunks) for update in rows)
 
     def evaluate(self, weights: Vector, x: npt.NDArray[Any], y: npt.NDArray[Any]) -> dict[str, float]:
-        """Return accuracy and mean cross-entropy ("loss") of `weights` [P] on samples x [n, ...], y [n]."""
-        x, y = accepted((x, y), None, self._input_shape, self._num_classes)
-        logits = self.logits(weights, x)
-        return {"accuracy": metrics.accuracy(logits, y), "loss": metrics.cross_entropy(logits, y)}
+        """Return the loss of `weights` [P] on samples x [n, ...], y [n], and with classes the accuracy."""
+        x, y = accepted((x, y), None, self._purpose)
+        scores = self.logits(weights, x)
+        accuracy = {"accuracy": metrics.accuracy(scores, y)} if self._purpose.num_classes else {}
+        return {**accuracy, "loss": self.loss(scores, y)}
+
+    def loss(self, scores: npt.NDArray[np.float32], y: npt.NDArray[Any]) -> float:
+        """Return the mean loss of what `logits` returns for samples with the labels y [n]."""
+        from fbfl.learning.lane import loss_on
+
+        loss, num_classes = self.settings.loss, self._purpose.num_classes
+        return losses.measured(loss, scores, y, lambda: loss_on(loss, num_classes, scores, y))
 
     def logits(self, weights: Vector, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Return the model's output with `weights` [P] for x [n, ...], before the softmax: float32 [n, classes]."""
-        start, x = flat(weights, self.spec), inputs(x, "x", self._input_shape)
+        """Return scores with `weights` [P] for x [n, ...], before the softmax: float32 [n, classes]; or numbers [n]."""
+        purpose = self._purpose
+        start, x = flat(weights, self.spec), inputs(x, "x", purpose.input_shape)
         blocks = [x[first : first + _BLOCK] for first in range(0, len(x), _BLOCK)]
 
         def run(lane: "Lane", share: int) -> list[npt.NDArray[np.float32]]:
@@ -172,7 +169,8 @@ class KerasTrainer:
 
         shares = list(self._lanes.stream(run, range(min(len(self._lanes), len(blocks)))))
         parts = [shares[place % len(self._lanes)][place // len(self._lanes)] for place in range(len(blocks))]
-        return np.concatenate(parts) if parts else np.zeros((0, self._num_classes), np.float32)
+        outputs = np.concatenate(parts) if parts else np.zeros((0, purpose.num_outputs), np.float32)
+        return losses.scores_of(self.settings.loss, purpose.num_classes, outputs)
 
     @property
     def num_traces(self) -> int:
@@ -181,9 +179,10 @@ class KerasTrainer:
 
     def _users_code(self, activity: str) -> AbstractContextManager[None]:
         """Report errors raised inside as the user's, if layers or optimizer are."""
-        if self._model in NAMES and isinstance(self.settings.optimizer, str):
+        ours = self._purpose.model in NAMES and self.settings.loss in losses.NAMES
+        if ours and isinstance(self.settings.optimizer, str):
             return nullcontext()
-        return plugins.users_code(f"the {activity} of model {plugins.label_of(self._model)}")
+        return plugins.users_code(f"the {activity} of model {plugins.label_of(self._purpose.model)}")
 
     @property
     def _drawn(self) -> int | None:
@@ -201,7 +200,7 @@ class KerasTrainer:
 class _Job:
     client: int
     x: npt.NDArray[Any]
-    y: npt.NDArray[np.int32]
+    y: npt.NDArray[Any]
     epochs: int
     """Number of epochs; of steps if batches are drawn."""
     batch_size: int | None

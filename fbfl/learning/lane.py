@@ -14,9 +14,11 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from fbfl.errors import InvalidInputError
-from fbfl.learning import kerasstate
+from fbfl.learning import kerasstate, losses, plugins
+from fbfl.learning.losses import Loss
 from fbfl.learning.models import spec_of
 from fbfl.learning.optimizers import in_graph
+from fbfl.learning.training import TrainingSettings
 from fbfl.tensors import Vector
 
 Int32s = npt.NDArray[np.int32]
@@ -28,12 +30,12 @@ _tracing = threading.Lock()
 class Work:
     """The local training of K clients, whose samples lie one after another in `x` and `y`.
 
-    `order` int32: for each client its epochs' sample orders, as positions in `x`; `sizes` and `epochs` int32 [K];
-    `seeds` int32 [K, S], one per random layer.
+    `y` are classes, int32, or numbers, float32. `order` int32: for each client its epochs' sample orders, as positions
+    in `x`; `sizes` and `epochs` int32 [K]; `seeds` int32 [K, S], one per random layer.
     """
 
     x: npt.NDArray[Any]
-    y: Int32s
+    y: npt.NDArray[Any]
     order: Int32s
     sizes: Int32s
     epochs: Int32s
@@ -43,13 +45,15 @@ class Work:
 class Lane:
     """A model of its own and its compiled local training. One thread at a time may use it.
 
-    `batch_size`, `proximal` and `fused` are those of `training.TrainingSettings`.
+    `settings` are those of the training, `num_classes` is 0 where labels are numbers.
     """
 
-    def __init__(self, model: Any, optimizer: Any, batch_size: int, *, proximal: float, fused: bool) -> None:
+    def __init__(self, model: Any, optimizer: Any, settings: TrainingSettings, num_classes: int) -> None:
         self._model = model
-        self._batch_size = batch_size
-        self._proximal = proximal
+        self._batch_size = settings.batch_size
+        self._proximal = settings.proximal
+        self._label_type = tf.int32 if num_classes else tf.float32
+        self._loss = loss_of(settings.loss, num_classes)
         self._shapes = [tensor.shape for tensor in spec_of(model).tensors]
         self._sizes = [tensor.size for tensor in spec_of(model).tensors]
         self._weights = [variable.value for variable in model.weights]
@@ -60,7 +64,7 @@ class Lane:
         self._trained_places = [places[id(variable)] for variable in model.trainable_variables]
         # A variable: TensorFlow turns division by a constant into a product, which rounds differently from NumPy.
         self._white = tf.Variable(255.0, trainable=False)
-        self._optimizer = in_graph(optimizer, model, fused=fused)
+        self._optimizer = in_graph(optimizer, model, fused=settings.fused)
         self._run = tf.function(self._train_clients, autograph=False)
         self._call = tf.function(self._logits, autograph=False)
         self._traced: dict[Any, Callable[..., Any]] = {}
@@ -83,7 +87,8 @@ class Lane:
             ("train", work.x.dtype),
             self._run,
             tf.TensorSpec(shape, work.x.dtype),
-            *(tf.TensorSpec(rank, tf.int32) for rank in ([None], [None], [None], [None], [None, self.num_generators])),
+            tf.TensorSpec([None], self._label_type),
+            *(tf.TensorSpec(rank, tf.int32) for rank in ([None], [None], [None], [None, self.num_generators])),
             tf.TensorSpec([], tf.float32),
             tf.TensorSpec(start.shape, tf.float32),
         )
@@ -174,8 +179,8 @@ class Lane:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             for variable in self._trained:
                 tape.watch(variable)
-            logits = tf.cast(self._model(x, training=True), tf.float32)  # layers may compute with fewer bits
-            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits))
+            # Layers may compute with fewer bits.
+            loss = self._loss(y, tf.cast(self._model(x, training=True), tf.float32))
             if self._model.losses:  # regularisers
                 loss += tf.add_n([tf.reduce_sum(tf.cast(added, tf.float32)) for added in self._model.losses])
             loss = self._optimizer.scaled(loss)
@@ -188,3 +193,34 @@ class Lane:
                 for gradient, variable, anchor in zip(gradients, self._trained, anchors, strict=True)
             ]
         return list(gradients)
+
+
+def loss_of(loss: Loss, num_classes: int) -> Callable[[Any, Any], Any]:
+    """Return the mean loss as a function of tensors: labels [n] and the model's outputs [n, k], float32."""
+    if loss == "cross_entropy":
+        return lambda y, outputs: tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, outputs))
+    if loss == "binary_cross_entropy":
+        binary = tf.nn.sigmoid_cross_entropy_with_logits
+        return lambda y, outputs: tf.reduce_mean(binary(tf.cast(y, tf.float32), outputs[:, 0]))
+    if loss == "mean_squared_error":
+        return lambda y, outputs: tf.reduce_mean(tf.math.squared_difference(outputs[:, 0], y))
+    plugin = plugins.resolve("loss", loss, {}, {}, data=2)
+    flat = losses.has_one_output(loss, num_classes)
+
+    def own(y: Any, outputs: Any) -> Any:
+        value = plugin(y, outputs[:, 0] if flat else outputs)
+        if not tf.is_tensor(value) or not value.dtype.is_floating:
+            raise InvalidInputError(
+                f"loss {plugin.name} returned a {type(value).__name__}; needed: a tensor of losses, or of their mean, "
+                "from labels and the model's outputs"
+            )
+        return tf.reduce_mean(tf.cast(value, tf.float32))
+
+    return own
+
+
+def loss_on(loss: Loss, num_classes: int, scores: npt.NDArray[np.float32], y: npt.NDArray[Any]) -> float:
+    """Return the mean of a user's loss on a test set, of scores [n, classes], or numbers [n], and labels [n]."""
+    label_type = np.int32 if num_classes else np.float32
+    outputs = scores if num_classes else scores[:, None]
+    return float(loss_of(loss, num_classes)(tf.constant(y.astype(label_type)), tf.constant(outputs)))

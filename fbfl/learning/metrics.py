@@ -1,6 +1,7 @@
 """Measures of a model, of an attack's success, and of a rule's detection of attackers: pure functions on arrays.
 
-Predictions are class numbers [n] or scores (logits or probabilities) [n, classes], of which the largest counts.
+Predictions are class numbers [n] or scores (logits or probabilities) [n, classes], of which the largest counts. Where
+labels are numbers, so are predictions, [n].
 """
 
 import math
@@ -37,6 +38,17 @@ def cross_entropy(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     return float(losses.mean())
 
 
+def mean_squared_error(predictions: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Mean of the squared differences of numbers [n] from labels [n], in float64."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(np.mean(_differences(predictions, labels) ** 2))
+
+
+def mean_absolute_error(predictions: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Mean of the absolute differences of numbers [n] from labels [n], in float64."""
+    return float(np.mean(np.abs(_differences(predictions, labels))))
+
+
 def warnings_of(loss: float) -> tuple[str, ...]:
     """Return the warnings about a round's figures: a line if the loss is not finite, else nothing."""
     return () if math.isfinite(loss) else ("loss is not finite",)
@@ -66,8 +78,14 @@ def f1(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     return float(np.mean((2 * right / np.maximum(total + taken, 1))[total > 0]))
 
 
-METRICS: dict[str, Callable[..., float]] = {"f1": f1, "balanced_accuracy": balanced_accuracy}
-"""Further figures by name: functions of scores [n, classes] and labels [n]."""
+OF_CLASSES: dict[str, Callable[..., float]] = {"f1": f1, "balanced_accuracy": balanced_accuracy}
+"""Further figures where labels are classes, by name: functions of scores [n, classes] and labels [n]."""
+
+OF_NUMBERS: dict[str, Callable[..., float]] = {"mae": mean_absolute_error, "mse": mean_squared_error}
+"""Figures where labels are numbers, by name: functions of the model's numbers [n] and labels [n]."""
+
+METRICS = OF_CLASSES | OF_NUMBERS
+"""All of them."""
 
 
 def attack_success_rate(predictions: npt.ArrayLike, labels: npt.ArrayLike, target: int) -> float:
@@ -98,6 +116,14 @@ def detection(selected: Collection[int], num_clients: int, malicious: Collection
     attackers = set(client_numbers("malicious", malicious, num_clients))
     hits = len(caught & attackers)
     return Detection(hits / len(caught) if caught else 1.0, hits / len(attackers) if attackers else 1.0)
+
+
+def _differences(predictions: npt.ArrayLike, labels: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    numbers, truth = np.asarray(predictions, np.float64), np.asarray(labels, np.float64)
+    if truth.ndim != 1 or numbers.shape != truth.shape or truth.size == 0:
+        raise InvalidInputError(f"predictions {numbers.shape} and labels {truth.shape} must be of the same samples")
+    with np.errstate(invalid="ignore"):  # of infinite ones
+        return numbers - truth
 
 
 def _classes(predictions: npt.ArrayLike, labels: npt.ArrayLike) -> int:

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fbfl.errors import InvalidInputError
-from fbfl.learning import plugins
+from fbfl.learning import losses, plugins
 from fbfl.learning.backend import load_tensorflow
+from fbfl.learning.losses import Loss
 from fbfl.learning.pixels import channels_first
 from fbfl.randomness import int32_seed
 from fbfl.tensors import ModelSpec, TensorSpec, Vector
@@ -41,8 +42,17 @@ _built: "weakref.WeakValueDictionary[int, Any]" = weakref.WeakValueDictionary()
 """Variables of all models that still exist, by their id."""
 
 
-def build(model: Model, *, input_shape: tuple[int, ...] = (28, 28), num_classes: int = 10, seed: int = 0) -> Any:
+def build(
+    model: Model,
+    *,
+    input_shape: tuple[int, ...] = (28, 28),
+    num_classes: int = 10,
+    seed: int = 0,
+    loss: Loss = "cross_entropy",
+) -> Any:
     """Build a new Keras model that maps samples [n, *input_shape] to logits [n, num_classes].
+
+    With a loss that takes one output (see `fbfl.learning.losses`) it is [n, 1]: a number, or the logit of class 1.
 
     Initial weights and variable names depend on the arguments alone. For a user's function this holds as far as
     Keras allows (its initialisers, and Python's and NumPy's global generators, are seeded while it runs); it has
@@ -52,7 +62,8 @@ def build(model: Model, *, input_shape: tuple[int, ...] = (28, 28), num_classes:
     load_tensorflow()
     from fbfl.learning import kerasstate
 
-    make = _maker(model, input_shape, num_classes)
+    num_outputs = losses.num_outputs(loss, num_classes)
+    make = _maker(model, input_shape, num_outputs)
     settings = kerasstate.of_this_thread()
     made: list[Any] = []
     failed: list[BaseException] = []
@@ -61,7 +72,7 @@ def build(model: Model, *, input_shape: tuple[int, ...] = (28, 28), num_classes:
         try:
             with kerasstate.under(settings):
                 built = make()
-                _check(built, input_shape, num_classes)
+                _check(built, input_shape, num_outputs, loss)
             made.append(built)
         except BaseException as error:
             failed.append(error)
@@ -93,10 +104,10 @@ def weights_of(model: Any) -> Vector:
     return spec_of(model).flatten([np.asarray(weight.numpy(), np.float32) for weight in model.weights])
 
 
-def _maker(model: Model, input_shape: tuple[int, ...], num_classes: int) -> Callable[[], Any]:
+def _maker(model: Model, input_shape: tuple[int, ...], num_outputs: int) -> Callable[[], Any]:
     import keras
 
-    named = {name: partial(_named, name, input_shape, num_classes) for name in NAMES}
+    named = {name: partial(_named, name, input_shape, num_outputs) for name in NAMES}
     plugin = plugins.resolve("model", model, named, {}, data=0) if isinstance(model, str) else None
     function = plugin.function if plugin else model
     if isinstance(function, keras.Layer):
@@ -112,7 +123,7 @@ def _maker(model: Model, input_shape: tuple[int, ...], num_classes: int) -> Call
     return plugin or plugins.guarded("model", function)
 
 
-def _named(name: str, input_shape: tuple[int, ...], num_classes: int) -> Any:
+def _named(name: str, input_shape: tuple[int, ...], num_outputs: int) -> Any:
     from keras import Input, Sequential, layers
 
     from fbfl.learning.layers import Dropout
@@ -144,11 +155,11 @@ def _named(name: str, input_shape: tuple[int, ...], num_classes: int) -> Any:
                 layers.MaxPooling2D(2, data_format=last, name=f"pooling_{number}"),
             ]
         body += [flatten, dense(512, "hidden")]
-    output = layers.Dense(num_classes, name="output")
+    output = layers.Dense(num_outputs, name="output")
     return Sequential([Input(input_shape, name="input"), *body, output], name=name)
 
 
-def _check(model: Any, input_shape: tuple[int, ...], num_classes: int) -> None:
+def _check(model: Any, input_shape: tuple[int, ...], num_outputs: int, loss: Loss) -> None:
     import keras
 
     if not isinstance(model, keras.Model):
@@ -161,7 +172,7 @@ def _check(model: Any, input_shape: tuple[int, ...], num_classes: int) -> None:
             "the model comes compiled, but its loss and optimizer would not count: return it without compile;"
             " the optimizer is a setting"
         )
-    _check_output(model, input_shape, num_classes)
+    _check_output(model, input_shape, num_outputs, loss)
     if any(_built.get(id(variable)) is variable for variable in model.variables):
         raise InvalidInputError(
             "the model function returned the same model twice, or one with the same layers: it has to build a new one"
@@ -186,9 +197,11 @@ def _check(model: Any, input_shape: tuple[int, ...], num_classes: int) -> None:
     _built.update({id(variable): variable for variable in model.variables})
 
 
-def _check_output(model: Any, input_shape: tuple[int, ...], num_classes: int) -> None:
-    """Try the model on samples of several sizes: they have to give logits."""
+def _check_output(model: Any, input_shape: tuple[int, ...], num_outputs: int, loss: Loss) -> None:
+    """Try the model on samples of several sizes: they have to give what the loss takes."""
     import keras
+
+    what = "logits" if loss in ("cross_entropy", "binary_cross_entropy") else "outputs"
 
     def answer(samples: Any) -> Any:
         return model(samples.astype(np.float32), training=False)
@@ -199,16 +212,20 @@ def _check_output(model: Any, input_shape: tuple[int, ...], num_classes: int) ->
     except Exception as error:
         raise InvalidInputError(f"the model refuses samples of the shape {input_shape}: {_gist(error)}") from error
     if not keras.ops.is_tensor(output):
-        raise InvalidInputError(f"the model returns a {type(output).__name__}; needed: a tensor [n, {num_classes}]")
+        raise InvalidInputError(f"the model returns a {type(output).__name__}; needed: a tensor [n, {num_outputs}]")
     if len(output.shape) < 1 or output.shape[0] != len(samples):
         raise InvalidInputError(
             f"the model returns {list(output.shape)} for {len(samples)} samples; needed:"
-            f" {[len(samples), num_classes]} logits"
+            f" {[len(samples), num_outputs]} {what}"
         )
-    if tuple(output.shape[1:]) != (num_classes,):
-        raise InvalidInputError(f"the model returns {list(output.shape[1:])} per sample; needed: {num_classes} logits")
+    if tuple(output.shape[1:]) != (num_outputs,):
+        raise InvalidInputError(f"the model returns {list(output.shape[1:])} per sample; needed: {num_outputs} {what}")
     if not output.dtype.is_floating:
-        raise InvalidInputError(f"the model returns {output.dtype.name}; needed: logits in floating point")
+        raise InvalidInputError(f"the model returns {output.dtype.name}; needed: {what} in floating point")
+    if loss == "binary_cross_entropy" and getattr(model.layers[-1], "activation", None) is keras.activations.sigmoid:
+        raise InvalidInputError("the model ends in a sigmoid: it has to return logits, since the loss applies one")
+    if loss != "cross_entropy":
+        return
     kept = [variable for variable in model.variables if not variable.trainable]
     before = [variable.numpy() for variable in kept]
     rng, outputs = np.random.default_rng(0), [output]

@@ -28,8 +28,8 @@ Indices = npt.NDArray[np.int64]
 @checks.arguments
 def iid(labels: npt.ArrayLike, num_clients: int, seed: int) -> list[Indices]:
     """Shuffle all samples and deal them out evenly; sizes differ by one at most (McMahan et al. 2017, section 3)."""
-    array = _checked(labels, num_clients)
-    return np.array_split(generator(seed, "partition iid").permutation(array.size), num_clients)
+    size = _counted(labels, num_clients)
+    return np.array_split(generator(seed, "partition iid").permutation(size), num_clients)
 
 
 @checks.arguments
@@ -140,14 +140,14 @@ def quantity_skew(
     Li et al. 2022 (NIID-Bench), section 4.3, with the log-normal law of Li et al. 2020 (FedProx), section 5. sigma = 0
     is `iid`-like; clients that come out short are filled up to `min_samples` (see the module). All samples are used.
     """
-    array = _checked(labels, num_clients, _at_least("min_samples", min_samples, 0))
+    size = _counted(labels, num_clients, _at_least("min_samples", min_samples, 0))
     if not 0 <= sigma < np.inf:
         raise InvalidInputError(f"sigma = {sigma}: must be finite and not negative")
     rng = generator(seed, "partition quantity skew")
     exponents = sigma * rng.standard_normal(num_clients)
     shares = np.exp(exponents - exponents.max())
-    cuts = np.rint(np.cumsum(shares / shares.sum())[:-1] * array.size).astype(np.int64)
-    return _filled_up(np.split(rng.permutation(array.size), cuts), min_samples)
+    cuts = np.rint(np.cumsum(shares / shares.sum())[:-1] * size).astype(np.int64)
+    return _filled_up(np.split(rng.permutation(size), cuts), min_samples)
 
 
 @checks.arguments
@@ -156,10 +156,10 @@ def by_device(labels: npt.ArrayLike, num_clients: int, seed: int, device_of: npt
 
     `device_of` [n] has the device of each sample, from 0, as a data set tells it (`Dataset.device_of`).
     """
-    array = _checked(labels, num_clients)
+    size = _counted(labels, num_clients)
     devices = devices_told("by_device", device_of)
-    if devices.shape != array.shape:
-        raise InvalidInputError(f"device_of has {devices.size} entries; needed: one for each of {array.size} samples")
+    if devices.shape != (size,):
+        raise InvalidInputError(f"device_of has {devices.size} entries; needed: one for each of {size} samples")
     count = int(devices.max()) + 1
     if num_clients > count:
         raise InvalidInputError(f"num_clients = {num_clients}: allowed with {count} devices: 1 to {count}")
@@ -206,6 +206,9 @@ PARTITIONS: dict[str, Callable[..., list[Indices]]] = {
     "by_device": by_device,
 }
 
+_OF_CLASSES = ("shards", "dirichlet", "label_quantity", "label_bias")
+"""Partitions that go by classes."""
+
 
 @dataclass(frozen=True)
 class Partition:
@@ -217,6 +220,14 @@ class Partition:
     def is_by_device(self) -> bool:
         """Return True if it goes by the device of each sample, which the data have to tell."""
         return "device_of" in self.plugin.wants
+
+    def check_labels(self, num_classes: int | None) -> None:
+        """Raise `InvalidInputError` if the partition goes by classes, and labels are numbers (`num_classes` 0)."""
+        if num_classes == 0 and self.plugin.name in _OF_CLASSES:
+            others = ", ".join(name for name in PARTITIONS if name not in _OF_CLASSES)
+            raise InvalidInputError(
+                f"partition is {self.plugin.name!r}, which goes by classes, but labels are numbers; allowed: {others}"
+            )
 
     def __call__(
         self, labels: npt.ArrayLike, num_clients: int, *, seed: int, device_of: npt.ArrayLike | None = None
@@ -246,12 +257,21 @@ def resolve(name: str | Callable[..., Any], **settings: Any) -> Partition:
 
 
 def _checked(labels: npt.ArrayLike, num_clients: int, min_samples: int = 1) -> Indices:
+    """Return labels [n], which are classes."""
     array = integers_of(labels, "labels")
-    if num_clients < 1 or num_clients * max(1, min_samples) > array.size:
-        raise InvalidInputError(
-            f"num_clients = {num_clients}: must be at least 1, and {array.size} samples give each {max(1, min_samples)}"
-        )
+    _counted(array, num_clients, min_samples)
     return array.astype(np.int64)
+
+
+def _counted(labels: npt.ArrayLike, num_clients: int, min_samples: int = 1) -> int:
+    """Return the number of samples, whatever their labels are."""
+    array = np.asarray(labels)
+    size = len(array) if array.dtype.kind == "f" and array.ndim == 1 else integers_of(labels, "labels").size
+    if num_clients < 1 or num_clients * max(1, min_samples) > size:
+        raise InvalidInputError(
+            f"num_clients = {num_clients}: must be at least 1, and {size} samples give each {max(1, min_samples)}"
+        )
+    return size
 
 
 def _at_least(name: str, value: int, minimum: int) -> int:

@@ -23,14 +23,17 @@ PICTURES: Range = (0.0, 1.0)
 _RENUMBERED = "np.unique(y, return_inverse=True)[1] numbers classes from 0"
 
 
-def checked(samples: object, where: str, x_name: str = "x", y_name: str = "y") -> tuple[Array, Array]:
+def checked(
+    samples: object, where: str, x_name: str = "x", y_name: str = "y", num_classes: int | None = None
+) -> tuple[Array, Array]:
     """Return samples x [n, ...] and labels y [n] of one owner, n may be 0, as NumPy arrays of their own types.
 
+    Without classes (`num_classes` 0) labels are numbers, float32; of classes they are below `num_classes` (None: any).
     `where` and the names begin the message of the `InvalidInputError` for anything else.
     """
     if not isinstance(samples, tuple | list) or len(samples) != 2:
         raise InvalidInputError(f"{where} is a {type(samples).__name__}; needed: a pair (x, y) of samples and labels")
-    x, y = samples_of(samples[0], f"{where}: {x_name}"), labels_of(samples[1], f"{where}: {y_name}")
+    x, y = samples_of(samples[0], f"{where}: {x_name}"), labels_of(samples[1], f"{where}: {y_name}", num_classes)
     if len(x) != len(y):
         raise InvalidInputError(f"{where}: {x_name} holds {len(x)} samples, {y_name} {len(y)} labels; needed: as many")
     return x, y
@@ -59,8 +62,13 @@ def samples_of(x: object, where: str) -> Array:
     return array
 
 
-def labels_of(y: object, where: str) -> Array:
-    """Return labels [n] as a NumPy array of integers from 0 to `MAX_CLASSES` - 1."""
+def labels_of(y: object, where: str, num_classes: int | None = None) -> Array:
+    """Return labels [n] as a NumPy array of integers from 0 to `MAX_CLASSES` - 1, or below `num_classes`.
+
+    Without classes (0) they are numbers, float32.
+    """
+    if num_classes == 0:
+        return numbers_of(y, where)
     array = _array(y, where)
     if not _are_integers(array):
         raise InvalidInputError(f"{where} is {_form(array)}; needed: labels [n], whole numbers; {_advice(array)}")
@@ -70,7 +78,29 @@ def labels_of(y: object, where: str) -> Array:
         raise InvalidInputError(
             f"{where} holds {array.max()}; allowed: labels from 0 to {MAX_CLASSES - 1}; {_RENUMBERED}"
         )
+    if num_classes is not None and array.size and array.max() >= num_classes:
+        raise InvalidInputError(
+            f"{where} holds {array.max()}; allowed with num_classes = {num_classes}: 0 to {num_classes - 1}"
+        )
     return _of_integer_type(array)
+
+
+def numbers_of(y: object, where: str) -> Array:
+    """Return labels [n] that are numbers, finite as float32, as a NumPy array of float32."""
+    array = _array(y, where)
+    if array.ndim != 1:
+        raise InvalidInputError(
+            f"{where} is {_form(array)}; needed: labels [n], a number per sample"
+            + ("; y.reshape(-1) makes it flat" if array.ndim and array.size == len(array) else "")
+        )
+    if array.dtype.kind not in "fiu" and array.size:
+        raise InvalidInputError(f"{where} is {_form(array)}; needed: numbers; y.astype('float32') makes them")
+    with np.errstate(over="ignore"):
+        numbers = array.astype(np.float32)
+    beyond = array[~np.isfinite(numbers)]
+    if beyond.size:
+        raise InvalidInputError(f"{where} holds {beyond[0]}; allowed: finite numbers that float32 holds, up to 3.4e38")
+    return numbers
 
 
 def integers_of(values: object, where: str) -> Array:
@@ -141,5 +171,5 @@ def _advice(array: Array) -> str:
     if array.dtype.kind == "b" or (array.dtype.kind == "f" and (array == np.rint(array)).all()):
         return "y.astype(int) makes them"
     if array.dtype.kind == "f":
-        return "NaN and fractions are not classes"
+        return "NaN and fractions are not classes; numbers need loss mean_squared_error, or num_classes = 0"
     return _RENUMBERED

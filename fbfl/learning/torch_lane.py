@@ -13,16 +13,12 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from fbfl.errors import InvalidInputError
-from fbfl.learning import plugins
+from fbfl.learning import losses, plugins
+from fbfl.learning.losses import Loss
 from fbfl.learning.models import seeded
 from fbfl.learning.training import Purpose
 from fbfl.randomness import int32_seed
 from fbfl.tensors import ModelSpec, TensorSpec, Vector
-
-LOSSES: dict[str, Callable[..., Any]] = {
-    name: getattr(functional, name) for name in ("cross_entropy", "multi_margin_loss", "nll_loss")
-}
-"""Losses by name: functions of the module's output and of labels int64 [n]."""
 
 _FUSED = ("Adagrad", "Adam", "AdamW", "SGD")  # have a fused kernel for processors
 _NEED_MORE = ("Optimizer", "LBFGS", "SparseAdam")  # than gradients, dense, at one point
@@ -50,7 +46,7 @@ os.register_at_fork(after_in_child=_in_fork)
 class TorchLane:
     """A module of its own with its loss and optimizers. One thread at a time may use it."""
 
-    def __init__(self, purpose: Purpose, loss: str | Callable[..., Any]) -> None:
+    def __init__(self, purpose: Purpose) -> None:
         self._settings = purpose.settings
         self._label = plugins.label_of(purpose.model)
         make = _maker(purpose.model)
@@ -63,7 +59,7 @@ class TorchLane:
                 )
             with plugins.users_code(f"model {self._label}"):
                 output = self._output(torch.zeros((2, *purpose.input_shape)))  # lazy modules get their shapes
-        _check_output(self._label, output, purpose.num_classes, softmax_is_wrong=loss == "cross_entropy")
+        _check_output(self._label, output, purpose)
         self._exchanged = _exchanged(self._label, self._module)
         self._trained = [tensor for tensor in self._exchanged.values() if tensor.requires_grad]
         if not self._trained:
@@ -75,7 +71,8 @@ class TorchLane:
         self._local = [(buffer, buffer.clone()) for buffer in self._module.buffers() if id(buffer) not in known]
         if not np.isfinite(self.weights()).all():
             raise InvalidInputError(f"model {self._label} begins with NaN or Inf; needed: finite weights")
-        self._loss = plugins.resolve("loss", loss, LOSSES, {}, data=2)
+        self._loss = loss_of(self._settings.loss, purpose.num_classes)
+        self._label_type = torch.int64 if purpose.num_classes else torch.float32
         self._optimizer = _optimizer(self._settings.optimizer, fused=self._settings.fused)
         self._draws_by = self._tried(purpose)
 
@@ -91,7 +88,7 @@ class TorchLane:
         self,
         start: Vector,
         x: npt.NDArray[Any],
-        y: npt.NDArray[np.int32],
+        y: npt.NDArray[Any],
         order: npt.NDArray[np.int64],
         seed: int,
         rate: float | None,
@@ -105,7 +102,7 @@ class TorchLane:
             return start
         self._begin(start)
         self._module.train()
-        samples, labels = _tensor(x), torch.tensor(y, dtype=torch.int64)
+        samples, labels = _tensor(x), torch.tensor(y, dtype=self._label_type)
         optimizer = self._optimizer(self._trained)
         if rate is not None:
             for group in optimizer.param_groups:
@@ -130,7 +127,7 @@ class TorchLane:
         return self.weights()
 
     def logits(self, start: Vector, blocks: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
-        """Return the output float32 [n, classes] with the weights [P] for each block of samples."""
+        """Return the output float32 [n, k] with the weights [P] for each block of samples."""
         self._begin(start)
         return [self._output(_tensor(block)).to(torch.float32).numpy() for block in blocks]
 
@@ -156,10 +153,11 @@ class TorchLane:
         with _drawing, torch.random.fork_rng(devices=[]):
             before = torch.get_rng_state()
             with found, plugins.users_code(f"model {self._label}"):
-                loss = self._loss(self._module(samples), torch.zeros(4, dtype=torch.int64))
+                loss = self._loss(self._module(samples), torch.zeros(4, dtype=self._label_type))
             if not isinstance(loss, torch.Tensor) or loss.shape or not loss.requires_grad:
                 raise InvalidInputError(
-                    f"loss {self._loss.name} returned {_form(loss)}; needed: one number that depends on the weights"
+                    f"loss {plugins.label_of(self._settings.loss)} returned {_form(loss)}; needed: one number that "
+                    "depends on the weights"
                 )
             drew = not torch.equal(before, torch.get_rng_state())
         self._begin(initial)
@@ -241,17 +239,33 @@ def _exchanged(label: str, module: torch.nn.Module) -> dict[str, torch.Tensor]:
     return found
 
 
-def _check_output(label: str, output: Any, num_classes: int, *, softmax_is_wrong: bool) -> None:
-    if (
-        not isinstance(output, torch.Tensor)
-        or tuple(output.shape) != (2, num_classes)
-        or not output.is_floating_point()
-    ):
-        raise InvalidInputError(
-            f"model {label} returns {_form(output)} for 2 samples; needed: {[2, num_classes]} logits"
-        )
+def loss_of(loss: Loss, num_classes: int) -> Callable[[torch.Tensor, torch.Tensor], Any]:
+    """Return a loss as a function of the module's outputs [n, k] and labels [n]."""
+    if loss == "cross_entropy":
+        return lambda outputs, y: functional.cross_entropy(outputs, y)
+    if loss == "binary_cross_entropy":
+        binary = functional.binary_cross_entropy_with_logits
+        return lambda outputs, y: binary(outputs[:, 0], y.to(outputs.dtype))
+    if loss == "mean_squared_error":
+        return lambda outputs, y: functional.mse_loss(outputs[:, 0], y)
+    plugin = plugins.resolve("loss", loss, {}, {}, data=2)
+    return (lambda outputs, y: plugin(outputs[:, 0], y)) if losses.has_one_output(loss, num_classes) else plugin
+
+
+def loss_on(loss: Loss, num_classes: int, scores: npt.NDArray[np.float32], y: npt.NDArray[Any]) -> float:
+    """Return a user's loss on a test set, of scores [n, classes], or numbers [n], and labels [n]."""
+    label_type = torch.int64 if num_classes else torch.float32
+    outputs = torch.tensor(scores if num_classes else scores[:, None])
+    return float(loss_of(loss, num_classes)(outputs, torch.tensor(y, dtype=label_type)))
+
+
+def _check_output(label: str, output: Any, purpose: Purpose) -> None:
+    shape, loss = (2, purpose.num_outputs), purpose.settings.loss
+    if not isinstance(output, torch.Tensor) or tuple(output.shape) != shape or not output.is_floating_point():
+        what = "logits" if purpose.num_classes else "numbers"
+        raise InvalidInputError(f"model {label} returns {_form(output)} for 2 samples; needed: {[*shape]} {what}")
     rows = output.to(torch.float64)
-    if softmax_is_wrong and bool((rows >= 0).all()) and bool(((rows.sum(dim=1) - 1).abs() < 0.01).all()):
+    if loss == "cross_entropy" and bool((rows >= 0).all()) and bool(((rows.sum(dim=1) - 1).abs() < 0.01).all()):
         raise InvalidInputError(f"model {label} ends in a softmax: it has to return logits, since the loss applies one")
 
 

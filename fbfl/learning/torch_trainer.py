@@ -7,14 +7,14 @@ clients train in forks of this process, and threads, with a module each, evaluat
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fbfl.errors import InvalidInputError
-from fbfl.learning import forks, metrics, plugins
+from fbfl.learning import forks, losses, metrics, plugins
 from fbfl.learning.backend import without_packages
 from fbfl.learning.lanes import Lanes
 from fbfl.learning.models import Model
@@ -42,8 +42,8 @@ class TorchTrainer:
     A `fbfl.learning.trainer.Classifier`. `model` is a function, or class, that returns a new `nn.Module` from samples
     float32 [n, *input_shape] to logits [n, num_classes], or its name `package.module:function`; `lanes` the number of
     cores to use (default: all). The optimizer of the settings is a name of `torch.optim` or a function of the
-    parameters, `loss` a name of `fbfl.learning.torch_lane.LOSSES` or a function of logits and labels int64 [n], each
-    perhaps as `package.module:function`.
+    parameters, the loss a name of `fbfl.learning.losses.NAMES` or a function of the outputs and of labels, int64 [n],
+    or float32 [n] where they are numbers (and so are the outputs), each perhaps as `package.module:function`.
 
     The tensors are those of the module's `state_dict` that are float32; a tied one counts once. Other buffers, such as
     counters, are the client's own and begin anew in every round.
@@ -59,7 +59,6 @@ class TorchTrainer:
         num_classes: int = 10,
         lanes: int | None = None,
         seed: int = 0,
-        loss: str | Callable[..., Any] = "cross_entropy",
     ) -> None:
         _load_torch()
         from fbfl.learning.torch_lane import TorchLane
@@ -67,7 +66,7 @@ class TorchTrainer:
         settings = TrainingSettings() if settings is None else settings
         self._purpose = Purpose(model, settings, shape_of(input_shape), num_classes, seed)
         self._label = plugins.label_of(model)
-        made = [TorchLane(self._purpose, loss) for _ in range(num_lanes(lanes))]
+        made = [TorchLane(self._purpose) for _ in range(num_lanes(lanes))]
         first = made[0]
         for other in made[1:]:
             if other.spec != first.spec or not np.array_equal(other.weights(), first.weights()):
@@ -107,7 +106,7 @@ class TorchTrainer:
         client_ids, epochs = work_of(clients, client_ids, local_epochs, settings.local_work)
         rate = settings.rate(round_number)
         jobs = [
-            (client, *accepted(samples, client, purpose.input_shape, purpose.num_classes), number)
+            (client, *accepted(samples, client, purpose), number)
             for client, samples, number in zip(client_ids, clients, epochs, strict=True)
         ]
         drawn = None if settings.local_steps is None else settings.batch_size
@@ -128,13 +127,21 @@ class TorchTrainer:
         return self._lanes.stream(run, range(len(jobs)))
 
     def evaluate(self, weights: Vector, x: npt.NDArray[Any], y: npt.NDArray[Any]) -> dict[str, float]:
-        """Return accuracy and mean cross-entropy ("loss") of `weights` [P] on samples x [n, ...], y [n]."""
-        x, y = accepted((x, y), None, self._purpose.input_shape, self._purpose.num_classes)
-        logits = self.logits(weights, x)
-        return {"accuracy": metrics.accuracy(logits, y), "loss": metrics.cross_entropy(logits, y)}
+        """Return the loss of `weights` [P] on samples x [n, ...], y [n], and with classes the accuracy."""
+        x, y = accepted((x, y), None, self._purpose)
+        scores = self.logits(weights, x)
+        accuracy = {"accuracy": metrics.accuracy(scores, y)} if self._purpose.num_classes else {}
+        return {**accuracy, "loss": self.loss(scores, y)}
+
+    def loss(self, scores: npt.NDArray[np.float32], y: npt.NDArray[Any]) -> float:
+        """Return the mean loss of what `logits` returns for samples with the labels y [n]."""
+        from fbfl.learning.torch_lane import loss_on
+
+        loss, num_classes = self._purpose.settings.loss, self._purpose.num_classes
+        return losses.measured(loss, scores, y, lambda: loss_on(loss, num_classes, scores, y))
 
     def logits(self, weights: Vector, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Return the module's output with `weights` [P] for x [n, ...]: float32 [n, classes]."""
+        """Return scores with `weights` [P] for x [n, ...]: float32 [n, classes]; or numbers [n]."""
         start, x = flat(weights, self.spec), inputs(x, "x", self._purpose.input_shape)
         blocks = math.ceil(len(x) / _BLOCK)
         shares = min(len(self._lanes), blocks)
@@ -147,7 +154,8 @@ class TorchTrainer:
 
         parts = list(self._lanes.stream(run, range(shares)))
         found = [parts[block % shares][block // shares] for block in range(blocks)]
-        return np.concatenate(found) if found else np.zeros((0, self._purpose.num_classes), np.float32)
+        outputs = np.concatenate(found) if found else np.zeros((0, self._purpose.num_outputs), np.float32)
+        return losses.scores_of(self._purpose.settings.loss, self._purpose.num_classes, outputs)
 
 
 def _load_torch() -> None:

@@ -58,7 +58,13 @@ class Classifier(Trainer, Protocol):
     """A trainer that also tells what its model answers, so that one pass over the samples gives all figures."""
 
     def logits(self, weights: Vector, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Return the model's output with `weights` [P] for x [n, ...], before the softmax: float32 [n, classes]."""
+        """Return scores with `weights` [P] for x [n, ...], before the softmax: float32 [n, classes].
+
+        Where labels are numbers they are the model's numbers [n].
+        """
+
+    def loss(self, scores: npt.NDArray[np.float32], y: npt.NDArray[Any]) -> float:
+        """Return the mean loss of what `logits` returns for samples with the labels y [n]."""
 
 
 TrainerLike = str | Callable[..., Any] | Trainer

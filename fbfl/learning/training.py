@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fbfl.errors import InvalidInputError
-from fbfl.learning import plugins
+from fbfl.learning import losses, plugins
 from fbfl.learning.clients import client_numbers
 from fbfl.learning.models import Model
-from fbfl.learning.samples import integers_of
+from fbfl.learning.samples import integers_of, numbers_of
 from fbfl.learning.schedules import SCHEDULES
 from fbfl.randomness import generator
 from fbfl.tensors import ModelSpec, Vector
@@ -20,7 +20,8 @@ from fbfl.values import checks
 from fbfl.values.fields import field
 
 Samples = tuple[npt.NDArray[Any], npt.NDArray[Any]]
-"""Inputs x [n, ...], uint8 in 0..255, which stand for 0 to 1, or floating point, and integer labels y [n]."""
+"""Inputs x [n, ...], uint8 in 0..255, which stand for 0 to 1, or floating point, and labels y [n]: classes, which are
+integers from 0, or numbers."""
 
 MOST_LANES = 1024
 """Most lanes: each holds a model of its own, and a typing error must not fill the memory."""
@@ -70,9 +71,16 @@ class TrainingSettings:
         by_default="none, so it stays the same",
     )
     schedule_args: Mapping[str, Any] = field(dict, "parameters of the schedule")
+    loss: str | Callable[..., Any] = field(
+        "cross_entropy",
+        f"what training makes small: {', '.join(losses.NAMES)}, or package.module:function, a loss of the trainer's "
+        "framework",
+    )
+    """A name, or a function of the trainer's framework; see `fbfl.learning.losses`."""
 
     def __post_init__(self) -> None:
         checks.fields(self)
+        losses.known_classes(self.loss, None)
         if self.schedule is None and self.schedule_args:
             raise InvalidInputError(f"schedule_args is {dict(self.schedule_args)} but no schedule is named")
         if self.schedule is not None:
@@ -120,7 +128,16 @@ class Purpose:
     settings: TrainingSettings
     input_shape: tuple[int, ...]
     num_classes: int
+    """Number of classes; 0: labels are numbers."""
     seed: int
+
+    def __post_init__(self) -> None:
+        losses.known_classes(self.settings.loss, self.num_classes)
+
+    @property
+    def num_outputs(self) -> int:
+        """Number of outputs of the model per sample."""
+        return losses.num_outputs(self.settings.loss, self.num_classes)
 
 
 def draws(
@@ -147,19 +164,20 @@ def draws(
     return orders, rng.integers(2**31, size=num_generators)
 
 
-def accepted(
-    samples: Samples, client: int | None, input_shape: tuple[int, ...], num_classes: int
-) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32]]:
-    """Return samples x [n, *input_shape], uint8 or float32, and labels y [n] below `num_classes`, int32.
+def accepted(samples: Samples, client: int | None, purpose: Purpose) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Return samples x [n, *input_shape], uint8 or float32, and labels y [n]: classes, int32, or numbers, float32.
 
     `client` begins the message of the `InvalidInputError` for anything else; None is the test set.
     """
     where = "the test set" if client is None else f"client {client}"
     if not isinstance(samples, tuple | list) or len(samples) != 2:
         raise InvalidInputError(f"{where} is a {type(samples).__name__}; needed: a pair (x, y)")
-    x, y = inputs(samples[0], where, input_shape), integers_of(samples[1], f"{where}: y")
+    num_classes, labels_of = purpose.num_classes, integers_of if purpose.num_classes else numbers_of
+    x, y = inputs(samples[0], where, purpose.input_shape), labels_of(samples[1], f"{where}: y")
     if len(x) != len(y):
         raise InvalidInputError(f"{where}: x holds {len(x)} samples, y {len(y)} labels; needed: as many")
+    if not num_classes:
+        return x, y
     if len(y) and not 0 <= y.min() <= y.max() < num_classes:
         raise InvalidInputError(f"{where}: labels have to be integers from 0 to {num_classes - 1}")
     return x, y.astype(np.int32, copy=False)

@@ -28,30 +28,41 @@ class SampleForm:
     shape: tuple[int, ...]
     """Shape of one sample."""
     classes: int
-    """Number of classes; labels are below."""
+    """Number of classes; labels are below. 0: labels are numbers."""
     range: Range = PICTURES
     """Range of the samples that the task was made with."""
+    label_range: Range = PICTURES
+    """Range of the labels that the task was made with, where they are numbers."""
+
+    @property
+    def label_type(self) -> type[np.generic]:
+        """Type of labels."""
+        return np.int64 if self.classes else np.float32
 
     def problem(self, x: Array, y: Array) -> str | None:
         """Return the fault of samples x [n, ...], y [n] of an allowed dtype, or None."""
         if x.shape[1:] != self.shape:
             return f"samples have the shape {list(x.shape[1:])}; allowed in this task: {list(self.shape)}"
-        if len(y) and not 0 <= y.min() <= y.max() < self.classes:
+        if self.classes and len(y) and not 0 <= y.min() <= y.max() < self.classes:
             return f"labels are {y.min()} to {y.max()}; allowed in this task: 0 to {self.classes - 1}"
-        return problem_of_values(x) or self._problem_of_range(x)
+        if not self.classes and not np.isfinite(y).all():
+            return "labels hold NaN or Inf; allowed in this task: finite numbers"
+        of_labels = None if self.classes else _problem_of_range("labels", y, self.label_range)
+        return problem_of_values(x) or _problem_of_range("samples", x, self.range) or of_labels
 
-    def _problem_of_range(self, x: Array) -> str | None:
-        """Return the fault of samples that are much larger than others of the task, and would blow training up.
 
-        Those of another place may well lie beyond the task's range: by its width on either side.
-        """
-        low, high = self.range
-        least, most = low - (high - low), high + (high - low)
-        scale = 255.0 if x.dtype == np.uint8 else 1.0
-        found = (float(x.min()) / scale, float(x.max()) / scale) if x.size else (least, most)
-        if least <= found[0] and found[1] <= most:
-            return None
-        return f"samples hold {found[0]:g} to {found[1]:g}; allowed in this task: {least:g} to {most:g}"
+def _problem_of_range(what: str, values: Array, allowed: Range) -> str | None:
+    """Return the fault of values that are much larger than others of the task, and would blow training up.
+
+    Those of another place may well lie beyond the task's range: by its width on either side.
+    """
+    low, high = allowed
+    least, most = low - (high - low), high + (high - low)
+    scale = 255.0 if values.dtype == np.uint8 else 1.0
+    found = (float(values.min()) / scale, float(values.max()) / scale) if values.size else (least, most)
+    if least <= found[0] and found[1] <= most:
+        return None
+    return f"{what} hold {found[0]:g} to {found[1]:g}; allowed in this task: {least:g} to {most:g}"
 
 
 def problem_of_values(x: Array) -> str | None:
@@ -62,7 +73,7 @@ def problem_of_values(x: Array) -> str | None:
 
 
 def encode_batch(batch: Batch) -> bytes:
-    """Return the bytes of a batch, x uint8 or float32 [n, ...], y int64 [n], without its device and place."""
+    """Return the bytes of a batch, x uint8 or float32 [n, ...], y int64 or float32 [n], without device and place."""
     return save({"x": np.ascontiguousarray(batch.x), "y": np.ascontiguousarray(batch.y)})
 
 
@@ -74,14 +85,15 @@ def decode_batch(data: bytes, device: int, first: int, form: SampleForm) -> Batc
         raise RequestRefusedError(400, f"the batch is not in the safetensors format: {error}") from error
     if tensors.keys() != {"x", "y"}:
         raise RequestRefusedError(400, f"the batch holds {sorted(tensors)}; allowed: ['x', 'y']")
-    x, y = (_array(name, tensors[name], dtypes) for name, dtypes in (("x", X_DTYPES), ("y", {"I64": np.int64})))
+    of_labels = {"I64": np.int64} if form.classes else {"F32": np.float32, "I64": np.int64}
+    x, y = (_array(name, tensors[name], dtypes) for name, dtypes in (("x", X_DTYPES), ("y", of_labels)))
     if y.ndim != 1 or x.ndim < 1 or len(x) != len(y) or not len(y):
         shapes = f"x {list(x.shape)}, y {list(y.shape)}"
         raise RequestRefusedError(400, f"the batch holds {shapes}; allowed: x [n, ...], y [n], n at least 1")
     problem = form.problem(x, y)
     if problem is not None:
         raise RequestRefusedError(422, problem)
-    return Batch(device, first, x, y)
+    return Batch(device, first, x, y.astype(form.label_type, copy=False))
 
 
 def most_samples(size: int, sample: int) -> int:

@@ -17,6 +17,7 @@ create table if not exists device (
     dtype text not null,
     shape text not null
 );
+create table if not exists labels (dtype text not null);
 create table if not exists samples (
     sequence integer primary key,
     x blob not null,
@@ -56,6 +57,7 @@ class DeviceDatabase:
         with self._database.transaction() as connection:
             shape = json.dumps(x.shape[1:])
             connection.execute("insert into device values (1, ?, ?, ?, ?)", (started, source, x.dtype.name, shape))
+            connection.execute("insert into labels values (?)", (y.dtype.name,))
             connection.executemany(
                 "insert into samples (sequence, x, y) values (?, ?, ?)",
                 (
@@ -88,10 +90,11 @@ class DeviceDatabase:
             if not rows:
                 return None
             dtype, shape = connection.execute("select dtype, shape from device").fetchone()
+            of_labels = connection.execute("select dtype from labels").fetchone() or ("int64",)  # as it was before
         first = rows[0][0]
         row = [(x, y) for place, (sequence, x, y) in enumerate(rows) if sequence == first + place]
         x = np.frombuffer(b"".join(content for content, _ in row), dtype).reshape(len(row), *json.loads(shape))
-        return Batch(device, first, x, np.array([label for _, label in row], np.int64))
+        return Batch(device, first, x, np.array([label for _, label in row], *of_labels))
 
     def sending(self, server: str, batch: Batch) -> None:
         """Record that the samples of a batch may be at this server from now on."""

@@ -18,6 +18,7 @@ from fbfl.errors import InvalidInputError
 from fbfl.learning import server_optimizers
 from fbfl.learning.aggregation import RULES, AggregationRule, resolve
 from fbfl.learning.aggregation.rule_function import CONTEXT
+from fbfl.learning.losses import known_classes
 from fbfl.learning.models import NAMES
 from fbfl.learning.samples import PICTURES, Range
 from fbfl.learning.server_optimizers import SERVER_OPTIMIZERS, ServerOptimizer
@@ -51,6 +52,7 @@ class TaskPlan:
     """A name or `package.module:function`."""
     input_shape: tuple[int, ...]
     num_classes: int
+    """Number of classes; 0: labels are numbers."""
     training: Mapping[str, Any]
     """Arguments of `fbfl.learning.training.TrainingSettings`."""
     rule: AggregationRule
@@ -68,6 +70,8 @@ class TaskPlan:
     """Number of rounds whose payloads servers keep, so that they can be recomputed; None for all."""
     sample_range: Range = PICTURES
     """Range of the training samples, for noise and triggers."""
+    label_range: Range = PICTURES
+    """Range of the training labels where they are numbers."""
     trainer: str = "keras"
     """The trainer: a name or `package.module:function`."""
     trainer_args: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -85,9 +89,11 @@ class TaskPlan:
             raise InvalidInputError(f"max_members is {self.max_members}; allowed: 1 to {MAX_SERVERS}")
         if self.retention is not None and self.retention < 1:
             raise InvalidInputError(f"retention is {self.retention}; allowed: 1 or more rounds")
-        low, high = self.sample_range
-        if not -math.inf < low <= high < math.inf:
-            raise InvalidInputError(f"sample_range is {low} to {high}; allowed: finite numbers, the least first")
+        known_classes(self.training.get("loss", "cross_entropy"), self.num_classes)
+        for name in ("sample_range", "label_range"):
+            low, high = getattr(self, name)
+            if not -math.inf < low <= high < math.inf:
+                raise InvalidInputError(f"{name} is {low} to {high}; allowed: finite numbers, the least first")
         if unknown := {*self.untrained} - {tensor.name for tensor in self.spec.tensors}:
             raise InvalidInputError(f"untrained names {sorted(unknown)[0]!r}; allowed: tensors of the model")
         by_seat = self.format == 1 and isinstance(self.root, int)
@@ -99,8 +105,8 @@ class TaskPlan:
         """Return the plan that a task publishes. Missing or invalid parts raise `InvalidInputError`.
 
         The creator of a task can name code with ``package.module:function``, so only names in `plugins` are imported.
-        `own` takes the place of what the task says of `model`, `trainer` and `trainer_args`: names in it are the
-        reader's.
+        `own` takes the place of what the task says of `model`, `trainer`, `trainer_args` and `loss`: names in it are
+        the reader's.
         """
         try:
             _refuse_code(f"the aggregator of task {task.id}", task.rule, RULES, plugins)
@@ -112,7 +118,7 @@ class TaskPlan:
                 model=definition["model"],
                 input_shape=_shape("input_shape", definition["input_shape"]),
                 num_classes=definition["num_classes"],
-                training=definition["training"],
+                training=_with_loss(definition["training"], own),
                 rule=resolve_rule(task.rule, task.rule_params, task.format),
                 rule_params=task.rule_params,
                 seed=definition["seed"],
@@ -121,6 +127,7 @@ class TaskPlan:
                 signatures=definition.get("signatures", False),
                 retention=definition.get("retention"),
                 sample_range=_range(definition.get("sample_range", PICTURES)),
+                label_range=_range(definition.get("label_range", PICTURES)),
                 trainer=definition.get("trainer", "keras"),
                 trainer_args=definition.get("trainer_args", {}),
                 server=_server(task.id, definition, plugins),
@@ -129,10 +136,9 @@ class TaskPlan:
             )
             if "trainer" not in own:
                 _refuse_code(f"the trainer of task {task.id}", plan.trainer, TRAINERS, plugins)
-            named = {} if "trainer_args" in own else dict(plan.trainer_args)
-            for key in ("optimizer", "schedule"):
-                named[key] = plan.training.get(key)
-            for key, value in named.items():
+            named = [] if "trainer_args" in own else [*plan.trainer_args.items()]
+            of_training = ("optimizer", "schedule", *(() if "loss" in own else ("loss",)))
+            for key, value in (*named, *((key, plan.training.get(key)) for key in of_training)):
                 if isinstance(value, str):
                     _refuse_code(f"the trainer's {key} of task {task.id}", value, ["names"], plugins)
             return plan
@@ -164,6 +170,7 @@ class TaskPlan:
                 ),
                 **({"untrained": list(self.untrained)} if self.server and self.untrained else {}),
                 **({"sample_range": list(self.sample_range)} if self.sample_range != PICTURES else {}),
+                **({"label_range": list(self.label_range)} if self.label_range != PICTURES else {}),
             }
         )
 
@@ -270,6 +277,10 @@ def _shape(what: str, shape: Sequence[int]) -> tuple[int, ...]:
             f"{what} has the shape {str(shape)[:60]}; allowed: at most {_MOST_AXES} whole numbers from 1"
         )
     return tuple(shape)
+
+
+def _with_loss(training: Mapping[str, Any], own: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {**training, "loss": own["loss"]} if "loss" in own else training
 
 
 def _range(value: Sequence[float]) -> Range:

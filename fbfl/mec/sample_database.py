@@ -28,15 +28,23 @@ create table if not exists rounds (round integer primary key, last_arrival integ
 
 
 class SampleDatabase:
-    """A `SampleStore` in an SQLite file, of samples of one `shape`. It outlasts any end of its process.
+    """A `SampleStore` in an SQLite file, of samples of one `shape` with labels of a type. It outlasts its process.
 
     A sample is (device, sequence number): the same one may arrive often, in whatever batches, and counts once.
     Sequence numbers are below `most`. Samples stay; so a round's training set is all that arrived before it was frozen.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, ...], most: int = DEVICE_SAMPLES) -> None:
+    def __init__(
+        self,
+        path: Path,
+        shape: tuple[int, ...],
+        most: int = DEVICE_SAMPLES,
+        *,
+        label_type: type[np.generic] = np.int64,
+    ) -> None:
         self._database = Database(path, _SCHEMA)
         self._shape = shape
+        self._label_type = label_type
         self._most = most
         self._counting = threading.Lock()
         self._count = 0
@@ -116,10 +124,10 @@ class SampleDatabase:
         """Close the file."""
         self._database.close()
 
-    def _arrays(self, rows: Sequence[tuple[str, bytes, int]]) -> tuple[Array, Array]:
+    def _arrays(self, rows: Sequence[tuple[str, bytes, float]]) -> tuple[Array, Array]:
         if not rows:
-            return np.zeros((0,), np.uint8), np.zeros((0,), np.int64)
-        y = np.array([label for *_, label in rows], np.int64)
+            return np.zeros((0,), np.uint8), np.zeros((0,), self._label_type)
+        y = np.array([label for *_, label in rows], self._label_type)
         if len({dtype for dtype, *_ in rows}) == 1:
             content = b"".join(x for _, x, _ in rows)
             return np.frombuffer(content, rows[0][0]).reshape(len(rows), *self._shape), y

@@ -19,9 +19,10 @@ from fbfl.chain.participant import (
 )
 from fbfl.chain.rounds import Phase, Stage, TaskState
 from fbfl.errors import AggregationError, ContractRevertError, NodeUnavailableError
+from fbfl.learning import datasets
 from fbfl.learning.aggregation import AggregationRule
 from fbfl.learning.datasets import Dataset
-from fbfl.learning.samples import range_of
+from fbfl.learning.samples import PICTURES, range_of
 from fbfl.learning.trainer import Trainer, make
 from fbfl.learning.training import Purpose, TrainingSettings
 from fbfl.mec.global_model import initial_model
@@ -45,6 +46,12 @@ _SPACING = 4  # blocks from one view's electing block to the next one's: beyond 
 def training_of(settings: RunSettings) -> TrainingSettings:
     """Return the settings of the servers' training."""
     return TrainingSettings(**settings.training)
+
+
+def dataset_of(settings: RunSettings) -> Dataset:
+    """Return the data set of these settings."""
+    name, fallback = settings.dataset or "mnist", settings.dataset is None
+    return datasets.load(name, settings.dataset_args, fallback=fallback, num_classes=settings.known_classes)
 
 
 def purpose_of(settings: RunSettings, dataset: Dataset) -> Purpose:
@@ -89,6 +96,7 @@ def plan_of(
         signatures=settings.signatures,
         retention=retention,
         sample_range=range_of([dataset.x_train]),
+        label_range=PICTURES if dataset.num_classes else range_of([dataset.y_train]),
         trainer=settings.trainer,
         trainer_args=settings.trainer_args,
         server=server,

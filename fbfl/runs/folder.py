@@ -171,6 +171,7 @@ class RunFolder:
             "final_rounds": sum(line["status"] == "final" for line in self._metrics),
             "final_accuracy": last["accuracy"],
             "final_loss": last["loss"],
+            **({"final_metrics": last["metrics"]} if "metrics" in last else {}),
             "warnings": [*warnings, *warnings_in(self._metrics)],
             "model_sha256": hashlib.sha256(encode(plan.spec, weights)).hexdigest(),
             "seconds": round(seconds, 3),

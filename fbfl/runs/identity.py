@@ -21,6 +21,7 @@ _FUNCTIONS = (
     "trainer",
     "optimizer",
     "schedule",
+    "loss",
     "aggregator",
     "server_optimizer",
 )

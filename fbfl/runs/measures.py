@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 CURVES: Mapping[str, str] = {
     "accuracy": "test accuracy",
-    "loss": "test loss (cross-entropy)",
+    "loss": "test loss",
     "attack_success_rate": "attack success rate",
 }
 

@@ -39,7 +39,14 @@ class StoredModel:
         from fbfl.learning.models import build, spec_of
 
         plan = self.plan
-        model = build(plan.model, input_shape=plan.input_shape, num_classes=plan.num_classes, seed=plan.seed)
+        purpose = plan.purpose
+        model = build(
+            plan.model,
+            input_shape=plan.input_shape,
+            num_classes=plan.num_classes,
+            seed=plan.seed,
+            loss=purpose.settings.loss,
+        )
         if spec_of(model) != plan.spec:
             raise InvalidInputError(
                 f"the run's tensors are not those of the Keras model {plan.model!r}; allowed: its weights"

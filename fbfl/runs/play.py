@@ -11,7 +11,6 @@ import numpy as np
 
 from fbfl import __version__, simulation
 from fbfl.chain.artifacts import ARTIFACTS
-from fbfl.learning import datasets
 from fbfl.learning.datasets import Dataset
 from fbfl.mec import tasks
 from fbfl.mec.fleet import devices_of
@@ -48,7 +47,7 @@ def play(
     say, on_round = say or _ignore, on_round or _ignore
     simulation.check(settings)
     started = time.perf_counter()
-    dataset = datasets.load(settings.dataset or "mnist", settings.dataset_args, fallback=settings.dataset is None)
+    dataset = tasks.dataset_of(settings)
     if dataset.note:
         say(dataset.note)
     settings = settings.replace(devices=devices_of(settings, dataset))
@@ -113,7 +112,7 @@ def origin_of(settings: RunSettings, dataset: Dataset) -> dict[str, Any]:
 
 def own_functions(settings: RunSettings) -> list[str]:
     """Return the ``package.module:function`` names in a task of these settings, for its readers' `--plugin`."""
-    fixed = ("aggregator", "server_optimizer", "model", "trainer", "optimizer", "schedule")
+    fixed = ("aggregator", "server_optimizer", "model", "trainer", "optimizer", "schedule", "loss")
     named = (*(getattr(settings, name) for name in fixed), *settings.trainer_args.values())
     return [name for name in named if isinstance(name, str) and ":" in name]
 

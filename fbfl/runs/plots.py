@@ -1,6 +1,7 @@
 """The pictures that a run ends with: accuracy and loss of the global model over the rounds."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,13 +30,20 @@ _COLOURS = {"accuracy": INK, "attack_success_rate": ACCENT, "loss": INK}
 
 
 def plot_run(folder: Path, metrics: Sequence[dict[str, Any]], title: str) -> list[Path]:
-    """Draw accuracy.png and loss.png from the lines of metrics.jsonl; returns their paths. A null is a gap."""
+    """Draw accuracy.png and loss.png from the lines of metrics.jsonl; returns their paths. A null is a gap.
+
+    Without classes there is METRIC.png for each of the further figures in place of accuracy.png.
+    """
     curves = {
         name: _Curve(label, _COLOURS[name], _values(line.get(name) for line in metrics))
         for name, label in CURVES.items()
         if any(name in line for line in metrics) or name != "attack_success_rate"
     }
-    return _pictures(folder, title, [line["round"] for line in metrics], curves)
+    further = {
+        name: _Curve(f"test {name}", INK, _values(line.get("metrics", {}).get(name) for line in metrics), is_rate=False)
+        for name in metrics[0].get("metrics", ())
+    }
+    return _pictures(folder, title, [line["round"] for line in metrics], curves, further)
 
 
 def plot_series(folder: Path, rounds: Sequence[dict[str, Any]], title: str) -> list[Path]:
@@ -51,18 +59,37 @@ def plot_series(folder: Path, rounds: Sequence[dict[str, Any]], title: str) -> l
         for name, label in CURVES.items()
         if name in rounds[0]
     }
-    return _pictures(folder, title, [line["round"] for line in rounds], curves)
+    further = {
+        name: _Curve(
+            f"test {name}",
+            INK,
+            _values(line["metrics"][name]["mean"] for line in rounds),
+            _values(line["metrics"][name]["half_width"] for line in rounds),
+            is_rate=False,
+        )
+        for name in rounds[0].get("metrics", ())
+    }
+    return _pictures(folder, title, [line["round"] for line in rounds], curves, further)
 
 
 def _values(values: Iterable[float | None]) -> list[float]:
     return [math.nan if value is None else value for value in values]
 
 
-def _pictures(folder: Path, title: str, rounds: list[int], curves: Mapping[str, _Curve]) -> list[Path]:
-    """Draw accuracy, with the success of an attack if it is measured, and loss."""
-    first = [curves[name] for name in ("accuracy", "attack_success_rate") if name in curves]
-    drawn = {"accuracy": first, "loss": [curves["loss"]]}
+def _pictures(
+    folder: Path, title: str, rounds: list[int], curves: Mapping[str, _Curve], further: Mapping[str, _Curve]
+) -> list[Path]:
+    """Draw accuracy, with the success of an attack if it is measured, or if it is not known `further`; and loss."""
+    drawn = {"accuracy": [curves[name] for name in ("accuracy", "attack_success_rate") if name in curves]}
+    if further and all(math.isnan(value) for value in curves["accuracy"].values):
+        drawn = {_file_name(name): [curve] for name, curve in further.items()}
+    drawn["loss"] = [curves["loss"]]
     return [_draw(folder / f"{name}.png", title, rounds, own) for name, own in drawn.items()]
+
+
+def _file_name(metric: str) -> str:
+    """Return the name of a figure, which may be a function's with its module, without what no file may be named."""
+    return re.sub(r"\W+", "-", metric.rpartition(":")[2])
 
 
 def _draw(path: Path, title: str, rounds: list[int], curves: Sequence[_Curve]) -> Path:

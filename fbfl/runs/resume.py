@@ -14,8 +14,7 @@ from fbfl.chain.networks import EMBEDDED
 from fbfl.chain.queries import num_rounds
 from fbfl.chain.remote import remote_nodes
 from fbfl.errors import ChainImportError, InvalidInputError
-from fbfl.learning import datasets
-from fbfl.mec.tasks import trainer_of
+from fbfl.mec.tasks import dataset_of, trainer_of
 from fbfl.runs.files import read_json
 from fbfl.runs.folder import RunFolder, open_stored
 from fbfl.runs.identity import code_in
@@ -56,7 +55,7 @@ def resume(
         raise InvalidInputError(f"--resume {path}: its task was not made yet; allowed: a run with one; start it anew")
     deployment = read_json(path / "deployment.json")
     with RunFolder.reopened(path) as folder:
-        dataset = datasets.load(settings.dataset or "mnist", settings.dataset_args, fallback=settings.dataset is None)
+        dataset = dataset_of(settings)
         _require_same(path, deployment.get("origin"), origin_of(settings, dataset))
         done = len(folder.lines)
         federation = simulation.Simulation(

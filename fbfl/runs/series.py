@@ -1,6 +1,6 @@
 """The same run with several seeds: a folder each, and beside them means with their confidence intervals."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,18 +55,27 @@ def play_seeds(
     lines = [read_metrics(run.path) for run in runs.values()]
     measured = [name for name in CURVES if all(name in line for of_run in lines for line in of_run)]
     by_round = [
-        {"round": number, **{name: mean_of([line[name] for line in of_round]) for name in measured}}
+        {
+            "round": number,
+            **{name: mean_of([line[name] for line in of_round]) for name in measured},
+            **({"metrics": _further(of_round)} if "metrics" in of_round[0] else {}),
+        }
         for number, of_round in enumerate(zip(*lines, strict=True), 1)
     ]
     summary = {
         "settings": {name: value for name, value in as_dict(settings).items() if name != "seed"},
         "seeds": list(seeds),
-        **{f"final_{name}": by_round[-1][name] for name in measured},
+        **{f"final_{name}": by_round[-1][name] for name in (*measured, "metrics") if name in by_round[-1]},
         "rounds": by_round,
     }
     write_file(folder / "summary.json", (strictjson.dumps(summary, indent=1) + "\n").encode())
     title = f"{settings.dataset or 'mnist'}, {settings.aggregator}; means of {counted(count, 'seed')}"
     return Series(folder, summary, tuple(plots.plot_series(folder, by_round, title)), runs)
+
+
+def _further(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the means over the seeds of the further figures of a round, by name."""
+    return {name: mean_of([line["metrics"][name] for line in lines]) for name in lines[0]["metrics"]}
 
 
 def _folder(output: Path | None) -> Path:

@@ -18,7 +18,7 @@ Labels = npt.NDArray[np.integer]
 Samples = tuple[Images, Labels]
 
 
-@on_data()
+@on_data(classes=False)
 def data_poisoning(
     x: Images,
     y: Labels,

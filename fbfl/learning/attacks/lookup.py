@@ -21,7 +21,7 @@ CONTEXT = {
     "num_clients": "n, the number of updates of the round",
     "num_byzantine": "f, the number of attackers among them",
     "attacker": "the attacker's place among the attackers, 0 to f-1",
-    "num_classes": "the number of classes",
+    "num_classes": "the number of classes; 0 where labels are numbers",
     "sample_range": "the least and the largest value of the training data; 0 and 1 for pictures",
     "round_number": "the round, counted from 1",
 }
@@ -78,25 +78,36 @@ class Attack:
     ) -> Samples:
         """Return the attacker's training data instead of its true ones.
 
-        Data that cannot be trained on, and labels beyond `num_classes` (None: any), raise `InvalidInputError`.
+        Data that cannot be trained on, and labels beyond `num_classes` (None: any; 0: numbers), raise
+        `InvalidInputError`.
         """
         if self.kind != "data":
             raise InvalidInputError(f"attack {self.name}: poisons updates, not data")
+        self.check_labels(num_classes)
         known = _known(num_classes, sample_range)
         with self._naming():
             returned = self.plugin(x, y, rng, num_byzantine=num_byzantine, attacker=attacker, **known)
-        poisoned: Samples = checked(returned, f"attack {self.name}: what it returns")
+        numbers = 0 if num_classes == 0 else None
+        poisoned: Samples = checked(returned, f"attack {self.name}: what it returns", num_classes=numbers)
         if poisoned[0].dtype != x.dtype or poisoned[0].shape[1:] != x.shape[1:]:
             raise InvalidInputError(
                 f"attack {self.name}: returns samples {poisoned[0].dtype}{list(poisoned[0].shape)}; "
                 f"needed: such as it is given, {x.dtype}{list(x.shape)}"
             )
-        if num_classes is not None and poisoned[1].max(initial=0) >= num_classes:
+        if num_classes and poisoned[1].max(initial=0) >= num_classes:
             raise InvalidInputError(
                 f"attack {self.described}: makes the label {poisoned[1].max()}, which no sample has; "
                 f"allowed: 0 to {num_classes - 1}"
             )
         return poisoned
+
+    def check_labels(self, num_classes: int | None) -> None:
+        """Raise `InvalidInputError` if the attack changes classes, and labels are numbers (`num_classes` 0)."""
+        if num_classes == 0 and self.traits.classes:
+            others = [name for name, function in ATTACKS.items() if not traits_of(function).classes]
+            raise InvalidInputError(
+                f"attack {self.name}: changes classes, but labels are numbers; allowed: {', '.join(others)}"
+            )
 
     def poison_update(
         self,
@@ -134,7 +145,7 @@ class Attack:
         `sample_range` as `triggered`.
         """
         make = self.traits.triggered or getattr(self.plugin.function, "triggered", None)
-        if make is None:
+        if make is None or num_classes == 0:
             return None
         accepted = inspect.signature(make).parameters
         given = {**_known(num_classes, sample_range), **self.plugin.settings}

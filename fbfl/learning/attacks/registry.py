@@ -35,6 +35,8 @@ class Traits:
     """For an update attack: it sees neither the attacker's own update nor its generator, so all send the same."""
     triggered: Callable[..., Any] | None = None
     """For a backdoor: from test samples (x, y, and its settings) to triggered samples, their labels and the target."""
+    classes: bool = False
+    """For a data attack: it changes classes, and means nothing where labels are numbers."""
     version: int = 1
     """Version; above 1, its results differ from the first ones. Part of the identity of stored runs."""
 
@@ -55,10 +57,14 @@ _FIRST_PARAMETERS = {
 
 
 def on_data(
-    name: str | None = None, *, triggered: Callable[..., Any] | None = None, version: int = 1
+    name: str | None = None,
+    *,
+    classes: bool = True,
+    triggered: Callable[..., Any] | None = None,
+    version: int = 1,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Register a function as an attack on the training data, with its name if that is not the function's."""
-    return _named(name, Traits("data", triggered=triggered, version=version))
+    return _named(name, Traits("data", classes=classes, triggered=triggered, version=version))
 
 
 def on_updates(

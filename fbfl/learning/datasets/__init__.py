@@ -42,17 +42,25 @@ def is_file(name: str | Path) -> bool:
     return str(name).endswith(FILES)
 
 
-def load(name: str | Path, args: Mapping[str, Any] | None = None, *, fallback: bool = False) -> Dataset:
+def load(
+    name: str | Path,
+    args: Mapping[str, Any] | None = None,
+    *,
+    fallback: bool = False,
+    num_classes: int | None = None,
+) -> Dataset:
     """Load a data set: a name of `NAMES`, the path of a file, or ``package.module:function``; `args` are its settings.
 
-    A function returns a `Dataset`, or x_train, y_train, x_test and y_test. With `fallback`, `mnist` becomes `mnist-5k`
-    (with a `note`) where it can be had neither from disk nor from the network. Raises `InvalidInputError` for unknown
+    A function returns a `Dataset`, or x_train, y_train, x_test and y_test. `num_classes` is the number of classes
+    (None: the labels tell), or 0 where labels are numbers; a function with a parameter of this name is told. With
+    `fallback`, `mnist` becomes `mnist-5k` (with a `note`) where it can be had neither from disk nor from the network.
+    Raises `InvalidInputError` for unknown
     names and settings and for a file that is not what it should be, `DataUnavailableError` where the data cannot be
     had, and `UserCodeError` for what a function of the user raises.
     """
-    loader = plugins.resolve("dataset", *_found(str(name)), args or {}, data=0)
+    loader = plugins.resolve("dataset", *_found(str(name)), args or {}, data=0, context=("num_classes",))
     try:
-        return dataset_of(loader(), str(name))
+        return dataset_of(loader(num_classes=num_classes), str(name), num_classes)
     except DataUnavailableError as error:
         if not (fallback and name == "mnist"):
             raise

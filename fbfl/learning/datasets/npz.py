@@ -13,16 +13,21 @@ PARTS = ("x_train", "y_train", "x_test", "y_test")
 """Arrays of a whole data set."""
 
 
-def load(path: Path) -> Dataset:
+def load(path: Path, num_classes: int | None = None) -> Dataset:
     """Load x_train, y_train, x_test and y_test; a file without them raises `InvalidInputError`."""
     arrays = read(path)
-    return whole(path.stem, str(path), *(arrays[part] for part in PARTS))
+    return whole(path.stem, str(path), *(arrays[part] for part in PARTS), num_classes=num_classes)
 
 
-def load_samples(path: Path) -> tuple[Array, Array]:
-    """Load x_train and y_train, as in `Dataset`; any other file raises `InvalidInputError`."""
+def load_samples(path: Path, num_classes: int | None = None) -> tuple[Array, Array]:
+    """Load x_train and y_train, as in `Dataset`; any other file raises `InvalidInputError`.
+
+    Whether labels are classes or numbers is told by `num_classes` (0: numbers), or else by their type.
+    """
     arrays = read(path, parts=PARTS[:2])
-    return samples_of_part(arrays["x_train"], arrays["y_train"], str(path), "train")
+    if num_classes is None and arrays["y_train"].dtype.kind == "f":
+        num_classes = 0
+    return samples_of_part(arrays["x_train"], arrays["y_train"], str(path), "train", num_classes)
 
 
 def read(file: Path | io.BytesIO, source: str | None = None, parts: Sequence[str] = PARTS) -> dict[str, Array]:

@@ -18,13 +18,19 @@ _EXTRA = "Parquet files need the package pyarrow; pip install 'fbfl[parquet]' ha
 
 
 def load(
-    path: Path, label: str | int, device: str | int | None = None, test: float = 0.2, drop: str | Sequence[str] = ()
+    path: Path,
+    label: str | int,
+    device: str | int | None = None,
+    test: float = 0.2,
+    drop: str | Sequence[str] = (),
+    num_classes: int | None = None,
 ) -> Dataset:
     """Load a table, a row per sample: the column `label`, and numbers in all others.
 
     `device` names a column that tells the device of a sample, for the partition `by_device`; `drop` a column, or
     several, to leave out. Samples are float32 [n, columns], in the order of the columns. Labels are numbered from 0 in
-    their order, as numbers or else as texts, whatever they are. The part `test` of the rows, always the same, is held
+    their order, as numbers or else as texts, whatever they are; whole numbers below `num_classes`, if that is given,
+    stay, and where labels are numbers (0), so do they all. The part `test` of the rows, always the same, is held
     out for testing. Anything else than numbers in a sample, a missing value, and a file that cannot be read raise
     `InvalidInputError`.
     """
@@ -38,14 +44,14 @@ def load(
     taken = {role: _named(frame, name, f"{path}: {role}") for role, name in roles.items() if name is not None}
     if taken["label"] in [column for role, column in taken.items() if role != "label"]:
         raise InvalidInputError(f"{path}: label is {label!r}, and so is another; allowed: a column of its own")
-    labels, _ = _numbered(frame[taken["label"]], f"{path}: the label {taken['label']!r}")
+    labels = _labels(frame[taken["label"]], f"{path}: the label {taken['label']!r}", num_classes)
     devices = None
     if "device" in taken:
         devices, _ = _numbered(frame[taken["device"]], f"{path}: the device {taken['device']!r}")
     samples = _numbers(frame.drop(columns=list({*taken.values()})), path)
     samples, labels = (
         samples_of(samples, f"{path}: the samples").astype(np.float32),
-        labels_of(labels, f"{path}: the labels"),
+        labels_of(labels, f"{path}: the labels", num_classes),
     )
     count = round(test * len(labels))
     if not 0 < count < len(labels):
@@ -83,11 +89,27 @@ def _named(frame: "pd.DataFrame", name: str | int, where: str) -> object:
     raise InvalidInputError(f"{where} is {name!r}; allowed: the name of a column: {shown}")
 
 
+def _labels(column: "pd.Series", where: str, num_classes: int | None) -> Array:
+    """Return labels [n], classes or numbers."""
+    if num_classes == 0:
+        _refuse_missing(column, where)
+        if column.dtype.kind not in "iuf":
+            raise InvalidInputError(f"{where} holds {_first(column)}; allowed with this loss: numbers")
+        numbers: Array = column.to_numpy()
+        return numbers
+    places, names = _numbered(column, where)
+    stay = num_classes is not None and names.dtype.kind in "iuf" and names[0] >= 0 and names[-1] < num_classes
+    return names[places].astype(np.int64) if stay else places
+
+
 def _numbered(column: "pd.Series", where: str) -> tuple[Array, Array]:
     """Return the places [n] of a column's values among its distinct ones, and those, in order."""
     _refuse_missing(column, where)
     if column.dtype.kind == "f" and not (column == np.rint(column)).all():
-        raise InvalidInputError(f"{where} holds {column[column != np.rint(column)].iloc[0]}; allowed: no fractions")
+        raise InvalidInputError(
+            f"{where} holds {column[column != np.rint(column)].iloc[0]}; allowed: no fractions, or loss "
+            "mean_squared_error, with which labels are numbers"
+        )
     values = column.to_numpy()
     if values.dtype.kind not in "biuf":
         values = column.astype(str).to_numpy(dtype=np.str_)

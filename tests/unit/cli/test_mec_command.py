@@ -90,7 +90,7 @@ def test_what_does_not_fit_the_task_is_refused_in_a_line(
     (tmp_path / "tokens").write_text("")
     for options, named in (
         (["--data", str(tmp_path / "flat.npz")], f"samples have the shape (7,); allowed in this task: {shape}"),
-        (["--data", str(tmp_path / "many.npz")], "labels are 9 to 11; allowed in this task: 0 to 9"),
+        (["--data", str(tmp_path / "many.npz")], "y_train holds 11; allowed with num_classes = 10: 0 to 9"),
         (["--dataset", "digits"], "--dataset digits: needs --share I/N, one of N parts, from 0"),
         (["--dataset", "digits", "--share", "2/2"], "--share 2/2; allowed: I/N with I from 0 to N-1"),
         (["--devices", str(tmp_path / "tokens"), "--device-samples", "0"], "--device-samples 0; allowed: 1 or more"),

@@ -189,12 +189,28 @@ def test_bad_settings_are_named(name: str, more: dict[str, Any], message: str) -
 def test_bad_labels_and_clients_are_named() -> None:
     for labels in (LABELS.astype(float), LABELS[:, None]):
         with pytest.raises(InvalidInputError, match="labels"):
-            partition.iid(labels, 3, 0)
+            partition.dirichlet(labels, 3, 1.0, 0)
+    with pytest.raises(InvalidInputError, match="labels"):
+        partition.iid(LABELS[:, None], 3, 0)
     for clients in (0, -1, 3_001):
         with pytest.raises(InvalidInputError, match=f"num_clients = {clients}"):
             partition.iid(LABELS, clients, 0)
     with pytest.raises(InvalidInputError, match="needs alpha"):
         partition.resolve("dirichlet")
+
+
+def test_labels_that_are_numbers_have_no_classes_to_go_by() -> None:
+    numbers = LABELS + 0.5
+    for name in partition.PARTITIONS:
+        rule = partition.resolve(name, **SETTINGS.get(name, {}))
+        devices = np.arange(len(numbers)) % 7
+        if name in ("iid", "quantity_skew", "by_device"):
+            rule.check_labels(0)
+            own, as_classes = (rule(y, 5, seed=3, device_of=devices) for y in (numbers, LABELS))
+            assert [part.tolist() for part in own] == [part.tolist() for part in as_classes]
+        else:
+            with pytest.raises(InvalidInputError, match=f"{name}.*goes by classes.*: iid, quantity_skew, by_device"):
+                rule.check_labels(0)
 
 
 @pytest.mark.parametrize(

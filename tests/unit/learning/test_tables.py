@@ -93,6 +93,26 @@ def test_labels_with_gaps_are_numbered_in_their_order(
     assert sorted(places.tolist()) == list(range(len(labels)))
 
 
+def test_labels_may_be_numbers_or_of_so_many_classes(tmp_path: Path) -> None:
+    path = written(tmp_path, frame().assign(speed=np.linspace(-3, 3, ROWS), gear=[2, 5] * (ROWS // 2)))
+    wanted = {"drop": ["phone", "activity", "x", "wet"]}
+    numbers = datasets.load(path, {"label": "speed", **wanted}, num_classes=0)
+    assert (numbers.num_classes, numbers.y_train.dtype, numbers.warnings) == (0, np.float32, ())
+    found = np.sort(np.concatenate([numbers.y_train, numbers.y_test]))
+    np.testing.assert_allclose(found, np.linspace(-3, 3, ROWS), rtol=1e-6)
+    for number, labels in ((None, {0, 1}), (2, {0, 1}), (6, {2, 5})):
+        data = datasets.load(path, {"label": "gear", **wanted}, num_classes=number)
+        assert {*data.y_train.tolist()} == labels
+        assert (data.num_classes, data.warnings) == (number or 2, ())
+    for label, number, said in (
+        ("activity", 0, "the label 'activity' holds 'walk'; allowed with this loss: numbers"),
+        ("activity", 2, "the labels holds 2; allowed with num_classes = 2: 0 to 1"),
+        ("speed", None, "allowed: no fractions, or loss mean_squared_error, with which labels are numbers"),
+    ):
+        with pytest.raises(InvalidInputError, match=said):
+            datasets.load(path, {"label": label, "drop": "phone"}, num_classes=number)
+
+
 def bad(**columns: Any) -> pd.DataFrame:
     return frame().assign(**columns)
 

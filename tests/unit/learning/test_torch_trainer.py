@@ -156,7 +156,7 @@ def test_a_federation_learns_and_tells_all_figures() -> None:
     assert results[-1].accuracy > 0.85
     assert len(results[-1].recall) == 10
     assert results[-1].attack_success_rate is not None
-    again = Federation(**options, attack="backdoor", malicious=[0], trainer_args={"loss": "cross_entropy"}, lanes=1)
+    again = Federation(**options, attack="backdoor", malicious=[0], loss="cross_entropy", lanes=1)
     assert [result.loss for result in again.rounds(3)] == [result.loss for result in results]
 
 
@@ -175,12 +175,53 @@ def test_batches_drawn_losses_of_ones_own_and_clients_without_samples() -> None:
     def margin(logits: Any, labels: Any) -> Any:
         return functional.multi_margin_loss(logits, labels)
 
-    named, own = (updates(made(arguments={"loss": loss})) for loss in ("multi_margin_loss", margin))
+    named, own = (updates(made(loss=loss)) for loss in ("torch.nn.functional:multi_margin_loss", margin))
     assert np.array_equal(named, own)
     assert not np.array_equal(named, updates(made()))
     empty = DIGITS.x_train[:0], DIGITS.y_train[:0]
     assert not updates(made(), [empty, CLIENTS[0]])[0].any()
     assert not updates(made(), CLIENTS[:2], local_epochs=[0, 1])[0].any()
+
+
+def one_output() -> Any:
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 1))
+
+
+@pytest.mark.parametrize(
+    ("loss", "num_classes", "expected"),
+    [
+        ("mean_squared_error", 0, lambda out, y: functional.mse_loss(out[:, 0], y)),
+        ("torch.nn.functional:huber_loss", 0, lambda out, y: functional.huber_loss(out[:, 0], y)),
+        ("binary_cross_entropy", 2, lambda out, y: functional.binary_cross_entropy_with_logits(out[:, 0], y)),
+    ],
+)
+def test_losses_of_one_output_train_as_in_a_plain_loop(loss: str, num_classes: int, expected: Any) -> None:
+    """And are measured likewise, on all samples."""
+    settings = TrainingSettings(local_epochs=2, optimizer="sgd", learning_rate=0.05, loss=loss)
+    trainer = make("torch", {}, Purpose(one_output, settings, (8, 8), num_classes, 3), lanes=1)
+    x, y = DIGITS.x_train[:80], DIGITS.y_train[:80] % 2
+    labels = y if num_classes else y.astype(np.float32)
+    start = trainer.initial_weights()
+    (update,) = trainer.train(start, [(x, labels)], round_number=2, client_ids=[5])
+    module = one_output()
+    with torch.no_grad():
+        for parameter, first in zip(module.parameters(), trainer.spec.unflatten(start), strict=True):
+            parameter.copy_(torch.tensor(first))
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.05)
+    samples, truth = torch.tensor(x), torch.tensor(y, dtype=torch.float32)
+    for order in draws(3, 2, 5, 80, 2)[0]:
+        for batch in torch.tensor(order).split(32):
+            optimizer.zero_grad()
+            expected(module(samples[batch]), truth[batch]).backward()
+            optimizer.step()
+    with torch.no_grad():
+        own = trainer.spec.flatten([parameter.numpy() for parameter in module.parameters()])
+        measured = float(expected(module(samples), truth))
+    assert np.abs(update).max() > 0.01
+    assert np.abs(start + update - own).max() < 1e-5
+    figures = trainer.evaluate(start + update, x, labels)
+    assert figures["loss"] == pytest.approx(measured, rel=1e-4)
+    assert ("accuracy" in figures) == bool(num_classes)
 
 
 def nothing_to_train() -> Any:
@@ -221,9 +262,9 @@ SHARED = plain()
         (lambda: nn.Linear(3, 10), {}, "model <lambda> raised RuntimeError"),
         (plain, {"optimizer": "lbfgs"}, "optimizer is 'lbfgs'; allowed with trainer torch: .*adam, .*or package"),
         (plain, {"optimizer": lambda parameters: 3}, "returned a int; needed: a torch.optim.Optimizer"),
-        (plain, {"arguments": {"loss": "hinge"}}, "loss is 'hinge'; allowed: cross_entropy, multi_margin_loss"),
-        (plain, {"arguments": {"loss": lambda logits, labels: 3.0}}, "loss <lambda> returned a float; needed: one"),
-        (plain, {"arguments": {"names": "a.toml"}}, "trainer torch: does not take 'names'; allowed: loss"),
+        (plain, {"loss": "hinge"}, "loss is 'hinge'; allowed: cross_entropy, binary_cross_entropy"),
+        (plain, {"loss": lambda logits, labels: 3.0}, "loss <lambda> returned a float; needed: one"),
+        (plain, {"arguments": {"names": "a.toml"}}, "trainer torch: does not take 'names'; allowed: no settings"),
     ],
 )
 def test_modules_that_cannot_be_trained_are_refused(model: Any, options: Any, message: str) -> None:

@@ -357,7 +357,7 @@ def test_samples_weights_and_sizes_may_be_of_any_type_that_holds_them(adam: Kera
         assert adam.evaluate(start.tolist(), *samples) == adam.evaluate(start, x, y)
     assert np.array_equal(train(adam, [(x, y)], local_epochs=np.int8(2))[0], update)
     other = KerasTrainer(plain, lanes=1, **(SHAPE | {"input_shape": [np.int64(8), 8]}))
-    assert other.is_for(plain, TrainingSettings(), num_classes=10, seed=7, input_shape=(8, 8))
+    assert other.is_for(model=plain, settings=TrainingSettings(), num_classes=10, seed=7, input_shape=(8, 8))
 
 
 def test_wrong_use_is_refused(adam: KerasTrainer) -> None:

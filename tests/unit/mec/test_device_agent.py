@@ -46,13 +46,13 @@ class Servers:
     def running(self, *numbers: int, form: SampleForm = FORM) -> Iterator[None]:
         with ExitStack() as stack:
             for number in numbers:
-                store = stack.enter_context(closing(self.store(number)))
+                store = stack.enter_context(closing(self.store(number, form)))
                 routes = ingest_routes(store, DeviceTokens(self.folder / "devices"), form)
                 stack.enter_context(serving(Starlette(routes=routes), self.ports[number]))
             yield
 
-    def store(self, number: int) -> SampleDatabase:
-        return SampleDatabase(self.folder / f"server-{number}.sqlite", FORM.shape)
+    def store(self, number: int, form: SampleForm = FORM) -> SampleDatabase:
+        return SampleDatabase(self.folder / f"server-{number}.sqlite", form.shape, label_type=form.label_type)
 
     def held(self) -> list[list[tuple[int, int]]]:
         found = []
@@ -108,6 +108,17 @@ def test_all_samples_arrive_as_they_are_and_a_second_start_sends_none(
         assert (len(database), database.confirmed, store.count) == (SAMPLES,) * 3
     assert y.tolist() == [number % 10 for number in range(SAMPLES)]
     assert x.tobytes() == np.random.default_rng(0).random((SAMPLES, 2, 2), np.float32).tobytes()
+
+
+def test_labels_that_are_numbers_arrive_as_they_are(servers: Servers, tmp_path: Path) -> None:
+    form = SampleForm((2, 2), 0, label_range=(-1e30, 1e30))
+    y = np.array([0.1, -2, 3, 1e30, np.float32(2**24), 1e-40] * 3, np.float32)
+    with closing(DeviceDatabase(tmp_path / "numbers.sqlite")) as database, servers.running(0, form=form):
+        database.fill(np.zeros((len(y), 2, 2), np.float32), y, "these", started=1000.0)
+        agent_of(servers, database).run()
+    with closing(servers.store(0, form)) as store:
+        found = store.training_set(1)[1]
+    assert (found.dtype, found.tobytes()) == (np.float32, y.tobytes())
 
 
 def test_what_is_collected_goes_to_the_server_of_that_time(

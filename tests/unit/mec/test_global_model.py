@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import sys
 from dataclasses import replace
 from typing import Any
@@ -424,6 +425,7 @@ def test_rules_that_servers_could_not_vote_on_are_refused(broken: Task, said: st
         (with_definition(trainer="this:s"), "the trainer of task 1 is 'this:s'; allowed: keras, "),
         (with_definition(trainer_args={"loss": "this:s"}), "the trainer's loss of task 1 is 'this:s'; allowed: "),
         (with_definition(training={"optimizer": "this:s"}), "the trainer's optimizer of task 1 is 'this:s'; allowed: "),
+        (with_definition(training={"loss": "this:s"}), "the trainer's loss of task 1 is 'this:s'; allowed: "),
     ],
 )
 def test_code_that_a_task_names_is_refused_before_it_is_imported(
@@ -436,12 +438,23 @@ def test_code_that_a_task_names_is_refused_before_it_is_imported(
     assert "this" not in sys.modules
 
 
+def test_a_task_of_numbers_names_its_loss_and_the_range_of_its_labels() -> None:
+    numbers = replace(plan(), num_classes=0, training={"loss": "mean_squared_error"}, label_range=(-2.5, 7.0))
+    published_task = replace(task(), definition=json.loads(numbers.definition()))
+    assert TaskPlan.of(published_task) == numbers
+    assert (numbers.purpose.num_outputs, numbers.purpose.num_classes) == (1, 0)
+    assert not {b"loss", b"label_range"} & {*re.findall(rb"\w+", plan().definition())}
+
+
 def test_what_the_operator_trains_with_takes_the_place_of_what_the_task_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "this", raising=False)
-    foreign = with_definition(model="this:s", trainer="this:s", trainer_args={"loss": "this:s"})
+    foreign = with_definition(
+        model="this:s", trainer="this:s", trainer_args={"loss": "this:s"}, training={"loss": "this:s", "proximal": 1.0}
+    )
     own = {"model": "some.models:small", "trainer": "some.trainers:mine", "trainer_args": {"rate": 0.1}}
-    plan = TaskPlan.of(foreign, own=own)
+    plan = TaskPlan.of(foreign, own={**own, "loss": "some.losses:mine"})
     assert {name: getattr(plan, name) for name in own} == own
+    assert plan.training == {"loss": "some.losses:mine", "proximal": 1.0}
     with pytest.raises(InvalidInputError, match="the model of task 1 is 'this:s'"):
         TaskPlan.of(foreign, own={"trainer": "keras", "trainer_args": {}})
     assert "this" not in sys.modules
@@ -480,6 +493,12 @@ def test_code_that_the_operator_allows_is_taken() -> None:
         *((with_definition(max_members=most), f"max_members is {most}; allowed: 1 to 240") for most in (0, 241)),
         *((with_definition(seed=seed), "seed is .*; allowed: a whole number") for seed in ("a", 2**64)),
         (with_definition(training=5), "training is 5; allowed: a table of settings"),
+        (with_definition(training={"loss": "hinge"}), "loss is 'hinge'; allowed: cross_entropy, "),
+        (with_definition(num_classes=0), "num_classes is 0; allowed with loss cross_entropy: 1 or more"),
+        (
+            with_definition(training={"loss": "mean_squared_error"}, num_classes=0, label_range=[2, 1]),
+            "label_range is 2.0 to 1.0; allowed: finite numbers, the least first",
+        ),
         (
             replace(task(), rule_params=b"[1]"),
             r"aggregator 'fedavg': the text of its settings is b'\[1\]'; allowed: a JSON object",

@@ -166,6 +166,23 @@ def test_bytes_stand_for_0_to_1_also_where_the_task_has_another_range() -> None:
         decode_batch(batch, 0, 0, SampleForm((2, 2), 10, (300.0, 500.0)))
 
 
+def test_numbers_as_labels_are_taken_as_far_as_the_task_knows_them() -> None:
+    form = SampleForm((2, 2), 0, label_range=(-2.0, 4.0))
+    x = np.zeros((3, 2, 2), np.float32)
+    for y in (np.array([-8, 0.5, 10], np.float32), np.array([-8, 0, 10])):
+        found = decode_batch(save({"x": x, "y": y}), 0, 0, form).y
+        assert (found.dtype, found.tolist()) == (np.float32, y.tolist())
+    for wrong, said in (
+        (np.array([0, 1, 10.5], np.float32), "labels hold 0 to 10.5; allowed in this task: -8 to 10"),
+        (np.array([0, np.nan, 1], np.float32), "labels hold NaN or Inf; allowed in this task: finite numbers"),
+        (np.zeros(3), "y is F64; allowed: F32, I64"),
+    ):
+        with pytest.raises(RequestRefusedError, match=said):
+            decode_batch(save({"x": x, "y": wrong}), 0, 0, form)
+    with pytest.raises(RequestRefusedError, match="y is F32; allowed: I64"):
+        decode_batch(save({"x": x, "y": np.zeros(3, np.float32)}), 0, 0, FORM)
+
+
 def test_too_much_is_refused(url: str, tokens: list[str], store: SampleDatabase) -> None:
     assert put(url, tokens[0], bytes(MAX_BODY + 1)).status_code == 413
     answer = put(url, tokens[0], samples(LIMIT - 2, 3), first=LIMIT - 2)
