@@ -64,7 +64,7 @@ VARIANTS = (
 
 
 def read_off(variant: Variant, x: Pictures, y: npt.NDArray[np.integer]) -> tuple[Pictures, npt.NDArray[np.float64]]:
-    """Return the picture most like each sample, [n, h, w], and their correlations [n], of servers that share x and y."""
+    """Return the picture most like each sample, [n, h, w], and their correlations [n]; servers share x and y."""
     settings = TrainingSettings(variant.epochs, variant.batch_size or variant.samples, variant.optimizer)
     purpose = Purpose("mlp", settings, x.shape[1:], 10, 0)
     trains = trainer.make("keras", {}, purpose, lanes=1)
