@@ -195,9 +195,15 @@ class Agent:
         server = self.server
         # A refusal here comes again and again: ask the node first, so that none is paid.
         with server.participant.asking_first():
-            self._limit_losses()
-            if self._enrol():
-                return True
+            try:
+                self._limit_losses()
+                if self._enrol():
+                    return True
+            except ChainError:
+                # What it has earned is its own, also where it takes no part any more.
+                if self._collect(server.ledger.state(server.task.id)):
+                    return True
+                raise
         state = server.ledger.state(server.task.id)
         if self._state is None or (self._state.round, self._state.phase) != (state.round, state.phase):
             log.info("round %d: %s", state.round, state.phase.name.lower())

@@ -203,7 +203,7 @@ def test_who_moves_rounds_on_by_a_clock_that_is_ahead_pays_more_and_more_rarely(
 
 def test_an_agent_leaves_a_task_before_its_penalties_add_up_to_more_than_allowed(tmp_path: Path) -> None:
     """Each penalty alone is less than its operator allows, and takes a tenth of what is left."""
-    fed = federation(tmp_path, servers=4, devices=4, consensus="pbft", stake=10_000, simulation={"lanes": 1})
+    fed = federation(tmp_path, servers=4, devices=4, consensus="pbft", stake=10_000, reward=0, simulation={"lanes": 1})
     ledger, task, victim = fed.ledger, fed.task.id, fed.servers[3]
     victim.participant.add_stake(10_000)  # one penalty does not expel it
     training = LocalTraining(victim.participant, task, victim.plan, victim.samples)
@@ -258,6 +258,28 @@ def test_a_leader_that_does_not_settle_keeps_nothing_from_the_others(
     assert agent._collect(ledger.state(task)), "it withdraws"
     assert ledger.earned(other.address) == 0
     assert not agent._collect(ledger.state(task))
+
+
+@pytest.mark.parametrize("by", ["its penalties", "its standing"])
+def test_who_takes_no_part_any_more_still_gets_what_it_has_earned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    fed = federation(tmp_path, servers=2, devices=2, consensus="pbft", reward=10**6, simulation={"lanes": 1})
+    ledger, task = fed.ledger, fed.task.id
+    leader = fed.play_round().record.leader  # which has settled it
+    (other,) = (server for server in fed.servers if server.address != leader)
+    training = LocalTraining(other.participant, task, other.plan, other.samples)
+    agent = Agent(other, training, url="", stake=0, most_loss=0)
+    assert not agent._enrol()
+    if by == "its standing":
+        other.participant.retire()
+    else:
+        monkeypatch.setattr(agents, "losses_of", lambda *_: (1, 1))
+    assert ledger.earned(other.address) > 0
+    assert agent._step()
+    assert ledger.earned(other.address) == 0
+    with pytest.raises(ChainError):
+        agent._step()
 
 
 def test_the_endpoint_says_how_the_agent_is_and_a_second_agent_refuses(agent: Agent, tmp_path: Path) -> None:
