@@ -1,0 +1,39 @@
+"""The tutorial and the recipes: whoever does what they say gets what they say."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import fbfl
+from fbfl.cli.main import parser
+from tools import guides
+
+
+@pytest.mark.slow
+def test_the_tutorial_leads_from_the_question_to_the_figure(tmp_path: Path) -> None:
+    said = guides.follow("tutorial.md", tmp_path)
+    report = (tmp_path / "RESULTS.md").read_text()
+    assert re.findall(r"\| \*\*(.+)\*\* \|$", report, re.MULTILINE) == ["holds", "holds"]
+    assert (tmp_path / "thesis.png").stat().st_size > 5_000
+    assert (tmp_path / "model.safetensors").is_file()
+    assert "everything recomputed is as recorded" in said
+    first, final = (fbfl.open_run(tmp_path / name, ["rules:near_median"]) for name in ("first", "final"))
+    assert final.summary["final_accuracy"] > first.summary["final_accuracy"] - 0.1
+
+
+@pytest.mark.slow
+def test_recipes_that_need_no_node_work(tmp_path: Path) -> None:
+    said = guides.follow("howto.md", tmp_path)
+    assert said.count("after 2 rounds") == 3
+    assert "everything recomputed is as recorded" in said
+    assert (tmp_path / "small.keras").is_file()
+
+
+@pytest.mark.parametrize("page", ["tutorial.md", "howto.md"])
+def test_their_commands_are_commands(page: str) -> None:
+    lines = [line for line in guides.commands(page) if line.startswith("fbfl ")]
+    assert len(lines) >= 6
+    for line in lines:
+        parser().parse_args(shlex.split(line.partition(" 2>>")[0])[1:])
