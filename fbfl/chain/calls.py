@@ -1,5 +1,6 @@
 """Contract calls as bytes, and answers as values, by codecs that are made once; web3 makes them anew for each call."""
 
+import copy
 import functools
 from collections.abc import Mapping
 from typing import Any, cast
@@ -12,6 +13,25 @@ from eth_utils.abi import collapse_if_tuple, function_signature_to_4byte_selecto
 from web3.contract.contract import ContractFunction
 
 from fbfl.chain.keys import checksummed
+
+
+class Functions:
+    """The functions of a contract, each looked up in its ABI once: web3 tries all of them for each call."""
+
+    def __init__(self, functions: Any) -> None:
+        self._functions = functions
+        self._found: dict[tuple[str, int], ContractFunction] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return functools.partial(self._call, name)
+
+    def _call(self, name: str, *arguments: Any) -> ContractFunction:
+        key = name, len(arguments)
+        if key not in self._found:
+            self._found[key] = self._functions[name](*arguments)
+        call = copy.copy(self._found[key])
+        call.args = call.arguments = arguments
+        return call
 
 
 def data_of(call: ContractFunction) -> bytes:

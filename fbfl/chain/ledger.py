@@ -6,7 +6,7 @@ One `Ledger` reads through one node. What it caches is a pure function of the he
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from eth_abi import decode  # type: ignore[attr-defined]  # exported at run time
 from eth_abi.exceptions import DecodingError
@@ -19,6 +19,7 @@ from web3.types import TxReceipt
 from fbfl.chain import digests
 from fbfl.chain.answers import answer
 from fbfl.chain.artifacts import load_artifact
+from fbfl.chain.calls import Functions
 from fbfl.chain.digests import Domain, from_short_text
 from fbfl.chain.head import Head, head_of
 from fbfl.chain.headers import proof_of_work
@@ -405,4 +406,6 @@ class Ledger:
 def _contract(w3: Web3, name: str, addresses: Mapping[str, str], artifact: str = "") -> Contract:
     if name not in addresses:
         raise InvalidInputError(f"the deployment has no {name}; it has {', '.join(sorted(addresses))}")
-    return w3.eth.contract(address=Web3.to_checksum_address(addresses[name]), abi=load_artifact(artifact or name).abi)
+    contract = w3.eth.contract(Web3.to_checksum_address(addresses[name]), abi=load_artifact(artifact or name).abi)
+    contract.functions = cast(Any, Functions(contract.functions))
+    return contract

@@ -10,10 +10,11 @@ from collections.abc import Hashable, Sequence
 
 from fbfl.chain.rounds import Update
 from fbfl.errors import AggregationError, PayloadRefusedError
-from fbfl.mec.global_model import GlobalModel, next_model
+from fbfl.mec.global_model import GlobalModel, next_model, weights_of
 from fbfl.mec.plan import TaskPlan
 from fbfl.storage.codecs import decode_update
 from fbfl.storage.store import Reference
+from fbfl.tensors import Vector
 
 
 class KnownResults:
@@ -27,6 +28,7 @@ class KnownResults:
         """SHA-256 of the bytes that are held, by their `id`."""
         self._checked: dict[bytes, str | None] = {}
         self._models: dict[Hashable, GlobalModel | str] = {}
+        self._weights: dict[bytes, Vector] = {}
 
     def held_once(self, round_number: int, reference: Reference, payload: bytes) -> bytes:
         """Return the same bytes, in memory once however many servers have read them; `reference` says where to look."""
@@ -53,6 +55,14 @@ class KnownResults:
         if refusal is not None:
             raise PayloadRefusedError(refusal)
 
+    def weights(self, round_number: int, payload: bytes) -> Vector:
+        """Return the global model [P] in these bytes, an array of one's own; `PayloadRefusedError` if there is none."""
+        self._turn_to(round_number)
+        digest = self._digest(payload)
+        if digest not in self._weights:
+            self._weights[digest] = weights_of(self._plan, payload)
+        return self._weights[digest].copy()
+
     def next_model(
         self, round_number: int, parent: bytes, updates: Sequence[tuple[Update, bytes]], seed: int | None
     ) -> GlobalModel:
@@ -78,7 +88,7 @@ class KnownResults:
     def _turn_to(self, round_number: int) -> None:
         if round_number != self._round:
             self._round = round_number
-            for known in (self._held, self._digests, self._checked, self._models):
+            for known in (self._held, self._digests, self._checked, self._models, self._weights):
                 known.clear()
 
     def _digest(self, data: bytes) -> bytes:

@@ -29,7 +29,7 @@ from fbfl.errors import (
     PayloadRefusedError,
 )
 from fbfl.mec.exchange import Exchange, Patience, PatienceInSteps, VotesByTransaction, VoteSender
-from fbfl.mec.global_model import GlobalModel, weights_of
+from fbfl.mec.global_model import GlobalModel
 from fbfl.mec.known_results import KnownResults
 from fbfl.mec.plan import TaskPlan
 from fbfl.mec.samples import SampleStore
@@ -243,7 +243,8 @@ class MECServer:
         if not count:
             return None
         try:
-            weights = weights_of(self.plan, self.store.get(state.model))
+            parent = self._results.held_once(state.round, state.model, self.store.get(state.model))
+            weights = self._results.weights(state.round, parent)
         except PayloadRefusedError as error:
             self._note_no_update(f"the global model cannot be read: {error}")
             return None
@@ -257,7 +258,7 @@ class MECServer:
             self._note_no_update(f"it cannot be published: {error}", state.model)
             return None
         reference = self._publish(payload)
-        self._memory.payloads[reference] = payload
+        self._memory.payloads[reference] = self._results.held_once(state.round, reference, payload)
         if count > state.max_samples:
             log.warning(
                 "round %d: %s has %d samples, and %d count", state.round, self.address, count, state.max_samples
@@ -376,7 +377,7 @@ class MECServer:
                 return None  # not remembered: the payload may still arrive
             payloads = [(update, self._memory.payloads[update.payload]) for update in updates]
             try:
-                parent = self.store.get(key[0])
+                parent = self._results.held_once(state.round, key[0], self.store.get(key[0]))
                 self._memory.models[key] = self._results.next_model(state.round, parent, payloads, seed)
             except (PayloadNotFoundError, PayloadRefusedError) as error:
                 log.warning("round %d: %s cannot aggregate: %s", state.round, self.address, error)

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from web3 import EthereumTesterProvider, Web3
 from web3._utils.abi import map_abi_data
 from web3._utils.normalizers import BASE_RETURN_NORMALIZERS
+from web3.exceptions import ABIFunctionNotFound, MismatchedABI, Web3TypeError
 
 from fbfl.chain.accounts import development_account
 from fbfl.chain.artifacts import artifact_names, load_artifact
-from fbfl.chain.calls import data_of, values_of
+from fbfl.chain.calls import Functions, data_of, values_of
 from fbfl.chain.signing import Signer
 
 ADDRESS = Web3.to_checksum_address("0x" + "5a" * 20)
@@ -84,3 +85,18 @@ def test_transactions_are_signed_as_eth_account_signs_them(numbers: dict[str, in
     transaction: Any = {**numbers, "from": account.address, "to": ADDRESS, "data": "0x" + data.hex()}
     expected = Account.sign_transaction({k: v for k, v in transaction.items() if k != "from"}, account.key)
     assert Signer(account).signed(transaction) == (bytes(expected.raw_transaction), bytes(expected.hash))
+
+
+def test_a_function_is_looked_up_once_and_called_as_by_web3() -> None:
+    contract = Web3().eth.contract(ADDRESS, abi=load_artifact("FederatedTasks").abi)
+    functions = Functions(contract.functions)
+    for arguments in ((1, 2, b"\1" * 32, 3, 4), (5, 6, b"\2" * 32, 7, 8)):
+        expected, call = contract.functions.submit(*arguments), functions.submit(*arguments)
+        assert data_of(call) == data_of(expected)
+        assert (call.address, call.abi, call.arguments) == (expected.address, expected.abi, expected.arguments)
+    with pytest.raises(MismatchedABI):
+        functions.submit(1)
+    with pytest.raises(ABIFunctionNotFound):
+        functions.nothing()
+    with pytest.raises(Web3TypeError):
+        data_of(functions.submit(1, 2, b"\1" * 33, 3, 4))

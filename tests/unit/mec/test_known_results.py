@@ -36,6 +36,18 @@ def test_the_same_bytes_are_aggregated_once_and_held_once() -> None:
     assert results.held_once(1, reference, second) is first
 
 
+def test_a_global_model_is_decoded_for_each_who_asks() -> None:
+    results = KnownResults(PLAN)
+    other = initial_model(PLAN, START + 1).payload
+    weights = results.weights(1, PARENT)
+    weights += 5  # as a user's training may do
+    for round_number in (1, 2):
+        np.testing.assert_array_equal(results.weights(round_number, PARENT), START)
+        np.testing.assert_array_equal(results.weights(round_number, other), START + 1)
+        with pytest.raises(PayloadRefusedError):
+            results.weights(round_number, PARENT[:-1])
+
+
 @pytest.mark.parametrize("value", [0.0, 3.0])
 def test_whoever_has_read_other_bytes_gets_another_model(value: float) -> None:
     results = KnownResults(PLAN)
