@@ -44,3 +44,16 @@ def test_brackets_beside_each_other_or_in_texts_are_no_levels() -> None:
     assert strictjson.loads(json.dumps(many)) == many
     deepest = "[" * strictjson.MOST_LEVELS + "]" * strictjson.MOST_LEVELS
     assert json.dumps(strictjson.loads(deepest)) == deepest
+
+
+def test_levels_count_lists_and_objects_alike() -> None:
+    def nested(pairs: int) -> str:
+        return '[{"a": ' * pairs + '"]}\\\\"' + "}]" * pairs
+
+    half = strictjson.MOST_LEVELS // 2
+    assert json.dumps(strictjson.loads(nested(half))) == nested(half)
+    with pytest.raises(ValueError, match="inside each other"):
+        strictjson.loads(nested(half + 1))
+    for unfinished in ("[" * strictjson.MOST_LEVELS, "][" * 1000, "]" * 1000, '"' + "[" * 1000):
+        with pytest.raises(json.JSONDecodeError):
+            strictjson.loads(unfinished)
