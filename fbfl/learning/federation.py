@@ -100,7 +100,8 @@ class Federation:
     """Federated learning of one model.
 
     Args:
-        clients: per client its samples x [n, ...] (finite floating point, or uint8 in 0..255, which stand for 0 to 1)
+        clients: per client its samples x [n, ...] (finite floating point, or uint8 in 0..255, which stand for 0 to 1,
+            or whole numbers of another type, of words, say, for a model that embeds them)
             and labels y [n], integers from 0, or numbers if the loss takes these; also what NumPy makes such arrays of.
         test: samples and labels that the global model is evaluated on.
         model: a name, `package.module:function`, or a function that returns a model of the trainer's: of Keras, say.
@@ -210,7 +211,8 @@ class Federation:
             schedule_args or {},
             loss,
         )
-        purpose = Purpose(model, self._training, test[0].shape[1:], self._num_classes, seed)
+        shape, sample_type = test[0].shape[1:], samples.type_of(test[0])
+        purpose = Purpose(model, self._training, shape, self._num_classes, seed, sample_type)
         self.trainer = _resolved_trainer(trainer, trainer_args, purpose, lanes)
         self._round = 0
         self._weights = self.trainer.initial_weights()
@@ -457,6 +459,11 @@ def _checked_data(
     for owner, (x, _) in others.items():
         if len(x) and x.shape[1:] != shape:
             raise InvalidInputError(f"{owner}: samples have the shape {x.shape[1:]}, those of the test set {shape}")
+        if len(x) and samples.type_of(x) != samples.type_of(test[0]):
+            raise InvalidInputError(
+                f"{owner}: samples are {x.dtype}, those of the test set {test[0].dtype}; needed: whole numbers in "
+                "all of them, or in none"
+            )
     classes = _num_classes(*owners.values(), test) if num_classes is None else num_classes
     if root is not None and classes and others["root"][1].max(initial=0) >= classes:
         raise InvalidInputError(f"root: labels that neither clients nor tests have; allowed: 0 to {classes - 1}")

@@ -1,9 +1,9 @@
 """A function as a trainer: anything that can make new weights of old ones and samples, with NumPy arrays.
 
 `train(weights, x, y, rng, round)` returns the trained weights; the first three are lists of float32 arrays, samples
-float32 [n, ...] (bytes as 0 to 1) and labels int32 [n] (float32 where they are numbers). Its attributes `initial(rng)`
-and `evaluate(weights, x, y)` give the weights to begin with and the figures; without both, the model of the task, a
-Keras model, gives them.
+float32 [n, ...] (bytes as 0 to 1; int32 where they are whole numbers) and labels int32 [n] (float32 where they are
+numbers). Its attributes `initial(rng)` and `evaluate(weights, x, y)` give the weights to begin with and the figures;
+without both, the model of the task, a Keras model, gives them.
 """
 
 import inspect
@@ -156,6 +156,7 @@ class FunctionOnModel(FunctionTrainer):
             num_classes=classes,
             lanes=lanes,
             seed=purpose.seed,
+            sample_type=purpose.sample_type,
         )
         super().__init__(plugin, purpose)
 
@@ -165,7 +166,7 @@ class FunctionOnModel(FunctionTrainer):
 
     def logits(self, weights: Vector, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Return the scores of the Keras model, float32 [n, classes], or its numbers [n]."""
-        return self._keras.logits(weights, inputs(x, "x", self._purpose.input_shape))
+        return self._keras.logits(weights, inputs(x, "x", self._purpose))
 
     def loss(self, scores: npt.NDArray[np.float32], y: npt.NDArray[Any]) -> float:
         """Return the mean loss of what `logits` returns for samples with the labels y [n]."""
@@ -198,7 +199,7 @@ def trainer_of(
 
 
 def scaled(x: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """Return samples as float32, bytes as 0 to 1."""
+    """Return samples as float32, bytes as 0 to 1, or as int32 if they are whole numbers."""
     return x.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 else x
 
 

@@ -60,6 +60,7 @@ class KerasTrainer:
         num_classes: int = 10,
         lanes: int | None = None,
         seed: int = 0,
+        sample_type: str = "float32",
     ) -> None:
         load_tensorflow()
         from fbfl.learning.lane import Lane
@@ -69,11 +70,17 @@ class KerasTrainer:
         if not isinstance(settings, TrainingSettings):
             raise InvalidInputError(f"settings is {settings!r}; allowed: TrainingSettings(...)")
         self.settings = settings
-        purpose = self._purpose = Purpose(model, settings, shape_of(input_shape), num_classes, seed)
+        purpose = self._purpose = Purpose(model, settings, shape_of(input_shape), num_classes, seed, sample_type)
 
         def lane() -> tuple[Any, Lane]:
-            shape, loss = purpose.input_shape, settings.loss
-            own = build(model, input_shape=shape, num_classes=num_classes, seed=seed, loss=loss)
+            own = build(
+                model,
+                input_shape=purpose.input_shape,
+                num_classes=num_classes,
+                seed=seed,
+                loss=settings.loss,
+                sample_type=sample_type,
+            )
             made, _ = _optimizer(settings)
             with self._users_code("set-up"):
                 return own, Lane(own, made, settings, num_classes)
@@ -91,7 +98,7 @@ class KerasTrainer:
         return self._purpose == Purpose(**purpose)
 
     def warm_up(self, dtype: npt.DTypeLike = np.uint8) -> None:
-        """Compile the graphs for samples of this type (uint8 or float32) now rather than in the first round.
+        """Compile the graphs for samples of this type (uint8, float32 or int32) now rather than in the first round.
 
         For measurements of rounds, and for a trainer that serves several federations.
         """
@@ -160,7 +167,7 @@ class KerasTrainer:
     def logits(self, weights: Vector, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Return scores with `weights` [P] for x [n, ...], before the softmax: float32 [n, classes]; or numbers [n]."""
         purpose = self._purpose
-        start, x = flat(weights, self.spec), inputs(x, "x", purpose.input_shape)
+        start, x = flat(weights, self.spec), inputs(x, "x", purpose)
         blocks = [x[first : first + _BLOCK] for first in range(0, len(x), _BLOCK)]
 
         def run(lane: "Lane", share: int) -> list[npt.NDArray[np.float32]]:

@@ -77,7 +77,7 @@ class Lane:
 
     @property
     def num_traces(self) -> int:
-        """Number of graphs compiled: at most one each for training and evaluation on uint8 and on float32 samples."""
+        """Number of graphs compiled: at most one each for training and evaluation per type of samples."""
         return len(self._traced)
 
     def train(self, start: Vector, work: Work, learning_rate: float) -> Vector:
@@ -119,7 +119,7 @@ class Lane:
         return tf.cast(self._model(self._scaled(x), training=False), tf.float32)
 
     def _scaled(self, x: Any) -> Any:
-        """Return pixels in [0, 1], from bytes or floats."""
+        """Return pixels in [0, 1], from bytes; other samples are what they are."""
         return tf.cast(x, tf.float32) / self._white if x.dtype == tf.uint8 else x
 
     def _train_clients(

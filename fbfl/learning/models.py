@@ -18,6 +18,7 @@ from fbfl.learning import losses, plugins
 from fbfl.learning.backend import load_tensorflow
 from fbfl.learning.losses import Loss
 from fbfl.learning.pixels import channels_first
+from fbfl.learning.samples import WHOLE
 from fbfl.randomness import int32_seed
 from fbfl.tensors import ModelSpec, TensorSpec, Vector
 
@@ -49,6 +50,7 @@ def build(
     num_classes: int = 10,
     seed: int = 0,
     loss: Loss = "cross_entropy",
+    sample_type: str = "float32",
 ) -> Any:
     """Build a new Keras model that maps samples [n, *input_shape] to logits [n, num_classes].
 
@@ -63,6 +65,11 @@ def build(
     from fbfl.learning import kerasstate
 
     num_outputs = losses.num_outputs(loss, num_classes)
+    if sample_type == WHOLE and model in NAMES:
+        raise InvalidInputError(
+            f"model is {model!r}, and samples are whole numbers; allowed: a model of your own that embeds them, or "
+            "samples of uint8 or floating point, as x.astype('float32') makes them"
+        )
     make = _maker(model, input_shape, num_outputs)
     settings = kerasstate.of_this_thread()
     made: list[Any] = []
@@ -72,7 +79,7 @@ def build(
         try:
             with kerasstate.under(settings):
                 built = make()
-                _check(built, input_shape, num_outputs, loss)
+                _check(built, input_shape, num_outputs, loss, sample_type)
             made.append(built)
         except BaseException as error:
             failed.append(error)
@@ -159,7 +166,7 @@ def _named(name: str, input_shape: tuple[int, ...], num_outputs: int) -> Any:
     return Sequential([Input(input_shape, name="input"), *body, output], name=name)
 
 
-def _check(model: Any, input_shape: tuple[int, ...], num_outputs: int, loss: Loss) -> None:
+def _check(model: Any, input_shape: tuple[int, ...], num_outputs: int, loss: Loss, sample_type: str) -> None:
     import keras
 
     if not isinstance(model, keras.Model):
@@ -172,7 +179,7 @@ def _check(model: Any, input_shape: tuple[int, ...], num_outputs: int, loss: Los
             "the model comes compiled, but its loss and optimizer would not count: return it without compile;"
             " the optimizer is a setting"
         )
-    _check_output(model, input_shape, num_outputs, loss)
+    _check_output(model, input_shape, num_outputs, loss, sample_type)
     if any(_built.get(id(variable)) is variable for variable in model.variables):
         raise InvalidInputError(
             "the model function returned the same model twice, or one with the same layers: it has to build a new one"
@@ -197,14 +204,14 @@ def _check(model: Any, input_shape: tuple[int, ...], num_outputs: int, loss: Los
     _built.update({id(variable): variable for variable in model.variables})
 
 
-def _check_output(model: Any, input_shape: tuple[int, ...], num_outputs: int, loss: Loss) -> None:
+def _check_output(model: Any, input_shape: tuple[int, ...], num_outputs: int, loss: Loss, sample_type: str) -> None:
     """Try the model on samples of several sizes: they have to give what the loss takes."""
     import keras
 
     what = "logits" if loss in ("cross_entropy", "binary_cross_entropy") else "outputs"
 
     def answer(samples: Any) -> Any:
-        return model(samples.astype(np.float32), training=False)
+        return model(samples.astype(sample_type), training=False)
 
     samples = np.zeros((2, *input_shape))
     try:  # also gives weights to a model that has none before its first call
@@ -229,8 +236,9 @@ def _check_output(model: Any, input_shape: tuple[int, ...], num_outputs: int, lo
     kept = [variable for variable in model.variables if not variable.trainable]
     before = [variable.numpy() for variable in kept]
     rng, outputs = np.random.default_rng(0), [output]
+    others = [rng.random(samples.shape), 1000 * rng.standard_normal(samples.shape)]
     with suppress(Exception):  # the numbers of words, say, are not so large
-        outputs.append(answer(np.concatenate([rng.random(samples.shape), 1000 * rng.standard_normal(samples.shape)])))
+        outputs.append(answer(np.ones_like(samples) if sample_type == WHOLE else np.concatenate(others)))
     for variable, value in zip(kept, before, strict=True):  # some layers store state at every call
         variable.assign(value)
     rows = np.concatenate([np.asarray(keras.ops.cast(each, "float32")) for each in outputs])

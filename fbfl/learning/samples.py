@@ -17,6 +17,9 @@ MAX_CLASSES = 65_536
 Range = tuple[float, float]
 """The smallest and the largest value of samples."""
 
+WHOLE = "int32"
+"""Type of samples that are whole numbers, such as numbers of words, for models that embed them."""
+
 PICTURES: Range = (0.0, 1.0)
 """The range of pictures. In bytes, 255 stands for 1."""
 
@@ -40,7 +43,7 @@ def checked(
 
 
 def samples_of(x: object, where: str) -> Array:
-    """Return samples [n, ...] as a NumPy array: uint8, or floating point that is finite as float32."""
+    """Return samples [n, ...] as a NumPy array: uint8, int32, or floating point that is finite as float32."""
     array = _array(x, where)
     if array.ndim and not len(array):
         return array
@@ -48,11 +51,17 @@ def samples_of(x: object, where: str) -> Array:
         raise InvalidInputError(f"{where} has the shape {list(array.shape)}; needed: samples [n, ...] with values")
     if array.dtype == np.uint8:
         return array
-    if array.dtype.kind != "f":
+    if array.dtype.kind not in "fiu":
         raise InvalidInputError(
-            f"{where} is {array.dtype}; allowed: uint8 (0..255) and floating point, as x.astype('float32') makes it"
+            f"{where} is {array.dtype}; allowed: uint8 (0..255), floating point, as x.astype('float32') makes it, and "
+            "whole numbers, of words, say"
         )
     low, high = array.min(), array.max()  # NaN if there is one
+    if array.dtype.kind in "iu":
+        for value in (low, high):
+            if not -(2**31) <= int(value) < 2**31:
+                raise InvalidInputError(f"{where} holds {value}; allowed: whole numbers that int32 holds")
+        return array.astype(np.int32, copy=False)
     if not (np.isfinite(low) and np.isfinite(high)):
         raise InvalidInputError(f"{where} holds NaN or Inf; allowed: finite values")
     with np.errstate(over="ignore"):
@@ -117,8 +126,13 @@ def integers_of(values: object, where: str) -> Array:
     return _of_integer_type(array)
 
 
+def type_of(x: Array) -> str:
+    """Return what trainers take samples as: `WHOLE` numbers, or float32, which bytes become."""
+    return WHOLE if x.dtype.kind in "iu" and x.dtype != np.uint8 else "float32"
+
+
 def range_of(parts: Iterable[Array]) -> Range:
-    """Return the range of samples [n, ...] per part, in float32; `PICTURES` if none of them is outside that."""
+    """Return the range of samples [n, ...] per part, as float32 has it; `PICTURES` if none of them is outside that."""
     found = [PICTURES if x.dtype == np.uint8 else (_float32(x.min()), _float32(x.max())) for x in parts if x.size]
     low, high = min((low for low, _ in found), default=0.0), max((high for _, high in found), default=0.0)
     return PICTURES if PICTURES[0] <= low and high <= PICTURES[1] else (low, high)
@@ -134,7 +148,7 @@ def absent_labels(num_classes: int, parts: Iterable[Array]) -> tuple[str, ...]:
 
 
 def _float32(value: Any) -> float:
-    return float(np.float32(value))
+    return float(value if isinstance(value, np.integer) else np.float32(value))
 
 
 def _array(values: object, where: str) -> Array:

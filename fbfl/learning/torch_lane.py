@@ -16,6 +16,7 @@ from fbfl.errors import InvalidInputError
 from fbfl.learning import losses, plugins
 from fbfl.learning.losses import Loss
 from fbfl.learning.models import seeded
+from fbfl.learning.samples import WHOLE
 from fbfl.learning.training import Purpose
 from fbfl.randomness import int32_seed
 from fbfl.tensors import ModelSpec, TensorSpec, Vector
@@ -29,6 +30,9 @@ _DRAWING = {
     "rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "random_", "randperm", "rrelu", "uniform_",
 }  # fmt: skip
 """Functions that draw; others are found when the module is tried."""
+
+_SAMPLES = {"float32": torch.float32, WHOLE: torch.int64}
+"""Types of what modules are given, by the type of samples."""
 
 _building = threading.Lock()
 _drawing = threading.Lock()
@@ -58,7 +62,8 @@ class TorchLane:
                     f"model {self._label} returned a {type(self._module).__name__}, not a torch.nn.Module"
                 )
             with plugins.users_code(f"model {self._label}"):
-                output = self._output(torch.zeros((2, *purpose.input_shape)))  # lazy modules get their shapes
+                zeros = torch.zeros((2, *purpose.input_shape), dtype=_SAMPLES[purpose.sample_type])
+                output = self._output(zeros)  # lazy modules get their shapes
         _check_output(self._label, output, purpose)
         self._exchanged = _exchanged(self._label, self._module)
         self._trained = [tensor for tensor in self._exchanged.values() if tensor.requires_grad]
@@ -148,7 +153,11 @@ class TorchLane:
         initial = self.weights()
         found = _Finding()
         generator = np.random.default_rng(0)
-        samples = torch.tensor(generator.random((4, *purpose.input_shape), np.float32))
+        shape = (4, *purpose.input_shape)
+        whole = purpose.sample_type == WHOLE
+        samples = _tensor(
+            generator.integers(2, size=shape, dtype=np.int32) if whole else generator.random(shape, np.float32)
+        )
         self._module.train()
         with _drawing, torch.random.fork_rng(devices=[]):
             before = torch.get_rng_state()
@@ -297,8 +306,10 @@ def _optimizer(
 
 
 def _tensor(x: npt.NDArray[Any]) -> torch.Tensor:
-    """Return samples as float32, bytes as 0 to 1, in memory of PyTorch's: its kernels round by how arrays lie."""
+    """Return samples as float32, bytes as 0 to 1, or as int64, in PyTorch's memory: kernels round by how arrays lie."""
     tensor = torch.tensor(x)
+    if tensor.dtype == torch.int32:
+        return tensor.to(torch.int64)
     return tensor.to(torch.float32).div_(255) if tensor.dtype == torch.uint8 else tensor
 
 

@@ -40,10 +40,11 @@ class TorchTrainer:
     """Trains modules of PyTorch; imports PyTorch when it is made.
 
     A `fbfl.learning.trainer.Classifier`. `model` is a function, or class, that returns a new `nn.Module` from samples
-    float32 [n, *input_shape] to logits [n, num_classes], or its name `package.module:function`; `lanes` the number of
-    cores to use (default: all). The optimizer of the settings is a name of `torch.optim` or a function of the
-    parameters, the loss a name of `fbfl.learning.losses.NAMES` or a function of the outputs and of labels, int64 [n],
-    or float32 [n] where they are numbers (and so are the outputs), each perhaps as `package.module:function`.
+    float32 [n, *input_shape], or int64 where they are whole numbers, to logits [n, num_classes], or its name
+    `package.module:function`; `lanes` the number of cores to use (default: all). The optimizer of the settings is a
+    name of `torch.optim` or a function of the parameters, the loss a name of `fbfl.learning.losses.NAMES` or a function
+    of the outputs and of labels, int64 [n], or float32 [n] where they are numbers (and so are the outputs), each
+    perhaps as `package.module:function`.
 
     The tensors are those of the module's `state_dict` that are float32; a tied one counts once. Other buffers, such as
     counters, are the client's own and begin anew in every round.
@@ -59,12 +60,13 @@ class TorchTrainer:
         num_classes: int = 10,
         lanes: int | None = None,
         seed: int = 0,
+        sample_type: str = "float32",
     ) -> None:
         _load_torch()
         from fbfl.learning.torch_lane import TorchLane
 
         settings = TrainingSettings() if settings is None else settings
-        self._purpose = Purpose(model, settings, shape_of(input_shape), num_classes, seed)
+        self._purpose = Purpose(model, settings, shape_of(input_shape), num_classes, seed, sample_type)
         self._label = plugins.label_of(model)
         made = [TorchLane(self._purpose) for _ in range(num_lanes(lanes))]
         first = made[0]
@@ -142,7 +144,7 @@ class TorchTrainer:
 
     def logits(self, weights: Vector, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Return scores with `weights` [P] for x [n, ...]: float32 [n, classes]; or numbers [n]."""
-        start, x = flat(weights, self.spec), inputs(x, "x", self._purpose.input_shape)
+        start, x = flat(weights, self.spec), inputs(x, "x", self._purpose)
         blocks = math.ceil(len(x) / _BLOCK)
         shares = min(len(self._lanes), blocks)
 

@@ -12,7 +12,7 @@ from fbfl.errors import InvalidInputError
 from fbfl.learning import losses, plugins
 from fbfl.learning.clients import client_numbers
 from fbfl.learning.models import Model
-from fbfl.learning.samples import integers_of, numbers_of
+from fbfl.learning.samples import WHOLE, integers_of, numbers_of, type_of
 from fbfl.learning.schedules import SCHEDULES
 from fbfl.randomness import generator
 from fbfl.tensors import ModelSpec, Vector
@@ -130,6 +130,8 @@ class Purpose:
     num_classes: int
     """Number of classes; 0: labels are numbers."""
     seed: int
+    sample_type: str = "float32"
+    """Type of samples as the model sees them: float32, or int32 for whole numbers, such as numbers of words."""
 
     def __post_init__(self) -> None:
         losses.known_classes(self.settings.loss, self.num_classes)
@@ -165,7 +167,7 @@ def draws(
 
 
 def accepted(samples: Samples, client: int | None, purpose: Purpose) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Return samples x [n, *input_shape], uint8 or float32, and labels y [n]: classes, int32, or numbers, float32.
+    """Return samples x [n, *input_shape], uint8, float32 or int32, and labels y [n], classes int32 or numbers float32.
 
     `client` begins the message of the `InvalidInputError` for anything else; None is the test set.
     """
@@ -173,7 +175,7 @@ def accepted(samples: Samples, client: int | None, purpose: Purpose) -> tuple[np
     if not isinstance(samples, tuple | list) or len(samples) != 2:
         raise InvalidInputError(f"{where} is a {type(samples).__name__}; needed: a pair (x, y)")
     num_classes, labels_of = purpose.num_classes, integers_of if purpose.num_classes else numbers_of
-    x, y = inputs(samples[0], where, purpose.input_shape), labels_of(samples[1], f"{where}: y")
+    x, y = inputs(samples[0], where, purpose), labels_of(samples[1], f"{where}: y")
     if len(x) != len(y):
         raise InvalidInputError(f"{where}: x holds {len(x)} samples, y {len(y)} labels; needed: as many")
     if not num_classes:
@@ -183,11 +185,15 @@ def accepted(samples: Samples, client: int | None, purpose: Purpose) -> tuple[np
     return x, y.astype(np.int32, copy=False)
 
 
-def inputs(x: npt.ArrayLike, where: str, input_shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    """Return samples [n, *input_shape] as uint8 or float32, the two types that trainers know."""
+def inputs(x: npt.ArrayLike, where: str, purpose: Purpose) -> npt.NDArray[Any]:
+    """Return samples [n, *input_shape] as uint8 or float32, or where they are whole numbers as int32."""
     array = np.asarray(x)
-    if array.shape[1:] != input_shape or not array.ndim:
-        raise InvalidInputError(f"{where}: x has the shape {array.shape}; needed: [n, *{input_shape}]")
+    if array.shape[1:] != purpose.input_shape or not array.ndim:
+        raise InvalidInputError(f"{where}: x has the shape {array.shape}; needed: [n, *{purpose.input_shape}]")
+    if purpose.sample_type == WHOLE:
+        if len(array) and type_of(array) != WHOLE:
+            raise InvalidInputError(f"{where}: x is {array.dtype}; allowed in this task: whole numbers, int32")
+        return array.astype(np.int32, copy=False)
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind != "f":

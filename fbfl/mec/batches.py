@@ -7,12 +7,12 @@ import numpy as np
 from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
 
-from fbfl.learning.samples import PICTURES, Range
+from fbfl.learning.samples import PICTURES, WHOLE, Range
 from fbfl.mec.request_body import RequestRefusedError
 from fbfl.mec.samples import Array, Batch
 
-X_DTYPES = {"U8": np.uint8, "F32": np.float32}
-"""Samples are bytes 0..255, which stand for 0 to 1, or finite float32."""
+X_DTYPES: dict[str, dict[str, Any]] = {"float32": {"U8": np.uint8, "F32": np.float32}, WHOLE: {"I32": np.int32}}
+"""Samples are bytes 0..255, which stand for 0 to 1, or finite float32; or they are whole numbers."""
 
 MAX_BODY = 8 * 2**20
 """Bytes of the largest batch."""
@@ -33,6 +33,8 @@ class SampleForm:
     """Range of the samples that the task was made with."""
     label_range: Range = PICTURES
     """Range of the labels that the task was made with, where they are numbers."""
+    sample_type: str = "float32"
+    """Type of samples as the model sees them."""
 
     @property
     def label_type(self) -> type[np.generic]:
@@ -48,16 +50,19 @@ class SampleForm:
         if not self.classes and not np.isfinite(y).all():
             return "labels hold NaN or Inf; allowed in this task: finite numbers"
         of_labels = None if self.classes else _problem_of_range("labels", y, self.label_range)
-        return problem_of_values(x) or _problem_of_range("samples", x, self.range) or of_labels
+        # A model has no place for a word that the task does not know.
+        wider = self.sample_type != WHOLE
+        return problem_of_values(x) or _problem_of_range("samples", x, self.range, wider=wider) or of_labels
 
 
-def _problem_of_range(what: str, values: Array, allowed: Range) -> str | None:
+def _problem_of_range(what: str, values: Array, allowed: Range, *, wider: bool = True) -> str | None:
     """Return the fault of values that are much larger than others of the task, and would blow training up.
 
-    Those of another place may well lie beyond the task's range: by its width on either side.
+    Those of another place may well lie beyond the task's range: if `wider`, by its width on either side.
     """
     low, high = allowed
-    least, most = low - (high - low), high + (high - low)
+    margin = high - low if wider else 0.0
+    least, most = low - margin, high + margin
     scale = 255.0 if values.dtype == np.uint8 else 1.0
     found = (float(values.min()) / scale, float(values.max()) / scale) if values.size else (least, most)
     if least <= found[0] and found[1] <= most:
@@ -73,7 +78,7 @@ def problem_of_values(x: Array) -> str | None:
 
 
 def encode_batch(batch: Batch) -> bytes:
-    """Return the bytes of a batch, x uint8 or float32 [n, ...], y int64 or float32 [n], without device and place."""
+    """Return the bytes of a batch, x uint8, float32 or int32 [n, ...], y int64 or float32 [n]; not device and place."""
     return save({"x": np.ascontiguousarray(batch.x), "y": np.ascontiguousarray(batch.y)})
 
 
@@ -86,7 +91,7 @@ def decode_batch(data: bytes, device: int, first: int, form: SampleForm) -> Batc
     if tensors.keys() != {"x", "y"}:
         raise RequestRefusedError(400, f"the batch holds {sorted(tensors)}; allowed: ['x', 'y']")
     of_labels = {"I64": np.int64} if form.classes else {"F32": np.float32, "I64": np.int64}
-    x, y = (_array(name, tensors[name], dtypes) for name, dtypes in (("x", X_DTYPES), ("y", of_labels)))
+    x, y = _array("x", tensors["x"], X_DTYPES[form.sample_type]), _array("y", tensors["y"], of_labels)
     if y.ndim != 1 or x.ndim < 1 or len(x) != len(y) or not len(y):
         shapes = f"x {list(x.shape)}, y {list(y.shape)}"
         raise RequestRefusedError(400, f"the batch holds {shapes}; allowed: x [n, ...], y [n], n at least 1")

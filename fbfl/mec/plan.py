@@ -20,7 +20,7 @@ from fbfl.learning.aggregation import RULES, AggregationRule, resolve
 from fbfl.learning.aggregation.rule_function import CONTEXT
 from fbfl.learning.losses import known_classes
 from fbfl.learning.models import NAMES
-from fbfl.learning.samples import PICTURES, Range
+from fbfl.learning.samples import PICTURES, WHOLE, Range
 from fbfl.learning.server_optimizers import SERVER_OPTIMIZERS, ServerOptimizer
 from fbfl.learning.trainer import TRAINERS
 from fbfl.learning.training import Purpose, TrainingSettings
@@ -70,6 +70,8 @@ class TaskPlan:
     """Number of rounds whose payloads servers keep, so that they can be recomputed; None for all."""
     sample_range: Range = PICTURES
     """Range of the training samples, for noise and triggers."""
+    sample_type: str = "float32"
+    """Type of samples as the model sees them: float32, or int32 for whole numbers, such as numbers of words."""
     label_range: Range = PICTURES
     """Range of the training labels where they are numbers."""
     trainer: str = "keras"
@@ -90,6 +92,8 @@ class TaskPlan:
         if self.retention is not None and self.retention < 1:
             raise InvalidInputError(f"retention is {self.retention}; allowed: 1 or more rounds")
         known_classes(self.training.get("loss", "cross_entropy"), self.num_classes)
+        if self.sample_type not in ("float32", WHOLE):
+            raise InvalidInputError(f"sample_type is {self.sample_type!r}; allowed: float32, {WHOLE}")
         for name in ("sample_range", "label_range"):
             low, high = getattr(self, name)
             if not -math.inf < low <= high < math.inf:
@@ -127,6 +131,7 @@ class TaskPlan:
                 signatures=definition.get("signatures", False),
                 retention=definition.get("retention"),
                 sample_range=_range(definition.get("sample_range", PICTURES)),
+                sample_type=definition.get("sample_type", "float32"),
                 label_range=_range(definition.get("label_range", PICTURES)),
                 trainer=definition.get("trainer", "keras"),
                 trainer_args=definition.get("trainer_args", {}),
@@ -170,6 +175,7 @@ class TaskPlan:
                 ),
                 **({"untrained": list(self.untrained)} if self.server and self.untrained else {}),
                 **({"sample_range": list(self.sample_range)} if self.sample_range != PICTURES else {}),
+                **({"sample_type": self.sample_type} if self.sample_type != "float32" else {}),
                 **({"label_range": list(self.label_range)} if self.label_range != PICTURES else {}),
             }
         )
@@ -177,7 +183,8 @@ class TaskPlan:
     @property
     def purpose(self) -> Purpose:
         """The purpose of a trainer of this task."""
-        return Purpose(self.model, TrainingSettings(**self.training), self.input_shape, self.num_classes, self.seed)
+        training = TrainingSettings(**self.training)
+        return Purpose(self.model, training, self.input_shape, self.num_classes, self.seed, self.sample_type)
 
     @property
     def root(self) -> str | int | None:

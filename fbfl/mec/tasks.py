@@ -22,7 +22,7 @@ from fbfl.errors import AggregationError, ContractRevertError, NodeUnavailableEr
 from fbfl.learning import datasets
 from fbfl.learning.aggregation import AggregationRule
 from fbfl.learning.datasets import Dataset
-from fbfl.learning.samples import PICTURES, range_of
+from fbfl.learning.samples import PICTURES, range_of, type_of
 from fbfl.learning.trainer import Trainer, make
 from fbfl.learning.training import Purpose, TrainingSettings
 from fbfl.mec.global_model import initial_model
@@ -56,7 +56,8 @@ def dataset_of(settings: RunSettings) -> Dataset:
 
 def purpose_of(settings: RunSettings, dataset: Dataset) -> Purpose:
     """Return what a trainer of these settings is for."""
-    return Purpose(settings.model, training_of(settings), dataset.input_shape, dataset.num_classes, settings.seed)
+    shape, sample_type = dataset.input_shape, type_of(dataset.x_train)
+    return Purpose(settings.model, training_of(settings), shape, dataset.num_classes, settings.seed, sample_type)
 
 
 def trainer_of(settings: RunSettings, dataset: Dataset, lanes: int | None = None) -> Trainer:
@@ -96,6 +97,7 @@ def plan_of(
         signatures=settings.signatures,
         retention=retention,
         sample_range=range_of([dataset.x_train]),
+        sample_type=type_of(dataset.x_train),
         label_range=PICTURES if dataset.num_classes else range_of([dataset.y_train]),
         trainer=settings.trainer,
         trainer_args=settings.trainer_args,

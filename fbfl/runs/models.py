@@ -46,6 +46,7 @@ class StoredModel:
             num_classes=plan.num_classes,
             seed=plan.seed,
             loss=purpose.settings.loss,
+            sample_type=plan.sample_type,
         )
         if spec_of(model) != plan.spec:
             raise InvalidInputError(

@@ -64,6 +64,44 @@ def test_a_regression(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     refused(capsys)
 
 
+def test_an_activity_recogniser(folder: Path) -> None:
+    run("Sensors")
+    done = fbfl.open_run(folder / "walks", ["walks:net"])
+    assert done.summary["final_accuracy"] > 0.9
+    assert len(done.metrics[-1]["recall"]) == 3
+    assert TaskPlan.of(done._stored.task, ["walks:net"]).input_shape == (128, 3)
+
+
+def test_a_text_classifier(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("Text")
+    done = fbfl.open_run(folder / "words", ["words:net"])
+    assert done.summary["final_accuracy"] > 0.9
+    assert done.audit() == ()
+    plan = TaskPlan.of(done._stored.task, ["words:net"])
+    assert (plan.sample_type, plan.sample_range, plan.num_classes) == ("int32", (0, 199), 2)
+    answers = np.asarray(done.keras_model()(np.load("words.npz")["x_test"]))[:, 0] > 0
+    assert np.mean(answers == np.load("words.npz")["y_test"]) == pytest.approx(done.summary["final_accuracy"])
+    words = ["run", "--dataset", "words.npz", "--output", "none"]
+    for more, said in (
+        ((), "model is 'mlp', and samples are whole numbers; allowed: a model of your own that embeds them, or"),
+        (
+            (
+                "--model",
+                "words:net",
+                "--loss",
+                "binary_cross_entropy",
+                "--attack",
+                "data_poisoning",
+                "--malicious",
+                "1",
+            ),
+            "attack data_poisoning: samples are whole numbers (int32); noise needs uint8 or floating point",
+        ),
+    ):
+        assert main([*words, *more]) == 2
+        assert said in capsys.readouterr().err
+
+
 def refused(capsys: pytest.CaptureFixture[str]) -> None:
     """What does not go with numbers is one line, before any work."""
     table = ["run", "--output", "none", "--dataset", "houses.csv", "--dataset-arg", "label=price"]

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fbfl.errors import InvalidInputError
-from fbfl.learning.samples import absent_labels, checked, labels_of
+from fbfl.learning.samples import absent_labels, checked, labels_of, type_of
 from fbfl.randomness import generator
 
 Array = npt.NDArray[Any]
@@ -18,10 +18,10 @@ class Dataset:
     """Training and test samples of one task.
 
     `x_train` and `x_test` are [n, height, width] (any shape behind n is allowed in files of one's own), uint8 in
-    0..255, which stand for 0 to 1, or finite float32; `y_train` and `y_test` are int64 [n], classes counted from 0, or
-    float32 [n], numbers.
-    `source` names the origin of the arrays; `note` is one line for the user when it is not what they asked for, else
-    None. `device_of` int64 [n] has the device of each training sample, from 0, if the data tell; else None.
+    0..255, which stand for 0 to 1, finite float32, or int32, whole numbers such as those of words; `y_train` and
+    `y_test` are int64 [n], classes counted from 0, or float32 [n], numbers. `source` names the origin of the arrays;
+    `note` is one line for the user when it is not what they asked for, else None. `device_of` int64 [n] has the device
+    of each training sample, from 0, if the data tell; else None.
     """
 
     name: str
@@ -89,6 +89,10 @@ def whole(
         raise InvalidInputError(
             f"{where}: samples of x_train have the shape {x_train.shape[1:]}, of x_test {x_test.shape[1:]}"
         )
+    if type_of(x_train) != type_of(x_test):
+        raise InvalidInputError(
+            f"{where}: x_train is {x_train.dtype}, x_test {x_test.dtype}; needed: whole numbers in both, or in none"
+        )
     return Dataset(name, x_train, y_train, x_test, y_test, source=where, given_classes=num_classes)
 
 
@@ -97,7 +101,7 @@ def samples_of_part(x: object, y: object, where: str, part: str, num_classes: in
     samples, labels = checked((x, y), where, f"x_{part}", f"y_{part}", num_classes)
     if not len(labels):
         raise InvalidInputError(f"{where}: x_{part} holds no sample; needed: at least 1")
-    samples = samples if samples.dtype == np.uint8 else samples.astype(np.float32)
+    samples = samples if samples.dtype == np.uint8 else samples.astype(type_of(samples), copy=False)
     return samples, labels.astype(np.float32 if num_classes == 0 else np.int64)
 
 

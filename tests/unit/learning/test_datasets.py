@@ -246,7 +246,7 @@ def test_labels_that_count_from_1_get_a_line(tmp_path: Path) -> None:
         ({"x_train": np.zeros((6, 0, 4), np.uint8)}, r"x_train has the shape \[6, 0, 4\]"),
         ({"x_train": np.full((6, 4, 4), 1e39)}, r"x_train holds 1e\+39"),
         ({"x_train": np.zeros((0, 4, 4), np.uint8), "y_train": np.zeros(0, int)}, "at least 1"),
-        ({"x_train": np.zeros((6, 4, 4), np.int64)}, "x_train is int64"),
+        ({"x_train": np.zeros((6, 4, 4), np.int64)}, "x_train is int32, x_test uint8; needed: whole numbers in both"),
         ({"x_train": np.full((6, 4, 4), np.nan)}, "NaN or Inf"),
         ({"x_test": np.ones((2, 5, 4), np.uint8)}, "samples of x_train have the shape"),
         ({"x_test": np.array([None, 1])}, "not a whole .npz file"),

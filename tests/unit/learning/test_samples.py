@@ -89,8 +89,9 @@ def test_other_labels_are_refused_with_what_to_do(labels: Any, said: str) -> Non
     [
         (np.zeros(3), r"x has the shape \[3\]"),
         (np.zeros((3, 0, 8)), r"x has the shape \[3, 0, 8\]"),
-        (np.zeros((3, 2), int), r"x is int64; .*x.astype\('float32'\)"),
-        (np.zeros((3, 2), bool), "x is bool"),
+        (np.zeros((3, 2), bool), r"x is bool; .*x.astype\('float32'\)"),
+        (np.full((3, 2), 2**31), "x holds 2147483648; allowed: whole numbers that int32 holds"),
+        (np.full((3, 2), 2**63, np.uint64), "x holds 9223372036854775808; allowed"),
         (np.zeros((3, 2), complex), "x is complex128"),
         (pandas.DataFrame({"a": [1, 2], "b": ["p", "q"]}), "x is object"),
         (np.array([[1.0, np.nan]]), "x holds NaN or Inf"),
@@ -109,6 +110,9 @@ def test_samples_keep_their_type_and_values() -> None:
     for samples in (np.full((2, 3), 200, np.uint8), np.full((2, 3), -5.5), np.full((2, 3), 1e38, np.float32)):
         assert samples_of(samples, "x") is samples
     assert samples_of([[0.5, 1], [2, 3]], "x").tolist() == [[0.5, 1], [2, 3]]
+    words = samples_of([[7, 2**31 - 1], [-1, 3]], "x")
+    assert (words.dtype, words.tolist()) == (np.int32, [[7, 2**31 - 1], [-1, 3]])
+    assert range_of([words]) == (-1, 2**31 - 1)
 
 
 @given(

@@ -224,6 +224,24 @@ def test_losses_of_one_output_train_as_in_a_plain_loop(loss: str, num_classes: i
     assert ("accuracy" in figures) == bool(num_classes)
 
 
+def words() -> Any:
+    return nn.Sequential(nn.Embedding(30, 8), nn.Flatten(), nn.Linear(40, 2))
+
+
+def test_whole_numbers_are_embedded() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 30, (400, 5))
+    y = (x > 15).sum(axis=1) > 2
+    clients = [(x[first:300:3], y[first:300:3].astype(int)) for first in range(3)]
+    test = (x[300:], y[300:].astype(int))
+    fed = Federation(clients, test, model=words, trainer="torch", local_epochs=5, learning_rate=0.02, lanes=2)
+    *_, last = fed.rounds(4)
+    assert last.accuracy > 0.75
+    again = Federation(clients, test, model=words, trainer="torch", local_epochs=5, learning_rate=0.02, lanes=1)
+    *_, same = again.rounds(4)
+    assert same.loss == last.loss
+
+
 def nothing_to_train() -> Any:
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 10).requires_grad_(False))
 

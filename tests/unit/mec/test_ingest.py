@@ -183,6 +183,21 @@ def test_numbers_as_labels_are_taken_as_far_as_the_task_knows_them() -> None:
         decode_batch(save({"x": x, "y": np.zeros(3, np.float32)}), 0, 0, FORM)
 
 
+def test_whole_numbers_are_taken_as_such_and_only_those_that_the_task_knows() -> None:
+    form = SampleForm((3,), 2, (0.0, 50.0), sample_type="int32")
+    y = np.zeros(2, np.int64)
+    words = np.array([[0, 7, 50], [1, 2, 3]], np.int32)
+    found = decode_batch(save({"x": words, "y": y}), 0, 0, form).x
+    assert (found.dtype, found.tolist()) == (np.int32, words.tolist())
+    for wrong in (words + 1, words - 1):
+        with pytest.raises(RequestRefusedError, match=r"samples hold .*; allowed in this task: 0 to 50"):
+            decode_batch(save({"x": wrong, "y": y}), 0, 0, form)
+    with pytest.raises(RequestRefusedError, match="x is F32; allowed: I32"):
+        decode_batch(save({"x": words.astype(np.float32), "y": y}), 0, 0, form)
+    with pytest.raises(RequestRefusedError, match="x is I32; allowed: U8, F32"):
+        decode_batch(save({"x": words, "y": y}), 0, 0, SampleForm((3,), 2))
+
+
 def test_too_much_is_refused(url: str, tokens: list[str], store: SampleDatabase) -> None:
     assert put(url, tokens[0], bytes(MAX_BODY + 1)).status_code == 413
     answer = put(url, tokens[0], samples(LIMIT - 2, 3), first=LIMIT - 2)
