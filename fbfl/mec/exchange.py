@@ -1,7 +1,7 @@
 """Signed updates and votes on their way to their collector: one transaction instead of one per server.
 
 The collector of updates is the member whose turn it is by the number of the round; the collector of votes is the server
-that proposed, and of votes against its proposal the first few others in an order that follows from it. A server whose
+that proposed, and of votes against its proposal the first few others in an order that it cannot choose. A server whose
 message is not on the chain after some patience sends its own transaction, so a collector that sleeps or censors costs
 gas, but nothing else.
 """
@@ -256,7 +256,7 @@ class Exchange:
         if vote is None:
             self._participant.vote(ballot)
         else:
-            rejections_to = [] if ballot.accept else _collectors_of_rejections(state, self._seats(state))
+            rejections_to = [] if ballot.accept else self._collectors_of_rejections(state)
             for collector in (state.decision.proposer, *rejections_to):  # the proposer waits for who has not voted
                 self._board.post_vote(self._account.address, vote, collector)
 
@@ -301,7 +301,7 @@ class Exchange:
         do, each in its turn if those before it sleep. In the end each voter sends its own.
         """
         decision = state.decision
-        turns = _collectors_of_rejections(state, self._seats(state))
+        turns = self._collectors_of_rejections(state)
         turn = 0
         while turn < len(turns) and self._patience.is_over(("rejections", state.round, decision.view, own.stage, turn)):
             turn += 1
@@ -314,6 +314,17 @@ class Exchange:
                 self._participant.reject_signed(self._task.id, state, own.stage, valid)
                 return True
         return self._patience.waiting_is_a_step
+
+    def _collectors_of_rejections(self, state: TaskState) -> list[str]:
+        """Return the members that may collect votes against the proposal, in the order of their turns.
+
+        That follows from the block that closed the submissions, and the view: by its proposal a liar could choose the
+        order, and by its update, if that is the last.
+        """
+        closing = self._participant.ledger.closing_hash(self._task.id, state.round) or b""  # "": a reorganisation
+        draw = closing + state.decision.view.to_bytes(2)
+        others = [server for server in self._seats(state) if server != state.decision.proposer]
+        return sorted(others, key=lambda server: keccak(draw + bytes.fromhex(server[2:])))[:REJECTION_COLLECTORS]
 
     def report_equivocation(self, round_number: int) -> bool:
         """Report two votes of another member that exclude each other, if the board has such; return True if it did.
@@ -391,13 +402,6 @@ def vote_domain(ledger: Ledger, task: Task) -> Domain:
 
 REJECTION_COLLECTORS = 5
 """Number of members that may collect the votes against a proposal: rarely do liars come first in all places."""
-
-
-def _collectors_of_rejections(state: TaskState, seats: Mapping[str, int]) -> list[str]:
-    """Return them in the order of their turns, which nobody knows before the proposal."""
-    others = [server for server in seats if server != state.decision.proposer]
-    others.sort(key=lambda server: keccak(state.decision.proposal + bytes.fromhex(server[2:])))
-    return others[:REJECTION_COLLECTORS]
 
 
 def _in_turn(round_number: int, seats: Mapping[str, int]) -> str:
