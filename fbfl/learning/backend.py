@@ -7,9 +7,13 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from fbfl.errors import InvalidInputError, ProcessError
 from fbfl.system.canvas import load_matplotlib
+
+_NVIDIA = Path("/proc/driver/nvidia")
+"""Is there where a driver for GPUs is."""
 
 
 def load_tensorflow() -> None:
@@ -39,6 +43,9 @@ def load_tensorflow() -> None:
         with _without_notices(), without_packages(unused), _set_aside():
             import keras
             import tensorflow as tf
+
+            if not _NVIDIA.exists():
+                tf.config.list_physical_devices()  # else said as an error, with the first operation: there is no GPU
     except ImportError as error:
         said = " ".join(str(error).split())[:300]  # TensorFlow says much when its libraries do not fit the machine
         raise ProcessError(f"TensorFlow cannot be imported: {said}; install `tensorflow` anew") from error
