@@ -1,8 +1,9 @@
 """Contract calls as bytes, and answers as values, by codecs that are made once; web3 makes them anew for each call."""
 
+import contextlib
 import copy
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from eth_abi.decoding import ContextFramesBytesIO
@@ -13,6 +14,7 @@ from eth_utils.abi import collapse_if_tuple, function_signature_to_4byte_selecto
 from web3.contract.contract import ContractFunction
 
 from fbfl.chain.keys import checksummed
+from fbfl.chain.words import UnfitError, read, reader_of
 
 
 class Functions:
@@ -51,9 +53,17 @@ def data_of(call: ContractFunction) -> bytes:
 def values_of(outputs: tuple[ABIComponent, ...], answer: bytes) -> tuple[Any, ...]:
     """Return the values of an answer, addresses with their checksum; one that does not fit raises `DecodingError`."""
     kinds = tuple(collapse_if_tuple(cast(dict[str, Any], each)) for each in outputs)
-    stream = ContextFramesBytesIO(answer)  # type: ignore[no-untyped-call]
-    values = _decoder(f"({','.join(kinds)})")(stream) if kinds else ()
-    return tuple(_readable(each, value) for each, value in zip(outputs, values, strict=True))
+    return tuple(
+        _readable(each, value) for each, value in zip(outputs, _values(f"({','.join(kinds)})", answer), strict=True)
+    )
+
+
+def _values(types: str, answer: bytes) -> Sequence[Any]:
+    reader = reader_of(types)
+    if reader is not None:
+        with contextlib.suppress(UnfitError):
+            return cast(Sequence[Any], read(reader, answer))
+    return cast(Sequence[Any], _decoder(types)(ContextFramesBytesIO(answer)))  # type: ignore[no-untyped-call]
 
 
 def _readable(component: Mapping[str, Any], value: Any) -> Any:

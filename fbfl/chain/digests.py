@@ -6,9 +6,9 @@ They follow contracts/FederatedTasks.sol word for word; a test compares each wit
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from eth_abi import encode  # type: ignore[attr-defined]  # exported at run time
 from eth_hash.auto import keccak
 
+from fbfl.chain.words import packed
 from fbfl.system.printable import printable
 
 
@@ -23,15 +23,15 @@ class Domain:
 
 def initial_accumulator(domain: Domain, round_number: int) -> bytes:
     """Return the running hash of a round without updates."""
-    values = (domain.chain_id, domain.ledger, domain.task, round_number)
-    return keccak(encode(["uint256", "address", "uint256", "uint32"], values))
+    about = domain.chain_id, domain.ledger, domain.task, round_number
+    return keccak(packed("uint256,address,uint256,uint32", *about))
 
 
 def accumulate(accumulator: bytes, updates: Iterable[tuple[str, bytes, int, int]]) -> bytes:
     """Return the running hash after further updates, (server, digest, size, samples) in the order of recording."""
     for server, digest, size, samples in updates:
-        fields = (accumulator, server, digest, size, samples)
-        accumulator = keccak(encode(["bytes32", "address", "bytes32", "uint32", "uint32"], fields))
+        fields = accumulator, server, digest, size, samples
+        accumulator = keccak(packed("bytes32,address,bytes32,uint32,uint32", *fields))
     return accumulator
 
 
@@ -52,7 +52,7 @@ def value_digest(
 
     `closing` is the hash of the block that closed the submissions; None leaves it out, as contracts did before 0.2.
     """
-    words: list[tuple[str, object]] = [
+    words: list[tuple[str, int | bytes | str]] = [
         ("uint256", domain.chain_id),
         ("address", domain.ledger),
         ("uint256", domain.task),
@@ -66,13 +66,12 @@ def value_digest(
         ("bytes32", model),
         ("uint32", model_size),
     ]
-    types, values = zip(*words, strict=True)
-    return keccak(encode(types, values))
+    return keccak(b"".join(packed(kind, value) for kind, value in words))
 
 
 def outcome(digest: bytes, leader: str) -> bytes:
     """Return the word that the ledger keeps of a final round."""
-    return keccak(encode(["bytes32", "address"], (digest, leader)))
+    return keccak(packed("bytes32,address", digest, leader))
 
 
 def draw_seed(closing_block: bytes, accumulator: bytes, round_number: int) -> int:
@@ -81,7 +80,7 @@ def draw_seed(closing_block: bytes, accumulator: bytes, round_number: int) -> in
     `closing_block` is the hash of the block that closed the submissions, `accumulator` the running hash of the updates.
     It is the first 63 bits of their hash, as many as a seed has.
     """
-    digest = keccak(encode(["bytes32", "bytes32", "uint32"], (closing_block, accumulator, round_number)))
+    digest = keccak(packed("bytes32,bytes32,uint32", closing_block, accumulator, round_number))
     return int.from_bytes(digest[:8], "big") >> 1
 
 
@@ -89,9 +88,8 @@ def update_commitment(
     domain: Domain, round_number: int, server: str, digest: bytes, size: int, samples: int, salt: bytes
 ) -> bytes:
     """Return the hash that commits a server to all that it will reveal of its update."""
-    types = ["uint256", "address", "uint256", "uint32", "address", "bytes32", "uint32", "uint32", "bytes32"]
-    values = (domain.chain_id, domain.ledger, domain.task, round_number, server, digest, size, samples, salt)
-    return keccak(encode(types, values))
+    about = domain.chain_id, domain.ledger, domain.task, round_number, server, digest, size, samples, salt
+    return keccak(packed("uint256,address,uint256,uint32,address,bytes32,uint32,uint32,bytes32", *about))
 
 
 def short_text(text: str) -> bytes:

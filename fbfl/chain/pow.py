@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import cast
 
-from eth_abi import encode  # type: ignore[attr-defined]  # exported at run time
 from eth_hash.auto import keccak
+
+from fbfl.chain.words import packed
 
 _CHUNK = 2_000  # nonces between two checks for the end of the search: about 10 ms
 
@@ -29,8 +30,8 @@ class Puzzle:
     @property
     def prefix(self) -> bytes:
         """The hashed words before the nonce."""
-        types = ["uint256", "address", "uint256", "uint32", "uint16", "bytes32", "address"]
-        return encode(types, (self.chain_id, self.contract, self.task, self.round, self.view, self.seed, self.solver))
+        about = self.chain_id, self.contract, self.task, self.round, self.view, self.seed, self.solver
+        return packed("uint256,address,uint256,uint32,uint16,bytes32,address", *about)
 
 
 def search(puzzle: Puzzle, start: int, count: int) -> int | None:

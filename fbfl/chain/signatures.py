@@ -9,6 +9,7 @@ from eth_hash.auto import keccak
 from fbfl.chain.digests import Domain
 from fbfl.chain.keys import SigningKey, checksummed, signer_of
 from fbfl.chain.rounds import Ballot
+from fbfl.chain.words import packed
 from fbfl.storage.store import Reference
 
 Compact = tuple[bytes, bytes]
@@ -88,32 +89,22 @@ def _vote_digest(domain: Domain, ballot: Ballot) -> bytes:
 
 def _digest(domain: Domain, kind: str, *values: int | bytes) -> bytes:
     """Return the hash that a signature of such a message covers. A value that its field cannot hold raises an error."""
-    name, sizes = _form(kind)
-    words = [_word(size, value) for size, value in zip(sizes, values, strict=True)]
-    return keccak(b"\x19\x01" + _separator(domain.chain_id, domain.ledger) + keccak(name + b"".join(words)))
-
-
-def _word(size: int, value: int | bytes) -> bytes:
-    if not isinstance(value, bytes):
-        value = int(value).to_bytes(size, "big")
-    elif len(value) != size:
-        raise ValueError(f"{len(value)} bytes; allowed: {size}")
-    return value.rjust(32, b"\0")
+    name, kinds = _form(kind)
+    return keccak(b"\x19\x01" + _separator(domain.chain_id, domain.ledger) + keccak(name + packed(kinds, *values)))
 
 
 @functools.cache
-def _form(kind: str) -> tuple[bytes, list[int]]:
-    """Return the hash that stands for a kind of message, and the bytes that its fields hold."""
+def _form(kind: str) -> tuple[bytes, str]:
+    """Return the hash that stands for a kind of message, and the types of its fields."""
     fields = kind[kind.index("(") + 1 : -1].split(",")
-    bits = {"bytes32": 256, "bool": 8} | {f"uint{size}": size for size in range(8, 257, 8)}
-    return keccak(kind.encode()), [bits[field.split()[0]] // 8 for field in fields]
+    return keccak(kind.encode()), ",".join(field.split()[0] for field in fields)
 
 
 @functools.lru_cache(maxsize=64)
 def _separator(chain_id: int, ledger: str) -> bytes:
     """Return the hash that stands for a contract of a chain."""
     names = b"".join(keccak(text) for text in (_DOMAIN.encode(), b"fbfl", b"1"))
-    return keccak(names + chain_id.to_bytes(32, "big") + bytes.fromhex(ledger[2:]).rjust(32, b"\0"))
+    return keccak(names + packed("uint256,address", chain_id, ledger))
 
 
 def _sign(account: LocalAccount, digest: bytes) -> Compact:
