@@ -47,7 +47,7 @@ def network_url(network: str) -> str:
     if origin is None or not origin.startswith(("http://", "https://")):
         name = public_name(network)
         allowed = ", ".join([EMBEDDED, *DEFAULT_URLS])
-        raise InvalidInputError(f"network = {name!r}; allowed: {allowed} and http(s) URLs of a JSON-RPC node")
+        raise InvalidInputError(f"network is {name!r}; allowed: {allowed} and http(s) URLs of a JSON-RPC node")
     return network
 
 

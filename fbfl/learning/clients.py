@@ -14,7 +14,7 @@ def client_numbers(name: str, given: object, num_clients: int | None = None) -> 
     """
     allowed = "from 0" if num_clients is None else f"0 to {num_clients - 1}"
     if isinstance(given, str | bytes) or not isinstance(given, Iterable) or getattr(given, "ndim", 1) == 0:
-        raise InvalidInputError(f"{name} = {given!r}: must be several numbers of clients, which are {allowed}")
+        raise InvalidInputError(f"{name} is {given!r}; allowed: several numbers of clients, which are {allowed}")
     return tuple(_number(name, client, num_clients, allowed) for client in given)
 
 

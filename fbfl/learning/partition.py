@@ -43,7 +43,7 @@ def shards(labels: npt.ArrayLike, num_clients: int, shards_per_client: int, seed
     count = num_clients * _at_least("shards_per_client", shards_per_client, 1)
     if count > array.size:
         raise InvalidInputError(
-            f"shards_per_client = {shards_per_client}: {count} shards need as many samples, there are {array.size}"
+            f"shards_per_client is {shards_per_client}; allowed: 1 to {array.size // num_clients}, a sample in each"
         )
     rng = generator(seed, "partition shards")
     # Shuffled before the stable sort, so that the samples of one label are dealt out at random.
@@ -86,7 +86,7 @@ def label_quantity(labels: npt.ArrayLike, num_clients: int, labels_per_client: i
     kinds = np.unique(array)
     k = _at_least("labels_per_client", labels_per_client, 1)
     if k > kinds.size:
-        raise InvalidInputError(f"labels_per_client = {k}: the data have {kinds.size} labels")
+        raise InvalidInputError(f"labels_per_client is {k}; allowed: 1 to {kinds.size}, as the data have")
     rng = generator(seed, "partition label quantity")
     owners: list[list[int]] = [[] for _ in kinds]
     for client in range(num_clients):
@@ -115,7 +115,7 @@ def label_bias(labels: npt.ArrayLike, num_clients: int, bias: float, seed: int, 
     """
     array = _checked(labels, num_clients, _at_least("min_samples", min_samples, 0))
     if not 0 <= bias <= 1:
-        raise InvalidInputError(f"bias = {bias}: must be from 0 to 1")
+        raise InvalidInputError(f"bias is {bias}; allowed: 0 to 1")
     kinds, place = np.unique(array, return_inverse=True)
     count = min(kinds.size, num_clients)
     rng = generator(seed, "partition label bias")
@@ -142,7 +142,7 @@ def quantity_skew(
     """
     size = _counted(labels, num_clients, _at_least("min_samples", min_samples, 0))
     if not 0 <= sigma < np.inf:
-        raise InvalidInputError(f"sigma = {sigma}: must be finite and not negative")
+        raise InvalidInputError(f"sigma is {sigma}; allowed: finite numbers from 0")
     rng = generator(seed, "partition quantity skew")
     exponents = sigma * rng.standard_normal(num_clients)
     shares = np.exp(exponents - exponents.max())
@@ -162,7 +162,7 @@ def by_device(labels: npt.ArrayLike, num_clients: int, seed: int, device_of: npt
         raise InvalidInputError(f"device_of has {devices.size} entries; needed: one for each of {size} samples")
     count = int(devices.max()) + 1
     if num_clients > count:
-        raise InvalidInputError(f"num_clients = {num_clients}: allowed with {count} devices: 1 to {count}")
+        raise InvalidInputError(f"num_clients is {num_clients}; allowed with {count} devices: 1 to {count}")
     rng = generator(seed, "partition by device")
     own = [rng.permutation(np.flatnonzero(devices == device)) for device in range(count)]
     return [np.concatenate(own[client::num_clients]) for client in range(num_clients)]
@@ -189,9 +189,9 @@ def feature_noise(
     type is kept, values stay in range.
     """
     if not 0 <= client < num_clients:
-        raise InvalidInputError(f"client = {client}: must be 0 to {num_clients - 1}")
+        raise InvalidInputError(f"client is {client}; allowed: 0 to {num_clients - 1}")
     if not 0 <= variance < np.inf:
-        raise InvalidInputError(f"variance = {variance}: must be finite and not negative")
+        raise InvalidInputError(f"variance is {variance}; allowed: finite numbers from 0")
     rng = generator(seed, "feature noise", server=client)
     return add_noise(x, float(np.sqrt(variance * (client + 1) / num_clients)), rng, sample_range or range_of([x]))
 
@@ -269,20 +269,20 @@ def _counted(labels: npt.ArrayLike, num_clients: int, min_samples: int = 1) -> i
     size = len(array) if array.dtype.kind == "f" and array.ndim == 1 else integers_of(labels, "labels").size
     if num_clients < 1 or num_clients * max(1, min_samples) > size:
         raise InvalidInputError(
-            f"num_clients = {num_clients}: must be at least 1, and {size} samples give each {max(1, min_samples)}"
+            f"num_clients is {num_clients}; allowed: at least 1, with {max(1, min_samples)} of {size} samples for each"
         )
     return size
 
 
 def _at_least(name: str, value: int, minimum: int) -> int:
     if value < minimum:
-        raise InvalidInputError(f"{name} = {value}: must be at least {minimum}")
+        raise InvalidInputError(f"{name} is {value}; allowed: at least {minimum}")
     return value
 
 
 def _positive(name: str, value: float) -> None:
     if not 0 < value < np.inf:
-        raise InvalidInputError(f"{name} = {value}: must be finite and above 0")
+        raise InvalidInputError(f"{name} is {value}; allowed: finite numbers above 0")
 
 
 def _dirichlet_shares(rng: np.random.Generator, alpha: float, count: int) -> npt.NDArray[np.float64]:

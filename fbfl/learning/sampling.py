@@ -43,7 +43,7 @@ def participants(num_clients: int, fraction: float, seed: int, round_number: int
     McMahan et al. 2017, Algorithm 1 (the fraction C).
     """
     if not 0 < fraction <= 1:
-        raise InvalidInputError(f"participation = {fraction}: must be above 0 and at most 1")
+        raise InvalidInputError(f"participation is {fraction}; allowed: above 0 and at most 1")
     count = max(1, round(fraction * num_clients))
     return _numbers(draw(num_clients, count, seed_sequence(seed, "participation", round_number=round_number)))
 
@@ -55,7 +55,7 @@ def without_dropouts(clients: Sequence[int], probability: float, seed: int, roun
     The answer can be empty: then the round has no update.
     """
     if not 0 <= probability <= 1:
-        raise InvalidInputError(f"drop-out probability = {probability}: must be from 0 to 1")
+        raise InvalidInputError(f"drop-out probability is {probability}; allowed: 0 to 1")
     return tuple(client for client in clients if _uniform(seed, "dropout", round_number, client) >= probability)
 
 
@@ -69,7 +69,7 @@ def straggler_epochs(
     a single local epoch there is no part of it to manage, and stragglers count as in time.
     """
     if not 0 <= fraction <= 1:
-        raise InvalidInputError(f"straggler fraction = {fraction}: must be from 0 to 1")
+        raise InvalidInputError(f"straggler fraction is {fraction}; allowed: 0 to 1")
     epochs = dict.fromkeys(clients, local_epochs)
     count = round(fraction * len(clients))
     if count and local_epochs > 1:

@@ -209,5 +209,5 @@ def _status(folder: Path, name: str, url: str, timeout: float) -> NodeStatus:
 
 def _folder(network: str, state: Path) -> Path:
     if network not in NETWORKS:
-        raise InvalidInputError(f"network = {network!r}; allowed: {', '.join(NETWORKS)}: local networks by name")
+        raise InvalidInputError(f"network is {network!r}; allowed: {', '.join(NETWORKS)}: local networks by name")
     return state.resolve() / network

@@ -61,7 +61,7 @@ def default_genesis(
 ) -> Genesis:
     """Return block 0 with this many funded accounts, the same every time. Fewer than 1 raises `InvalidInputError`."""
     if accounts < 1:
-        raise InvalidInputError(f"accounts = {accounts}, a chain needs at least 1")
+        raise InvalidInputError(f"accounts is {accounts}; allowed: at least 1")
     header = {
         "coinbase": ZERO_ADDRESS,
         "difficulty": difficulty,

@@ -94,7 +94,7 @@ class StreamingFedAvg:
         matrix = as_matrix(np.asarray(update)[np.newaxis])
         factor = float(weight)
         if not 0 <= factor < np.inf:
-            raise AggregationError(f"weight = {weight!r}: weights must be finite and not negative")
+            raise AggregationError(f"weight is {weight!r}; allowed: finite numbers from 0")
         if not np.isfinite(matrix).all():
             raise NonFiniteUpdateError(f"NaN or Inf in the update of client {self.count}", (self.count,))
         if self._total is None:

@@ -28,7 +28,7 @@ def flame(updates: Updates, seed: int = 0, noise: float = 0.001, round_number: i
     """
     matrix = as_finite_matrix(updates)
     if not 0 <= noise < np.inf:
-        raise AggregationError(f"noise = {noise}: must be a finite number from 0")
+        raise AggregationError(f"noise is {noise}; allowed: finite numbers from 0")
     selected = majority(_cosine_distances(matrix))
     lengths = norms(matrix)
     middle = float(np.median(lengths))

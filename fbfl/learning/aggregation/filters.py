@@ -41,7 +41,7 @@ def random_selection(updates: Updates, seed: int, num_selected: int = 1, round_n
     matrix = as_finite_matrix(updates)
     count = as_integer("num_selected", num_selected, minimum=1)
     if count > len(matrix):
-        raise AggregationError(f"num_selected = {count}: random_selection has n={len(matrix)} updates to choose from")
+        raise AggregationError(f"num_selected is {count}; allowed: 1 to n={len(matrix)} updates")
     sequence = seed_sequence(as_integer("seed", seed, minimum=0), "random selection", round_number=round_number)
     selected = tuple(int(i) for i in draw(len(matrix), count, sequence))
     return answer(mean_of_rows(matrix, selected), selected)
@@ -75,7 +75,9 @@ def dnc(
     count = min(width, as_integer("coordinates", coordinates, minimum=1))
     share = as_positive("filter_fraction", filter_fraction) * f
     if share >= n:
-        raise AggregationError(f"filter_fraction = {filter_fraction}: drops {share:g} of n={n} updates")
+        raise AggregationError(
+            f"filter_fraction is {filter_fraction}, which drops {share:g} of n={n} updates; allowed: fewer"
+        )
     drop = math.floor(share)
     good = set(range(n))
     sequence = seed_sequence(as_integer("seed", seed, minimum=0), "dnc", round_number=round_number)
@@ -127,7 +129,7 @@ def signguard(
     matrix = as_finite_matrix(updates)
     n, width = matrix.shape
     if not 0 < fraction <= 1:
-        raise AggregationError(f"fraction = {fraction}: must be above 0 and at most 1")
+        raise AggregationError(f"fraction is {fraction}; allowed: above 0 and at most 1")
     lengths = norms(matrix)
     middle = float(np.median(lengths))
     ordinary = (lengths >= as_positive("lower", lower) * middle) & (lengths <= as_positive("upper", upper) * middle)

@@ -70,7 +70,7 @@ def as_weights(weights: Weights, n: int) -> Floats:
         raise AggregationError(f"{n} updates need {n} weights, not an array of shape {array.shape}")
     bad = np.flatnonzero(~np.isfinite(array) | (array < 0))
     if bad.size:
-        raise AggregationError(f"weights[{bad[0]}] = {array[bad[0]]}: weights must be finite and not negative")
+        raise AggregationError(f"weights[{bad[0]}] is {array[bad[0]]}; allowed: finite numbers from 0")
     if not (array > 0).any():
         raise AggregationError("all weights are 0: at least one must be positive")
     return array
@@ -90,9 +90,9 @@ def as_integer(name: str, value: int, *, minimum: int) -> int:
     try:
         whole = operator.index(value)
     except TypeError:
-        raise AggregationError(f"{name} = {value!r}: must be a whole number") from None
+        raise AggregationError(f"{name} is {value!r}; allowed: whole numbers") from None
     if whole < minimum:
-        raise AggregationError(f"{name} = {whole}: must be at least {minimum}")
+        raise AggregationError(f"{name} is {whole}; allowed: at least {minimum}")
     return whole
 
 
@@ -100,5 +100,5 @@ def as_positive(name: str, value: float) -> float:
     """Return a finite number above 0."""
     number = float(value)
     if not 0 < number < np.inf:
-        raise AggregationError(f"{name} = {value!r}: must be a finite number above 0")
+        raise AggregationError(f"{name} is {value!r}; allowed: finite numbers above 0")
     return number

@@ -43,7 +43,7 @@ def multi_krum(updates: Updates, num_byzantine: int, num_selected: int) -> Aggre
     f = require_count("multi_krum", n, num_byzantine, 2, 3)
     m = as_integer("num_selected", num_selected, minimum=1)
     if m > n:
-        raise AggregationError(f"num_selected = {m}: multi_krum selects at most all n={n} updates")
+        raise AggregationError(f"num_selected is {m}; allowed: 1 to n={n} updates")
     order = np.argsort(krum_scores(exact_gram(matrix).squared_distances(), f), kind="stable")
     selected = tuple(sorted(int(i) for i in order[:m]))
     return answer(mean_of_rows(matrix, selected), selected)

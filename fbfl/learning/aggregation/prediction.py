@@ -53,7 +53,7 @@ def fldetector(
     n, width = matrix.shape
     numbers = list(range(n)) if clients is None else [*client_numbers("clients", clients)]
     if len(set(numbers)) != n:
-        raise AggregationError(f"clients = {numbers}: must be {n} different registry indices")
+        raise AggregationError(f"clients is {numbers}; allowed: {n} different registry indices")
     memory = _Memory(state or {}, max(numbers) + 1, width, window)
     memory.score(matrix, numbers)
     memory.remove()

@@ -64,7 +64,7 @@ def foolsgold(updates: Updates, state: State | None = None, clients: Sequence[in
     n, width = matrix.shape
     numbers = list(range(n)) if clients is None else [*client_numbers("clients", clients)]
     if len(set(numbers)) != n:
-        raise AggregationError(f"clients = {numbers}: must be {n} different registry indices")
+        raise AggregationError(f"clients is {numbers}; allowed: {n} different registry indices")
     history = _grown((state or {}).get("history"), max(numbers) + 1, width)
     with np.errstate(over="ignore"):
         history[numbers] += matrix

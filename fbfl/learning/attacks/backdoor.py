@@ -36,7 +36,7 @@ def _edge_case_test(
 ) -> tuple[Images, Labels, int]:
     rare = rare_samples(x, y, source=source, fraction=fraction)
     if not len(rare):
-        raise InvalidInputError(f"source = {source}: must be a label of the test samples")
+        raise InvalidInputError(f"source is {source}; allowed: a label of the test samples")
     return x[rare], y[rare], target
 
 
@@ -99,7 +99,7 @@ def bar_trigger(x: Images, *, parts: int = 4, only: int | None = None, sample_ra
     A bar is a seventh of the width long, as the paper's 4 of 28 pixels, and the gaps are half of that.
     """
     if parts < 1:
-        raise InvalidInputError(f"parts = {parts}: must be at least 1")
+        raise InvalidInputError(f"parts is {parts}; allowed: at least 1")
     stamped = x.copy()
     length = max(1, as_pictures(stamped).shape[2] // 7)
     gap = max(1, length // 2)
@@ -135,7 +135,7 @@ def edge_case(
 def rare_samples(x: Images, y: Labels, *, source: int = 7, fraction: float = 0.1) -> npt.NDArray[np.intp]:
     """Return the numbers of the samples of a class farthest from its mean image, at least one if it has any."""
     if not 0 < fraction <= 1:
-        raise InvalidInputError(f"fraction = {fraction}: must be above 0 and at most 1")
+        raise InvalidInputError(f"fraction is {fraction}; allowed: above 0 and at most 1")
     own = np.flatnonzero(y == source)
     if own.size == 0:
         return own

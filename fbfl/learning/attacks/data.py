@@ -33,7 +33,7 @@ def data_poisoning(
     Wang and Li 2022 (FBFL), the data poisoning of their experiments, whose parameters are not published. At 0.5 the
     noise is about as strong as a digit's ink. Keeps the labels, so that it slows learning rather than misleads it.
     """
-    _require(0 < std < math.inf, f"std = {std}: must be finite and above 0")
+    _require(0 < std < math.inf, f"std is {std}; allowed: finite numbers above 0")
     chosen = choose(np.arange(len(y)), fraction, rng)
     poisoned = x.copy()
     poisoned[chosen] = add_noise(x[chosen], std, rng, sample_range or range_of([x]))
@@ -86,13 +86,13 @@ def random_label_flipping(
 
 def choose(candidates: npt.NDArray[np.intp], fraction: float, rng: np.random.Generator) -> npt.NDArray[np.intp]:
     """Return round(fraction * candidates) of them at random, ascending."""
-    _require(0 < fraction <= 1, f"fraction = {fraction}: must be above 0 and at most 1")
+    _require(0 < fraction <= 1, f"fraction is {fraction}; allowed: above 0 and at most 1")
     return np.sort(rng.permutation(candidates)[: round(fraction * candidates.size)])
 
 
 def relabelled(y: Labels, chosen: npt.NDArray[np.intp], target: int) -> Labels:
     """Return the labels with `target` in the chosen places; one that cannot be a label raises `InvalidInputError`."""
-    _require(0 <= target < MAX_CLASSES, f"target = {target}: must be a label, 0 to {MAX_CLASSES - 1}")
+    _require(0 <= target < MAX_CLASSES, f"target is {target}; allowed: a label, 0 to {MAX_CLASSES - 1}")
     labels = holding(y, target)
     labels[chosen] = target
     return labels
@@ -105,9 +105,10 @@ def holding(y: Labels, label: int) -> Labels:
 
 def _class_count(y: Labels, num_classes: int | None) -> int:
     count = 1 + int(np.max(y, initial=0)) if num_classes is None else num_classes
-    _require(1 <= count <= MAX_CLASSES, f"num_classes = {count}: must be 1 to {MAX_CLASSES}")
+    _require(1 <= count <= MAX_CLASSES, f"num_classes is {count}; allowed: 1 to {MAX_CLASSES}")
     _require(
-        y.size == 0 or (y.min() >= 0 and y.max() < count), f"num_classes = {count}: labels must be 0 to {count - 1}"
+        y.size == 0 or (y.min() >= 0 and y.max() < count),
+        f"labels do not fit num_classes {count}; allowed: 0 to {count - 1}",
     )
     return count
 

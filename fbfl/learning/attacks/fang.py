@@ -73,7 +73,7 @@ def fang_trim(honest: Matrix, own: Vector, rng: np.random.Generator, *, b: float
     in [min_j / b, min_j] (in [b min_j, min_j] if min_j < 0). Each attacker draws its own values.
     """
     if b <= 1:
-        raise InvalidInputError(f"b = {b}: must be above 1")
+        raise InvalidInputError(f"b is {b}; allowed: above 1")
     direction, _ = _direction(honest)
     top, bottom = honest.max(axis=0).astype(np.float64), honest.min(axis=0).astype(np.float64)
     above = np.where(top > 0, b * top, top / b)

@@ -44,7 +44,7 @@ def gaussian_noise(
     """
     _positive("std", std)
     if mode not in ("replace", "add"):
-        raise InvalidInputError(f"mode = {mode!r}: must be replace or add")
+        raise InvalidInputError(f"mode is {mode!r}; allowed: replace or add")
     noise = std * rng.standard_normal(own.shape)
     return _update(noise + own if mode == "add" else noise)
 
@@ -91,7 +91,7 @@ def neurotoxin(honest: Matrix, own: Vector, rng: np.random.Generator, *, top: fl
     what is left has not learnt to make up for what is cut.
     """
     if not 0 < top < 1:
-        raise InvalidInputError(f"top = {top}: must be above 0 and below 1")
+        raise InvalidInputError(f"top is {top}; allowed: above 0 and below 1")
     count = max(1, round(top * own.size))
     largest = np.argsort(-np.abs(_mean(honest)), kind="stable")[:count]
     projected = own.copy()
@@ -103,7 +103,7 @@ def neurotoxin(honest: Matrix, own: Vector, rng: np.random.Generator, *, top: fl
 def same_value(honest: Matrix, own: Vector, rng: np.random.Generator, *, value: float = 1.0) -> Vector:
     """Send `value` in every coordinate. Li et al. 2019 (RSA), section 5 (same-value attack)."""
     if not math.isfinite(value):
-        raise InvalidInputError(f"value = {value}: must be finite")
+        raise InvalidInputError(f"value is {value}; allowed: finite numbers")
     return np.full(own.shape, value, np.float32)
 
 
@@ -191,7 +191,7 @@ def mimic(honest: Matrix, own: Vector, rng: np.random.Generator, *, victim: int 
         _, vectors = np.linalg.eigh(centred @ centred.T)
         victim = int(np.argmax(np.abs(rows @ (centred.T @ vectors[:, -1]))))
     if not 0 <= victim < len(honest):
-        raise VacuousAttackError(f"victim = {victim}: must be 0 to {len(honest) - 1}")
+        raise VacuousAttackError(f"victim is {victim}; allowed: 0 to {len(honest) - 1}")
     copied: Vector = honest[victim].copy()
     return copied
 
@@ -206,7 +206,7 @@ def _around_mean(honest: Matrix, deviation: str) -> tuple[Floats, Floats, Floats
     elif deviation == "unit":
         p = -mean / max(float(np.sqrt(mean @ mean)), np.finfo(np.float64).tiny)
     else:
-        raise InvalidInputError(f"deviation = {deviation!r}: must be std, sign or unit")
+        raise InvalidInputError(f"deviation is {deviation!r}; allowed: std, sign or unit")
     offsets = mean - honest
     products = offsets @ offsets.T
     norms = np.diagonal(products)
@@ -229,13 +229,13 @@ def _require_some(honest: Matrix) -> None:
 
 def _attackers(num_byzantine: int) -> int:
     if num_byzantine < 1:
-        raise InvalidInputError(f"num_byzantine = {num_byzantine}: an attack needs at least one attacker")
+        raise InvalidInputError(f"num_byzantine is {num_byzantine}; allowed: at least 1 attacker")
     return num_byzantine
 
 
 def _positive(name: str, value: float) -> float:
     if not 0 < value < math.inf:
-        raise InvalidInputError(f"{name} = {value}: must be finite and above 0")
+        raise InvalidInputError(f"{name} is {value}; allowed: finite numbers above 0")
     return value
 
 

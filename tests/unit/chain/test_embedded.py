@@ -21,7 +21,7 @@ def test_accounts_are_funded_distinct_and_always_the_same() -> None:
     assert chain.w3.eth.accounts == chain.accounts
     assert chain.w3.eth.get_balance(chain.accounts[119]) == BALANCE
     assert chain.keys[chain.accounts[7]] == account_keys(8)[7]
-    with pytest.raises(InvalidInputError, match="accounts = 0"):
+    with pytest.raises(InvalidInputError, match="accounts is 0"):
         start_chain(0)
 
 

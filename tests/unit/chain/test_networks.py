@@ -89,7 +89,7 @@ def test_messages_do_not_say_what_may_be_a_key(url: str, named: str) -> None:
 
 
 def test_a_refused_network_keeps_its_password() -> None:
-    with pytest.raises(InvalidInputError, match="network = 'ws://host'; allowed") as caught:
+    with pytest.raises(InvalidInputError, match="network is 'ws://host'; allowed") as caught:
         network_url(f"ws://me:{SECRET}@host/{SECRET}")
     assert SECRET not in str(caught.value)
 

@@ -108,7 +108,7 @@ def test_a_node_that_no_longer_answers_is_told_from_one_that_does_not_run(
         ("kubo", ("--nodes", "33"), "--nodes 33; allowed: 1 to 32"),
         ("geth", ("--nodes", "0"), "--nodes 0: geth networks have 1 to 32 nodes"),
         ("anvil", ("--ethash-test",), "--ethash-test: allowed with --network geth, not anvil"),
-        ("anvil", ("--network", "hardhat"), "network = 'hardhat'; allowed: anvil, ganache, geth: local networks"),
+        ("anvil", ("--network", "hardhat"), "network is 'hardhat'; allowed: anvil, ganache, geth: local networks"),
         ("geth", ("--port", "80"), "node-0 would listen on 80; allowed: 1024 to 65535"),
     ],
 )

@@ -97,7 +97,7 @@ def test_label_attacks_change_the_labels_they_say() -> None:
     assert (poison("label_flipping", x, y % 6, num_classes=6)[1] == 5 - y % 6).all()
     assert (poison("label_flipping", x, y, num_classes=300)[1] == 299 - y.astype(int)).all(), "more than uint8 holds"
     for name in ("label_flipping", "random_label_flipping"):
-        with pytest.raises(InvalidInputError, match="num_classes = 5"):
+        with pytest.raises(InvalidInputError, match="labels do not fit num_classes 5"):
             poison(name, x, y, num_classes=5)
         with pytest.raises(InvalidInputError, match="fraction"):
             poison(name, x, y, fraction=0.0)

@@ -379,7 +379,7 @@ def test_several_attacks_follow_each_other() -> None:
         ({"attack": "backdoor"}, "belong together"),
         ({"malicious": (0,)}, "belong together"),
         ({"attack": "backdoor", "malicious": (8,)}, "malicious holds 8: clients are 0 to 7"),
-        ({"attack": "backdoor", "malicious": "01"}, "malicious = '01': must be several numbers"),
+        ({"attack": "backdoor", "malicious": "01"}, "malicious is '01'; allowed: several numbers"),
         ({"attack": ["backdoor", "scaling"], "malicious": (0,), "attack_args": {"factor": 2.0}}, "exactly one attack"),
         ({"participation": 0.0}, "participation"),
         ({"dropout": 1.5}, "drop-out"),

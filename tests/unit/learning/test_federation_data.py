@@ -24,7 +24,7 @@ def test_labels_that_nobody_has_are_refused() -> None:
         InvalidInputError, match=r"backdoor \(target=99\): makes the label 99, which no sample has; allowed: 0 to 9"
     ):
         federation(attack="backdoor", attack_args={"target": 99}, malicious=(0,))
-    with pytest.raises(InvalidInputError, match="source = 42"):
+    with pytest.raises(InvalidInputError, match="source is 42"):
         federation(attack="edge_case", attack_args={"source": 42}, malicious=(0,))
 
 

@@ -104,7 +104,7 @@ def test_min_samples_are_taken_from_the_largest_and_zero_leaves_clients_empty() 
     largest = int(np.argmax([len(part) for part in raw]))
     assert len(filled[largest]) < len(raw[largest])
     assert set(filled[largest].tolist()) < set(raw[largest].tolist())
-    with pytest.raises(InvalidInputError, match="num_clients = 30"):
+    with pytest.raises(InvalidInputError, match="num_clients is 30"):
         partition.dirichlet(LABELS[:100], 30, 0.5, seed=0, min_samples=4)
 
 
@@ -169,14 +169,14 @@ def test_feature_noise_grows_with_the_client(dtype: type[Any]) -> None:
 @pytest.mark.parametrize(
     ("name", "more", "message"),
     [
-        ("shards", {"shards_per_client": 0}, "shards_per_client = 0"),
-        ("shards", {"shards_per_client": 1_000}, "10000 shards"),
-        ("dirichlet", {"alpha": 0}, "alpha = 0"),
+        ("shards", {"shards_per_client": 0}, "shards_per_client is 0"),
+        ("shards", {"shards_per_client": 1_000}, "allowed: 1 to 300, a sample in each"),
+        ("dirichlet", {"alpha": 0}, "alpha is 0"),
         ("dirichlet", {"alpha": float("inf")}, "alpha"),
         ("dirichlet", {"min_samples": -1}, "min_samples"),
-        ("label_quantity", {"labels_per_client": 11}, "the data have 10"),
-        ("label_bias", {"bias": 1.1}, "bias = 1.1"),
-        ("label_bias", {"bias": float("nan")}, "bias = nan"),
+        ("label_quantity", {"labels_per_client": 11}, "allowed: 1 to 10, as the data have"),
+        ("label_bias", {"bias": 1.1}, "bias is 1.1"),
+        ("label_bias", {"bias": float("nan")}, "bias is nan"),
         ("quantity_skew", {"sigma": -1.0}, "sigma"),
         ("iid", {"alpha": 1.0}, "does not take 'alpha'; allowed: no settings"),
     ],
@@ -193,7 +193,7 @@ def test_bad_labels_and_clients_are_named() -> None:
     with pytest.raises(InvalidInputError, match="labels"):
         partition.iid(LABELS[:, None], 3, 0)
     for clients in (0, -1, 3_001):
-        with pytest.raises(InvalidInputError, match=f"num_clients = {clients}"):
+        with pytest.raises(InvalidInputError, match=f"num_clients is {clients}"):
             partition.iid(LABELS, clients, 0)
     with pytest.raises(InvalidInputError, match="needs alpha"):
         partition.resolve("dirichlet")
@@ -255,7 +255,7 @@ def test_by_device_gives_a_client_whole_devices(data: st.DataObject) -> None:
     [
         (1, None, "'by_device', and the data do not tell the devices of their samples; allowed: har, or a table"),
         (1, [0, 1], "device_of has 2 entries; needed: one for each of 4 samples"),
-        (3, [0, 1, 1, 0], "num_clients = 3: allowed with 2 devices: 1 to 2"),
+        (3, [0, 1, 1, 0], "num_clients is 3; allowed with 2 devices: 1 to 2"),
         (1, [0.5, 1, 1, 0], "device_of is float64"),
     ],
 )
