@@ -1,15 +1,23 @@
-"""The virtual machine of embedded chains reads transactions as py-evm does."""
+"""The virtual machine of embedded chains reads transactions as py-evm does, and executes blocks to the same head."""
 
 from typing import Any
 
 import pytest
 import rlp
+from eth.db.atomic import AtomicDB
+from eth.vm.forks.london import LondonVM
 from eth.vm.forks.london.transactions import LondonTransactionBuilder
 from eth_account import Account
+from eth_typing import BlockNumber
 from eth_utils.exceptions import ValidationError
 
+from fbfl.chain.devnet import Devnet
+from fbfl.chain.embedded.chain import start_chain
 from fbfl.chain.embedded.machine import decoded
+from fbfl.chain.embedded.rules import LondonChain
+from fbfl.chain.embedded.seals import SEALS
 from fbfl.chain.signing import Signer
+from fbfl.errors import ContractRevertError
 
 ACCOUNT = Account.from_key(b"\7" * 32)
 
@@ -41,3 +49,27 @@ def test_the_sender_is_who_signed(data: str) -> None:
 def test_what_nobody_signed_is_refused(signature: tuple[int, int, int]) -> None:
     with pytest.raises(ValidationError, match="the signature of a transaction is none"):
         decoded(with_signature(signed(), *signature))
+
+
+class StockVM(LondonVM):
+    """London as py-evm has it, on a chain without seals."""
+
+    consensus_class = SEALS["none"]
+
+
+class StockChain(LondonChain):
+    vm_configuration = ((BlockNumber(0), StockVM),)
+    consensus = SEALS["none"]
+
+
+def test_stock_py_evm_executes_the_same_blocks_to_the_same_head() -> None:
+    node = start_chain(accounts=5)
+    devnet = Devnet.deployed([node])
+    owner, *servers = devnet.participants(devnet.accounts(4))
+    devnet.register(owner, servers, 10**18)
+    with pytest.raises(ContractRevertError):
+        servers[0].register("mec://again", 10**18)
+    stock: Any = StockChain.from_genesis(AtomicDB(), dict(node.genesis.header), dict(node.genesis.alloc))
+    for number in range(1, node.chain.header.block_number):
+        stock.import_block(node.chain.get_canonical_block_by_number(BlockNumber(number)))
+    assert stock.get_canonical_head().hash == node.head().hash
