@@ -1,4 +1,7 @@
-"""Data sets by name, or from files and functions of one's own, as NumPy arrays. Nothing here imports TensorFlow."""
+"""Data sets by name, or from files and functions of one's own, as NumPy arrays.
+
+Only what Keras loads imports TensorFlow.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -8,7 +11,7 @@ from typing import Any
 
 from fbfl.errors import DataUnavailableError, InvalidInputError
 from fbfl.learning import plugins
-from fbfl.learning.datasets import har, npz, pictures, table
+from fbfl.learning.datasets import from_keras, har, npz, pictures, table
 from fbfl.learning.datasets.dataset import Dataset, dataset_of
 from fbfl.learning.datasets.npz import load_samples
 
@@ -19,6 +22,11 @@ LOADERS: dict[str, Callable[..., Dataset]] = {
     "mnist-5k": pictures.mnist_5k,
     "fashion-mnist": pictures.fashion_mnist,
     "digits": pictures.digits,
+    "cifar10": from_keras.cifar10,
+    "cifar100": from_keras.cifar100,
+    "imdb": from_keras.imdb,
+    "reuters": from_keras.reuters,
+    "california-housing": from_keras.california_housing,
     "har": har.har,
 }
 """The data sets of a name."""

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import requests
@@ -26,7 +27,17 @@ def keras_cache() -> Path:
 
 
 def download(url: str, advice: str) -> bytes:
-    """Fetch `url`, giving up soon where there is no network.
+    """Fetch `url`, giving up soon where there is no network."""
+    return _asked(url, advice, lambda response: response.content)
+
+
+def require(url: str, advice: str) -> None:
+    """Raise `DataUnavailableError` soon if nobody answers for `url`, which is not fetched."""
+    _asked(url, advice, lambda _: b"")
+
+
+def _asked(url: str, advice: str, read: Callable[[requests.Response], bytes]) -> bytes:
+    """Return what `read` makes of the answer.
 
     A thread does it, because looking up a host name takes no time-out and may hang for minutes.
     """
@@ -39,7 +50,7 @@ def download(url: str, advice: str) -> bytes:
             with requests.get(url, timeout=_CONNECT_SECONDS, stream=True) as response:
                 answered.set()
                 response.raise_for_status()
-                result.append(response.content)
+                result.append(read(response))
         except requests.RequestException as error:
             result.append(error)
         finally:
