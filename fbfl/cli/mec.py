@@ -113,6 +113,16 @@ def refuse_costly(task: "Task", most: float) -> None:
         )
 
 
+def within_view(patience: float, view_timeout: int) -> float:
+    """Return the seconds to wait for who collects votes: a view outlasts all such waits in it, one after the other.
+
+    Otherwise one member that is silent would end every view.
+    """
+    from fbfl.mec.exchange import REJECTION_COLLECTORS
+
+    return min(patience, view_timeout / (REJECTION_COLLECTORS + 3))  # and each one's own vote, with time to spare
+
+
 def chosen_task(ledger: "Ledger", number: int | None) -> "Task":
     """Return the task with a number. Without one, `InvalidInputError` lists the newest tasks and the stake they may
     take: anybody can create tasks, so a server joins none that was not named.
@@ -187,9 +197,9 @@ def mec(options: argparse.Namespace) -> int:
     )
     holder = f"{ledger.chain_id} {ledger.tasks.address} {task.id} {account.address}"
     store = SharedStore(store_of(options), folder.parent, holder)
-    exchange = (
-        _exchange(board, participant, task, account, PatienceInSeconds(options.patience), folder) if board else None
-    )
+    terms = ledger.terms(task.id)
+    waits = PatienceInSeconds(options.patience if terms is None else within_view(options.patience, terms.view_timeout))
+    exchange = _exchange(board, participant, task, account, waits, folder) if board else None
     # Salts follow from the key: nobody else knows them, and a restarted agent has the same.
     server = MECServer(
         participant,
