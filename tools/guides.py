@@ -17,7 +17,6 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 _BLOCK = re.compile(r'^```(\w+)(?: (?:title="([\w.]+)"|(\w+)))?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 _SET_UP = re.compile(r"^mkdir thesis && cd thesis$\n", re.MULTILINE)
-_CONTINUED = re.compile(r"\\\n\s*")
 
 
 def follow(page: str, folder: Path) -> str:
@@ -41,14 +40,6 @@ def follow(page: str, folder: Path) -> str:
             done = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, check=True)
             said += done.stdout
     return said
-
-
-def commands(page: str) -> list[str]:
-    """Return the command lines of a page, each in one line."""
-    blocks = [
-        text for language, *_, text in _BLOCK.findall((DOCS / page).read_text(encoding="utf-8")) if language == "sh"
-    ]
-    return [line for text in blocks for line in _CONTINUED.sub("", text).splitlines()]
 
 
 def main() -> None:

@@ -1,13 +1,11 @@
 """The tutorial and the recipes: whoever does what they say gets what they say."""
 
 import re
-import shlex
 from pathlib import Path
 
 import pytest
 
 import fbfl
-from fbfl.cli.main import parser
 from tools import guides
 
 
@@ -29,11 +27,3 @@ def test_recipes_that_need_no_node_work(tmp_path: Path) -> None:
     assert said.count("after 2 rounds") == 3
     assert "everything recomputed is as recorded" in said
     assert (tmp_path / "small.keras").is_file()
-
-
-@pytest.mark.parametrize("page", ["tutorial.md", "howto.md"])
-def test_their_commands_are_commands(page: str) -> None:
-    lines = [line for line in guides.commands(page) if line.startswith("fbfl ")]
-    assert len(lines) >= 6
-    for line in lines:
-        parser().parse_args(shlex.split(line.partition(" 2>>")[0])[1:])
