@@ -11,7 +11,7 @@ from typing import Any
 
 from fbfl.errors import DataUnavailableError, InvalidInputError
 from fbfl.learning import plugins
-from fbfl.learning.datasets import from_keras, har, npz, pictures, table
+from fbfl.learning.datasets import from_keras, har, hugging_face, npz, pictures, table
 from fbfl.learning.datasets.dataset import Dataset, dataset_of
 from fbfl.learning.datasets.npz import load_samples
 
@@ -81,8 +81,11 @@ def _found(name: str) -> tuple[str, dict[str, Callable[..., Dataset]]]:
     for suffix, loader in _BY_SUFFIX.items():
         if name.endswith(suffix):
             return name, {name: partial(loader, Path(name))}
+    if name not in LOADERS and hugging_face.is_saved(Path(name)):
+        return name, {name: partial(hugging_face.load, Path(name))}
     if name not in LOADERS and ":" not in name:
         raise InvalidInputError(
-            f"dataset is {name!r}; allowed: {', '.join(NAMES)}, a file ({', '.join(FILES)}), or package.module:function"
+            f"dataset is {name!r}; allowed: {', '.join(NAMES)}, a file ({', '.join(FILES)}), a folder that "
+            "Hugging Face's datasets saved, or package.module:function"
         )
     return name, LOADERS
