@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import fbfl
+from tests.support.paths import REPOSITORY
 from tools import guides
 
 
@@ -27,3 +28,18 @@ def test_recipes_that_need_no_node_work(tmp_path: Path) -> None:
     assert said.count("after 2 rounds") == 3
     assert "everything recomputed is as recorded" in said
     assert (tmp_path / "small.keras").is_file()
+
+
+@pytest.mark.slow
+def test_the_python_of_the_readme_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"^```python\n(.*?)^```$", (REPOSITORY / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(block, {})
+    *_, last = capsys.readouterr().out.splitlines()
+    number, accuracy, _ = map(float, last.split())
+    assert number == 10
+    assert accuracy > 0.5
