@@ -35,7 +35,8 @@ def flame(updates: Updates, seed: int = 0, noise: float = 0.001, round_number: i
     factors = [min(1.0, middle / length) if length > 0 else 1.0 for length in lengths[list(selected)].tolist()]
     mean = weighted_sum(matrix[list(selected)], factors) / len(selected)
     sequence = seed_sequence(as_integer("seed", seed, minimum=0), "flame", round_number=round_number)
-    return answer(mean + noise * middle * standard_normal(mean.size, sequence), selected)
+    with np.errstate(over="ignore"):  # refused by `answer`
+        return answer(mean + noise * middle * standard_normal(mean.size, sequence), selected)
 
 
 def majority(distances: Floats) -> tuple[int, ...]:

@@ -22,6 +22,7 @@ from fbfl.values.checks import Within
 Window = Annotated[int, Within(1, 30)]
 """Rounds that a rule looks back at: bounded, since it keeps a vector and a score of each client for every one."""
 
+LARGEST = np.finfo(np.float32).max
 REFERENCES = 20
 """Draws of uniform scores that the gap statistic compares with."""
 _LEAST = 2.0**-106
@@ -133,7 +134,7 @@ def hessian_step(steps: Matrix) -> Floats:
     s_j - s_(j-1) as that of the gradient at it, ``H v = sigma v - [sigma S, Y] M^-1 [sigma S^T v; Y^T v]``,
     ``M = [[sigma S^T S, L], [L^T, -D]]``, L and D the lower triangle and the diagonal of S^T Y and sigma the ratio
     ``y^T s / s^T s`` of the newest pair. All of it are combinations of the steps, so it takes their Gram matrix alone.
-    0 where the pairs do not determine H.
+    0 where the pairs do not determine H, and where H would lead out of the range of float32.
     """
     count = len(steps) - 1
     gram = exact_gram(steps).products()
@@ -143,34 +144,32 @@ def hessian_step(steps: Matrix) -> Floats:
     sy = gram[:-1, 1:] - gram[:-1, :-1]
     sigma = sy[-1, -1] / ss[-1, -1]
     lower = np.tril(sy, -1)
-    m = np.block([[sigma * ss, lower], [lower.T, -np.diag(np.diagonal(sy))]])
-    right = np.concatenate([sigma * gram[:-1, -1], gram[1:, -1] - gram[:-1, -1]])
-    solved = _solved(m, right)
-    if solved is None:
-        return np.zeros(steps.shape[1])
-    of_s, of_y = solved[:count], solved[count:]
-    coefficients = np.zeros(count + 1)
-    coefficients[-1] = sigma
-    coefficients[:-1] -= sigma * of_s
-    coefficients[1:] -= of_y
-    coefficients[:-1] += of_y
-    return weighted_sum(steps, coefficients.tolist())
+    with np.errstate(all="ignore"):
+        m = np.block([[sigma * ss, lower], [lower.T, -np.diag(np.diagonal(sy))]])
+        right = np.concatenate([sigma * gram[:-1, -1], gram[1:, -1] - gram[:-1, -1]])
+        solved = _solved(m, right)
+        of_s, of_y = solved[:count], solved[count:]
+        coefficients = np.zeros(count + 1)
+        coefficients[-1] = sigma
+        coefficients[:-1] -= sigma * of_s
+        coefficients[1:] -= of_y
+        coefficients[:-1] += of_y
+        product = weighted_sum(steps, coefficients.tolist())
+        return product if (np.abs(product) <= LARGEST).all() else np.zeros(steps.shape[1])
 
 
-def _solved(matrix: Floats, right: Floats) -> Floats | None:
-    """Return x with matrix x = right, by elimination with the largest pivot of a column; None if there is none."""
+def _solved(matrix: Floats, right: Floats) -> Floats:
+    """Return x with matrix x = right, by elimination with the largest pivot of a column; NaN if there is none."""
     rows = np.concatenate([matrix, right[:, np.newaxis]], axis=1)
     size = len(right)
     for column in range(size):
         pivot = column + int(np.argmax(np.abs(rows[column:, column])))
-        if not rows[pivot, column]:
-            return None
         rows[[column, pivot]] = rows[[pivot, column]]
         for row in range(size):
             if row != column:
                 rows[row] -= rows[row, column] / rows[column, column] * rows[column]
     x: Floats = rows[:, -1] / np.diagonal(rows)
-    return x if np.isfinite(x).all() else None
+    return x
 
 
 def two_clusters(scores: Floats) -> npt.NDArray[np.intp]:

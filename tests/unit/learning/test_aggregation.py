@@ -343,6 +343,11 @@ def test_flame_adds_noise_in_proportion_to_the_median_length_anew_in_every_round
     same_bits(aggregation.flame(updates, 1, 0.5, 2), aggregation.flame(updates, seed=1, noise=0.5, round_number=2))
 
 
+def test_noise_beyond_float32_is_refused() -> None:
+    with pytest.raises(AggregationError, match="not finite"):
+        aggregation.flame(np.ones((3, 50), np.float32), noise=1.7e308)
+
+
 def test_flame_keeps_a_backdoor_of_a_minority_out() -> None:
     rng = np.random.default_rng(0)
     updates = rng.normal(0.2, 0.3, size=(10, 400)).astype(np.float32)

@@ -33,6 +33,12 @@ def test_steps_that_do_not_determine_a_hessian_foretell_no_change() -> None:
         assert not hessian_step(np.asarray(steps, np.float32)).any()
 
 
+def test_what_is_foretold_stays_in_the_range_of_float32() -> None:
+    tiny, huge = [1e-45, 0.0], [3e38, -3e38]
+    for steps in ([tiny, huge], [tiny, huge, huge], [huge, tiny, huge, tiny], [huge, [3e38, 3e38], tiny, huge]):
+        assert (np.abs(hessian_step(np.asarray(steps, np.float32))) <= np.finfo(np.float32).max).all()
+
+
 @pytest.mark.parametrize("seed", range(30))
 def test_scores_fall_into_the_clusters_of_k_means(seed: int) -> None:
     rng = np.random.default_rng(seed)
