@@ -33,7 +33,7 @@ class Courier:
 
     One request takes at most `timeout` seconds to connect, and as long to answer; what was refused for the moment, or
     did not arrive, is tried again until `patience` seconds have passed. Then it is dropped: its receiver can do without
-    it. So is what is sent to a server that has many messages on their way.
+    it. So is what is sent to a URL to which many messages are on their way.
     """
 
     def __init__(
@@ -48,61 +48,61 @@ class Courier:
 
     def send(self, server: str, path: str, message: Mapping[str, Any]) -> None:
         """Take a message to a server's endpoint; returns at once."""
-        with self._lock:
-            if self._under_way[server] >= _AT_ONCE:
-                log.warning("a message to %s%s was not sent: %d others are on their way", server, path, _AT_ONCE)
-                return
-            self._under_way[server] += 1
-        arguments = server, path, json.dumps(message).encode()
-        # A thread of its own, which nobody waits for: no server holds up what is for others, or the end of the process.
-        threading.Thread(target=self._take, args=arguments, name="courier", daemon=True).start()
+        self._begin(self._find, server, path, json.dumps(message).encode())
 
     def close(self) -> None:
         """Drop what is still on its way."""
         self._closed.set()
 
-    def _take(self, server: str, path: str, body: bytes) -> None:
+    def _begin(self, task: Callable[[str, str, bytes], None], to: str, path: str, body: bytes) -> None:
+        with self._lock:
+            if self._under_way[to] >= _AT_ONCE:
+                log.warning("a message to %s%s was not sent: %d others are on their way", to, path, _AT_ONCE)
+                return
+            self._under_way[to] += 1
+        # A thread of its own, which nobody waits for: no server holds up what is for others, or the end of the process.
+        threading.Thread(target=self._take, args=(task, to, path, body), name="courier", daemon=True).start()
+
+    def _take(self, task: Callable[[str, str, bytes], None], to: str, path: str, body: bytes) -> None:
         try:
-            self._deliver(server, path, body)
+            task(to, path, body)
         finally:
             with self._lock:
-                self._under_way[server] -= 1
-                self._under_way += Counter()  # forgets servers with none
+                self._under_way[to] -= 1
+                self._under_way += Counter()  # forgets those with none
 
-    def _deliver(self, server: str, path: str, body: bytes) -> None:
-        waited, done = 0.0, set[str]()
-        for attempt in itertools.count(1):
-            problem, is_final = self._attempt_all(server, path, body, done)
+    def _find(self, server: str, path: str, body: bytes) -> None:
+        """Begin to deliver to each URL of a server: one that takes nothing holds up none of the others."""
+        urls = list[str]()
+
+        def ask() -> tuple[str | None, bool]:
+            try:
+                urls[:] = self._urls_of(server)
+            except Exception as error:
+                # Any error: the chain may be reorganised while the registry is read, and a thread must not be lost.
+                return f"{type(error).__name__}: {error}", False
+            return (None, True) if urls else ("where it is, nobody says", True)
+
+        self._persist(ask, server, path)
+        for url in urls:
+            self._begin(self._deliver, url, path, body)
+
+    def _deliver(self, url: str, path: str, body: bytes) -> None:
+        self._persist(lambda: self._attempt(url, path, body), url, path)
+
+    def _persist(self, attempt: Callable[[], tuple[str | None, bool]], to: str, path: str) -> None:
+        """Try until an attempt succeeds, another one is useless, or the patience is over."""
+        waited = 0.0
+        for number in itertools.count(1):
+            problem, is_final = attempt()
             if problem is None:
                 return
             if is_final or waited >= self._patience or self._closed.is_set():
-                log.warning("a message to %s%s was not delivered: %s", server, path, problem)
+                log.warning("a message to %s%s was not delivered: %s", to, path, problem)
                 return
-            pause = pause_after(attempt, first=FIRST_PAUSE, longest=self._patience)
+            pause = pause_after(number, first=FIRST_PAUSE, longest=self._patience)
             self._closed.wait(pause)
             waited += pause
-
-    def _attempt_all(self, server: str, path: str, body: bytes, done: set[str]) -> tuple[str | None, bool]:
-        """Send it to each URL of a server that is not in `done`, and add those that need no further attempt.
-
-        Return what went wrong, or None, and whether another attempt is useless.
-        """
-        try:
-            urls = self._urls_of(server)
-        except Exception as error:
-            # Any error: the chain may be reorganised while the registry is read, and a thread must not be lost.
-            return f"{type(error).__name__}: {error}", False
-        if not urls:
-            return "where it is, nobody says", True
-        problems, useless = list[str](), True
-        for url in urls:
-            problem, is_final = (None, True) if url in done else self._attempt(url, path, body)
-            if is_final:
-                done.add(url)
-            if problem is not None:
-                problems.append(problem)
-                useless &= is_final
-        return "; ".join(problems) or None, useless
 
     def _attempt(self, url: str, path: str, body: bytes) -> tuple[str | None, bool]:
         """Return what went wrong, or None, and whether another attempt is useless."""
@@ -126,14 +126,14 @@ class Courier:
 
 
 ASK_AGAIN = 30.0
-"""Seconds after which a peer that did not say who it is is asked again."""
+"""Seconds after which a URL that did not say who is there is asked again."""
 
 
 class Directory:
     """URLs of servers: agents at the `peers` URLs tell their addresses; `registered` has the URLs of all others.
 
     A peer may lie, and say that it is another server, or drip: so a server is at all URLs that say so, the registered
-    one among them, and who waits for a peer's answer holds up nobody whose server is found.
+    one among them, whenever they come to say it, and who asks them holds up nobody whose server is found.
     """
 
     def __init__(
@@ -146,28 +146,54 @@ class Directory:
         self._timeout = timeout
         self._found: dict[str, tuple[str, ...]] = {}
         self._asking = threading.Lock()
+        self._looks_again = 0.0
 
     def urls_of(self, server: str) -> Sequence[str]:
         """Return the URLs of a server; none if it is not known. Safe to use from several threads."""
         if server not in self._found:
             with self._asking:
-                for peer, not_before in list(self._not_before.items()):
-                    if server not in self._found and time.monotonic() >= not_before:
+                for peer in list(self._not_before):
+                    if server not in self._found:
                         self._ask(peer)
+        elif time.monotonic() >= self._looks_again:
+            # Who was found first may be a liar, and the server itself not up by then.
+            self._looks_again = time.monotonic() + ASK_AGAIN
+            threading.Thread(target=self._look_again, name="directory", daemon=True).start()
         return self._found.get(server) or self._endpoint_of(server)
 
-    def _endpoint_of(self, server: str) -> tuple[str, ...]:
-        url = self._registered(server)
-        return (url,) if url is not None and is_endpoint(url) else ()
+    def _look_again(self) -> None:
+        with self._asking:
+            for peer in list(self._not_before):
+                self._ask(peer)
+            for server in self._found:
+                self._ask_registered(server)
 
     def _ask(self, peer: str) -> None:
+        if time.monotonic() < self._not_before[peer]:
+            return
         server = self._server_at(peer)
         if server is None:
             self._not_before[peer] = time.monotonic() + ASK_AGAIN
             return
         del self._not_before[peer]
-        known = self._found.get(server) or tuple(u for u in self._endpoint_of(server) if self._server_at(u) == server)
+        known = self._found.get(server, ())
         self._found[server] = tuple(dict.fromkeys((*known, peer)))
+        if not known:
+            self._ask_registered(server)
+
+    def _ask_registered(self, server: str) -> None:
+        try:
+            urls = self._endpoint_of(server)
+        except Exception as error:
+            # Any error: the chain may be reorganised while the registry is read. It is asked again.
+            log.info("where %s is registered was not found out: %s: %s", server, type(error).__name__, error)
+            return
+        found = self._found[server]
+        self._found[server] = (*found, *(u for u in urls if u not in found and self._server_at(u) == server))
+
+    def _endpoint_of(self, server: str) -> tuple[str, ...]:
+        url = self._registered(server)
+        return (url,) if url is not None and is_endpoint(url) else ()
 
     def _server_at(self, url: str) -> str | None:
         health = health_of(url, self._timeout)

@@ -18,6 +18,7 @@ from fbfl.errors import InvalidInputError
 from fbfl.mec.board import UPDATES
 from fbfl.mec.courier import Courier, Directory, check_url, health_of, is_endpoint
 from fbfl.mec.uploads import UploadError, Uploads
+from tests.support.ports import free_ports
 
 BROKEN = {
     "silent in mid-answer": b"Content-Length: 100\r\n\r\n{",
@@ -149,9 +150,51 @@ def test_who_says_it_is_another_server_does_not_get_its_messages_alone(lies_firs
 
 def test_who_says_it_is_a_server_that_is_registered_elsewhere_does_not_get_its_messages_alone() -> None:
     with receiving("0xC") as (liar, _), receiving("0xC") as (honest, _), receiving("0xD") as (other, _):
-        assert Directory(7, [liar], {"0xC": honest}.get, timeout=5).urls_of("0xC") == (honest, liar)
+        assert Directory(7, [liar], {"0xC": honest}.get, timeout=5).urls_of("0xC") == (liar, honest)
         assert Directory(7, [honest], {"0xC": other}.get, timeout=5).urls_of("0xC") == (honest,), "0xD is there"
         assert Directory(1, [liar], {"0xC": honest}.get, timeout=5).urls_of("0xC") == (honest,), "of another chain"
+
+
+@pytest.mark.parametrize("is_registered", [True, False])
+def test_who_says_it_is_a_server_that_is_not_up_yet_does_not_get_its_messages_alone(
+    monkeypatch: pytest.MonkeyPatch, is_registered: bool
+) -> None:
+    monkeypatch.setattr("fbfl.mec.courier.ASK_AGAIN", 0.1)
+    registered, port = dict[str, str](), free_ports()
+    own = f"http://127.0.0.1:{port}"
+    with receiving("0xC") as (liar, _):
+        directory = Directory(7, [liar] if is_registered else [liar, own], registered.get, timeout=5)
+        for _ in range(2):  # it is looked for again in vain
+            assert directory.urls_of("0xC") == (liar,)
+            time.sleep(0.2)
+        with receiving("0xC", port=port):
+            if is_registered:
+                registered["0xC"] = own
+            ends = time.monotonic() + 10
+            while directory.urls_of("0xC") != (liar, own):
+                assert time.monotonic() < ends
+                time.sleep(0.05)
+
+
+def test_a_peer_outlasts_a_registry_that_cannot_be_read() -> None:
+    def failing(_: str) -> str:
+        raise LookupError("reorganised")
+
+    with receiving("0xC") as (honest, _):
+        directory = Directory(7, [honest], failing, timeout=5)
+        assert directory.urls_of("0xC") == (honest,)
+        assert directory.urls_of("0xC") == (honest,)
+
+
+def test_who_says_it_is_another_server_and_takes_nothing_holds_up_no_message_to_that() -> None:
+    urls = dict[str, list[str]]()
+    courier = Courier(urls.__getitem__, timeout=5, patience=60)
+    with dripping() as liar, contextlib.closing(courier):
+        for _ in range(10):  # more than are on their way to one URL
+            with receiving() as (honest, arrived):
+                urls["0xC"] = [liar, honest]
+                courier.send("0xC", UPDATES, {})
+                assert arrived.wait(5)
 
 
 def test_a_message_is_tried_again_where_it_was_not_taken_yet() -> None:
@@ -201,7 +244,9 @@ def dripping() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def receiving(address: str = "", statuses: Sequence[int] = (202,)) -> Iterator[tuple[str, threading.Event]]:
+def receiving(
+    address: str = "", statuses: Sequence[int] = (202,), port: int = 0
+) -> Iterator[tuple[str, threading.Event]]:
     """Inside, a server that says it is `address` and answers messages thus, and the event of the last answer."""
     arrived, answers = threading.Event(), list(statuses)
 
@@ -222,7 +267,7 @@ def receiving(address: str = "", statuses: Sequence[int] = (202,)) -> Iterator[t
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Taking) as server:
+    with ThreadingHTTPServer(("127.0.0.1", port), Taking) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}", arrived
         server.shutdown()
