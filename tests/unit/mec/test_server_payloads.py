@@ -9,9 +9,11 @@ from fbfl.chain.seats import SeatSet
 from fbfl.errors import ContractRevertError, StorageError
 from fbfl.mec.dishonest import Behaviour
 from fbfl.mec.exchange import PatienceInSeconds, PatienceInSteps
+from fbfl.mec.global_model import weights_of
 from fbfl.mec.known_results import KnownResults
 from fbfl.mec.plan import TaskPlan
 from fbfl.storage.codecs import decode_update, max_update_size
+from fbfl.storage.local import LocalStore
 from fbfl.storage.store import Reference
 from fbfl.tensors import ModelSpec, Vector
 from tests.support.faulty_store import FaultyStore
@@ -147,6 +149,31 @@ def test_a_payload_is_decoded_once_in_a_round(tmp_path: Path, monkeypatch: pytes
         for server in fed.servers:
             server.step()
     assert sorted(decoded) == sorted(fed.store.get(update.payload) for update in fed.ledger.updates(1, 1))
+
+
+def test_servers_of_a_process_hold_each_payload_once_and_decode_the_model_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = KnownResults(TaskPlan.of(small_task()))
+    fed = committee(tmp_path, options={"results": results})
+    for server in fed.servers:
+        server.store = LocalStore(tmp_path)  # each reads bytes of its own
+    decoded: list[bytes] = []
+
+    def counting(plan: TaskPlan, payload: bytes) -> Vector:
+        decoded.append(payload)
+        return weights_of(plan, payload)
+
+    monkeypatch.setattr("fbfl.mec.known_results.weights_of", counting)
+    fed.open()
+    fed.submit()
+    assert decoded == [fed.store.get(fed.task.model)]
+    for _ in range(3):
+        for server in fed.servers:
+            server.step()
+    payloads = [fed.task.model, *(update.payload for update in fed.ledger.updates(1, 1))]
+    held = [payload for known in results._held.values() for payload in known]
+    assert sorted(held) == sorted(fed.store.get(payload) for payload in payloads)
 
 
 def test_where_time_passes_by_itself_waiting_is_no_step(tmp_path: Path, store: FaultyStore) -> None:
