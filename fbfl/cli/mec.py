@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import math
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,14 +114,12 @@ def refuse_costly(task: "Task", most: float) -> None:
         )
 
 
-def within_view(patience: float, view_timeout: int) -> float:
-    """Return the seconds to wait for who collects votes: a view outlasts all such waits in it, one after the other.
+def within_view(patience: float, view_timeout: float, waits: int) -> float:
+    """Return the seconds to wait for others: a view outlasts more than `waits` waits in it, one after the other.
 
-    Otherwise one member that is silent would end every view.
+    Otherwise one member that is silent, or withholds its payload, would end every view.
     """
-    from fbfl.mec.exchange import REJECTION_COLLECTORS
-
-    return min(patience, view_timeout / (REJECTION_COLLECTORS + 3))  # and each one's own vote, with time to spare
+    return min(patience, view_timeout / (waits + 1))
 
 
 def chosen_task(ledger: "Ledger", number: int | None) -> "Task":
@@ -152,7 +151,7 @@ def mec(options: argparse.Namespace) -> int:
     from fbfl.mec.board import HttpBoard, board_routes
     from fbfl.mec.courier import check_url
     from fbfl.mec.endpoint import LOOPBACK, application, serving
-    from fbfl.mec.exchange import PatienceInSeconds
+    from fbfl.mec.exchange import REJECTION_COLLECTORS, PatienceInSeconds
     from fbfl.mec.plan import TaskPlan
     from fbfl.mec.retention import Retention
     from fbfl.mec.server import MECServer
@@ -198,8 +197,10 @@ def mec(options: argparse.Namespace) -> int:
     holder = f"{ledger.chain_id} {ledger.tasks.address} {task.id} {account.address}"
     store = SharedStore(store_of(options), folder.parent, holder)
     terms = ledger.terms(task.id)
-    waits = PatienceInSeconds(options.patience if terms is None else within_view(options.patience, terms.view_timeout))
-    exchange = _exchange(board, participant, task, account, waits, folder) if board else None
+    view = math.inf if terms is None else terms.view_timeout
+    # For each who may collect votes, and to send one's own, with time to spare.
+    for_votes = PatienceInSeconds(within_view(options.patience, view, REJECTION_COLLECTORS + 2))
+    exchange = _exchange(board, participant, task, account, for_votes, folder) if board else None
     # Salts follow from the key: nobody else knows them, and a restarted agent has the same.
     server = MECServer(
         participant,
@@ -210,7 +211,7 @@ def mec(options: argparse.Namespace) -> int:
         samples,
         exchange=exchange,
         salt_secret=keccak(b"fbfl salts" + bytes(account.key)),
-        patience=PatienceInSeconds(options.patience),
+        patience=PatienceInSeconds(within_view(options.patience, view, 1)),
     )
     url = options.url or f"http://{LOOPBACK}:{options.port}"
     retention = Retention(ledger, store, task, plan.retention)
