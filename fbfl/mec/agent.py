@@ -201,18 +201,23 @@ class Agent:
                     return True
             except ChainError:
                 # What it has earned is its own, also where it takes no part any more.
-                if self._collect(server.ledger.state(server.task.id)):
+                if self._collect(self._look()):
                     return True
                 raise
-        state = server.ledger.state(server.task.id)
-        if self._state is None or (self._state.round, self._state.phase) != (state.round, state.phase):
-            log.info("round %d: %s", state.round, state.phase.name.lower())
-            self._forget(state)
-        self._state = state
+        state = self._look()
         if self._act(state) or self._move_on(state) or self._release(state):
             return True
         with server.participant.asking_first():
             return self._collect(state)
+
+    def _look(self) -> TaskState:
+        """Return the state of the task, after forgetting what is not needed any more with it."""
+        state = self.server.ledger.state(self.server.task.id)
+        if self._state is None or (self._state.round, self._state.phase) != (state.round, state.phase):
+            log.info("round %d: %s", state.round, state.phase.name.lower())
+            self._forget(state)
+        self._state = state
+        return state
 
     def _act(self, state: TaskState) -> bool:
         """Take the server's step, after a refusal in the same state only when longer and longer pauses are over.

@@ -280,6 +280,7 @@ def test_who_takes_no_part_any_more_still_gets_what_it_has_earned(
     assert ledger.earned(other.address) == 0
     with pytest.raises(ChainError):
         agent._step()
+    assert (agent.health()["round"], agent.health()["phase"]) == (1, "final")
 
 
 def test_the_endpoint_says_how_the_agent_is_and_a_second_agent_refuses(agent: Agent, tmp_path: Path) -> None:
