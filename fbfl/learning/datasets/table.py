@@ -1,5 +1,6 @@
 """Tables of numbers with a column for the label: CSV and Parquet."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,12 +32,15 @@ def load(
     several, to leave out. Samples are float32 [n, columns], in the order of the columns. Labels are numbered from 0 in
     their order, as numbers or else as texts, whatever they are; whole numbers below `num_classes`, if that is given,
     stay, and where labels are numbers (0), so do they all. The part `test` of the rows, always the same, is held
-    out for testing. Anything else than numbers in a sample, a missing value, and a file that cannot be read raise
-    `InvalidInputError`.
+    out for testing. Anything else than numbers in a sample, a missing value, a name that two columns have, and a file
+    that cannot be read raise `InvalidInputError`.
     """
     if not 0 < test < 1:
         raise InvalidInputError(f"{path}: test is {test}; allowed: above 0 and below 1, the part held out for testing")
-    frame = _read(path)
+    frame, names = _read(path)
+    twice = names[names.duplicated()]
+    if len(twice):
+        raise InvalidInputError(f"{path}: several columns are named {str(twice[0])!r}; allowed: a name for each")
     if not len(frame):
         raise InvalidInputError(f"{path}: holds no row; needed: a row per sample, below the names of the columns")
     dropped = [drop] if isinstance(drop, str | int) else list(drop)
@@ -44,15 +48,12 @@ def load(
     taken = {role: _named(frame, name, f"{path}: {role}") for role, name in roles.items() if name is not None}
     if taken["label"] in [column for role, column in taken.items() if role != "label"]:
         raise InvalidInputError(f"{path}: label is {label!r}, and so is another; allowed: a column of its own")
-    labels = _labels(frame[taken["label"]], f"{path}: the label {taken['label']!r}", num_classes)
+    where = f"{path}: the label {taken['label']!r}"
+    labels = labels_of(_labels(frame[taken["label"]], where, num_classes), where, num_classes)
     devices = None
     if "device" in taken:
         devices, _ = _numbered(frame[taken["device"]], f"{path}: the device {taken['device']!r}")
     samples = _numbers(frame.drop(columns=list({*taken.values()})), path)
-    samples, labels = (
-        samples_of(samples, f"{path}: the samples").astype(np.float32),
-        labels_of(labels, f"{path}: the labels", num_classes),
-    )
     count = round(test * len(labels))
     if not 0 < count < len(labels):
         raise InvalidInputError(
@@ -61,13 +62,22 @@ def load(
     return held_out(path.stem, samples, labels, count, str(path), purpose="hold-out of a table", device_of=devices)
 
 
-def _read(path: Path) -> "pd.DataFrame":
+def _read(path: Path) -> "tuple[pd.DataFrame, pd.Index]":
+    """Return a table, and the names of its columns as they stand in the file: pandas tells equal ones apart."""
     import pandas as pd
 
     try:
         if path.suffix == ".parquet":
-            return pd.read_parquet(path)
-        return pd.read_csv(path)
+            frame = pd.read_parquet(path)
+            return frame, frame.columns
+        with warnings.catch_warnings():
+            # Otherwise the first value of rows that are too long would become their name, and all others move.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = pd.read_csv(path, index_col=False)
+        heading = pd.read_csv(path, header=None, nrows=1, dtype=str).iloc[0]
+        return frame, pd.Index(heading.dropna())
+    except pd.errors.ParserWarning as error:
+        raise InvalidInputError(f"{path}: rows have more values than columns have names; allowed: as many") from error
     except OSError as error:
         raise InvalidInputError(f"{path}: cannot be read: {error.strerror or error}") from error
     except ImportError as error:
@@ -94,21 +104,24 @@ def _labels(column: "pd.Series", where: str, num_classes: int | None) -> Array:
     if num_classes == 0:
         _refuse_missing(column, where)
         if column.dtype.kind not in "iuf":
-            raise InvalidInputError(f"{where} holds {_first(column)}; allowed with this loss: numbers")
+            raise InvalidInputError(f"{where} holds {_no_number(column)}; allowed with this loss: numbers")
         numbers: Array = column.to_numpy()
         return numbers
-    places, names = _numbered(column, where)
+    places, names = _numbered(column, where, ", or loss mean_squared_error, with which labels are numbers")
     stay = num_classes is not None and names.dtype.kind in "iuf" and names[0] >= 0 and names[-1] < num_classes
+    if num_classes is not None and len(names) > num_classes:
+        raise InvalidInputError(
+            f"{where} has {len(names)} different values; allowed with num_classes = {num_classes}: no more than that"
+        )
     return names[places].astype(np.int64) if stay else places
 
 
-def _numbered(column: "pd.Series", where: str) -> tuple[Array, Array]:
+def _numbered(column: "pd.Series", where: str, otherwise: str = "") -> tuple[Array, Array]:
     """Return the places [n] of a column's values among its distinct ones, and those, in order."""
     _refuse_missing(column, where)
     if column.dtype.kind == "f" and not (column == np.rint(column)).all():
         raise InvalidInputError(
-            f"{where} holds {column[column != np.rint(column)].iloc[0]}; allowed: no fractions, or loss "
-            "mean_squared_error, with which labels are numbers"
+            f"{where} holds {column[column != np.rint(column)].iloc[0]}; allowed: no fractions{otherwise}"
         )
     values = column.to_numpy()
     if values.dtype.kind not in "biuf":
@@ -118,21 +131,26 @@ def _numbered(column: "pd.Series", where: str) -> tuple[Array, Array]:
 
 
 def _numbers(frame: "pd.DataFrame", path: Path) -> Array:
-    """Return the columns as numbers [n, columns]."""
+    """Return the columns as numbers, float32 [n, columns]."""
     if not len(frame.columns):
         raise InvalidInputError(f"{path}: no column is left for the samples; needed: at least 1")
+    columns = []
     for name, column in frame.items():
         where = f"{path}: the column {str(name)!r}"
         _refuse_missing(column, where)
         if column.dtype.kind not in "biuf":
-            raise InvalidInputError(f"{where} holds {_first(column)}; allowed: numbers; drop={name} leaves it out")
-    values: Array = frame.to_numpy(dtype=np.float64)
-    return values
+            raise InvalidInputError(f"{where} holds {_no_number(column)}; allowed: numbers; drop={name} leaves it out")
+        columns.append(samples_of(column.to_numpy(np.float64)[:, None], where).astype(np.float32))
+    return np.concatenate(columns, axis=1)
 
 
-def _first(column: "pd.Series") -> str:
-    text = repr(str(column.iloc[0]))
-    return text if len(text) <= 40 else text[:37] + "..."
+def _no_number(column: "pd.Series") -> str:
+    """Return the first value that is no number, and its row, of a column that is not of numbers."""
+    import pandas as pd
+
+    row = int(np.argmax(pd.to_numeric(column, errors="coerce").isna()))  # 0 where all could be numbers, such as dates
+    text = repr(str(column.iloc[row]))
+    return f"{text if len(text) <= 40 else text[:37] + '...'} in row {row + 1}"
 
 
 def _refuse_missing(column: "pd.Series", where: str) -> None:

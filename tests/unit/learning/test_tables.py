@@ -105,8 +105,8 @@ def test_labels_may_be_numbers_or_of_so_many_classes(tmp_path: Path) -> None:
         assert {*data.y_train.tolist()} == labels
         assert (data.num_classes, data.warnings) == (number or 2, ())
     for label, number, said in (
-        ("activity", 0, "the label 'activity' holds 'walk'; allowed with this loss: numbers"),
-        ("activity", 2, "the labels holds 2; allowed with num_classes = 2: 0 to 1"),
+        ("activity", 0, "the label 'activity' holds 'walk' in row 1; allowed with this loss: numbers"),
+        ("activity", 2, "the label 'activity' has 3 different values; allowed with num_classes = 2: no more"),
         ("speed", None, "allowed: no fractions, or loss mean_squared_error, with which labels are numbers"),
     ):
         with pytest.raises(InvalidInputError, match=said):
@@ -126,7 +126,7 @@ HOLES = [None, *range(1, ROWS)]
         (frame(), {}, "dataset .*sensors.csv: needs label; its settings are: label, device, test, drop"),
         (frame(), {"label": "activity", "tset": 0.5}, "does not take 'tset'; allowed: label, device, test, drop"),
         (frame(), {"label": "class"}, r"label is 'class'; allowed: the name of a column: phone, x, y, wet, activity$"),
-        (frame(), {"label": "activity"}, "the column 'phone' holds 'phone-0'; allowed: numbers; drop=phone leaves it"),
+        (frame(), {"label": "activity"}, "the column 'phone' holds 'phone-0' in row 1; allowed: numbers; drop=phone"),
         (frame(), {"label": "activity", "device": "activity"}, "label is 'activity', and so is another; allowed: a"),
         (frame(), {"label": "activity", "drop": "phone", "test": 1}, "test is 1; allowed: above 0 and below 1"),
         (frame(), {"label": "activity", "drop": "phone", "test": 1e-3}, "test is 0.001, which is 0 of 50 rows; needed"),
@@ -135,8 +135,10 @@ HOLES = [None, *range(1, ROWS)]
         (bad(x=HOLES), {"label": "activity", "drop": "phone"}, "the column 'x' has no value in row 1, counted"),
         (bad(activity=[*range(ROWS - 2), None, None]), {"label": "activity"}, "no value in row 49 and 1 more"),
         (bad(phone=HOLES), {"label": "activity", "device": "phone"}, "the device 'phone' has no value in row 1"),
-        (bad(x=1e39), {"label": "activity", "drop": "phone"}, "the samples holds 1e.39; allowed: what float32 holds"),
-        (bad(x=np.inf), {"label": "activity", "drop": "phone"}, "the samples holds NaN or Inf"),
+        (bad(x=1e39), {"label": "activity", "drop": "phone"}, "the column 'x' holds 1e.39; allowed: what float32"),
+        (bad(x=np.inf), {"label": "activity", "drop": "phone"}, "the column 'x' holds NaN or Inf"),
+        (bad(x=[*range(ROWS - 1), "n/k"]), {"label": "activity", "drop": "phone"}, "holds 'n/k' in row 50; allowed"),
+        (bad(x=0.5), {"label": "activity", "device": "x"}, "the device 'x' holds 0.5; allowed: no fractions$"),
         (frame()[:0], {"label": "activity", "drop": "phone"}, "holds no row; needed"),
     ],
 )  # fmt: skip
@@ -148,12 +150,27 @@ def test_what_is_wrong_with_a_table_is_one_line(
     assert "\n" not in str(refused.value)
 
 
+def test_lines_may_end_as_spreadsheets_end_them(tmp_path: Path) -> None:
+    read = []
+    for name, heading, end in (
+        ("unix", "a,kind", "\n"),
+        ("windows", "\ufeffa,kind", "\r\n"),
+        ("comma", "a,kind", ",\n"),
+    ):
+        rows = "".join(f"{number},{number % 3}{end}" for number in range(30))
+        (tmp_path / f"{name}.csv").write_bytes(f"{heading}{end.lstrip(',')}{rows}".encode())
+        read.append(datasets.load(tmp_path / f"{name}.csv", {"label": "kind"}))
+    assert len({data.x_train.tobytes() + data.y_train.tobytes() for data in read}) == 1
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
         ("none.csv", None, "none.csv: cannot be read: No such file or directory"),
         ("empty.csv", b"", "not a table that can be read: No columns to parse"),
         ("rows.csv", b"a,b\n1,2\n1,2,3\n", "not a table that can be read: Error tokenizing data"),
+        ("moved.csv", b"a,b\n1,2,3\n4,5,6\n", "moved.csv: rows have more values than columns have names; allowed: as"),
+        ("twice.csv", b"b,a,a\n1,2,3\n", "twice.csv: several columns are named 'a'; allowed: a name for each"),
         ("bytes.csv", b"\xff\xfe\x00a,b", "not a table that can be read"),
         ("cut.csv.gz", gzip.compress(b"a,b\n" * 100, mtime=0)[:16], "not a table that can be read"),
         ("plain.csv.gz", b"a,b\n1,2\n", "cannot be read|not a table that can be read"),
