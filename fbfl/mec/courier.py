@@ -1,5 +1,6 @@
 """Send messages to other agents' endpoints in the background: a slow or dead one holds up no other."""
 
+import functools
 import itertools
 import json
 import logging
@@ -33,7 +34,7 @@ class Courier:
 
     One request takes at most `timeout` seconds to connect, and as long to answer; what was refused for the moment, or
     did not arrive, is tried again until `patience` seconds have passed. Then it is dropped: its receiver can do without
-    it. So is what is sent to a URL to which many messages are on their way.
+    it. So is what is sent to a server at a URL to which many messages for it are on their way.
     """
 
     def __init__(
@@ -44,28 +45,30 @@ class Courier:
         self._patience = patience
         self._closed = threading.Event()
         self._lock = threading.Lock()
-        self._under_way: Counter[str] = Counter()
+        self._under_way: Counter[tuple[str, ...]] = Counter()
+        """Messages to servers whose URLs are looked up, and to each URL of a server: others may say it is theirs."""
 
     def send(self, server: str, path: str, message: Mapping[str, Any]) -> None:
         """Take a message to a server's endpoint; returns at once."""
-        self._begin(self._find, server, path, json.dumps(message).encode())
+        body = json.dumps(message).encode()
+        self._begin((server,), path, lambda: self._find(server, path, body))
 
     def close(self) -> None:
         """Drop what is still on its way."""
         self._closed.set()
 
-    def _begin(self, task: Callable[[str, str, bytes], None], to: str, path: str, body: bytes) -> None:
+    def _begin(self, to: tuple[str, ...], path: str, task: Callable[[], None]) -> None:
         with self._lock:
             if self._under_way[to] >= _AT_ONCE:
-                log.warning("a message to %s%s was not sent: %d others are on their way", to, path, _AT_ONCE)
+                log.warning("a message to %s%s was not sent: %d others are on their way", to[-1], path, _AT_ONCE)
                 return
             self._under_way[to] += 1
         # A thread of its own, which nobody waits for: no server holds up what is for others, or the end of the process.
-        threading.Thread(target=self._take, args=(task, to, path, body), name="courier", daemon=True).start()
+        threading.Thread(target=self._take, args=(to, task), name="courier", daemon=True).start()
 
-    def _take(self, task: Callable[[str, str, bytes], None], to: str, path: str, body: bytes) -> None:
+    def _take(self, to: tuple[str, ...], task: Callable[[], None]) -> None:
         try:
-            task(to, path, body)
+            task()
         finally:
             with self._lock:
                 self._under_way[to] -= 1
@@ -85,7 +88,7 @@ class Courier:
 
         self._persist(ask, server, path)
         for url in urls:
-            self._begin(self._deliver, url, path, body)
+            self._begin((server, url), path, functools.partial(self._deliver, url, path, body))
 
     def _deliver(self, url: str, path: str, body: bytes) -> None:
         self._persist(lambda: self._attempt(url, path, body), url, path)

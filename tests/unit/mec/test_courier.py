@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from urllib3.util import parse_url
 
 from fbfl.errors import InvalidInputError
-from fbfl.mec.board import UPDATES
+from fbfl.mec.board import UPDATES, VOTES
 from fbfl.mec.courier import Courier, Directory, check_url, health_of, is_endpoint
 from fbfl.mec.uploads import UploadError, Uploads
 from tests.support.ports import free_ports
@@ -197,6 +197,17 @@ def test_who_says_it_is_another_server_and_takes_nothing_holds_up_no_message_to_
                 assert arrived.wait(5)
 
 
+def test_messages_to_a_liar_that_is_registered_at_the_url_of_another_hold_up_none_to_that() -> None:
+    with receiving(unanswered=VOTES) as (honest, arrived):
+        courier = Courier({"0xD": [honest], "0xC": [honest]}.__getitem__, timeout=5, patience=60)
+        with contextlib.closing(courier):
+            for _ in range(10):
+                courier.send("0xD", VOTES, {})
+            time.sleep(0.2)
+            courier.send("0xC", UPDATES, {})
+            assert arrived.wait(5)
+
+
 def test_a_message_is_tried_again_where_it_was_not_taken_yet() -> None:
     with receiving(statuses=[500, 202]) as (late, arrived), receiving() as (first, _):
         courier = Courier({"0xC": [first, late]}.__getitem__, timeout=5)
@@ -245,10 +256,13 @@ def dripping() -> Iterator[str]:
 
 @contextlib.contextmanager
 def receiving(
-    address: str = "", statuses: Sequence[int] = (202,), port: int = 0
+    address: str = "", statuses: Sequence[int] = (202,), port: int = 0, unanswered: str = ""
 ) -> Iterator[tuple[str, threading.Event]]:
-    """Inside, a server that says it is `address` and answers messages thus, and the event of the last answer."""
-    arrived, answers = threading.Event(), list(statuses)
+    """Inside, a server that says it is `address` and answers messages thus, and the event of the last answer.
+
+    Messages to the path `unanswered` get none.
+    """
+    arrived, ended, answers = threading.Event(), threading.Event(), list(statuses)
 
     class Taking(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -259,6 +273,9 @@ def receiving(
             self.wfile.write(body)
 
         def do_POST(self) -> None:
+            if self.path == unanswered:
+                ended.wait(10)
+                return
             self.send_response(answers.pop(0))
             self.end_headers()
             if not answers:
@@ -270,6 +287,7 @@ def receiving(
     with ThreadingHTTPServer(("127.0.0.1", port), Taking) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}", arrived
+        ended.set()
         server.shutdown()
 
 
