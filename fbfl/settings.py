@@ -28,6 +28,12 @@ LARGEST = 2**31 - 1
 MAX_SERVERS = 240
 MAX_DEVICES = 1_000_000
 
+APPS_RULE = "app"
+"""The aggregator that stands for the strategy of a Flower app."""
+
+FLOWER = "flower"
+"""The trainer that runs Flower apps."""
+
 _EMBEDDED = "eth-tester"  # as fbfl.chain.networks has it, whose import takes seconds
 _CHAIN: dict[str, Any] = {"places": Place.ON_CHAIN}
 
@@ -53,8 +59,8 @@ class RunSettings:
         "local devices of all servers together, at least one each; device d has samples of server d mod servers",
         least=1,
         most=MAX_DEVICES,
-        derive=lambda settings: max(20, settings.servers),
-        by_default="20, or as many as there are servers",
+        derive=lambda settings: settings.servers if settings.trainer == FLOWER else max(20, settings.servers),
+        by_default=f"20, or as many as there are servers; with {FLOWER} as many as these",
         places=Place.IN_ONE_PROCESS,
     )
     mobility: str | None = field(
@@ -86,10 +92,23 @@ class RunSettings:
     partition_args: Arguments = field(dict, "parameters of the partition", places=Place.IN_ONE_PROCESS)
     model: str = field("mlp", "mlp, 2nn, cnn, or package.module:function that returns a model of the trainer's")
     trainer: str = field(
-        "keras", "what trains: keras, torch, or package.module:function, a function that trains or a class of trainers"
+        "keras",
+        "what trains: keras, torch, flower, or package.module:function, a function that trains or a class of trainers",
     )
     trainer_args: Arguments = field(dict, "parameters of the trainer")
-    aggregator: str = field("fedavg", "the rule: fedavg, krum, trimmed_mean, ..., or package.module:function")
+    app: str | None = field(
+        None,
+        "folder of the Flower app that trains and evaluates, on its own data",
+        by_default="none",
+        places=Place.SIMULATION,
+        only={"trainer": FLOWER},
+    )
+    aggregator: str = field(
+        None,
+        "the rule: fedavg, krum, trimmed_mean, ..., or package.module:function",
+        derive=lambda settings: APPS_RULE if settings.trainer == FLOWER else "fedavg",
+        by_default=f"fedavg; with flower {APPS_RULE}, the rule of the app's strategy",
+    )
     aggregator_args: Arguments = field(dict, "parameters of the rule")
     server_optimizer: str | None = field(
         None,
@@ -267,6 +286,8 @@ class RunSettings:
                 shown = dict(args) if isinstance(args, Mapping) else [*args]
                 raise InvalidInputError(f"{name}_args is {shown} but no {name} is named; allowed: {name} = NAME")
         self._check_attacks()
+        if self.trainer == FLOWER:
+            self._check_app()
         for name in SETTINGS:
             if name.endswith("_args"):
                 tables = getattr(self, name)
@@ -291,6 +312,18 @@ class RunSettings:
             raise InvalidInputError(
                 f"attack_args is {self.attack_args!r}, and attack {self.attack!r}; allowed: a table for each attack"
             )
+
+    def _check_app(self) -> None:
+        """Refuse what would decide about data and nodes that are a Flower app's own."""
+        if self.app is None:
+            raise InvalidInputError(f"trainer is {FLOWER} but no app is named; allowed: app = DIR, in fbfl run")
+        for name in (name for name in changed(vars(self)) if name in _APPS_OWN):
+            raise InvalidInputError(
+                f"{name} is {getattr(self, name)!r}; allowed with {FLOWER}: its default, the app has its own"
+            )
+        for name in ("app", "servers"):
+            if name in self.trainer_args:
+                raise InvalidInputError(f"trainer_args has {name!r}; allowed: {name} as a setting of its own")
 
     @property
     def attacks(self) -> tuple[tuple[str, Arguments], ...]:
@@ -331,6 +364,21 @@ class RunSettings:
 
 SETTINGS: Mapping[str, Setting] = settings_of(RunSettings)
 """Declaration of each setting."""
+
+_APPS_OWN = (
+    "dataset",
+    "dataset_args",
+    "devices",
+    "partition",
+    "partition_args",
+    "mobility",
+    "radio",
+    "model",
+    "num_classes",
+    "stragglers",
+    *(each.name for each in dataclasses.fields(TrainingSettings) if each.name in SETTINGS),
+)
+"""Settings that a Flower app decides about itself."""
 
 _FIRST = ("local_epochs", "batch_size", "optimizer", "learning_rate")
 """Settings of training that every task names."""

@@ -31,7 +31,7 @@ from fbfl.learning.datasets import Dataset
 from fbfl.learning.on_round import OnRound, teller
 from fbfl.learning.partition import resolve as resolve_partition
 from fbfl.learning.samples import Range
-from fbfl.learning.trainer import Trainer, check_purpose
+from fbfl.learning.trainer import DataHolder, Trainer, check_purpose
 from fbfl.mec.dishonest import Behaviour, DishonestServer, EquivocatingExchange
 from fbfl.mec.exchange import Exchange, MemoryBoard
 from fbfl.mec.fleet import Fleet, cost_model
@@ -44,7 +44,7 @@ from fbfl.mec.radio import RoundCost
 from fbfl.mec.server import MECServer
 from fbfl.mec.tasks import create_task, least_updates, plan_of, promise_rewards, purpose_of, trainer_of, training_of
 from fbfl.randomness import generator, seed_sequence
-from fbfl.settings import RunSettings
+from fbfl.settings import LARGEST, RunSettings
 from fbfl.storage.store import Reference, Store
 from fbfl.system import strictjson
 from fbfl.system.printable import counted
@@ -197,6 +197,7 @@ class Simulation:
                     election=self._puzzle(participant, self._solvers[number]) if self._solvers else None,
                     salt_secret=number.to_bytes(4, "big"),
                     results=results,
+                    counted=partial(self.trainer.counted, number) if isinstance(self.trainer, DataHolder) else None,
                 )
             )
 
@@ -382,7 +383,7 @@ class Simulation:
             self.trainer,
             self.dataset,
             expected=0 if self.settings.dropout else min(self._fleet.suppliers, _drawn(self.settings)),
-            max_samples=self._fleet.largest_share,
+            max_samples=LARGEST if isinstance(self.trainer, DataHolder) else self._fleet.largest_share,
         )
         with self.devnet.one_block(servers):
             for server in servers:
@@ -442,6 +443,8 @@ def check(settings: RunSettings, *, chain: bool = True, registered: int | None =
     made_up = generator(0, "made-up updates").standard_normal((settings.servers, 8)).astype(np.float32)
     rule(made_up[:averaged], [1] * averaged, clients=range(averaged), round_number=1, root_update=made_up[0])
     attack.check(settings.servers)
+    if settings.app is not None and attack.poisons_samples:
+        raise InvalidInputError(f"attack is {settings.attack!r}; allowed on a Flower app's own data: those on updates")
     least = least_updates(rule, settings.servers)
     most = min(settings.servers, _drawn(settings) + len(_trusted(settings)))
     if settings.min_updates is not None and not least <= settings.min_updates <= most:

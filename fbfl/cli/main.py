@@ -18,6 +18,7 @@ from fbfl.cli import (
     device,
     experiment,
     export,
+    flower,
     install,
     listing,
     mec,
@@ -97,6 +98,6 @@ def parser() -> Parser:
     root.add_argument("--version", action="version", version=f"fbfl {__version__}")
     commands = root.add_subparsers(title="commands", metavar="COMMAND", required=True)
     chain = (deploy, nodes, install, task, register, mec, device)
-    for module in (run, *chain, queries, dashboard, compare, export, experiment, listing, schema, completion):
+    for module in (run, flower, *chain, queries, dashboard, compare, export, experiment, listing, schema, completion):
         module.add_parser(commands)
     return root

@@ -36,7 +36,8 @@ def add_plugin(command: Parser) -> None:
         action="append",
         default=[],
         metavar="MODULE:FUNCTION",
-        help="code of your own that the task, or a run that goes on, may name; again for each (default: none)",
+        help="code of your own that the task, or a run that goes on, may name, also the folder of a Flower app; again "
+        "for each (default: none)",
     )
 
 
@@ -94,10 +95,10 @@ def tasks_on(ledger: "Ledger") -> list[int]:
 
 
 def plugins_of(options: argparse.Namespace) -> frozenset[str]:
-    """Return the functions that `--plugin` allows tasks to name."""
+    """Return the functions, and the folders of Flower apps, that `--plugin` allows tasks and settings to name."""
     for name in options.plugin:
         module, _, function = name.partition(":")
-        if not module or not function:
+        if not (module and function) and not Path(name).is_dir():
             raise InvalidInputError(f"--plugin {name}; allowed: package.module:function")
     return frozenset(options.plugin)
 

@@ -41,6 +41,11 @@ class Adversary:
         """True if it has to see all updates of a round before its own are sent."""
         return bool(self.malicious) and any(attack.kind == "update" for attack in self.attacks)
 
+    @property
+    def poisons_samples(self) -> bool:
+        """True if it changes samples before its clients train on them."""
+        return bool(self.malicious) and any(attack.kind == "data" for attack in self.attacks)
+
     def poisoned_samples(self, client: int, samples: Samples) -> Samples:
         """Return a client's samples, poisoned once and for all if it attacks them."""
         if client not in self.malicious:

@@ -27,13 +27,14 @@ from fbfl.learning.aggregation import Aggregate, AggregationRule, StreamingFedAv
 from fbfl.learning.aggregation.rule_function import RuleFunction, State
 from fbfl.learning.attacks import Attack
 from fbfl.learning.clients import client_numbers
+from fbfl.learning.flower.trainer import FlowerTrainer, standing_for
 from fbfl.learning.keras_trainer import KerasTrainer
 from fbfl.learning.losses import Loss, known_classes
 from fbfl.learning.models import Model
 from fbfl.learning.on_round import OnRound, teller
 from fbfl.learning.pixels import compact
 from fbfl.learning.samples import absent_labels, range_of
-from fbfl.learning.trainer import Trainer, TrainerLike
+from fbfl.learning.trainer import DataHolder, Trainer, TrainerLike
 from fbfl.learning.training import Purpose, Samples, TrainingSettings
 from fbfl.randomness import generator
 from fbfl.system import strictjson
@@ -122,10 +123,11 @@ class Federation:
         root: trusted samples (x, y), for rules that compare with a trusted update (`fltrust`).
         seed: all randomness is a function of it.
         lanes: processor cores to train on; results do not depend on it.
-        trainer: what trains: "keras", "torch", `package.module:function`, a function that trains (see
+        trainer: what trains: "keras", "torch", "flower", `package.module:function`, a function that trains (see
             `fbfl.learning.function_trainer`), a class or function that returns a `fbfl.learning.trainer.Trainer`, or
-            such a trainer; its settings in `trainer_args`. That of another federation with the same model, data shape,
-            training settings and seed saves compiling it again.
+            such a trainer; its settings in `trainer_args`. With "flower", `trainer_args={"app": DIR, "servers": N}`,
+            clients, their data, the test set and, unless it is named, the rule are the app's. That of another
+            federation with the same model, data shape, training settings and seed saves compiling it again.
         on_round: is called after every round with what metrics.jsonl has of it; what it raises becomes `UserCodeError`.
         loss: a name of `losses.NAMES`, `package.module:function`, or a function of the trainer's framework: of Keras
             one of labels and outputs, of PyTorch of outputs and labels. With `mean_squared_error` labels are numbers.
@@ -139,10 +141,10 @@ class Federation:
     @checks.arguments
     def __init__(
         self,
-        clients: Sequence[Samples],
-        test: Samples,
+        clients: Sequence[Samples] | None = None,
+        test: Samples | None = None,
         model: Model = "mlp",
-        aggregator: str | Callable[..., Any] | AggregationRule = "fedavg",
+        aggregator: str | Callable[..., Any] | AggregationRule | None = None,
         attack: AttackLike | Sequence[AttackLike] | None = None,
         malicious: Collection[int] = (),
         local_epochs: int = 1,
@@ -174,6 +176,32 @@ class Federation:
         num_classes: int | None = None,
     ) -> None:
         self._on_round = teller(on_round)
+        self._training = TrainingSettings(
+            local_epochs,
+            batch_size,
+            optimizer,
+            learning_rate,
+            proximal,
+            fused,
+            local_steps,
+            shuffle,
+            schedule,
+            schedule_args or {},
+            loss,
+        )
+        if trainer == "flower":
+            trainer = trainers.make(
+                trainer, trainer_args or {}, Purpose(model, self._training, (1,), 1, seed), lanes=lanes
+            )
+            trainer_args = None
+        if isinstance(trainer, FlowerTrainer):
+            if stragglers:
+                raise InvalidInputError(
+                    f"stragglers is {stragglers:g}; allowed with a Flower app: 0, it has its own work"
+                )
+            clients, test = _standing_for(trainer, clients, test)
+            if aggregator is None:
+                aggregator, aggregator_args = trainer.rule[0], {**trainer.rule[1], **(aggregator_args or {})}
         num_classes = known_classes(loss, num_classes)
         clients, test, root = _checked_data(clients, test, root, num_classes)
         self._seed = seed
@@ -188,7 +216,9 @@ class Federation:
             self._num_classes,
             range_of(x for x, _ in clients),
         )
-        self._rule = _resolved_rule(aggregator, aggregator_args)
+        if isinstance(trainer, DataHolder) and self._adversary.poisons_samples:
+            raise InvalidInputError("attack changes samples; allowed where clients have data elsewhere: one on updates")
+        self._rule = _resolved_rule("fedavg" if aggregator is None else aggregator, aggregator_args)
         self._server = _resolved_server(server_optimizer, server_args)
         self._root, self._test = root, (compact(test[0]), test[1])
         self._metrics = evaluation.resolve_metrics(metric, self._num_classes)
@@ -198,19 +228,6 @@ class Federation:
         self._triggered = self._adversary.triggered(*test)
         for line in self.warnings:
             warnings.warn(line, stacklevel=3)  # 2 is the check of the arguments
-        self._training = TrainingSettings(
-            local_epochs,
-            batch_size,
-            optimizer,
-            learning_rate,
-            proximal,
-            fused,
-            local_steps,
-            shuffle,
-            schedule,
-            schedule_args or {},
-            loss,
-        )
         shape, sample_type = test[0].shape[1:], samples.type_of(test[0])
         purpose = Purpose(model, self._training, shape, self._num_classes, seed, sample_type)
         self.trainer = _resolved_trainer(trainer, trainer_args, purpose, lanes)
@@ -324,7 +341,7 @@ class Federation:
         for client, update in zip(present, updates, strict=True):
             with record.clock():
                 try:
-                    average.add(update, len(self._clients[client][1]))
+                    average.add(update, self._counted(client))
                 except NonFiniteUpdateError:
                     record.excluded.append(client)
         with record.clock():
@@ -343,7 +360,7 @@ class Federation:
         with record.clock():
             aggregate = self._rule(
                 rows,
-                [len(self._clients[client][1]) for client in clients],
+                [self._counted(client) for client in clients],
                 state=self._rule_state,
                 clients=clients,
                 seed=self._seed,
@@ -353,6 +370,12 @@ class Federation:
         if aggregate.selected is not None:
             record.selected = tuple(clients[row] for row in aggregate.selected)
         return aggregate
+
+    def _counted(self, client: int) -> int:
+        """Return the number of samples of a client's update, once it is trained."""
+        if isinstance(self.trainer, DataHolder):
+            return self.trainer.counted(client)
+        return len(self._clients[client][1])
 
     def _advance(self, aggregate: Aggregate) -> None:
         step, server_state = aggregate.vector, self._server_state
@@ -440,8 +463,17 @@ class _Record:
             self.seconds += time.perf_counter() - begun
 
 
+def _standing_for(app: FlowerTrainer, clients: object, test: object) -> tuple[list[Samples], Samples]:
+    """Return samples that stand for an app's own data; `InvalidInputError` if there are others."""
+    for name, given in (("clients", clients), ("test", test)):
+        if given is not None:
+            raise InvalidInputError(f"{name} is given; allowed with a Flower app: none, its nodes have their data")
+    data = standing_for(app.app, app.servers)
+    return [(data.x_train[:1], data.y_train[:1])] * app.servers, (data.x_test, data.y_test)
+
+
 def _checked_data(
-    clients: Iterable[Samples], test: Samples, root: Samples | None, num_classes: int | None
+    clients: Iterable[Samples] | None, test: Samples | None, root: Samples | None, num_classes: int | None
 ) -> tuple[list[Samples], Samples, Samples | None]:
     """Return all samples as NumPy arrays that fit together. Clients may have none."""
     checked = partial(samples.checked, num_classes=num_classes)
@@ -450,6 +482,8 @@ def _checked_data(
     owners = {f"client {number}": checked(own, f"client {number}") for number, own in enumerate(clients)}
     if not owners:
         raise InvalidInputError("clients is empty: a federation needs at least one")
+    if test is None:
+        raise InvalidInputError("test is None; needed: a pair (x, y)")
     test = checked(test, "the test set", "test[0]", "test[1]")
     others = owners | ({"root": checked(root, "root")} if root is not None else {})
     for owner, (_, y) in (("the test set", test), ("root", others.get("root", test))):

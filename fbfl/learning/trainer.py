@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from fbfl.errors import InvalidInputError
 from fbfl.learning import function_trainer, plugins
+from fbfl.learning.flower.trainer import FlowerTrainer
 from fbfl.learning.keras_trainer import KerasTrainer
 from fbfl.learning.torch_trainer import TorchTrainer
 from fbfl.learning.training import Purpose, Samples
@@ -67,11 +68,19 @@ class Classifier(Trainer, Protocol):
         """Return the mean loss of what `logits` returns for samples with the labels y [n]."""
 
 
+@runtime_checkable
+class DataHolder(Trainer, Protocol):
+    """A trainer whose clients have data of their own; the samples that it is given only stand for them."""
+
+    def counted(self, client: int) -> int:
+        """Return the number of samples of a client's last update."""
+
+
 TrainerLike = str | Callable[..., Any] | Trainer
 """A name of `TRAINERS`, `package.module:function`, a class or function that returns a trainer, a function that trains
 (see `fbfl.learning.function_trainer`), or a trainer."""
 
-TRAINERS: dict[str, Callable[..., Trainer]] = {"keras": KerasTrainer, "torch": TorchTrainer}
+TRAINERS: dict[str, Callable[..., Trainer]] = {"keras": KerasTrainer, "torch": TorchTrainer, "flower": FlowerTrainer}
 """Trainers by name. They take the fields of `Purpose`, and `lanes`, by name; further parameters are settings."""
 
 

@@ -24,7 +24,7 @@ from fbfl.learning.samples import PICTURES, WHOLE, Range
 from fbfl.learning.server_optimizers import SERVER_OPTIMIZERS, ServerOptimizer
 from fbfl.learning.trainer import TRAINERS
 from fbfl.learning.training import Purpose, TrainingSettings
-from fbfl.settings import MAX_SERVERS
+from fbfl.settings import FLOWER, MAX_SERVERS
 from fbfl.storage.codecs import check_codec, max_update_size
 from fbfl.storage.payload import max_size
 from fbfl.system.jsonobject import read_object
@@ -142,6 +142,10 @@ class TaskPlan:
             if "trainer" not in own:
                 _refuse_code(f"the trainer of task {task.id}", plan.trainer, TRAINERS, plugins)
             named = [] if "trainer_args" in own else [*plan.trainer_args.items()]
+            if plan.trainer == FLOWER and "app" in dict(named):
+                raise InvalidInputError(
+                    f"the Flower app of task {task.id} is {dict(named)['app']!r}; allowed: none, a task names no app"
+                )
             of_training = ("optimizer", "schedule", *(() if "loss" in own else ("loss",)))
             for key, value in (*named, *((key, plan.training.get(key)) for key in of_training)):
                 if isinstance(value, str):

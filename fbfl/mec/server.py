@@ -92,7 +92,8 @@ class MECServer:
     With an `exchange`, updates and votes are signed and recorded together; without, each is a transaction. `election`
     replaces the task's usual way to become leader. `salt_secret` hides commitments in tasks with commit-reveal; it must
     stay the same over a restart. `patience` is for payloads that cannot be fetched at first (default: one more try).
-    `results` are known to other servers of this process, too (default: to this one alone).
+    `results` are known to other servers of this process, too (default: to this one alone). `counted` tells the number
+    of samples of the update that was just trained, where `samples` only stand for data elsewhere (default: theirs).
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class MECServer:
         salt_secret: bytes = b"",
         patience: Patience | None = None,
         results: KnownResults | None = None,
+        counted: Callable[[], int] | None = None,
     ) -> None:
         self.participant = participant
         self.ledger = participant.ledger
@@ -117,6 +119,7 @@ class MECServer:
         self.plan = plan
         self.training = training
         self.samples = samples
+        self._counted = counted
         self._salt_secret = salt_secret
         self._patience = patience or PatienceInSteps(1)
         self._exchange = exchange
@@ -249,6 +252,7 @@ class MECServer:
             self._note_no_update(f"the global model cannot be read: {error}")
             return None
         update = self.training(weights, state.round)
+        count = count if self._counted is None else self._counted()
         if not np.isfinite(update).all():
             self._note_no_update("training diverged", state.model)
             return None

@@ -22,13 +22,15 @@ from fbfl.errors import AggregationError, ContractRevertError, NodeUnavailableEr
 from fbfl.learning import datasets
 from fbfl.learning.aggregation import AggregationRule
 from fbfl.learning.datasets import Dataset
+from fbfl.learning.flower.app import read as read_app
+from fbfl.learning.flower.trainer import FlowerTrainer, standing_for
 from fbfl.learning.samples import PICTURES, range_of, type_of
 from fbfl.learning.trainer import Trainer, make
 from fbfl.learning.training import Purpose, TrainingSettings
 from fbfl.mec.global_model import initial_model
 from fbfl.mec.plan import ROOT, TaskPlan, canonical_json, resolve_rule, resolve_server_optimizer, untrained_of
 from fbfl.randomness import generator
-from fbfl.settings import RunSettings
+from fbfl.settings import APPS_RULE, RunSettings
 from fbfl.storage.store import Store
 from fbfl.system.backoff import Reluctance, pause_after
 
@@ -49,7 +51,9 @@ def training_of(settings: RunSettings) -> TrainingSettings:
 
 
 def dataset_of(settings: RunSettings) -> Dataset:
-    """Return the data set of these settings."""
+    """Return the data set of these settings; of a Flower app, whose data are its own, samples that stand for them."""
+    if settings.app is not None:
+        return standing_for(read_app(settings.app), settings.servers)
     name, fallback = settings.dataset or "mnist", settings.dataset is None
     return datasets.load(name, settings.dataset_args, fallback=fallback, num_classes=settings.known_classes)
 
@@ -62,7 +66,27 @@ def purpose_of(settings: RunSettings, dataset: Dataset) -> Purpose:
 
 def trainer_of(settings: RunSettings, dataset: Dataset, lanes: int | None = None) -> Trainer:
     """Return a trainer for the model of these settings; imports its framework."""
-    return make(settings.trainer, settings.trainer_args, purpose_of(settings, dataset), lanes=lanes)
+    arguments = dict(settings.trainer_args)
+    if settings.app is not None:
+        arguments |= {"app": settings.app, "servers": settings.servers}
+    return make(settings.trainer, arguments, purpose_of(settings, dataset), lanes=lanes)
+
+
+def app_of(settings: RunSettings) -> FlowerTrainer | None:
+    """Return the trainer of the Flower app that the settings name, if they do; starts it."""
+    if settings.app is None:
+        return None
+    app = trainer_of(settings, dataset_of(settings))
+    assert isinstance(app, FlowerTrainer)  # an app is named for no other
+    return app
+
+
+def with_rule_of(settings: RunSettings, app: FlowerTrainer) -> RunSettings:
+    """Return the settings with the rule that the app's strategy is, unless they name another."""
+    if settings.aggregator != APPS_RULE:
+        return settings
+    name, arguments = app.rule
+    return settings.replace(aggregator=name, aggregator_args={**arguments, **settings.aggregator_args})
 
 
 def plan_of(

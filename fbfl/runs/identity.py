@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fbfl.errors import InvalidInputError
 from fbfl.learning import aggregation, attacks, datasets, plugins
+from fbfl.learning.flower import app as flower
 from fbfl.settings import RunSettings
 
 _FUNCTIONS = (
@@ -44,7 +45,7 @@ def dependencies(settings: RunSettings, chain: bool = True) -> dict[str, dict[st
         **{place: attacks.version_of(name) for place, name in _attacks(settings).items()},
         "draws": DRAWS if chain and _draws(settings.aggregator) else 1,
     }
-    files = {}
+    files: dict[str, Path] = {}
     if settings.dataset is not None and datasets.is_file(settings.dataset):
         files["dataset"] = Path(settings.dataset)
     trace = settings.mobility_args.get("file")
@@ -60,7 +61,7 @@ def dependencies(settings: RunSettings, chain: bool = True) -> dict[str, dict[st
             files |= {f"trainer_args: {key}": source} if source else {}
     found: dict[str, dict[str, object]] = {
         "versions": {name: version for name, version in versions.items() if version > 1},
-        "files": {name: _digest_of(name, path) for name, path in files.items()},
+        "files": {**{name: _digest_of(name, path) for name, path in files.items()}, **_app(settings)},
     }
     return {kind: entries for kind, entries in found.items() if entries}
 
@@ -72,7 +73,12 @@ def code_in(settings: RunSettings) -> tuple[str, ...]:
         del functions["dataset"]
     listed = (*_attacks(settings).values(), *_metrics(settings).values())
     named = (*functions.values(), *listed, *settings.trainer_args.values())
-    return tuple(dict.fromkeys(name for name in named if isinstance(name, str) and ":" in name))
+    code = [name for name in named if isinstance(name, str) and ":" in name]
+    return tuple(dict.fromkeys([*code, *([settings.app] if settings.app is not None else [])]))
+
+
+def _app(settings: RunSettings) -> dict[str, str]:
+    return {} if settings.app is None else {"app": flower.read(settings.app).digest}
 
 
 def _functions(settings: RunSettings) -> dict[str, str | None]:

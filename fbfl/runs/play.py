@@ -45,6 +45,14 @@ def play(
     a line each, and `on_round` gets the line of metrics.jsonl of every round.
     """
     say, on_round = say or _ignore, on_round or _ignore
+    app = tasks.app_of(settings)
+    if app is not None:
+        settings = tasks.with_rule_of(settings, app)
+        if app.strategy.fraction != settings.participation:
+            say(
+                f"the app's strategy has a part of {app.strategy.fraction:g} of its nodes train in a round; here "
+                f"participation says it, {settings.participation:g}"
+            )
     simulation.check(settings)
     started = time.perf_counter()
     dataset = tasks.dataset_of(settings)
@@ -52,7 +60,9 @@ def play(
         say(dataset.note)
     settings = settings.replace(devices=devices_of(settings, dataset))
     with _folder(output, settings) as folder:
-        trainer = trainer_of(settings, dataset)  # a model that cannot be trained is refused before anything is deployed
+        trainer = app or trainer_of(
+            settings, dataset
+        )  # a model that cannot be trained is refused before anything is deployed
         devnet = simulation.devnet_of(settings, deployment)
         federation = simulation.Simulation(
             settings, dataset, folder.payloads(settings.store), devnet=devnet, trainer=trainer
@@ -60,7 +70,7 @@ def play(
         folder.attach(federation, origin_of(settings, dataset))
         say(
             f"{counted(settings.servers, 'MEC server')}{_adversaries(settings)}, "
-            f"{counted(settings.devices, 'device')}, {dataset.name}, {settings.aggregator}, "
+            f"{'' if app else counted(settings.devices, 'device') + ', '}{dataset.name}, {settings.aggregator}, "
             f"{settings.consensus} on {settings.network}; set up in {time.perf_counter() - started:.1f} s"
         )
         return finish(folder, federation, federation.rounds(), started, say, on_round)

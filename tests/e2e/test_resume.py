@@ -14,7 +14,7 @@ from fbfl.mec.server import MECServer
 from fbfl.runs import play as playing
 from fbfl.runs import resume as resuming
 from fbfl.runs.folder import RunFolder
-from fbfl.settings import RunSettings
+from fbfl.settings import RunSettings, as_dict
 
 TIMES = ("seconds", "train_seconds", "consensus_seconds", "cpu_seconds")
 ROUNDS = 3
@@ -221,6 +221,17 @@ def test_a_folder_from_somebody_else_runs_no_code_that_it_names(
     with pytest.raises(InvalidInputError, match=r"its settings name the code '.*:.*'; allowed: what --plugin"):
         resuming.resume(stopped, say=print, on_round=print)
     assert not (tmp_path / "taken").exists()
+
+
+def test_a_folder_from_somebody_else_starts_no_app_that_it_names(stopped: Path, tmp_path: Path) -> None:
+    app = tmp_path / "app"
+    app.mkdir()
+    components = 'components = { serverapp = "os:abort", clientapp = "os:abort" }'
+    (app / "pyproject.toml").write_text(f'[project]\nname = "evil"\n[tool.flwr.app]\n{components}\n')
+    settings = RunSettings(trainer="flower", app=str(app))
+    (stopped / "settings.json").write_text(json.dumps(as_dict(settings)))
+    with pytest.raises(InvalidInputError, match=f"its settings name the code '{app}'; allowed: what --plugin"):
+        resuming.resume(stopped, say=print, on_round=print)
 
 
 def test_other_settings_than_it_began_with_are_refused(stopped: Path) -> None:

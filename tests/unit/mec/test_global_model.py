@@ -446,6 +446,14 @@ def test_a_task_of_numbers_names_its_loss_and_the_range_of_its_labels() -> None:
     assert not {b"loss", b"label_range"} & {*re.findall(rb"\w+", plan().definition())}
 
 
+def test_the_app_that_a_task_names_is_refused() -> None:
+    named = with_definition(trainer="flower", trainer_args={"app": "/home/somebody/app"})
+    with pytest.raises(InvalidInputError, match="the Flower app of task 1 is '/home/somebody/app'; allowed: none"):
+        TaskPlan.of(named)
+    own = TaskPlan.of(named, own={"trainer_args": {"app": "mine"}})
+    assert own.trainer_args == {"app": "mine"}
+
+
 def test_what_the_operator_trains_with_takes_the_place_of_what_the_task_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "this", raising=False)
     foreign = with_definition(
