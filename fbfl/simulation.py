@@ -23,7 +23,7 @@ from fbfl.chain.records import RoundRecord
 from fbfl.chain.rounds import Phase, Stage
 from fbfl.chain.task import Task
 from fbfl.errors import InvalidInputError
-from fbfl.learning import evaluation, metrics, sampling, server_optimizers
+from fbfl.learning import evaluation, losses, metrics, plugins, sampling, server_optimizers
 from fbfl.learning.adversary import Adversary
 from fbfl.learning.aggregation import resolve as resolve_aggregator
 from fbfl.learning.attacks import resolve as resolve_attack
@@ -150,6 +150,9 @@ class Simulation:
         self.store = store
         self.trainer = trainer or trainer_of(settings, dataset, lanes)
         check_purpose(self.trainer, purpose_of(settings, dataset))
+        self._metrics = evaluation.resolve_metrics(settings.metric, dataset.num_classes)
+        if settings.loss not in losses.NAMES or not all(plugins.is_ours(metric.function) for metric in self._metrics):
+            self._figures(self.trainer.initial_weights())  # functions of the user's that raise do so before all else
         self.devnet = devnet or devnet_of(settings)
         self.chain = self.devnet.nodes[0]
         accounts = self.devnet.accounts(settings.servers)
@@ -159,7 +162,6 @@ class Simulation:
                 raise InvalidInputError(f"the trainer of server {number} has other tensors; allowed: those of the task")
         self._fleet = Fleet(settings, dataset)
         self._adversary = _adversary(settings, dataset.num_classes, self.plan.sample_range)
-        self._metrics = evaluation.resolve_metrics(settings.metric, dataset.num_classes)
         self._triggered = self._adversary.triggered(dataset.x_test, dataset.y_test)
         self._training = JointTraining(self.trainer, self._fleet.stores, self._adversary, trainers or {})
         self._updates: dict[int, Vector] = {}
@@ -303,10 +305,13 @@ class Simulation:
 
     def _evaluated(self, weights: Vector) -> tuple[evaluation.Figures, float | None]:
         """Return a global model's figures on the test set, and the attack's success if it has a trigger."""
-        data, trigger = self.dataset, self._triggered
-        figures = evaluation.figures(self.trainer, weights, data.x_test, data.y_test, data.num_classes, self._metrics)
+        trigger = self._triggered
         success = None if trigger is None else evaluation.attack_success_rate(self.trainer, weights, *trigger)
-        return figures, success
+        return self._figures(weights), success
+
+    def _figures(self, weights: Vector) -> evaluation.Figures:
+        data = self.dataset
+        return evaluation.figures(self.trainer, weights, data.x_test, data.y_test, data.num_classes, self._metrics)
 
     def _submit(self, servers: Sequence[MECServer]) -> None:
         while not self._has_closed():

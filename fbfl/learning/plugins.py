@@ -113,6 +113,10 @@ def resolve(
     function = find(kind, name, table) if isinstance(name, str) else name
     label = label_of(name)
     parameters = _parameters(kind, label, function)
+    leading = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if len(leading) < data and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        shown = ", ".join(p.name for p in leading)
+        raise InvalidInputError(f"{kind} {label}: its parameters are ({shown}); needed: {data} or more, by place")
     named = {p.name: p for p in parameters[data:] if p.kind in KEYWORD}
     wants = frozenset(named) & frozenset(context)
     allowed = [key for key in named if key not in wants]

@@ -19,7 +19,7 @@ from fbfl.chain.remote import accounts_of
 from fbfl.chain.rounds import Phase, Stage
 from fbfl.chain.seats import SeatSet
 from fbfl.chain.signatures import SignedVote
-from fbfl.errors import ChainError, PayloadNotFoundError, StorageError
+from fbfl.errors import ChainError, PayloadNotFoundError, StorageError, UserCodeError
 from fbfl.learning import datasets
 from fbfl.mec.dishonest import Behaviour, DishonestServer
 from fbfl.mec.exchange import Exchange, MemoryBoard, vote_domain
@@ -106,6 +106,20 @@ def test_samples_of_any_range_are_trained_on_and_all_servers_know_the_range(tmp_
     absent, idle = fed.warnings
     assert "no sample has the label 10, yet there are 12 classes" in absent
     assert idle == f"attack {attack} has no effect: no sample of the attackers is changed"
+
+
+def unfit(*arguments: Any) -> float:
+    raise ValueError(f"no use for {len(arguments)}")
+
+
+@pytest.mark.parametrize("setting", ["metric", "loss"])
+def test_a_function_that_cannot_measure_the_first_model_is_refused_before_the_task(
+    tmp_path: Path, setting: str
+) -> None:
+    own: dict[str, Any] = {setting: f"{__name__}:unfit"}
+    with pytest.raises(UserCodeError, match=rf"{setting} \S+:unfit raised ValueError: no use for 2"):
+        federation(tmp_path, **own)
+    assert not list(tmp_path.iterdir()), "no payload of a first model"
 
 
 class FailingReads(SpoiledReads):

@@ -52,6 +52,7 @@ def test_a_plugin_gets_its_settings_and_what_it_wants_of_the_context() -> None:
         ("scale", {"factor": True}, "factor is True; allowed: a number"),
         ("scale", {"factor": 1, "offset": 1.5}, "offset is 1.5; allowed: a whole number"),
         ("scale", {"factor": 1, "mode": 3}, "mode is 3; allowed: a text"),
+        (lambda: 1, {}, r"thing <lambda>: its parameters are \(\); needed: 1 or more, by place"),
         ("scale:factor", {}, "is 'scale:factor'; allowed: scale, with its settings apart as KEY=VALUE"),
         ("no.such.module:f", {}, "cannot import 'no.such.module'"),
         ("math:no_such", {}, "module math has no function 'no_such'"),
