@@ -50,6 +50,13 @@ def load(
         for role, column in (*roles.items(), *(("samples", column) for column in chosen)):
             if column not in columns:
                 raise InvalidInputError(f"{where}: {role} is {column!r}; allowed: {', '.join(columns)}")
+            missing = columns[column].null_count if role != "samples" else 0
+            if missing:
+                raise InvalidInputError(
+                    f"{where}: the {role} {column!r} has no value in {missing} rows; needed: a value in each"
+                )
+        if label in (*chosen, device):
+            raise InvalidInputError(f"{where}: label is {label!r}, and so is another; allowed: a column of its own")
         x = _samples({column: columns[column] for column in chosen}, features, where)
         y = np.asarray(columns[label].to_pylist())
         devices = None if device is None else np.asarray(columns[device].to_pylist()).astype(str)

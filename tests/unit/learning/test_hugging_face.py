@@ -76,6 +76,10 @@ def test_numbers_and_a_number_as_label(tmp_path: Path) -> None:
     [
         ({"x": [1.0, 2.0], "y": [0, 1]}, {}, "label is 'label'; allowed: x, y"),
         ({"x": [1.0, 2.0], "y": [0, 1]}, {"label": "y", "samples": "z"}, "samples is 'z'; allowed: x, y"),
+        ({"x": [1.0, 2.0], "y": [0, 1]}, {"label": "y", "samples": ["x", "y"]}, "label is 'y', and so is another"),
+        ({"x": [1.0, 2.0], "y": [0, 1]}, {"label": "y", "device": "y"}, "label is 'y', and so is another"),
+        ({"x": [1.0, 2.0], "label": [0, None]}, {}, "the label 'label' has no value in 1 rows; needed: a value in"),
+        ({"x": [1.0, 2], "label": [0, 1], "of": ["a", None]}, {"device": "of"}, "the device 'of' has no value in 1"),
         ({"label": [0, 1]}, {}, "no column is left for the samples"),
         ({"x": [[1], [1, 2]], "label": [0, 1]}, {}, "the column 'x' holds values of several sizes"),
         ({"x": ["a", "b"], "label": [0, 1]}, {}, r"the column 'x' holds \['a'\]; allowed: numbers, pictures"),
