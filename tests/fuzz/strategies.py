@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from fbfl.learning import aggregation, attacks, models, partition, server_optimizers
 from fbfl.learning.aggregation.rule_function import CONTEXT as RULE_CONTEXT
 from fbfl.learning.attacks.lookup import CONTEXT as ATTACK_CONTEXT
+from fbfl.learning.losses import NAMES as LOSSES
 from fbfl.learning.metrics import METRICS
 from fbfl.learning.plugins import KEYWORD
 from fbfl.learning.schedules import SCHEDULES
@@ -161,6 +162,9 @@ def _optimizer_names() -> st.SearchStrategy[str]:
 optimizer_names = st.deferred(_optimizer_names)
 
 
+losses = rarely(rarely(words, st.sampled_from(LOSSES)), st.just("cross_entropy"), one_in=8)
+
+
 @st.composite
 def trainings(draw: st.DrawFn) -> dict[str, Any]:
     """Draw what decides on the compiled graph: as arguments of `Federation`."""
@@ -182,6 +186,7 @@ def trainings(draw: st.DrawFn) -> dict[str, Any]:
         "optimizer": draw(optimizer),
         "learning_rate": draw(rate),
         "proximal": draw(rarely(real, st.just(0.0), one_in=5)),
+        "loss": draw(losses),
         "fused": draw(st.booleans()),
         "local_steps": draw(rarely(rarely(odd_numbers, st.just(2), one_in=4), st.none(), one_in=10)),
         "shuffle": draw(rarely(st.just(False), st.just(True), one_in=5)),
@@ -272,6 +277,9 @@ def run_settings(draw: st.DrawFn, *, dataset: str, one_in: int = 120) -> dict[st
         "optimizer": draw(rarely(rarely(words, optimizer_names), st.sampled_from(("adam", "sgd")), one_in=3)),
         "learning_rate": draw(rarely(real, st.sampled_from((None, 0.01, 0.1)), one_in=8)),
         "proximal": draw(rarely(real, st.just(0.0), one_in=8)),
+        "loss": draw(losses),
+        "num_classes": usual(st.sampled_from((*(None,) * 9, 0, 1, 2, 30))),
+        "app": draw(rarely(words, st.none(), one_in=60)),
         "local_steps": draw(rarely(rarely(odd_numbers, st.just(2), one_in=4), st.none(), one_in=10)),
         "participation": draw(rarely(odd_shares, st.sampled_from((1.0, 1.0, 0.25, 0.5)), one_in=80)),
         "dropout": draw(rarely(odd_shares, st.sampled_from((0.0, 0.0, 0.0, 0.3, 1.0)), one_in=80)),
@@ -299,7 +307,7 @@ def run_settings(draw: st.DrawFn, *, dataset: str, one_in: int = 120) -> dict[st
         st.sampled_from(("label", "device", "test", "names", "x")), words | real, max_size=2
     )
     drawn["dataset_args"] = draw(rarely(odd_arguments, st.just({}), one_in=30))
-    drawn["trainer"] = draw(rarely(words | st.just("torch"), st.just("keras"), one_in=30))
+    drawn["trainer"] = draw(rarely(words | st.sampled_from(("torch", "flower")), st.just("keras"), one_in=30))
     drawn["trainer_args"] = draw(rarely(odd_arguments, st.just({}), one_in=30))
     drawn["model"] = draw(rarely(model_names, st.just("mlp"), one_in=2))
     drawn["aggregator"], drawn["aggregator_args"] = draw(rules)
