@@ -128,6 +128,12 @@ class Actions(RuleBasedStateMachine):
     def move(self, actor: int, call: str) -> None:
         self.attempt(getattr(self.federation.tasks, call), self.task, by=actor)
 
+    @rule(actor=anybody)
+    def end(self, actor: int) -> None:
+        """The owner may end its task at any time; whoever else tries to is refused."""
+        ended = self.attempt(self.federation.tasks.endTask, self.task, by=actor)
+        assert ended is None or actor == OWNER
+
     @rule(actor=anybody, other=actors)
     def evict(self, actor: int, other: int) -> None:
         self.attempt(self.federation.tasks.evict, self.task, self.people[other].address, by=actor)
