@@ -28,7 +28,7 @@ from fbfl.learning.adversary import Adversary
 from fbfl.learning.aggregation import resolve as resolve_aggregator
 from fbfl.learning.attacks import resolve as resolve_attack
 from fbfl.learning.datasets import Dataset
-from fbfl.learning.on_round import OnRound, teller
+from fbfl.learning.on_round import OnRound, known, teller
 from fbfl.learning.partition import resolve as resolve_partition
 from fbfl.learning.samples import Range
 from fbfl.learning.trainer import DataHolder, Trainer, check_purpose
@@ -96,21 +96,18 @@ class RoundResult:
             "status": record.status,
             "views": record.views,
         }
-        if self.attack_success_rate is not None:
-            line["attack_success_rate"] = self.attack_success_rate
-        if self.recall:
-            line["recall"] = list(self.recall)
-        if self.metrics:
-            line["metrics"] = dict(self.metrics)
-        if self.hashes is not None:
-            line["hashes"] = self.hashes
+        line |= known(
+            attack_success_rate=self.attack_success_rate,
+            recall=list(self.recall),
+            metrics=dict(self.metrics),
+            hashes=self.hashes,
+        )
         if self.cost is not None:
             line["simulated_seconds"] = self.cost.seconds
             line["simulated_energy_joules"] = self.cost.joules
             line["late_devices"] = self.cost.late_devices
             line["late_servers"] = len(self.cost.late_servers)
-        if self.warnings:
-            line["warnings"] = list(self.warnings)
+        line |= known(warnings=list(self.warnings))
         clean: dict[str, Any] = strictjson.finite(line)
         return clean
 
@@ -478,8 +475,8 @@ def _check_root(settings: RunSettings, root: Any, registered: int | None) -> Non
             f"{ROOT} is {root}; allowed: the number of a server in the registry, which has {registered} "
             "(fbfl register puts one there)"
         )
-    known = settings.servers if registered is None else registered
-    if not settings.malicious <= root < known or settings.servers < 2:
+    count = settings.servers if registered is None else registered
+    if not settings.malicious <= root < count or settings.servers < 2:
         raise InvalidInputError(
             f"{ROOT} is {root}, with {settings.servers} servers of which the first {settings.malicious} are malicious; "
             "allowed: an honest server, and at least one other"

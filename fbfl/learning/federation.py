@@ -31,7 +31,7 @@ from fbfl.learning.flower.trainer import FlowerTrainer, standing_for
 from fbfl.learning.keras_trainer import KerasTrainer
 from fbfl.learning.losses import Loss, known_classes
 from fbfl.learning.models import Model
-from fbfl.learning.on_round import OnRound, teller
+from fbfl.learning.on_round import OnRound, known, teller
 from fbfl.learning.pixels import compact
 from fbfl.learning.samples import absent_labels, range_of
 from fbfl.learning.trainer import DataHolder, Trainer, TrainerLike
@@ -85,14 +85,12 @@ class Round:
             "aggregate_seconds": round(self.aggregate_seconds, 4),
             "status": "aborted" if self.aborted else "final",
         }
-        if self.attack_success_rate is not None:
-            line["attack_success_rate"] = self.attack_success_rate
-        if self.recall:
-            line["recall"] = list(self.recall)
-        if self.metrics:
-            line["metrics"] = dict(self.metrics)
-        if self.warnings:
-            line["warnings"] = list(self.warnings)
+        line |= known(
+            attack_success_rate=self.attack_success_rate,
+            recall=list(self.recall),
+            metrics=dict(self.metrics),
+            warnings=list(self.warnings),
+        )
         clean: dict[str, Any] = strictjson.finite(line)
         return clean
 

@@ -1,4 +1,4 @@
-"""`on_round`: a function of the user's that is told of every round as soon as it is over."""
+"""The line of a round, and `on_round`: a function of the user's that gets it as soon as the round is over."""
 
 import copy
 from collections.abc import Callable
@@ -9,6 +9,11 @@ from fbfl.values import checks
 
 OnRound = Callable[[dict[str, Any]], object]
 """Takes a round's line of metrics.jsonl; what it returns counts for nothing."""
+
+
+def known(**figures: object) -> dict[str, Any]:
+    """Return those entries of a line that there are: neither None, nor an empty list or table."""
+    return {name: value for name, value in figures.items() if value not in (None, [], {})}
 
 
 def teller(on_round: OnRound | None) -> Callable[[dict[str, Any]], None]:

@@ -60,9 +60,8 @@ def play(
         say(dataset.note)
     settings = settings.replace(devices=devices_of(settings, dataset))
     with _folder(output, settings) as folder:
-        trainer = app or trainer_of(
-            settings, dataset
-        )  # a model that cannot be trained is refused before anything is deployed
+        # A model that cannot be trained is refused before anything is deployed.
+        trainer = app or trainer_of(settings, dataset)
         devnet = simulation.devnet_of(settings, deployment)
         federation = simulation.Simulation(
             settings, dataset, folder.payloads(settings.store), devnet=devnet, trainer=trainer
