@@ -50,7 +50,7 @@ def test_rounds_on_a_network_appear_as_they_end(window: Browser, tmp_path: Path)
                 if page == "/updates/4":
                     assert window.count("#distances") == 1
             window.open(url + "/audit")
-            window.click("main button")
+            window.follow("main button")
             window.wait(lambda: "everything recomputed is as recorded" in window.text())
             assert window.complaints() == []
             window.open(url + "/rounds")

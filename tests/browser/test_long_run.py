@@ -28,7 +28,7 @@ def test_a_long_run_stays_usable(window: Browser, tmp_path: Path) -> None:
             seen += window.texts("#rounds td:first-child")
             if not window.count("a[rel=next]"):
                 break
-            window.click("a[rel=next]")
+            window.follow("a[rel=next]")
         assert seen == [str(number) for number in range(1, 501)]
         window.open(url + "/round/250")
         assert window.count("#track circle") == 1 + 100 + 1 + 100 + 1
