@@ -15,8 +15,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.miner import Miner
 from fbfl.chain.logs import Event
-from fbfl.chain.pow import Miner
 from fbfl.errors import FbflError
 from fbfl.learning import datasets
 from fbfl.nodes import chains

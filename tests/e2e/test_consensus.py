@@ -9,6 +9,7 @@ from eth_utils.abi import event_abi_to_log_topic
 from eth_utils.address import to_checksum_address
 from web3._utils.events import get_event_data
 
+from benchmarks.miner import Miner
 from fbfl.audit import audit
 from fbfl.chain.devnet import Devnet
 from fbfl.chain.elections import SEED_BLOCKS, seed_of_puzzle, seed_waits
@@ -16,7 +17,6 @@ from fbfl.chain.embedded.chain import account_keys
 from fbfl.chain.embedded.ethash import EthashNetwork
 from fbfl.chain.ledger import Ledger
 from fbfl.chain.logs import EventDecoder
-from fbfl.chain.pow import Miner
 from fbfl.chain.remote import accounts_of
 from fbfl.chain.rounds import ABORT, Phase
 from fbfl.cli import main
