@@ -1,4 +1,4 @@
-"""A solver of puzzles in processes of its own, for measurements: fbfl's servers search in slices, between their steps."""
+"""A solver of puzzles in processes of its own, for measurements: servers search in slices, between their steps."""
 
 import multiprocessing
 import time
