@@ -47,11 +47,16 @@ class Plugin:
     def __call__(self, *data: Any, **context: Any) -> Any:
         """Call the function with its settings and what it names of the context.
 
-        What a user's function raises becomes `UserCodeError`.
+        What a user's function raises becomes `UserCodeError`; what is wrong with a setting is said of the function.
         """
-        wanted = {key: value for key, value in context.items() if key in self.wants}
-        with users_code(f"{self.kind} {self.name}", self.function):
-            return self.function(*data, **{**wanted, **self.settings})
+        wanted, label = {key: value for key, value in context.items() if key in self.wants}, f"{self.kind} {self.name}"
+        try:
+            with users_code(label, self.function):
+                return self.function(*data, **{**wanted, **self.settings})
+        except InvalidInputError as error:
+            if str(error).startswith(tuple(f"{setting} is " for setting in self.settings)):
+                raise type(error)(f"{label}: {error}") from error
+            raise
 
 
 @contextmanager

@@ -174,8 +174,11 @@ class Attack:
         try:
             yield
         except InvalidInputError as error:
+            label = f"attack {self.name}: "
+            if str(error).startswith(label):
+                raise
             kind = VacuousAttackError if isinstance(error, VacuousAttackError) else InvalidInputError
-            raise kind(f"attack {self.name}: {error}") from error
+            raise kind(label + str(error)) from error
 
 
 def _known(num_classes: int | None, sample_range: Range | None) -> dict[str, Any]:

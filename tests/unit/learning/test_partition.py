@@ -182,7 +182,7 @@ def test_feature_noise_grows_with_the_client(dtype: type[Any]) -> None:
     ],
 )
 def test_bad_settings_are_named(name: str, more: dict[str, Any], message: str) -> None:
-    with pytest.raises(InvalidInputError, match=message):
+    with pytest.raises(InvalidInputError, match=f"^partition {name}: .*{message}"):
         divide(name, LABELS, 10, **more)
 
 

@@ -136,6 +136,17 @@ def test_what_a_function_of_the_users_raises_is_shown_with_its_name_and_its_own_
     assert caught.value.exit_status == 2
 
 
+def test_what_is_wrong_with_a_setting_is_said_of_the_function_and_all_else_as_it_is() -> None:
+    def rule(updates: object, bound: float) -> None:
+        raise AggregationError(f"bound is {bound}" if bound < 0 else "no update to average")
+
+    plugin = plugins.resolve("aggregator", rule, {}, {"bound": -1}, data=1)
+    with pytest.raises(AggregationError, match="^aggregator rule: bound is -1$"):
+        plugin([])
+    with pytest.raises(AggregationError, match="^no update to average$"):
+        plugins.resolve("aggregator", rule, {}, {"bound": 1}, data=1)([])
+
+
 def test_errors_of_fbfl_and_interrupts_pass_and_an_exit_does_not(broken: Path) -> None:
     for name, error in (("refuses", AggregationError), ("stopped", KeyboardInterrupt), ("leaves", UserCodeError)):
         with pytest.raises(error):
