@@ -11,7 +11,7 @@ from typing import Any
 
 from fbfl.errors import DataUnavailableError, InvalidInputError
 from fbfl.learning import plugins
-from fbfl.learning.datasets import from_keras, har, hugging_face, npz, pictures, table
+from fbfl.learning.datasets import emnist, from_keras, har, hugging_face, npz, pictures, svhn, table
 from fbfl.learning.datasets.dataset import Dataset, dataset_of
 from fbfl.learning.datasets.npz import load_samples
 
@@ -22,6 +22,8 @@ LOADERS: dict[str, Callable[..., Dataset]] = {
     "mnist-5k": pictures.mnist_5k,
     "fashion-mnist": pictures.fashion_mnist,
     "digits": pictures.digits,
+    "emnist": emnist.emnist,
+    "svhn": svhn.svhn,
     "cifar10": from_keras.cifar10,
     "cifar100": from_keras.cifar100,
     "imdb": from_keras.imdb,

@@ -12,27 +12,36 @@ from fbfl.learning.datasets.dataset import Array, Dataset
 SIGNALS = ("body_acc", "body_gyro", "total_acc")
 """Signals, each along x, y and z."""
 
+FORMS = ("signals", "features")
+"""What a sample is: the signals of a window, or the figures that their publishers computed of them."""
+
 _STEPS = 128
+_FEATURES = 561
 _CLASSES = 6
 _ADVICE = "unpack 'UCI HAR Dataset.zip' of the UCI Machine Learning Repository into $FBFL_DATA/har"
 
 
-def har(signals: str | Sequence[str] = SIGNALS) -> Dataset:
+def har(form: str = FORMS[0], signals: str | Sequence[str] = SIGNALS) -> Dataset:
     """Load 7,352 + 2,947 windows of 128 steps at 50 Hz, float32 [n, 128, 3 per signal] (Anguita et al. 2013).
 
-    `signals` are some of `SIGNALS`: acceleration without gravity and with it, in g, and angular velocity in rad/s.
-    Classes 0 to 5 are walking, upstairs, downstairs, sitting, standing, lying. Every person is a device of the
-    partition `by_device`. The published split of people into training and test is kept.
+    `signals` are some of `SIGNALS`: acceleration without gravity and with it, in g, and angular velocity in rad/s. With
+    `form` "features" a window is its 561 features, float32 [n, 561], from -1 to 1. Classes 0 to 5 are walking,
+    upstairs, downstairs, sitting, standing, lying. Every person is a device of the partition `by_device`. The published
+    split of people into training and test is kept.
     """
+    if form not in FORMS:
+        raise InvalidInputError(f"dataset har: form is {form!r}; allowed: {', '.join(FORMS)}")
     chosen = [signals] if isinstance(signals, str) else list(signals)
     for signal in chosen:
         if signal not in SIGNALS:
             raise InvalidInputError(f"dataset har: signals has {signal!r}; allowed: {', '.join(SIGNALS)}")
     if not chosen or len(set(chosen)) < len(chosen):
         raise InvalidInputError(f"dataset har: signals is {signals!r}; allowed: each of {', '.join(SIGNALS)} once")
+    if form == "features" and set(chosen) != set(SIGNALS):
+        raise InvalidInputError(f"dataset har: signals is {signals!r}; allowed with form=features: all, as it is")
     folder = _folder()
-    x_train, y_train, people = _part(folder, "train", chosen)
-    x_test, y_test, _ = _part(folder, "test", chosen)
+    x_train, y_train, people = _part(folder, "train", form, chosen)
+    x_test, y_test, _ = _part(folder, "test", form, chosen)
     device_of = np.unique(people, return_inverse=True)[1]
     return Dataset("har", x_train, y_train, x_test, y_test, str(folder), device_of=device_of.astype(np.int64))
 
@@ -45,17 +54,21 @@ def _folder() -> Path:
     raise DataUnavailableError(f"har is not on this machine: {_ADVICE}")
 
 
-def _part(folder: Path, part: str, signals: Sequence[str]) -> tuple[Array, Array, Array]:
+def _part(folder: Path, part: str, form: str, signals: Sequence[str]) -> tuple[Array, Array, Array]:
     """Return samples, classes and people of the training or the test part."""
     labels = _numbers(folder / part / f"y_{part}.txt", 1)[:, 0].astype(np.int64) - 1
     people = _numbers(folder / part / f"subject_{part}.txt", 1)[:, 0].astype(np.int64)
-    inertial = folder / part / "Inertial Signals"
-    axes = [_numbers(inertial / f"{signal}_{axis}_{part}.txt", _STEPS) for signal in signals for axis in "xyz"]
-    if {len(rows) for rows in (people, *axes)} != {len(labels)}:
+    if form == "features":
+        read = [_numbers(folder / part / f"X_{part}.txt", _FEATURES)]
+    else:
+        inertial = folder / part / "Inertial Signals"
+        read = [_numbers(inertial / f"{signal}_{axis}_{part}.txt", _STEPS) for signal in signals for axis in "xyz"]
+    if {len(rows) for rows in (people, *read)} != {len(labels)}:
         raise InvalidInputError(f"{folder / part}: files have different numbers of lines; needed: a line per window")
     if labels.min() < 0 or labels.max() >= _CLASSES:
         raise InvalidInputError(f"{folder / part / f'y_{part}.txt'}: holds another label than 1 to {_CLASSES}")
-    return np.stack(axes, axis=-1).astype(np.float32), labels, people
+    samples = read[0] if form == "features" else np.stack(read, axis=-1)
+    return samples.astype(np.float32), labels, people
 
 
 def _numbers(path: Path, columns: int) -> Array:

@@ -1,18 +1,41 @@
 """Files of published data sets: in the user's folder, in the cache of Keras, or from the network."""
 
+import hashlib
+import io
 import os
+import sys
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import requests
 
-from fbfl.errors import DataUnavailableError
+from fbfl.errors import DataUnavailableError, InvalidInputError
 from fbfl.system.atomic import write_atomically
 
 ORIGIN = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
 _CONNECT_SECONDS = 5.0
 _DOWNLOAD_SECONDS = 120.0
+_SLOWEST = 500_000  # bytes a second, of what takes longer than that
+_MOST = 1 << 26
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Published:
+    """A file as its publishers offer it."""
+
+    url: str
+    size: int
+    """In bytes."""
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        """Name of the file."""
+        return self.url.rpartition("/")[2]
 
 
 def user_folder(name: str) -> tuple[Path, ...]:
@@ -26,18 +49,61 @@ def keras_cache() -> Path:
     return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets"
 
 
-def download(url: str, advice: str) -> bytes:
-    """Fetch `url`, giving up soon where there is no network."""
-    return _asked(url, advice, lambda response: response.content)
+def obtained(file: Published, folder: str) -> tuple[Path | io.BytesIO, str]:
+    """Return a published file, and where it is from: a folder in $FBFL_DATA, that in Keras's cache, or the network.
+
+    What is fetched is kept in the cache. A file of other bytes on disk raises `InvalidInputError`; if there is none,
+    and the network has not got it either, `DataUnavailableError` says where to put it.
+    """
+    kept = keras_cache() / folder / file.name
+    for path in (*(place / file.name for place in user_folder(folder)), kept):
+        if path.is_file():
+            _refuse_other_bytes(path, file)
+            return path, str(path)
+    advice = f"put {file.name} into $FBFL_DATA/{folder} or {kept.parent}"
+    data = download(file.url, advice, file.size)
+    if hashlib.sha256(data).hexdigest() != file.sha256:
+        raise DataUnavailableError(f"{file.url} sends another file (SHA-256 {file.sha256[:12]}... expected): {advice}")
+    keep(data, kept)
+    return io.BytesIO(data), file.url
+
+
+def _refuse_other_bytes(path: Path, file: Published) -> None:
+    try:
+        with path.open("rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+    except OSError as error:
+        raise InvalidInputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if digest != file.sha256:
+        raise InvalidInputError(f"{path} is not {file.url} (SHA-256 {file.sha256[:12]}... expected)")
+
+
+def download(url: str, advice: str, most: int = _MOST) -> bytes:
+    """Fetch `url`, `most` bytes at most, giving up soon where there is no network; a large file is told on stderr."""
+    seconds = max(_DOWNLOAD_SECONDS, most / _SLOWEST)
+    if most > _MOST:
+        print(f"fetching {url} ({most / 1e6:,.0f} MB)", file=sys.stderr)
+
+    def content(response: requests.Response) -> bytes:
+        received, ends = io.BytesIO(), time.monotonic() + seconds
+        for chunk in response.iter_content(_CHUNK):
+            received.write(chunk)
+            if received.tell() > most:
+                raise requests.RequestException(f"it sends more than {most} bytes")
+            if time.monotonic() > ends:  # nobody waits any longer
+                raise requests.Timeout("it is too slow")
+        return received.getvalue()
+
+    return _asked(url, advice, content, seconds)
 
 
 def require(url: str, advice: str) -> None:
     """Raise `DataUnavailableError` soon if nobody answers for `url`, which is not fetched."""
-    _asked(url, advice, lambda _: b"")
+    _asked(url, advice, lambda _: b"", _DOWNLOAD_SECONDS)
 
 
-def _asked(url: str, advice: str, read: Callable[[requests.Response], bytes]) -> bytes:
-    """Return what `read` makes of the answer.
+def _asked(url: str, advice: str, read: Callable[[requests.Response], bytes], seconds: float) -> bytes:
+    """Return what `read` makes of the answer, which may take so many seconds.
 
     A thread does it, because looking up a host name takes no time-out and may hang for minutes.
     """
@@ -59,7 +125,7 @@ def _asked(url: str, advice: str, read: Callable[[requests.Response], bytes]) ->
     thread = threading.Thread(target=fetch, daemon=True)
     thread.start()
     answered.wait(_CONNECT_SECONDS)
-    thread.join(_DOWNLOAD_SECONDS if answered.is_set() else 0)
+    thread.join(seconds if answered.is_set() else 0)
     outcome = result[0] if result else "no answer in time"
     if isinstance(outcome, bytes):
         return outcome

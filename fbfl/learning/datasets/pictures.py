@@ -1,17 +1,15 @@
 """Published data sets of pictures, checked by their bytes."""
 
-import gzip
 import hashlib
 import importlib.util
 import io
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from fbfl.errors import DataUnavailableError, InvalidInputError
-from fbfl.learning.datasets import npz, origin
+from fbfl.learning.datasets import idx, npz, origin
 from fbfl.learning.datasets.dataset import Array, Dataset, held_out
 
 # SHA-256 of the bytes of each array (C order, uint8), whatever file they came in.
@@ -59,14 +57,14 @@ def fashion_mnist() -> Dataset:
     for folder in (*origin.user_folder("fashion-mnist"), Path("/usr/share/datasets/fashion-mnist"), cache):
         if all((folder / file).is_file() for file in _FASHION_FILES.values()):
             arrays = {
-                part: _read_idx((folder / file).read_bytes(), str(folder / file))
+                part: idx.read((folder / file).read_bytes(), str(folder / file))
                 for part, file in _FASHION_FILES.items()
             }
             return _official("fashion-mnist", arrays, _FASHION, str(folder))
     advice = f"install Debian's dataset-fashion-mnist, or put its four .gz files into {cache}"
     files = {part: origin.download(origin.ORIGIN + file, advice) for part, file in _FASHION_FILES.items()}
     try:
-        arrays = {part: _read_idx(data, origin.ORIGIN + _FASHION_FILES[part]) for part, data in files.items()}
+        arrays = {part: idx.read(data, origin.ORIGIN + _FASHION_FILES[part]) for part, data in files.items()}
         dataset = _official("fashion-mnist", arrays, _FASHION, origin.ORIGIN)
     except InvalidInputError as error:
         raise DataUnavailableError(str(error)) from error
@@ -97,16 +95,6 @@ def _official(name: str, arrays: Mapping[str, Array], digests: Mapping[str, str]
     x_train, x_test = (arrays[part].reshape(-1, 28, 28) for part in ("x_train", "x_test"))
     y_train, y_test = (arrays[part].astype(np.int64) for part in ("y_train", "y_test"))
     return Dataset(name, x_train, y_train, x_test, y_test, source)
-
-
-def _read_idx(data: bytes, source: str) -> Array:
-    """Return the values of an idx file (LeCun's format: two zero bytes, type, rank, sizes, values), flat uint8."""
-    try:
-        content = gzip.decompress(data)
-    except (OSError, EOFError, zlib.error) as error:
-        raise InvalidInputError(f"{source}: not a whole gzip file: {error}") from error
-    header = 4 + 4 * content[3] if len(content) > 3 else len(content)
-    return np.frombuffer(content, np.uint8, offset=min(header, len(content)))
 
 
 def _packaged_table(package: str, file: str, digest: str) -> Array:

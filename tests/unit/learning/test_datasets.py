@@ -5,11 +5,9 @@ import gzip
 import os
 import subprocess
 import sys
-import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ import pytest
 from fbfl.errors import DataUnavailableError, InvalidInputError
 from fbfl.learning import datasets
 from fbfl.learning.datasets import origin, pictures
+from tests.support.web import serving
 
 GOOD: dict[str, Any] = {
     "x_train": np.zeros((6, 4, 4), np.uint8),
@@ -123,23 +122,9 @@ def test_a_silent_server_does_not_hang_the_fallback(nowhere: Path, monkeypatch: 
 def served(nowhere: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A web server in place of the data sets' origin; `files` maps paths to contents."""
     files: dict[str, bytes] = {}
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            content = files.get(self.path)
-            self.send_response(200 if content is not None else 404)
-            self.end_headers()
-            self.wfile.write(content or b"")
-
-        def log_message(self, *args: Any) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setattr(origin, "ORIGIN", f"http://127.0.0.1:{server.server_port}/")
-    yield files
-    server.shutdown()
-    server.server_close()
+    with serving(files) as address:
+        monkeypatch.setattr(origin, "ORIGIN", f"{address}/")
+        yield files
 
 
 def test_a_download_is_checked_and_kept(served: Any, nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:

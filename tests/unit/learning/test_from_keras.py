@@ -3,10 +3,8 @@
 import io
 import pickle
 import tarfile
-import threading
 from collections.abc import Iterator
 from functools import partial
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from keras.src.utils import file_utils
 from fbfl.errors import DataUnavailableError, InvalidInputError
 from fbfl.learning import datasets
 from fbfl.learning.datasets import from_keras, origin
+from tests.support.web import serving
 
 RNG = np.random.default_rng(0)
 
@@ -76,34 +75,18 @@ SERVED = {
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, bytes]]:
     """A server of the files, whose loaders are Keras's own but for where they look and what they expect."""
     files = dict(SERVED)
+    with serving(files) as base:
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            content = files.get(self.path)
-            self.send_response(404 if content is None else 200)
-            self.send_header("Content-Length", str(len(content or b"")))
-            self.end_headers()
-            self.wfile.write(content or b"")
+        def get_file(*args: Any, origin: str, file_hash: str, **options: Any) -> Any:
+            return file_utils.get_file(*args, origin=f"{base}/{origin.rpartition('/')[2]}", **options)
 
-        def log_message(self, *args: Any) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    base = f"http://127.0.0.1:{server.server_port}/"
-
-    def get_file(*args: Any, origin: str, file_hash: str, **options: Any) -> Any:
-        return file_utils.get_file(*args, origin=base + origin.rpartition("/")[2], **options)
-
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setattr("keras.src.backend.config._KERAS_DIR", str(tmp_path), raising=False)
-    moved = {name: (file, base + url.rpartition("/")[2]) for name, (file, url) in from_keras._FILES.items()}
-    monkeypatch.setattr(from_keras, "_FILES", moved)
-    for name in moved:
-        monkeypatch.setattr(f"keras.src.datasets.{name}.get_file", partial(get_file, cache_dir=str(tmp_path)))
-    yield files
-    server.shutdown()
-    server.server_close()
+        monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+        monkeypatch.setattr("keras.src.backend.config._KERAS_DIR", str(tmp_path), raising=False)
+        moved = {name: (file, f"{base}/{url.rpartition('/')[2]}") for name, (file, url) in from_keras._FILES.items()}
+        monkeypatch.setattr(from_keras, "_FILES", moved)
+        for name in moved:
+            monkeypatch.setattr(f"keras.src.datasets.{name}.get_file", partial(get_file, cache_dir=str(tmp_path)))
+        yield files
 
 
 def test_pictures_in_colour(served: Any, capsys: pytest.CaptureFixture[str]) -> None:

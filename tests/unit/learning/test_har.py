@@ -17,6 +17,7 @@ VALUES = {
     for signal in SIGNALS
     for axis in "xyz"
 }
+FEATURES = {part: RNG.uniform(-1, 1, (count, 561)) for part, count in WINDOWS.items()}
 LABELS = {part: RNG.integers(1, 7, count) for part, count in WINDOWS.items()}
 PEOPLE = {"train": np.array([1, 3, 3, 30, 1, 3, 30, 30, 7, 7, 1, 1]), "test": np.array([2, 2, 4, 4, 9])}
 
@@ -29,6 +30,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         inertial.mkdir(parents=True, exist_ok=True)
         np.savetxt(inertial / f"{signal}_{axis}_{part}.txt", values, fmt="% .7e")
     for part in WINDOWS:
+        np.savetxt(tmp_path / "har" / part / f"X_{part}.txt", FEATURES[part], fmt="% .7e")
         np.savetxt(tmp_path / "har" / part / f"y_{part}.txt", LABELS[part], fmt="%d")
         np.savetxt(tmp_path / "har" / part / f"subject_{part}.txt", PEOPLE[part], fmt="%d")
     monkeypatch.setenv("FBFL_DATA", str(tmp_path))
@@ -56,6 +58,21 @@ def test_some_signals_of_the_folder_as_it_is_unpacked(folder: Path) -> None:
     assert np.allclose(data.x_train[:, :, 1], VALUES["train", "total_acc", "y"], atol=1e-6)
     both = datasets.load("har", {"signals": ["total_acc", "body_gyro"]})
     assert np.array_equal(both.x_train[:, :, :3], data.x_train)
+
+
+def test_features_of_a_window_instead_of_its_signals(folder: Path) -> None:
+    data = datasets.load("har", {"form": "features"})
+    assert (data.x_train.shape, data.x_test.shape, data.x_train.dtype) == ((12, 561), (5, 561), np.float32)
+    assert np.allclose(data.x_train, FEATURES["train"], atol=1e-6)
+    windows = datasets.load("har")
+    assert windows.device_of is not None
+    assert data.device_of is not None
+    for ours, theirs in ((data.y_train, windows.y_train), (data.device_of, windows.device_of)):
+        assert ours.tolist() == theirs.tolist()
+    with pytest.raises(InvalidInputError, match="dataset har: form is 'figures'; allowed: signals, features"):
+        datasets.load("har", {"form": "figures"})
+    with pytest.raises(InvalidInputError, match="signals is 'total_acc'; allowed with form=features: all"):
+        datasets.load("har", {"form": "features", "signals": "total_acc"})
 
 
 @pytest.mark.parametrize("signals", ["gyro", [], ["body_acc", "body_acc"]])
