@@ -7,7 +7,7 @@ gives by name.
 
 import ast
 import functools
-import importlib
+import importlib.util
 import inspect
 import os
 import sys
@@ -17,10 +17,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fbfl.errors import FbflError, InvalidInputError, UserCodeError
 from fbfl.values import checks
+
+T = TypeVar("T")
 
 KEYWORD = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
@@ -155,15 +157,17 @@ def own_settings(function: Callable[..., Any], data: int, context: Collection[st
 
 
 def source_of(kind: str, name: str) -> Path | None:
-    """Import ``package.module:function`` and return its module's file; None for one of fbfl or without a file.
+    """Return the file of the module of ``package.module:function``; None for one of fbfl or without a file.
 
-    `kind` is its name in messages.
+    `kind` is its name in messages. The module itself is not imported, since that may import TensorFlow.
     """
-    if is_ours(find(kind, name, {})):
+    module = name.partition(":")[0]
+    if module.startswith("fbfl."):
         return None
-    module = sys.modules[name.partition(":")[0]]
-    file = inspect.getsourcefile(module) if getattr(module, "__file__", None) else None
-    return Path(file) if file else None
+    spec = _of_module(kind, name, module, importlib.util.find_spec)
+    if spec is None:
+        raise InvalidInputError(f"{kind} {name!r}: cannot import {module!r}: there is no such module")
+    return Path(spec.origin) if spec.has_location and spec.origin else None
 
 
 def parse_settings(option: str, pairs: Iterable[str]) -> dict[str, Any]:
@@ -194,19 +198,23 @@ def find(kind: str, name: str, table: Mapping[str, Callable[..., Any]]) -> Calla
         raise InvalidInputError(f"{kind} is {name!r}; allowed: {', '.join(table)}, or package.module:function")
     if module_name in table:
         raise InvalidInputError(f"{kind} is {name!r}; allowed: {module_name}, with its settings apart as KEY=VALUE")
-    try:
-        with users_code(f"{kind} {name!r}: the import of {module_name}"):
-            module = importlib.import_module(module_name)
-    except UserCodeError as error:
-        cause = error.__cause__
-        if cause is None or _own_frames(cause):
-            raise
-        raise InvalidInputError(f"{kind} {name!r}: cannot import {module_name!r}: {cause}") from error
-    function = getattr(module, function_name, None)
+    function = getattr(_of_module(kind, name, module_name, importlib.import_module), function_name, None)
     if not callable(function):
         raise InvalidInputError(f"{kind} {name!r}: module {module_name} has no function {function_name!r}")
     found: Callable[..., Any] = function
     return found
+
+
+def _of_module(kind: str, name: str, module: str, find: Callable[[str], T]) -> T:
+    """Return what `find` makes of a user's module, which it imports, or the packages that it is in."""
+    try:
+        with users_code(f"{kind} {name!r}: the import of {module}"):
+            return find(module)
+    except UserCodeError as error:
+        cause = error.__cause__
+        if cause is None or _own_frames(cause):
+            raise
+        raise InvalidInputError(f"{kind} {name!r}: cannot import {module!r}: {cause}") from error
 
 
 def _parameters(kind: str, label: str, function: Callable[..., Any]) -> list[inspect.Parameter]:
