@@ -10,7 +10,6 @@ import functools
 import importlib.util
 import inspect
 import os
-import sys
 import sysconfig
 import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping

@@ -141,9 +141,9 @@ def test_what_is_wrong_with_a_setting_is_said_of_the_function_and_all_else_as_it
         raise AggregationError(f"bound is {bound}" if bound < 0 else "no update to average")
 
     plugin = plugins.resolve("aggregator", rule, {}, {"bound": -1}, data=1)
-    with pytest.raises(AggregationError, match="^aggregator rule: bound is -1$"):
+    with pytest.raises(AggregationError, match=r"^aggregator rule: bound is -1$"):
         plugin([])
-    with pytest.raises(AggregationError, match="^no update to average$"):
+    with pytest.raises(AggregationError, match=r"^no update to average$"):
         plugins.resolve("aggregator", rule, {}, {"bound": 1}, data=1)([])
 
 
