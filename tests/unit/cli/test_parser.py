@@ -22,8 +22,9 @@ def commands(one: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
 def test_an_empty_path_is_refused_by_every_option_that_takes_one() -> None:
     options = [(each, action) for each in commands(parser()) for action in each._actions if action.type is Path]
     assert len(options) > 40
+    refused = r"'' is no path; allowed: a name, or . for the current folder"
     for command, action in options:
-        with pytest.raises(argparse.ArgumentError, match=r"'' is no path; allowed: a name, or . for the current folder"):
+        with pytest.raises(argparse.ArgumentError, match=refused):
             command._get_values(action, [""] if action.nargs in (None, "?") else ["", ""])
 
 
