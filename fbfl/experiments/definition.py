@@ -50,8 +50,8 @@ COSTS = (
 )
 """Measures of every round itself; only with the chain."""
 
-MEASURES = tuple(f"{kind}_{curve}" for kind in ("final", "mean") for curve in (*CURVES, *COSTS))
-"""After (or of) the last round, or the mean of the first `rounds` rounds."""
+KINDS = ("final", "mean")
+"""Of what a claim's measure is: of the last round, or the mean of the first `rounds` rounds."""
 
 AGAINST = ("round", "payload_bytes", "gas_used", "cpu_seconds", "servers")
 """Horizontal axes of the picture: rounds, their summed cost so far, or the number of servers."""
@@ -72,7 +72,7 @@ class Claim:
     text: str
     """Its words, as in the source."""
     measure: str
-    """One of `MEASURES`."""
+    """Of the last round, `final_`, or the mean of rounds, `mean_`, with the name of a curve, a metric or a cost."""
     variant: str
     """The label of the variant that the claim is about."""
     relation: str
@@ -241,7 +241,6 @@ def _claim(table: TomlTable) -> Claim:
         remark=table.take("remark", str, ""),
     )
     table.end()
-    one_of(f"{where}: measure", claim.measure, MEASURES)
     one_of(f"{where}: relation", claim.relation, RELATIONS)
     if claim.measure.startswith("mean_") != (claim.rounds is not None):
         raise InvalidInputError(f"{where}: rounds belongs to a mean, and only to one; measure is {claim.measure!r}")
@@ -252,6 +251,12 @@ def _claim(table: TomlTable) -> Claim:
     if claim.relation == "different" and claim.margin:
         raise InvalidInputError(f"{where}: margin is {claim.margin}; allowed: none with relation different")
     return claim
+
+
+def _metrics(experiment: Experiment) -> list[str]:
+    """Return the names of metrics that its runs may have: those that variants name, and that of labels in numbers."""
+    named = [experiment.settings(variant, 0).metric or () for variant in experiment.variants]
+    return ["mae", *(name for names in named for name in ([names] if isinstance(names, str) else names))]
 
 
 def _check(experiment: Experiment, path: Path, quick: bool) -> None:
@@ -285,7 +290,10 @@ def _check(experiment: Experiment, path: Path, quick: bool) -> None:
     for panel in experiment.panels:
         if not any(panel.against in variant.settings for variant in experiment.variants):
             raise InvalidInputError(f"{path}: a panel is against {panel.against!r}, which no variant sets")
+    known = dict.fromkeys((*CURVES, *_metrics(experiment), *COSTS))
+    measures = [f"{kind}_{measure}" for kind in KINDS for measure in known]
     for number, claim in enumerate(experiment.claims, 1):
+        one_of(f"{path}: claim {number}: measure", claim.measure, measures)
         for key, label in (("variant", claim.variant), *(("than", label) for label in claim.than)):
             one_of(f"{path}: claim {number}: {key}", label, labels)
         if not experiment.chain and claim.measure.partition("_")[2] in COSTS:

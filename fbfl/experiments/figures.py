@@ -1,6 +1,7 @@
-"""The picture of an experiment: accuracy left, loss right, means of the seeds with bands of their 95 % intervals.
+"""The picture of an experiment: accuracy left, loss and further metrics right, means of the seeds.
 
-For a grid it is a heat map instead, and for variants along a setting, the cost of their rounds.
+Bands are 95 % intervals of the means. For a grid it is a heat map instead, and for variants along a setting, the cost
+of their rounds.
 """
 
 import math
@@ -54,6 +55,7 @@ def _drawing(experiment: Experiment) -> Callable[["Figure", Experiment, Curves],
 def _draw_curves(figure: "Figure", experiment: Experiment, curves: Curves) -> None:
     labels = experiment.drawn or [variant.label for variant in experiment.variants]
     panels = [(curve, title) for curve, title in PANELS if curves.has(curve)]
+    panels += [(curve, f"test {curve}") for curve in curves.curves if curve in curves.further]
     width = 4.4 * len(panels)
     figure.set_size_inches(width, 3.9, forward=True)
     for place, (curve, title) in enumerate(panels, 1):
@@ -87,7 +89,7 @@ def _panel(axes: "Axes", curves: Curves, labels: Sequence[str], curve: str, agai
             axes.set_ylim(min(means) / 2, max(means) * 2)
         else:
             axes.set_ylim(0, max(means) * 1.1 or 1)
-    else:
+    elif curve == "accuracy":
         room = max(0.02, 0.08 * (max(means) - min(means)))
         axes.set_ylim(max(-0.02, min(means) - room), min(1.02, max(means) + room))
     axes.set_xlabel(_AGAINST[against][0])

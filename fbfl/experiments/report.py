@@ -10,7 +10,7 @@ from fbfl.experiments import robustness
 from fbfl.experiments.definition import OF_SERVERS, Claim, Experiment
 from fbfl.experiments.markdown import code, plain
 from fbfl.experiments.results import ADDED, Curves
-from fbfl.runs.measures import CURVES, RATES, text_of
+from fbfl.runs.measures import RATES, text_of
 from fbfl.system.atomic import write_file
 from fbfl.system.statistics import LEVEL, Estimate, estimate, p_value
 
@@ -90,7 +90,7 @@ def _overview(experiment: Experiment, curves: Curves) -> list[str]:
 
 def _section(experiment: Experiment, curves: Curves, pictures: str) -> str:
     name = experiment.name
-    rounds = len(curves.measured(experiment.variants[0].label, "accuracy")[0])
+    rounds = len(curves.measured(experiment.variants[0].label, "loss")[0])
     changed = ", ".join(code(f"{key} = {_toml(value)}") for key, value in experiment.base.items())
     lines = [
         f"## {plain(name)}",
@@ -114,7 +114,7 @@ def _numbers(experiment: Experiment, curves: Curves) -> list[str]:
     if experiment.grid:
         return robustness.table(experiment, curves)
     labels = [variant.label for variant in experiment.variants]
-    final = [] if experiment.against_setting else [curve for curve in CURVES if curves.has(curve)]
+    final = [] if experiment.against_setting else curves.curves
     means = _costs(experiment)
     titles = [f"final {_words(curve)}" for curve in final] + [f"{_words(curve)} per round" for curve in means]
     titles = [f"{title} (n = {len(curves.seeds)})" for title in titles]

@@ -4,35 +4,45 @@ import csv
 import io
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fbfl.errors import InvalidInputError, StorageError
 from fbfl.experiments.definition import COSTS, Claim, Experiment
 from fbfl.experiments.run_store import FinishedRun, Run
-from fbfl.runs.measures import CURVES
+from fbfl.runs.measures import CURVES, further_in
 from fbfl.system import strictjson
 from fbfl.system.atomic import write_file
 
-LEARNING_COLUMNS = ("experiment", "variant", "seed", "round", *CURVES)
-COST_COLUMNS = ("experiment", "variant", "seed", "round", "leader", *COSTS)
+LABELS = ("experiment", "variant", "seed", "round", "leader")
+"""Columns that are no measure."""
+
+LEARNING_COLUMNS = (*LABELS[:-1], *CURVES)
+COST_COLUMNS = (*LABELS, *COSTS)
 
 ADDED = ("hashes",)
 """Costs without a column in the table of an experiment none of whose runs measured them."""
 
-ALWAYS_MEASURED = ("accuracy", "loss")
-"""Curves whose missing numbers were not finite; a missing number of another curve was not measured."""
+ALWAYS_MEASURED = "loss"
+"""The curve whose missing numbers were not finite; a missing number of another one was not measured."""
 
 
 @dataclass(frozen=True)
 class Curves:
-    """Measured values: `values[variant][seed][measure]` is a list with a value per round, of `CURVES` or `COSTS`.
+    """Measured values: `values[variant][seed][measure]` is a list with a value per round, of a curve or of `COSTS`.
 
     NaN stands for a value that was not finite; a list is empty if nothing was measured.
     """
 
     values: Mapping[str, Mapping[int, Mapping[str, Sequence[float]]]]
+    further: Sequence[str] = ()
+    """Names of the further metrics, which are curves beside `CURVES`."""
+
+    @property
+    def curves(self) -> list[str]:
+        """The names of the curves that were measured in all runs."""
+        return [curve for curve in (*CURVES, *self.further) if self.has(curve)]
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -75,15 +85,15 @@ def write_tables(folder: Path, experiment: Experiment, run_of: Callable[[Run], F
 
     If the experiment keeps the listing of blocks, that of the first run goes into NAME.json.
     """
-    tables: list[tuple[str, tuple[str, ...]]] = [(experiment.name, LEARNING_COLUMNS)]
-    if experiment.chain:
-        tables.append((f"{experiment.name}-costs", COST_COLUMNS))
     rows = [
-        {**line, "experiment": experiment.name, "variant": variant.label, "seed": seed}
+        {**line.get("metrics", {}), **line, "experiment": experiment.name, "variant": variant.label, "seed": seed}
         for variant in experiment.variants
         for seed in experiment.seeds
         for line in run_of(experiment.run(variant, seed)).rounds
     ]
+    tables = [(experiment.name, (*LEARNING_COLUMNS, *further_in(rows)))]
+    if experiment.chain:
+        tables.append((f"{experiment.name}-costs", COST_COLUMNS))
     for name, columns in tables:
         text = io.StringIO()
         held = [column for column in columns if column not in ADDED or any(column in row for row in rows)]
@@ -107,21 +117,27 @@ def read_curves(folder: Path, experiment: Experiment) -> Curves:
     A table that does not hold the same seeds of every variant of the definition raises `InvalidInputError`.
     """
     values: dict[str, dict[int, dict[str, list[float]]]] = {variant.label: {} for variant in experiment.variants}
-    _read(table(folder, experiment.name), tuple(CURVES), values)
+    curves = _read(table(folder, experiment.name), CURVES, values)
     if experiment.chain:
-        _read(folder / f"{experiment.name}-costs.csv", COSTS, values)
-    return Curves(values)
+        _read(folder / f"{experiment.name}-costs.csv", (), values)
+    return Curves(values, [curve for curve in curves if curve not in CURVES])
 
 
-def _read(path: Path, measures: Sequence[str], values: Mapping[str, dict[int, dict[str, list[float]]]]) -> None:
+def _read(
+    path: Path, needed: Collection[str], values: Mapping[str, dict[int, dict[str, list[float]]]]
+) -> Collection[str]:
+    """Add the measures of a table to the values; returns their names."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
+            table = csv.DictReader(file)
+            measures = [column for column in table.fieldnames or () if column not in LABELS]
+            if missing := [measure for measure in needed if measure not in measures]:
+                raise KeyError(missing[0])
+            for row in table:
                 curves = values[row["variant"]].setdefault(int(row["seed"]), defaultdict(list))
                 for measure in measures:
-                    cell = row[measure] if measure in CURVES else row.get(measure)  # older tables lack some costs
-                    if cell or measure in ALWAYS_MEASURED:
-                        value = float(cell or math.nan)
+                    if row[measure] or measure == ALWAYS_MEASURED:
+                        value = float(row[measure] or math.nan)
                         curves[measure].append(value if math.isfinite(value) else math.nan)
     except OSError as error:
         raise StorageError(f"{path}: cannot be read: {error.strerror}") from error
@@ -131,3 +147,4 @@ def _read(path: Path, measures: Sequence[str], values: Mapping[str, dict[int, di
     for label, runs in values.items():
         if list(runs) != seeds or not runs:
             raise InvalidInputError(f"{path}: variant {label!r} has the seeds {list(runs)}, others {seeds}")
+    return measures

@@ -134,6 +134,34 @@ def test_settings_are_named_as_the_definition_has_them(experiment: Experiment, t
     assert tomllib.loads("\n".join(re.findall(r"`(.+?)`", line))) == settings
 
 
+def test_further_metrics_have_columns_panels_and_claims_where_there_is_no_accuracy(tmp_path: Path) -> None:
+    named = DEFINITION.replace("rounds = 2", 'rounds = 2\nmetric = ["mae", "lab:r2"]', 1)
+    (tmp_path / "m.toml").write_text(named.replace("final_accuracy", "final_lab:r2"))
+    experiment = definition.load(tmp_path / "m.toml")
+
+    def regression(run: Run) -> FinishedRun:
+        finished = a_run(run)
+        lines = [
+            {**line, "accuracy": None, "metrics": {"mae": 0.5, "lab:r2": line["accuracy"] - 1}}
+            for line in finished.rounds
+        ]
+        return dataclasses.replace(finished, rounds=tuple(lines))
+
+    results.write_tables(tmp_path, experiment, regression)
+    columns = (tmp_path / "m.csv").read_text().split("\n")[0]
+    assert columns.endswith(",accuracy,loss,attack_success_rate,mae,lab:r2")
+    curves = results.read_curves(tmp_path, experiment)
+    assert curves.curves == ["loss", "mae", "lab:r2"]
+    assert [report.verdict(claim, curves) for claim in experiment.claims] == ["holds", "not shown", "does not hold"]
+    report.write_report(tmp_path / "RESULTS.md", [(experiment, curves)], "results/")
+    said = (tmp_path / "RESULTS.md").read_text()
+    assert "| variant | final loss (n = 3) | final mae (n = 3) | final lab:r2 (n = 3) |" in said
+    assert "| b | 1.0000 ± 0.0000 | 0.5000 ± 0.0000 | -0.2900 ± 0.0248 |" in said
+    figures.draw(tmp_path, experiment, curves)
+    picture = (tmp_path / "m.svg").read_text()
+    assert [f"test {name}" in picture for name in ("accuracy", "loss", "mae", "lab:r2")] == [False, True, True, True]
+
+
 def test_an_interval_of_a_rate_stays_a_rate() -> None:
     assert text_of(0.5, 0.25, ".2f", is_rate=True) == "0.50 ± 0.25"
     assert text_of(0.25, 0.5, ".2f", is_rate=True) == "0.25 (0.00 to 0.75)"
