@@ -91,7 +91,8 @@ def write_tables(folder: Path, experiment: Experiment, run_of: Callable[[Run], F
         for seed in experiment.seeds
         for line in run_of(experiment.run(variant, seed)).rounds
     ]
-    tables = [(experiment.name, (*LEARNING_COLUMNS, *further_in(rows)))]
+    further = [name for name in further_in(rows) if name not in COST_COLUMNS]
+    tables = [(experiment.name, (*LEARNING_COLUMNS, *further))]
     if experiment.chain:
         tables.append((f"{experiment.name}-costs", COST_COLUMNS))
     for name, columns in tables:

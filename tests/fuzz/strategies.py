@@ -21,6 +21,7 @@ from fbfl.learning.metrics import METRICS
 from fbfl.learning.plugins import KEYWORD
 from fbfl.learning.schedules import SCHEDULES
 from fbfl.mec import mobility, radio
+from fbfl.runs.measures import CURVES
 from fbfl.settings import CONSENSUS, QUORUMS, SETTINGS, default_of
 from fbfl.storage.codecs import CODECS
 from fbfl.values.fields import Place
@@ -365,7 +366,8 @@ def definitions(draw: st.DrawFn, *, dataset: str) -> dict[str, Any]:
         "variants": variants,
     }
     if draw(st.booleans()):
-        measure = draw(rarely(st.sampled_from(definition.MEASURES), st.just("final_accuracy"), one_in=2))
+        measures = [f"{kind}_{name}" for kind in definition.KINDS for name in (*CURVES, *METRICS, *definition.COSTS)]
+        measure = draw(rarely(st.sampled_from(measures), st.just("final_accuracy"), one_in=2))
         claim = {
             "text": draw(words),
             "measure": measure,

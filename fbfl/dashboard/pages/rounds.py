@@ -1,46 +1,39 @@
 """`/rounds`, and `/round/R`: the rounds in a table that can be sorted and filtered, and one of them step by step."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fbfl.chain.records import RoundRecord
 from fbfl.dashboard import timeline
 from fbfl.dashboard.charts import track
 from fbfl.dashboard.pages.view import View, malicious_in, names_of, records_or_none
-from fbfl.runs.measures import finite, value_in
+from fbfl.runs.measures import CURVES, finite, further_in, value_in
 
 ROWS = 50
 """Rounds of a page."""
 
-COLUMNS = (
-    ("round", "round"),
-    ("status", "status"),
-    ("leader", "leader"),
-    ("accuracy", "accuracy"),
-    ("loss", "loss"),
-    ("attack_success_rate", "attack"),
-    ("updates", "updates"),
-    ("views", "views"),
-    ("votes", "votes"),
-    ("transactions", "transactions"),
-    ("gas_used", "gas"),
-    ("slashes", "slashed"),
-    ("seconds", "seconds"),
-)
+FIRST = ("round", "status", "leader")
+LAST = ("updates", "views", "votes", "transactions", "gas_used", "slashes", "seconds")
+"""Columns before and after the measures of the global model."""
+TITLES = {"attack_success_rate": "attack", "gas_used": "gas", "slashes": "slashed"}
 TEXTS = ("status", "leader")
-MEASURES = ("accuracy", "loss", "attack_success_rate", "seconds")
 
 
 def rounds(view: View) -> dict[str, Any]:
     """Return a page of rows: `sort`, `order`, `status` and `leader` say which, `page` the how many-th."""
-    sort = view.one_of("sort", [name for name, _ in COLUMNS])
+    lines = view.source.metrics()
+    measures = [
+        name for name in (*CURVES, *further_in(lines)) if any(value_in(line, name) is not None for line in lines)
+    ]
+    columns = list(dict.fromkeys((*FIRST, *measures, *LAST)))
+    sort = view.one_of("sort", columns)
     order = view.one_of("order", ("ascending", "descending"))
     status = view.one_of("status", ("all", "final", "aborted", "open"))
     leader = view.arguments.get("leader", "")[:60].strip()
     known = view.source.known()
     names = names_of(known.records)
-    rows = rows_of(known.records.rounds if known.records else (), view.source.metrics(), names)
+    rows = rows_of(known.records.rounds if known.records else (), lines, names, (*measures, "seconds"))
     chosen = [
         row
         for row in rows
@@ -55,7 +48,8 @@ def rounds(view: View) -> dict[str, Any]:
         "rows": chosen[(page - 1) * ROWS : page * ROWS],
         "found": len(chosen),
         "all": len(rows),
-        "columns": COLUMNS,
+        "columns": [(name, TITLES.get(name, name)) for name in columns],
+        "measures": measures,
         "texts": TEXTS,
         "chosen": {"sort": sort, "order": order, "status": status, "leader": leader},
         "page": page,
@@ -63,8 +57,13 @@ def rounds(view: View) -> dict[str, Any]:
     }
 
 
-def rows_of(records: tuple[RoundRecord, ...], lines: Any, names: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return a row per round, from the records where there are any, else from the lines of metrics.jsonl."""
+def rows_of(
+    records: tuple[RoundRecord, ...], lines: Any, names: Mapping[str, str], measures: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Return a row per round, from the records where there are any, else from the lines of metrics.jsonl.
+
+    The `measures` are of the lines.
+    """
     measured = {line.get("round"): line for line in lines}
     rows: list[dict[str, Any]] = [
         {
@@ -90,7 +89,7 @@ def rows_of(records: tuple[RoundRecord, ...], lines: Any, names: Mapping[str, st
             address = line.get("leader")
             rows.append({"round": number, "leader": names.get(str(address), address), "address": address, **told})
     for row in rows:
-        row |= {name: value_in(measured.get(row["round"], {}), name) for name in MEASURES}
+        row |= {name: value_in(measured.get(row["round"], {}), name) for name in measures}
     return sorted(rows, key=lambda row: int(row["round"]))
 
 

@@ -1,12 +1,13 @@
 """What pages say of rounds and servers, from made-up records."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
 from fbfl.dashboard import timeline
 from fbfl.dashboard.jobs import Jobs
-from fbfl.dashboard.pages.rounds import ROWS, one_round, rounds
+from fbfl.dashboard.pages.rounds import FIRST, LAST, ROWS, one_round, rounds
 from fbfl.dashboard.pages.view import View, malicious_in
 from fbfl.dashboard.sources import line_of
 from fbfl.dashboard.standing import Standing, standings
@@ -49,6 +50,23 @@ def test_rounds_are_sorted_by_any_column_and_what_is_not_known_comes_last() -> N
         "server-0",
         "server-0",
     ]
+
+
+def test_measures_that_no_round_has_take_no_column() -> None:
+    def measures(*lines: dict[str, Any]) -> list[str]:
+        return [name for name, _ in rounds(view(Made(MANY.known().records, lines)))["columns"][len(FIRST) : -len(LAST)]]
+
+    assert measures({"round": 1, "accuracy": 0.5, "loss": 1.0}, {"round": 2, "attack_success_rate": 0.0}) == [
+        "accuracy",
+        "loss",
+        "attack_success_rate",
+    ]
+    assert measures({"round": 1, "accuracy": None, "loss": 1.0, "metrics": {"mae": 2.0, "r2": None}}) == ["loss", "mae"]
+    assert measures() == []
+    shown = rounds(
+        view(Made(MANY.known().records, [{"round": 2, "metrics": {"mae": 2.0}}]), arguments={"sort": "mae"})
+    )["rows"]
+    assert (shown[0]["round"], shown[0]["mae"], shown[1]["mae"]) == (2, 2.0, None)
 
 
 def test_rounds_are_filtered_by_status_and_leader() -> None:
