@@ -77,7 +77,7 @@ def updates_of(where: Where, number: int, say: Say) -> dict[str, Any]:
 
 
 def recall_of(where: Where, number: int, say: Say) -> dict[str, Any]:
-    """Return the accuracy of the global model after a round on the run's test set, and the recall of each class."""
+    """Return the figures of the global model after a round on the run's test set, and the recall of each class."""
     from fbfl.learning import evaluation
     from fbfl.mec.tasks import dataset_of, trainer_of
     from fbfl.runs.identity import code_in
@@ -97,9 +97,11 @@ def recall_of(where: Where, number: int, say: Say) -> dict[str, Any]:
     payload = store.get(model_after(found.task, found.rounds[:number]))
     weights = weights_of(TaskPlan.of(found.task, where.plugins), payload)
     say("evaluates the model")
-    figures = evaluation.figures(trainer, weights, data.x_test, data.y_test, data.num_classes)
+    further = evaluation.resolve_metrics(settings.metric, data.num_classes)
+    figures = evaluation.figures(trainer, weights, data.x_test, data.y_test, data.num_classes, further)
+    told = {"accuracy": figures.accuracy, "loss": figures.loss, **figures.metrics}
     return {
-        "accuracy": None if math.isnan(figures.accuracy) else figures.accuracy,
+        "figures": {name: value for name, value in told.items() if not math.isnan(value)},
         "recall": [None if math.isnan(each) else each for each in figures.recall],
     }
 

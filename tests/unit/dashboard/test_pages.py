@@ -57,7 +57,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     }
     findings = [{"round": 2, "server": one, "problem": "<i>wrong</i>"}]
     audit = {"rounds": 3, "over": 3, "final": 3, "updates": 36, "expired": 0, "findings": findings}
-    jobs = Done({"updates": updates, "recall": {"accuracy": 0.5, "recall": [0.25, None]}, "audit": audit})
+    recall = {"figures": {"accuracy": 0.5, "f1": 0.125}, "recall": [0.25, None]}
+    jobs = Done({"updates": updates, "recall": recall, "audit": audit})
     sources = [RunSource(Where(run=str(run)), jobs), RunSource(Where(run=str(run)), jobs)]
     with serving(sources, jobs, 0) as url:
         yield url
@@ -102,7 +103,7 @@ def test_updates_show_what_was_computed(url: str) -> None:
     assert shown.count("malicious") == 3, "both and the one that cannot be read are attackers"
     recalled = page(url, "/updates/2?recall=1")
     assert "0.2500" in recalled
-    assert "Accuracy 0.5000" in recalled
+    assert "On the test set: accuracy 0.5000, f1 0.1250." in recalled
 
 
 def test_the_map_has_a_cell_per_server_and_a_place_per_device(url: str) -> None:
