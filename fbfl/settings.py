@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
-from fbfl.errors import InvalidInputError
+from fbfl.errors import InvalidInputError, require
 from fbfl.learning import losses
 from fbfl.learning.metrics import METRICS
 from fbfl.learning.samples import MAX_CLASSES
@@ -269,11 +269,9 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         checks.fields(self)
-        if self.devices < self.servers:
-            raise InvalidInputError(f"devices is {self.devices}; allowed: at least one per server ({self.servers})")
+        require(self.devices >= self.servers, "devices", self.devices, f"at least one per server ({self.servers})")
         for name in ("malicious", "liars", "silent"):
-            if getattr(self, name) > self.servers:
-                raise InvalidInputError(f"{name} is {getattr(self, name)}; allowed: 0 to {self.servers} (servers)")
+            require(getattr(self, name) <= self.servers, name, getattr(self, name), f"0 to {self.servers} (servers)")
         if self.malicious and self.attack is None:
             raise InvalidInputError(f"malicious is {self.malicious} but no attack is named; allowed: attack = NAME")
         if self.attack is not None and not self.malicious:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fbfl.cli.parser import Commands
-from fbfl.errors import InvalidInputError
+from fbfl.errors import InvalidInputError, require
 from fbfl.system.printable import counted
 
 if TYPE_CHECKING:
@@ -53,10 +53,8 @@ def experiment(options: argparse.Namespace) -> int:
 
     for name in ("jobs", "seeds"):
         value = getattr(options, name)
-        if value is not None and value < 1:
-            raise InvalidInputError(f"--{name} is {value}; allowed: 1 or more")
-    if options.backend not in runner.BACKENDS:
-        raise InvalidInputError(f"--backend is {options.backend!r}; allowed: {', '.join(runner.BACKENDS)}")
+        require(value is None or value >= 1, f"--{name}", value, "1 or more")
+    require(options.backend in runner.BACKENDS, "--backend", options.backend, ", ".join(runner.BACKENDS))
     found = definition.find(options.name)
     chosen = [definition.load(path, quick=options.quick, seeds=options.seeds) for path in found]
     runs = runner.runs_of(chosen)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fbfl import shipped
-from fbfl.errors import InvalidInputError
+from fbfl.errors import InvalidInputError, require
 from fbfl.experiments.run_store import Run
 from fbfl.experiments.toml_table import TomlTable, at_least, one_of
 from fbfl.experiments.variants import OF_ATTACKS, Grid, Variant, read_grid, read_settings, read_variant, refuse
@@ -213,8 +213,7 @@ def load(path: Path, *, quick: bool = False, seeds: int | None = None) -> Experi
 
 
 def _seeds(where: str, number: int) -> tuple[int, ...]:
-    if number > MAX_SEEDS:
-        raise InvalidInputError(f"{where} is {number}; allowed: 1 to {MAX_SEEDS:,}")
+    require(number <= MAX_SEEDS, where, number, f"1 to {MAX_SEEDS:,}")
     return tuple(range(at_least(where, number, 1)))
 
 

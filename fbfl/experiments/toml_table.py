@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from fbfl.errors import InvalidInputError
+from fbfl.errors import InvalidInputError, require
 
 _REQUIRED = object()
 _KINDS: dict[object, str] = {
@@ -56,13 +56,11 @@ class TomlTable:
 
 def at_least(name: str, value: int, minimum: int) -> int:
     """Return the value; refuse one below the minimum."""
-    if value < minimum:
-        raise InvalidInputError(f"{name} is {value}; allowed: {minimum} or more")
+    require(value >= minimum, name, value, f"{minimum} or more")
     return value
 
 
 def one_of(name: str, value: str, allowed: Sequence[str]) -> str:
     """Return the value; refuse one that is not allowed."""
-    if value not in allowed:
-        raise InvalidInputError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
+    require(value in allowed, name, value, ", ".join(allowed))
     return value

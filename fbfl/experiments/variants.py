@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fbfl import settings as run_settings
-from fbfl.errors import InvalidInputError
+from fbfl.errors import InvalidInputError, require
 from fbfl.experiments.toml_table import TomlTable, at_least, one_of
 
 CELL_MEASURES = ("accuracy", "attack_success_rate")
@@ -155,6 +155,5 @@ def _numbers(table: TomlTable, values: list[Any]) -> tuple[int, ...]:
         if not isinstance(value, int) or isinstance(value, bool):
             raise InvalidInputError(f"{table.where}: malicious has {value!r}; allowed: whole numbers")
         at_least(f"{table.where}: malicious", value, 1)
-    if values != sorted(set(values)):
-        raise InvalidInputError(f"{table.where}: malicious is {values}; allowed: rising numbers, each once")
+    require(values == sorted(set(values)), f"{table.where}: malicious", values, "rising numbers, each once")
     return tuple(values)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fbfl.errors import InvalidInputError
+from fbfl.errors import InvalidInputError, require
 from fbfl.learning import plugins
 from fbfl.learning.noise import Images, add_noise
 from fbfl.learning.samples import Range, integers_of, range_of
@@ -85,8 +85,7 @@ def label_quantity(labels: npt.ArrayLike, num_clients: int, labels_per_client: i
     array = _checked(labels, num_clients)
     kinds = np.unique(array)
     k = _at_least("labels_per_client", labels_per_client, 1)
-    if k > kinds.size:
-        raise InvalidInputError(f"labels_per_client is {k}; allowed: 1 to {kinds.size}, as the data have")
+    require(k <= kinds.size, "labels_per_client", k, f"1 to {kinds.size}, as the data have")
     rng = generator(seed, "partition label quantity")
     owners: list[list[int]] = [[] for _ in kinds]
     for client in range(num_clients):
@@ -114,8 +113,7 @@ def label_bias(labels: npt.ArrayLike, num_clients: int, bias: float, seed: int, 
     Clients that come out short are filled up to `min_samples` (see the module). All samples are used.
     """
     array = _checked(labels, num_clients, _at_least("min_samples", min_samples, 0))
-    if not 0 <= bias <= 1:
-        raise InvalidInputError(f"bias is {bias}; allowed: 0 to 1")
+    require(0 <= bias <= 1, "bias", bias, "0 to 1")
     kinds, place = np.unique(array, return_inverse=True)
     count = min(kinds.size, num_clients)
     rng = generator(seed, "partition label bias")
@@ -141,8 +139,7 @@ def quantity_skew(
     is `iid`-like; clients that come out short are filled up to `min_samples` (see the module). All samples are used.
     """
     size = _counted(labels, num_clients, _at_least("min_samples", min_samples, 0))
-    if not 0 <= sigma < np.inf:
-        raise InvalidInputError(f"sigma is {sigma}; allowed: finite numbers from 0")
+    require(0 <= sigma < np.inf, "sigma", sigma, "finite numbers from 0")
     rng = generator(seed, "partition quantity skew")
     exponents = sigma * rng.standard_normal(num_clients)
     shares = np.exp(exponents - exponents.max())
@@ -188,10 +185,8 @@ def feature_noise(
     samples of all clients, `sample_range` (None: of those given; 0 to 1 for pictures, 255 of bytes being 1). The data
     type is kept, values stay in range.
     """
-    if not 0 <= client < num_clients:
-        raise InvalidInputError(f"client is {client}; allowed: 0 to {num_clients - 1}")
-    if not 0 <= variance < np.inf:
-        raise InvalidInputError(f"variance is {variance}; allowed: finite numbers from 0")
+    require(0 <= client < num_clients, "client", client, f"0 to {num_clients - 1}")
+    require(0 <= variance < np.inf, "variance", variance, "finite numbers from 0")
     rng = generator(seed, "feature noise", server=client)
     return add_noise(x, float(np.sqrt(variance * (client + 1) / num_clients)), rng, sample_range or range_of([x]))
 
@@ -275,14 +270,12 @@ def _counted(labels: npt.ArrayLike, num_clients: int, min_samples: int = 1) -> i
 
 
 def _at_least(name: str, value: int, minimum: int) -> int:
-    if value < minimum:
-        raise InvalidInputError(f"{name} is {value}; allowed: at least {minimum}")
+    require(value >= minimum, name, value, f"at least {minimum}")
     return value
 
 
 def _positive(name: str, value: float) -> None:
-    if not 0 < value < np.inf:
-        raise InvalidInputError(f"{name} is {value}; allowed: finite numbers above 0")
+    require(0 < value < np.inf, name, value, "finite numbers above 0")
 
 
 def _dirichlet_shares(rng: np.random.Generator, alpha: float, count: int) -> npt.NDArray[np.float64]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fbfl.errors import FbflError, InvalidInputError, UserCodeError
+from fbfl.errors import FbflError, InvalidInputError, UserCodeError, require
 from fbfl.values import checks
 
 T = TypeVar("T")
@@ -193,10 +193,8 @@ def find(kind: str, name: str, table: Mapping[str, Callable[..., Any]]) -> Calla
     if name in table:
         return table[name]
     module_name, separator, function_name = name.partition(":")
-    if not separator:
-        raise InvalidInputError(f"{kind} is {name!r}; allowed: {', '.join(table)}, or package.module:function")
-    if module_name in table:
-        raise InvalidInputError(f"{kind} is {name!r}; allowed: {module_name}, with its settings apart as KEY=VALUE")
+    require(separator, kind, name, f"{', '.join(table)}, or package.module:function")
+    require(module_name not in table, kind, name, f"{module_name}, with its settings apart as KEY=VALUE")
     function = getattr(_of_module(kind, name, module_name, importlib.import_module), function_name, None)
     if not callable(function):
         raise InvalidInputError(f"{kind} {name!r}: module {module_name} has no function {function_name!r}")

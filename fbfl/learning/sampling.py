@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from fbfl.errors import InvalidInputError
+from fbfl.errors import require
 from fbfl.randomness import seed_sequence
 
 
@@ -42,8 +42,7 @@ def participants(num_clients: int, fraction: float, seed: int, round_number: int
 
     McMahan et al. 2017, Algorithm 1 (the fraction C).
     """
-    if not 0 < fraction <= 1:
-        raise InvalidInputError(f"participation is {fraction}; allowed: above 0 and at most 1")
+    require(0 < fraction <= 1, "participation", fraction, "above 0 and at most 1")
     count = max(1, round(fraction * num_clients))
     return _numbers(draw(num_clients, count, seed_sequence(seed, "participation", round_number=round_number)))
 
@@ -54,8 +53,7 @@ def without_dropouts(clients: Sequence[int], probability: float, seed: int, roun
     Whether a client drops out depends on (seed, round, client) alone, not on who else was sampled.
     The answer can be empty: then the round has no update.
     """
-    if not 0 <= probability <= 1:
-        raise InvalidInputError(f"drop-out probability is {probability}; allowed: 0 to 1")
+    require(0 <= probability <= 1, "drop-out probability", probability, "0 to 1")
     return tuple(client for client in clients if _uniform(seed, "dropout", round_number, client) >= probability)
 
 
@@ -68,8 +66,7 @@ def straggler_epochs(
     1 .. local_epochs - 1 (Li et al. 2020, "Federated Optimization in Heterogeneous Networks", section 5.2). With
     a single local epoch there is no part of it to manage, and stragglers count as in time.
     """
-    if not 0 <= fraction <= 1:
-        raise InvalidInputError(f"straggler fraction is {fraction}; allowed: 0 to 1")
+    require(0 <= fraction <= 1, "straggler fraction", fraction, "0 to 1")
     epochs = dict.fromkeys(clients, local_epochs)
     count = round(fraction * len(clients))
     if count and local_epochs > 1:

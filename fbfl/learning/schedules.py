@@ -7,19 +7,19 @@ A schedule is a plain function `(round_number, learning_rate, settings...) -> le
 import math
 from collections.abc import Callable
 
-from fbfl.errors import InvalidInputError
+from fbfl.errors import require
 
 
 def exponential(round_number: int, learning_rate: float, *, decay: float = 0.99) -> float:
     """``eta decay^(t-1)``, as McMahan et al. 2017, section 3, lower it per round."""
-    _require("exponential: decay", decay, 0 < decay <= 1, "above 0, up to 1")
+    require(0 < decay <= 1, "schedule exponential: decay", decay, "above 0, up to 1")
     return learning_rate * decay ** (round_number - 1)
 
 
 def steps(round_number: int, learning_rate: float, *, every: int, factor: float = 0.1) -> float:
     """``eta factor^floor((t-1)/every)``: lower it after every so many rounds, as He et al. 2016, section 4.1."""
-    _require("steps: every", every, every >= 1, "1 or more rounds")
-    _require("steps: factor", factor, 0 < factor <= 1, "above 0, up to 1")
+    require(every >= 1, "schedule steps: every", every, "1 or more rounds")
+    require(0 < factor <= 1, "schedule steps: factor", factor, "above 0, up to 1")
     return learning_rate * factor ** ((round_number - 1) // every)
 
 
@@ -28,15 +28,12 @@ def cosine(round_number: int, learning_rate: float, *, rounds: int, lowest: floa
 
     Loshchilov and Hutter 2017, "SGDR", formula 5, without restarts; the last of these rounds still trains.
     """
-    _require("cosine: rounds", rounds, rounds >= 1, "1 or more")
-    _require("cosine: lowest", lowest, 0 <= lowest <= learning_rate, f"0 to the learning rate ({learning_rate:g})")
+    require(rounds >= 1, "schedule cosine: rounds", rounds, "1 or more")
+    require(
+        0 <= lowest <= learning_rate, "schedule cosine: lowest", lowest, f"0 to the learning rate ({learning_rate:g})"
+    )
     part = min(1.0, (round_number - 1) / rounds)
     return lowest + (learning_rate - lowest) * (1 + math.cos(math.pi * part)) / 2
 
 
 SCHEDULES: dict[str, Callable[..., float]] = {"exponential": exponential, "steps": steps, "cosine": cosine}
-
-
-def _require(what: str, value: float, holds: bool, allowed: str) -> None:
-    if not holds:
-        raise InvalidInputError(f"schedule {what} is {value}; allowed: {allowed}")

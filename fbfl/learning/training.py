@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fbfl.errors import InvalidInputError
+from fbfl.errors import InvalidInputError, require
 from fbfl.learning import losses, plugins
 from fbfl.learning.clients import client_numbers
 from fbfl.learning.models import Model
@@ -196,8 +196,7 @@ def inputs(x: npt.ArrayLike, where: str, purpose: Purpose) -> npt.NDArray[Any]:
         return array.astype(np.int32, copy=False)
     if array.dtype == np.uint8:
         return array
-    if array.dtype.kind != "f":
-        raise InvalidInputError(f"{where}: x is {array.dtype}; allowed: uint8 and floating point")
+    require(array.dtype.kind == "f", f"{where}: x", array.dtype, "uint8 and floating point")
     return array.astype(np.float32, copy=False)
 
 

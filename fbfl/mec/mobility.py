@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fbfl.errors import InvalidInputError
+from fbfl.errors import InvalidInputError, require
 from fbfl.learning import plugins
 from fbfl.mec.trace import read_trace
 from fbfl.randomness import generator
@@ -40,8 +40,7 @@ class RandomWaypoint:
     def __post_init__(self) -> None:
         for name in ("width", "height", "min_speed", "max_speed"):
             _positive(name, getattr(self, name))
-        if not 0 <= self.pause < math.inf:
-            raise InvalidInputError(f"mobility: pause is {self.pause}; allowed: 0 seconds or more")
+        require(0 <= self.pause < math.inf, "mobility: pause", self.pause, "0 seconds or more")
         if self.max_speed < self.min_speed:
             raise InvalidInputError(
                 f"mobility: max_speed is {self.max_speed}; allowed: min_speed ({self.min_speed}) on"
@@ -104,8 +103,7 @@ class Mobility:
 
     def __post_init__(self) -> None:
         _positive("round_seconds", self.round_seconds)
-        if self.collect_rounds < 1:
-            raise InvalidInputError(f"mobility: collect_rounds is {self.collect_rounds}; allowed: 1 or more")
+        require(self.collect_rounds >= 1, "mobility: collect_rounds", self.collect_rounds, "1 or more")
 
     def position(self, seed: int, device: int, round_number: float) -> Position:
         """Return the position of a device when a round starts; 1.5 is half-way between the starts of rounds 1 and 2."""
@@ -143,8 +141,7 @@ def random_waypoint(
     """
     if columns is None:
         columns = next(number for number in range(math.isqrt(servers), 0, -1) if servers % number == 0)
-    if columns < 1 or servers % columns:
-        raise InvalidInputError(f"mobility: columns is {columns}; allowed: a divisor of the {servers} servers")
+    require(columns >= 1 and not servers % columns, "mobility: columns", columns, f"a divisor of the {servers} servers")
     model = RandomWaypoint(width, height, min_speed, max_speed, pause)
     return Mobility(model.position, Grid(width, height, columns, servers // columns), round_seconds, collect_rounds)
 
@@ -212,5 +209,4 @@ def _checked(name: str, mobility: Mobility) -> Callable[[int, int, float], Posit
 
 
 def _positive(name: str, value: float) -> None:
-    if not 0 < value < math.inf:
-        raise InvalidInputError(f"mobility: {name} is {value}; allowed: more than 0")
+    require(0 < value < math.inf, f"mobility: {name}", value, "more than 0")

@@ -14,7 +14,7 @@ from eth_utils.address import is_checksum_address
 
 from fbfl.chain.digests import draw_seed
 from fbfl.chain.task import FORMAT, Task
-from fbfl.errors import InvalidInputError
+from fbfl.errors import InvalidInputError, require
 from fbfl.learning import server_optimizers
 from fbfl.learning.aggregation import RULES, AggregationRule, resolve
 from fbfl.learning.aggregation.rule_function import CONTEXT
@@ -87,13 +87,10 @@ class TaskPlan:
     def __post_init__(self) -> None:
         checks.fields(self)
         check_codec(self.payload)
-        if not 1 <= self.max_members <= MAX_SERVERS:
-            raise InvalidInputError(f"max_members is {self.max_members}; allowed: 1 to {MAX_SERVERS}")
-        if self.retention is not None and self.retention < 1:
-            raise InvalidInputError(f"retention is {self.retention}; allowed: 1 or more rounds")
+        require(1 <= self.max_members <= MAX_SERVERS, "max_members", self.max_members, f"1 to {MAX_SERVERS}")
+        require(self.retention is None or self.retention >= 1, "retention", self.retention, "1 or more rounds")
         known_classes(self.training.get("loss", "cross_entropy"), self.num_classes)
-        if self.sample_type not in ("float32", WHOLE):
-            raise InvalidInputError(f"sample_type is {self.sample_type!r}; allowed: float32, {WHOLE}")
+        require(self.sample_type in ("float32", WHOLE), "sample_type", self.sample_type, f"float32, {WHOLE}")
         for name in ("sample_range", "label_range"):
             low, high = getattr(self, name)
             if not -math.inf < low <= high < math.inf:
@@ -272,8 +269,7 @@ def _server(task: int, definition: Mapping[str, Any], plugins: Collection[str]) 
 def _spec(tensors: Sequence[tuple[str, Sequence[int]]]) -> ModelSpec:
     """Return the tensors that a definition names; what no payload could hold raises `InvalidInputError`."""
     for name, _ in tensors:
-        if not isinstance(name, str) or not name.isprintable():
-            raise InvalidInputError(f"the name of a tensor is {name!r}; allowed: printable text")
+        require(isinstance(name, str) and name.isprintable(), "the name of a tensor", name, "printable text")
     spec = ModelSpec(tuple(TensorSpec(name, _shape(f"tensor {name!r}", shape)) for name, shape in tensors))
     if 4 * spec.size > _LARGEST:
         raise InvalidInputError(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fbfl.errors import InvalidInputError
+from fbfl.errors import InvalidInputError, require
 from fbfl.learning import plugins
 from fbfl.randomness import generator
 
@@ -70,8 +70,7 @@ class Radio:
                 f"radio: loss_at_reference is {self.loss_at_reference}; allowed: -{_MOST_DECIBELS} to {_MOST_DECIBELS} "
                 "decibels"
             )
-        if self.noise * self.bandwidth == 0:
-            raise InvalidInputError(f"radio: noise is {self.noise}; allowed: more, with this bandwidth")
+        require(self.noise * self.bandwidth != 0, "radio: noise", self.noise, "more, with this bandwidth")
 
     def rate(self, distance: float) -> float:
         """Return the bits per second over `distance` metres; less than the reference, 1 m, counts as 1 m.
@@ -125,8 +124,7 @@ class CostModel:
 
     def __post_init__(self) -> None:
         for name in ("upload_deadline", "round_deadline"):
-            if not getattr(self, name) > 0:
-                raise InvalidInputError(f"radio: {name} is {getattr(self, name)}; allowed: more than 0 seconds")
+            require(getattr(self, name) > 0, f"radio: {name}", getattr(self, name), "more than 0 seconds")
 
     def in_time(self, distance: float, size: int) -> bool:
         """Return True if a device can upload `size` bytes in a round."""
@@ -234,5 +232,4 @@ def _distance(name: str, model: CostModel) -> Callable[[int, int], float]:
 
 
 def _positive(name: str, value: float) -> None:
-    if not 0 < value < math.inf:
-        raise InvalidInputError(f"radio: {name} is {value}; allowed: more than 0")
+    require(0 < value < math.inf, f"radio: {name}", value, "more than 0")

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fbfl.errors import InvalidInputError
+from fbfl.errors import InvalidInputError, require
 from fbfl.system.textfile import read_text
 
 COLUMNS = (["seconds", "cell"], ["device", "seconds", "cell"])
@@ -68,8 +68,7 @@ def _move(line: Mapping[str, str], where: str, cells: Mapping[str, int]) -> tupl
     if not math.isfinite(seconds):
         raise InvalidInputError(f"{where}: seconds are {seconds}; allowed: a number")
     cell = line["cell"].strip().rstrip("/")
-    if cell not in cells:
-        raise InvalidInputError(f"{where}: cell is {cell!r}; allowed: {', '.join(cells)}")
+    require(cell in cells, f"{where}: cell", cell, ", ".join(cells))
     return device, seconds, cells[cell]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import requests
 
 from fbfl.chain.accounts import BALANCE_ETHER, FUNDED, MNEMONIC
-from fbfl.errors import InvalidInputError, NodeUnavailableError
+from fbfl.errors import InvalidInputError, NodeUnavailableError, require
 from fbfl.nodes import geth
 from fbfl.nodes.nodeset import Layout, agree, layout_of, remember, remove, stop_all
 from fbfl.nodes.processes import (
@@ -208,6 +208,5 @@ def _status(folder: Path, name: str, url: str, timeout: float) -> NodeStatus:
 
 
 def _folder(network: str, state: Path) -> Path:
-    if network not in NETWORKS:
-        raise InvalidInputError(f"network is {network!r}; allowed: {', '.join(NETWORKS)}: local networks by name")
+    require(network in NETWORKS, "network", network, f"{', '.join(NETWORKS)}: local networks by name")
     return state.resolve() / network

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fbfl.errors import InvalidInputError
+from fbfl.errors import InvalidInputError, require
 from fbfl.runs import plots
 from fbfl.runs.files import read_metrics
 from fbfl.runs.folder import folder_of_now
@@ -43,8 +43,7 @@ def play_seeds(
     summary.json has the settings, the `seeds`, and for every measure the mean over them, half the width of its 95 %
     confidence interval (null for one seed) and their number n: of the last round, and of each.
     """
-    if count < 1 or settings.seed + count > 2**63:
-        raise InvalidInputError(f"seeds is {count}; allowed: 1 or more, up to seed {2**63 - 1}")
+    require(count >= 1 and settings.seed + count <= 2**63, "seeds", count, f"1 or more, up to seed {2**63 - 1}")
     folder = _folder(output)
     seeds = range(settings.seed, settings.seed + count)
     runs = {}

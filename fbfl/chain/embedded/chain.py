@@ -32,7 +32,7 @@ from fbfl.chain.embedded.direct import DirectEth, first_log
 from fbfl.chain.embedded.machine import decoded
 from fbfl.chain.embedded.rules import GAS_LIMIT, GENESIS_TIME, Kind, LondonChain, chain_class
 from fbfl.chain.head import Head
-from fbfl.errors import InvalidInputError
+from fbfl.errors import require
 
 DEFAULT_ACCOUNTS = 11
 BALANCE = 1_000_000 * 10**18
@@ -60,8 +60,7 @@ def default_genesis(
     accounts: int = DEFAULT_ACCOUNTS, seal: str = "none", difficulty: int = DIFFICULTY_MINIMUM
 ) -> Genesis:
     """Return block 0 with this many funded accounts, the same every time. Fewer than 1 raises `InvalidInputError`."""
-    if accounts < 1:
-        raise InvalidInputError(f"accounts is {accounts}; allowed: at least 1")
+    require(accounts >= 1, "accounts", accounts, "at least 1")
     header = {
         "coinbase": ZERO_ADDRESS,
         "difficulty": difficulty,

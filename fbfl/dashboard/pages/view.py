@@ -8,7 +8,7 @@ from fbfl.chain.records import TaskRecords
 from fbfl.cli import tables
 from fbfl.dashboard.jobs import Jobs
 from fbfl.dashboard.sources import Known, Source
-from fbfl.errors import InvalidInputError
+from fbfl.errors import InvalidInputError, require
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,7 @@ class View:
     def one_of(self, name: str, allowed: Sequence[str]) -> str:
         """Return an argument, the first of those allowed if it is not given; any other raises `InvalidInputError`."""
         value = self.arguments.get(name, allowed[0])
-        if value not in allowed:
-            raise InvalidInputError(f"{name} is {value[:60]!r}; allowed: {', '.join(allowed)}")
+        require(value in allowed, name, value[:60], ", ".join(allowed))
         return value
 
     def number(self, name: str, default: int) -> int:
