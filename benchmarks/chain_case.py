@@ -39,7 +39,7 @@ def _node(case: dict[str, Any]) -> Iterator[None]:
 
     with tempfile.TemporaryDirectory() as folder:
         (node,) = chains.up(case["network"], port=18_545, state=Path(folder))
-        name, case["network"] = case["network"], node.url
+        name, case["network"] = case["network"], node.address
         try:
             yield
         finally:

@@ -69,7 +69,7 @@ def play(hashes: int, solve_time: int, rounds: int) -> Iterator[Solved]:
             dataset="digits",
             servers=SERVERS,
             rounds=rounds,
-            network=node.url,
+            network=node.address,
             pow_hashes=hashes,
             solve_time=solve_time,
             view_timeout=3600,

@@ -72,7 +72,7 @@ def main() -> int:
 def soak(folder: Path, seconds: float) -> list[Sample]:
     """Play rounds for this time, and watch the agents meanwhile."""
     (node,) = chains.up("anvil", port=free_ports(), state=folder)
-    agents = Agents(folder, node.url, free_ports(), ipfs=_daemons(folder))
+    agents = Agents(folder, node.address, free_ports(), ipfs=_daemons(folder))
     try:
         settings = ("--dataset", "digits", "--servers", SERVERS, "--consensus", "pbft")
         task = agents.create_task(*settings, "--signatures", "--retention", 5, "--rounds", 1000)

@@ -155,7 +155,7 @@ def _start_nodes(demo: Demo, console: Console) -> tuple[list[str], list[str]]:
     count = SERVERS if demo.network == "geth" else 1
     chain = chains.up(demo.network, nodes=count, port=demo.port, state=demo.state, progress=progress)
     daemons = kubo.up(nodes=2, port=demo.port + KUBO_PORT, state=demo.state)
-    return [node.url for node in chain], [daemon.address for daemon in daemons]
+    return [node.address for node in chain], [daemon.address for daemon in daemons]
 
 
 def _own(demo: Demo, console: Console, url: str, daemon: str) -> str:

@@ -15,8 +15,7 @@ from fbfl.errors import InvalidInputError
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from fbfl.nodes.chains import NodeStatus
-    from fbfl.nodes.kubo import KuboStatus
+    from fbfl.nodes.nodeset import NodeStatus
 
 NOT_RUNNING = 3
 
@@ -82,14 +81,12 @@ def _up(options: argparse.Namespace, state: Path) -> int:
 
 def _down(options: argparse.Namespace, state: Path) -> int:
     from fbfl.nodes import chains, kubo
+    from fbfl.nodes.nodeset import remove
 
     stopped = kubo.down(state=state) if options.kind == "ipfs" else chains.down(options.network, state=state)
     print(f"{_kind(options)}: {'stopped ' + ', '.join(stopped) if stopped else 'nothing was running'}")
     if options.forget:
-        if options.kind == "ipfs":
-            kubo.forget(state=state)
-        else:
-            chains.forget(options.network, state=state)
+        remove(state.resolve() / _kind(options))
         print(f"{_kind(options)}: forgotten")
     return 0
 
@@ -108,16 +105,12 @@ def _kind(options: argparse.Namespace) -> str:
     return "kubo" if options.kind == "ipfs" else str(options.network)
 
 
-def _report(found: "list[NodeStatus] | list[KuboStatus]") -> int:
-    from fbfl.nodes.chains import NodeStatus
-
+def _report(found: "list[NodeStatus]") -> int:
     rows = []
     for node in found:
         health = "running" if node.healthy else "not running" if node.pid is None else "running, but does not answer"
-        chain = (node.seals, node.block) if isinstance(node, NodeStatus) else (None, None)
-        cells = (health, node.pid, *chain, node.peers, _short(node.log))
-        address = node.url if isinstance(node, NodeStatus) else node.address
-        rows.append((node.name, address, *("" if cell is None else str(cell) for cell in cells)))
+        cells = (node.name, node.address, health, node.pid, node.seals, node.block, node.peers, _short(node.log))
+        rows.append(["" if cell is None else str(cell) for cell in cells])
     header = ("node", "address", "state", "process", "consensus", "block", "peers", "log")
     known = [place for place, name in enumerate(header) if any(row[place] for row in rows)]
     tables.show(

@@ -6,7 +6,7 @@ only.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,14 @@ import requests
 from fbfl.chain.accounts import BALANCE_ETHER, FUNDED, MNEMONIC
 from fbfl.errors import InvalidInputError, NodeUnavailableError, require
 from fbfl.nodes import geth
-from fbfl.nodes.nodeset import Layout, agree, layout_of, remember, remove, stop_all
+from fbfl.nodes.nodeset import Layout, NodeStatus, agree, layout_of, remember, statuses, stop_all
 from fbfl.nodes.processes import (
     LOOPBACK,
     STATE,
     Program,
     exclusive,
     find_program,
-    log_of,
     refuse_ports_in_use,
-    running,
     start,
 )
 from fbfl.system.http import session
@@ -34,28 +32,6 @@ NETWORKS = {"anvil": 1, "ganache": 1, "geth": 2}
 
 PORT = 8545
 CHAIN_IDS = {"anvil": 31337, "ganache": 1337, "geth": geth.CHAIN_ID}
-
-
-@dataclass(frozen=True)
-class NodeStatus:
-    """A node: `pid` if its process runs; `client` and `block` if it answers too; `peers` where nodes have some.
-
-    `seals` says how its blocks are sealed, where that is by work: `ethash`, or `ethash (test)`.
-    """
-
-    name: str
-    url: str
-    log: Path
-    pid: int | None
-    client: str | None = None
-    block: int | None = None
-    peers: int | None = None
-    seals: str | None = None
-
-    @property
-    def healthy(self) -> bool:
-        """True if it runs and answers."""
-        return self.pid is not None and self.block is not None
 
 
 def up(
@@ -90,21 +66,14 @@ def down(network: str, *, state: Path = STATE) -> list[str]:
     return stop_all(_folder(network, state))
 
 
-def forget(network: str, *, state: Path = STATE) -> None:
-    """Remove the chain of a network that does not run, so that the next `up` begins a new one."""
-    remove(_folder(network, state))
-
-
 def status(network: str, *, state: Path = STATE, timeout: float = 3.0) -> list[NodeStatus]:
     """Return the status of each node of the last `up`."""
     folder = _folder(network, state)
+    found = statuses(folder, _url, lambda port: _told(network, _url(port), timeout))
+    if network != "geth":
+        return found
     layout = layout_of(folder)
-    if layout is None:
-        return []
-    urls = [f"http://{LOOPBACK}:{layout.port + node}" for node in range(layout.nodes)]
-    seals = None if network != "geth" else "ethash (test)" if layout.ethash_test else "ethash"
-    found = [_status(folder, name, url, timeout) for name, url in zip(layout.names, urls, strict=True)]
-    return [replace(node, seals=seals) for node in found]
+    return [replace(node, seals="ethash (test)" if layout and layout.ethash_test else "ethash") for node in found]
 
 
 def ask(url: str, method: str, *parameters: Any, timeout: float = 10.0) -> Any:
@@ -179,8 +148,12 @@ def _flat(options: dict[str, object]) -> Sequence[str]:
     return [str(part) for option in options.items() for part in option]
 
 
+def _url(port: int) -> str:
+    return f"http://{LOOPBACK}:{port}"
+
+
 def _ready(network: str, nodes: int, port: int) -> bool:
-    url = f"http://{LOOPBACK}:{port}"
+    url = _url(port)
     try:
         block = _number(url, "eth_blockNumber", 2.0)
         if network != "geth":
@@ -192,19 +165,16 @@ def _ready(network: str, nodes: int, port: int) -> bool:
         return False
 
 
-def _status(folder: Path, name: str, url: str, timeout: float) -> NodeStatus:
-    pid = running(folder, name)
-    found = NodeStatus(name, url, log_of(folder, name), pid)
-    if pid is None:
-        return found
+def _told(network: str, url: str, timeout: float) -> dict[str, Any]:
+    """Return what a node tells of itself; nothing if it does not answer."""
     try:
-        client = str(ask(url, "web3_clientVersion", timeout=timeout))
+        version = str(ask(url, "web3_clientVersion", timeout=timeout))
         block = _number(url, "eth_blockNumber", timeout)
         # Nodes of development chains have no peers, and Anvil does not know the method.
-        peers = _number(url, "net_peerCount", timeout) if folder.name == "geth" else None
+        peers = _number(url, "net_peerCount", timeout) if network == "geth" else None
     except NodeUnavailableError:
-        return found
-    return NodeStatus(name, url, found.log, pid, client, block, peers)
+        return {}
+    return {"version": version, "block": block, "peers": peers}
 
 
 def _folder(network: str, state: Path) -> Path:

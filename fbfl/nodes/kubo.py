@@ -16,8 +16,8 @@ from urllib.parse import urlencode
 import requests
 
 from fbfl.errors import InvalidInputError, StorageError
-from fbfl.nodes.nodeset import Layout, agree, layout_of, remember, remove, stop_all
-from fbfl.nodes.processes import LOOPBACK, STATE, Program, exclusive, find_program, log_of, running, start
+from fbfl.nodes.nodeset import Layout, NodeStatus, agree, remember, statuses, stop_all
+from fbfl.nodes.processes import LOOPBACK, STATE, Program, exclusive, find_program, start
 from fbfl.system.atomic import PRIVATE, write_atomically
 from fbfl.system.http import session
 
@@ -50,26 +50,9 @@ class Place:
         return f"/ip4/{self.host}/tcp/{self.swarm_port}"
 
 
-@dataclass(frozen=True)
-class KuboStatus:
-    """A daemon: `pid` if its process runs; `version` and `peers` if it answers too."""
-
-    name: str
-    address: str
-    log: Path
-    pid: int | None
-    version: str | None = None
-    peers: int | None = None
-
-    @property
-    def healthy(self) -> bool:
-        """True if it runs and answers."""
-        return self.pid is not None and self.peers is not None
-
-
 def up(
     *, nodes: int | None = None, port: int | None = None, state: Path = STATE, timeout: float = 60.0
-) -> list[KuboStatus]:
+) -> list[NodeStatus]:
     """Start the daemons, or those that do not run, and wait until all of them are connected to each other.
 
     `nodes` and `port` default to those of the last time.
@@ -90,18 +73,9 @@ def down(*, state: Path = STATE) -> list[str]:
     return stop_all(_folder(state))
 
 
-def forget(*, state: Path = STATE) -> None:
-    """Remove all that the daemons keep; they must not run."""
-    remove(_folder(state))
-
-
-def status(*, state: Path = STATE, timeout: float = 3.0) -> list[KuboStatus]:
+def status(*, state: Path = STATE, timeout: float = 3.0) -> list[NodeStatus]:
     """Return the status of each daemon of the last `up`; `address` is for `IpfsStore` and `FBFL_IPFS`."""
-    folder = _folder(state)
-    layout = layout_of(folder)
-    if layout is None:
-        return []
-    return [_status(folder, name, layout.port + node, timeout) for node, name in enumerate(layout.names)]
+    return statuses(_folder(state), lambda port: f"/ip4/{LOOPBACK}/tcp/{port}/http", lambda port: _told(port, timeout))
 
 
 def _programs(folder: Path, layout: Layout) -> list[Program]:
@@ -190,15 +164,10 @@ def _settings(place: Place, peers: Sequence[dict[str, object]]) -> dict[str, obj
     }
 
 
-def _status(folder: Path, name: str, port: int, timeout: float) -> KuboStatus:
-    found = KuboStatus(name, f"/ip4/{LOOPBACK}/tcp/{port}/http", log_of(folder, name), running(folder, name))
-    if found.pid is None:
-        return found
-    version = _ask(port, "version", timeout).get("Version")
-    peers = _peers(port, timeout)
-    if version is None or peers is None:
-        return found
-    return KuboStatus(name, found.address, found.log, found.pid, str(version), peers)
+def _told(port: int, timeout: float) -> dict[str, Any]:
+    """Return what a daemon tells of itself; nothing if it does not answer."""
+    version, peers = _ask(port, "version", timeout).get("Version"), _peers(port, timeout)
+    return {} if version is None or peers is None else {"version": str(version), "peers": peers}
 
 
 def _connected(folder: Path, program: Program, layout: Layout) -> bool:

@@ -2,11 +2,13 @@
 
 import json
 import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from fbfl.errors import InvalidInputError, ProcessError
-from fbfl.nodes.processes import exclusive, recorded, running, stop
+from fbfl.nodes.processes import exclusive, log_of, recorded, running, stop
 from fbfl.system.atomic import write_atomically
 
 FILE = "nodes.json"
@@ -25,6 +27,41 @@ class Layout:
     def names(self) -> list[str]:
         """Names of the nodes."""
         return [f"node-{node}" for node in range(self.nodes)]
+
+
+@dataclass(frozen=True)
+class NodeStatus:
+    """A node: `pid` if its process runs; `version` if it answers too, and what else nodes of its kind tell."""
+
+    name: str
+    address: str
+    """Where it answers: a URL, of a Kubo daemon a multiaddr."""
+    log: Path
+    pid: int | None
+    version: str | None = None
+    block: int | None = None
+    peers: int | None = None
+    seals: str | None = None
+    """Seals of its blocks, where that is work: `ethash`, or `ethash (test)`."""
+
+    @property
+    def healthy(self) -> bool:
+        """True if it runs and answers."""
+        return self.pid is not None and self.version is not None
+
+
+def statuses(
+    folder: Path, address_of: Callable[[int], str], told_by: Callable[[int], Mapping[str, Any]]
+) -> list[NodeStatus]:
+    """Return the status of each node of the last start; its address, and what it tells, follow from its port."""
+    layout, found = layout_of(folder), []
+    if layout is None:
+        return []
+    for port, name in enumerate(layout.names, layout.port):
+        pid = running(folder, name)
+        told = {} if pid is None else told_by(port)
+        found.append(NodeStatus(name, address_of(port), log_of(folder, name), pid, **told))
+    return found
 
 
 def agree(

@@ -23,7 +23,7 @@ SMALL = ("--dataset", "digits", "--servers", "4", "--devices", "4", "--rounds", 
 def test_rounds_on_a_network_appear_as_they_end(window: Browser, tmp_path: Path) -> None:
     state = tmp_path / "nodes"
     (node,) = chains.up("anvil", port=free_ports(), state=state)
-    command = [sys.executable, "-m", "fbfl", "run", *SMALL, "--network", node.url, "--output", "run"]
+    command = [sys.executable, "-m", "fbfl", "run", *SMALL, "--network", node.address, "--output", "run"]
 
     def over() -> int:
         return int((window.text(".tile b") or "0").split(" of ")[0].replace(",", "") or 0)
@@ -34,7 +34,7 @@ def test_rounds_on_a_network_appear_as_they_end(window: Browser, tmp_path: Path)
             contextlib.ExitStack() as stack,
         ):
             window.wait(lambda: (tmp_path / "run" / "deployment.json").exists())
-            url = stack.enter_context(dashboard("--network", node.url, "--payloads", "run/payloads", cwd=tmp_path))
+            url = stack.enter_context(dashboard("--network", node.address, "--payloads", "run/payloads", cwd=tmp_path))
             window.open(url + "/")
             window.run("window.same = true")
             window.wait(lambda: window.count("#seats .seat.in") > 0 or over() > 1)

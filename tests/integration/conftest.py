@@ -15,8 +15,8 @@ from fbfl.chain.artifacts import Artifact, parse_artifact
 from fbfl.chain.networks import connect
 from fbfl.chain.transactions import Sender
 from fbfl.nodes import chains, geth, kubo
-from fbfl.nodes.chains import NodeStatus
 from fbfl.nodes.dag import MAGIC
+from fbfl.nodes.nodeset import NodeStatus
 from fbfl.storage.ipfs import IpfsStore
 from tests.integration.machine import deployed, require
 from tests.support.paths import REPOSITORY
@@ -83,10 +83,10 @@ def w3(request: pytest.FixtureRequest, start_network: Callable[[str], list[NodeS
     """Each network in turn; of geth's nodes only the first mines, so that no block is replaced."""
     first, *others = start_network(request.param)
     for node in others:
-        chains.ask(node.url, "miner_stop")
-    yield connect(first.url)
+        chains.ask(node.address, "miner_stop")
+    yield connect(first.address)
     for node in others:
-        chains.ask(node.url, "miner_start", 1)
+        chains.ask(node.address, "miner_start", 1)
 
 
 @pytest.fixture(scope="session")
@@ -109,7 +109,7 @@ def four_miners(
     """Starts a geth network with a node for each of four servers, which has the machine for itself; with test seals?"""
     idle = started.get("geth", [])
     for node in idle:
-        chains.ask(node.url, "miner_stop")
+        chains.ask(node.address, "miner_stop")
 
     def start(test: bool) -> list[NodeStatus]:
         options = {"ethash_test": True} if test else {"dag": request.getfixturevalue("dag")}
@@ -118,7 +118,7 @@ def four_miners(
     yield start
     chains.down("geth", state=tmp_path)
     for node in idle:
-        chains.ask(node.url, "miner_start", 1)
+        chains.ask(node.address, "miner_start", 1)
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def wait_until_mined(geth_nodes: list[NodeStatus]) -> Callable[[int], None]:
 
     def wait(blocks: int) -> None:
         deadline = time.monotonic() + 120
-        while any(connect(node.url).eth.block_number < blocks for node in geth_nodes):
+        while any(connect(node.address).eth.block_number < blocks for node in geth_nodes):
             assert time.monotonic() < deadline, "the nodes do not mine"
             time.sleep(0.5)
 

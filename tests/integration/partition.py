@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fbfl.nodes import geth
-from fbfl.nodes.chains import NodeStatus, ask
-from fbfl.nodes.nodeset import layout_of
+from fbfl.nodes.chains import ask
+from fbfl.nodes.nodeset import NodeStatus, layout_of
 
 QUIET = 3.0
 """Seconds without a connection between nodes after which none was in the making any more."""
@@ -29,7 +29,7 @@ def parted(nodes: Sequence[NodeStatus]) -> Iterator[None]:
         assert all(_peers(node) == 0 for node in nodes), "the nodes have found each other meanwhile"
     finally:
         for node, other in _pairs(nodes, names):
-            ask(node.url, "admin_addPeer", other)
+            ask(node.address, "admin_addPeer", other)
 
 
 def _part(nodes: Sequence[NodeStatus], names: Sequence[str], ports: set[int], timeout: float = 120.0) -> None:
@@ -42,7 +42,7 @@ def _part(nodes: Sequence[NodeStatus], names: Sequence[str], ports: set[int], ti
     while time.monotonic() < quiet_since + QUIET:
         assert time.monotonic() < started + timeout, f"still connected after {timeout:g} s"
         for node, other in _pairs(nodes, names):
-            ask(node.url, "admin_removePeer", other)
+            ask(node.address, "admin_removePeer", other)
         if _connections(ports):
             quiet_since = time.monotonic()
         time.sleep(0.1)
@@ -53,7 +53,7 @@ def _pairs(nodes: Sequence[NodeStatus], names: Sequence[str]) -> list[tuple[Node
 
 
 def _peers(node: NodeStatus) -> int:
-    return int(ask(node.url, "net_peerCount"), 16)
+    return int(ask(node.address, "net_peerCount"), 16)
 
 
 def _connections(ports: set[int]) -> int:

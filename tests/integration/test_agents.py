@@ -12,7 +12,7 @@ import pytest
 from fbfl.chain.accounts import development_account
 from fbfl.chain.queries import round_records
 from fbfl.chain.rounds import Phase
-from fbfl.nodes.chains import NodeStatus
+from fbfl.nodes.nodeset import NodeStatus
 from tests.integration.agents import SERVERS, Agents, environment, wait
 from tests.integration.moments import sent
 from tests.support.federations import federation
@@ -28,7 +28,7 @@ VICTIM = 1
 @pytest.fixture
 def processes(tmp_path: Path, start_network: Callable[[str], list[NodeStatus]]) -> Iterator[Agents]:
     (node,) = start_network("anvil")
-    running = Agents(tmp_path, node.url, free_ports())
+    running = Agents(tmp_path, node.address, free_ports())
     yield running
     running.end()
 

@@ -27,20 +27,20 @@ def test_deploying_again_does_what_is_missing_and_nothing_else(tmp_path: Path) -
     state = tmp_path / "nodes"
     (node,) = chains.up("anvil", port=free_ports(), state=state)
     try:
-        w3 = connect(node.url)
-        first = deploy(tmp_path, node.url)
+        w3 = connect(node.address)
+        first = deploy(tmp_path, node.address)
         number = w3.eth.block_number
-        assert deploy(tmp_path, node.url) == first
+        assert deploy(tmp_path, node.address) == first
         assert w3.eth.block_number == number
-        with_mock = deploy(tmp_path, node.url, "--mock-ethash")
+        with_mock = deploy(tmp_path, node.address, "--mock-ethash")
         assert set(with_mock) - set(first) == {"EthashElection"}
         assert with_mock.items() > first.items()
         assert w3.eth.block_number == number + 2  # the contract, and its role
 
-        chains.ask(node.url, "anvil_reset")
+        chains.ask(node.address, "anvil_reset")
         # New contracts then get other addresses, and the old ones stay empty.
-        chains.ask(node.url, "anvil_setNonce", w3.eth.accounts[0], hex(1000))
-        anew = deploy(tmp_path, node.url)
+        chains.ask(node.address, "anvil_setNonce", w3.eth.accounts[0], hex(1000))
+        anew = deploy(tmp_path, node.address)
         assert set(anew) == set(first)
         assert set(anew.values()).isdisjoint(with_mock.values())
         assert all(w3.eth.get_code(Web3.to_checksum_address(address)) for address in anew.values())

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fbfl.chain.queries import round_records
-from fbfl.nodes.chains import NodeStatus
+from fbfl.nodes.nodeset import NodeStatus
 from tests.integration.agents import SERVERS, Agents, wait
 from tests.integration.devices import DEVICES, Devices
 from tests.support.federations import federation
@@ -27,7 +27,7 @@ VICTIM = 0
 @pytest.fixture
 def agents(tmp_path: Path, start_network: Callable[[str], list[NodeStatus]]) -> Iterator[Agents]:
     (node,) = start_network("anvil")
-    found = Agents(tmp_path, node.url, free_ports(), devices=tmp_path / "devices")
+    found = Agents(tmp_path, node.address, free_ports(), devices=tmp_path / "devices")
     yield found
     found.end()
 

@@ -13,7 +13,7 @@ import pytest
 from fbfl.chain.queries import round_record
 from fbfl.chain.rounds import Stage
 from fbfl.chain.seats import SeatSet
-from fbfl.nodes.chains import NodeStatus
+from fbfl.nodes.nodeset import NodeStatus
 from tests.integration.agents import SERVERS, Agents, wait
 from tests.integration.federations import SETTINGS, RoundByRound
 from tests.integration.machine import do_without, small_disk
@@ -41,8 +41,10 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def playing(disk: Path, start_network: Callable[[str], list[NodeStatus]]) -> Iterator[RoundByRound]:
     (node,) = start_network("anvil")
     with contextlib.ExitStack() as stack:
-        proxies = {number: stack.enter_context(proxy(node.url, free_ports())) for number in range(SERVERS)}
-        agents = Agents(disk, node.url, free_ports(), networks=[each.url for each in proxies.values()], clocks=CLOCKS)
+        proxies = {number: stack.enter_context(proxy(node.address, free_ports())) for number in range(SERVERS)}
+        agents = Agents(
+            disk, node.address, free_ports(), networks=[each.url for each in proxies.values()], clocks=CLOCKS
+        )
         stack.callback(agents.end)
         consensus = ("--consensus", "pbft", "--commit-reveal", "--view-timeout", VIEW_TIMEOUT)
         task = agents.create_task(*SETTINGS, *consensus, "--rounds", 20)

@@ -13,7 +13,8 @@ from fbfl.chain.deployment.deploy import file_of, open_ledger
 from fbfl.chain.networks import connect
 from fbfl.chain.rounds import Phase
 from fbfl.nodes import chains
-from fbfl.nodes.chains import NodeStatus, ask
+from fbfl.nodes.chains import ask
+from fbfl.nodes.nodeset import NodeStatus
 from fbfl.nodes.processes import running
 from tests.integration.agents import SERVERS, Agents, wait
 from tests.integration.federations import SETTINGS, RoundByRound
@@ -32,7 +33,7 @@ LAST = 2
 
 @pytest.fixture(scope="module")
 def playing(geth_nodes: list[NodeStatus], tmp_path_factory: pytest.TempPathFactory) -> Iterator[RoundByRound]:
-    first, second = (node.url for node in geth_nodes)
+    first, second = (node.address for node in geth_nodes)
     with contextlib.ExitStack() as stack:
         to_first = stack.enter_context(proxy(first, free_ports()))
         # Node i mines for account i, which is server i's; the owner mines nothing.
@@ -72,7 +73,7 @@ def test_a_node_that_is_killed_and_comes_back(playing: RoundByRound, state: Path
 def test_a_network_that_falls_apart_when_a_round_is_closed_and_final_on_the_branch_that_loses(
     playing: RoundByRound, geth_nodes: list[NodeStatus], tmp_path: Path
 ) -> None:
-    first, second = (connect(node.url) for node in geth_nodes)
+    first, second = (connect(node.address) for node in geth_nodes)
     ledger, there = playing.ledger, open_ledger(second, file_of(second, playing.agents.folder / "deployments"))
     task, number = playing.task, playing.next_round
 
@@ -86,7 +87,7 @@ def test_a_network_that_falls_apart_when_a_round_is_closed_and_final_on_the_bran
                     wait(lambda: submitted_there() == SERVERS - 1, "the other updates are on both nodes", 240)
                     apart.enter_context(parted(geth_nodes))
                 wait(lambda: any(ledger.round_events(task, number, "RoundFinalized")), "the round is final", 240)
-                ask(geth_nodes[0].url, "miner_stop")
+                ask(geth_nodes[0].address, "miner_stop")
                 (closed,) = ledger.round_events(task, number, "SubmissionsClosed")
                 (before,) = ledger.round_events(task, number, "RoundFinalized")
                 alone = first.eth.block_number
@@ -98,7 +99,7 @@ def test_a_network_that_falls_apart_when_a_round_is_closed_and_final_on_the_bran
                 "the first node has left its branch",
             )
         finally:
-            ask(geth_nodes[0].url, "miner_start", 1)
+            ask(geth_nodes[0].address, "miner_start", 1)
     for again in (number, number + 1):
         playing.assert_final(again)
     (after,) = ledger.round_events(task, number, "RoundFinalized")

@@ -10,7 +10,7 @@ import pytest
 
 from fbfl.chain.queries import round_record
 from fbfl.nodes import kubo
-from fbfl.nodes.chains import NodeStatus
+from fbfl.nodes.nodeset import NodeStatus
 from fbfl.nodes.processes import running
 from tests.integration.agents import SERVERS, Agents, wait
 from tests.integration.federations import SETTINGS, RoundByRound, assert_audited
@@ -50,9 +50,9 @@ def playing(folder: Path, to_ipfs: Proxy, start_network: Callable[[str], list[No
     shared, other = (daemon.address for daemon in kubo.status(state=folder))
     spoilt = f"/ip4/127.0.0.1/tcp/{to_ipfs.url.rpartition(':')[2]}/http"
     with contextlib.ExitStack() as stack:
-        to_node = stack.enter_context(proxy(node.url, free_ports()))
-        networks = [to_node.url, *[node.url] * (SERVERS - 1)]
-        agents = Agents(folder, node.url, free_ports(), networks=networks, ipfs=[shared, other, shared, spoilt])
+        to_node = stack.enter_context(proxy(node.address, free_ports()))
+        networks = [to_node.url, *[node.address] * (SERVERS - 1)]
+        agents = Agents(folder, node.address, free_ports(), networks=networks, ipfs=[shared, other, shared, spoilt])
         stack.callback(agents.end)
         task = agents.create_task(*SETTINGS, "--consensus", "pbft", "--rounds", 10)
         agents.enrol(task)

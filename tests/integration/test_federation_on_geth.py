@@ -7,7 +7,8 @@ import pytest
 from eth_typing import BlockNumber
 
 from fbfl.chain.headers import proof_of_work
-from fbfl.nodes.chains import NodeStatus, ask
+from fbfl.nodes.chains import ask
+from fbfl.nodes.nodeset import NodeStatus
 from fbfl.storage.local import LocalStore
 from tests.integration.agents import SERVERS, Agents, wait
 from tests.integration.federations import assert_audited, play, running
@@ -33,7 +34,7 @@ def weight(url: str) -> int:
 def test_miners_of_the_blocks_after_closing_ones_lead_and_the_model_is_that_of_the_simulation(
     rounds: int, real: bool, tmp_path: Path, four_miners: Callable[[bool], Sequence[NodeStatus]]
 ) -> None:
-    urls = [node.url for node in four_miners(not real)]
+    urls = [node.address for node in four_miners(not real)]
 
     def rest() -> None:
         """Let nothing be replaced any more: what is read first and last would be of two branches."""

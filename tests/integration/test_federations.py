@@ -10,7 +10,7 @@ from fbfl.audit import audit
 from fbfl.chain.devnet import Devnet
 from fbfl.chain.records import RoundRecord
 from fbfl.chain.remote import remote_nodes
-from fbfl.nodes.chains import NodeStatus
+from fbfl.nodes.nodeset import NodeStatus
 from fbfl.storage.ipfs import IpfsStore
 from fbfl.storage.local import LocalStore
 from fbfl.storage.store import Reference
@@ -31,7 +31,7 @@ def test_signatures_on_anvil_and_payloads_in_ipfs_for_as_long_as_the_task_says(
 ) -> None:
     (node,) = start_network("anvil")
     addresses = [store.address for store in stores]
-    with running(Agents(tmp_path, node.url, free_ports(), ipfs=addresses, devices=tmp_path / "devices")) as agents:
+    with running(Agents(tmp_path, node.address, free_ports(), ipfs=addresses, devices=tmp_path / "devices")) as agents:
         settings = ("--consensus", "pbft", "--signatures", "--retention", RETENTION)
         ledger, task, records = play(agents, stores[0], ROUNDS, *settings)
 
@@ -69,7 +69,7 @@ def test_signatures_on_anvil_and_payloads_in_ipfs_for_as_long_as_the_task_says(
 
 def test_puzzles_and_commitments_on_ganache(tmp_path: Path, start_network: Callable[[str], list[NodeStatus]]) -> None:
     (node,) = start_network("ganache")
-    with running(Agents(tmp_path, node.url, free_ports(), devices=tmp_path / "devices")) as agents:
+    with running(Agents(tmp_path, node.address, free_ports(), devices=tmp_path / "devices")) as agents:
         store = LocalStore(tmp_path / ".fbfl" / "payloads")
         ledger, task, records = play(agents, store, ROUNDS, "--consensus", "pow", "--commit-reveal", training=TRAINING)
         for record in records:
@@ -84,7 +84,7 @@ def test_a_simulation_plays_its_rounds_on_a_running_node(
 ) -> None:
     (node,) = start_network("anvil")
     simulated = federation(tmp_path / "simulated", rounds=1, consensus="pbft")
-    devnet = Devnet.deployed(remote_nodes([node.url]))
+    devnet = Devnet.deployed(remote_nodes([node.address]))
     live = federation(tmp_path / "live", rounds=1, consensus="pbft", simulation={"devnet": devnet})
     for expected, result in zip(simulated.rounds(), live.rounds(), strict=True):
         assert result.record.status == "final"

@@ -17,7 +17,8 @@ from fbfl.chain.logs import Event, LogScanner
 from fbfl.chain.networks import connect
 from fbfl.chain.transactions import Sender
 from fbfl.nodes import geth
-from fbfl.nodes.chains import NodeStatus, ask
+from fbfl.nodes.chains import ask
+from fbfl.nodes.nodeset import NodeStatus
 from tests.integration.machine import deployed
 from tests.integration.partition import parted
 from tests.integration.seals import has_valid_seal, header
@@ -28,12 +29,12 @@ T = TypeVar("T")
 
 @pytest.fixture
 def nodes(geth_nodes: list[NodeStatus]) -> list[Web3]:
-    return [connect(node.url) for node in geth_nodes]
+    return [connect(node.address) for node in geth_nodes]
 
 
 @pytest.mark.slow
 def test_every_block_carries_a_valid_ethash_seal(real_geth_nodes: list[NodeStatus]) -> None:
-    nodes = [connect(node.url) for node in real_geth_nodes]
+    nodes = [connect(node.address) for node in real_geth_nodes]
     first, second = nodes
     assert {node.seals for node in real_geth_nodes} == {"ethash"}
     head = wait_for(lambda: first.eth.block_number, lambda number: number >= 5)
@@ -62,9 +63,9 @@ def test_test_seals_take_work_and_are_told_from_real_ones(geth_nodes: list[NodeS
 
 def test_a_nodes_blocks_pay_its_own_server(geth_nodes: list[NodeStatus], nodes: list[Web3]) -> None:
     for number, node in enumerate(geth_nodes):
-        assert Web3.to_checksum_address(ask(node.url, "eth_coinbase")) == development_account(number).address
+        assert Web3.to_checksum_address(ask(node.address, "eth_coinbase")) == development_account(number).address
         assert node.peers == len(geth_nodes) - 1
-    ask(geth_nodes[0].url, "miner_stop")
+    ask(geth_nodes[0].address, "miner_stop")
     try:
         start = nodes[0].eth.block_number + 2
         wait_for(lambda: nodes[0].eth.block_number, lambda block: block >= start + 1)
@@ -73,7 +74,7 @@ def test_a_nodes_blocks_pay_its_own_server(geth_nodes: list[NodeStatus], nodes: 
         before, after = (nodes[0].eth.get_balance(block["miner"], number) for number in (start - 1, start))
         assert after - before >= 2 * 10**18
     finally:
-        ask(geth_nodes[0].url, "miner_start", 1)
+        ask(geth_nodes[0].address, "miner_start", 1)
 
 
 def test_what_is_sent_to_one_node_is_read_from_another(nodes: list[Web3], ledger_artifact: Artifact) -> None:
@@ -89,7 +90,7 @@ def test_a_reorganisation_is_noticed_and_loses_nothing(
     geth_nodes: list[NodeStatus], nodes: list[Web3], ledger_artifact: Artifact
 ) -> None:
     first, second = nodes
-    url = geth_nodes[0].url
+    url = geth_nodes[0].address
     sender = Sender(first, development_account(22))
     ledger = deployed(sender, ledger_artifact)
     wait_for(lambda: second.eth.get_code(ledger.address), lambda code: code != b"")

@@ -31,8 +31,8 @@ def test_a_run_on_a_network_can_be_queried_there_until_its_chain_begins_anew(
     (node,) = chains.up("anvil", port=free_ports(), state=state)
     try:
         assert main([*RUN, "--output", "embedded"]) == 0
-        assert main([*RUN, "--network", node.url, "--output", "first"]) == 0
-        assert main([*RUN, "--network", node.url, "--output", "second", "--consensus", "pbft", "--signatures"]) == 0
+        assert main([*RUN, "--network", node.address, "--output", "first"]) == 0
+        assert main([*RUN, "--network", node.address, "--output", "second", "--consensus", "pbft", "--signatures"]) == 0
         models = {name: json.loads(Path(name, "summary.json").read_text()) for name in ("embedded", "first", "second")}
         assert len({summary["model_sha256"] for summary in models.values()}) == 1
         assert models["first"]["chain"] is None
@@ -43,22 +43,22 @@ def test_a_run_on_a_network_can_be_queried_there_until_its_chain_begins_anew(
         assert [deployment["task"] for deployment in deployed] == [1, 2]
         for run in ("first", "second"):
             assert main(["audit", "--run", run]) == 0
-        assert said(["rounds", "--run", "second", "--json"]) == said(["rounds", "--network", node.url, "--json"])
+        assert said(["rounds", "--run", "second", "--json"]) == said(["rounds", "--network", node.address, "--json"])
         capsys.readouterr()
         for options, named in (
             (("--consensus", "ethash"), "consensus is ethash; deployed on this network: pow, pbft"),
             (("--servers", "100", "--devices", "100"), "servers is 100; allowed on a local network: up to 99"),
         ):
-            assert main([*RUN, "--network", node.url, "--output", "refused", *options]) == 2
+            assert main([*RUN, "--network", node.address, "--output", "refused", *options]) == 2
             error = capsys.readouterr().err
             assert named in error
             assert len(error.splitlines()) == 1
 
-        chains.ask(node.url, "anvil_reset")
-        assert main([*RUN, "--network", node.url, "--output", "third"]) == 0
+        chains.ask(node.address, "anvil_reset")
+        assert main([*RUN, "--network", node.address, "--output", "third"]) == 0
         assert main(["rounds", "--run", "first"]) == 1
         error = capsys.readouterr().err
-        assert f"first: the chain at {node.url} is not the one of this run" in error
+        assert f"first: the chain at {node.address} is not the one of this run" in error
         assert len(error.splitlines()) == 1
     finally:
         chains.down("anvil", state=state)
@@ -77,9 +77,9 @@ def test_a_run_that_was_stopped_goes_on_from_the_networks_chain(
 
     try:
         assert main([*RUN, "--output", "embedded"]) == 0
-        settings = RunSettings(dataset="digits", servers=4, devices=8, rounds=2, network=node.url)
+        settings = RunSettings(dataset="digits", servers=4, devices=8, rounds=2, network=node.address)
         with pytest.raises(KeyboardInterrupt):
-            play(settings, Path("stopped"), deployment=file_of(connect(node.url), DEPLOYMENTS), on_round=stop)
+            play(settings, Path("stopped"), deployment=file_of(connect(node.address), DEPLOYMENTS), on_round=stop)
         Path("stopped/metrics.jsonl").write_text("")  # killed before the line of a round that is final
         assert main(["run", "--resume", "stopped", "--quiet"]) == 0
         first, second = (json.loads(line) for line in Path("stopped/metrics.jsonl").read_text().splitlines())
