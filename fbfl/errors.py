@@ -6,6 +6,8 @@ or no round became final).
 """
 
 import copyreg
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class FbflError(Exception):
@@ -103,3 +105,12 @@ class ContractRevertError(ChainError):
 
 class NoFinalRoundError(FbflError):
     """There is no final round: the federation ended without one, or no round is over yet."""
+
+
+@contextmanager
+def failures_as(kind: type[FbflError], what: str) -> Iterator[None]:
+    """Raise `kind`, which says `what` failed and why, for what the operating system refuses inside."""
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"{what}: {error.strerror or error}") from error

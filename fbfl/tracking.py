@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from fbfl.errors import InvalidInputError, StorageError
+from fbfl.errors import InvalidInputError, StorageError, failures_as
 from fbfl.learning.backend import load_tensorflow
 from fbfl.settings import RunSettings, as_dict
 
@@ -35,12 +35,10 @@ def tensorboard(folder: str | os.PathLike[str], *, go_on: bool = False) -> Itera
     TensorBoard need not be installed.
     """
     path = Path(folder)
-    try:
+    with failures_as(InvalidInputError, f"--tensorboard {path}: cannot be written"):
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):  # can be written
             occupied = any(path.glob(_EVENTS)) and not go_on
-    except OSError as error:
-        raise InvalidInputError(f"--tensorboard {path}: cannot be written: {error.strerror}") from error
     if occupied:
         raise InvalidInputError(f"--tensorboard {path}: holds a run already; allowed: a new or an empty folder")
     with ExitStack() as closed_at_the_end:

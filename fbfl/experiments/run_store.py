@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fbfl.errors import StorageError
+from fbfl.errors import StorageError, failures_as
 from fbfl.mec.plan import canonical_json
 from fbfl.runs.identity import dependencies
 from fbfl.settings import RunSettings, as_dict
@@ -63,10 +63,8 @@ class FinishedRuns:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        try:
+        with failures_as(StorageError, f"{folder}: cannot be made"):
             folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError(f"{folder}: cannot be made: {error.strerror}") from error
         self._lines = _LineFile(folder / LINES)
 
     def path(self, run: Run) -> Path:
@@ -84,13 +82,11 @@ class FinishedRuns:
         """Remove these runs where they are kept."""
         lines = []
         for run in runs:
-            try:
+            with failures_as(StorageError, f"{self.path(run)}: cannot be removed"):
                 if run.chain:
                     self.path(run).unlink(missing_ok=True)
                 else:
                     lines.append(run.name)
-            except OSError as error:
-                raise StorageError(f"{self.path(run)}: cannot be removed: {error.strerror}") from error
         if lines:
             self._lines.remove(set(lines))
 
@@ -173,11 +169,8 @@ class _LineFile:
             self._defaults = defaults
         if not self._ends_a_line():
             text = "\n" + text
-        try:
-            with self._path.open("ab") as file:
-                file.write(text.encode())
-        except OSError as error:
-            raise StorageError(f"{self._path}: cannot be written: {error.strerror}") from error
+        with failures_as(StorageError, f"{self._path}: cannot be written"), self._path.open("ab") as file:
+            file.write(text.encode())
         known[run.name] = {
             "settings": as_dict(run.settings),
             "model_sha256": finished.model_sha256,

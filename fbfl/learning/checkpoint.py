@@ -8,7 +8,7 @@ import numpy.typing as npt
 import safetensors
 import safetensors.numpy
 
-from fbfl.errors import FbflError, InvalidInputError
+from fbfl.errors import FbflError, InvalidInputError, failures_as
 from fbfl.system.atomic import write_atomically
 from fbfl.tensors import plain_array
 
@@ -19,10 +19,8 @@ def write(path: Path, round_number: int, identity: Mapping[str, str], tensors: A
     """Write the state, whole or not at all. `identity` describes the federation, in words that can be compared."""
     plain = {name: plain_array(array) for name, array in tensors.items()}
     data = safetensors.numpy.save(plain, {"round": str(round_number), **identity})
-    try:
+    with failures_as(FbflError, f"{path} cannot be written"):
         write_atomically(path, data)
-    except OSError as error:
-        raise FbflError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def read(path: Path, identity: Mapping[str, str]) -> tuple[int, dict[str, npt.NDArray[Any]]]:

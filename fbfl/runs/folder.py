@@ -32,7 +32,7 @@ from fbfl.chain.head import hash_of
 from fbfl.chain.ledger import Ledger
 from fbfl.chain.networks import EMBEDDED, connect, public_name
 from fbfl.chain.task import Task
-from fbfl.errors import ChainImportError, InvalidInputError, StorageError
+from fbfl.errors import ChainImportError, InvalidInputError, StorageError, failures_as
 from fbfl.learning.datasets import Dataset
 from fbfl.mec.plan import TaskPlan
 from fbfl.runs import plots
@@ -145,11 +145,9 @@ class RunFolder:
             self._writer.flush()
         line = result.line()
         self._metrics.append(line)
-        try:
-            with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-                file.write(strictjson.dumps(line) + "\n")
-        except OSError as error:
-            raise StorageError(f"{self.path / 'metrics.jsonl'}: cannot be written: {error.strerror}") from error
+        path = self.path / "metrics.jsonl"
+        with failures_as(StorageError, f"{path}: cannot be written"), path.open("a", encoding="utf-8") as file:
+            file.write(strictjson.dumps(line) + "\n")
         return line
 
     def finish(

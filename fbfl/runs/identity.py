@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from fbfl.errors import InvalidInputError
+from fbfl.errors import InvalidInputError, failures_as
 from fbfl.learning import aggregation, attacks, datasets, plugins
 from fbfl.learning.flower import app as flower
 from fbfl.settings import RunSettings
@@ -106,11 +106,9 @@ def _draws(aggregator: str) -> bool:
 
 
 def _digest_of(name: str, path: Path) -> str:
-    try:
+    with failures_as(InvalidInputError, f"{name} {path}: cannot be read"):
         status = path.stat()
         return _digest(path, status.st_mtime_ns, status.st_size)
-    except OSError as error:
-        raise InvalidInputError(f"{name} {path}: cannot be read: {error.strerror}") from error
 
 
 @functools.lru_cache(maxsize=64)

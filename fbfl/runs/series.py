@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fbfl.errors import InvalidInputError, require
+from fbfl.errors import InvalidInputError, failures_as, require
 from fbfl.runs import plots
 from fbfl.runs.files import read_metrics
 from fbfl.runs.folder import folder_of_now
@@ -81,11 +81,9 @@ def _folder(output: Path | None) -> Path:
     """Make the folder of the series; one that holds runs raises `InvalidInputError`."""
     if output is None:
         return folder_of_now()
-    try:
+    with failures_as(InvalidInputError, f"--output {output}: cannot be written"):
         output.mkdir(parents=True, exist_ok=True)
         occupied = (output / "summary.json").exists() or any(output.glob("seed-*")) or any(output.glob("settings.json"))
-    except OSError as error:
-        raise InvalidInputError(f"--output {output}: cannot be written: {error.strerror}") from error
     if occupied:
         raise InvalidInputError(f"--output {output}: holds runs already; allowed: a new or an empty folder")
     return output

@@ -5,7 +5,7 @@ import os
 import secrets
 from pathlib import Path
 
-from fbfl.errors import StorageError
+from fbfl.errors import StorageError, failures_as
 
 PRIVATE = 0o600
 """The mode of a file that only its owner may read: a key."""
@@ -34,7 +34,5 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o666) -> None:
 
 def write_file(path: Path, data: bytes) -> None:
     """Write as `write_atomically`; a disk that fails raises `StorageError`, which names the file."""
-    try:
+    with failures_as(StorageError, f"{path}: cannot be written"):
         write_atomically(path, data)
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be written: {error.strerror}") from error

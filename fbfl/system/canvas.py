@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fbfl.errors import StorageError
+from fbfl.errors import StorageError, failures_as
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,12 +31,10 @@ def blank(**settings: Any) -> Iterator["Figure"]:
 
 def save(figure: "Figure", path: Path, **options: Any) -> Path:
     """Write a picture of the kind that its name ends with; a disk that fails raises `StorageError`."""
-    try:
-        # Matplotlib warns of letters missing in its font and of titles that leave no room: the texts are the user's.
-        with warnings.catch_warnings(action="ignore", category=UserWarning):
-            figure.savefig(path, **options)
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
+    # Matplotlib warns of letters missing in its font and of titles that leave no room: the texts are the user's.
+    silence = warnings.catch_warnings(action="ignore", category=UserWarning)
+    with failures_as(StorageError, f"{path}: cannot be written"), silence:
+        figure.savefig(path, **options)
     return path
 
 

@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from fbfl.errors import InvalidInputError
+from fbfl.errors import InvalidInputError, failures_as
 
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 """Marks that Windows editors put before a text."""
@@ -13,10 +13,8 @@ _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BO
 
 def read_text(path: Path, what: str) -> str:
     """Read a text in UTF-8, or in UTF-16 if marked. If it fails, `InvalidInputError` names `what` and the reason."""
-    try:
+    with failures_as(InvalidInputError, f"{what}: cannot be read"):
         data = path.read_bytes()
-    except OSError as error:
-        raise InvalidInputError(f"{what}: cannot be read: {error.strerror}") from error
     encoding = next((name for mark, name in _MARKS.items() if data.startswith(mark)), "utf-8")
     try:
         return data.decode(encoding)

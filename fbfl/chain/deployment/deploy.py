@@ -24,7 +24,7 @@ from fbfl.chain.headers import proof_of_work
 from fbfl.chain.ledger import CONSENSUS_CONTRACTS, Ledger
 from fbfl.chain.reverts import decoded_reverts
 from fbfl.chain.transactions import Sender
-from fbfl.errors import ChainError, ContractRevertError, InvalidInputError, StorageError
+from fbfl.errors import ChainError, ContractRevertError, InvalidInputError, StorageError, failures_as
 from fbfl.system import strictjson
 from fbfl.system.atomic import write_atomically
 
@@ -153,11 +153,9 @@ class NetworkDeployment:
         if self.file is None:
             return
         content = {"chain_id": self.w3.eth.chain_id, "contracts": self.records}
-        try:
+        with failures_as(StorageError, f"{self.file} cannot be written"):
             self.file.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(self.file, (json.dumps(content, indent=1) + "\n").encode())
-        except OSError as error:
-            raise StorageError(f"{self.file} cannot be written: {error.strerror or error}") from error
 
 
 def deploy(

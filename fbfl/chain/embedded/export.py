@@ -24,7 +24,7 @@ from fbfl.chain.embedded.chain import EmbeddedChain, Genesis, open_chain
 from fbfl.chain.embedded.pin import BLOCKS_FILE, GENESIS_FILE, HEAD_FILE, ChainHead, contents, read_head
 from fbfl.chain.embedded.rules import CHAIN_ID, LondonChain
 from fbfl.chain.embedded.seals import SEALS
-from fbfl.errors import ChainImportError, StorageError
+from fbfl.errors import ChainImportError, StorageError, failures_as
 from fbfl.system import strictjson
 from fbfl.system.atomic import write_atomically
 
@@ -59,7 +59,7 @@ class ChainWriter:
         self._digest = hashlib.sha256()
         genesis = render_genesis(chain.genesis)
         self._genesis_sha256 = hashlib.sha256(genesis).hexdigest()
-        try:
+        with failures_as(StorageError, f"cannot write the chain to {folder}"):
             if go_on:
                 self._read_written()
                 return
@@ -67,8 +67,6 @@ class ChainWriter:
             (folder / HEAD_FILE).unlink(missing_ok=True)
             write_atomically(folder / GENESIS_FILE, genesis)
             write_atomically(folder / BLOCKS_FILE, b"")
-        except OSError as error:
-            raise StorageError(f"cannot write the chain to {folder}: {error.strerror or error}") from error
 
     def _read_written(self) -> None:
         """Take the blocks of the file that are on the chain as written; record their end before the rest is cut off."""
@@ -87,11 +85,9 @@ class ChainWriter:
             head = chain.get_canonical_head()
             kept = self._kept_blocks(chain)
             new = [chain.get_canonical_block_by_number(BlockNumber(n)) for n in range(kept, head.block_number + 1)]
-        try:
+        with failures_as(StorageError, f"cannot write the chain to {self.folder}"):
             self._append(kept, new)
             return self._record_head()
-        except OSError as error:
-            raise StorageError(f"cannot write the chain to {self.folder}: {error.strerror or error}") from error
 
     def _record_head(self) -> ChainHead:
         """Write head.json for the blocks that are in the file."""

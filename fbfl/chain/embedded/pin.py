@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from fbfl.errors import ChainImportError
+from fbfl.errors import ChainImportError, failures_as
 from fbfl.system import strictjson
 
 GENESIS_FILE = "genesis.json"
@@ -45,7 +45,5 @@ def read_head(folder: Path) -> ChainHead:
 
 def contents(path: Path) -> bytes:
     """Return the bytes of a file of a chain; one that cannot be read raises `ChainImportError`."""
-    try:
+    with failures_as(ChainImportError, f"cannot read {path}"):
         return path.read_bytes()
-    except OSError as error:
-        raise ChainImportError(f"cannot read {path}: {error.strerror or error}") from error
