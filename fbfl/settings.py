@@ -79,8 +79,8 @@ class RunSettings:
     radio_args: Arguments = field(dict, "parameters of the radio", places=Place.SIMULATION)
     dataset: str | None = field(
         None,
-        "mnist, mnist-5k, fashion-mnist, digits, har, what Keras downloads (cifar10, imdb, ...), a file (.npz, .csv, "
-        ".parquet), or package.module:function",
+        "mnist, mnist-5k, fashion-mnist, digits, emnist, svhn, har, what Keras downloads (cifar10, imdb, ...), a file "
+        "(.npz, .csv, .parquet), a folder that Hugging Face's datasets saved, or package.module:function",
         by_default="mnist, or mnist-5k if that is neither on disk nor available from the network",
     )
     dataset_args: Arguments = field(dict, "parameters of the data set")

@@ -271,7 +271,6 @@ def _exchange(
 
 def _uploaded(options: argparse.Namespace, plan: "TaskPlan", file: Path) -> "tuple[SampleStore, list[BaseRoute]]":
     """Return the store for what devices upload, and the routes for uploads."""
-    from fbfl.mec.batches import SampleForm
     from fbfl.mec.ingest import ingest_routes
     from fbfl.mec.sample_database import SampleDatabase
     from fbfl.mec.tokens import DeviceTokens
@@ -280,7 +279,7 @@ def _uploaded(options: argparse.Namespace, plan: "TaskPlan", file: Path) -> "tup
     if options.device_samples < 1:
         raise InvalidInputError(f"--device-samples {options.device_samples}; allowed: 1 or more")
     tokens = DeviceTokens(options.devices)
-    form = SampleForm(plan.input_shape, plan.num_classes, plan.sample_range, plan.label_range, plan.sample_type)
+    form = plan.sample_form
     samples = SampleDatabase(file, plan.input_shape, options.device_samples, label_type=form.label_type)
     return samples, ingest_routes(samples, tokens, form)
 
@@ -299,7 +298,6 @@ def _samples_file(ledger: "Ledger", task: "Task") -> str:
 def _own(options: argparse.Namespace, plan: "TaskPlan") -> "SampleStore":
     """Return a store with the samples of `--data`, or of the share of `--dataset`."""
     from fbfl.learning.partition import resolve as resolve_partition
-    from fbfl.learning.samples import WHOLE, type_of
     from fbfl.mec.samples import Batch, MemorySampleStore
 
     partition = resolve_partition(taken(options, "partition"), **taken(options, "partition_args"))
@@ -308,11 +306,8 @@ def _own(options: argparse.Namespace, plan: "TaskPlan") -> "SampleStore":
         return partition(dataset.y_train, count, seed=plan.seed, device_of=dataset.device_of)[number]
 
     x, y = own_samples(options, part, plan.num_classes)
-    if x.shape[1:] != plan.input_shape:
-        raise InvalidInputError(f"samples have the shape {x.shape[1:]}; allowed in this task: {plan.input_shape}")
-    if type_of(x) != plan.sample_type:
-        whole = "whole numbers, int32" if plan.sample_type == WHOLE else "uint8 and floating point"
-        raise InvalidInputError(f"samples are {x.dtype}; allowed in this task: {whole}")
+    if (problem := plan.sample_form.problem(x, y)) is not None:
+        raise InvalidInputError(problem)
     store = MemorySampleStore()
     if len(y):
         store.receive(Batch(device=0, first=0, x=x, y=y))

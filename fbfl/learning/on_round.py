@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from fbfl.learning.plugins import guarded
+from fbfl.learning.plugins import guarded, label_of, refuse_class
 from fbfl.values import checks
 
 OnRound = Callable[[dict[str, Any]], object]
@@ -23,6 +23,7 @@ def teller(on_round: OnRound | None) -> Callable[[dict[str, Any]], None]:
     no function is refused now, with `InvalidInputError`.
     """
     checks.check("", "on_round", on_round, OnRound | None)
+    refuse_class(f"on_round {label_of(on_round)}", on_round)
     call = None if on_round is None else guarded("on_round", on_round)
 
     def tell(line: dict[str, Any]) -> None:

@@ -28,6 +28,9 @@ KEYWORD = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ON
 _PACKAGE = str(Path(__file__).parents[1]) + os.sep
 _PYTHON = tuple(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib"))
 _INSTALLED = tuple(sysconfig.get_path(name) + os.sep for name in ("purelib", "platlib"))
+_MAKE = ("dataset", "mobility", "model", "optimizer", "radio", "trainer")
+"""Kinds whose functions make what is used: a class does so, too. A call of the others answers a question."""
+
 _FLAGS = {"true": True, "false": False}
 _SHOWN = 4
 """Most frames, and most lines of text, to show of an error in a user's function."""
@@ -118,6 +121,8 @@ def resolve(
     """
     function = find(kind, name, table) if isinstance(name, str) else name
     label = label_of(name)
+    if kind not in _MAKE:
+        refuse_class(f"{kind} {label}", function)
     parameters = _parameters(kind, label, function)
     leading = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     if len(leading) < data and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
@@ -139,6 +144,12 @@ def resolve(
         if key in named:
             checks.check(f"{kind} {label}: ", key, value, named[key].annotation)
     return Plugin(kind, label, function, dict(settings), wants)
+
+
+def refuse_class(label: str, function: object) -> None:
+    """Raise `InvalidInputError` for a class: a call would make an object of it, and ask that nothing."""
+    if inspect.isclass(function):
+        raise InvalidInputError(f"{label} is a class; needed: a function, or an object of the class that can be called")
 
 
 def names_of_parameters(kind: str, name: str, table: Mapping[str, Callable[..., Any]]) -> set[str]:

@@ -89,9 +89,14 @@ def labels_of(y: object, where: str, num_classes: int | None = None) -> Array:
         )
     if num_classes is not None and array.size and array.max() >= num_classes:
         raise InvalidInputError(
-            f"{where} holds {array.max()}; allowed with num_classes = {num_classes}: 0 to {num_classes - 1}"
+            f"{where} holds {array.max()}; allowed with {of_classes(num_classes)}: 0 to {num_classes - 1}"
         )
     return _of_integer_type(array)
+
+
+def of_classes(num_classes: int) -> str:
+    """Return the words of a message for a number of classes, which may follow from the loss."""
+    return f"num_classes = {num_classes}" + (", as of loss binary_cross_entropy" if num_classes == 2 else "")
 
 
 def numbers_of(y: object, where: str) -> Array:

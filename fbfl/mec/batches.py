@@ -7,7 +7,7 @@ import numpy as np
 from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
 
-from fbfl.learning.samples import PICTURES, WHOLE, Range
+from fbfl.learning.samples import PICTURES, WHOLE, Range, type_of
 from fbfl.mec.request_body import RequestRefusedError
 from fbfl.mec.samples import Array, Batch
 
@@ -42,9 +42,12 @@ class SampleForm:
         return np.int64 if self.classes else np.float32
 
     def problem(self, x: Array, y: Array) -> str | None:
-        """Return the fault of samples x [n, ...], y [n] of an allowed dtype, or None."""
+        """Return the fault of samples x [n, ...] and labels y [n], integers of classes, or None."""
         if x.shape[1:] != self.shape:
             return f"samples have the shape {list(x.shape[1:])}; allowed in this task: {list(self.shape)}"
+        if type_of(x) != self.sample_type:
+            whole = "whole numbers, int32" if self.sample_type == WHOLE else "uint8 and floating point"
+            return f"samples are {x.dtype}; allowed in this task: {whole}"
         if self.classes and len(y) and not 0 <= y.min() <= y.max() < self.classes:
             return f"labels are {y.min()} to {y.max()}; allowed in this task: 0 to {self.classes - 1}"
         if not self.classes and not np.isfinite(y).all():

@@ -24,6 +24,7 @@ from fbfl.learning.samples import PICTURES, WHOLE, Range
 from fbfl.learning.server_optimizers import SERVER_OPTIMIZERS, ServerOptimizer
 from fbfl.learning.trainer import TRAINERS
 from fbfl.learning.training import Purpose, TrainingSettings
+from fbfl.mec.batches import SampleForm
 from fbfl.settings import FLOWER, MAX_SERVERS
 from fbfl.storage.codecs import check_codec, max_update_size
 from fbfl.storage.payload import max_size
@@ -186,6 +187,11 @@ class TaskPlan:
         """The purpose of a trainer of this task."""
         training = TrainingSettings(**self.training)
         return Purpose(self.model, training, self.input_shape, self.num_classes, self.seed, self.sample_type)
+
+    @property
+    def sample_form(self) -> SampleForm:
+        """The form of samples that servers and devices may bring."""
+        return SampleForm(self.input_shape, self.num_classes, self.sample_range, self.label_range, self.sample_type)
 
     @property
     def root(self) -> str | int | None:

@@ -46,13 +46,11 @@ def dependencies(settings: RunSettings, chain: bool = True) -> dict[str, dict[st
         "draws": DRAWS if chain and _draws(settings.aggregator) else 1,
     }
     files: dict[str, Path] = {}
-    if settings.dataset is not None and datasets.is_file(settings.dataset):
-        files["dataset"] = Path(settings.dataset)
     trace = settings.mobility_args.get("file")
     if isinstance(trace, str):
         files["mobility_args"] = Path(trace)
     for name, function in (_functions(settings) | _attacks(settings) | _metrics(settings)).items():
-        if function is not None and ":" in function and name not in files:
+        if function is not None and ":" in function:
             source = plugins.source_of(name, function)
             files |= {name: source} if source else {}
     for key, value in settings.trainer_args.items():
@@ -61,18 +59,19 @@ def dependencies(settings: RunSettings, chain: bool = True) -> dict[str, dict[st
             files |= {f"trainer_args: {key}": source} if source else {}
     found: dict[str, dict[str, object]] = {
         "versions": {name: version for name, version in versions.items() if version > 1},
-        "files": {**{name: _digest_of(name, path) for name, path in files.items()}, **_app(settings)},
+        "files": {
+            **{name: _digest_of(name, path) for name, path in files.items()},
+            **_data(settings),
+            **_app(settings),
+        },
     }
     return {kind: entries for kind, entries in found.items() if entries}
 
 
 def code_in(settings: RunSettings) -> tuple[str, ...]:
     """Return the ``package.module:function`` names in settings, each once: code that is run with these settings."""
-    functions = _functions(settings)
-    if settings.dataset is not None and datasets.is_file(settings.dataset):
-        del functions["dataset"]
     listed = (*_attacks(settings).values(), *_metrics(settings).values())
-    named = (*functions.values(), *listed, *settings.trainer_args.values())
+    named = (*_functions(settings).values(), *listed, *settings.trainer_args.values())
     code = [name for name in named if isinstance(name, str) and ":" in name]
     return tuple(dict.fromkeys([*code, *([settings.app] if settings.app is not None else [])]))
 
@@ -81,8 +80,20 @@ def _app(settings: RunSettings) -> dict[str, str]:
     return {} if settings.app is None else {"app": flower.read(settings.app).digest}
 
 
+def _data(settings: RunSettings) -> dict[str, str]:
+    """Return the digest of the user's file of data, or that of the digests of several."""
+    digests = [_digest_of("dataset", path) for path in _data_files(settings)]
+    several = hashlib.sha256("".join(digests).encode()).hexdigest()
+    return {"dataset": digests[0] if len(digests) == 1 else several} if digests else {}
+
+
+def _data_files(settings: RunSettings) -> tuple[Path, ...]:
+    return () if settings.dataset is None else datasets.files_of(settings.dataset)
+
+
 def _functions(settings: RunSettings) -> dict[str, str | None]:
-    return {name: getattr(settings, name) for name in _FUNCTIONS}
+    on_disk = bool(_data_files(settings))  # its path may have a colon
+    return {name: getattr(settings, name) for name in _FUNCTIONS if not (on_disk and name == "dataset")}
 
 
 def _attacks(settings: RunSettings) -> dict[str, str]:

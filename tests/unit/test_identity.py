@@ -24,6 +24,13 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A folder of a user's with a module, from which functions are imported, and files of data."""
     for name in ("identitylab.py", "data.npz", "data.csv", "trace.csv"):
         (tmp_path / name).write_text("def mine(*_): pass\n")
+    saved = {
+        "dataset_dict.json": {"splits": ["train", "extra"]},
+        "train/state.json": {"_data_files": [{"filename": "a"}]},
+    }
+    for name, content in {**saved, "train/dataset_info.json": {}, "train/a": {}, "train/cache": {}}.items():
+        (tmp_path / "saved" / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / "saved" / name).write_text(json.dumps(content))
     monkeypatch.syspath_prepend(tmp_path)
     yield tmp_path
     sys.modules.pop("identitylab", None)
@@ -39,6 +46,23 @@ NAMED: dict[str, list[dict[str, Any]]] = {
     ]
     + [{"trainer_args": {"loss": "identitylab:mine"}}],
 }
+
+
+def test_a_run_is_another_where_a_folder_of_data_has_changed(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(lab)
+    run = RunSettings(dataset="saved")
+    before = Run(run).name
+    (lab / "saved" / "train" / "cache").unlink()  # which is not read
+    assert Run(run).name == before
+    names = {before}
+    for file in ("train/dataset_info.json", "train/a", "train/state.json", "dataset_dict.json"):
+        content = (lab / "saved" / file).read_text()
+        (lab / "saved" / file).write_text(content + "\n")
+        names.add(Run(run).name)
+    assert len(names) == 5
+    (lab / "saved" / "train" / "a").unlink()
+    with pytest.raises(InvalidInputError, match=r"^dataset saved/train/a: cannot be read"):
+        dependencies(run)
 
 
 @pytest.mark.parametrize(("file", "settings"), [(file, each) for file, many in NAMED.items() for each in many])

@@ -15,7 +15,7 @@ from fbfl.learning.datasets import emnist, from_keras, har, hugging_face, npz, p
 from fbfl.learning.datasets.dataset import Dataset, dataset_of
 from fbfl.learning.datasets.npz import load_samples
 
-__all__ = ["FILES", "LOADERS", "NAMES", "Dataset", "is_file", "load", "load_samples"]
+__all__ = ["FILES", "LOADERS", "NAMES", "Dataset", "files_of", "load", "load_samples"]
 
 LOADERS: dict[str, Callable[..., Dataset]] = {
     "mnist": pictures.mnist,
@@ -47,9 +47,13 @@ FILES = tuple(_BY_SUFFIX)
 """Endings of the files that `load` reads."""
 
 
-def is_file(name: str | Path) -> bool:
-    """Return True if a data set is named by the path of a file."""
-    return str(name).endswith(FILES)
+def files_of(name: str) -> tuple[Path, ...]:
+    """Return the user's files that a data set consists of: a file, or those of a folder; none for other names."""
+    if name.endswith(FILES):
+        return (Path(name),)
+    if name not in LOADERS and hugging_face.is_saved(Path(name)):
+        return hugging_face.files(Path(name))
+    return ()
 
 
 def load(

@@ -11,13 +11,21 @@ from fbfl.errors import InvalidInputError
 from fbfl.learning.datasets.dataset import Array, Dataset, held_out, samples_of_part
 from fbfl.system.jsonobject import read_object
 
-_MARKS = ("dataset_dict.json", "dataset_info.json")
+_IN_PARTS, _INFO, _STATE = "dataset_dict.json", "dataset_info.json", "state.json"
+_PARTS = ("train", "test")
 _EXTRA = "pip install 'fbfl[huggingface]' has it"
 
 
 def is_saved(path: Path) -> bool:
     """Return True for a folder that holds a saved data set."""
-    return any((path / mark).is_file() for mark in _MARKS)
+    return any((path / mark).is_file() for mark in (_IN_PARTS, _INFO))
+
+
+def files(path: Path) -> tuple[Path, ...]:
+    """Return the files of a saved data set that `load` reads; others there, as caches, count for nothing."""
+    parts = [folder for name, folder in _parts(path).items() if name in _PARTS]
+    named = [[folder / _INFO, folder / _STATE, *_arrow_files(folder)] for folder in parts]
+    return (*([path / _IN_PARTS] if parts != [path] else []), *(file for each in named for file in each))
 
 
 def load(
@@ -38,7 +46,7 @@ def load(
     parts = _parts(path)
     if not {"train", "test"} <= parts.keys() and not 0 < test < 1:
         raise InvalidInputError(f"{path}: test is {test}; allowed: above 0 and below 1, the part held out for testing")
-    tables = {name: _table(folder) for name, folder in parts.items() if name in ("train", "test")}
+    tables = {name: _table(folder) for name, folder in parts.items() if name in _PARTS}
     if "train" not in tables:
         raise InvalidInputError(f"{path}: has the parts {', '.join(parts)}; needed: train")
     loaded = {}
@@ -84,9 +92,16 @@ def load(
 
 def _parts(path: Path) -> dict[str, Path]:
     """Return the folders of the parts by name; of a single one as `train`."""
-    if not (path / _MARKS[0]).is_file():
+    if not (path / _IN_PARTS).is_file():
         return {"train": path}
-    return {str(name): path / str(name) for name in _json(path / _MARKS[0]).get("splits", ())}
+    return {str(name): path / str(name) for name in _listed(path / _IN_PARTS, "splits")}
+
+
+def _listed(path: Path, key: str) -> list[Any]:
+    found = _json(path).get(key, [])
+    if not isinstance(found, list):
+        raise InvalidInputError(f"{path}: {key} is {found!r}; needed: a list")
+    return found
 
 
 def _json(path: Path) -> Mapping[str, Any]:
@@ -103,21 +118,24 @@ def _table(folder: Path) -> tuple[dict[str, Any], Mapping[str, Any]]:
         from pyarrow import ipc
     except ImportError as error:
         raise InvalidInputError(f"{folder}: needs the package pyarrow; {_EXTRA}") from error
-    files = [str(each.get("filename")) for each in _json(folder / "state.json").get("_data_files", ())]
     tables = []
-    for file in files:
+    for file in _arrow_files(folder):
         try:
-            with pa.memory_map(str(folder / Path(file).name)) as content:
+            with pa.memory_map(str(file)) as content:
                 tables.append(ipc.open_stream(content).read_all())
         except (OSError, pa.ArrowException) as error:
-            raise InvalidInputError(
-                f"{folder / file}: not a whole Arrow file: {' '.join(str(error).split())}"
-            ) from error
+            raise InvalidInputError(f"{file}: not a whole Arrow file: {' '.join(str(error).split())}") from error
     if not tables:
         raise InvalidInputError(f"{folder}: state.json names no file; needed: at least 1")
     table = pa.concat_tables(tables)
-    features = _json(folder / "dataset_info.json").get("features") or {}
+    features = _json(folder / _INFO).get("features") or {}
     return {name: table.column(name).combine_chunks() for name in table.column_names}, features
+
+
+def _arrow_files(folder: Path) -> list[Path]:
+    """Return the Arrow files of a part."""
+    named = [each for each in _listed(folder / _STATE, "_data_files") if isinstance(each, Mapping)]
+    return [folder / Path(str(each.get("filename"))).name for each in named]
 
 
 def _samples(columns: Mapping[str, Any], features: Mapping[str, Any], where: Path) -> Array:

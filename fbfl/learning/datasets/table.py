@@ -9,7 +9,7 @@ import numpy as np
 
 from fbfl.errors import InvalidInputError
 from fbfl.learning.datasets.dataset import Array, Dataset, held_out
-from fbfl.learning.samples import labels_of, samples_of
+from fbfl.learning.samples import labels_of, of_classes, samples_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +20,7 @@ _EXTRA = "Parquet files need the package pyarrow; pip install 'fbfl[parquet]' ha
 
 def load(
     path: Path,
-    label: str | int,
+    label: str | int = "label",
     device: str | int | None = None,
     test: float = 0.2,
     drop: str | Sequence[str] = (),
@@ -111,7 +111,7 @@ def _labels(column: "pd.Series", where: str, num_classes: int | None) -> Array:
     stay = num_classes is not None and names.dtype.kind in "iuf" and names[0] >= 0 and names[-1] < num_classes
     if num_classes is not None and len(names) > num_classes:
         raise InvalidInputError(
-            f"{where} has {len(names)} different values; allowed with num_classes = {num_classes}: no more than that"
+            f"{where} has {len(names)} different values; allowed with {of_classes(num_classes)}: no more than that"
         )
     return names[places].astype(np.int64) if stay else places
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import signal
 import urllib.request
@@ -87,9 +88,14 @@ def test_what_does_not_fit_the_task_is_refused_in_a_line(
     shape = fed.dataset.input_shape
     np.savez(tmp_path / "flat.npz", x_train=np.zeros((3, 7), np.float32), y_train=np.arange(3))
     np.savez(tmp_path / "many.npz", x_train=np.zeros((3, *shape), np.float32), y_train=np.arange(3) + 9)
+    wide = np.linspace(0, 9, 3 * math.prod(shape)).reshape(3, *shape)
+    np.savez(tmp_path / "wide.npz", x_train=wide, y_train=np.arange(3))
+    np.savez(tmp_path / "words.npz", x_train=wide.astype(np.int64), y_train=np.arange(3))
     (tmp_path / "tokens").write_text("")
     for options, named in (
-        (["--data", str(tmp_path / "flat.npz")], f"samples have the shape (7,); allowed in this task: {shape}"),
+        (["--data", str(tmp_path / "flat.npz")], f"samples have the shape [7]; allowed in this task: {[*shape]}"),
+        (["--data", str(tmp_path / "words.npz")], "samples are int32; allowed in this task: uint8 and floating point"),
+        (["--data", str(tmp_path / "wide.npz")], "samples hold 0 to 9; allowed in this task: -1 to 2"),
         (["--data", str(tmp_path / "many.npz")], "y_train holds 11; allowed with num_classes = 10: 0 to 9"),
         (["--dataset", "digits"], "--dataset digits: needs --share I/N, one of N parts, from 0"),
         (["--dataset", "digits", "--share", "2/2"], "--share 2/2; allowed: I/N with I from 0 to N-1"),

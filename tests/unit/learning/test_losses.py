@@ -124,7 +124,10 @@ def test_a_function_trains_the_model_of_a_regression() -> None:
         ),
         ({"loss": huber}, r"client 0: y is float32\[84\]; .*numbers need loss mean_squared_error, or num_classes = 0"),
         ({"loss": "cross_entropy"}, "fractions are not classes; numbers need loss mean_squared_error"),
-        ({"labels": BINARY + 1, "loss": "binary_cross_entropy"}, "holds 2; allowed with num_classes = 2: 0 to 1"),
+        (
+            {"labels": BINARY + 1, "loss": "binary_cross_entropy"},
+            "holds 2; allowed with num_classes = 2, as of loss binary_cross_entropy: 0 to 1",
+        ),
         (
             {"labels": BINARY, "loss": "cross_entropy", "num_classes": 1},
             "holds 1; allowed with num_classes = 1: 0",

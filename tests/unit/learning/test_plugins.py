@@ -10,7 +10,11 @@ import pytest
 
 from fbfl.errors import AggregationError, InvalidInputError, UserCodeError
 from fbfl.learning import aggregation, attacks, partition, plugins, server_optimizers
+from fbfl.learning.evaluation import resolve_metrics
+from fbfl.learning.federation import Federation
+from fbfl.learning.on_round import teller
 from fbfl.learning.plugins import Plugin
+from fbfl.learning.training import TrainingSettings
 from fbfl.mec import mobility, radio
 
 
@@ -58,7 +62,7 @@ def test_a_plugin_gets_its_settings_and_what_it_wants_of_the_context() -> None:
         ("math:no_such", {}, "module math has no function 'no_such'"),
         ("math:pi", {}, "has no function 'pi'"),
         (":f", {}, "cannot import ''"),
-        ("builtins:type", {}, "parameters can be read"),
+        ("builtins:max", {}, "parameters can be read"),
     ],
 )
 def test_what_is_wrong_is_named(name: str, settings: dict[str, Any], message: str) -> None:
@@ -92,6 +96,45 @@ def refuses(updates): raise AggregationError("no update is good")
 def leaves(updates): raise SystemExit(0)
 def stopped(updates): raise KeyboardInterrupt
 """
+
+
+class Answer:
+    """What users name instead of an object of it, or of a function."""
+
+    def __init__(self, *first: object, x: object = None, honest: object = None) -> None:
+        """Take anything."""
+
+    def __call__(self, *data: Any) -> Any:
+        return data
+
+
+SMALL: dict[str, Any] = {
+    "clients": [(np.zeros((4, 2), np.float32), np.arange(4) % 2)],
+    "test": (np.zeros((4, 2)), np.arange(4) % 2),
+}
+
+
+@pytest.mark.parametrize("named", [Answer, f"{__name__}:Answer"])
+@pytest.mark.parametrize(
+    ("kind", "use"),
+    [
+        ("aggregator", aggregation.resolve),
+        ("attack", attacks.resolve),
+        ("partition", partition.resolve),
+        ("server optimizer", server_optimizers.resolve),
+        ("metric", lambda name: resolve_metrics([name])),
+        ("schedule", lambda name: TrainingSettings(learning_rate=1.0, schedule=name)),
+        ("loss", lambda name: Federation(**SMALL, loss=name)),
+    ],
+)
+def test_a_class_where_a_function_is_needed_is_refused_before_any_work(kind: str, use: Any, named: Any) -> None:
+    with pytest.raises(InvalidInputError, match=rf"^{kind} .*Answer is a class; needed: a function, or an object of"):
+        use(named)
+
+
+def test_a_class_as_on_round_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match=r"^on_round Answer is a class; needed: a function"):
+        teller(Answer)
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ def test_a_table_is_numbers_and_a_label(tmp_path: Path) -> None:
     assert data.device_of is not None
     phones = dict(zip(table["x"].astype(np.float32), table["phone"].str[-1].astype(int), strict=True))
     assert data.device_of.tolist() == [phones[x] for x in data.x_train[:, 0]]
-    again = datasets.load(written(tmp_path, table), {"label": "activity", "drop": ["phone"]})
+    again = datasets.load(written(tmp_path, table.rename(columns={"activity": "label"})), {"drop": ["phone"]})
     assert again.device_of is None
     assert again.x_train.tobytes() == data.x_train.tobytes()
 
@@ -106,7 +106,7 @@ def test_labels_may_be_numbers_or_of_so_many_classes(tmp_path: Path) -> None:
         assert (data.num_classes, data.warnings) == (number or 2, ())
     for label, number, said in (
         ("activity", 0, "the label 'activity' holds 'walk' in row 1; allowed with this loss: numbers"),
-        ("activity", 2, "the label 'activity' has 3 different values; allowed with num_classes = 2: no more"),
+        ("activity", 2, "'activity' has 3 different values; allowed with num_classes = 2, as of loss binary_cross_ent"),
         ("speed", None, "allowed: no fractions, or loss mean_squared_error, with which labels are numbers"),
     ):
         with pytest.raises(InvalidInputError, match=said):
@@ -123,7 +123,7 @@ HOLES = [None, *range(1, ROWS)]
 @pytest.mark.parametrize(
     ("table", "args", "said"),
     [
-        (frame(), {}, "dataset .*sensors.csv: needs label; its settings are: label, device, test, drop"),
+        (frame(), {}, r"sensors.csv: label is 'label'; allowed: the name of a column: phone, x, y, wet, activity$"),
         (frame(), {"label": "activity", "tset": 0.5}, "does not take 'tset'; allowed: label, device, test, drop"),
         (frame(), {"label": "class"}, r"label is 'class'; allowed: the name of a column: phone, x, y, wet, activity$"),
         (frame(), {"label": "activity"}, "the column 'phone' holds 'phone-0' in row 1; allowed: numbers; drop=phone"),
