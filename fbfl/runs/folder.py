@@ -181,7 +181,7 @@ class RunFolder:
 
     def plot(self, title: str) -> list[Path]:
         """Draw the pictures; returns their paths."""
-        return plots.plot_run(self.path, self._metrics, title)
+        return plots.plot_rounds(self.path, self._metrics, title)
 
 
 def warnings_in(lines: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:

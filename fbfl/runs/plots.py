@@ -9,6 +9,7 @@ from typing import Any
 
 from fbfl.runs.measures import CURVES, RATES, interval
 from fbfl.system import canvas
+from fbfl.system.styles import plain_axes, rounds_across
 
 INK = "#1f3b57"
 ACCENT = "#c0562b"
@@ -21,55 +22,36 @@ class _Curve:
     label: str
     colour: str
     values: Sequence[float]
-    half_widths: Sequence[float] = ()
-    is_rate: bool = True
+    half_widths: Sequence[float]
+    is_rate: bool
     """True if its values are within 0 and 1, and so is the band."""
 
 
 _COLOURS = {"accuracy": INK, "attack_success_rate": ACCENT, "loss": INK}
 
 
-def plot_run(folder: Path, metrics: Sequence[dict[str, Any]], title: str) -> list[Path]:
-    """Draw accuracy.png and loss.png from the lines of metrics.jsonl; returns their paths. A null is a gap.
+def plot_rounds(folder: Path, lines: Sequence[dict[str, Any]], title: str) -> list[Path]:
+    """Draw accuracy.png and loss.png; returns their paths. Without classes there is METRIC.png for each further figure.
 
-    Without classes there is METRIC.png for each of the further figures in place of accuracy.png.
+    `lines` are those of metrics.jsonl, where a null is a gap, or the rounds of a series, where a figure is a mean.
     """
     curves = {
-        name: _Curve(label, _COLOURS[name], _values(line.get(name) for line in metrics))
+        name: _curve(label, _COLOURS[name], [line.get(name) for line in lines], is_rate=name in RATES)
         for name, label in CURVES.items()
-        if any(name in line for line in metrics) or name != "attack_success_rate"
+        if any(name in line for line in lines) or name != "attack_success_rate"
     }
     further = {
-        name: _Curve(f"test {name}", INK, _values(line.get("metrics", {}).get(name) for line in metrics), is_rate=False)
-        for name in metrics[0].get("metrics", ())
+        name: _curve(f"test {name}", INK, [line.get("metrics", {}).get(name) for line in lines], is_rate=False)
+        for name in lines[0].get("metrics", ())
     }
-    return _pictures(folder, title, [line["round"] for line in metrics], curves, further)
+    return _pictures(folder, title, [line["round"] for line in lines], curves, further)
 
 
-def plot_series(folder: Path, rounds: Sequence[dict[str, Any]], title: str) -> list[Path]:
-    """Draw the same pictures from the rounds of a series' summary.json: means with their 95 % intervals."""
-    curves = {
-        name: _Curve(
-            label,
-            _COLOURS[name],
-            _values(line[name]["mean"] for line in rounds),
-            _values(line[name]["half_width"] for line in rounds),
-            is_rate=name in RATES,
-        )
-        for name, label in CURVES.items()
-        if name in rounds[0]
-    }
-    further = {
-        name: _Curve(
-            f"test {name}",
-            INK,
-            _values(line["metrics"][name]["mean"] for line in rounds),
-            _values(line["metrics"][name]["half_width"] for line in rounds),
-            is_rate=False,
-        )
-        for name in rounds[0].get("metrics", ())
-    }
-    return _pictures(folder, title, [line["round"] for line in rounds], curves, further)
+def _curve(label: str, colour: str, figures: Sequence[Any], *, is_rate: bool) -> _Curve:
+    if not isinstance(figures[0], Mapping):
+        return _Curve(label, colour, _values(figures), (), is_rate)
+    means, halves = (_values(figure[part] for figure in figures) for part in ("mean", "half_width"))
+    return _Curve(label, colour, means, halves, is_rate)
 
 
 def _values(values: Iterable[float | None]) -> list[float]:
@@ -94,8 +76,6 @@ def _file_name(metric: str) -> str:
 
 def _draw(path: Path, title: str, rounds: list[int], curves: Sequence[_Curve]) -> Path:
     with canvas.blank() as figure:
-        from matplotlib.ticker import MaxNLocator
-
         figure.set_size_inches(7, 4)
         axes = figure.add_subplot()
         for curve in curves:
@@ -106,11 +86,9 @@ def _draw(path: Path, title: str, rounds: list[int], curves: Sequence[_Curve]) -
                 band = interval(curve.values, curve.half_widths, is_rate=curve.is_rate)
                 axes.fill_between(rounds, *band, color=curve.colour, alpha=0.18, linewidth=0)
         axes.set_title(canvas.literal(title), fontsize=10, loc="left")
-        axes.set_xlabel("round")
         axes.set_ylabel(curves[0].label if len(curves) == 1 else "")
         if len(curves) > 1:
             axes.legend(frameon=False)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(color="#dddddd", linewidth=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
+        rounds_across(axes)
+        plain_axes(axes)
         return canvas.save(figure, path)

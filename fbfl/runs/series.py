@@ -69,7 +69,7 @@ def play_seeds(
     }
     write_file(folder / "summary.json", (strictjson.dumps(summary, indent=1) + "\n").encode())
     title = f"{settings.dataset or 'mnist'}, {settings.aggregator}; means of {counted(count, 'seed')}"
-    return Series(folder, summary, tuple(plots.plot_series(folder, by_round, title)), runs)
+    return Series(folder, summary, tuple(plots.plot_rounds(folder, by_round, title)), runs)
 
 
 def _further(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -21,25 +21,25 @@ LINES: list[dict[str, Any]] = [
 
 def test_what_is_null_is_a_gap(tmp_path: Path) -> None:
     for lines in (LINES, LINES[1:]):
-        paths = plots.plot_run(tmp_path, lines, r"$\frac$ of 3 servers")  # no formula: that one ends in an error
+        paths = plots.plot_rounds(tmp_path, lines, r"$\frac$ of 3 servers")  # no formula: that one ends in an error
         assert [path.name for path in paths] == ["accuracy.png", "loss.png"]
         assert all(path.stat().st_size > 10_000 for path in paths)
 
 
 @pytest.mark.parametrize("title", ["日本", "x" * 400, "line\n" * 90])
 def test_a_title_that_matplotlib_cannot_show_is_no_warning(tmp_path: Path, title: str) -> None:
-    plots.plot_run(tmp_path, LINES, title)
+    plots.plot_rounds(tmp_path, LINES, title)
 
 
 def test_neither_a_notebooks_backend_nor_a_style_of_the_user_matters(tmp_path: Path) -> None:
     backend = "module://matplotlib_inline.backend_inline"
     (tmp_path / "matplotlibrc").write_text("text.usetex: True\naxes.facecolor: black\n")
-    plots.plot_run(tmp_path, LINES, "title")
+    plots.plot_rounds(tmp_path, LINES, "title")
     plain = (tmp_path / "loss.png").read_bytes()
     code = f"""
 import os, pathlib
 from fbfl.runs import plots
-plots.plot_run(pathlib.Path("."), {LINES!r}, "title")
+plots.plot_rounds(pathlib.Path("."), {LINES!r}, "title")
 assert os.environ["MPLBACKEND"] == {backend!r}
 """
     environment = {**os.environ, "MPLBACKEND": backend, "PYTHONPATH": str(REPOSITORY)}
