@@ -9,11 +9,11 @@ the folder of mnist.npz.
 
 import argparse
 
-from experiments.external import baruch2019, fang2020, mcmahan2017
+from experiments.external import baruch2019, fang2020, mcmahan2017, shejwalkar2021
 from experiments.external.study import FOLDER, finished, play
 from fbfl.system.atomic import write_atomically
 
-STUDIES = {study.name: study for study in (mcmahan2017.STUDY, fang2020.STUDY, baruch2019.STUDY)}
+STUDIES = {each.STUDY.name: each.STUDY for each in (mcmahan2017, fang2020, baruch2019, shejwalkar2021)}
 HEAD = """# Published results, and ours
 
 Written by `python -m experiments.external` from the CSV files beside it. Nothing was tuned beyond what the papers did.

@@ -7,14 +7,13 @@ their own gradients there, and all honest ones here.
 The variants show what it takes: the same without momentum; and fewer, longer rounds, as in federated learning.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from experiments.external import accuracies
 from experiments.external.study import Row, Study
 from fbfl.learning import attacks, datasets, partition
 from fbfl.learning.federation import Federation
-from fbfl.system.statistics import estimate
 
 NUM_WORKERS, NUM_CORRUPT, Z = 51, 12, 1.5
 BATCH_SIZE, LEARNING_RATE = 128, 0.1
@@ -77,40 +76,12 @@ def run(cell: Mapping[str, str], seed: int) -> Row:
         lanes=1,
         **settings,
     )
-    started = time.process_time()
-    accuracies = [played.accuracy for played in federation.rounds(rounds)]
-    return {
-        "best_accuracy": f"{max(accuracies):.4f}",
-        "last_accuracy": f"{accuracies[-1]:.4f}",
-        "cpu_seconds": f"{time.process_time() - started:.0f}",
-    }
+    return accuracies.outcome(federation, rounds)
 
 
 def section(rows: Sequence[Row]) -> str:
     """Return what RESULTS.md says about the runs so far."""
-    lines = [_ABOUT, "| variant | rule | attack | their best | our best | ratio | their last | our last |"]
-    lines.append("|---|---|---|---|---|---|---|---|")
-    apart = []
-    for cell in CELLS:
-        best, last = THEIRS.get((cell["aggregator"], cell["attack"]), (0.0, 0.0)) if _published(cell) else (0.0, 0.0)
-        their_best, their_last = (f"{each:.3f}" if each else "" for each in (best, last))
-        ours = [row for row in rows if all(row[key] == value for key, value in cell.items())]
-        names = f"| {cell['variant']} | {cell['aggregator']} | {cell['attack'] or 'none'} "
-        if not ours:
-            lines.append(f"{names}| {their_best} | not run | | {their_last} | |")
-            continue
-        our_best, our_last = (
-            estimate([float(row[key]) for row in ours]).mean for key in ("best_accuracy", "last_accuracy")
-        )
-        ratio = our_best / best if best else None
-        apart += [f"{cell['aggregator']} with {cell['attack']}"] if ratio and abs(ratio - 1) > 0.2 else []
-        shown = f"{ratio:.2f}" if ratio else ""
-        lines.append(f"{names}| {their_best} | {our_best:.3f} | {shown} | {their_last} | {our_last:.3f} |")
-    return "\n".join([*lines, "", f"More than a fifth apart at their best: {', '.join(apart) or 'none'}.", "", _WHY])
-
-
-def _published(cell: Mapping[str, str]) -> bool:
-    return cell["variant"] == "published"
+    return "\n".join([_ABOUT, *accuracies.table(CELLS, rows, THEIRS), "", _WHY])
 
 
 _ABOUT = """## Baruch et al. 2019: accuracy under ALIE on MNIST
@@ -156,4 +127,4 @@ CELLS: Sequence[Row] = [
         for deviation in ("std", "sign", "unit")
     ),
 ]
-STUDY = Study("baruch2019", CELLS, ("best_accuracy", "last_accuracy", "cpu_seconds"), run, section)
+STUDY = Study("baruch2019", CELLS, accuracies.OUTCOMES, run, section)

@@ -42,5 +42,6 @@ def test_the_section_sets_ours_beside_theirs() -> None:
     assert "| no momentum | fedavg | alie |  | 0.950 |  |  | 0.500 |" in lines
     assert "| published | bulyan | alie | 0.809 | not run | | 0.575 | |" in lines
     assert "More than a fifth apart at their best: none." in lines
+    assert "Cells left out, of which neither is known: 11." in lines
     far = {**rows[0], "aggregator": "krum", "best_accuracy": "0.9900"}
     assert "More than a fifth apart at their best: krum with alie." in baruch2019.section([far]).splitlines()

@@ -1,0 +1,34 @@
+"""A run of Shejwalkar and Houmansadr 2021 on a small scale, at its settings."""
+
+from typing import Any
+
+import pytest
+
+from experiments.external import shejwalkar2021
+from fbfl.learning import datasets
+from fbfl.learning.datasets import load
+from fbfl.learning.federation import Federation
+
+
+def test_a_cell_is_played_at_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+
+    class Watched(Federation):
+        def __init__(self, clients: Any, test: Any, **options: Any) -> None:
+            seen.update(options, clients=clients)
+            super().__init__(clients, test, **options)
+
+        def rounds(self, n: Any) -> Any:
+            seen["rounds"] = n
+            return super().rounds(2)
+
+    monkeypatch.setattr(shejwalkar2021, "Federation", Watched)
+    monkeypatch.setattr(shejwalkar2021, "NUM_SAMPLES", 20)
+    monkeypatch.setattr(datasets, "load", lambda name: load("digits"))
+    outcome = shejwalkar2021.run({"variant": "and momentum", "aggregator": "multi_krum", "attack": "min_sum:unit"}, 0)
+    assert set(outcome) == set(shejwalkar2021.STUDY.outcomes)
+    assert ([len(x) for x, _ in seen["clients"]], len(seen["malicious"])) == ([20] * 50, 10)
+    assert (seen["batch_size"], seen["local_steps"], seen["rounds"]) == (250, 1, 300)
+    assert (seen["learning_rate"], seen["server_optimizer"]) == (0.05, "momentum")
+    assert seen["attack"].described == "min_sum (deviation='unit')"
+    assert seen["aggregator_args"] == {"num_byzantine": 10, "num_selected": 28}
