@@ -1,7 +1,7 @@
 """What takes payloads, data or the whole chain: updates of a round, recall of its model, the audit; JSON values."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,14 +62,10 @@ def updates_of(where: Where, number: int, say: Say) -> dict[str, Any]:
         selected, unselected = None, problem or "the rule draws, compares with a trusted update, or lacks one"
     else:
         selected, unselected = _selected(plan, matrix, parent[1], record)
-    lies = geometry(matrix, aggregate)
     return {
         "rule": plan.rule.name,
         "servers": [update.server for update in kept],
-        "norms": lies.norms,
-        "cosines": lies.cosines,
-        "distances": lies.distances,
-        "aggregate_norm": lies.aggregate_norm,
+        **vars(geometry(matrix, aggregate)),
         "refused": refused,
         "selected": selected,
         "unselected": unselected,
@@ -108,6 +104,7 @@ def recall_of(where: Where, number: int, say: Say) -> dict[str, Any]:
 
 def audit_of(where: Where, say: Say) -> dict[str, Any]:
     """Execute the chain again, recompute every round, and return what differs."""
+    say("executes every block of the chain again" if where.run else "reads the chain")
     from fbfl.audit import audit
 
     stored = where.open()
@@ -118,17 +115,24 @@ def audit_of(where: Where, say: Say) -> dict[str, Any]:
         where.plugins,
         progress=lambda done, of: say(f"round {done} of {of} recomputed"),
     )
-    return {
-        "rounds": report.rounds,
-        "over": report.over,
-        "final": report.final,
-        "updates": report.updates,
-        "expired": report.expired,
-        "findings": [
-            {"round": finding.round, "server": finding.server, "problem": finding.problem}
-            for finding in report.findings
-        ],
-    }
+    findings = [{"round": each.round, "server": each.server, "problem": each.problem} for each in report.findings]
+    return {**vars(report), "findings": findings}
+
+
+def index_of(where: Where, say: Say) -> int:
+    """Execute the chain of a run again, write its index, and return the number of rounds."""
+    say("executes every block of the chain again")
+    assert where.run is not None, "a network is read as it is"
+    return index.recorded_in(Path(where.run)).records.num_rounds
+
+
+KINDS: Mapping[str, Callable[..., Any]] = {
+    "index": index_of,
+    "updates": updates_of,
+    "recall": recall_of,
+    "audit": audit_of,
+}
+"""The jobs by their names: functions of the task, in some the number of a round, and what tells their progress."""
 
 
 def _recorded(where: Where) -> tuple[TaskRecords, Store]:

@@ -133,7 +133,7 @@ class Chain:
         return TaskRecords(task, self._about[2], self._about[1], tuple(records), len(records))
 
 
-class NetworkSource:
+class NetworkSource(Chain):
     """A task on a network whose players are elsewhere: the chain is all that is known of it."""
 
     settings: Mapping[str, Any] = {}
@@ -142,26 +142,14 @@ class NetworkSource:
     def __init__(self, where: Where) -> None:
         from fbfl.chain.networks import public_name
 
+        super().__init__(where)
         self.where = where
         self.label = public_name(str(where.network))
-        self._chain = Chain(where)
-
-    def check(self) -> None:
-        """Open the task, so that wrong input is told at once."""
-        self._chain.check()
 
     def metrics(self) -> Sequence[Mapping[str, Any]]:
         """Return what the chain says of the rounds that are over, in the words of metrics.jsonl."""
         records = self.known().records
         return [] if records is None else [line_of(record) for record in records.rounds if record.status != "open"]
-
-    def known(self) -> Known:
-        """Return the records so far."""
-        return self._chain.known()
-
-    def open_round(self) -> OpenRound | None:
-        """Return the round that is open."""
-        return self._chain.open_round()
 
 
 class RunSource:

@@ -81,7 +81,8 @@ def test_an_audit_tells_how_far_it_is(played: Path) -> None:
     told: list[str] = []
     found = audit_of(Where(run=str(played)), told.append)
     assert (found["rounds"], found["final"], found["updates"], found["findings"]) == (2, 2, 14, [])
-    assert told == ["round 1 of 2 recomputed", "round 2 of 2 recomputed"]
+    executed = "executes every block of the chain again"
+    assert told == [executed, "round 1 of 2 recomputed", "round 2 of 2 recomputed"]
 
 
 def test_rounds_and_code_that_are_not_there_are_refused(played: Path, tmp_path: Path) -> None:
