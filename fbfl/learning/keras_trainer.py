@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fbfl.errors import InvalidInputError
-from fbfl.learning import losses, metrics, plugins
+from fbfl.learning import losses, plugins
 from fbfl.learning.backend import load_tensorflow
+from fbfl.learning.lane_trainer import LaneTrainer
 from fbfl.learning.lanes import Lanes
 from fbfl.learning.models import NAMES, Model, build, spec_of, trainable_of, weights_of
 from fbfl.learning.training import (
@@ -25,7 +26,6 @@ from fbfl.learning.training import (
     accepted,
     draws,
     flat,
-    inputs,
     num_lanes,
     shape_of,
     work_of,
@@ -40,10 +40,9 @@ if TYPE_CHECKING:
 _CHUNK_CLIENTS = 64
 _CHUNK_SAMPLES = 4096
 _CHUNK_BYTES = 32 * 2**20
-_BLOCK = 1000  # samples per evaluation step, whatever the number of lanes: the kernels' rounding depends on it
 
 
-class KerasTrainer:
+class KerasTrainer(LaneTrainer):
     """Trains Keras models in compiled graphs; imports TensorFlow when it is made.
 
     A `fbfl.learning.trainer.Classifier`. `model` is a name, `package.module:function` or a function (see
@@ -63,7 +62,7 @@ class KerasTrainer:
         sample_type: str = "float32",
     ) -> None:
         load_tensorflow()
-        from fbfl.learning.lane import Lane
+        from fbfl.learning.lane import Lane, loss_on
 
         lanes = num_lanes(lanes)
         settings = TrainingSettings() if settings is None else settings
@@ -86,16 +85,9 @@ class KerasTrainer:
                 return own, Lane(own, made, settings, num_classes)
 
         models, made = zip(*(lane() for _ in range(lanes)), strict=True)
-        self.spec = spec_of(models[0])
-        self.trainable = trainable_of(models[0])
-        """Mask of the P weights that are trained, bool [P]; others are, for one, BatchNorm's statistics."""
-        self._initial_weights = weights_of(models[0])
+        self.spec, self.trainable, self._initial = spec_of(models[0]), trainable_of(models[0]), weights_of(models[0])
         _, self._default_rate = _optimizer(self.settings)
-        self._lanes = Lanes(made)
-
-    def is_for(self, **purpose: Any) -> bool:
-        """Return True if a trainer for this purpose would compute the same bytes."""
-        return self._purpose == Purpose(**purpose)
+        self._lanes, self._loss_on = Lanes(made), loss_on
 
     def warm_up(self, dtype: npt.DTypeLike = np.uint8) -> None:
         """Compile the graphs for samples of this type (uint8, float32 or int32) now rather than in the first round.
@@ -109,13 +101,9 @@ class KerasTrainer:
         for lane in self._lanes.all:
             work = _joined([_Job(0, x, y, 1, self._drawn)], self._purpose.seed, 1, lane.num_generators, shuffle=shuffle)
             with self._users_code("training"):
-                lane.train(self._initial_weights, work, self._learning_rate(1))
+                lane.train(self._initial, work, self._learning_rate(1))
             with self._users_code("evaluation"):
-                lane.logits(self._initial_weights, [x])
-
-    def initial_weights(self) -> Vector:
-        """Return the weights [P] that the seed gives to a new model."""
-        return self._initial_weights.copy()
+                lane.logits(self._initial, [x])
 
     def train(
         self,
@@ -150,35 +138,6 @@ class KerasTrainer:
         chunks = _chunks(jobs, max(1, _CHUNK_BYTES // (4 * self.spec.size)))
         return (update for rows in self._lanes.stream(run, chunks) for update in rows)
 
-    def evaluate(self, weights: Vector, x: npt.NDArray[Any], y: npt.NDArray[Any]) -> dict[str, float]:
-        """Return the loss of `weights` [P] on samples x [n, ...], y [n], and with classes the accuracy."""
-        x, y = accepted((x, y), None, self._purpose)
-        scores = self.logits(weights, x)
-        accuracy = {"accuracy": metrics.accuracy(scores, y)} if self._purpose.num_classes else {}
-        return {**accuracy, "loss": self.loss(scores, y)}
-
-    def loss(self, scores: npt.NDArray[np.float32], y: npt.NDArray[Any]) -> float:
-        """Return the mean loss of what `logits` returns for samples with the labels y [n]."""
-        from fbfl.learning.lane import loss_on
-
-        loss, num_classes = self.settings.loss, self._purpose.num_classes
-        return losses.measured(loss, scores, y, lambda: loss_on(loss, num_classes, scores, y))
-
-    def logits(self, weights: Vector, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Return scores with `weights` [P] for x [n, ...], before the softmax: float32 [n, classes]; or numbers [n]."""
-        purpose = self._purpose
-        start, x = flat(weights, self.spec), inputs(x, "x", purpose)
-        blocks = [x[first : first + _BLOCK] for first in range(0, len(x), _BLOCK)]
-
-        def run(lane: "Lane", share: int) -> list[npt.NDArray[np.float32]]:
-            with self._users_code("evaluation"):
-                return lane.logits(start, blocks[share :: len(self._lanes)])
-
-        shares = list(self._lanes.stream(run, range(min(len(self._lanes), len(blocks)))))
-        parts = [shares[place % len(self._lanes)][place // len(self._lanes)] for place in range(len(blocks))]
-        outputs = np.concatenate(parts) if parts else np.zeros((0, purpose.num_outputs), np.float32)
-        return losses.scores_of(self.settings.loss, purpose.num_classes, outputs)
-
     @property
     def num_traces(self) -> int:
         """Number of graphs compiled so far: it does not grow with clients, their sizes or rounds."""
@@ -187,9 +146,8 @@ class KerasTrainer:
     def _users_code(self, activity: str) -> AbstractContextManager[None]:
         """Report errors raised inside as the user's, if layers or optimizer are."""
         ours = self._purpose.model in NAMES and self.settings.loss in losses.NAMES
-        if ours and isinstance(self.settings.optimizer, str):
-            return nullcontext()
-        return plugins.users_code(f"the {activity} of model {plugins.label_of(self._purpose.model)}")
+        ours = ours and isinstance(self.settings.optimizer, str)
+        return nullcontext() if ours else super()._users_code(activity)
 
     @property
     def _drawn(self) -> int | None:

@@ -5,17 +5,16 @@ a generator of the client's. Steps of small models are Python for the most part,
 clients train in forks of this process, and threads, with a module each, evaluate.
 """
 
-import math
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fbfl.errors import InvalidInputError
-from fbfl.learning import forks, losses, metrics, plugins
+from fbfl.learning import forks, plugins
 from fbfl.learning.backend import without_packages
+from fbfl.learning.lane_trainer import LaneTrainer
 from fbfl.learning.lanes import Lanes
 from fbfl.learning.models import Model
 from fbfl.learning.training import (
@@ -25,18 +24,15 @@ from fbfl.learning.training import (
     accepted,
     draws,
     flat,
-    inputs,
     num_lanes,
     shape_of,
     work_of,
 )
-from fbfl.tensors import ModelSpec, Vector
+from fbfl.tensors import Vector
 from fbfl.values import checks
 
-_BLOCK = 1000  # samples per evaluation step, whatever the number of lanes: the kernels' rounding depends on it
 
-
-class TorchTrainer:
+class TorchTrainer(LaneTrainer):
     """Trains modules of PyTorch; imports PyTorch when it is made.
 
     A `fbfl.learning.trainer.Classifier`. `model` is a function, or class, that returns a new `nn.Module` from samples
@@ -63,36 +59,26 @@ class TorchTrainer:
         sample_type: str = "float32",
     ) -> None:
         _load_torch()
-        from fbfl.learning.torch_lane import TorchLane
+        from fbfl.learning.torch_lane import TorchLane, loss_on
 
         settings = TrainingSettings() if settings is None else settings
         self._purpose = Purpose(model, settings, shape_of(input_shape), num_classes, seed, sample_type)
-        self._label = plugins.label_of(model)
+        label = plugins.label_of(model)
         made = [TorchLane(self._purpose) for _ in range(num_lanes(lanes))]
         first = made[0]
         for other in made[1:]:
             if other.spec != first.spec or not np.array_equal(other.weights(), first.weights()):
                 raise InvalidInputError(
-                    f"model {self._label} returned two modules that differ; needed: new ones that depend on nothing "
+                    f"model {label} returned two modules that differ; needed: new ones that depend on nothing "
                     "but PyTorch's, NumPy's and Python's random numbers"
                 )
             if other.shares_with(first):
                 raise InvalidInputError(
-                    f"model {self._label} returned the same module twice, or one with the same tensors: it has to "
+                    f"model {label} returned the same module twice, or one with the same tensors: it has to "
                     "build a new one"
                 )
-        self.spec: ModelSpec = first.spec
-        self.trainable: npt.NDArray[np.bool_] = first.trainable
-        self._initial = first.weights()
-        self._lanes = Lanes(made)
-
-    def is_for(self, **purpose: Any) -> bool:
-        """Return True if a trainer for this purpose would compute the same bytes."""
-        return self._purpose == Purpose(**purpose)
-
-    def initial_weights(self) -> Vector:
-        """Return the weights [P] that the seed gives to a new module."""
-        return self._initial.copy()
+        self.spec, self.trainable, self._initial = first.spec, first.trainable, first.weights()
+        self._lanes, self._loss_on = Lanes(made), loss_on
 
     def train(
         self,
@@ -118,7 +104,7 @@ class TorchTrainer:
             order, (seed,) = draws(
                 purpose.seed, round_number, client, len(y), number, 1, drawn, shuffle=settings.shuffle
             )
-            with plugins.users_code(f"the training of model {self._label}"):
+            with self._users_code("training"):
                 trained: Vector = lane.train(start, x, y, order, int(seed), rate)
             return trained - start
 
@@ -127,37 +113,6 @@ class TorchTrainer:
             lane = self._lanes.all[0]
             return forks.rows(lambda place: run(lane, place), len(jobs), self.spec.size, busy)
         return self._lanes.stream(run, range(len(jobs)))
-
-    def evaluate(self, weights: Vector, x: npt.NDArray[Any], y: npt.NDArray[Any]) -> dict[str, float]:
-        """Return the loss of `weights` [P] on samples x [n, ...], y [n], and with classes the accuracy."""
-        x, y = accepted((x, y), None, self._purpose)
-        scores = self.logits(weights, x)
-        accuracy = {"accuracy": metrics.accuracy(scores, y)} if self._purpose.num_classes else {}
-        return {**accuracy, "loss": self.loss(scores, y)}
-
-    def loss(self, scores: npt.NDArray[np.float32], y: npt.NDArray[Any]) -> float:
-        """Return the mean loss of what `logits` returns for samples with the labels y [n]."""
-        from fbfl.learning.torch_lane import loss_on
-
-        loss, num_classes = self._purpose.settings.loss, self._purpose.num_classes
-        return losses.measured(loss, scores, y, lambda: loss_on(loss, num_classes, scores, y))
-
-    def logits(self, weights: Vector, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Return scores with `weights` [P] for x [n, ...]: float32 [n, classes]; or numbers [n]."""
-        start, x = flat(weights, self.spec), inputs(x, "x", self._purpose)
-        blocks = math.ceil(len(x) / _BLOCK)
-        shares = min(len(self._lanes), blocks)
-
-        def run(lane: Any, share: int) -> list[npt.NDArray[np.float32]]:
-            own = [x[block * _BLOCK : (block + 1) * _BLOCK] for block in range(share, blocks, shares)]
-            with plugins.users_code(f"the evaluation of model {self._label}"):
-                answers: list[npt.NDArray[np.float32]] = lane.logits(start, own)
-            return answers
-
-        parts = list(self._lanes.stream(run, range(shares)))
-        found = [parts[block % shares][block // shares] for block in range(blocks)]
-        outputs = np.concatenate(found) if found else np.zeros((0, self._purpose.num_outputs), np.float32)
-        return losses.scores_of(self._purpose.settings.loss, self._purpose.num_classes, outputs)
 
 
 def _load_torch() -> None:
