@@ -1,7 +1,5 @@
 """docs/python.md: its code runs from first to last, and does what the page says."""
 
-import importlib.util
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,6 +8,7 @@ import numpy as np
 import pytest
 
 import fbfl
+from tests.support.guides import names_of
 from tests.support.paths import REPOSITORY
 
 GUIDE = REPOSITORY / "docs" / "python.md"
@@ -18,16 +17,9 @@ GUIDE = REPOSITORY / "docs" / "python.md"
 @pytest.fixture(scope="module")
 def guide(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Names that its blocks define."""
-    names: dict[str, Any] = {}
-    text = GUIDE.read_text()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("guide"))
-        for block in re.finditer(r"^```python( \w+)?\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
-            if block[1] and not importlib.util.find_spec(block[1].strip()):
-                continue
-            line = text[: block.start(2)].count("\n")
-            exec(compile("\n" * line + block[2], str(GUIDE), "exec"), names)
-    return names
+        return names_of(GUIDE)
 
 
 def test_the_keras_model_is_the_one_that_the_run_measured(guide: Any) -> None:

@@ -12,6 +12,7 @@ import pytest
 from fbfl.cli.catalogue import catalogue
 from fbfl.errors import InvalidInputError
 from fbfl.learning import aggregation
+from tests.support.guides import names_of
 from tests.support.paths import REPOSITORY
 
 pytest.importorskip("keras")
@@ -21,14 +22,7 @@ GUIDE = REPOSITORY / "docs" / "extending.md"
 @pytest.fixture(scope="module")
 def guide() -> dict[str, Any]:
     """Names that the guide's Python blocks define, run from first to last."""
-    names: dict[str, Any] = {}
-    text = GUIDE.read_text()
-    for block in re.finditer(r"^```python( \w+)?\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
-        if block[1] and not importlib.util.find_spec(block[1].strip()):
-            continue
-        line = text[: block.start(2)].count("\n")
-        exec(compile("\n" * line + block[2], str(GUIDE), "exec"), names)
-    return names
+    return names_of(GUIDE)
 
 
 def test_the_blocks_run(guide: dict[str, Any]) -> None:
