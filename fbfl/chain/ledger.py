@@ -6,6 +6,7 @@ One `Ledger` reads through one node. What it caches is a pure function of the he
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import cached_property
+from heapq import merge
 from typing import Any, TypeVar, cast
 
 from eth_abi import decode  # type: ignore[attr-defined]  # exported at run time
@@ -32,6 +33,7 @@ from fbfl.storage.store import Reference
 from fbfl.system.jsonobject import read_object
 
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 
 CONSENSUS_CONTRACTS = {"pow": "PowPuzzle", "pbft": "PbftCommittee", "ethash": "EthashElection"}
 """The contract behind each name of a consensus."""
@@ -67,7 +69,7 @@ class Ledger:
         if task is not None and 0 <= task < 2**256:
             about = {each.address: task for each in contracts if each is not self.registry}
         self._scanner = LogScanner(w3, {each.address: each.abi for each in contracts}, start=start_block, about=about)
-        self._events: list[Event] = []
+        self._events_of_name: dict[str, list[Event]] = {}
         self._events_of_round: dict[tuple[int, int], list[Event]] = {}
         self._answers: dict[tuple[Hashable, ...], Any] = {}
         """Answers from the events read so far, by question: servers that share the ledger ask the same."""
@@ -186,8 +188,9 @@ class Ledger:
     def events(self, *names: str, task: int | None = None) -> Iterator[Event]:
         """Yield the deployment's events in the order of the chain, optionally of some names and of one task."""
         self._refresh()
-        for event in self._events:
-            if (not names or event.name in names) and (task is None or event.args.get("task") == task):
+        named = [self._events_of_name.get(name, []) for name in names or self._events_of_name]
+        for event in merge(*named, key=lambda event: (event.block, event.index)):
+            if task is None or event.args.get("task") == task:
                 yield event
 
     def events_in(self, receipt: TxReceipt) -> list[Event]:
@@ -286,7 +289,9 @@ class Ledger:
             return of_task == task and number < round_number
 
         self._forgotten[task] = max(round_number, self._forgotten.get(task, 0))
-        self._events = [e for e in self._events if not is_old(e.args.get("task"), e.args.get("round", round_number))]
+        self._events_of_name = _without(
+            lambda event: is_old(event.args.get("task"), event.args.get("round", round_number)), self._events_of_name
+        )
         self._events_of_round = {key: events for key, events in self._events_of_round.items() if not is_old(*key)}
         self._answers.clear()
         self._complete = {known for known in self._complete if not is_old(*known[:2])}
@@ -387,7 +392,7 @@ class Ledger:
         if scan.events:
             self._answers.clear()
         for event in scan.events:
-            self._events.append(event)
+            self._events_of_name.setdefault(event.name, []).append(event)
             if "task" in event.args and "round" in event.args:
                 self._events_of_round.setdefault((event.args["task"], event.args["round"]), []).append(event)
         self._scanned = head
@@ -398,9 +403,12 @@ class Ledger:
         self._confirmed.clear()
         self._answers.clear()
         self._tasks.clear()
-        self._events = [event for event in self._events if event.block <= last_block]
-        for key, events in self._events_of_round.items():
-            self._events_of_round[key] = [event for event in events if event.block <= last_block]
+        self._events_of_name = _without(lambda event: event.block > last_block, self._events_of_name)
+        self._events_of_round = _without(lambda event: event.block > last_block, self._events_of_round)
+
+
+def _without(is_gone: Callable[[Event], bool], known: Mapping[K, Sequence[Event]]) -> dict[K, list[Event]]:
+    return {key: [event for event in events if not is_gone(event)] for key, events in known.items()}
 
 
 def _contract(w3: Web3, name: str, addresses: Mapping[str, str], artifact: str = "") -> Contract:

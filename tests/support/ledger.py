@@ -456,7 +456,7 @@ class FakeLedger(Ledger):
         self.addresses = {}
         self.tasks = SimpleNamespace(address=address or "0x" + "11" * 20)  # type: ignore[assignment]
         self._about = task
-        self._events: list[Event] = []
+        self._events_of_name: dict[str, list[Event]] = {}
         self._events_of_round: dict[tuple[int, int], list[Event]] = {}
         self._answers = {}
         self._scanned = None
@@ -501,13 +501,13 @@ class FakeLedger(Ledger):
     def snapshot(self) -> dict[str, Any]:
         """Return what the chain holds, for `reorganise`."""
         kept = {name: value for name, value in vars(self.contracts).items() if name != "_emitted"}
-        return copy.deepcopy({"contracts": kept, "events": self._events, "of_round": self._events_of_round})
+        return copy.deepcopy({"contracts": kept, "events": self._events_of_name, "of_round": self._events_of_round})
 
     def reorganise(self, snapshot: dict[str, Any]) -> None:
         """Go back to where the chain stood, as a reorganisation does before it goes on otherwise."""
         again = copy.deepcopy(snapshot)
         vars(self.contracts).update(again["contracts"])
-        self._events, self._events_of_round = again["events"], again["of_round"]
+        self._events_of_name, self._events_of_round = again["events"], again["of_round"]
         self._answers = {}
 
     def _refresh(self) -> None:
@@ -515,8 +515,9 @@ class FakeLedger(Ledger):
 
     def _keep(self, name: str, args: dict[str, Any]) -> None:
         here = self.contracts
-        event = Event(name, args, self.tasks.address, here.block, here.block_hash, bytes(32), len(self._events))
-        self._events.append(event)
+        place = sum(map(len, self._events_of_name.values()))
+        event = Event(name, args, self.tasks.address, here.block, here.block_hash, bytes(32), place)
+        self._events_of_name.setdefault(name, []).append(event)
         self._answers = {}
         if "round" in args:
             self._events_of_round.setdefault((args["task"], args["round"]), []).append(event)
