@@ -52,7 +52,7 @@ def _with_chain(run: Run, lanes: int | None) -> FinishedRun:
     data, devnet = _dataset(settings), _devnet(settings)
     with tempfile.TemporaryDirectory(prefix="fbfl-") as folder:
         federation = simulation.Simulation(
-            settings, data, LocalStore(Path(folder)), devnet=devnet, trainer=_trainer(settings, lanes)
+            settings, data, LocalStore(Path(folder), durable=False), devnet=devnet, trainer=_trainer(settings, lanes)
         )
         lines = tuple(result.line() for result in federation.rounds())
         known = (*federation.warnings, *warnings_in(lines))

@@ -118,8 +118,11 @@ class RunFolder:
             self.path.rmdir()
 
     def payloads(self, kind: str) -> Store:
-        """Return the store of the run's payloads: `local` or `ipfs`."""
-        return IpfsStore() if kind == "ipfs" else LocalStore(self.path / "payloads")
+        """Return the store of the run's payloads: `local` or `ipfs`.
+
+        The run can be played again, so that it does not wait for the disk, which takes longer than a round does.
+        """
+        return IpfsStore() if kind == "ipfs" else LocalStore(self.path / "payloads", durable=False)
 
     def attach(self, federation: Simulation, origin: Mapping[str, Any]) -> None:
         """Record contracts, task and what the run comes from; keep the chain from now on, if it is in this process."""

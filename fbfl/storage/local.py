@@ -14,12 +14,16 @@ KEPT = 64 << 20
 
 
 class LocalStore:
-    """A store in one folder, which it makes if missing. A folder that cannot be made raises `StorageError`."""
+    """A store in one folder, which it makes if missing. A folder that cannot be made raises `StorageError`.
+
+    What others rely on is `durable`: payloads outlast a crash of the machine, and not only of the process.
+    """
 
     waits = False
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, durable: bool = True) -> None:
         self.folder = folder
+        self._durable = durable
         self._verified = _Verified()
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -37,9 +41,10 @@ class LocalStore:
         path = self._path(reference)
         try:
             if not path.is_file() or path.read_bytes() != data:
-                write_atomically(path, data)
+                write_atomically(path, data, durable=self._durable)
         except OSError as error:
             raise _failure("write the payload", path, error) from error
+        self._verified.keep(reference, data)
         return reference
 
     def get(self, reference: Reference) -> bytes:
@@ -78,7 +83,7 @@ class LocalStore:
 
 
 class _Verified:
-    """The payloads that were read last. To compare bytes with them takes a tenth of hashing them."""
+    """The payloads that were written or read last. To compare bytes with them takes a tenth of hashing them."""
 
     def __init__(self) -> None:
         self._known: dict[Reference, bytes] = {}
@@ -90,14 +95,17 @@ class _Verified:
         known = self._known.get(reference)
         if known == data:
             return known
-        reference.verify(data)
+        self.keep(reference, reference.verify(data))
+        return data
+
+    def keep(self, reference: Reference, data: bytes) -> None:
+        """Take note of bytes that are the payload."""
         with self._lock:
             while self._known and self._size + len(data) > KEPT:
                 self._size -= len(self._known.pop(next(iter(self._known))))
             if reference not in self._known and len(data) <= KEPT:
                 self._known[reference] = data
                 self._size += len(data)
-        return data
 
 
 def _read(path: str, size: int) -> bytes:

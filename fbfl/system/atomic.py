@@ -11,11 +11,12 @@ PRIVATE = 0o600
 """The mode of a file that only its owner may read: a key."""
 
 
-def write_atomically(path: Path, data: bytes, mode: int = 0o666) -> None:
+def write_atomically(path: Path, data: bytes, mode: int = 0o666, *, durable: bool = True) -> None:
     """Write `data` to `path` so that a reader, or a crash, sees the old content or all of the new one.
 
-    `mode` is narrowed by the umask, as for any new file. Raises `OSError` (disk full, read-only, missing folder) and
-    then leaves nothing behind.
+    `mode` is narrowed by the umask, as for any new file. If not `durable`, that holds for crashes of the process, not
+    of the machine, and nobody waits for the disk. Raises `OSError` (disk full, read-only, missing folder) and then
+    leaves nothing behind.
     """
     temporary = f"{path.parent}{os.sep}.{path.name}.{secrets.token_hex(8)}"  # text: paths take as long as the writing
     as_it_is = getattr(os, "O_BINARY", 0)  # Windows would write other ends of lines
@@ -23,8 +24,9 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o666) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, path)  # noqa: PTH105
     except BaseException:
         with contextlib.suppress(FileNotFoundError):

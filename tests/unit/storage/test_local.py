@@ -70,9 +70,10 @@ def test_a_payload_is_read_whole_where_the_system_reads_it_in_parts(
 
 
 def test_bytes_that_were_verified_once_excuse_no_others(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    reference = store.put(b"one payload")
+    reference = store.put(payload := b"one payload")
     path = store.folder / reference.cid
-    assert store.get(reference) is store.get(reference)  # the same bytes, in memory once
+    assert store.get(reference) is payload  # in memory once
+    assert LocalStore(store.folder).get(reference) == payload
     path.write_bytes(b"two payload")
     with pytest.raises(PayloadRefusedError):
         store.get(reference)
@@ -108,6 +109,17 @@ def test_a_full_disk_is_said_and_leaves_nothing(store: LocalStore, monkeypatch: 
     with pytest.raises(StorageError, match="the disk is full"):
         store.put(b"model")
     assert list(store.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_only_what_outlasts_the_machine_waits_for_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durable: bool
+) -> None:
+    waited: list[int] = []
+    monkeypatch.setattr(os, "fsync", waited.append)
+    store = LocalStore(tmp_path, durable=durable)
+    assert store.get(store.put(b"model")) == b"model"
+    assert len(waited) == durable
 
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
