@@ -21,7 +21,7 @@ from fbfl.chain.rounds import Stage, TaskState
 from fbfl.chain.signatures import Compact, SignedUpdate, SignedVote, signer_of_update, signer_of_vote
 from fbfl.chain.task import Task
 from fbfl.mec.courier import Courier, Directory
-from fbfl.mec.exchange import vote_domain
+from fbfl.mec.exchange import Conflict, Conflicts, vote_domain
 from fbfl.mec.request_body import RequestRefusedError, read_body
 from fbfl.storage.store import Reference
 
@@ -71,8 +71,7 @@ class HttpBoard:
         self._keeping = threading.Lock()
         self._updates: dict[int, dict[str, SignedUpdate]] = {}
         self._votes: dict[int, dict[str, list[SignedVote]]] = {}
-        self._arrived: dict[int, list[tuple[str, SignedVote]]] = {}
-        """Votes of a round in the order of their arrival: who has looked through them finds the new ones at the end."""
+        self._conflicts: dict[int, Conflicts] = {}
         self._observed: tuple[TaskState, Mapping[str, int]] | None = None
         directory = Directory(ledger.chain_id, peers, self._registered, timeout=timeout)
         self._courier = Courier(directory.urls_of, timeout=timeout, patience=patience)
@@ -101,8 +100,15 @@ class HttpBoard:
     def votes(self, task: int, round_number: int, view: int | None = None) -> Sequence[tuple[str, SignedVote]]:
         """Return the votes of a round, or of one of its views, that are here."""
         with self._keeping:
-            found = self._arrived.get(round_number, []) if task == self._task.id else []
+            of_servers = self._votes.get(round_number, {}) if task == self._task.id else {}
+            found = ((server, vote) for server, votes in of_servers.items() for vote in votes)
             return tuple(entry for entry in found if view is None or entry[1].view == view)
+
+    def conflicts(self, task: int, round_number: int) -> Sequence[Conflict]:
+        """Return the pairs among the votes of a round that are here that exclude each other."""
+        with self._keeping:
+            known = self._conflicts.get(round_number) if task == self._task.id else None
+            return known.found() if known else ()
 
     def take_update(self, body: bytes) -> None:
         """Keep an update that another server sent; `MessageRefusedError` if it is not acceptable."""
@@ -158,7 +164,7 @@ class HttpBoard:
 
     def _keep_vote(self, server: str, vote: SignedVote) -> None:
         with self._keeping:
-            for known in (self._votes, self._arrived):
+            for known in (self._votes, self._conflicts):
                 _forget_before(known, vote.round)
             kept = self._votes.setdefault(vote.round, {}).setdefault(server, [])
             # A voter may sign the same vote again with other bytes.
@@ -167,7 +173,7 @@ class HttpBoard:
             if sum(other.view == vote.view for other in kept) >= MAX_VOTES:
                 raise MessageRefusedError(429, f"{server} has sent {MAX_VOTES} votes in view {vote.view} already")
             kept.append(vote)
-            self._arrived.setdefault(vote.round, []).append((server, vote))
+            self._conflicts.setdefault(vote.round, Conflicts()).add(server, vote)
 
     def _registered(self, server: str) -> str | None:
         with self._reading:

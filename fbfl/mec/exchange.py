@@ -32,6 +32,9 @@ from fbfl.storage.store import Reference
 
 log = logging.getLogger(__name__)
 
+Conflict = tuple[str, SignedVote, SignedVote]
+"""A voter, and two votes of its that exclude each other."""
+
 
 class Board(Protocol):
     """A store for signed messages: their senders and their collectors find them there."""
@@ -51,6 +54,30 @@ class Board(Protocol):
     def votes(self, task: int, round_number: int, view: int | None = None) -> Sequence[tuple[str, SignedVote]]:
         """Return the votes left for a round, or for one of its views, with their servers."""
 
+    def conflicts(self, task: int, round_number: int) -> Sequence[Conflict]:
+        """Return the pairs among the votes left for a round that exclude each other."""
+
+
+class Conflicts:
+    """Pairs of votes of a round that exclude each other, found as votes arrive: each is compared once for all who look.
+
+    In a large committee with liars thousands of votes lie on a board, and each server looks at every step.
+    """
+
+    def __init__(self) -> None:
+        self._comparable: dict[tuple[str, int, Stage], list[SignedVote]] = {}
+        self._found: list[Conflict] = []
+
+    def add(self, server: str, vote: SignedVote) -> None:
+        """Compare a vote, which was not added yet, with those of its server in its stage of its view: no others can."""
+        others = self._comparable.setdefault((server, vote.view, vote.stage), [])
+        self._found += [(server, other, vote) for other in others if other.conflicts_with(vote)]
+        others.append(vote)
+
+    def found(self) -> Sequence[Conflict]:
+        """Return the pairs so far, with their servers."""
+        return tuple(self._found)
+
 
 class MemoryBoard:
     """A board for servers in one process."""
@@ -59,6 +86,7 @@ class MemoryBoard:
         self._updates: dict[tuple[int, int], list[tuple[str, SignedUpdate]]] = {}
         self._votes: dict[tuple[int, int, int | None], dict[tuple[str, SignedVote], None]] = {}
         """Votes, each once in the order of posting, of a round and of each of its views."""
+        self._conflicts: dict[tuple[int, int], Conflicts] = {}
 
     def observe(self, state: TaskState, seats: Mapping[str, int]) -> None:
         """Do nothing: only members post here."""
@@ -70,6 +98,9 @@ class MemoryBoard:
     def post_vote(self, server: str, vote: SignedVote, collector: str) -> None:  # noqa: ARG002
         """Leave a vote where all find it, once, whoever collects it."""
         entry = (server, vote)
+        if entry in self._votes.get((vote.task, vote.round, vote.view), ()):
+            return
+        self._conflicts.setdefault((vote.task, vote.round), Conflicts()).add(server, vote)
         for view in (None, vote.view):
             self._votes.setdefault((vote.task, vote.round, view), {}).setdefault(entry)
 
@@ -80,6 +111,11 @@ class MemoryBoard:
     def votes(self, task: int, round_number: int, view: int | None = None) -> Sequence[tuple[str, SignedVote]]:
         """Return the votes left for a round, or for one of its views."""
         return tuple(self._votes.get((task, round_number, view), ()))
+
+    def conflicts(self, task: int, round_number: int) -> Sequence[Conflict]:
+        """Return the pairs among the votes left for a round that exclude each other."""
+        known = self._conflicts.get((task, round_number))
+        return known.found() if known else ()
 
 
 class Patience(Protocol):
@@ -179,7 +215,6 @@ class Exchange:
         signed: SignedVotes | None = None,
     ) -> None:
         self._accused: set[tuple[int, str]] = set()
-        self._looked = LookedThrough()
         self._board = board
         self._participant = participant
         self._task = task
@@ -335,7 +370,7 @@ class Exchange:
         ledger = self._participant.ledger
         known = {event.args["voter"] for event in ledger.round_events(self._task.id, round_number, "Equivocation")}
         known |= {self._account.address, *(server for number, server in self._accused if number == round_number)}
-        for server, first, second in self._looked.conflicts(self._board.votes(self._task.id, round_number)):
+        for server, first, second in self._board.conflicts(self._task.id, round_number):
             if server not in known:
                 if not self._accuses_now(round_number, server):
                     return self._patience.waiting_is_a_step
@@ -368,31 +403,6 @@ class Exchange:
             for server, vote in self._board.votes(self._task.id, state.round, decision.view)
             if (vote.stage, vote.value_digest) == (stage, decision.proposal)
         ]
-
-
-class LookedThrough:
-    """Votes of a round that were looked through for pairs that exclude each other, so that only new ones are.
-
-    In a large committee with liars thousands of votes lie on a board, and each server looks at every step.
-    """
-
-    def __init__(self) -> None:
-        self._votes: Sequence[tuple[str, SignedVote]] = ()
-        self._comparable: dict[tuple[str, int, Stage], list[SignedVote]] = {}
-        self._conflicts: list[tuple[str, SignedVote, SignedVote]] = []
-
-    def conflicts(self, votes: Sequence[tuple[str, SignedVote]]) -> Sequence[tuple[str, SignedVote, SignedVote]]:
-        """Return voters with two votes that exclude each other; only votes of one stage of a view do."""
-        known = len(self._votes)
-        if votes[:known] != self._votes:
-            known = 0
-            self._comparable, self._conflicts = {}, []
-        for server, vote in votes[known:]:
-            others = self._comparable.setdefault((server, vote.view, vote.stage), [])
-            self._conflicts += [(server, other, vote) for other in others if other.conflicts_with(vote)]
-            others.append(vote)
-        self._votes = votes
-        return self._conflicts
 
 
 def vote_domain(ledger: Ledger, task: Task) -> Domain:

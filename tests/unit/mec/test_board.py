@@ -1,6 +1,7 @@
 """The agents' board of signed messages, over real HTTP on the loopback."""
 
 import contextlib
+import itertools
 import json
 import socket
 import time
@@ -380,18 +381,6 @@ def test_where_a_collector_is_registered_is_read_without_keeping_old_rounds(
         next(ledger.round_events(1, 1))
 
 
-def test_votes_stand_in_the_order_of_their_arrival(
-    members: Committee, accounts: list[LocalAccount], board: HttpBoard
-) -> None:
-    """So the new ones are at the end for who has looked through those before; see `exchange.LookedThrough`."""
-    seen: tuple[tuple[str, SignedVote], ...] = ()
-    for number, value in ((1, 1), (2, 1), (1, 2), (0, 1), (2, 2)):
-        vote = vote_of(members, accounts[number], value=bytes([value] * 32))
-        board.take_vote(json.dumps(vote_to_json(accounts[number].address, vote)).encode())
-        assert board.votes(1, 1) == (*seen, (accounts[number].address, vote))
-        seen = (*board.votes(1, 1),)
-
-
 def test_a_member_cannot_fill_the_memory_and_equivocation_is_kept(
     members: Committee, accounts: list[LocalAccount], board: HttpBoard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -405,7 +394,9 @@ def test_a_member_cannot_fill_the_memory_and_equivocation_is_kept(
     assert caught.value.status == 429
     kept = [vote for _, vote in board.votes(1, 1)]
     assert kept == votes[:3]
-    assert kept[0].conflicts_with(kept[1])
+    pairs = [(accounts[1].address, *pair) for pair in itertools.combinations(votes[:3], 2)]
+    assert sorted(board.conflicts(1, 1), key=repr) == sorted(pairs, key=repr)
+    assert board.conflicts(2, 1) == board.conflicts(1, 2) == ()
 
 
 def test_a_member_may_vote_in_each_of_the_many_views_of_a_large_committee(

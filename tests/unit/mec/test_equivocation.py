@@ -2,12 +2,11 @@
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from fbfl.chain.rounds import Stage
 from fbfl.chain.signatures import SignedVote
 from fbfl.errors import ContractRevertError
-from fbfl.mec.exchange import LookedThrough
+from fbfl.mec.exchange import MemoryBoard
 from tests.support.members import Members
 from tests.support.votes import ENTRIES
 
@@ -111,17 +110,18 @@ def test_evidence_that_the_chain_refuses_is_not_shown_again_in_its_round() -> No
     assert members.exchanges[0].report_equivocation(1), "of former rounds nothing is remembered"
 
 
-@given(ENTRIES, st.lists(st.integers(0, 12), max_size=4), ENTRIES)
-def test_looking_at_new_votes_finds_what_looking_at_all_finds(
-    votes: tuple[tuple[str, SignedVote], ...], stops: list[int], others: tuple[tuple[str, SignedVote], ...]
+@given(ENTRIES)
+def test_a_board_finds_each_pair_that_excludes_each_other_whatever_came_between(
+    votes: tuple[tuple[str, SignedVote], ...],
 ) -> None:
-    """Also where the board is another one all of a sudden, as in the next round."""
-    looked = LookedThrough()
-    for seen in (*(votes[:stop] for stop in sorted(stops)), votes, others):
-        expected = [
-            (server, first, second)
-            for place, (server, second) in enumerate(seen)
-            for voter, first in seen[:place]
-            if voter == server and first.conflicts_with(second)
-        ]
-        assert sorted(looked.conflicts(seen), key=repr) == sorted(expected, key=repr)
+    board, once = MemoryBoard(), tuple(dict.fromkeys(votes))
+    for server, vote in votes:
+        board.post_vote(server, vote, "")
+    expected = [
+        (server, first, second)
+        for place, (server, second) in enumerate(once)
+        for voter, first in once[:place]
+        if voter == server and first.conflicts_with(second)
+    ]
+    assert sorted(board.conflicts(1, 1), key=repr) == sorted(expected, key=repr)
+    assert board.conflicts(1, 2) == board.conflicts(2, 1) == ()
