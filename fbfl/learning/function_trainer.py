@@ -7,7 +7,7 @@ without both, the model of the task, a Keras model, gives them.
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -16,9 +16,10 @@ import numpy.typing as npt
 
 from fbfl.errors import InvalidInputError
 from fbfl.learning import plugins
+from fbfl.learning.base_trainer import BaseTrainer, Job
 from fbfl.learning.keras_trainer import KerasTrainer
 from fbfl.learning.plugins import Plugin
-from fbfl.learning.training import Purpose, Samples, TrainingSettings, accepted, flat, inputs, work_of
+from fbfl.learning.training import Purpose, TrainingSettings, accepted, flat, inputs
 from fbfl.randomness import generator
 from fbfl.tensors import ModelSpec, TensorSpec, Vector
 
@@ -37,7 +38,7 @@ _DEFAULT = TrainingSettings()
 Arrays = list[npt.NDArray[np.float32]]
 
 
-class FunctionTrainer:
+class FunctionTrainer(BaseTrainer):
     """A `fbfl.learning.trainer.Trainer` whose function has `initial` and `evaluate`."""
 
     def __init__(self, plugin: Plugin, purpose: Purpose) -> None:
@@ -57,41 +58,18 @@ class FunctionTrainer:
         """The function with its settings."""
         return f"{self._train.name} {dict(self._train.settings)}"
 
-    def is_for(self, **purpose: Any) -> bool:
-        """Return True if a trainer of the same function for this purpose would compute the same bytes."""
-        return self._purpose == Purpose(**purpose)
-
-    def initial_weights(self) -> Vector:
-        """Return the weights [P] that the seed gives to a new model."""
-        return self._initial.copy()
-
-    def train(
-        self,
-        weights: Vector,
-        clients: Sequence[Samples],
-        *,
-        round_number: int,
-        client_ids: Sequence[int],
-        local_epochs: int | Sequence[int] | None = None,
-    ) -> Iterator[Vector]:
-        """Train one client after the other; see `fbfl.learning.trainer.Trainer.train`."""
-        purpose, start = self._purpose, flat(weights, self.spec)
-        usual = purpose.settings.local_work
-        client_ids, epochs = work_of(clients, client_ids, local_epochs, usual)
-        work = "local_epochs" if purpose.settings.local_steps is None else "local_steps"
-        for client, number in zip(client_ids, epochs, strict=True):
-            if number not in (0, usual) and work not in self._train.wants:
+    def _updates(self, start: Vector, jobs: list[Job], round_number: int) -> Iterator[Vector]:
+        settings = self._purpose.settings
+        work = "local_epochs" if settings.local_steps is None else "local_steps"
+        for job in jobs:
+            if job.work not in (0, settings.local_work) and work not in self._train.wants:
                 raise InvalidInputError(
-                    f"client {client} is to do {number} of {usual} {work}, but trainer {self._train.name} has no "
-                    f"parameter {work}"
+                    f"client {job.client} is to do {job.work} of {settings.local_work} {work}, but trainer "
+                    f"{self._train.name} has no parameter {work}"
                 )
-        data = [accepted(samples, client, purpose) for client, samples in zip(client_ids, clients, strict=True)]
-        context = {name: getattr(purpose.settings, name) for name in _CONTEXT}
-        context["learning_rate"] = purpose.settings.rate(round_number)
-        return (
-            self._update(start, *samples, client, round_number, {**context, work: number})
-            for client, samples, number in zip(client_ids, data, epochs, strict=True)
-        )
+        context = {name: getattr(settings, name) for name in _CONTEXT}
+        context["learning_rate"] = settings.rate(round_number)
+        return (self._update(start, job, round_number, {**context, work: job.work}) for job in jobs)
 
     def evaluate(self, weights: Vector, x: npt.NDArray[Any], y: npt.NDArray[Any]) -> Mapping[str, float]:
         """Return the figures that the function's `evaluate` finds."""
@@ -121,19 +99,11 @@ class FunctionTrainer:
         """Return arrays of the function's own, which it may change."""
         return self.spec.unflatten(flat(weights, self.spec).copy())
 
-    def _update(
-        self,
-        start: Vector,
-        x: npt.NDArray[Any],
-        y: npt.NDArray[Any],
-        client: int,
-        round_number: int,
-        context: Mapping[str, Any],
-    ) -> Vector:
-        if not len(y) or 0 in (context["local_epochs"], context["local_steps"]):
+    def _update(self, start: Vector, job: Job, round_number: int, context: Mapping[str, Any]) -> Vector:
+        if not len(job.y) or 0 in (context["local_epochs"], context["local_steps"]):
             return np.zeros_like(start)
-        rng = generator(self._purpose.seed, "local training", round_number=round_number, server=client)
-        returned = self._train(self._arrays(start), scaled(x), y, rng, round_number, **context)
+        rng = generator(self._purpose.seed, "local training", round_number=round_number, server=job.client)
+        returned = self._train(self._arrays(start), scaled(job.x), job.y, rng, round_number, **context)
         trained = _arrays_of(f"trainer {self._train.name}", returned)
         shapes = [list(array.shape) for array in trained]
         needed = [list(tensor.shape) for tensor in self.spec.tensors]

@@ -7,7 +7,6 @@ chunks; a client's update depends only on (seed, round, client, its data, the gl
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,20 +15,10 @@ import numpy.typing as npt
 from fbfl.errors import InvalidInputError
 from fbfl.learning import losses, plugins
 from fbfl.learning.backend import load_tensorflow
-from fbfl.learning.lane_trainer import LaneTrainer
+from fbfl.learning.base_trainer import Job, LaneTrainer
 from fbfl.learning.lanes import Lanes
 from fbfl.learning.models import NAMES, Model, build, spec_of, trainable_of, weights_of
-from fbfl.learning.training import (
-    Purpose,
-    Samples,
-    TrainingSettings,
-    accepted,
-    draws,
-    flat,
-    num_lanes,
-    shape_of,
-    work_of,
-)
+from fbfl.learning.training import Purpose, TrainingSettings, num_lanes, shape_of
 from fbfl.tensors import Vector
 from fbfl.values import checks
 
@@ -97,41 +86,19 @@ class KerasTrainer(LaneTrainer):
         # One sample: oneDNN cannot chain convolutions of an empty batch.
         labels = np.int32 if self._purpose.num_classes else np.float32
         x, y = np.zeros((1, *self._purpose.input_shape), dtype), np.zeros(1, labels)
-        shuffle = self.settings.shuffle
+        job = self._job(0, x, y, 1)
         for lane in self._lanes.all:
-            work = _joined([_Job(0, x, y, 1, self._drawn)], self._purpose.seed, 1, lane.num_generators, shuffle=shuffle)
+            work = _joined([job], [self._draws(job, 1, lane.num_generators)])
             with self._users_code("training"):
                 lane.train(self._initial, work, self._learning_rate(1))
             with self._users_code("evaluation"):
                 lane.logits(self._initial, [x])
 
-    def train(
-        self,
-        weights: Vector,
-        clients: Sequence[Samples],
-        *,
-        round_number: int,
-        client_ids: Sequence[int],
-        local_epochs: int | Sequence[int] | None = None,
-    ) -> Iterator[Vector]:
-        """Train every client from the global `weights` [P]; yield their updates [P] (trained minus global) in order.
-
-        Updates are computed while the caller consumes them, a few chunks ahead, so that thousands of clients need no
-        more memory than a few. `client_ids` (at least 0) select each client's random numbers. `local_epochs` overrides
-        the settings' `local_work`, for all clients or for each (a straggler's may be 0). A client without samples has
-        an update of zeros. Raises `InvalidInputError` for samples that the model cannot take.
-        """
-        start = flat(weights, self.spec)
-        client_ids, epochs = work_of(clients, client_ids, local_epochs, self.settings.local_work)
-        shuffle = self.settings.shuffle
-        jobs = [
-            _Job(client_id, *accepted(samples, client_id, self._purpose), number, self._drawn)
-            for client_id, samples, number in zip(client_ids, clients, epochs, strict=True)
-        ]
+    def _updates(self, start: Vector, jobs: list[Job], round_number: int) -> Iterator[Vector]:
         rate = self._learning_rate(round_number)
 
-        def run(lane: "Lane", chunk: list[_Job]) -> Vector:
-            work = _joined(chunk, self._purpose.seed, round_number, lane.num_generators, shuffle=shuffle)
+        def run(lane: "Lane", chunk: list[Job]) -> Vector:
+            work = _joined(chunk, [self._draws(job, round_number, lane.num_generators) for job in chunk])
             with self._users_code("training"):
                 return lane.train(start, work, rate)
 
@@ -149,11 +116,6 @@ class KerasTrainer(LaneTrainer):
         ours = ours and isinstance(self.settings.optimizer, str)
         return nullcontext() if ours else super()._users_code(activity)
 
-    @property
-    def _drawn(self) -> int | None:
-        """The size of batches that are drawn at random; None where a client goes through its samples."""
-        return None if self.settings.local_steps is None else self.settings.batch_size
-
     def _learning_rate(self, round_number: int) -> float:
         rate = self.settings.rate(round_number)
         if rate is None:
@@ -161,25 +123,9 @@ class KerasTrainer(LaneTrainer):
         return rate
 
 
-@dataclass(frozen=True)
-class _Job:
-    client: int
-    x: npt.NDArray[Any]
-    y: npt.NDArray[Any]
-    epochs: int
-    """Number of epochs; of steps if batches are drawn."""
-    batch_size: int | None
-    """Size of the batches that are drawn; None: epochs."""
-
-    @property
-    def num_samples(self) -> int:
-        """Number of samples given to the graph."""
-        return len(self.y) if self.batch_size is None else self.epochs * min(self.batch_size, len(self.y))
-
-
-def _chunks(jobs: list[_Job], most_clients: int) -> list[list[_Job]]:
+def _chunks(jobs: list[Job], most_clients: int) -> list[list[Job]]:
     """Split into runs of neighbours with samples of one type (uint8 and float32 are scaled differently)."""
-    chunks: list[list[_Job]] = []
+    chunks: list[list[Job]] = []
     samples = 0
     for job in jobs:
         samples += job.num_samples
@@ -191,22 +137,9 @@ def _chunks(jobs: list[_Job], most_clients: int) -> list[list[_Job]]:
     return chunks
 
 
-def _joined(chunk: list[_Job], seed: int, round_number: int, num_generators: int, *, shuffle: bool) -> "Work":
+def _joined(chunk: list[Job], drawn: Sequence[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]) -> "Work":
     from fbfl.learning.lane import Work
 
-    drawn = [
-        draws(
-            seed,
-            round_number,
-            job.client,
-            len(job.y),
-            job.epochs,
-            num_generators,
-            job.batch_size,
-            shuffle=shuffle,
-        )
-        for job in chunk
-    ]
     xs, ys, orders = [job.x for job in chunk], [job.y for job in chunk], [order.ravel() for order, _ in drawn]
     if chunk[0].batch_size is not None:  # the graph needs the drawn samples only
         xs, ys = ([part[order] for part, order in zip(parts, orders, strict=True)] for parts in (xs, ys))
@@ -219,8 +152,8 @@ def _joined(chunk: list[_Job], seed: int, round_number: int, num_generators: int
         y=ys[0] if alone else np.concatenate(ys),
         order=np.concatenate(placed).astype(np.int32),
         sizes=np.array([order.shape[1] for order, _ in drawn], np.int32),
-        epochs=np.array([job.epochs for job in chunk], np.int32),
-        seeds=np.array([seeds for _, seeds in drawn], np.int32).reshape(len(chunk), num_generators),
+        epochs=np.array([job.work for job in chunk], np.int32),
+        seeds=np.array([seeds for _, seeds in drawn], np.int32),
     )
 
 

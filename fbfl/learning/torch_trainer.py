@@ -6,7 +6,7 @@ clients train in forks of this process, and threads, with a module each, evaluat
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,20 +14,10 @@ import numpy as np
 from fbfl.errors import InvalidInputError
 from fbfl.learning import forks, plugins
 from fbfl.learning.backend import without_packages
-from fbfl.learning.lane_trainer import LaneTrainer
+from fbfl.learning.base_trainer import Job, LaneTrainer
 from fbfl.learning.lanes import Lanes
 from fbfl.learning.models import Model
-from fbfl.learning.training import (
-    Purpose,
-    Samples,
-    TrainingSettings,
-    accepted,
-    draws,
-    flat,
-    num_lanes,
-    shape_of,
-    work_of,
-)
+from fbfl.learning.training import Purpose, TrainingSettings, num_lanes, shape_of
 from fbfl.tensors import Vector
 from fbfl.values import checks
 
@@ -80,35 +70,17 @@ class TorchTrainer(LaneTrainer):
         self.spec, self.trainable, self._initial = first.spec, first.trainable, first.weights()
         self._lanes, self._loss_on = Lanes(made), loss_on
 
-    def train(
-        self,
-        weights: Vector,
-        clients: Sequence[Samples],
-        *,
-        round_number: int,
-        client_ids: Sequence[int],
-        local_epochs: int | Sequence[int] | None = None,
-    ) -> Iterator[Vector]:
-        """Train every client, a few ahead of the caller; see `fbfl.learning.trainer.Trainer.train`."""
-        purpose, settings, start = self._purpose, self._purpose.settings, flat(weights, self.spec)
-        client_ids, epochs = work_of(clients, client_ids, local_epochs, settings.local_work)
-        rate = settings.rate(round_number)
-        jobs = [
-            (client, *accepted(samples, client, purpose), number)
-            for client, samples, number in zip(client_ids, clients, epochs, strict=True)
-        ]
-        drawn = None if settings.local_steps is None else settings.batch_size
+    def _updates(self, start: Vector, jobs: list[Job], round_number: int) -> Iterator[Vector]:
+        rate = self._purpose.settings.rate(round_number)
 
         def run(lane: Any, place: int) -> Vector:
-            client, x, y, number = jobs[place]
-            order, (seed,) = draws(
-                purpose.seed, round_number, client, len(y), number, 1, drawn, shuffle=settings.shuffle
-            )
+            job = jobs[place]
+            order, (seed,) = self._draws(job, round_number, 1)
             with self._users_code("training"):
-                trained: Vector = lane.train(start, x, y, order, int(seed), rate)
+                trained: Vector = lane.train(start, job.x, job.y, order, int(seed), rate)
             return trained - start
 
-        busy = min(len(self._lanes), sum(len(y) > 0 for _, _, y, _ in jobs))
+        busy = min(len(self._lanes), sum(len(job.y) > 0 for job in jobs))
         if busy > 1 and forks.available():
             lane = self._lanes.all[0]
             return forks.rows(lambda place: run(lane, place), len(jobs), self.spec.size, busy)

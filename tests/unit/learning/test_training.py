@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from fbfl.errors import FbflError, InvalidInputError, UserCodeError
-from fbfl.learning import keras_trainer, lane_trainer
+from fbfl.learning import base_trainer, keras_trainer
 from fbfl.learning.keras_trainer import KerasTrainer
 from fbfl.learning.training import TrainingSettings, draws
 from tests.unit.learning.small_trainings import (
@@ -298,7 +298,7 @@ def test_evaluation_is_accuracy_and_cross_entropy(adam: KerasTrainer) -> None:
 
 
 def test_evaluation_does_not_depend_on_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lane_trainer, "_BLOCK", 50)
+    monkeypatch.setattr(base_trainer, "_BLOCK", 50)
     results = [
         KerasTrainer("mlp", lanes=lanes, **SHAPE).logits(np.full(9610, 0.01, np.float32), DIGITS.x_test)
         for lanes in (1, 2, 3)
