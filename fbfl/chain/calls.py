@@ -1,9 +1,8 @@
 """Contract calls as bytes, and answers as values, by codecs that are made once; web3 makes them anew for each call."""
 
-import contextlib
 import copy
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, cast
 
 from eth_abi.decoding import ContextFramesBytesIO
@@ -13,8 +12,8 @@ from eth_typing import ABIComponent
 from eth_utils.abi import collapse_if_tuple, function_signature_to_4byte_selector
 from web3.contract.contract import ContractFunction
 
+from fbfl.chain import words
 from fbfl.chain.keys import checksummed
-from fbfl.chain.words import UnfitError, read, reader_of
 
 
 class Functions:
@@ -53,17 +52,9 @@ def data_of(call: ContractFunction) -> bytes:
 def values_of(outputs: tuple[ABIComponent, ...], answer: bytes) -> tuple[Any, ...]:
     """Return the values of an answer, addresses with their checksum; one that does not fit raises `DecodingError`."""
     kinds = tuple(collapse_if_tuple(cast(dict[str, Any], each)) for each in outputs)
-    return tuple(
-        _readable(each, value) for each, value in zip(outputs, _values(f"({','.join(kinds)})", answer), strict=True)
-    )
-
-
-def _values(types: str, answer: bytes) -> Sequence[Any]:
-    reader = reader_of(types)
-    if reader is not None:
-        with contextlib.suppress(UnfitError):
-            return cast(Sequence[Any], read(reader, answer))
-    return cast(Sequence[Any], _decoder(types)(ContextFramesBytesIO(answer)))  # type: ignore[no-untyped-call]
+    types = f"({','.join(kinds)})"
+    found = words.values(types, answer, lambda: _decoder(types)(ContextFramesBytesIO(answer)))  # type: ignore[no-untyped-call]
+    return tuple(_readable(each, value) for each, value in zip(outputs, found, strict=True))
 
 
 def _readable(component: Mapping[str, Any], value: Any) -> Any:

@@ -3,7 +3,6 @@
 Only `eth_getLogs` is used: filters that a node keeps for its client vanish with the node.
 """
 
-import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -19,10 +18,10 @@ from web3 import Web3
 from web3.exceptions import LogTopicError, Web3RPCError
 from web3.types import FilterParams, LogReceipt
 
+from fbfl.chain import words
 from fbfl.chain.head import hash_of
 from fbfl.chain.keys import checksummed
 from fbfl.chain.reverts import ABI
-from fbfl.chain.words import UnfitError, read, reader_of
 from fbfl.errors import ChainError
 
 CHECKPOINTS = 64
@@ -69,18 +68,14 @@ class EventDecoder:
         topics = log["topics"][1:]
         if len(topics) != len(self._indexed):
             raise LogTopicError(f"{self.name} has {len(self._indexed)} indexed arguments, the log {len(topics)}")
-        words = [_decoded([kind], topic)[0] for kind, topic in zip(self._topic_types, topics, strict=True)]
+        indexed = [_decoded([kind], topic)[0] for kind, topic in zip(self._topic_types, topics, strict=True)]
         values = _decoded(self._types, log["data"])
-        named = zip((*self._indexed, *self._plain), (*words, *values), strict=True)
+        named = zip((*self._indexed, *self._plain), (*indexed, *values), strict=True)
         return {str(each["name"]): _named(each, each["type"], value) for each, value in named}
 
 
 def _decoded(types: Sequence[str], data: bytes) -> Sequence[Any]:
-    reader = reader_of(f"({','.join(types)})")
-    if reader is not None:
-        with contextlib.suppress(UnfitError):
-            return cast(Sequence[Any], read(reader, data))
-    return _CODEC.decode(types, data)
+    return words.values(f"({','.join(types)})", data, lambda: _CODEC.decode(types, data))
 
 
 def _is_dynamic(kind: str) -> bool:

@@ -53,16 +53,7 @@ def sign_update(
 
 def sign_vote(account: LocalAccount, domain: Domain, ballot: Ballot) -> SignedVote:
     """Sign a ballot; `domain.ledger` is the address of the consensus contract here."""
-    signature = _sign(account, _vote_digest(domain, ballot))
-    return SignedVote(
-        task=ballot.task,
-        round=ballot.round,
-        view=ballot.view,
-        stage=ballot.stage,
-        value_digest=ballot.value_digest,
-        accept=ballot.accept,
-        signature=signature,
-    )
+    return SignedVote(**vars(ballot), signature=_sign(account, _vote_digest(domain, ballot)))
 
 
 def signer_of_update(domain: Domain, update: SignedUpdate) -> str:

@@ -3,8 +3,9 @@
 eth-abi makes codecs of the types anew for each call, and looks through each value several times.
 """
 
+import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 Reader = Callable[[Iterator[bytes]], Any]
@@ -48,6 +49,16 @@ def read(reader: Reader, data: bytes) -> Any:
         return reader(data[start : start + 32] for start in range(0, len(data) - 31, 32))
     except StopIteration as error:
         raise UnfitError from error
+
+
+def values(types: str, data: bytes, others: Callable[[], Sequence[Any]]) -> Sequence[Any]:
+    """Return the values of types such as `(uint32,address)`; `others` are found where one of them is not a word."""
+    reader = reader_of(types)
+    if reader is not None:
+        with contextlib.suppress(UnfitError):
+            found: Sequence[Any] = read(reader, data)
+            return found
+    return others()
 
 
 @functools.cache

@@ -17,29 +17,28 @@ Finished = tuple[Run, FinishedRun]
 
 def check(experiments: Iterable[Experiment], missing: Collection[str]) -> None:
     """Raise `InvalidInputError` if one of the runs of these names is impossible, with its place, before any work."""
-    unchecked = set(missing)
-    for experiment in experiments:
-        for seed in experiment.seeds:
-            for variant in experiment.variants:
-                run = experiment.run(variant, seed)
-                if run.name in unchecked:
-                    unchecked.remove(run.name)
-                    try:
-                        single_run.check(run)
-                    except InvalidInputError as error:
-                        place = f"experiment {experiment.name}, variant {variant.label!r}"
-                        raise InvalidInputError(f"{place}: {error}") from error
+    for run, place in _with_places(experiments):
+        if run.name in missing:
+            try:
+                single_run.check(run)
+            except InvalidInputError as error:
+                raise InvalidInputError(f"{place}: {error}") from error
 
 
 def runs_of(experiments: Iterable[Experiment]) -> list[Run]:
     """Return all runs, each once: variants that several experiments share are run once."""
-    found: dict[str, Run] = {}
+    return [run for run, _ in _with_places(experiments)]
+
+
+def _with_places(experiments: Iterable[Experiment]) -> Iterable[tuple[Run, str]]:
+    """Return all runs, each once, with the first experiment and variant that it is of, in words."""
+    found: dict[str, tuple[Run, str]] = {}
     for experiment in experiments:
         for seed in experiment.seeds:
             for variant in experiment.variants:
                 run = experiment.run(variant, seed)
-                found.setdefault(run.name, run)
-    return list(found.values())
+                found.setdefault(run.name, (run, f"experiment {experiment.name}, variant {variant.label!r}"))
+    return found.values()
 
 
 def run_all(runs: Sequence[Run], finished: FinishedRuns, *, jobs: int = 1, backend: str = "joblib") -> Iterator[Run]:

@@ -30,7 +30,7 @@ create index if not exists unanswered on samples (server) where server is not nu
 """
 
 
-class DeviceDatabase:
+class DeviceDatabase(Database):
     """An SQLite file; a sample's place in it is its sequence number.
 
     A sample is here only, or sent to a server that has not answered (and may have it), or confirmed by a server. It is
@@ -38,8 +38,7 @@ class DeviceDatabase:
     """
 
     def __init__(self, path: Path) -> None:
-        self._database = Database(path, _SCHEMA)
-        self.path = path
+        super().__init__(path, _SCHEMA)
 
     @property
     def source(self) -> str | None:
@@ -54,7 +53,7 @@ class DeviceDatabase:
 
     def fill(self, x: Array, y: Array, source: str, started: float) -> None:
         """Take the samples x [n, ...], y [n] that the device will ever have, all or none. Once."""
-        with self._database.transaction() as connection:
+        with self.transaction() as connection:
             shape = json.dumps(x.shape[1:])
             connection.execute("insert into device values (1, ?, ?, ?, ?)", (started, source, x.dtype.name, shape))
             connection.execute("insert into labels values (?)", (y.dtype.name,))
@@ -82,7 +81,7 @@ class DeviceDatabase:
 
     def unsent(self, device: int, *, end: int, most: int) -> Batch | None:
         """Return the first samples, below sequence number `end`, that are only here: at most `most`, in a row."""
-        with self._database.transaction() as connection:
+        with self.transaction() as connection:
             rows = connection.execute(
                 "select sequence, x, y from samples where server is null and sequence < ? order by sequence limit ?",
                 (end, most),
@@ -106,7 +105,7 @@ class DeviceDatabase:
 
     def unanswered(self) -> list[str]:
         """Return the servers that have not answered for samples sent to them."""
-        with self._database.transaction() as connection:
+        with self.transaction() as connection:
             found = connection.execute(
                 "select distinct server from samples where server is not null and confirmed = 0 order by server"
             )
@@ -117,7 +116,7 @@ class DeviceDatabase:
 
         Samples that it should hold but does not are here only, from now on. Returns their number.
         """
-        with self._database.transaction() as connection:
+        with self.transaction() as connection:
             connection.execute("create temporary table if not exists held (first integer primary key, stop integer)")
             connection.execute("delete from held")
             connection.executemany("insert or replace into held values (?, ?)", held)
@@ -133,23 +132,19 @@ class DeviceDatabase:
             )
             return lost.rowcount
 
-    def close(self) -> None:
-        """Close the file."""
-        self._database.close()
-
     def _mark(self, batch: Batch, server: str, *, confirmed: bool) -> None:
-        with self._database.transaction() as connection:
+        with self.transaction() as connection:
             connection.execute(
                 "update samples set server = ?, confirmed = ? where sequence >= ? and sequence < ?",
                 (server, confirmed, batch.first, batch.first + len(batch.y)),
             )
 
     def _number(self, query: str) -> int:
-        with self._database.transaction() as connection:
+        with self.transaction() as connection:
             (number,) = connection.execute(query).fetchone()
         return int(number)
 
     def _device(self, column: str) -> object:
-        with self._database.transaction() as connection:
+        with self.transaction() as connection:
             found = connection.execute(f"select {column} from device").fetchone()
         return None if found is None else found[0]

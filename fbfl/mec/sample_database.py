@@ -27,7 +27,7 @@ create table if not exists rounds (round integer primary key, last_arrival integ
 """
 
 
-class SampleDatabase:
+class SampleDatabase(Database):
     """A `SampleStore` in an SQLite file, of samples of one `shape` with labels of a type. It outlasts its process.
 
     A sample is (device, sequence number): the same one may arrive often, in whatever batches, and counts once.
@@ -42,13 +42,13 @@ class SampleDatabase:
         *,
         label_type: type[np.generic] = np.int64,
     ) -> None:
-        self._database = Database(path, _SCHEMA)
+        super().__init__(path, _SCHEMA)
         self._shape = shape
         self._label_type = label_type
         self._most = most
         self._counting = threading.Lock()
         self._count = 0
-        with self._database.transaction() as connection:
+        with self.transaction() as connection:
             (self._count,) = connection.execute("select count(*) from samples").fetchone()
         self._read: tuple[int, tuple[Array, Array]] | None = None
 
@@ -70,7 +70,7 @@ class SampleDatabase:
         rows = {
             batch.first + place: (batch.x.dtype.name, x.tobytes(), labels[place]) for place, x in enumerate(batch.x)
         }
-        with self._database.transaction() as connection:
+        with self.transaction() as connection:
             known = connection.execute(
                 "select sequence, dtype, x, y from samples where device = ? and sequence >= ? and sequence < ?",
                 (batch.device, batch.first, end),
@@ -88,7 +88,7 @@ class SampleDatabase:
 
     def held(self, device: int) -> list[tuple[int, int]]:
         """Return the sequence numbers of a device's samples that are here, as ranges: from, up to but without."""
-        with self._database.transaction() as connection:
+        with self.transaction() as connection:
             found = connection.execute(
                 """
                 select min(sequence), max(sequence) + 1
@@ -107,7 +107,7 @@ class SampleDatabase:
 
         If some samples are bytes and others floats, all become float32 in [0, 1].
         """
-        with self._database.transaction() as connection:
+        with self.transaction() as connection:
             frozen = connection.execute("select last_arrival from rounds where round = ?", (round_number,)).fetchone()
             if frozen is None:
                 frozen = connection.execute("select coalesce(max(arrival), 0) from samples").fetchone()
@@ -119,10 +119,6 @@ class SampleDatabase:
                 ).fetchall()
                 self._read = last, self._arrays(rows)
             return self._read[1]
-
-    def close(self) -> None:
-        """Close the file."""
-        self._database.close()
 
     def _arrays(self, rows: Sequence[tuple[str, bytes, float]]) -> tuple[Array, Array]:
         if not rows:

@@ -88,19 +88,11 @@ class IpfsStore:
 
     def has(self, reference: Reference) -> bool:
         """Return True if the root block is on the daemon's own disk."""
-        try:
-            self._ask(lambda: self._client.block.stat(reference.cid, opts={"offline": "true"}))
-        except _AbsentError:
-            return False
-        return True
+        return self._finds(lambda: self._client.block.stat(reference.cid, opts={"offline": "true"}))
 
     def is_pinned(self, reference: Reference) -> bool:
         """Return True if the daemon keeps the payload, whoever asked it to."""
-        try:
-            self._ask(lambda: self._client.pin.ls(reference.cid, type="recursive"))
-        except _AbsentError:
-            return False
-        return True
+        return self._finds(lambda: self._client.pin.ls(reference.cid, type="recursive"))
 
     def pin(self, reference: Reference) -> None:
         """Keep the payload on this daemon."""
@@ -179,6 +171,14 @@ class IpfsStore:
         raise StorageError(
             f"no IPFS daemon answers properly at {self.address} ({type(problem).__name__}); is it running?"
         ) from problem
+
+    def _finds(self, request: Callable[[], Any]) -> bool:
+        """Return True if a request for something is answered; False if the daemon does not have it."""
+        try:
+            self._ask(request)
+        except _AbsentError:
+            return False
+        return True
 
     def _late(self) -> "_TimeOutError":
         return _TimeOutError(f"the IPFS daemon at {self.address} did not answer within {self.timeout:g} s")

@@ -197,7 +197,7 @@ def test_what_a_server_has_lost_is_sent_again(
     with servers.running(0):
         running.start()
         time.sleep(0.1)
-        with closing(servers.store(0)) as store, store._database.transaction() as connection:
+        with closing(servers.store(0)) as store, store.transaction() as connection:
             connection.execute("delete from samples where sequence >= 5 and sequence < 8")
         until(lambda: servers.held()[0] == [(0, 25)])
         agent.stop()
@@ -255,7 +255,7 @@ def test_a_refusal_for_good_ends_a_device_that_runs_once_and_no_other(
 def test_a_disk_that_fails_for_a_while_costs_nothing_but_time(
     servers: Servers, database: DeviceDatabase, caplog: pytest.LogCaptureFixture
 ) -> None:
-    database._database._connection.execute("pragma busy_timeout = 20")
+    database._connection.execute("pragma busy_timeout = 20")
     agent = agent_of(servers, database)
     running = threading.Thread(target=agent.run)
     with servers.running(0):

@@ -253,13 +253,13 @@ def test_who_sends_slowly_is_not_waited_for(
 
 
 def test_a_disk_that_fails_is_said_and_recovered_from(url: str, tokens: list[str], store: SampleDatabase) -> None:
-    with store._database.transaction() as connection:
+    with store.transaction() as connection:
         (pages,) = connection.execute("pragma page_count").fetchone()
-    store._database._connection.execute(f"pragma max_page_count = {pages}")
+    store._connection.execute(f"pragma max_page_count = {pages}")
     answer = put(url, tokens[0], samples(0, LIMIT))
     assert (answer.status_code, store.count) == (503, 0)
     assert "disk is full" in answer.json()["error"]
-    store._database._connection.execute("pragma max_page_count = 1000000")
+    store._connection.execute("pragma max_page_count = 1000000")
     assert put(url, tokens[0], samples(0, LIMIT)).json() == {"new": LIMIT}
 
 
