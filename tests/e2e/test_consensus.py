@@ -26,6 +26,7 @@ from fbfl.cli.keys import KEY_VARIABLE
 from fbfl.mec.dishonest import Behaviour
 from fbfl.mec.plan import TaskPlan
 from tests.support.federations import embedded, federation
+from tests.support.split_network import SplitNetwork
 
 
 def credits(fed: Any) -> dict[str, int]:
@@ -265,7 +266,8 @@ def test_ethash_elects_the_miner_of_the_block_after_the_closing_one(tmp_path: Pa
 @pytest.mark.slow
 def test_where_the_miner_is_no_member_anyone_may_propose(tmp_path: Path) -> None:
     stranger = account_keys(6)[5].public_key.to_checksum_address()
-    network = EthashNetwork({stranger: 1}, nodes=1, accounts=6, difficulty=4)
+    network = EthashNetwork(nodes=1, accounts=6, difficulty=4)
+    network.miners = [stranger]
     fed = federation(tmp_path, rounds=1, consensus="ethash", simulation={"devnet": Devnet.deployed(network.nodes)})
     result = fed.play_round()
     assert result.record.status == "final"
@@ -293,7 +295,7 @@ def test_a_silent_miner_loses_its_turn_to_the_next_electing_block(tmp_path: Path
 def test_a_round_whose_closing_block_a_reorganisation_takes_back_is_closed_again(tmp_path: Path) -> None:
     undisturbed = federation(tmp_path / "undisturbed")
     expected = [result.record.model_digest for result in undisturbed.rounds()]
-    network = EthashNetwork(nodes=3, accounts=5)
+    network = SplitNetwork(nodes=3, accounts=5)
     fed = federation(tmp_path / "cut", consensus="ethash", simulation={"devnet": Devnet.deployed(network.nodes)})
     assert fed.play_round().record.model_digest == expected[0]
 

@@ -2,7 +2,7 @@
 
 Every node has a database of its own and executes and verifies every block before it takes it; the branch with more
 work wins. Time is logical (see `fbfl.chain.embedded.rules`), and the miners share one hash budget, so that who wins
-depends only on the chain and the miners' shares, not on the machine: the same calls give the same chain again.
+depends only on the chain, not on the machine: the same calls give the same chain again.
 """
 
 import copy
@@ -10,10 +10,9 @@ import hashlib
 import itertools
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from eth.abc import BlockAPI, BlockHeaderAPI, BlockImportResult, SignedTransactionAPI
 from eth_typing import ChecksumAddress, Hash32
@@ -96,51 +95,24 @@ class NodeChain(LondonChain):
         return ready
 
 
-@dataclass(frozen=True)
-class Race:
-    """The race for one block: its winner, and the number of hashes that all miners tried together."""
-
-    number: int
-    winner: ChecksumAddress
-    hashes: int
-
-
 class EthashNetwork:
-    """`nodes` are the full nodes, each with its own web3; `miners` have shares of the hash budget.
-
-    Miner i works on top of node i modulo their number. `races` has the race for each block.
-    """
+    """`nodes` are the full nodes, each with its own web3; `miners`, each account but the first, have equal chances."""
 
     def __init__(
-        self,
-        miners: Mapping[ChecksumAddress, int] | None = None,
-        *,
-        nodes: int = 3,
-        accounts: int = DEFAULT_ACCOUNTS,
-        difficulty: int = DEFAULT_DIFFICULTY,
-        threads: int = THREADS,
+        self, *, nodes: int = 3, accounts: int = DEFAULT_ACCOUNTS, difficulty: int = DEFAULT_DIFFICULTY
     ) -> None:
-        """Start the nodes at block 0.
-
-        `miners` maps addresses to shares (default: each account but the first has one). `threads` compute the hashes.
-        Fewer than 1 of anything raises `InvalidInputError`.
-        """
-        if min(nodes, accounts, difficulty, threads) < 1:
-            given = f"nodes = {nodes}, accounts = {accounts}, difficulty = {difficulty}, threads = {threads}"
+        """Start the nodes at block 0. Fewer than 1 of anything raises `InvalidInputError`."""
+        if min(nodes, accounts, difficulty) < 1:
+            given = f"nodes = {nodes}, accounts = {accounts}, difficulty = {difficulty}"
             raise InvalidInputError(f"{given}: each has to be at least 1")
         self.genesis = default_genesis(accounts, "ethash", difficulty)
         self._lock = threading.RLock()
         self.nodes = [self._start_node() for _ in range(nodes)]
         known = self.nodes[0].accounts
-        self.miners = dict(miners) if miners is not None else dict.fromkeys(known[1:] or known, 1)
-        if not self.miners or min(self.miners.values()) < 1:
-            raise InvalidInputError(f"every miner needs a share of at least 1, got {dict(self.miners)}")
-        self.threads = threads
+        self.miners = known[1:] or known
         self.now = int(self.genesis.header["timestamp"])
-        self.races: list[Race] = []
         self.arrivals: dict[Hash32, int] = {}
         """Numbers of the transactions that any node was sent, in their order."""
-        self._groups: list[list[int]] = [list(range(nodes))]
 
     @classmethod
     def of(cls, chain: EmbeddedChain, nodes: int) -> "EthashNetwork":
@@ -157,70 +129,32 @@ class EthashNetwork:
         return [_node_chain(node) for node in self.nodes]
 
     def mine(self, origin: NodeChain, **params: Any) -> BlockAPI:
-        """Mine the next block on top of the branch that `origin` and the nodes connected with it follow.
+        """Mine the next block on top of the branch that `origin` follows; `params` are header fields.
 
-        Every miner works on a block of its own; the first valid seal wins and all connected nodes import the block.
-        Nodes on the same head would all execute the same candidates: the first that is asked does, for its own block
-        (see `fbfl.chain.embedded.candidates`), the others when they import it. `params` are header fields.
+        Every miner works on a block of its own; the first valid seal wins and all nodes import the block. The nodes
+        would all execute the same candidates: `origin` does, for its own block (see `fbfl.chain.embedded.candidates`),
+        the others when they import it.
         """
         with self._lock:
             chains = self.chains
-            group = next(group for group in self._groups if chains.index(origin) in group)
-            self._gossip([chains[index] for index in group])
-            heads = [chains[index].get_canonical_head().timestamp for index in group]
+            waiting = {transaction.hash: transaction for chain in chains for transaction in chain.pool}
+            for chain in chains:  # every node hears of every waiting transaction
+                chain.pool = list(waiting.values())
+            heads = [chain.get_canonical_head().timestamp for chain in chains]
             self.now = max(self.now, *heads, params.get("timestamp", 0)) + 1
-
-            by_head: dict[bytes, Candidates] = {}
-
-            def candidate(miner: ChecksumAddress) -> BlockAPI:
-                home = list(self.miners).index(miner) % len(chains)
-                chain = chains[home] if home in group else origin
-                head = chain.get_canonical_head().hash
-                if head not in by_head:
-                    by_head[head] = Candidates(chain, chain.ready(), params)
-                return by_head[head].block_of(to_canonical_address(miner))
-
-            miners = self._miners_of(group)
-            block, race = run_race(origin.get_canonical_head().hash, miners, candidate, self.threads)
-            self.races.append(race)
-            executed_by = by_head[block.header.parent_hash].chain
-            for index in group:
-                chain = chains[index]
-                chain.adopt(block) if chain is executed_by else chain.import_block(block)
+            candidates = Candidates(origin, origin.ready(), params)
+            parent = origin.get_canonical_head().hash
+            block = run_race(parent, self.miners, lambda miner: candidates.block_of(to_canonical_address(miner)))
+            for chain in chains:
+                chain.adopt(block) if chain is origin else chain.import_block(block)
             return block
 
-    def split(self, *groups: Sequence[int]) -> None:
-        """Let only the nodes of the same group (by number) hear each other from now on."""
-        if sorted(index for group in groups for index in group) != list(range(len(self.nodes))):
-            raise InvalidInputError(f"groups {groups} do not hold each of the {len(self.nodes)} nodes once")
-        with self._lock:
-            self._groups = [list(group) for group in groups]
-
-    def heal(self) -> None:
-        """Connect all nodes again: each hears the others' blocks and follows the branch with most work."""
-        with self._lock:
-            self._groups = [list(range(len(self.nodes)))]
-            for chain in self.chains:
-                for other in self.chains:
-                    synchronize(chain, other)
-
-    def add_node(self) -> EmbeddedChain:
-        """Start one more full node, which executes and verifies the whole chain before it takes part."""
-        with self._lock:
-            node = self._start_node()
-            synchronize(_node_chain(node), self.chains[0])
-            self.nodes.append(node)
-            self._groups[0].append(len(self.nodes) - 1)
-            return node
-
-    def copy(self) -> "EthashNetwork":
+    def copy(self) -> Self:
         """Return a copy that goes on from here, without the transactions that wait to be mined."""
         with self._lock:
             network = copy.copy(self)
             network._lock = threading.RLock()
-            network.races = list(self.races)
             network.arrivals = dict(self.arrivals)
-            network._groups = [list(group) for group in self._groups]
             network.nodes = [node.copy(network._lock) for node in self.nodes]
         for chain in network.chains:
             chain.network = network
@@ -231,38 +165,20 @@ class EthashNetwork:
         chain.network = self
         return attach(self.genesis, chain, self._lock)
 
-    def _miners_of(self, group: Sequence[int]) -> dict[ChecksumAddress, int]:
-        """Return the miners whose node is in the group; all of them while nothing is split."""
-        shares = {
-            miner: share for index, (miner, share) in enumerate(self.miners.items()) if index % len(self.nodes) in group
-        }
-        return shares or self.miners
-
-    @staticmethod
-    def _gossip(chains: Sequence[NodeChain]) -> None:
-        """Tell every connected node of every waiting transaction."""
-        waiting = {transaction.hash: transaction for chain in chains for transaction in chain.pool}
-        for chain in chains:
-            chain.pool = list(waiting.values())
-
 
 def run_race(
-    parent: bytes,
-    shares: Mapping[ChecksumAddress, int],
-    candidate: Callable[[ChecksumAddress], BlockAPI],
-    threads: int,
-) -> tuple[BlockAPI, Race]:
-    """Try one nonce after another, each for a miner drawn by its share, until one seals its miner's block.
+    parent: bytes, miners: Sequence[ChecksumAddress], candidate: Callable[[ChecksumAddress], BlockAPI]
+) -> BlockAPI:
+    """Try one nonce after another, each for a miner that is drawn, until one seals its miner's block; return that.
 
-    The draws follow from the parent's hash and are tried in order (in `threads`, which ethash lets run in parallel),
-    so neither the start nor the speed of a thread favours a miner.
+    A miner that is named twice is drawn twice as often. The draws follow from the parent's hash and are tried in order
+    (in `THREADS`, which ethash lets run in parallel), so neither the start nor the speed of a thread favours a miner.
     """
-    slots = [miner for miner, share in shares.items() for _ in range(share)]
     blocks: dict[ChecksumAddress, BlockAPI] = {}
 
     def draw(number: int) -> tuple[ChecksumAddress, int]:
         drawn = hashlib.sha256(parent + number.to_bytes(8, "big")).digest()
-        miner = slots[int.from_bytes(drawn[:8], "big") % len(slots)]
+        miner = miners[int.from_bytes(drawn[:8], "big") % len(miners)]
         if miner not in blocks:  # executing all transactions is costly: only for miners whose turn comes
             blocks[miner] = candidate(miner)
         return miner, int.from_bytes(drawn[8:16], "big")
@@ -271,13 +187,12 @@ def run_race(
         miner, nonce = drawn
         return attempt(blocks[miner].header, nonce)
 
-    with ThreadPoolExecutor(threads) as pool:
-        for first in itertools.count(step=threads):
-            draws = [draw(number) for number in range(first, first + threads)]
-            for offset, ((miner, _), header) in enumerate(zip(draws, pool.map(hash_once, draws), strict=True)):
+    with ThreadPoolExecutor(THREADS) as pool:
+        for first in itertools.count(step=THREADS):
+            draws = [draw(number) for number in range(first, first + THREADS)]
+            for (miner, _), header in zip(draws, pool.map(hash_once, draws), strict=True):
                 if header is not None:
-                    block = with_header(blocks[miner], header)
-                    return block, Race(block.number, miner, first + offset + 1)
+                    return with_header(blocks[miner], header)
     raise AssertionError("nonces do not end")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import ethash
 import pytest
-from eth.abc import BlockAPI, SignedTransactionAPI
+from eth.abc import BlockAPI, BlockHeaderAPI, SignedTransactionAPI
 from eth.rlp.headers import BlockHeader
 from eth.vm.forks.london import LondonVM
 from eth_typing import ChecksumAddress, HexStr
@@ -17,6 +17,7 @@ from web3.types import Wei
 
 from fbfl.chain.accounts import development_account
 from fbfl.chain.artifacts import Artifact
+from fbfl.chain.embedded import ethash as module
 from fbfl.chain.embedded import seals
 from fbfl.chain.embedded.candidates import Candidates
 from fbfl.chain.embedded.chain import EmbeddedChain
@@ -25,6 +26,7 @@ from fbfl.chain.embedded.export import ChainWriter, import_chain
 from fbfl.chain.logs import LogScanner
 from fbfl.chain.transactions import Sender
 from fbfl.errors import ChainImportError, InvalidInputError
+from tests.support.split_network import SplitNetwork
 from tests.unit.chain.ledger_contract import deploy_ledger
 
 DIFFICULTY = 4
@@ -41,8 +43,8 @@ def on(node: EmbeddedChain, ledger: Contract) -> Contract:
 
 
 @pytest.fixture
-def network() -> EthashNetwork:
-    return EthashNetwork(accounts=5, difficulty=DIFFICULTY)
+def network() -> SplitNetwork:
+    return SplitNetwork(accounts=5, difficulty=DIFFICULTY)
 
 
 @pytest.fixture
@@ -83,43 +85,60 @@ def test_every_node_executes_every_block_and_sees_the_same(network: EthashNetwor
         assert on(node, ledger).functions.total().call() == 24
         assert [log["args"]["value"] for log in on(node, ledger).events.Entered().get_logs(from_block=0)] == [7, 8, 9]
     assert len({id(chain.chaindb) for chain in network.chains}) == 3
-    assert all(race.winner in network.miners for race in network.races)
+    blocks = [network.nodes[0].w3.eth.get_block(number) for number in range(1, network.nodes[0].head().number + 1)]
+    assert {block["miner"] for block in blocks} <= set(network.miners)
 
 
 def test_contracts_see_the_miner_that_won_and_it_is_paid(network: EthashNetwork, ledger: Contract) -> None:
     before = {miner: network.nodes[0].w3.eth.get_balance(miner) for miner in network.miners}
     on(network.nodes[1], ledger).functions.observe().transact({"gas": 200_000})
     block = network.nodes[2].w3.eth.get_block("latest")
-    winner = network.races[-1].winner
-    assert on(network.nodes[2], ledger).functions.coinbase().call() == winner == block["miner"]
+    winner = block["miner"]
+    assert winner in network.miners
+    assert on(network.nodes[2], ledger).functions.coinbase().call() == winner
     assert on(network.nodes[2], ledger).functions.difficulty().call() == block["difficulty"] == DIFFICULTY
     assert network.nodes[1].w3.eth.get_balance(winner) >= before[winner] + 2 * 10**18
 
 
-def test_the_same_calls_give_the_same_chain_with_one_thread_and_with_three() -> None:
+def test_the_same_calls_give_the_same_chain_with_one_thread_and_with_three(monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     for threads in (1, 3):
-        network = EthashNetwork(accounts=3, nodes=1, difficulty=DIFFICULTY, threads=threads)
+        monkeypatch.setattr(module, "THREADS", threads)
+        network = EthashNetwork(accounts=3, nodes=1, difficulty=DIFFICULTY)
         network.nodes[0].mine(4)
-        found.append((network.nodes[0].snapshot(), network.races))
+        found.append(network.nodes[0].snapshot())
     assert found[0] == found[1]
 
 
-def test_a_share_of_the_hashes_is_a_share_of_the_blocks() -> None:
+@pytest.fixture
+def tried(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The nonces that are tried, one after the other."""
+    nonces: list[int] = []
+
+    def noted(header: BlockHeaderAPI, nonce: int) -> BlockHeaderAPI | None:
+        nonces.append(nonce)
+        return seals.attempt(header, nonce)
+
+    monkeypatch.setattr(module, "attempt", noted)
+    monkeypatch.setattr(module, "THREADS", 1)
+    return nonces
+
+
+def test_a_share_of_the_hashes_is_a_share_of_the_blocks(tried: list[int]) -> None:
     network = EthashNetwork(accounts=2, nodes=1, difficulty=2)
     small, large = network.nodes[0].accounts
-    block = network.chains[0].build_block([])
-    wins: collections.Counter[str] = collections.Counter()
-    hashes = 0
-    for number in range(60):
-        _, race = run_race(number.to_bytes(32, "big"), {small: 1, large: 3}, lambda miner: block, threads=2)
-        wins[race.winner] += 1
-        hashes += race.hashes
-    assert 35 <= wins[large] <= 55  # 45 expected, 3.4 the standard deviation
-    assert 87 <= hashes <= 153  # 120 expected, 11 the standard deviation
+    blocks = {
+        miner: network.chains[0].build_block([], coinbase=to_canonical_address(miner)) for miner in (small, large)
+    }
+    wins = collections.Counter(
+        run_race(number.to_bytes(32, "big"), [small, large, large, large], blocks.__getitem__).header.coinbase
+        for number in range(60)
+    )
+    assert 35 <= wins[to_canonical_address(large)] <= 55  # 45 expected, 3.4 the standard deviation
+    assert 87 <= len(tried) <= 153  # 120 expected, 11 the standard deviation
 
 
-def test_only_miners_whose_turn_comes_build_a_block() -> None:
+def test_only_miners_whose_turn_comes_build_a_block(tried: list[int]) -> None:
     network = EthashNetwork(accounts=1, nodes=1, difficulty=4)
     block = network.chains[0].build_block([])
     builders: list[str] = []
@@ -128,10 +147,8 @@ def test_only_miners_whose_turn_comes_build_a_block() -> None:
         builders.append(miner)
         return block
 
-    miners = dict.fromkeys((development_account(number).address for number in range(100)), 1)
-    _, race = run_race(bytes(32), miners, candidate, threads=2)
-    assert race.winner in builders
-    assert len(builders) == len(set(builders)) <= race.hashes + 1  # the other thread tries one in vain
+    run_race(bytes(32), [development_account(number).address for number in range(100)], candidate)
+    assert len(builders) == len(set(builders)) <= len(tried)
 
 
 def test_candidates_that_are_executed_once_are_those_that_each_miner_would_execute(
@@ -247,7 +264,6 @@ def honest(ledger_artifact: Artifact) -> Honest:
     ledger = deploy_ledger(node, ledger_artifact)
     node.mine()
     parent = network.chains[0].get_canonical_head().parent_hash
-    network.split([0], [1])
     with node.one_block():
         for account in node.accounts[:3]:
             ledger.functions.enter(7).transact({"gas": 100_000, "from": account})
@@ -313,7 +329,7 @@ def test_the_same_block_unforged_is_taken(honest: Honest) -> None:
 
 
 def test_the_branch_with_more_work_wins_and_its_rivals_transactions_are_mined_again(
-    network: EthashNetwork, ledger: Contract
+    network: SplitNetwork, ledger: Contract
 ) -> None:
     lonely, *others = network.nodes
     network.split([0], [1, 2])
@@ -337,7 +353,7 @@ def test_the_branch_with_more_work_wins_and_its_rivals_transactions_are_mined_ag
     assert [event.args["value"] for event in scanner.scan().events] == [7]
 
 
-def test_with_equal_work_everyone_keeps_what_it_heard_first(network: EthashNetwork) -> None:
+def test_with_equal_work_everyone_keeps_what_it_heard_first(network: SplitNetwork) -> None:
     network.split([0], [1, 2])
     network.nodes[0].mine()
     network.nodes[1].travel(3)
@@ -350,14 +366,13 @@ def test_with_equal_work_everyone_keeps_what_it_heard_first(network: EthashNetwo
 
 def test_a_new_node_executes_the_whole_chain(network: EthashNetwork, ledger: Contract) -> None:
     on(network.nodes[0], ledger).functions.enter(7).transact({"gas": 100_000})
-    newcomer = network.add_node()
-    assert on(newcomer, ledger).functions.total().call() == 7
+    newcomer, _ = EthashNetwork.of(network.nodes[0], 2).nodes
+    assert newcomer.snapshot() == network.nodes[0].snapshot()
     on(newcomer, ledger).functions.enter(8).transact({"gas": 100_000})
-    assert on(network.nodes[0], ledger).functions.total().call() == 15
-    assert len(heads(network)) == 1
+    assert on(newcomer, ledger).functions.total().call() == 15
 
 
-def test_a_copy_mines_the_same_blocks_apart_from_the_original(network: EthashNetwork, ledger: Contract) -> None:
+def test_a_copy_mines_the_same_blocks_apart_from_the_original(network: SplitNetwork, ledger: Contract) -> None:
     network.split([0], [1, 2])
     network.nodes[1].mine()
     copied = network.copy()
@@ -371,7 +386,6 @@ def test_a_copy_mines_the_same_blocks_apart_from_the_original(network: EthashNet
     network.heal()
     on(network.nodes[2], ledger).functions.enter(7).transact({"gas": 100_000})
     assert heads(network) == heads(copied)
-    assert network.races == copied.races
 
 
 # ------------------------------------------------------------------ stored
@@ -395,19 +409,10 @@ def test_a_sealed_chain_is_stored_and_its_seals_are_checked_on_opening(
         import_chain(tmp_path, head)
 
 
-@pytest.mark.parametrize("options", [{"nodes": 0}, {"accounts": 0}, {"difficulty": 0}, {"threads": 0}])
+@pytest.mark.parametrize("options", [{"nodes": 0}, {"accounts": 0}, {"difficulty": 0}])
 def test_a_network_of_nothing_is_refused(options: dict[str, int]) -> None:
     with pytest.raises(InvalidInputError, match="has to be at least 1"):
-        EthashNetwork(**options)  # type: ignore[arg-type]
-
-
-def test_miners_and_groups_have_to_make_sense(network: EthashNetwork) -> None:
-    for miners in ({}, {network.nodes[0].accounts[0]: 0}):
-        with pytest.raises(InvalidInputError, match="share of at least 1"):
-            EthashNetwork(miners)
-    for groups in ([[0], [1]], [[0, 1, 2], [2]]):
-        with pytest.raises(InvalidInputError, match="do not hold each of the 3 nodes once"):
-            network.split(*groups)
+        EthashNetwork(**options)
 
 
 def test_a_block_holds_what_all_nodes_were_sent_in_the_order_of_sending(ledger_artifact: Artifact) -> None:
