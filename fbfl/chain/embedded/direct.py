@@ -205,87 +205,75 @@ def _logs(
     """Yield the logs of a transaction, those that are wanted or all."""
     for place, log in enumerate(receipts[index].logs, first_log(receipts, index)):
         if wanted is None or wanted(log):
-            yield cast(
-                LogReceipt,
-                AttributeDict(
-                    {
-                        "type": "mined",
-                        "logIndex": place,
-                        "transactionIndex": index,
-                        "transactionHash": HexBytes(block.transactions[index].hash),
-                        "blockHash": HexBytes(block.hash),
-                        "blockNumber": block.number,
-                        "address": checksummed(log.address),
-                        "data": HexBytes(log.data),
-                        "topics": [HexBytes(topic.to_bytes(32, "big")) for topic in log.topics],
-                    }
-                ),
-            )
+            fields = {
+                "type": "mined",
+                "logIndex": place,
+                "transactionIndex": index,
+                "transactionHash": HexBytes(block.transactions[index].hash),
+                "blockHash": HexBytes(block.hash),
+                "blockNumber": block.number,
+                "address": checksummed(log.address),
+                "data": HexBytes(log.data),
+                "topics": [HexBytes(topic.to_bytes(32, "big")) for topic in log.topics],
+            }
+            yield cast(LogReceipt, AttributeDict(fields))
 
 
 def _block(block: BlockAPI) -> BlockData:
     """Return a block with the hashes of its transactions."""
     header = block.header
-    return cast(
-        BlockData,
-        AttributeDict(
-            {
-                "number": header.block_number,
-                "hash": HexBytes(header.hash),
-                "parentHash": HexBytes(header.parent_hash),
-                "nonce": HexBytes(header.nonce),
-                "sha3Uncles": HexBytes(header.uncles_hash),
-                "logsBloom": HexBytes(header.bloom),
-                "transactionsRoot": HexBytes(header.transaction_root),
-                "receiptsRoot": HexBytes(header.receipt_root),
-                "stateRoot": HexBytes(header.state_root),
-                "miner": checksummed(header.coinbase),
-                "difficulty": header.difficulty,
-                "totalDifficulty": header.difficulty,  # as eth-tester has it
-                "mixHash": HexBytes(header.mix_hash),
-                "size": len(rlp.encode(block)),
-                "extraData": HexBytes(header.extra_data.ljust(32, b"\0")),
-                "gasLimit": header.gas_limit,
-                "gasUsed": header.gas_used,
-                "timestamp": header.timestamp,
-                "transactions": [HexBytes(transaction.hash) for transaction in block.transactions],
-                "uncles": [],
-                "baseFeePerGas": header.base_fee_per_gas,
-            }
-        ),
-    )
+    fields = {
+        "number": header.block_number,
+        "hash": HexBytes(header.hash),
+        "parentHash": HexBytes(header.parent_hash),
+        "nonce": HexBytes(header.nonce),
+        "sha3Uncles": HexBytes(header.uncles_hash),
+        "logsBloom": HexBytes(header.bloom),
+        "transactionsRoot": HexBytes(header.transaction_root),
+        "receiptsRoot": HexBytes(header.receipt_root),
+        "stateRoot": HexBytes(header.state_root),
+        "miner": checksummed(header.coinbase),
+        "difficulty": header.difficulty,
+        "totalDifficulty": header.difficulty,  # as eth-tester has it
+        "mixHash": HexBytes(header.mix_hash),
+        "size": len(rlp.encode(block)),
+        "extraData": HexBytes(header.extra_data.ljust(32, b"\0")),
+        "gasLimit": header.gas_limit,
+        "gasUsed": header.gas_used,
+        "timestamp": header.timestamp,
+        "transactions": [HexBytes(transaction.hash) for transaction in block.transactions],
+        "uncles": [],
+        "baseFeePerGas": header.base_fee_per_gas,
+    }
+    return cast(BlockData, AttributeDict(fields))
 
 
 def _transaction(block: BlockAPI, index: int) -> TxData:
     """Return a transaction whose fees have limits, as those of servers have."""
     transaction: Any = block.transactions[index]
-    return cast(
-        TxData,
-        AttributeDict(
-            {
-                "type": DYNAMIC_FEE_TYPE,
-                "hash": HexBytes(transaction.hash),
-                "nonce": transaction.nonce,
-                "blockHash": HexBytes(block.hash),
-                "blockNumber": block.number,
-                "transactionIndex": index,
-                "from": checksummed(transaction.sender),
-                "to": checksummed(transaction.to) if transaction.to else None,
-                "value": transaction.value,
-                "gas": transaction.gas,
-                "input": HexBytes(transaction.data),
-                "chainId": transaction.chain_id,
-                "accessList": [],
-                "maxFeePerGas": transaction.max_fee_per_gas,
-                "maxPriorityFeePerGas": transaction.max_priority_fee_per_gas,
-                "gasPrice": _price(block, transaction),
-                "v": transaction.y_parity,
-                "s": HexBytes(transaction.s),
-                "r": HexBytes(transaction.r),
-                "y_parity": transaction.y_parity,
-            }
-        ),
-    )
+    fields = {
+        "type": DYNAMIC_FEE_TYPE,
+        "hash": HexBytes(transaction.hash),
+        "nonce": transaction.nonce,
+        "blockHash": HexBytes(block.hash),
+        "blockNumber": block.number,
+        "transactionIndex": index,
+        "from": checksummed(transaction.sender),
+        "to": checksummed(transaction.to) if transaction.to else None,
+        "value": transaction.value,
+        "gas": transaction.gas,
+        "input": HexBytes(transaction.data),
+        "chainId": transaction.chain_id,
+        "accessList": [],
+        "maxFeePerGas": transaction.max_fee_per_gas,
+        "maxPriorityFeePerGas": transaction.max_priority_fee_per_gas,
+        "gasPrice": _price(block, transaction),
+        "v": transaction.y_parity,
+        "s": HexBytes(transaction.s),
+        "r": HexBytes(transaction.r),
+        "y_parity": transaction.y_parity,
+    }
+    return cast(TxData, AttributeDict(fields))
 
 
 def _price(block: BlockAPI, transaction: SignedTransactionAPI) -> int:
@@ -297,24 +285,20 @@ def _price(block: BlockAPI, transaction: SignedTransactionAPI) -> int:
 def _receipt(block: BlockAPI, receipts: Sequence[ReceiptAPI], index: int) -> TxReceipt:
     """Return the receipt of a transaction that made no contract."""
     transaction, receipt = block.transactions[index], receipts[index]
-    return cast(
-        TxReceipt,
-        AttributeDict(
-            {
-                "blockHash": HexBytes(block.hash),
-                "blockNumber": block.number,
-                "contractAddress": None,
-                "cumulativeGasUsed": receipt.gas_used,
-                "effectiveGasPrice": _price(block, transaction),
-                "from": checksummed(transaction.sender),
-                "gasUsed": receipt.gas_used - (receipts[index - 1].gas_used if index else 0),
-                "logs": list(_logs(block, receipts, index)),
-                "state_root": receipt.state_root,
-                "status": int.from_bytes(receipt.state_root, "big"),
-                "to": checksummed(transaction.to),
-                "transactionHash": HexBytes(transaction.hash),
-                "transactionIndex": index,
-                "type": getattr(transaction, "type_id", 0),
-            }
-        ),
-    )
+    fields = {
+        "blockHash": HexBytes(block.hash),
+        "blockNumber": block.number,
+        "contractAddress": None,
+        "cumulativeGasUsed": receipt.gas_used,
+        "effectiveGasPrice": _price(block, transaction),
+        "from": checksummed(transaction.sender),
+        "gasUsed": receipt.gas_used - (receipts[index - 1].gas_used if index else 0),
+        "logs": list(_logs(block, receipts, index)),
+        "state_root": receipt.state_root,
+        "status": int.from_bytes(receipt.state_root, "big"),
+        "to": checksummed(transaction.to),
+        "transactionHash": HexBytes(transaction.hash),
+        "transactionIndex": index,
+        "type": getattr(transaction, "type_id", 0),
+    }
+    return cast(TxReceipt, AttributeDict(fields))
