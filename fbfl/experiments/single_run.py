@@ -32,6 +32,9 @@ from fbfl.system import strictjson
 ROOT_SAMPLES = 100
 """Trusted samples, drawn from the training set, for rules that need them, as Cao et al. 2021 (FLTrust), VI-A."""
 
+KEPT = ("round", "accuracy", "loss", "attack_success_rate", "metrics")
+"""Figures that are kept of a round without the chain."""
+
 
 def check(run: Run) -> None:
     """Raise `InvalidInputError` for a partition, rule or attack that is unknown or impossible, before any work."""
@@ -108,12 +111,7 @@ def _without_chain(settings: RunSettings, lanes: int | None) -> FinishedRun:
     lines: list[dict[str, Any]] = []
     of_rounds: list[str] = []
     for result in federation.rounds(settings.rounds):
-        line: dict[str, Any] = {"round": result.round, "accuracy": result.accuracy, "loss": result.loss}
-        if result.attack_success_rate is not None:
-            line["attack_success_rate"] = result.attack_success_rate
-        if result.metrics:
-            line["metrics"] = dict(result.metrics)
-        lines.append(strictjson.finite(line))
+        lines.append({name: value for name, value in result.line().items() if name in KEPT})
         of_rounds += result.warnings
     spec = federation.trainer.spec
     model = hashlib.sha256(encode(spec, spec.flatten(federation.weights))).hexdigest()
