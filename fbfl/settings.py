@@ -100,7 +100,7 @@ class RunSettings:
         None,
         "folder of the Flower app that trains and evaluates, on its own data",
         by_default="none",
-        places=Place.SIMULATION,
+        places=Place.ON_CHAIN,
         only={"trainer": FLOWER},
     )
     aggregator: str = field(
@@ -314,7 +314,7 @@ class RunSettings:
     def _check_app(self) -> None:
         """Refuse what would decide about data and nodes that are a Flower app's own."""
         if self.app is None:
-            raise InvalidInputError(f"trainer is {FLOWER} but no app is named; allowed: app = DIR, in fbfl run")
+            raise InvalidInputError(f"trainer is {FLOWER} but no app is named; allowed: app = DIR, on a chain")
         for name in (name for name in changed(vars(self)) if name in _APPS_OWN):
             raise InvalidInputError(
                 f"{name} is {getattr(self, name)!r}; allowed with {FLOWER}: its default, the app has its own"

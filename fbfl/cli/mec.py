@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import math
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +21,10 @@ from fbfl.cli.network import (
 )
 from fbfl.cli.parser import Commands
 from fbfl.cli.register import add_stake
-from fbfl.cli.samples import add_samples, own_samples, refuse_share
-from fbfl.cli.settings import add_option, given, taken
+from fbfl.cli.samples import add_samples, own_samples, refuse_share, share_of
+from fbfl.cli.settings import add_option, given, option_of, taken
 from fbfl.errors import FbflError, InvalidInputError
+from fbfl.settings import FLOWER, default_of
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from fbfl.learning.datasets import Dataset
     from fbfl.learning.partition import Indices
     from fbfl.learning.tensor_names import Names
+    from fbfl.mec.app_node import AppNode
     from fbfl.mec.board import HttpBoard
     from fbfl.mec.exchange import Exchange, Patience
     from fbfl.mec.plan import TaskPlan
@@ -55,10 +58,15 @@ def add_parser(commands: Commands) -> None:
     add("--task", type=int, metavar="T", help="the number of the task; required")
     data = add_samples(command)
     data.add_argument("--devices", type=Path, metavar="FILE", help="or uploads of devices; FILE as of fbfl token")
-    add("--share", metavar="I/N", help="the share: number I, from 0, of N")
+    data.add_argument("--app", type=Path, metavar="DIR", help="or a node of a Flower app, which trains on its own")
+    add("--share", metavar="I/N", help="the share of the data set, or the node of the app: number I, from 0, of N")
     add_option(command, "dataset_args")
     add_option(command, "model", "the model that it trains, where it trains by another trainer than the task says")
-    add_option(command, "trainer", "what trains here, if not as the task says: keras, or package.module:function")
+    add_option(
+        command,
+        "trainer",
+        "what trains here, if not as the task says: keras, torch, flower with --app, or package.module:function",
+    )
     add_option(
         command,
         "trainer_args",
@@ -170,23 +178,31 @@ def mec(options: argparse.Namespace) -> int:
     if options.url is not None:
         check_url(options.url, "--url")
     plugins = plugins_of(options)
+    own, names = _own_trainer(options)
     ledger = ledger_on(options.network, options.deployment, options.task)
     account = account_of(options, ledger.chain_id)
     task = chosen_task(ledger, options.task)
     refuse_costly(task, options.most_penalty)
     if not 0 <= options.most_loss <= 1:
         raise InvalidInputError(f"--most-loss {options.most_loss:g}; allowed: 0 to 1, parts of the stake")
-    own, names = _own_trainer(options)
     plan = TaskPlan.of(task, plugins, own)
+    if plan.trainer == FLOWER and options.app is None:
+        raise InvalidInputError(
+            f"trainer is {FLOWER} but no app is named; allowed: --trainer {FLOWER} --app DIR --share I/N, or another "
+            "trainer"
+        )
     participant = Participant(ledger, Sender(ledger.w3, account))
     folder = (options.state or STATE) / "mec" / f"{ledger.chain_id}-{account.address}"
     samples: SampleStore
     uploads: list[BaseRoute] = []
-    if options.devices is not None:
+    node = None if options.app is None else _node(options, plan, names)
+    if node is not None:
+        samples = node
+    elif options.devices is not None:
         samples, uploads = _uploaded(options, plan, folder / _samples_file(ledger, task))
     else:
         samples = _own(options, plan)
-    training = LocalTraining(participant, task.id, plan, samples, names=names)
+    training = node or LocalTraining(participant, task.id, plan, samples, names=names)
     board = (
         HttpBoard(
             ledger_on(options.network, options.deployment, options.task), task, account.address, peers=options.peer
@@ -212,6 +228,7 @@ def mec(options: argparse.Namespace) -> int:
         exchange=exchange,
         salt_secret=keccak(b"fbfl salts" + bytes(account.key)),
         patience=PatienceInSeconds(within_view(options.patience, view, 1)),
+        counted=node.counted if node else None,
     )
     url = options.url or f"http://{LOOPBACK}:{options.port}"
     retention = Retention(ledger, store, task, plan.retention)
@@ -241,13 +258,49 @@ def _own_trainer(options: argparse.Namespace) -> "tuple[dict[str, Any], Names | 
     from fbfl.learning import tensor_names
 
     names = ("model", "trainer", "trainer_args", "loss")
-    own = {name: value for name, value in given(options).items() if name in names}
+    said = given(options)
+    own = {name: value for name, value in said.items() if name in names}
     file = own.get("trainer_args", {}).pop("names", None)
+    if options.app is not None:
+        _refuse_with_app(options.app, said)
+        own["model"] = default_of("model")  # the task's is nothing to it, and may be code
     if "trainer" in own:
         own.setdefault("trainer_args", {})
     elif own.get("trainer_args") == {}:
         del own["trainer_args"]
     return own, None if file is None else tensor_names.read(Path(str(file)))
+
+
+def _refuse_with_app(app: Path, said: Mapping[str, Any]) -> None:
+    """Refuse what means nothing for a node of a Flower app, or is the app's own affair."""
+    if said.get("trainer") != FLOWER:
+        raise InvalidInputError(f"--app {app}; allowed: only with --trainer {FLOWER}")
+    for name in ("model", "loss", "dataset_args", "partition", "partition_args"):
+        if name in said:
+            raise InvalidInputError(f"{option_of(name)} is given with --app; allowed: none, the app has its own")
+    for name in ("app", "servers"):
+        if name in said.get("trainer_args", {}):
+            raise InvalidInputError(f"--trainer-arg {name}; allowed: --app DIR --share I/N")
+
+
+def _node(options: argparse.Namespace, plan: "TaskPlan", names: "Names | None") -> "AppNode":
+    """Start the app, and return the node of it that `--share` names."""
+    from fbfl.learning.trainer import DataHolder, make
+    from fbfl.learning.training import Purpose, TrainingSettings
+    from fbfl.mec.app_node import AppNode
+
+    if options.share is None:
+        raise InvalidInputError(f"--app {options.app}: needs --share I/N, one of its N nodes, from 0")
+    number, count = share_of(options.share)
+    arguments = {**plan.trainer_args, "app": str(options.app), "servers": count}
+    purpose = Purpose(plan.model, TrainingSettings(), plan.input_shape, plan.num_classes, plan.seed)
+
+    def start() -> DataHolder:
+        app = make(FLOWER, arguments, purpose, lanes=1)
+        assert isinstance(app, DataHolder)
+        return app
+
+    return AppNode(start, number, plan.spec, names)
 
 
 def _exchange(

@@ -56,4 +56,4 @@ def share_of(word: str) -> tuple[int, int]:
 def refuse_share(options: argparse.Namespace) -> None:
     """Refuse `--share` if the samples do not come from a data set."""
     if options.share is not None:
-        raise InvalidInputError(f"--share {options.share}; allowed: only with --dataset")
+        raise InvalidInputError(f"--share {options.share}; allowed: only with --dataset, or --app of fbfl mec")

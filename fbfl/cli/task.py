@@ -74,11 +74,14 @@ def create(options: argparse.Namespace) -> int:
     from fbfl.mec import tasks
 
     servers = owner.ledger.servers()
+    app = tasks.app_of(settings)
+    if app is not None:
+        settings = tasks.with_rule_of(settings, app)
     simulation.check(settings, registered=len(servers))
     dataset = tasks.dataset_of(settings)
-    for text in filter(None, (dataset.note, *dataset.warnings)):
+    for text in filter(None, (dataset.note, *dataset.warnings, tasks.note_on_drawing(settings, app))):
         print(text, file=sys.stderr)
-    trainer = tasks.trainer_of(settings, dataset, lanes=1)
+    trainer = app or tasks.trainer_of(settings, dataset, lanes=1)
     plan = tasks.plan_of(settings, trainer, dataset, servers, options.retention)
     least, most = tasks.least_updates(plan.rule, settings.servers), settings.servers - tasks.tolerated(settings.servers)
     if settings.servers > 1 and least > most:

@@ -66,6 +66,19 @@ class Renamed:
         return own
 
 
+def fitted(trainer: Trainer, spec: ModelSpec, names: Names | None, what: str) -> Trainer:
+    """Return the trainer with the tensors of a task, renamed if there are `names`; `InvalidInputError` names `what`
+    has others.
+    """
+    found = trainer if names is None else Renamed(trainer, spec, names)
+    if found.spec != spec:
+        raise InvalidInputError(
+            f"{what} has other tensors here than the task says; allowed: the same, or --trainer-arg names=FILE with "
+            "those of the task"
+        )
+    return found
+
+
 def read(path: Path) -> Names:
     """Return the table [names] of a TOML file, as `Renamed` takes it."""
     where = f"names {path}"

@@ -25,6 +25,7 @@ from fbfl.chain.task import Payment
 from fbfl.errors import ChainError, ContractRevertError, FbflError, InvalidInputError
 from fbfl.learning import tensor_names
 from fbfl.learning.trainer import Trainer, make
+from fbfl.mec.app_node import AppNode
 from fbfl.mec.courier import health_of, is_endpoint
 from fbfl.mec.plan import TaskPlan
 from fbfl.mec.retention import Retention
@@ -87,14 +88,7 @@ class LocalTraining:
         if self._trainer is None:
             plan = self._plan
             trainer = make(plan.trainer, plan.trainer_args, plan.purpose, lanes=1)  # one client at a time
-            if self._names is not None:
-                trainer = tensor_names.Renamed(trainer, plan.spec, self._names)
-            if trainer.spec != plan.spec:
-                raise InvalidInputError(
-                    f"the model {plan.model!r} has other tensors here than task {self._task} says; allowed: the same, "
-                    "or --trainer-arg names=FILE with those of the task"
-                )
-            self._trainer = trainer
+            self._trainer = tensor_names.fitted(trainer, plan.spec, self._names, f"the model {plan.model!r}")
         return self._trainer
 
 
@@ -109,7 +103,7 @@ class Agent:
     def __init__(
         self,
         server: MECServer,
-        training: LocalTraining,
+        training: LocalTraining | AppNode,
         *,
         url: str,
         stake: int,

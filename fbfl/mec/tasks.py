@@ -30,7 +30,7 @@ from fbfl.learning.training import Purpose, TrainingSettings
 from fbfl.mec.global_model import initial_model
 from fbfl.mec.plan import ROOT, TaskPlan, canonical_json, resolve_rule, resolve_server_optimizer, untrained_of
 from fbfl.randomness import generator
-from fbfl.settings import APPS_RULE, RunSettings
+from fbfl.settings import APPS_RULE, LARGEST, RunSettings
 from fbfl.storage.store import Store
 from fbfl.system.backoff import Reluctance, pause_after
 
@@ -87,6 +87,16 @@ def with_rule_of(settings: RunSettings, app: FlowerTrainer) -> RunSettings:
         return settings
     name, arguments = app.rule
     return settings.replace(aggregator=name, aggregator_args={**arguments, **settings.aggregator_args})
+
+
+def note_on_drawing(settings: RunSettings, app: FlowerTrainer | None) -> str:
+    """Return a line on a strategy that draws other parts of the nodes than the settings do; nothing if none does."""
+    if app is None or app.strategy.fraction == settings.participation:
+        return ""
+    return (
+        f"the app's strategy has a part of {app.strategy.fraction:g} of its nodes train in a round; here participation "
+        f"says it, {settings.participation:g}"
+    )
 
 
 def plan_of(
@@ -148,8 +158,11 @@ def committee_rules(settings: RunSettings) -> CommitteeRules:
 def most_samples(settings: RunSettings, dataset: Dataset) -> int:
     """Return the most samples that an update may count for if the division is not known: twice an equal share.
 
-    A server that claims more than it has would weigh more in rules weighted by samples, and in the rewards.
+    A server that claims more than it has would weigh more in rules weighted by samples, and in the rewards. How many
+    samples the nodes of a Flower app have is not known.
     """
+    if settings.app is not None:
+        return LARGEST
     return max(1, -(-2 * len(dataset.y_train) // settings.servers))
 
 

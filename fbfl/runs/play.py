@@ -48,11 +48,8 @@ def play(
     app = tasks.app_of(settings)
     if app is not None:
         settings = tasks.with_rule_of(settings, app)
-        if app.strategy.fraction != settings.participation:
-            say(
-                f"the app's strategy has a part of {app.strategy.fraction:g} of its nodes train in a round; here "
-                f"participation says it, {settings.participation:g}"
-            )
+        if note := tasks.note_on_drawing(settings, app):
+            say(note)
     simulation.check(settings)
     started = time.perf_counter()
     dataset = tasks.dataset_of(settings)

@@ -30,8 +30,8 @@ class Agents:
 
     Agent i uses development account `accounts[i]`, and one of `networks` and of the IPFS daemons `ipfs` in turn (by
     default `network`, as the owner, and a local store). It trains on a share of the digits, or with a file of `devices`
-    on what these upload. The clock of agent i is wrong by `clocks[i]` seconds. `mock_ethash` is for chains whose seals
-    are no real ones.
+    on what these upload, or on what the options `data[i]` say. The clock of agent i is wrong by `clocks[i]` seconds.
+    `mock_ethash` is for chains whose seals are no real ones.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class Agents:
         self._ipfs = ipfs
         self.devices = devices
         self._clocks = clocks or {}
+        self.data: Mapping[int, tuple[object, ...]] = {}
         self.task = 1
         self._deploy = ("deploy", "--mock-ethash") if mock_ethash else ("deploy",)
         self.agents: dict[int, subprocess.Popen[bytes]] = {}
@@ -70,6 +71,7 @@ class Agents:
         share: tuple[object, ...] = ("--dataset", "digits", "--share", f"{number}/{SERVERS}")
         if self.devices is not None:
             share = ("--devices", self.devices)
+        share = self.data.get(number, share)
         store = ("--store", "ipfs") if self._ipfs else ()
         network = self._networks[number % len(self._networks)]
         words = ("mec", "--task", self.task, "--account", self.accounts[number], *share, *store, *options)

@@ -24,12 +24,26 @@ FIRST = {
     "steps": np.array(7),
     "bias": np.zeros(3, np.float64),
 }
+PROJECT = """
+[project]
+name = "stand-in"
+[tool.flwr.app.components]
+serverapp = "a:b"
+clientapp = "a:b"
+"""
 HONEST = "lambda node, number, arrays: ({'num-examples': node + 1, 'fit': 0.5 * node}, moved(arrays, node + number))"
 
 
 def command(node: str = HONEST) -> list[str]:
     """Return the command of a process whose nodes return what this function says."""
     return [sys.executable, str(Path(__file__)), node]
+
+
+def app_in(folder: Path) -> str:
+    """Make the folder of an app that the stand-in can serve; returns its path."""
+    folder.mkdir()
+    (folder / "pyproject.toml").write_text(PROJECT)
+    return str(folder)
 
 
 def moved(arrays: runner.Arrays, by: float) -> runner.Arrays:

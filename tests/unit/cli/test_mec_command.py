@@ -20,6 +20,7 @@ from fbfl.cli.keys import KEY_VARIABLE
 from fbfl.simulation import Simulation
 from fbfl.storage.local import LocalStore
 from fbfl.storage.store import Reference
+from tests.support import flower_node
 from tests.support.federations import federation
 from tests.support.ports import free_ports
 
@@ -109,6 +110,34 @@ def test_what_does_not_fit_the_task_is_refused_in_a_line(
         said = capsys.readouterr().err
         assert named in said
         assert said.count("\n") == 1
+
+
+def test_a_node_of_a_flower_app_is_refused_in_a_line_before_it_has_joined(
+    play: tuple[Simulation, LastStore, list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fed, _, command = play
+    app = flower_node.app_in(tmp_path / "app")
+    flower = ["--trainer", "flower", "--share", "0/2"]
+    for options, named in (
+        (["--app", app, "--share", "0/2"], f"--app {app}; allowed: only with --trainer flower"),
+        (["--app", app, *flower[:2]], f"--app {app}: needs --share I/N, one of its N nodes, from 0"),
+        (["--app", app, *flower, "--model", "cnn"], "--model is given with --app; allowed: none, the app has its own"),
+        (["--app", app, *flower, "--partition", "iid"], "--partition is given with --app; allowed: none"),
+        (["--app", app, *flower, "--trainer-arg", f"app={app}"], "--trainer-arg app; allowed: --app DIR --share I/N"),
+        (["--data", "a.npz", *flower], "no app is named; allowed: --trainer flower --app DIR --share I/N, or another"),
+        (["--app", app, *flower], f"has no environment here; needed: fbfl flower prepare {app}"),
+    ):
+        assert main([*command, *options]) == 2
+        said = capsys.readouterr().err
+        assert named in said
+        assert said.count("\n") == 1
+    monkeypatch.setattr("fbfl.learning.flower.trainer._runner", lambda app: flower_node.command())
+    assert main([*command, "--app", app, *flower]) == 2
+    assert "the Flower app has other tensors here than the task says; allowed: the same" in capsys.readouterr().err
+    assert fed.servers[1].address in fed.ledger.seats(fed.task.id, 1), "the federation of the test has joined by itself"
 
 
 def test_a_task_has_to_be_named(

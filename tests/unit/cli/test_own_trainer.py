@@ -30,6 +30,12 @@ def test_the_command_line_names_trainer_and_tensors(
     assert found == (expected, {"0": ("bias", None)})
 
 
+def test_a_node_of_an_app_takes_nothing_of_it_from_the_task() -> None:
+    words = ["mec", "--task", "1", "--network", "anvil", "--account", "1", "--trainer", "flower", "--app", "mine"]
+    own, _ = _own_trainer(parser().parse_args([*words, "--trainer-arg", "timeout=60"]))
+    assert own == {"trainer": "flower", "trainer_args": {"timeout": 60}, "model": "mlp"}
+
+
 def test_a_file_that_is_not_there_is_refused_in_a_line(tmp_path: Path) -> None:
     words = ["mec", "--task", "1", "--network", "anvil", "--account", "1", "--data", "a.npz"]
     options = parser().parse_args([*words, "--trainer-arg", f"names={tmp_path}/none.toml"])

@@ -108,7 +108,7 @@ def test_an_agent_trains_by_a_function_under_names_of_its_own(simulated: Simulat
         "mlp/hidden/kernel": {0.5}
     }
     unnamed = LocalTraining(server.participant, server.task.id, plan, server.samples)
-    with pytest.raises(InvalidInputError, match=r"other tensors here than task 1 says; allowed: .*names=FILE"):
+    with pytest.raises(InvalidInputError, match=r"other tensors here than the task says; allowed: .*names=FILE"):
         unnamed(simulated.weights, 1)
 
 

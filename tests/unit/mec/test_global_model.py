@@ -447,7 +447,7 @@ def test_a_task_of_numbers_names_its_loss_and_the_range_of_its_labels() -> None:
 
 
 def test_the_app_that_a_task_names_is_refused() -> None:
-    named = with_definition(trainer="flower", trainer_args={"app": "/home/somebody/app"})
+    named = with_definition(trainer="flower", trainer_args={"app": "/home/somebody/app", "config": "lr=9"})
     with pytest.raises(InvalidInputError, match="the Flower app of task 1 is '/home/somebody/app'; allowed: none"):
         TaskPlan.of(named)
     own = TaskPlan.of(named, own={"trainer_args": {"app": "mine"}})

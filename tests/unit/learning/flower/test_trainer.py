@@ -15,23 +15,12 @@ from fbfl.learning.flower.trainer import FlowerTrainer, standing_for
 from fbfl.tensors import Vector
 from tests.support import flower_node
 
-PROJECT = """
-[project]
-name = "stand-in"
-[tool.flwr.app.components]
-serverapp = "a:b"
-clientapp = "a:b"
-"""
-
 
 @pytest.fixture
 def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Return the folder of an app that the stand-in serves."""
-    folder = tmp_path / "app"
-    folder.mkdir()
-    (folder / "pyproject.toml").write_text(PROJECT)
     _serve(monkeypatch, flower_node.HONEST)
-    return str(folder)
+    return flower_node.app_in(tmp_path / "app")
 
 
 def _serve(monkeypatch: pytest.MonkeyPatch, node: str) -> None:
