@@ -16,7 +16,7 @@ from urllib3.exceptions import HTTPError
 
 from fbfl.errors import InvalidInputError
 from fbfl.system.backoff import pause_after
-from fbfl.system.http import session
+from fbfl.system.http import request
 from fbfl.system.jsonobject import read_object
 
 log = logging.getLogger(__name__)
@@ -27,6 +27,7 @@ FIRST_PAUSE = 0.25
 _AT_ONCE = 8  # messages on their way to one server
 _MAX_ANSWER = 65_536  # bytes
 _TRY_AGAIN = (408, 409, 429)
+_JSON = {"Content-Type": "application/json"}
 
 
 class Courier:
@@ -109,19 +110,11 @@ class Courier:
 
     def _attempt(self, url: str, path: str, body: bytes) -> tuple[str | None, bool]:
         """Return what went wrong, or None, and whether another attempt is useless."""
+        where = url.rstrip("/") + path
         try:
-            with (
-                session(2 * self._timeout) as sending,
-                sending.post(
-                    url.rstrip("/") + path,
-                    data=body,
-                    headers={"Content-Type": "application/json"},
-                    timeout=self._timeout,
-                    allow_redirects=False,
-                    stream=True,  # only the status of the answer is read
-                ) as answer,
-            ):
-                status = answer.status_code
+            status, _ = request(
+                "POST", where, timeout=self._timeout, seconds=2 * self._timeout, data=body, headers=_JSON
+            )
         except Exception as error:
             # Any error: a thread must not be lost.
             return f"{type(error).__name__}: {error}", False
@@ -207,14 +200,11 @@ def health_of(url: str, timeout: float = 3.0) -> dict[str, Any] | None:
     """Return the health of the agent at a URL; None if no agent answers there in time."""
     try:
         where = f"{url.rstrip('/')}/health"
-        with (
-            session(2 * timeout) as asking,
-            asking.get(where, timeout=timeout, allow_redirects=False, stream=True) as answer,
-        ):
-            said = read_object(answer.raw.read(_MAX_ANSWER, decode_content=True), "the answer")
+        status, text = request("GET", where, timeout=timeout, seconds=2 * timeout, most=_MAX_ANSWER)
+        said = read_object(text, "the answer")
     except (requests.RequestException, HTTPError, OSError, ValueError):
         return None
-    return said if answer.ok else None
+    return said if status < 400 else None
 
 
 def is_endpoint(url: str) -> bool:

@@ -9,7 +9,7 @@ from urllib3.exceptions import HTTPError
 from fbfl.errors import FbflError, InvalidInputError
 from fbfl.mec.batches import encode_batch
 from fbfl.mec.samples import Batch
-from fbfl.system.http import session
+from fbfl.system.http import request
 from fbfl.system.jsonobject import read_object
 
 _MAX_ANSWER = 4 * 2**20  # bytes
@@ -56,26 +56,22 @@ class Uploads:
     def _ask(self, method: str, server: str, path: str, body: bytes | None = None) -> dict[str, Any]:
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/octet-stream"}
         try:
-            with (
-                session(self._timeout + _MOST_SECONDS) as asking,
-                asking.request(
-                    method,
-                    server + path,
-                    data=body,
-                    headers=headers,
-                    timeout=self._timeout,
-                    allow_redirects=False,  # a redirect would show the token to another service
-                    stream=True,
-                ) as answer,
-            ):
-                text = answer.raw.read(_MAX_ANSWER, decode_content=True)
+            status, text = request(
+                method,
+                server + path,
+                timeout=self._timeout,
+                seconds=self._timeout + _MOST_SECONDS,
+                most=_MAX_ANSWER,
+                data=body,
+                headers=headers,
+            )
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             raise UploadError(f"{server} does not answer: {type(error).__name__}", final=False) from error
         said = _object(text)
-        if answer.status_code != 200:
+        if status != 200:
             problem = said.get("error", "no reason given")
-            final = answer.status_code not in _LATER and (answer.status_code < 500 or answer.status_code == 507)
-            raise UploadError(f"{server} answers {answer.status_code}: {problem}", final=final)
+            final = status not in _LATER and (status < 500 or status == 507)
+            raise UploadError(f"{server} answers {status}: {problem}", final=final)
         return said
 
 
