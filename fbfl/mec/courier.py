@@ -110,11 +110,8 @@ class Courier:
 
     def _attempt(self, url: str, path: str, body: bytes) -> tuple[str | None, bool]:
         """Return what went wrong, or None, and whether another attempt is useless."""
-        where = url.rstrip("/") + path
         try:
-            status, _ = request(
-                "POST", where, timeout=self._timeout, seconds=2 * self._timeout, data=body, headers=_JSON
-            )
+            status, _ = request("POST", url.rstrip("/") + path, timeout=self._timeout, data=body, headers=_JSON)
         except Exception as error:
             # Any error: a thread must not be lost.
             return f"{type(error).__name__}: {error}", False
@@ -200,7 +197,7 @@ def health_of(url: str, timeout: float = 3.0) -> dict[str, Any] | None:
     """Return the health of the agent at a URL; None if no agent answers there in time."""
     try:
         where = f"{url.rstrip('/')}/health"
-        status, text = request("GET", where, timeout=timeout, seconds=2 * timeout, most=_MAX_ANSWER)
+        status, text = request("GET", where, timeout=timeout, most=_MAX_ANSWER)
         said = read_object(text, "the answer")
     except (requests.RequestException, HTTPError, OSError, ValueError):
         return None

@@ -27,14 +27,14 @@ def session(seconds: float | None = None) -> requests.Session:
 
 
 def request(
-    method: str, url: str, *, timeout: float, seconds: float, most: int = 0, **options: Any
+    method: str, url: str, *, timeout: float, seconds: float | None = None, most: int = 0, **options: Any
 ) -> tuple[int, bytes]:
     """Return the status of an answer, and its first `most` bytes; no redirect is followed, it may lead anywhere.
 
-    `timeout` is for the connection and for each part, `seconds` for all of it.
+    `timeout` is for the connection and for each part, `seconds` (default: twice that) for all of it.
     """
     with (
-        session(seconds) as asking,
+        session(2 * timeout if seconds is None else seconds) as asking,
         asking.request(method, url, timeout=timeout, allow_redirects=False, stream=True, **options) as answer,
     ):
         return answer.status_code, answer.raw.read(most, decode_content=True) if most else b""
