@@ -3,6 +3,8 @@
     make bench                                   the peers, each in a virtual environment of its own, and all of it
     python benchmarks/training.py                about half an hour on two idle cores
     python benchmarks/training.py --quick        once each, at a tenth of the samples
+    python benchmarks/training.py --name torch --contenders pfl fbfl_torch torch --old COMMIT
+                                                 only these, and fbfl at a former commit, in the cases that have them
 
 Every contender is a process that plays a round when asked; within a case they get turns, so that a disturbance of the
 machine meets all of them. In a turn it plays rounds for three seconds, at least one, as in an experiment, where a round
@@ -10,7 +12,7 @@ follows another: the turn's figure is their median. The others are stopped meanw
 even where nothing is asked of it. A round is training on all clients and averaging their weights, without the
 evaluation. The first turn of each (tracing, imports) is not counted. CPU seconds are those of the contender and all its
 descendants. A contender that takes longer than --limit seconds for a round is ended and said to take more than that.
-Linux only. Results go to benchmarks/results/training.{json,md}.
+Linux only. Results go to benchmarks/results/training.{json,md}, or files of the name that is given.
 """
 
 import argparse
@@ -27,7 +29,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,7 @@ HERE = Path(__file__).parent
 PEERS = HERE.parent / ".tools"
 PYTHONS = {
     "fbfl": sys.executable,
+    "fbfl_old": sys.executable,
     "keras": sys.executable,
     "flower": str(PEERS / "flower/bin/python"),
     "flower_kept": str(PEERS / "flower/bin/python"),
@@ -50,6 +53,7 @@ PYTHONS = {
 }
 SCRIPTS = {
     "fbfl": "fbfl_lanes.py",
+    "fbfl_old": "fbfl_lanes.py",
     "keras": "keras_fit.py",
     "flower": "flower_keras.py",
     "flower_kept": "flower_keras.py",
@@ -60,6 +64,7 @@ SCRIPTS = {
 }
 LABELS = {
     "fbfl": "fbfl",
+    "fbfl_old": "fbfl at the former commit",
     "keras": "the paper's way (a fresh Keras model per client, fit)",
     "flower": "Flower 1.41 + Keras on Ray, a new model per client as in its TensorFlow quickstart",
     "flower_kept": "the same, but every worker keeps its model",
@@ -67,6 +72,8 @@ LABELS = {
     "fbfl_torch": "fbfl with PyTorch",
     "torch": "a plain loop with PyTorch",
 }
+PAIRS = (("fbfl", "fbfl_old"), ("fbfl_torch", "torch"))
+"""Contenders of which the first should take about as much processor time as the second."""
 
 
 @dataclass(frozen=True)
@@ -115,12 +122,15 @@ class TooSlowError(Exception):
 class Contender:
     """A process that plays rounds on request; one takes `limit` seconds at most."""
 
-    def __init__(self, name: str, case: Case, data: Path, turns: int, limit: float, log: Any) -> None:
+    def __init__(
+        self, name: str, case: Case, data: Path, turns: int, limit: float, log: Any, old: Path | None = None
+    ) -> None:
         self.limit = limit
         self.accuracies: list[float] = []
         self.command = [PYTHONS[name], str(HERE / "contenders" / SCRIPTS[name])]
         self.command += [case.model, str(case.clients), str(case.samples), str(data), str(turns * MOST), name]
-        paths = [str(HERE / "contenders")] + ([str(HERE.parent)] if name.startswith("fbfl") else [])
+        tree = old if name == "fbfl_old" else HERE.parent
+        paths = [str(HERE / "contenders")] + ([str(tree)] if name.startswith("fbfl") else [])
         environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONPATH": os.pathsep.join(paths)}
         self.process = subprocess.Popen(
             self.command,
@@ -209,14 +219,14 @@ def cpu_seconds(root: int) -> float:
         family = grown
 
 
-def measure(case: Case, data: Path, repeats: int, limit: float, log: Any) -> dict[str, Any]:
+def measure(case: Case, data: Path, repeats: int, limit: float, log: Any, old: Path | None = None) -> dict[str, Any]:
     available = [name for name in case.targets if Path(PYTHONS[name]).exists()]
     contenders = {}
     results: dict[str, list[dict[str, float]]] = {}
     too_slow: set[str] = set()
     try:
         for name in ("fbfl", *available, "sgemm"):
-            contenders[name] = Contender(name, case, data, repeats + 1, limit, log)
+            contenders[name] = Contender(name, case, data, repeats + 1, limit, log, old)
             results[name] = []
         for repeat in range(repeats + 1):
             for name, contender in contenders.items():
@@ -248,6 +258,9 @@ def measure(case: Case, data: Path, repeats: int, limit: float, log: Any) -> dic
             continue
         ratio = measured[name]["seconds"]["median"] / own
         report["ratios"][name] = {"faster": ratio, "target": case.targets[name]}
+    report["pairs"] = {
+        f"{one} / {other}": ratios(one, other, measured) for one, other in PAIRS if {one, other} <= {*measured}
+    }
     if case.flops_per_sample:
         limit = case.flops_per_sample * case.clients * case.samples / gflops / 1e9
         report["limit"] = {"seconds": limit, "times": own / limit, "target": case.within_limit}
@@ -259,6 +272,16 @@ def summary(answers: list[dict[str, float]]) -> dict[str, Any]:
     return {
         key: {"median": statistics.median(numbers), "min": min(numbers), "max": max(numbers), "all": numbers}
         for key, numbers in values.items()
+    }
+
+
+def ratios(one: str, other: str, measured: dict[str, Any]) -> dict[str, float]:
+    """Medians of the ratios of two contenders' seconds in each turn, in which they played one soon after the other."""
+    return {
+        key: statistics.median(
+            mine / theirs for mine, theirs in zip(measured[one][key]["all"], measured[other][key]["all"], strict=True)
+        )
+        for key in ("seconds", "cpu_seconds")
     }
 
 
@@ -286,6 +309,10 @@ def table(report: dict[str, Any]) -> str:
         for name, slow in case["too_slow"].items():
             after = f"stopped in a round of over {slow['limit']:g} s, after {slow['rounds']} counted ones"
             lines.append(f"| {case['case']} | {LABELS[name]} | {after} | | | | |")
+        for pair, ratio in case["pairs"].items():
+            one, other = (LABELS[name] for name in pair.split(" / "))
+            seconds = f"{ratio['seconds']:.2f} times | {ratio['cpu_seconds']:.2f} times"
+            lines.append(f"| {case['case']} | {one}, per turn beside {other} | {seconds} | | | |")
         if "limit" in case:
             limit = case["limit"]
             wanted = f"within {limit['target']:g}x" if limit["target"] else ""
@@ -310,6 +337,13 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--limit", type=float, default=300, help="seconds that a round may take")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--name", default="training", help="of the files of results")
+    parser.add_argument(
+        "--contenders", nargs="+", choices=sorted({n for case in CASES for n in case.targets}), default=[]
+    )
+    parser.add_argument(
+        "--old", metavar="COMMIT", help="fbfl at this commit, too, as far as it runs with these packages"
+    )
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--output", type=Path, default=HERE / "results")
     options = parser.parse_args()
@@ -325,17 +359,27 @@ def main() -> None:
         "repeats": 1 if options.quick else options.repeats,
         "cases": [],
     }
-    with tempfile.TemporaryDirectory() as folder, (options.output / "training.log").open("w") as log:
-        data = Path(folder) / "data.npz"
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        (options.output / f"{options.name}.log").open("w") as log,
+        contextlib.ExitStack() as ends,
+    ):
+        data, old = Path(folder) / "data.npz", Path(folder) / "old" if options.old else None
         write_data(data)
+        if old:
+            git = ["git", "-C", str(HERE.parent), "worktree"]
+            subprocess.run([*git, "add", "--quiet", "--detach", str(old), options.old], check=True)
+            ends.callback(subprocess.run, [*git, "remove", "--force", str(old)], check=True)
         for case in CASES:
-            if options.only in case.name:
+            if options.only in case.name and {*options.contenders} <= case.targets.keys():
+                named = {name: case.targets[name] for name in options.contenders or case.targets}
+                case = replace(case, targets={"fbfl_old": None, **named} if old else named)
                 if options.quick:
-                    case = Case(case.model, case.clients, case.samples // 10, case.targets, case.flops_per_sample)
-                report["cases"].append(measure(case, data, report["repeats"], options.limit, log))
+                    case = replace(case, samples=case.samples // 10, within_limit=None)
+                report["cases"].append(measure(case, data, report["repeats"], options.limit, log, old))
                 print(table(report | {"cases": report["cases"][-1:]}), flush=True)
-    (options.output / "training.json").write_text(json.dumps(report, indent=1) + "\n")
-    (options.output / "training.md").write_text(table(report))
+    (options.output / f"{options.name}.json").write_text(json.dumps(report, indent=1) + "\n")
+    (options.output / f"{options.name}.md").write_text(table(report))
 
 
 if __name__ == "__main__":
