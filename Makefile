@@ -42,10 +42,11 @@ fuzz: $(VENV)/dev.stamp ## settings drawn at random, for FBFL_FUZZ_SECONDS (15 m
 
 test-torch: $(VENV)/dev.stamp ## the tests with PyTorch, JAX and MLflow, in an environment of their own (.tools/torch, 6 GB)
 	test -x .tools/torch/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python .tools/torch
-	$(BIN)/uv pip install --quiet --python .tools/torch -r requirements-dev.txt "torch>=2.4" jax
+	$(BIN)/uv pip install --quiet --python .tools/torch -r requirements-dev.txt "torch>=2.4" jax pip
 	$(BIN)/uv pip install --quiet --python .tools/torch mlflow-skinny sqlalchemy alembic
 	.tools/torch/bin/python -m pytest tests/unit/learning/test_torch_trainer.py tests/unit/learning/test_extending_guide.py \
-		tests/e2e/test_mixed_servers.py tests/e2e/test_flower.py tests/e2e/test_tracking.py tests/e2e/test_notebooks.py
+		tests/e2e/test_mixed_servers.py tests/e2e/test_flower.py tests/e2e/test_tracking.py tests/e2e/test_notebooks.py \
+		tests/e2e/test_package.py::test_tasks_of_a_users_run_in_an_empty_folder
 
 test-integration: nodes ## tests on real nodes
 	-$(BIN)/python tools/install_brownie.py

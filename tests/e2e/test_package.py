@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support.paths import REPOSITORY
+from tests.support.tasks_guide import prepared
 
 pytestmark = pytest.mark.slow
 
@@ -90,6 +91,27 @@ def test_it_plays_audits_and_deploys_in_an_empty_folder(installed: Any, tmp_path
     assert len(json.loads(fbfl(installed, "rounds", "--json", folder=tmp_path))) == 1
     fbfl(installed, "audit", folder=tmp_path)
     assert "FederatedTasks" in fbfl(installed, "deploy", folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("title", "figure"),
+    [
+        ("Numbers instead of classes", "mae"),
+        ("Sensors", "accuracy"),
+        ("Text", "accuracy"),
+        ("A module of PyTorch", "accuracy"),
+    ],
+)
+def test_tasks_of_a_users_run_in_an_empty_folder(installed: Any, tmp_path: Path, title: str, figure: str) -> None:
+    if "PyTorch" in title:
+        pytest.importorskip("torch", reason="PyTorch is not installed; make test-torch has it")
+    for program, *words in prepared(title, tmp_path):
+        call(installed.with_name(program), *words, folder=tmp_path)
+    (summary,) = (json.loads(file.read_bytes()) for file in tmp_path.glob("*/summary.json"))
+    if figure == "mae":
+        assert summary["final_metrics"]["mae"] < 0.4
+    else:
+        assert summary["final_accuracy"] > 0.9
 
 
 def test_it_plays_an_experiment_that_comes_with_it(installed: Any, tmp_path: Path) -> None:

@@ -1,7 +1,5 @@
 """docs/tasks.md: its files and commands, in an empty folder."""
 
-import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,27 +10,16 @@ import pytest
 import fbfl
 from fbfl.cli import main
 from fbfl.mec.plan import TaskPlan
-
-GUIDE = Path(__file__).resolve().parents[2] / "docs" / "tasks.md"
-
-
-def section(title: str) -> str:
-    return GUIDE.read_text().partition(f"## {title}\n")[2].partition("\n## ")[0]
+from tests.support.tasks_guide import prepared
 
 
 def run(title: str) -> None:
     """Write the files of a section into the current folder, and do its commands; each has to end with 0."""
-    text = section(title)
-    for name, content in re.findall(r"^```python ([\w.]+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
-        assert len(content.splitlines()) <= 30
-        Path(name).write_text(content)
-    for block in re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
-        for line in block.replace("\\\n", " ").splitlines():
-            program, *words = shlex.split(line)
-            if program == "python":
-                subprocess.run([sys.executable, *words], check=True)
-            else:
-                assert (program, main(words)) == ("fbfl", 0), line
+    for program, *words in prepared(title, Path()):
+        if program == "python":
+            subprocess.run([sys.executable, *words], check=True)
+        else:
+            assert (program, main(words)) == ("fbfl", 0), words
 
 
 @pytest.fixture(autouse=True)

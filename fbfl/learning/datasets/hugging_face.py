@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fbfl.errors import InvalidInputError
+from fbfl.errors import InvalidInputError, failures_as
 from fbfl.learning.datasets.dataset import Array, Dataset, held_out, samples_of_part
 from fbfl.system.jsonobject import read_object
 
@@ -105,10 +105,8 @@ def _listed(path: Path, key: str) -> list[Any]:
 
 
 def _json(path: Path) -> Mapping[str, Any]:
-    try:
+    with failures_as(InvalidInputError, f"{path}: cannot be read"):
         return read_object(path.read_bytes(), str(path))
-    except OSError as error:
-        raise InvalidInputError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def _table(folder: Path) -> tuple[dict[str, Any], Mapping[str, Any]]:

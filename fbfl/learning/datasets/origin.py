@@ -12,7 +12,7 @@ from pathlib import Path
 
 import requests
 
-from fbfl.errors import DataUnavailableError, InvalidInputError
+from fbfl.errors import DataUnavailableError, InvalidInputError, failures_as
 from fbfl.system.atomic import write_atomically
 
 ORIGIN = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
@@ -69,11 +69,8 @@ def obtained(file: Published, folder: str) -> tuple[Path | io.BytesIO, str]:
 
 
 def _refuse_other_bytes(path: Path, file: Published) -> None:
-    try:
-        with path.open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
-    except OSError as error:
-        raise InvalidInputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    with failures_as(InvalidInputError, f"{path}: cannot be read"), path.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
     if digest != file.sha256:
         raise InvalidInputError(f"{path} is not {file.url} (SHA-256 {file.sha256[:12]}... expected)")
 
