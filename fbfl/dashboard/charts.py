@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fbfl.dashboard.timeline import LANES, Step
 
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 12.0, 10.0, 26.0
+WIDTH, HEIGHT = 460.0, 200.0
 """Room for what is written around a chart."""
 
 _LEAST_SPAN = 1e-300
@@ -48,14 +49,7 @@ class Chart:
         return self.height - BOTTOM
 
 
-def chart(
-    title: str,
-    curves: Mapping[str, Sequence[tuple[int, float | None]]],
-    *,
-    share: bool = False,
-    width: float = 460.0,
-    height: float = 200.0,
-) -> Chart:
+def chart(title: str, curves: Mapping[str, Sequence[tuple[int, float | None]]], *, share: bool = False) -> Chart:
     """Return curves of (round, value), gaps where a value is None; of a `share` the axis goes from 0 to 1."""
     values = [value for points in curves.values() for _, value in points if value is not None]
     rounds = [number for points in curves.values() for number, _ in points]
@@ -63,16 +57,16 @@ def chart(
     first, last = (min(rounds), max(rounds)) if rounds else (1, 1)
 
     def x(number: float) -> float:
-        return round(LEFT + (width - LEFT - RIGHT) * ((number - first) / (last - first) if last > first else 0.5), 1)
+        return round(LEFT + (WIDTH - LEFT - RIGHT) * ((number - first) / (last - first) if last > first else 0.5), 1)
 
     def y(value: float) -> float:
         part = (min(max(value, low), high) - low) / (high - low)
-        return round(TOP + (height - TOP - BOTTOM) * (1 - part), 1)
+        return round(TOP + (HEIGHT - TOP - BOTTOM) * (1 - part), 1)
 
     return Chart(
         title,
-        width,
-        height,
+        WIDTH,
+        HEIGHT,
         tuple(_line(label, [(x(n), None if v is None else y(v), v) for n, v in of]) for label, of in curves.items()),
         tuple(Tick(x(number), f"{number:g}") for number in nice(first, last, 8) if float(number).is_integer()),
         tuple(Tick(y(value), short(value)) for value in nice(low, high, 5)),
@@ -142,9 +136,9 @@ class Track:
     marks: tuple[Mark, ...]
 
 
-def track(found: Sequence[Step], names: Mapping[str, str], *, width: float = 960.0) -> Track:
+def track(found: Sequence[Step], names: Mapping[str, str]) -> Track:
     """Return the picture of a round's steps; `names` are those of servers by their addresses."""
-    left, lane_height = 110.0, 30.0
+    width, left, lane_height = 960.0, 110.0, 30.0
     blocks = sorted({step.block for step in found})
     room = (width - left - RIGHT) / max(1, len(blocks))
     columns = {block: left + room * place for place, block in enumerate(blocks)}
