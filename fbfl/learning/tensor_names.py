@@ -41,20 +41,9 @@ class Renamed:
         """Return the trainer's initial weights, float32 [P]."""
         return self._trainer.initial_weights()[self._places]
 
-    def train(
-        self,
-        weights: Vector,
-        clients: Sequence[Samples],
-        *,
-        round_number: int,
-        client_ids: Sequence[int],
-        local_epochs: int | Sequence[int] | None = None,
-    ) -> Iterator[Vector]:
+    def train(self, weights: Vector, clients: Sequence[Samples], **work: Any) -> Iterator[Vector]:
         """Train as the trainer does; see `fbfl.learning.trainer.Trainer.train`."""
-        updates = self._trainer.train(
-            self._own(weights), clients, round_number=round_number, client_ids=client_ids, local_epochs=local_epochs
-        )
-        return (update[self._places] for update in updates)
+        return (update[self._places] for update in self._trainer.train(self._own(weights), clients, **work))
 
     def evaluate(self, weights: Vector, x: npt.NDArray[Any], y: npt.NDArray[Any]) -> Mapping[str, float]:
         """Evaluate as the trainer does."""
