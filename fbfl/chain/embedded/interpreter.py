@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from eth.abc import ComputationAPI, MessageAPI, StateAPI, TransactionContextAPI
-from eth.constants import GAS_ECRECOVER, SECPK1_N
+from eth.constants import GAS_ECRECOVER, GAS_SHA3WORD, SECPK1_N
 from eth.exceptions import Halt
 from eth.vm import opcode_values as op
 from eth.vm.forks.berlin.constants import COLD_SLOAD_COST, WARM_STORAGE_READ_COST
@@ -21,6 +21,7 @@ from eth.vm.forks.london.opcodes import LONDON_OPCODES
 from eth.vm.forks.london.state import LondonState
 from eth.vm.logic.invalid import InvalidOpcode
 from eth.vm.stack import to_int
+from eth_hash.auto import keccak
 from eth_typing import Address
 
 from fbfl.chain.embedded.accounts import PlainAccounts
@@ -30,8 +31,8 @@ _MASK = 2**256 - 1
 _NEAR = 2**20  # the bytes of memory that are written to here
 _FULL = 1023  # words on the stack with which one more does not always fit
 
-_CALL, _PUSH, _DUP, _SWAP, _POP, _LABEL, _JUMP, _UNARY, _BINARY, _LOAD, _STORE, _STORED, _INPUT = range(13)
-_PUSH_JUMP, _PUSH_JUMP_IF = 13, 14
+_CALL, _PUSH, _DUP, _SWAP, _POP, _LABEL, _JUMP, _UNARY, _BINARY, _LOAD, _STORE, _STORED, _INPUT, _HASH = range(14)
+_PUSH_JUMP, _PUSH_JUMP_IF = 14, 15
 """A jump to a place that is pushed right before it, over the label there: most are such."""
 
 _UNARY_OF: dict[int, Callable[[int], int]] = {
@@ -61,6 +62,7 @@ _OTHERS = {
     op.SLOAD: _STORED,
     op.MSTORE: _STORE,
     op.CALLDATALOAD: _INPUT,
+    op.SHA3: _HASH,
 }
 
 _Place = tuple[int, int, Any, int, Any]
@@ -236,6 +238,15 @@ def _run(computation: Any) -> None:
                         if not warm:
                             state.mark_storage_warm(address, slot)
                         words[-1] = state.get_storage(address, slot)
+                        at = following
+                        continue
+            elif kind == _HASH:
+                if len(words) > 1 and (end := words[-1] + words[-2]) <= len(memory._bytes):
+                    left -= GAS_SHA3WORD * (words[-2] + 31 >> 5)
+                    if left >= 0:
+                        before = left
+                        hashed = bytes(memory._bytes[words.pop() : end])
+                        words[-1] = int.from_bytes(keccak(hashed), "big")
                         at = following
                         continue
             elif kind == _INPUT and words:
