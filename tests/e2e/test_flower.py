@@ -124,6 +124,7 @@ SERVERS = {
     "grid.send_and_receive([])": "its ServerApp does grid.send_and_receive by itself; allowed: one that starts",
     "return": "its ServerApp does nothing by itself",
     "import sys; sys.exit(4)": "its ServerApp raised SystemExit: 4",
+    "strategy.FedAvg().start(grid, None)": "get_parameters, as its ServerApp starts without arrays, raised ValueError",
 }
 
 
@@ -136,6 +137,7 @@ def test_a_server_app_that_starts_no_strategy(main: str, tmp_path: Path) -> None
 
 CLIENTS = {
     "x, y = of_node(99)": r"train of node 0 raised TypeError: of_node\(\) missing .*\n.*client_app.py:[0-9]+ in train",
+    "return None": "train of node 0 raised TypeError: the client returned a NoneType; needed: a Message",
     "import os; os._exit(7)": "its process ended with status 7 during train of node 0",
 }
 

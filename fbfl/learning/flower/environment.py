@@ -72,5 +72,7 @@ def _run(app: App, command: list[str], timeout: float) -> None:
         raise ProcessError(f"app {app.path}: {command[0]} cannot be started: {error.strerror}") from error
     if done.returncode:
         told = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-        errors = [line for line in told if line.upper().startswith("ERROR")] or told or ["it printed nothing"]
-        raise ProcessError(f"app {app.path}: its environment cannot be made: {errors[-1]}")
+        last = max((place for place, line in enumerate(told) if line.upper().startswith("ERROR")), default=-1)
+        # Behind its error uv tells the cause, which names the package.
+        said = "; ".join(told[last:]) or "it printed nothing"
+        raise ProcessError(f"app {app.path}: its environment cannot be made: {said}")

@@ -221,6 +221,8 @@ class Served:
             own = {"partition-id": partition, "num-partitions": self._servers}
             self._contexts[partition] = self._context(partition + 1, own)
         reply = self._client(message, self._contexts[partition])
+        if not hasattr(reply, "has_error"):
+            raise TypeError(f"the client returned a {type(reply).__name__}; needed: a Message")
         if reply.has_error():
             raise RuntimeError(f"the client replied with an error: {reply.error.reason}")
         return reply.content

@@ -162,7 +162,8 @@ class FlowerTrainer:
         )
         if not arrays:
             request = {"do": "parameters", "partition": 0, "seed": request["seed"]}
-            _, arrays = self._result(first.ask("get_parameters", request))
+            what = "get_parameters, as its ServerApp starts without arrays,"
+            _, arrays = self._result(first.ask(what, request))
         return strategy, arrays
 
     def _result(self, answer: _Answer) -> tuple[dict[str, Any], runner.Arrays]:

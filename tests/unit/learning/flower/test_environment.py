@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -84,6 +85,24 @@ def test_an_environment_that_cannot_be_made(
 def test_an_app_that_requires_nothing(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match=r"its pyproject\.toml has no dependencies; needed: flwr, at least"):
         environment.prepare(_app(tmp_path / "app"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("printed", "said"),
+    [
+        (
+            "error: No solution found\n  cause: Because a was not found\n",
+            "error: No solution found; cause: Because a was",
+        ),
+        ("ERROR: Could not find a version\nERROR: No matching distribution for a\n", "ERROR: No matching distribution"),
+        ("a\nb\n", "b"),
+        ("", "it printed nothing"),
+    ],
+)
+def test_the_last_error_is_told_with_its_cause(printed: str, said: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", f"import sys; sys.stderr.write({printed!r}); sys.exit(1)"]
+    with pytest.raises(ProcessError, match=f"its environment cannot be made: {said}"):
+        environment._run(_app(tmp_path / "app"), command, 60.0)
 
 
 @pytest.mark.slow
