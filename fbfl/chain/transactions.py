@@ -159,7 +159,8 @@ class Sender:
     def _raise_fees(self, sent: Sent) -> None:
         old = cast(dict[str, int], sent.transaction)
         for name, now in cast(dict[str, int], self._fees()).items():
-            old[name] = _raised(old.get(name, 0), now)
+            # Nodes keep the transaction that they have unless the fee rises by an eighth.
+            old[name] = Wei(max(old.get(name, 0) * 5 // 4 + 1, now))
         try:
             self._submit(sent)
         except ChainError:
@@ -213,8 +214,3 @@ def _transaction(call: Call, fields: TxParams) -> TxParams:
     if isinstance(call, ContractConstructor):
         return cast(TxParams, call.build_transaction(fields))
     return {**fields, "to": call.address, "data": HexStr("0x" + data_of(call).hex())}
-
-
-def _raised(old: int, now: int) -> Wei:
-    # Raise the fee by an eighth at least: nodes keep their transaction otherwise.
-    return Wei(max(old * 5 // 4 + 1, now))

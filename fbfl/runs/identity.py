@@ -62,7 +62,7 @@ def dependencies(settings: RunSettings, chain: bool = True) -> dict[str, dict[st
         "files": {
             **{name: _digest_of(name, path) for name, path in files.items()},
             **_data(settings),
-            **_app(settings),
+            **({} if settings.app is None else {"app": flower.read(settings.app).digest}),
         },
     }
     return {kind: entries for kind, entries in found.items() if entries}
@@ -74,10 +74,6 @@ def code_in(settings: RunSettings) -> tuple[str, ...]:
     named = (*_functions(settings).values(), *listed, *settings.trainer_args.values())
     code = [name for name in named if isinstance(name, str) and ":" in name]
     return tuple(dict.fromkeys([*code, *([settings.app] if settings.app is not None else [])]))
-
-
-def _app(settings: RunSettings) -> dict[str, str]:
-    return {} if settings.app is None else {"app": flower.read(settings.app).digest}
 
 
 def _data(settings: RunSettings) -> dict[str, str]:

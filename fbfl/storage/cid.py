@@ -106,7 +106,7 @@ def cid_from_digest(digest: bytes, size: int) -> str:
     """Return the CID of the file of `size` bytes with this root digest (32 bytes)."""
     if len(digest) != 32 or size < 0:
         raise InvalidInputError(f"a digest has 32 bytes and a size is not negative, got {len(digest)} and {size}")
-    return _text(_codec(size), digest)
+    return _text(RAW if size <= CHUNK_SIZE else DAG_PB, digest)
 
 
 def cid_of_node(digest: bytes) -> str:
@@ -116,10 +116,6 @@ def cid_of_node(digest: bytes) -> str:
 
 def _text(codec: int, digest: bytes) -> str:
     return "b" + base64.b32encode(_cid_bytes(codec, digest)).decode().lower().rstrip("=")
-
-
-def _codec(size: int) -> int:
-    return RAW if size <= CHUNK_SIZE else DAG_PB
 
 
 def _cid_bytes(codec: int, digest: bytes) -> bytes:
