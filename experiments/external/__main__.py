@@ -9,11 +9,11 @@ the folder of mnist.npz.
 
 import argparse
 
-from experiments.external import baruch2019, fang2020, mcmahan2017, shejwalkar2021
+from experiments.external import baruch2019, fang2020, hiding, mcmahan2017, shejwalkar2021
 from experiments.external.study import FOLDER, finished, play
 from fbfl.system.atomic import write_atomically
 
-STUDIES = {each.STUDY.name: each.STUDY for each in (mcmahan2017, fang2020, baruch2019, shejwalkar2021)}
+STUDIES = {each.STUDY.name: each.STUDY for each in (mcmahan2017, fang2020, baruch2019, shejwalkar2021, hiding)}
 HEAD = """# Published results, and ours
 
 Written by `python -m experiments.external` from the CSV files beside it. Nothing was tuned beyond what the papers did.

@@ -97,7 +97,7 @@ _WHY = """**The attack harms as published, with its authors' optimizer.** FedAvg
 points at their best, and after that the model gets worse: at the end they have lost thirty and sixty. (The last
 accuracy swings by tens of points from look to look, in theirs as in ours.) `min_max` (of Shejwalkar and Houmansadr
 2021, here at the settings of Baruch et al.) costs FedAvg points, too. In `defences` none of this is to be seen, and the
-variants say why:
+variants say why (the last section does so from the other end):
 
 - **Momentum at the server** is what does it. All attackers shift every round in the same direction, by z standard
   deviations of a coordinate; momentum adds ten rounds of that, while honest noise cancels out. Without it, the same 300

@@ -25,10 +25,10 @@ def test_a_cell_is_played_at_its_settings(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(shejwalkar2021, "Federation", Watched)
     monkeypatch.setattr(shejwalkar2021, "NUM_SAMPLES", 20)
     monkeypatch.setattr(datasets, "load", lambda name: load("digits"))
-    outcome = shejwalkar2021.run({"variant": "and momentum", "aggregator": "multi_krum", "attack": "min_sum:unit"}, 0)
+    outcome = shejwalkar2021.run({"variant": "published", "aggregator": "multi_krum", "attack": "min_sum:unit"}, 0)
     assert set(outcome) == set(shejwalkar2021.STUDY.outcomes)
     assert ([len(x) for x, _ in seen["clients"]], len(seen["malicious"])) == ([20] * 50, 10)
     assert (seen["batch_size"], seen["local_steps"], seen["rounds"]) == (250, 1, 300)
-    assert (seen["learning_rate"], seen["server_optimizer"]) == (0.05, "momentum")
+    assert (seen["optimizer"], seen["learning_rate"], "server_optimizer" in seen) == ("sgd", 0.5, False)
     assert seen["attack"].described == "min_sum (deviation='unit')"
     assert seen["aggregator_args"] == {"num_byzantine": 10, "num_selected": 28}
