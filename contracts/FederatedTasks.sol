@@ -6,6 +6,7 @@ import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/Messa
 import {Bitmap} from "./libraries/Bitmap.sol";
 import {CompactSignature} from "./libraries/CompactSignature.sol";
 import {Digests} from "./libraries/Digests.sol";
+import {Draw} from "./libraries/Draw.sol";
 import {Reports} from "./libraries/Reports.sol";
 import {RoundSeats, RoundSeatsLibrary} from "./libraries/RoundSeats.sol";
 import {Shares} from "./libraries/Shares.sol";
@@ -46,11 +47,28 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         uint32 commitWindow;
         uint32 submitWindow;
         uint16 withheldPenalty;
+        uint16 participation;
         bytes32 model;
         bytes32 rule;
         bytes32 ruleParamsHash;
         uint256 committee; // bitmap of the seats of the current round
         uint256 seats; // bitmap of the seats of the next round
+        uint256 seed; // of the draws
+        uint256 drawn; // bitmap of the seats that are drawn for the current round, where any are
+    }
+
+    /// @dev All that a submission has to know, in one slot; see `RoundState`.
+    struct Round {
+        uint32 number;
+        Phase phase;
+        bool commitReveal;
+        bool draws; // only members that are drawn submit
+        uint8 awaited;
+        uint8 minUpdates;
+        uint40 deadline;
+        uint40 closingBlock;
+        uint32 maxPayload;
+        uint32 maxSamples;
     }
 
     IMECRegistry private immutable _registry;
@@ -82,6 +100,14 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
 
     /// @inheritdoc IFederatedTasks
     function createTask(TaskSettings calldata settings) external returns (uint256 task) {
+        return createSampledTask(settings, Shares.WHOLE, 0);
+    }
+
+    /// @inheritdoc IFederatedTasks
+    function createSampledTask(TaskSettings calldata settings, uint16 participation, uint256 seed)
+        public
+        returns (uint256 task)
+    {
         // The operators of the deployment choose who may slash: a task must not bring its own judge.
         if (!_registry.isSlasher(address(settings.consensus))) revert TasksBadSettings("consensus");
         if (settings.submitWindow == 0) revert TasksBadSettings("submitWindow");
@@ -96,6 +122,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
             revert TasksBadSettings("maxPayload");
         }
         if (settings.withheldPenalty > Shares.MAX_PENALTY) revert TasksBadSettings("withheldPenalty");
+        if (participation == 0 || participation > Shares.WHOLE) revert TasksBadSettings("participation");
         task = ++_taskCount;
         Task storage self = _tasks[task];
         self.consensus = settings.consensus;
@@ -135,6 +162,12 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
             settings.maxSamples,
             settings.withheldPenalty
         );
+        if (participation < Shares.WHOLE) {
+            current.draws = true;
+            self.participation = participation;
+            self.seed = seed;
+            emit TaskSampled(task, participation, seed);
+        }
         settings.consensus.configure(task, settings.consensusParams);
     }
 
@@ -211,18 +244,23 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         if (members < needed) revert TasksTooFewMembers(task, members, needed);
         current.number = round;
         current.phase = current.commitReveal ? Phase.Commit : Phase.Submit;
+        uint256 awaited = current.draws ? Draw.share(members, self.participation, current.minUpdates) : members;
         // forge-lint: disable-next-line(unsafe-typecast)
-        current.committeeSize = uint8(members); // at most MAX_MEMBERS
+        current.awaited = uint8(awaited); // at most MAX_MEMBERS
         current.deadline = uint40(block.timestamp) + (current.commitReveal ? self.commitWindow : self.submitWindow);
         if (self.committee != self.seats) self.committee = self.seats;
         _accumulators[task] = Digests.firstAccumulator(address(this), task, round);
         emit RoundOpened(task, round, self.model, self.modelSize, self.seats, current.deadline);
+        if (current.draws) {
+            self.drawn = Draw.draw(self.seats, awaited, self.seed, round);
+            emit ParticipantsDrawn(task, round, self.drawn);
+        }
     }
 
     /// @inheritdoc IFederatedTasks
     function commit(uint256 task, uint32 round, bytes32 commitment) external {
         Round memory current = _open(task, round, Phase.Commit);
-        uint256 bit = _bitOf(task, current, msg.sender);
+        uint256 bit = _drawnBitOf(task, current, msg.sender);
         RoundSeats committed = _committed[task].inRound(round);
         if (committed.has(bit)) revert TasksAlreadySubmitted(task, round, msg.sender);
         _committed[task] = committed.with(bit);
@@ -258,6 +296,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         bytes32 accumulator = _accumulators[task];
         RecordedUpdate[] memory recorded = new RecordedUpdate[](updates.length);
         mapping(address => Member) storage members = _members[task];
+        uint256 drawn = current.draws ? _tasks[task].drawn : type(uint256).max;
         bytes32[2] memory domainAndParent = [_domainSeparatorV4(), _tasks[task].model];
         uint256 count;
         for (uint256 i = 0; i < updates.length; ++i) {
@@ -266,6 +305,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
             Member memory member = members[update.server];
             if (!_sits(member, round)) revert TasksNotMember(task, update.server);
             uint256 bit = 1 << member.seat;
+            if (drawn & bit == 0) revert TasksNotDrawn(task, round, update.server);
             if (submitted.has(bit)) continue;
             submitted = submitted.with(bit);
             accumulator = Digests.accumulate(accumulator, update.server, update.digest, update.size, update.samples);
@@ -317,7 +357,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         uint256 done = (committing ? _committed[task] : _submitted[task]).inRound(current.number).bitmap().count();
         uint256 expected = current.commitReveal && !committing
             ? _committed[task].inRound(current.number).bitmap().count()
-            : current.committeeSize;
+            : current.awaited;
         if (done < expected && block.timestamp <= current.deadline) revert TasksNotDue(task, current.deadline);
         if (done < current.minUpdates) {
             _abort(task, current.number, _TOO_FEW_UPDATES);
@@ -394,7 +434,17 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         Round memory current = _rounds[task];
         IConsensus.Status memory decision = self.consensus.status(task);
         return State({
-            round: current,
+            round: RoundState({
+                number: current.number,
+                phase: current.phase,
+                commitReveal: current.commitReveal,
+                awaited: current.awaited,
+                minUpdates: current.minUpdates,
+                deadline: current.deadline,
+                closingBlock: current.closingBlock,
+                maxPayload: current.maxPayload,
+                maxSamples: current.maxSamples
+            }),
             committee: self.committee,
             committed: _committed[task].inRound(current.number).bitmap(),
             submitted: _submitted[task].inRound(current.number).bitmap(),
@@ -464,7 +514,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
     function _record(uint256 task, Round memory current, address server, bytes32 digest, uint32 size, uint32 samples)
         private
     {
-        uint256 bit = _bitOf(task, current, server);
+        uint256 bit = _drawnBitOf(task, current, server);
         RoundSeats submitted = _submitted[task].inRound(current.number);
         if (submitted.has(bit)) revert TasksAlreadySubmitted(task, current.number, server);
         _checkUpdate(current, size, samples);
@@ -557,6 +607,12 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         Member memory member = _members[task][server];
         if (!_sits(member, current.number)) revert TasksNotMember(task, server);
         return 1 << member.seat;
+    }
+
+    /// @dev The bit of a member that may submit.
+    function _drawnBitOf(uint256 task, Round memory current, address server) private view returns (uint256 bit) {
+        bit = _bitOf(task, current, server);
+        if (current.draws && _tasks[task].drawn & bit == 0) revert TasksNotDrawn(task, current.number, server);
     }
 
     /// @dev A prepared value must be proposed again as it was, so the bitmap of that time holds.

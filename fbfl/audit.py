@@ -9,6 +9,7 @@ from fbfl.chain.queries import round_records
 from fbfl.chain.records import RoundRecord
 from fbfl.chain.task import Task
 from fbfl.errors import AggregationError, PayloadNotFoundError, PayloadRefusedError
+from fbfl.learning.sampling import drawn_seats, number_drawn
 from fbfl.mec.global_model import next_model
 from fbfl.mec.plan import TaskPlan
 from fbfl.storage.store import Reference, Store
@@ -59,8 +60,9 @@ def audit(
 
     `progress` is called after each round, with their number so far and that of all.
 
-    It checks for every round: the running hash over its updates, every payload, the digest that was voted on, the
-    votes, the outcome that the ledger keeps, the rewards, and the new global model, recomputed from the payloads.
+    It checks for every round: who was drawn to submit, the running hash over its updates, every payload, the digest
+    that was voted on, the votes, the outcome that the ledger keeps, the rewards, and the new global model, recomputed
+    from the payloads.
     """
     plan = TaskPlan.of(task, plugins)
     findings: list[Finding] = []
@@ -94,6 +96,7 @@ def _audit_round(
     number = record.round
     if record.parent_cid != parent.cid:
         yield Finding(number, None, f"starts from {record.parent_cid}, but the model before it is {parent.cid}")
+    yield from _audit_draw(ledger, task, record)
     yield from _audit_digests(ledger, task, record, parent)
     yield from _audit_votes(ledger, task, record)
     yield from _audit_rewards(ledger, task, record)
@@ -130,6 +133,20 @@ def _audit_round(
     if recomputed != model:
         problem = f"the recorded global model {model.cid} is not the aggregate of the updates, {recomputed.cid}"
         yield Finding(number, record.leader, problem)
+
+
+def _audit_draw(ledger: Ledger, task: Task, record: RoundRecord) -> Iterator[Finding]:
+    """Check that the members drawn are those that follow from the task's seed, and that nobody else submitted."""
+    number = record.round
+    seats, drawn = ledger.seats(task.id, number), ledger.drawn(task.id, number)
+    terms = ledger.terms(task.id)
+    if task.draws and terms is not None:
+        count = number_drawn(len(seats), task.participation, terms.min_updates)
+        if (*drawn,) != drawn_seats(seats.values(), count, task.seed, number):
+            yield Finding(number, None, "the members that were drawn are not those that follow from the task's seed")
+    for update in record.updates:
+        if update.seat not in drawn:
+            yield Finding(number, update.server, "its update is recorded, and it was not drawn for this round")
 
 
 def _audit_digests(ledger: Ledger, task: Task, record: RoundRecord, parent: Reference) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from fbfl.errors import InvalidInputError, require
 from fbfl.learning import losses
 from fbfl.learning.metrics import METRICS
 from fbfl.learning.samples import MAX_CLASSES
+from fbfl.learning.sampling import DRAWS
 from fbfl.learning.server_optimizers import SERVER_OPTIMIZERS
 from fbfl.learning.training import TrainingSettings
 from fbfl.storage.codecs import CODECS
@@ -248,8 +249,12 @@ class RunSettings:
         by_default="none; mae where labels are numbers",
         places=Place.IN_ONE_PROCESS,
     )
-    participation: float = field(
-        1.0, "part of the servers that is drawn for a round to train", above=0, most=1, places=Place.IN_ONE_PROCESS
+    participation: float = field(1.0, "part of the servers that is drawn for a round to train", above=0, most=1)
+    draw: str = field(
+        "seed",
+        "what draws them: seed (that of the run) or chain (the contract that opens the round; on a network always)",
+        allowed=DRAWS,
+        places=Place.IN_ONE_PROCESS,
     )
     dropout: float = field(
         0.0,

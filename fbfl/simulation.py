@@ -22,7 +22,7 @@ from fbfl.chain.queries import model_after, round_record, round_records
 from fbfl.chain.records import RoundRecord
 from fbfl.chain.rounds import Phase, Stage
 from fbfl.chain.task import Task
-from fbfl.errors import InvalidInputError
+from fbfl.errors import InvalidInputError, require
 from fbfl.learning import evaluation, losses, metrics, plugins, sampling, server_optimizers
 from fbfl.learning.adversary import Adversary
 from fbfl.learning.aggregation import resolve as resolve_aggregator
@@ -42,7 +42,16 @@ from fbfl.mec.mobility import resolve as resolve_mobility
 from fbfl.mec.plan import ROOT, canonical_json, resolve_rule, resolve_server_optimizer
 from fbfl.mec.radio import RoundCost
 from fbfl.mec.server import MECServer
-from fbfl.mec.tasks import create_task, least_updates, plan_of, promise_rewards, purpose_of, trainer_of, training_of
+from fbfl.mec.tasks import (
+    create_task,
+    least_updates,
+    number_drawn,
+    plan_of,
+    promise_rewards,
+    purpose_of,
+    trainer_of,
+    training_of,
+)
 from fbfl.randomness import generator, seed_sequence
 from fbfl.settings import LARGEST, RunSettings
 from fbfl.storage.store import Reference, Store
@@ -283,10 +292,18 @@ class Simulation:
     def _work_of(self, number: int) -> dict[int, int]:
         """Return the local work of each server that trains in a round. A trusted server always does."""
         settings = self.settings
-        drawn = sampling.participants(settings.servers, settings.participation, settings.seed, number)
+        drawn = self._drawn(number)
         present = {*sampling.without_dropouts(drawn, settings.dropout, settings.seed, number), *_trusted(settings)}
         usual = training_of(settings).local_work
         return sampling.straggler_epochs(sorted(present), usual, settings.stragglers, settings.seed, number)
+
+    def _drawn(self, number: int) -> tuple[int, ...]:
+        """Return the servers that are drawn for a round, which is open."""
+        settings = self.settings
+        if settings.draw == "seed":
+            return sampling.participants(settings.servers, settings.participation, settings.seed, number)
+        drawn = self.ledger.submitters(self.task.id, number)
+        return tuple(place for place, server in enumerate(self.servers) if server.address in drawn)
 
     def _update_of(self, server: int, weights: Vector, round_number: int) -> Vector:
         """Return the update [P] of a server, from the global `weights` [P].
@@ -384,7 +401,7 @@ class Simulation:
             self.plan,
             self.trainer,
             self.dataset,
-            expected=0 if self.settings.dropout else min(self._fleet.suppliers, _drawn(self.settings)),
+            expected=0 if self.settings.dropout else min(self._fleet.suppliers, number_drawn(self.settings)),
             max_samples=LARGEST if isinstance(self.trainer, DataHolder) else self._fleet.largest_share,
         )
         with self.devnet.one_block(servers):
@@ -429,11 +446,17 @@ def check(settings: RunSettings, *, chain: bool = True, registered: int | None =
     cost_model(settings)
     evaluation.resolve_metrics(settings.metric, num_classes)
     attack = _adversary(settings, num_classes)
-    averaged = _drawn(settings)
+    averaged = number_drawn(settings)
     if chain:
         rule = resolve_rule(settings.aggregator, canonical_json(dict(settings.aggregator_args)))
         if rule.needs_root_update:
             _check_root(settings, settings.aggregator_args[ROOT], registered)
+            require(
+                settings.draw == "seed" or settings.participation == 1,
+                "participation",
+                settings.participation,
+                f"1 with {settings.aggregator} where the chain draws, as the trusted server is needed in every round",
+            )
             averaged -= 1
     else:
         rule = resolve_aggregator(settings.aggregator, **settings.aggregator_args)
@@ -448,17 +471,12 @@ def check(settings: RunSettings, *, chain: bool = True, registered: int | None =
     if settings.app is not None and attack.poisons_samples:
         raise InvalidInputError(f"attack is {settings.attack!r}; allowed on a Flower app's own data: those on updates")
     least = least_updates(rule, settings.servers)
-    most = min(settings.servers, _drawn(settings) + len(_trusted(settings)))
+    most = min(settings.servers, number_drawn(settings) + len(_trusted(settings)))
     if settings.min_updates is not None and not least <= settings.min_updates <= most:
         drawn = f" and participation = {settings.participation:g}" if most < settings.servers else ""
         raise InvalidInputError(
             f"min_updates is {settings.min_updates}; allowed with {settings.aggregator}{drawn}: {least} to {most}"
         )
-
-
-def _drawn(settings: RunSettings) -> int:
-    """Return the number of servers that are drawn for a round."""
-    return len(sampling.participants(settings.servers, settings.participation, settings.seed, 1))
 
 
 def _trusted(settings: RunSettings) -> tuple[int, ...]:

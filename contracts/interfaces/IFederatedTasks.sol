@@ -73,12 +73,12 @@ interface IFederatedTasks {
         uint32 samples;
     }
 
-    /// @dev All that a submission has to know, in one slot.
-    struct Round {
+    /// @dev A round. `awaited` is the number of members that may submit: all, or those that are drawn.
+    struct RoundState {
         uint32 number;
         Phase phase;
         bool commitReveal;
-        uint8 committeeSize;
+        uint8 awaited;
         uint8 minUpdates;
         uint40 deadline;
         uint40 closingBlock;
@@ -115,7 +115,7 @@ interface IFederatedTasks {
     /// @param proposal the last proposal
     /// @param decision where the consensus stands
     struct State {
-        Round round;
+        RoundState round;
         uint256 committee;
         uint256 committed;
         uint256 submitted;
@@ -149,6 +149,9 @@ interface IFederatedTasks {
         uint32 maxSamples,
         uint16 withheldPenalty
     );
+    /// @notice Emitted with the terms of a task that draws for each round who submits: a part of the members, in 1/10,000, by
+    /// `seed`.
+    event TaskSampled(uint256 indexed task, uint16 participation, uint256 seed);
     /// @notice The owner ended the task: no round follows number `lastRound`.
     event TaskEnded(uint256 indexed task, uint32 lastRound);
     /// @notice A server sits on `seat` from round `since` on.
@@ -164,6 +167,8 @@ interface IFederatedTasks {
         uint256 committee,
         uint40 deadline
     );
+    /// @notice The seats in the bitmap were drawn: they alone submit in this round. All vote.
+    event ParticipantsDrawn(uint256 indexed task, uint32 indexed round, uint256 drawn);
     /// @notice A server committed itself to an update.
     event UpdateCommitted(uint256 indexed task, uint32 indexed round, address indexed server, bytes32 commitment);
     /// @notice A server's update was recorded.
@@ -222,6 +227,8 @@ interface IFederatedTasks {
     error TasksNotOwner(uint256 task, address account);
     /// @notice The account has no seat, in the current round where the call is about that.
     error TasksNotMember(uint256 task, address account);
+    /// @notice The member was not drawn for this round: it votes, and submits nothing.
+    error TasksNotDrawn(uint256 task, uint32 round, address server);
     /// @notice The account has a seat, or still sits in the current round.
     error TasksAlreadyMember(uint256 task, address account);
     /// @notice All seats are taken.
@@ -279,6 +286,14 @@ interface IFederatedTasks {
 
     /// @notice Create a task; the caller owns it.
     function createTask(TaskSettings calldata settings) external returns (uint256 task);
+
+    /// @notice Create a task that draws, when a round opens, which members submit in it; the caller owns it.
+    /// @param participation part of the members that is drawn, in 1/10,000; 10,000: all, as in other tasks. However small,
+    /// `minUpdates` are
+    /// @param seed what the draws follow from, with the number of the round; see `Draw`. Like the part it stays for ever
+    function createSampledTask(TaskSettings calldata settings, uint16 participation, uint256 seed)
+        external
+        returns (uint256 task);
 
     /// @notice End a task: no further round opens; one that is under way is the last. For its owner.
     function endTask(uint256 task) external;

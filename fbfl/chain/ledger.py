@@ -120,13 +120,15 @@ class Ledger:
                     block=event.block,
                     withheld_penalty=self._published(task, "TaskTerms", "withheldPenalty"),
                     rejection_penalty=self._published(task, "RulesSet", "rejectionPenalty"),
+                    participation=self._published(task, "TaskSampled", "participation") or 10_000,
+                    seed=self._published(task, "TaskSampled", "seed"),
                     byzantine_quorum=consensus == "pbft" or self._published(task, "RulesSet", "quorumRule") == 1,
                     format=FORMAT if any(self.events("TaskTerms", task=task)) else 1,
                 )
         raise InvalidInputError(f"task {task} does not exist on the ledger {self.tasks.address}")
 
     def _published(self, task: int, event_name: str, argument: str) -> int:
-        """Return a number published when the task was created; 0 if older contracts did not publish it."""
+        """Return a number published when the task was created; 0 if it was not."""
         return next((int(event.args[argument]) for event in self.events(event_name, task=task)), 0)
 
     def state(self, task: int) -> TaskState:
@@ -163,7 +165,7 @@ class Ledger:
         return state
 
     def _is_complete(self, task: int, state: TaskState) -> bool:
-        """Return True if the logs have the members, the updates and the votes of the current round."""
+        """Return True if the logs have members, draw, updates and votes of the current round."""
         number, decision = state.round, state.decision
         voting = decision.round == number and decision.stage in (Stage.PREPARE, Stage.COMMIT)
         if voting and len(self.voters(task, state, decision.stage)) < decision.accepts + decision.rejects:
@@ -173,6 +175,8 @@ class Ledger:
             return True
         opened = any(self.round_events(task, number, "RoundOpened"))
         if not opened or SeatSet.of(self.seats(task, number).values()) != state.committee:
+            return False
+        if len(self.drawn(task, number)) != state.awaited:
             return False
         recorded = self.recorded(task, number)
         if state.phase in (Phase.COMMIT, Phase.SUBMIT):
@@ -269,6 +273,22 @@ class Ledger:
     def seats(self, task: int, round_number: int) -> Mapping[str, int]:
         """Return the seat of every server that sat in the committee of a round."""
         return self._answer(("seats", task, round_number), lambda: self._find_seats(task, round_number))
+
+    def drawn(self, task: int, round_number: int) -> SeatSet:
+        """Return the seats that may submit in a round: those that were drawn, or all where none were."""
+        return self._answer(("drawn", task, round_number), lambda: self._find_drawn(task, round_number))
+
+    def submitters(self, task: int, round_number: int) -> Mapping[str, int]:
+        """Return the seat of every server that may submit in a round."""
+        return self._answer(("submitters", task, round_number), lambda: self._find_submitters(task, round_number))
+
+    def _find_submitters(self, task: int, round_number: int) -> dict[str, int]:
+        drawn = self.drawn(task, round_number)
+        return {server: seat for server, seat in self.seats(task, round_number).items() if seat in drawn}
+
+    def _find_drawn(self, task: int, round_number: int) -> SeatSet:
+        event = next(self.round_events(task, round_number, "ParticipantsDrawn"), None)
+        return SeatSet.of(self.seats(task, round_number).values()) if event is None else SeatSet(event.args["drawn"])
 
     def _answer(self, asked: tuple[Hashable, ...], find: Callable[[], T]) -> T:
         """Return what `find` finds in the events, which is looked for once after each block that has any."""

@@ -85,6 +85,10 @@ class TaskSettings:
     submit_window: int = 3600
     commit_window: int = 0
     withheld_penalty: int = 0
+    participation: int = 10_000
+    """Part of the members, in 1/10,000, that is drawn for a round to submit."""
+    seed: int = 0
+    """Seed of these draws."""
 
 
 class Participant:
@@ -178,7 +182,12 @@ class Participant:
             settings.withheld_penalty,
             settings.consensus_params,
         )
-        receipt = self._send(self.ledger.tasks.functions.createTask(values), 2_000_000)
+        functions = self.ledger.tasks.functions
+        if settings.participation < 10_000:
+            call = functions.createSampledTask(values, settings.participation, settings.seed)
+        else:
+            call = functions.createTask(values)
+        receipt = self._send(call, 2_000_000)
         return int(self._emitted(receipt, "TaskCreated")["task"])
 
     def end_task(self, task: int) -> TxReceipt:

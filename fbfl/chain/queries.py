@@ -34,12 +34,14 @@ def task_terms(ledger: Ledger, task: int) -> dict[str, Any]:
     terms, rewards = ledger.terms(task), ledger.reward_terms(task)
     if terms is None:
         return {}
+    draw = {"participation": ledger.task(task).participation / 10_000} if ledger.task(task).draws else {}
     puzzle = {"pow_hashes": 2**256 // terms.target, "solve_time": terms.solve_time} if terms.target else {}
     return {
         "quorum": "byzantine" if terms.byzantine_quorum else "majority",
         "view_timeout": terms.view_timeout,
         "max_views": terms.max_views,
         **puzzle,
+        **draw,
         "min_updates": terms.min_updates,
         "max_samples": terms.max_samples,
         "reward": rewards.per_round,
@@ -137,6 +139,7 @@ def round_record(ledger: Ledger, task: int, number: int) -> RoundRecord:
     missing = SeatSet(final["missing"] if final else 0)
     seats = {seat: server for server, seat in ledger.seats(task, number).items()}
     model = Reference(final["model"], final["modelSize"]) if final else None
+    drawn = SeatSet(by_name["ParticipantsDrawn"][0].args["drawn"]) if "ParticipantsDrawn" in by_name else None
     transactions = {event.transaction: event.block for event in events}
     return RoundRecord(
         task=task,
@@ -176,6 +179,7 @@ def round_record(ledger: Ledger, task: int, number: int) -> RoundRecord:
         calldata_bytes=sum(_calldata(ledger, transaction) for transaction in transactions),
         first_block=min(transactions.values()),
         last_block=max(transactions.values()),
+        drawn=None if drawn is None else tuple(seats[seat] for seat in sorted(seats) if seat in drawn),
     )
 
 

@@ -86,6 +86,8 @@ class RoundRecord:
     calldata_bytes: int
     first_block: int
     last_block: int
+    drawn: tuple[str, ...] | None = None
+    """Servers that were drawn to submit; None where all may."""
 
     @property
     def model(self) -> Reference | None:

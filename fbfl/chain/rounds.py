@@ -79,6 +79,8 @@ class TaskState:
     round: int
     phase: Phase
     commit_reveal: bool
+    awaited: int
+    """Number of members that may submit: all, or those that were drawn."""
     min_updates: int
     deadline: int
     closing_block: int
@@ -102,9 +104,9 @@ class TaskState:
     def is_complete(self) -> bool:
         """True if all from whom the current phase expects a commitment, or an update, have made it."""
         if self.phase is Phase.COMMIT:
-            return len(self.committed) >= len(self.committee)
-        expected = self.committed if self.commit_reveal else self.committee
-        return self.phase is Phase.SUBMIT and len(self.submitted) >= len(expected)
+            return len(self.committed) >= self.awaited
+        expected = len(self.committed) if self.commit_reveal else self.awaited
+        return self.phase is Phase.SUBMIT and len(self.submitted) >= expected
 
     @property
     def counted(self) -> SeatSet:
@@ -160,6 +162,7 @@ def state_of(found: Any, head: Head) -> TaskState:
         round=in_round.number,
         phase=Phase(in_round.phase),
         commit_reveal=in_round.commitReveal,
+        awaited=in_round.awaited,
         min_updates=in_round.minUpdates,
         deadline=in_round.deadline,
         closing_block=in_round.closingBlock,

@@ -41,12 +41,21 @@ class Task:
     """Part of its stake, in 1/10,000, that a leader loses if its proposal is voted down."""
     byzantine_quorum: bool = False
     """True if (2n-1)/3+1 votes carry a proposal of n members; else more than half do."""
+    participation: int = 10_000
+    """Part of its members, in 1/10,000, that is drawn for a round to submit."""
+    seed: int = 0
+    """Seed of these draws."""
     format: int = FORMAT
     """Meaning of the definition, see `FORMAT`."""
 
     def quorum_of(self, members: int) -> int:
         """Return the number of votes that carry a proposal in a committee of this size."""
         return (2 * members - 1) // 3 + 1 if self.byzantine_quorum else members // 2 + 1
+
+    @property
+    def draws(self) -> bool:
+        """True if not all members submit in a round, but those that are drawn for it."""
+        return self.participation < 10_000
 
     @property
     def dearest(self) -> float:

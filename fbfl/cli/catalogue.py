@@ -40,6 +40,7 @@ def catalogue() -> dict[str, tuple[Entry, ...]]:
         "attack": _of(attacks.ATTACKS, 2, {"rng", *OF_ATTACKS}),
         "consensus": _of_choices("consensus"),
         "dataset": _of(LOADERS, 0),
+        "draw": _of_choices("draw"),
         "loss": tuple(Entry(name, about=text) for name, text in losses.ABOUT.items()),
         "metric": _of(METRICS, 2),
         "mobility": _of(MOBILITIES, 1, ("names",)),  # of devices of their own

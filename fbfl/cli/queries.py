@@ -132,6 +132,7 @@ def _parts(record: "RoundRecord", names: Mapping[str, str]) -> dict[str, list[tu
 
     out = {update.server for update in record.updates if record.status == "final" and not update.included}
     return {
+        "drawn": [who(server) for server in record.drawn or ()],
         "updates": [
             (
                 *who(each.server),

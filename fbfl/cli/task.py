@@ -59,7 +59,10 @@ def add_parser(commands: Commands) -> None:
 def create(options: argparse.Namespace) -> int:
     """Create a task from the settings of a run; prints its number."""
     values = run_settings.read_values(options.config, given(options))
+    if values.get("draw") == "chain":  # a file may say so: it is what a task on a network does
+        del values["draw"]
     run_settings.refuse_elsewhere(values, Place.NETWORK, "", "on a network: only with fbfl run")
+    values["draw"] = "chain"
     settings = RunSettings(**values)  # type: ignore[arg-type]  # checked by read_values
     units = {"window": "seconds", "retention": "rounds"}
     for name, unit in units.items():
@@ -83,10 +86,11 @@ def create(options: argparse.Namespace) -> int:
         print(text, file=sys.stderr)
     trainer = app or tasks.trainer_of(settings, dataset, lanes=1)
     plan = tasks.plan_of(settings, trainer, dataset, servers, options.retention)
-    least, most = tasks.least_updates(plan.rule, settings.servers), settings.servers - tasks.tolerated(settings.servers)
+    drawn = tasks.number_drawn(settings)
+    least, most = tasks.least_updates(plan.rule, settings.servers), drawn - tasks.tolerated(drawn)
     if settings.servers > 1 and least > most:
         raise InvalidInputError(
-            f"aggregator {settings.aggregator} needs {least} updates; allowed with {settings.servers} servers, some of "
+            f"aggregator {settings.aggregator} needs {least} updates; allowed with {drawn} servers, some of "
             f"which may be absent: rules that need at most {most}"
         )
     task = tasks.create_task(

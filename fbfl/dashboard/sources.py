@@ -245,7 +245,7 @@ def _open_round(stored: "StoredRun", state: "TaskState") -> OpenRound | None:
         number=state.round,
         phase=state.phase.name.lower(),
         submitted=tuple(seats.get(seat, "?") for seat in state.submitted),
-        expected=len(state.committee),
+        expected=state.awaited,
         leader=leader if decides and leader != ZERO_ADDRESS else None,
         view=decision.view if decides else 0,
         stage=decision.stage.name.lower() if decides else "none",

@@ -99,6 +99,7 @@ def _without_chain(settings: RunSettings, lanes: int | None) -> FinishedRun:
             **settings.training,
             seed=settings.seed,
             participation=settings.participation,
+            draw=settings.draw,
             dropout=settings.dropout,
             stragglers=settings.stragglers,
             server_optimizer=settings.server_optimizer,

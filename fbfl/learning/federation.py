@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fbfl.errors import AggregationError, InvalidInputError, NonFiniteUpdateError
+from fbfl.errors import AggregationError, InvalidInputError, NonFiniteUpdateError, require
 from fbfl.learning import aggregation, attacks, checkpoint, evaluation, metrics, samples, sampling, server_optimizers
 from fbfl.learning import trainer as trainers
 from fbfl.learning.adversary import Adversary
@@ -110,6 +110,7 @@ class Federation:
             (a backdoor and `scaling`, say); settings of a single one in `attack_args`.
         malicious: numbers of the clients that attack.
         participation: share of the clients that is sampled for a round.
+        draw: what samples them: "seed", or "chain": the clients, at most 240, that a contract draws with the same seed.
         dropout: probability that a sampled client does not answer.
         stragglers: share of the sampled clients that manage only some of their local epochs (or steps).
         server_optimizer: None (add the aggregate), or a name of `server_optimizers.SERVER_OPTIMIZERS` or a
@@ -162,6 +163,7 @@ class Federation:
         schedule_args: Settings | None = None,
         dropout: float = 0.0,
         stragglers: float = 0.0,
+        draw: str = "seed",
         server_optimizer: str | Callable[..., server_optimizers.Step] | None = None,
         server_args: Settings | None = None,
         metric: str | Callable[..., Any] | Sequence[str | Callable[..., Any]] | None = None,
@@ -204,6 +206,8 @@ class Federation:
         clients, test, root = _checked_data(clients, test, root, num_classes)
         self._seed = seed
         self._participation, self._dropout, self._stragglers = participation, dropout, stragglers
+        require(draw in sampling.DRAWS, "draw", draw, ", ".join(sampling.DRAWS))
+        self._draw = draw
         self._num_classes = _num_classes(*clients, test) if num_classes is None else num_classes
         labels = [y for _, y in (*clients, test)]
         self._absent_labels = absent_labels(self._num_classes, labels) if num_classes is None else ()
@@ -322,7 +326,7 @@ class Federation:
     def _present(self, number: int) -> dict[int, int]:
         """Return the participants of a round, with their local work. Clients without samples have nothing to send."""
         seed = self._seed
-        asked = sampling.participants(len(self._clients), self._participation, seed, number)
+        asked = sampling.participants(len(self._clients), self._participation, seed, number, self._draw)
         answering = sampling.without_dropouts(asked, self._dropout, seed, number)
         able = [client for client in answering if len(self._clients[client][1])]
         return sampling.straggler_epochs(able, self._training.local_work, self._stragglers, seed, number)
@@ -408,7 +412,7 @@ class Federation:
         if self._rule.needs_root_update and self._root is None:
             raise InvalidInputError(f"aggregator {self._rule.name} needs root: trusted samples (x, y)")
         self._adversary.check(num_clients)
-        asked = sampling.participants(num_clients, self._participation, self._seed, 1)
+        asked = sampling.participants(num_clients, self._participation, self._seed, 1, self._draw)
         sampling.without_dropouts(asked, self._dropout, self._seed, 1)
         sampling.straggler_epochs(asked, 1, self._stragglers, self._seed, 1)
         if isinstance(self._rule.plugin.function, RuleFunction):
@@ -439,6 +443,7 @@ class Federation:
             "training": _words(self._training),
             **_name_of(self.trainer),
             "sampling": f"{self._participation} {self._dropout} {self._stragglers}",
+            **({"draw": self._draw} if self._draw != "seed" else {}),
             **stepped,
         }
 

@@ -1,17 +1,27 @@
 """Participants of a round: client sampling, drop-outs and stragglers as pure functions of (seed, round).
 
 Draws are made from the raw 64-bit words of PCG64, the one stream that NumPy promises never to change, so that servers
-with different versions of NumPy draw the same.
+with different versions of NumPy draw the same. Contracts cannot compute it: who draws on a chain hashes.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
+from eth_hash.auto import keccak
 
 from fbfl.errors import require
 from fbfl.randomness import seed_sequence
+
+DRAWS = ("seed", "chain")
+"""Ways to draw participants: from the raw stream of a seed, or as the contract `FederatedTasks` does."""
+
+MOST_SEATS = 240
+"""Most clients among which a contract draws."""
+
+WHOLE = 10_000
+"""What contracts count parts in: all of something."""
 
 
 def draw(population: int, count: int, sequence: np.random.SeedSequence) -> npt.NDArray[np.int64]:
@@ -37,14 +47,55 @@ def _bits(population: int) -> int:
     return max(1, (population - 1).bit_length())
 
 
-def participants(num_clients: int, fraction: float, seed: int, round_number: int) -> tuple[int, ...]:
+def participants(
+    num_clients: int, fraction: float, seed: int, round_number: int, draw_by: str = "seed"
+) -> tuple[int, ...]:
     """Return the clients of a round: max(1, round(fraction * num_clients)) of them, uniformly, ascending.
 
-    McMahan et al. 2017, Algorithm 1 (the fraction C).
+    McMahan et al. 2017, Algorithm 1 (the fraction C). `draw_by` is one of `DRAWS`; a chain, on which client n has seat
+    n, rounds halves up, and takes fractions in steps of 1/10,000.
     """
     require(0 < fraction <= 1, "participation", fraction, "above 0 and at most 1")
+    if draw_by == "chain":
+        allowed = f"at most {MOST_SEATS} where a chain draws"
+        require(num_clients <= MOST_SEATS, "number of clients", num_clients, allowed)
+        return drawn_seats(range(num_clients), number_drawn(num_clients, in_parts(fraction)), seed, round_number)
     count = max(1, round(fraction * num_clients))
     return _numbers(draw(num_clients, count, seed_sequence(seed, "participation", round_number=round_number)))
+
+
+def in_parts(fraction: float) -> int:
+    """Return a participation in 1/10,000, as contracts hold it; one that is no multiple raises `InvalidInputError`."""
+    parts = round(fraction * WHOLE)
+    exact = parts > 0 and math.isclose(parts, fraction * WHOLE, abs_tol=1e-9)
+    require(exact, "participation", fraction, "0.0001 to 1, in steps of 0.0001, where the chain draws")
+    return parts
+
+
+def number_drawn(members: int, participation: int, least: int = 1) -> int:
+    """Return how many of so many members a contract draws: `Draw.share`. `participation` is in 1/10,000."""
+    return max(least, (members * participation + WHOLE // 2) // WHOLE)
+
+
+def drawn_seats(seats: Iterable[int], number: int, seed: int, round_number: int) -> tuple[int, ...]:
+    """Return the seats, 0 to 239, that a contract draws for a round, ascending: `Draw.draw`.
+
+    Every seat has a random number, of which each hash has one binary digit, the highest first, as the bit of the seat.
+    The smallest numbers are drawn; at most all.
+    """
+    left, drawn = set(seats), set[int]()
+    number = min(number, len(left))
+    digits = keccak(seed.to_bytes(32) + round_number.to_bytes(32))
+    while number > len(drawn):
+        word = int.from_bytes(digits)
+        smaller = {seat for seat in left if not word >> seat & 1}
+        if len(drawn) + len(smaller) > number:
+            left = smaller
+        else:
+            drawn |= smaller
+            left -= smaller
+        digits = keccak(digits)
+    return tuple(sorted(drawn))
 
 
 def without_dropouts(clients: Sequence[int], probability: float, seed: int, round_number: int) -> tuple[int, ...]:

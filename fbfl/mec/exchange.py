@@ -1,9 +1,9 @@
 """Signed updates and votes on their way to their collector: one transaction instead of one per server.
 
-The collector of updates is the member whose turn it is by the number of the round; the collector of votes is the server
-that proposed, and of votes against its proposal the first few others in an order that it cannot choose. A server whose
-message is not on the chain after some patience sends its own transaction, so a collector that sleeps or censors costs
-gas, but nothing else.
+The collector of updates is, of the members that may submit, the one whose turn it is by the number of the round; the
+collector of votes is the server that proposed, and of votes against its proposal the first few others in an order that
+it cannot choose. A server whose message is not on the chain after some patience sends its own transaction, so a
+collector that sleeps or censors costs gas, but nothing else.
 """
 
 import logging
@@ -238,7 +238,7 @@ class Exchange:
         """Sign an update of the current model and leave it on the board."""
         parent = state.model.digest
         update = sign_update(self._account, self._update_domain, state.round, parent, payload, samples)
-        collector = _in_turn(state.round, self._seats(state))
+        collector = _in_turn(state.round, self._submitters(state))
         self._board.post_update(self._account.address, update, collector)
 
     def record_updates(self, state: TaskState) -> bool:
@@ -246,7 +246,7 @@ class Exchange:
 
         Returns True if it did something; waiting counts if patience is measured in steps.
         """
-        seats = self._seats(state)
+        seats = self._submitters(state)
         waiting = {
             server: update
             for server, update in self._posted_updates(state).items()
@@ -391,6 +391,10 @@ class Exchange:
 
     def _seats(self, state: TaskState) -> Mapping[str, int]:
         return self._participant.ledger.seats(self._task.id, state.round)
+
+    def _submitters(self, state: TaskState) -> Mapping[str, int]:
+        """Return the seats of the members that may submit: the contracts refuse a batch with an update of another."""
+        return self._participant.ledger.submitters(self._task.id, state.round)
 
     def _still_counts(self, state: TaskState) -> bool:
         """Return True if the proposer still has a reason to record signed votes."""

@@ -177,6 +177,8 @@ class MECServer:
             return False
         if state.phase is not Phase.DECIDE or state.decision.stage is not Stage.PROPOSE:
             self._election.stand_down()
+        if state.phase in (Phase.COMMIT, Phase.SUBMIT) and not self._may_submit(state):
+            return False
         try:
             if state.phase is Phase.COMMIT:
                 return self._commit(state)
@@ -498,6 +500,9 @@ class MECServer:
 
     def _seat(self, state: TaskState) -> int:
         return self.ledger.seats(self.task.id, state.round)[self.address]
+
+    def _may_submit(self, state: TaskState) -> bool:
+        return self.address in self.ledger.submitters(self.task.id, state.round)
 
     def _accused(self, state: TaskState) -> tuple[set[str], set[str]]:
         """Return the servers whose payloads this server has reported in this round, and those of whom it has taken that

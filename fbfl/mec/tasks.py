@@ -19,7 +19,7 @@ from fbfl.chain.participant import (
 )
 from fbfl.chain.rounds import Phase, Stage, TaskState
 from fbfl.errors import AggregationError, ContractRevertError, NodeUnavailableError
-from fbfl.learning import datasets
+from fbfl.learning import datasets, sampling
 from fbfl.learning.aggregation import AggregationRule
 from fbfl.learning.datasets import Dataset
 from fbfl.learning.flower.app import read as read_app
@@ -171,6 +171,11 @@ def tolerated(servers: int) -> int:
     return max((servers - 1) // 3, min(1, servers - 1))
 
 
+def number_drawn(settings: RunSettings) -> int:
+    """Return the number of servers that are drawn for a round."""
+    return len(sampling.participants(settings.servers, settings.participation, settings.seed, 1, settings.draw))
+
+
 def fewest_updates(plan: TaskPlan, servers: int, expected: int) -> int:
     """Return the number of updates below which a round aborts: `expected` less those that may be absent, and at least
     those that the rule needs.
@@ -226,9 +231,9 @@ def create_task(
 ) -> int:
     """Publish the initial model and create the task; `window` is the seconds to commit in, and to submit in.
 
-    `expected` is the number of servers with an update in every round (default: all), `max_samples` the most samples of
-    an update if the settings do not set them (default: `most_samples`), `consensus` the name of a consensus that is
-    none of fbfl's three.
+    `expected` is the number of servers with an update in every round (default: those that are drawn), `max_samples` the
+    most samples of an update if the settings do not set them (default: `most_samples`), `consensus` the name of a
+    consensus that is none of fbfl's three.
     """
     consensus = consensus or settings.consensus
     model = initial_model(plan, trainer.initial_weights())
@@ -247,11 +252,13 @@ def create_task(
             min_members=settings.servers,
             max_members=plan.most_members,
             min_updates=settings.min_updates
-            or fewest_updates(plan, settings.servers, settings.servers if expected is None else expected),
+            or fewest_updates(plan, settings.servers, number_drawn(settings) if expected is None else expected),
             max_rounds=0,
             submit_window=window,
             commit_window=window if settings.commit_reveal else 0,
             withheld_penalty=_basis_points(settings.withheld_penalty),
+            participation=sampling.in_parts(settings.participation) if settings.draw == "chain" else sampling.WHOLE,
+            seed=settings.seed,
         )
     )
 

@@ -12,6 +12,7 @@ from eth_hash.auto import keccak
 
 from fbfl.chain.digests import Domain, value_digest
 from fbfl.chain.pow import Puzzle, search
+from fbfl.learning.sampling import drawn_seats, number_drawn
 from tests.contracts.abi import NOBODY, Account, Contract, Receipt
 from tests.contracts.deployment import MIN_STAKE, Deployment
 
@@ -71,6 +72,8 @@ class Settings:
     max_samples: int = 1000
     commit_window: int = 0
     withheld_penalty: int = 0
+    participation: int = 10_000
+    seed: int = 0
 
     def encoded(self, deployment: Deployment) -> tuple[Any, ...]:
         """As `createTask` takes it."""
@@ -113,8 +116,7 @@ class Federation:
         self.chain, self.tasks, self.registry = deployment.chain, deployment.tasks, deployment.registry
         self.settings = settings
         self.consensus: Contract = getattr(deployment, settings.consensus)
-        created = self.tasks.createTask(settings.encoded(deployment), by=deployment.owner)
-        self.task: int = created.named("TaskCreated")[0]["task"]
+        self.task: int = create(deployment, settings).named("TaskCreated")[0]["task"]
         self.members: list[Account] = []
         for member in members:
             self.enlist(member)
@@ -131,6 +133,9 @@ class Federation:
         receipt: Receipt = self.tasks.join(self.task, by=member)
         self.members.append(member)
         return receipt
+
+    def seat(self, member: Account) -> int:
+        return int(self.tasks.memberOf(self.task, member.address).seat)
 
     def account(self, address: str) -> Account:
         return next(account for account in self.chain.accounts if account.address == address)
@@ -330,6 +335,17 @@ _UPDATE = "uint256 task,uint32 round,bytes32 parent,bytes32 digest,uint32 size,u
 _VOTE = "uint256 task,uint32 round,uint16 view,uint8 stage,bytes32 valueDigest,bool accept"
 
 
+def create(deployment: Deployment, settings: Settings) -> Receipt:
+    """Create a task."""
+    encoded, tasks = settings.encoded(deployment), deployment.tasks
+    receipt: Receipt
+    if settings.participation == 10_000:
+        receipt = tasks.createTask(encoded, by=deployment.owner)
+    else:
+        receipt = tasks.createSampledTask(encoded, settings.participation, settings.seed, by=deployment.owner)
+    return receipt
+
+
 def sign(
     account: Account, contract: Contract, chain_id: int, name: str, fields: str, message: dict[str, Any]
 ) -> tuple[bytes, bytes]:
@@ -341,6 +357,13 @@ def sign(
     signature = Signer(account.key.to_bytes()).sign_recoverable(digest, hasher=None)
     r, s, odd = signature[:32], signature[32:64], signature[64]
     return r, bytes([s[0] | odd << 7]) + s[1:]
+
+
+def drawn_in(federation: Federation, number: int) -> list[Account]:
+    """The members that are drawn for a round, from what the task has published."""
+    settings, seats = federation.settings, {federation.seat(member): member for member in federation.members}
+    count = number_drawn(len(seats), settings.participation, settings.min_updates)
+    return [seats[seat] for seat in drawn_seats(seats, count, settings.seed, number)]
 
 
 def update_of(member: Account) -> bytes:

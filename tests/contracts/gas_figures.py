@@ -11,7 +11,7 @@ from tests.contracts.abi import Account, Contract, deploy_contract
 from tests.contracts.blocks import BlockChain
 from tests.contracts.compiled import compiled_for_tests
 from tests.contracts.deployment import Deployment, deploy
-from tests.contracts.federation import Federation, Settings, Stage, register, update_of
+from tests.contracts.federation import Federation, Settings, Stage, drawn_in, register, update_of
 
 SNAPSHOT = Path(__file__).parent / "gas.json"
 
@@ -41,6 +41,7 @@ def measure() -> dict[str, int]:
         **_small(deployment, servers[:5]),
         **_votes(deployment, servers[:5]),
         **_hidden(deployment, servers[:5]),
+        **_drawn(deployment, servers[:5]),
         **_large(deployment, servers),
         **_baselines(chain, servers),
     }
@@ -75,6 +76,26 @@ def _small(deployment: Deployment, servers: list[Account]) -> dict[str, int]:
         "propose (pow)": propose,
         "vote (pow)": vote,
         "vote that decides (pow)": federation.vote(servers[2]).gas,
+    }
+
+
+def _drawn(deployment: Deployment, servers: list[Account]) -> dict[str, int]:
+    """Calls of a task that draws who submits; and the dearest draw of twenty among as many seats as there can be."""
+    federation = Federation(deployment, Settings(participation=6000, seed=1), servers)
+    for _ in range(2):
+        number = federation.open()
+        submit = max(federation.submit(server).gas for server in drawn_in(federation, number))
+        federation.poke()
+        federation.decide(keccak(b"%d" % number))
+    opened = federation.tasks.openRound(federation.task, by=servers[0]).gas
+    libraries, everybody = deploy_contract(deployment.chain, compiled_for_tests("Libraries")), (1 << 240) - 1
+    asked = [libraries.encode("draw", everybody, 120, 7, number) for number in range(20)]
+    return {
+        "open a round that draws 3 of 5": opened,
+        "submit, drawn 3 of 5": submit,
+        "draw 120 of 240 seats": max(
+            deployment.chain.transact(servers[0], libraries.address, data).gas for data in asked
+        ),
     }
 
 

@@ -16,7 +16,9 @@ from hypothesis import assume
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from fbfl.chain.digests import accumulate, initial_accumulator, update_commitment
+from fbfl.chain.seats import SeatSet
 from fbfl.errors import ContractRevertError
+from fbfl.learning.sampling import drawn_seats, number_drawn
 from tests.contracts import histories
 from tests.contracts.abi import Account, Receipt
 from tests.contracts.deployment import MIN_STAKE, UNBONDING, Deployment
@@ -39,6 +41,7 @@ MODELS = [keccak(b"model %d" % number) for number in range(2)]
 TASKS = {
     "pow": Settings(target=2**256 - 1, rejection_penalty=100, withheld_penalty=50, max_views=3),
     "pow, hidden updates": Settings(target=2**256 - 1, commit_window=500, min_updates=2, max_views=3),
+    "pow, drawn": Settings(target=2**256 - 1, participation=5000, seed=7, max_views=3),
     "pbft": Settings(consensus="pbft", rejection_penalty=2500, withheld_penalty=50, max_views=3),
     "ethash": Settings(consensus="ethash", timeout=2000, timeout_cap=2000, rejection_penalty=100, max_views=3),
 }
@@ -308,7 +311,15 @@ class Actions(RuleBasedStateMachine):
             and self.chain.now <= state.round.deadline
             and member.since <= number < member.until
             and who.address not in recorded
+            and self.is_drawn(member.seat)
         )
+
+    def is_drawn(self, seat: int) -> bool:
+        """Whether the seat is among those that follow from the seed."""
+        state, settings = self.federation.state, self.settings
+        seats = SeatSet(state.committee)
+        count = number_drawn(len(seats), settings.participation, settings.min_updates)
+        return seat in drawn_seats(seats, count, settings.seed, state.round.number)
 
     def seat(self, who: Account) -> int:
         return int(self.federation.tasks.memberOf(self.task, who.address).seat)
@@ -347,6 +358,9 @@ class Federations(Actions):
         if number:
             start = initial_accumulator(self.federation.domain, number)
             assert state.accumulator == accumulate(start, updates)
+        if number:
+            assert all(self.is_drawn(seat) for seat in SeatSet(state.submitted))
+            assert state.round.awaited == sum(map(self.is_drawn, SeatSet(state.committee)))
         if self.settings.commit_window and state.round.phase >= Phase.SUBMIT:
             assert state.submitted & ~state.committed == 0
 

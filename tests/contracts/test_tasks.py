@@ -41,7 +41,7 @@ def test_a_task_begins_idle_with_its_model(deployment: Deployment, found: Callab
         number=0,
         phase=Phase.IDLE,
         commitReveal=False,
-        committeeSize=0,
+        awaited=0,
         minUpdates=2,
         deadline=0,
         closingBlock=0,

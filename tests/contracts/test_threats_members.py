@@ -44,7 +44,7 @@ def test_sybils_cost_a_stake_each_or_an_admitters_consent(deployment: Deployment
     with reverts("RegistryStakeLocked", server=two.address, stake=MIN_STAKE, needed=2 * MIN_STAKE):
         another.tasks.join(another.task, by=two)
     federation.open()
-    assert federation.state.round.committeeSize == 2
+    assert federation.state.round.awaited == 2
 
 
 def test_wrong_roles_are_refused_everywhere(

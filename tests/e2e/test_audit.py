@@ -14,6 +14,7 @@ from fbfl.audit import audit
 from fbfl.chain.embedded.chain import LockedProvider
 from fbfl.chain.ledger import Ledger
 from fbfl.chain.queries import round_record
+from fbfl.chain.seats import SeatSet
 from fbfl.errors import PayloadNotFoundError
 from fbfl.storage.local import LocalStore
 from fbfl.storage.store import Reference
@@ -93,6 +94,23 @@ def test_what_a_node_tells_otherwise_of_a_round_is_found(
 ) -> None:
     told = findings(fed, "tasks", event, forge)
     assert all(any(each in finding for finding in told) for each in found)
+
+
+def test_members_that_were_not_drawn_are_found(tmp_path: Path) -> None:
+    fed = federation(tmp_path, participation=0.5, draw="chain", seed=3)
+    assert fed.play_round().record.status == "final"
+    assert findings(fed, "tasks", "RoundFinalized", lambda log: log) == []
+    drawn = fed.ledger.drawn(fed.task.id, 1)
+    wrong = "round 1: the members that were drawn are not those that follow from the task's seed"
+    assert findings(fed, "tasks", "ParticipantsDrawn", lambda log: None) == [wrong]
+    outsider = "its update is recorded, and it was not drawn for this round"
+    first = fed.servers[next(iter(drawn))].address
+
+    def without_the_first(log: dict[str, Any]) -> dict[str, Any]:
+        return log | {"data": "0x" + (drawn - SeatSet.of([next(iter(drawn))])).word.to_bytes(32, "big").hex()}
+
+    told = findings(fed, "tasks", "ParticipantsDrawn", without_the_first)
+    assert told == [wrong, f"round 1, server {first}: {outsider}"]
 
 
 class Emptied(LocalStore):

@@ -17,12 +17,14 @@ from fbfl.chain.embedded.chain import account_keys
 from fbfl.chain.embedded.ethash import EthashNetwork
 from fbfl.chain.ledger import Ledger
 from fbfl.chain.logs import EventDecoder
+from fbfl.chain.queries import task_terms
 from fbfl.chain.remote import accounts_of
 from fbfl.chain.rounds import ABORT, Phase
 from fbfl.cli import main
 from fbfl.cli import register as register_command
 from fbfl.cli import task as task_commands
 from fbfl.cli.keys import KEY_VARIABLE
+from fbfl.learning import sampling
 from fbfl.mec.dishonest import Behaviour
 from fbfl.mec.plan import TaskPlan
 from tests.support.federations import embedded, federation
@@ -170,6 +172,8 @@ def test_a_task_trusts_a_server_of_the_registry(
     assert TaskPlan.of(fed.ledger.task(number)).root == fed.servers[2].address
     assert main([*creating[:-3], "--servers", "5", "--aggregator", "krum", "--aggregator-arg", "num_byzantine=1"]) == 2
     assert "aggregator krum needs 5 updates; allowed with 5 servers" in capsys.readouterr().err
+    assert main([*creating, "root_server=2", "--participation", "0.5"]) == 2
+    assert "participation is 0.5; allowed: 1 with fltrust where the chain draws" in capsys.readouterr().err
     # One that comes back is registered again, and keeps its number.
     fed.servers[2].participant.retire()
     monkeypatch.setenv(KEY_VARIABLE, accounts[3].key.hex())
@@ -177,6 +181,38 @@ def test_a_task_trusts_a_server_of_the_registry(
         assert main(["register", "--network", "anvil", "--url", "http://two", "--stake", "0"]) == 0
         assert capsys.readouterr().out == f"{fed.servers[2].address} is server 2\n"
         assert fed.ledger.is_active(fed.servers[2].address)
+
+
+def test_the_chain_draws_who_trains_in_a_task_on_a_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fed = federation(tmp_path, stake=1000)
+    monkeypatch.setattr(task_commands, "ledger_on", lambda network, deployment, task=None: fed.ledger)
+    monkeypatch.setenv(KEY_VARIABLE, accounts_of(fed.devnet.nodes, 5)[0].key.hex())
+    creating = ["task", "create", "--network", "anvil", "--dataset", "digits", "--servers", "4", "--seed", "9"]
+    creating += ["--payloads", str(tmp_path), "--participation"]
+    for refused, said in (("0.33333", "in steps of 0.0001"), ("0", "more than 0, up to 1")):
+        assert main([*creating, refused]) == 2
+        assert said in capsys.readouterr().err
+    (tmp_path / "run.toml").write_text('draw = "chain"\n')
+    assert main([*creating, "0.5", "--config", str(tmp_path / "run.toml")]) == 0
+    task = fed.ledger.task(int(capsys.readouterr().out.split()[-1]))
+    assert (task.participation, task.seed, task.draws) == (5000, 9, True)
+    assert task_terms(fed.ledger, task.id).items() >= {"participation": 0.5, "min_updates": 1}.items()
+    assert "participation" not in task_terms(fed.ledger, fed.task.id)
+
+
+def test_those_that_the_chain_draws_train_and_all_vote(tmp_path: Path) -> None:
+    fed = federation(tmp_path, consensus="pbft", participation=0.5, draw="chain", seed=3)
+    addresses = [server.address for server in fed.servers]
+    for result in fed.rounds():
+        record = result.record
+        expected = tuple(addresses[n] for n in sampling.participants(4, 0.5, 3, record.round, "chain"))
+        assert (record.status, record.drawn) == ("final", expected)
+        assert tuple(update.server for update in record.updates) == expected
+        assert {vote.voter for vote in record.votes} == {*addresses}
+    assert audit(fed.ledger, fed.store, fed.task).passed
+    assert federation(tmp_path).play_round().record.drawn is None
 
 
 def test_a_rejected_leader_loses_a_part_of_its_stake_and_nobody_gains_it(tmp_path: Path) -> None:

@@ -88,6 +88,7 @@ def _drawing_as(on_chain: Simulation, rule: AggregationRule) -> Callable[..., Ag
         pytest.param(
             {"aggregator": "foolsgold", "attack": "ipm", "malicious": 3, "learning_rate": 0.003}, marks=pytest.mark.slow
         ),
+        {"participation": 0.4, "draw": "chain", "dropout": 0.2, "aggregator": "median"},
         {
             "participation": 0.6,
             "dropout": 0.4,

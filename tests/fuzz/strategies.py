@@ -19,6 +19,7 @@ from fbfl.learning.attacks.lookup import CONTEXT as ATTACK_CONTEXT
 from fbfl.learning.losses import NAMES as LOSSES
 from fbfl.learning.metrics import METRICS
 from fbfl.learning.plugins import KEYWORD
+from fbfl.learning.sampling import DRAWS
 from fbfl.learning.schedules import SCHEDULES
 from fbfl.mec import mobility, radio
 from fbfl.runs.measures import CURVES
@@ -215,6 +216,7 @@ def federation(draw: st.DrawFn, training: Mapping[str, Any], shape: tuple[int, .
         "attack_args": attack_settings,
         "malicious": draw(rarely(odd_malicious, malicious if attack else st.just(()), one_in=30)),
         "participation": draw(rarely(odd_shares, st.sampled_from((0.25, 0.5, 1.0)), one_in=40)),
+        "draw": draw(rarely(words, st.sampled_from(DRAWS), one_in=40)),
         "dropout": draw(rarely(odd_shares, st.sampled_from((0.0, 0.0, 0.3, 1.0)), one_in=40)),
         "stragglers": draw(rarely(odd_shares, st.sampled_from((0.0, 0.0, 0.5, 1.0)), one_in=40)),
         "server_optimizer": server,
@@ -283,6 +285,7 @@ def run_settings(draw: st.DrawFn, *, dataset: str, one_in: int = 120) -> dict[st
         "app": draw(rarely(words, st.none(), one_in=60)),
         "local_steps": draw(rarely(rarely(odd_numbers, st.just(2), one_in=4), st.none(), one_in=10)),
         "participation": draw(rarely(odd_shares, st.sampled_from((1.0, 1.0, 0.25, 0.5)), one_in=80)),
+        "draw": draw(rarely(words, st.sampled_from(DRAWS), one_in=80)),
         "dropout": draw(rarely(odd_shares, st.sampled_from((0.0, 0.0, 0.0, 0.3, 1.0)), one_in=80)),
         "stragglers": draw(rarely(odd_shares, st.sampled_from((0.0, 0.0, 0.5, 1.0)), one_in=80)),
         "payload": draw(rarely(words, st.sampled_from(CODECS), one_in=60)),

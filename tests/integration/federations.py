@@ -123,9 +123,10 @@ def play(
     ledger = agents.ledger()
     records = list(round_records(ledger, task))
     assert [record.status for record in records] == ["final"] * rounds
-    assert [[update.server for update in record.updates] for record in records] == [agents.addresses] * rounds
+    submitted = [[update.server for update in record.updates] for record in records]
+    assert submitted == [agents.addresses if record.drawn is None else [*record.drawn] for record in records]
 
-    simulated = federation(agents.folder / "simulated", rounds=rounds, consensus="pbft", **training)
+    simulated = federation(agents.folder / "simulated", rounds=rounds, consensus="pbft", draw="chain", **training)
     for _ in simulated.rounds():
         pass
     assert store.get(ledger.state(task).model) == simulated.store.get(simulated.ledger.state(simulated.task.id).model)

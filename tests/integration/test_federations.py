@@ -10,6 +10,7 @@ from fbfl.audit import audit
 from fbfl.chain.devnet import Devnet
 from fbfl.chain.records import RoundRecord
 from fbfl.chain.remote import remote_nodes
+from fbfl.learning.sampling import participants
 from fbfl.nodes.nodeset import NodeStatus
 from fbfl.storage.ipfs import IpfsStore
 from fbfl.storage.local import LocalStore
@@ -76,6 +77,24 @@ def test_puzzles_and_commitments_on_ganache(tmp_path: Path, start_network: Calla
             committed = [event.block for event in ledger.round_events(task, record.round, "UpdateCommitted")]
             assert len(committed) == SERVERS
             assert max(committed) < min(update.block for update in record.updates)
+        assert_audited(agents)
+
+
+def test_agents_that_the_contract_draws_train_and_all_vote(
+    tmp_path: Path, start_network: Callable[[str], list[NodeStatus]]
+) -> None:
+    (node,) = start_network("anvil")
+    with running(Agents(tmp_path, node.address, free_ports(), devices=tmp_path / "devices")) as agents:
+        settings = ("--consensus", "pbft", "--signatures")
+        training = {"participation": 0.5}
+        store = LocalStore(tmp_path / ".fbfl" / "payloads")
+        ledger, task, records = play(agents, store, 3, *settings, training=training)
+        for record in records:
+            seats = participants(SERVERS, 0.5, 0, record.round, "chain")
+            assert record.drawn == tuple(agents.addresses[seat] for seat in seats)
+            assert {vote.voter for vote in record.votes} == {*agents.addresses}
+            events = [event.name for event in ledger.round_events(task, record.round)]
+            assert (events.count("UpdatesSubmitted"), events.count("UpdateSubmitted")) == (1, 0)
         assert_audited(agents)
 
 

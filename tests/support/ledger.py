@@ -23,6 +23,7 @@ from fbfl.chain.seats import SeatSet
 from fbfl.chain.signatures import SignedUpdate, SignedVote, signer_of_update, signer_of_vote
 from fbfl.chain.task import Payment, Task
 from fbfl.errors import ContractRevertError
+from fbfl.learning.sampling import drawn_seats, number_drawn
 from fbfl.storage.store import Reference
 
 NOTHING = bytes(32)
@@ -64,7 +65,7 @@ class Contracts:
         self.seats = SeatSet()
         self.round, self.phase, self.deadline, self.closing_block = 0, Phase.IDLE, 0, 0
         self.closing_hash = NOTHING
-        self.committee = self.committed = self.submitted = self.missing = SeatSet()
+        self.committee = self.drawn = self.committed = self.submitted = self.missing = SeatSet()
         self.commitments: dict[str, bytes] = {}
         self.reports: dict[int, set[str]] = {}
         self.reported: set[tuple[str, str]] = set()
@@ -109,6 +110,7 @@ class Contracts:
             round=self.round,
             phase=self.phase,
             commit_reveal=self.terms.commit_window > 0,
+            awaited=len(self.drawn),
             min_updates=self.terms.min_updates,
             deadline=self.deadline,
             closing_block=self.closing_block,
@@ -151,9 +153,15 @@ class Contracts:
         self.accumulator = digests.initial_accumulator(self.domain, self.round)
         parent = {"parent": self.model.digest, "parentSize": self.model.size}
         self._round_event("RoundOpened", **parent, committee=self.committee.word, deadline=self.deadline)
+        self.drawn = self.committee
+        if self.task.draws:
+            number = number_drawn(len(self.committee), self.task.participation, self.terms.min_updates)
+            self.drawn = SeatSet.of(drawn_seats(self.committee, number, self.task.seed, self.round))
+            self._round_event("ParticipantsDrawn", drawn=self.drawn.word)
 
     def commit(self, server: str, round_number: int, commitment: bytes) -> None:
         self._is_open(round_number, Phase.COMMIT)
+        _require(self._seat(server) in self.drawn, "TasksNotDrawn")
         _require(self._seat(server) not in self.committed, "TasksAlreadySubmitted")
         self.committed |= SeatSet.of([self._seat(server)])
         self.commitments[server] = commitment
@@ -179,7 +187,7 @@ class Contracts:
         entries = [(signer_of_update(self.domain, each), each.payload, each.samples) for each in signed]
         for server, update, samples in entries:
             self._check_update(update, samples)
-            self._seat(server)
+            _require(self._seat(server) in self.drawn, "TasksNotDrawn")
         recorded = []
         for server, update, samples in entries:
             if self._seat(server) not in self.submitted:
@@ -341,6 +349,7 @@ class Contracts:
         _require(self.phase is Phase.DECIDE, "TasksWrongPhase")
 
     def _submitted_alone(self, server: str, update: Reference, samples: int) -> None:
+        _require(self._seat(server) in self.drawn, "TasksNotDrawn")
         _require(self._seat(server) not in self.submitted, "TasksAlreadySubmitted")
         self._check_update(update, samples)
         self._count_update(server, update, samples)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from fbfl.chain.digests import value_digest
 from fbfl.chain.rounds import Ballot, Stage, TaskState
 from fbfl.chain.signatures import SignedVote, sign_vote
+from fbfl.chain.task import Task
 from fbfl.mec.exchange import Exchange, MemoryBoard, PatienceInSeconds, PatienceInSteps, vote_domain
 from fbfl.mec.signed_votes import SignedVotes
 from fbfl.storage.store import Reference
@@ -40,8 +41,8 @@ class NotedBoard(MemoryBoard):
 class Members:
     """Four members of one task, each with its exchange, on one board."""
 
-    def __init__(self, patience: int = 2) -> None:
-        self.ledger = FakeLedger(TASK)
+    def __init__(self, patience: int = 2, task: Task = TASK) -> None:
+        self.ledger = FakeLedger(task)
         self.board = NotedBoard()
         self.participants = [FakeParticipant(self.ledger, account(number).address) for number in range(4)]
         for participant in self.participants:

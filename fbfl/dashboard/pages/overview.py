@@ -17,7 +17,7 @@ SHOWN = (
 )
 SETTINGS = (
     *("dataset", "servers", "devices", "rounds", "partition", "model", "trainer", "optimizer", "learning_rate"),
-    *("schedule", "proximal", "local_epochs", "local_steps", "participation", "dropout", "stragglers"),
+    *("schedule", "proximal", "local_epochs", "local_steps", "participation", "draw", "dropout", "stragglers"),
     *("aggregator", "server_optimizer", "attack", "malicious", "consensus"),
 )
 

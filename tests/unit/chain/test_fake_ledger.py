@@ -32,7 +32,7 @@ MODEL, NEXT = Reference.to(b"first"), Reference.to(b"second")
 UPDATES = [Reference.to(bytes([number]) * (number + 1)) for number in range(4)]
 SALT = b"\x07" * 32
 EVERY_NONCE = 2**256 - 1
-NOT_FAKED = {"TaskCreated", "TaskTerms", "RulesSet", "PuzzleSolved", "ServerSlashed"}
+NOT_FAKED = {"TaskCreated", "TaskTerms", "TaskSampled", "RulesSet", "PuzzleSolved", "ServerSlashed"}
 
 
 @dataclass(frozen=True)
@@ -152,6 +152,10 @@ def does(name: str, *arguments: Any, **options: Any) -> Step:
     return lambda at: getattr(at, name)(*arguments, **options)
 
 
+def commit_of(member: int, at: Place) -> Any:
+    return commit(at, member)
+
+
 SUBMITTED: list[Step] = [*join(0, 1, 2, 3), open_round, *map(submit, range(4)), poke]
 C = Stage.COMMIT
 
@@ -242,6 +246,19 @@ SCRIPTS: Mapping[str, tuple[Terms, list[Step]]] = {
             *[does("equivocate", (MODEL.digest, True), (MODEL.digest, False))] * 2,
         ],
     ),
+    "drawn": (
+        Terms(min_updates=2),
+        [
+            *(*join(0, 1, 2, 3), open_round, *map(submit, range(4)), does("submit_batch", 0, 1, 2, 3), poke),
+            *(does("propose", 1), does("vote_signed", 0, 2), does("vote_signed", 0, 1, 2, stage=C), open_round),
+            *(does("submit_batch", 0, 1), does("submit_batch", 1, 2), does("submit_batch", 2, 3), pass_deadline, poke),
+            *(lambda at: at.members[0].resign(1), lambda at: at.members[1].resign(1), open_round, submit(2, 3), poke),
+        ],
+    ),
+    "drawn commitments": (
+        Terms(commit_window=500),
+        [*join(0, 1, 2, 3), open_round, *(partial(commit_of, n) for n in range(4)), poke, submit(0)],
+    ),
     "alone": (Terms(), [*join(2), open_round, submit(2), poke, does("propose", 2), does("vote", 2, C)]),
     "pow": (
         Terms(max_views=2),
@@ -282,7 +299,9 @@ def addresses(chain: EmbeddedChain) -> Mapping[str, str]:
     return addresses
 
 
-def real(chain: EmbeddedChain, addresses: Mapping[str, str], consensus: str, terms: Terms) -> Place:
+def real(
+    chain: EmbeddedChain, addresses: Mapping[str, str], consensus: str, terms: Terms, draws: bool = False
+) -> Place:
     owner, *accounts = accounts_of([chain], 6)
     ledger = Ledger(chain.w3, addresses, head=chain.head)
     rules = CommitteeRules(terms.timeout, terms.timeout_cap, terms.max_views, consensus == "pbft")
@@ -301,6 +320,7 @@ def real(chain: EmbeddedChain, addresses: Mapping[str, str], consensus: str, ter
             max_rounds=0,
             submit_window=terms.submit_window,
             commit_window=terms.commit_window,
+            **({"participation": 5000, "seed": 3} if draws else {}),
         )
     )
     members = [Participant(ledger, Sender(chain.w3, account)) for account in accounts]
@@ -344,7 +364,8 @@ def test_the_fake_ledger_does_what_the_contracts_do(
     terms, script = SCRIPTS[name]
     before = chain.snapshot()
     try:
-        one = real(chain, addresses, "pow" if name.startswith("pow") else "pbft", terms)
+        consensus, draws = "pow" if name.startswith("pow") else "pbft", name.startswith("drawn")
+        one = real(chain, addresses, consensus, terms, draws)
         other = fake(one, terms)
         assert isinstance(other.ledger, FakeLedger)
         contracts = other.ledger.contracts
@@ -364,7 +385,7 @@ def test_the_fake_ledger_does_what_the_contracts_do(
         assert comparable(list(other.ledger.events(task=1))) == comparable(events)
         for round_number in range(1, one.state.round + 1):
             assert recorded(other.ledger, round_number) == recorded(one.ledger, round_number)
-            for ask in (Ledger.seats, Ledger.accumulator):
+            for ask in (Ledger.seats, Ledger.drawn, Ledger.accumulator):
                 assert ask(other.ledger, 1, round_number) == ask(one.ledger, 1, round_number)
     finally:
         chain.revert(before)

@@ -85,6 +85,20 @@ def test_what_was_recorded_already_is_waited_for_no_more() -> None:
     assert members.sent == [[], ["submit_batch"], [], []]
 
 
+def test_those_who_were_drawn_are_collected_by_one_of_them_and_nobody_else_is_waited_for() -> None:
+    """An update of a member that was not drawn, perhaps sent to spoil the batch, is left out of it."""
+    members = Members(patience=9, task=replace(TASK, participation=5000, seed=3))
+    drawn = sorted(members.ledger.drawn(1, 1))
+    stranger = next(number for number in range(4) if number not in drawn)
+    members.post_updates(stranger, *drawn)
+    collector = drawn[1 % len(drawn)]
+    assert members.board.collectors == [members.address(collector)] * 3
+    assert not members.exchanges[stranger].record_updates(members.state)
+    assert members.exchanges[collector].record_updates(members.state)
+    assert members.sent[collector] == ["submit_batch"]
+    assert members.state.submitted == SeatSet.of(drawn)
+
+
 def test_each_round_has_a_patience_of_its_own() -> None:
     members = Members(patience=1)
     members.post_updates(2)

@@ -3,15 +3,18 @@
 import logging
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from eth_hash.auto import keccak
 
+from fbfl.chain.rounds import Phase
 from fbfl.chain.seats import SeatSet
 from fbfl.chain.signatures import SignedUpdate
 from fbfl.errors import PayloadNotFoundError, PayloadRefusedError, StorageError
+from fbfl.mec.server import Training
 from fbfl.storage.store import Reference
 from fbfl.tensors import Vector
 from tests.support.faulty_store import FaultyStore
@@ -232,3 +235,34 @@ def test_who_was_second_with_a_batch_says_nothing_of_a_failure(
     assert fed.sent(1) == ["submit_batch"]
     assert fed.state.submitted == SeatSet(0b1111)
     assert "refused" not in caplog.text
+
+
+@pytest.mark.parametrize("commit_window", [0, 500])
+def test_who_was_not_drawn_neither_trains_nor_submits_and_votes(tmp_path: Path, commit_window: int) -> None:
+    task = replace(small_task(), participation=5000, seed=3)
+    fed = committee(tmp_path, task=task, terms=Terms(commit_window=commit_window))
+    fed.open()
+    drawn = fed.ledger.drawn(1, 1)
+    assert len(drawn) == 2
+    trained: list[int] = []
+    for seat, server in enumerate(fed.servers):
+        server.training = noting(trained, seat, server.training)
+    fed.settle_down()
+    fed.ledger.contracts.poke()
+    fed.settle_down()
+    if commit_window:
+        fed.ledger.contracts.poke()
+        fed.settle_down()
+    assert (sorted(trained), fed.state.submitted) == ([*drawn], drawn)
+    assert fed.state.phase is Phase.FINAL
+    assert {event.args["voter"] for event in fed.events("Voted")} >= {
+        server.address for seat, server in enumerate(fed.servers) if seat not in drawn and server is not fed.leader
+    }
+
+
+def noting(trained: list[int], seat: int, training: Training) -> Training:
+    def train(weights: Vector, round_number: int) -> Vector:
+        trained.append(seat)
+        return training(weights, round_number)
+
+    return train
