@@ -44,7 +44,7 @@ test-torch: $(VENV)/dev.stamp ## the tests with PyTorch, JAX and MLflow, in an e
 	test -x .tools/torch/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python .tools/torch
 	$(BIN)/uv pip install --quiet --python .tools/torch -r requirements-dev.txt "torch>=2.4" jax pip
 	$(BIN)/uv pip install --quiet --python .tools/torch mlflow-skinny sqlalchemy alembic
-	.tools/torch/bin/python -m pytest tests/unit/learning/test_torch_trainer.py tests/unit/learning/test_extending_guide.py \
+	PYTHONPATH=$(CURDIR) .tools/torch/bin/python -m pytest tests/unit/learning/test_torch_trainer.py tests/unit/learning/test_extending_guide.py \
 		tests/e2e/test_mixed_servers.py tests/e2e/test_flower.py tests/e2e/test_tracking.py tests/e2e/test_notebooks.py \
 		tests/e2e/test_package.py::test_tasks_of_a_users_run_in_an_empty_folder
 
