@@ -9,9 +9,10 @@ from fbfl.chain.queries import round_records
 from fbfl.chain.records import RoundRecord
 from fbfl.chain.task import Task
 from fbfl.errors import AggregationError, PayloadNotFoundError, PayloadRefusedError
-from fbfl.learning.sampling import drawn_seats, number_drawn
+from fbfl.learning.sampling import number_drawn
 from fbfl.mec.global_model import next_model
 from fbfl.mec.plan import TaskPlan
+from fbfl.randomness import drawn_seats
 from fbfl.storage.store import Reference, Store
 
 
@@ -139,9 +140,9 @@ def _audit_draw(ledger: Ledger, task: Task, record: RoundRecord) -> Iterator[Fin
     """Check that the members drawn are those that follow from the task's seed, and that nobody else submitted."""
     number = record.round
     seats, drawn = ledger.seats(task.id, number), ledger.drawn(task.id, number)
-    terms = ledger.terms(task.id)
-    if task.draws and terms is not None:
-        count = number_drawn(len(seats), task.participation, terms.min_updates)
+    if task.draws or record.drawn is not None:
+        terms = ledger.terms(task.id)  # a node that hides them, or how the task draws, hides what follows from it
+        count = number_drawn(len(seats), task.participation, terms.min_updates) if terms else 0
         if (*drawn,) != drawn_seats(seats.values(), count, task.seed, number):
             yield Finding(number, None, "the members that were drawn are not those that follow from the task's seed")
     for update in record.updates:

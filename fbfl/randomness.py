@@ -1,8 +1,10 @@
 """Everything random is a pure function of (seed, purpose, round, server); there is no global random state."""
 
 import hashlib
+from collections.abc import Iterable
 
 import numpy as np
+from eth_hash.auto import keccak
 
 from fbfl.errors import InvalidInputError
 from fbfl.values.checks import is_whole
@@ -30,3 +32,28 @@ def generator(seed: int, purpose: str, *, round_number: int = 0, server: int = 0
 def int32_seed(seed: int, purpose: str) -> int:
     """Return a seed in [0, 2**31) for libraries whose seeds are signed 32-bit integers (TensorFlow)."""
     return int(seed_sequence(seed, purpose).generate_state(1)[0]) & 0x7FFF_FFFF
+
+
+def drawn_seats(seats: Iterable[int], number: int, seed: int, round_number: int) -> tuple[int, ...]:
+    """Return the seats, 0 to 239, that a contract draws for a round, ascending: `Draw.draw`.
+
+    Every seat has a random number, of which each hash has one binary digit, the highest first, as the bit of the seat.
+    The smallest numbers are drawn; at most all. A seed or round that is no whole number from 0 to 2**256 - 1 raises
+    `InvalidInputError`.
+    """
+    for name, value in (("seed", seed), ("round_number", round_number)):
+        if not is_whole(value) or not 0 <= value < 2**256:
+            raise InvalidInputError(f"{name} is {value!r}; allowed: whole numbers from 0 to 2**256 - 1")
+    left, drawn = set(seats), set[int]()
+    number = min(number, len(left))
+    digits = keccak(int(seed).to_bytes(32) + int(round_number).to_bytes(32))
+    while number > len(drawn):
+        word = int.from_bytes(digits)
+        smaller = {seat for seat in left if not word >> seat & 1}
+        if len(drawn) + len(smaller) > number:
+            left = smaller
+        else:
+            drawn |= smaller
+            left -= smaller
+        digits = keccak(digits)
+    return tuple(sorted(drawn))

@@ -29,6 +29,7 @@ from fbfl.chain.rounds import Phase, Stage, TaskState, Update, state_of
 from fbfl.chain.seats import SeatSet
 from fbfl.chain.task import FORMAT, POW_PARAMETERS, Payment, RewardTerms, Task, TaskTerms
 from fbfl.errors import ChainError, InvalidInputError, NodeUnavailableError
+from fbfl.randomness import drawn_seats
 from fbfl.storage.store import Reference
 from fbfl.system.jsonobject import read_object
 
@@ -176,7 +177,7 @@ class Ledger:
         opened = any(self.round_events(task, number, "RoundOpened"))
         if not opened or SeatSet.of(self.seats(task, number).values()) != state.committee:
             return False
-        if len(self.drawn(task, number)) != state.awaited:
+        if self.drawn(task, number) != self._expected_draw(task, state):
             return False
         recorded = self.recorded(task, number)
         if state.phase in (Phase.COMMIT, Phase.SUBMIT):
@@ -188,6 +189,16 @@ class Ledger:
             return False
         self._complete.add(known)
         return True
+
+    def _expected_draw(self, task: int, state: TaskState) -> SeatSet | None:
+        """Return who may submit in the current round, by the task's terms; None if the contracts await another number.
+
+        Whoever believed another draw would pay for updates that the contracts refuse, or miss its rounds.
+        """
+        about, expected = self.task(task), state.committee
+        if about.draws:
+            expected = SeatSet.of(drawn_seats(expected, state.awaited, about.seed, state.round))
+        return expected if len(expected) == state.awaited else None
 
     def events(self, *names: str, task: int | None = None) -> Iterator[Event]:
         """Yield the deployment's events in the order of the chain, optionally of some names and of one task."""

@@ -5,14 +5,13 @@ with different versions of NumPy draw the same. Contracts cannot compute it: who
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from eth_hash.auto import keccak
 
 from fbfl.errors import require
-from fbfl.randomness import seed_sequence
+from fbfl.randomness import drawn_seats, seed_sequence
 
 DRAWS = ("seed", "chain")
 """Ways to draw participants: from the raw stream of a seed, or as the contract `FederatedTasks` does."""
@@ -75,27 +74,6 @@ def in_parts(fraction: float) -> int:
 def number_drawn(members: int, participation: int, least: int = 1) -> int:
     """Return how many of so many members a contract draws: `Draw.share`. `participation` is in 1/10,000."""
     return max(least, (members * participation + WHOLE // 2) // WHOLE)
-
-
-def drawn_seats(seats: Iterable[int], number: int, seed: int, round_number: int) -> tuple[int, ...]:
-    """Return the seats, 0 to 239, that a contract draws for a round, ascending: `Draw.draw`.
-
-    Every seat has a random number, of which each hash has one binary digit, the highest first, as the bit of the seat.
-    The smallest numbers are drawn; at most all.
-    """
-    left, drawn = set(seats), set[int]()
-    number = min(number, len(left))
-    digits = keccak(seed.to_bytes(32) + round_number.to_bytes(32))
-    while number > len(drawn):
-        word = int.from_bytes(digits)
-        smaller = {seat for seat in left if not word >> seat & 1}
-        if len(drawn) + len(smaller) > number:
-            left = smaller
-        else:
-            drawn |= smaller
-            left -= smaller
-        digits = keccak(digits)
-    return tuple(sorted(drawn))
 
 
 def without_dropouts(clients: Sequence[int], probability: float, seed: int, round_number: int) -> tuple[int, ...]:

@@ -12,7 +12,8 @@ from eth_hash.auto import keccak
 
 from fbfl.chain.digests import Domain, value_digest
 from fbfl.chain.pow import Puzzle, search
-from fbfl.learning.sampling import drawn_seats, number_drawn
+from fbfl.learning.sampling import number_drawn
+from fbfl.randomness import drawn_seats
 from tests.contracts.abi import NOBODY, Account, Contract, Receipt
 from tests.contracts.deployment import MIN_STAKE, Deployment
 

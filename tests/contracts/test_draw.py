@@ -9,7 +9,8 @@ from eth_hash.auto import keccak
 
 from fbfl.chain.digests import update_commitment
 from fbfl.chain.seats import SeatSet
-from fbfl.learning.sampling import drawn_seats, number_drawn
+from fbfl.learning.sampling import number_drawn
+from fbfl.randomness import drawn_seats
 from tests.contracts.abi import Account, Contract, deploy_contract, reverts
 from tests.contracts.compiled import compiled_for_tests
 from tests.contracts.crowd import Crowd
@@ -226,6 +227,55 @@ def test_who_comes_or_goes_moves_nobody_but_the_last_that_is_drawn(
         federation.tasks.join(federation.task, by=member)  # and back: it has the seat that it had
         assert (federation.seat(member), drawn()) == (seat, before)
         deployment.chain.revert(fork)
+
+
+def test_who_comes_back_moves_down_once_for_a_seat_that_became_free(federation: Federation) -> None:
+    """So nobody tries one seat after the other until it is drawn in every round."""
+    mover = federation.members[5]
+    for gone in (3, 1):
+        federation.tasks.resign(federation.task, by=federation.members[gone])
+    seats = []
+    for _ in range(3):
+        federation.tasks.resign(federation.task, by=mover)
+        federation.tasks.join(federation.task, by=mover)
+        seats.append(federation.seat(mover))
+    assert seats == [1, 1, 1]
+
+
+def test_a_committee_that_shrinks_draws_all_that_a_round_needs_or_opens_none(
+    deployment: Deployment, servers: list[Account]
+) -> None:
+    """A draw of more than there are would never end."""
+    federation = Federation(deployment, replace(HALF, min_updates=4), servers[:6])
+    drawn = []
+    for left in (5, 4, 3):
+        federation.tasks.resign(federation.task, by=federation.members[left])
+        if left < 4:
+            with reverts("TasksTooFewMembers", task=federation.task, members=3, needed=4):
+                federation.tasks.openRound(federation.task, by=deployment.owner)
+        else:
+            opened = federation.tasks.openRound(federation.task, by=deployment.owner)
+            drawn.append(len(SeatSet(opened.named("ParticipantsDrawn")[0]["drawn"])))
+            federation.expire_round()
+            federation.poke()
+    assert drawn == [4, 4]
+
+
+def test_an_owner_that_tries_seeds_for_a_long_draw_stops_no_round(deployment: Deployment, libraries: Contract) -> None:
+    """Of two seats one is drawn: a hash decides in one of two cases."""
+
+    def steps(seed: int) -> int:
+        digits, count = keccak(seed.to_bytes(32) + (1).to_bytes(32)), 1
+        while digits[-1] & 3 in (0, 3):
+            digits, count = keccak(digits), count + 1
+        return count
+
+    longest = max(range(4_096), key=steps)
+    assert steps(longest) >= 10
+    shortest = min(range(4_096), key=steps)
+    asked = [libraries.encode("draw", 0b11, 1, seed, 1) for seed in (shortest, longest)]
+    least, most = (deployment.chain.transact(deployment.owner, libraries.address, each).gas for each in asked)
+    assert most - least < 1_000 * (steps(longest) - steps(shortest))
 
 
 @pytest.mark.parametrize("silent", [1, 3])

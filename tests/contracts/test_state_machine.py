@@ -18,7 +18,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from fbfl.chain.digests import accumulate, initial_accumulator, update_commitment
 from fbfl.chain.seats import SeatSet
 from fbfl.errors import ContractRevertError
-from fbfl.learning.sampling import drawn_seats, number_drawn
+from fbfl.learning.sampling import number_drawn
+from fbfl.randomness import drawn_seats
 from tests.contracts import histories
 from tests.contracts.abi import Account, Receipt
 from tests.contracts.deployment import MIN_STAKE, UNBONDING, Deployment

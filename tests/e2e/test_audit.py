@@ -52,7 +52,8 @@ def findings(fed: Any, contract: str, event: str, forge: Forgery) -> list[str]:
     abi = contracts[contract].abi
     (found,) = (entry for entry in abi if entry["type"] == "event" and entry["name"] == event)
     provider = LyingProvider(fed.chain.w3.provider, event_abi_to_log_topic(found), forge)
-    report = audit(Ledger(Web3(provider), fed.devnet.addresses), fed.store, fed.task)
+    ledger = Ledger(Web3(provider), fed.devnet.addresses)
+    report = audit(ledger, fed.store, ledger.task(fed.task.id))
     return [str(finding) for finding in report.findings]
 
 
@@ -111,6 +112,8 @@ def test_members_that_were_not_drawn_are_found(tmp_path: Path) -> None:
 
     told = findings(fed, "tasks", "ParticipantsDrawn", without_the_first)
     assert told == [wrong, f"round 1, server {first}: {outsider}"]
+    for event in ("TaskSampled", "TaskTerms"):
+        assert wrong in findings(fed, "tasks", event, lambda log: None)
 
 
 class Emptied(LocalStore):

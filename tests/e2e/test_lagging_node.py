@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 from eth_utils.abi import event_abi_to_log_topic
+from hexbytes import HexBytes
+from web3.datastructures import AttributeDict
 
 from fbfl.chain.artifacts import load_artifact
 from fbfl.chain.ledger import Ledger
 from fbfl.chain.rounds import Phase, Stage
+from fbfl.chain.seats import SeatSet
 from fbfl.errors import NodeUnavailableError
 from fbfl.learning import datasets
 from fbfl.learning.trainer import Trainer
@@ -39,6 +42,18 @@ class Behind:
         logs = list(self._eth.get_logs(wanted))
         hidden = [log for log in logs if bytes(log["topics"][0]) == self._topic][-1:]
         return [log for log in logs if log not in hidden] if self.is_behind else logs
+
+
+class Telling(Behind):
+    """`web3.eth` that tells other data of an event."""
+
+    def __init__(self, eth: Any, event: str, data: HexBytes) -> None:
+        super().__init__(eth, event)
+        self._data = data
+
+    def get_logs(self, wanted: Mapping[str, Any]) -> list[Any]:
+        logs = self._eth.get_logs(wanted)
+        return [AttributeDict({**log, "data": self._data}) if log["topics"][0] == self._topic else log for log in logs]
 
 
 @pytest.fixture(scope="module")
@@ -72,13 +87,16 @@ def to_votes(fed: Simulation) -> None:
         ("MemberJoined", to_decide),
         ("RoundOpened", to_submitted),
         ("ParticipantsDrawn", to_submitted),
+        ("TaskSampled", to_submitted),
         ("Voted", to_votes),
     ],
 )
 def test_logs_that_fall_short_are_not_acted_upon_and_read_again(
     tmp_path: Path, trainer: Trainer, event: str, until: Callable[[Simulation], None]
 ) -> None:
-    draw: dict[str, Any] = {"participation": 0.5, "draw": "chain"} if event == "ParticipantsDrawn" else {}
+    draw: dict[str, Any] = (
+        {"participation": 0.5, "draw": "chain"} if event in ("ParticipantsDrawn", "TaskSampled") else {}
+    )
     fed = federation(tmp_path, consensus="pbft", stake=10_000, simulation={"trainer": trainer}, **draw)
     fed.owner.open_round(fed.task.id)
     until(fed)
@@ -103,6 +121,25 @@ def test_logs_that_fall_short_are_not_acted_upon_and_read_again(
     assert len(record.updates) == (2 if draw else 4)
     assert all(vote.accept for vote in record.votes)
     assert fed.ledger.state(fed.task.id).phase is Phase.FINAL
+
+
+def test_a_server_that_is_told_another_draw_neither_sends_nor_stays_away(tmp_path: Path, trainer: Trainer) -> None:
+    """As many as were drawn, but others: who believed it would pay for refused updates, or miss its rounds."""
+    fed = federation(tmp_path, participation=0.5, draw="chain", simulation={"trainer": trainer})
+    fed.owner.open_round(fed.task.id)
+    told = SeatSet.of(range(4)) - fed.ledger.drawn(fed.task.id, 1)
+
+    class Web:
+        eth, codec = (
+            Telling(fed.chain.w3.eth, "ParticipantsDrawn", HexBytes(told.word.to_bytes(32))),
+            fed.chain.w3.codec,
+        )
+
+    for server in fed.servers:
+        ledger = server.participant.ledger = server.ledger = Ledger(fed.chain.w3, fed.devnet.addresses)
+        ledger._scanner._w3 = Web()  # type: ignore[assignment]
+        with pytest.raises(NodeUnavailableError, match="fall short of what its contracts say"):
+            server.step()
 
 
 def test_logs_that_change_between_two_looks_are_not_voted_on(

@@ -23,7 +23,8 @@ from fbfl.chain.seats import SeatSet
 from fbfl.chain.signatures import SignedUpdate, SignedVote, signer_of_update, signer_of_vote
 from fbfl.chain.task import Payment, Task
 from fbfl.errors import ContractRevertError
-from fbfl.learning.sampling import drawn_seats, number_drawn
+from fbfl.learning.sampling import number_drawn
+from fbfl.randomness import drawn_seats
 from fbfl.storage.store import Reference
 
 NOTHING = bytes(32)

@@ -1,3 +1,5 @@
+from typing import Any
+
 import hypothesis.strategies as st
 import numpy as np
 import pytest
@@ -7,13 +9,12 @@ from hypothesis import given
 from fbfl.errors import InvalidInputError
 from fbfl.learning.sampling import (
     draw,
-    drawn_seats,
     number_drawn,
     participants,
     straggler_epochs,
     without_dropouts,
 )
-from fbfl.randomness import seed_sequence
+from fbfl.randomness import drawn_seats, seed_sequence
 
 
 def test_draws_are_uniform_without_repetition() -> None:
@@ -142,3 +143,10 @@ def test_contracts_draw_among_as_many_as_have_seats() -> None:
     assert len(participants(240, 0.5, 0, 1, "chain")) == 120
     with pytest.raises(InvalidInputError, match="number of clients is 241; allowed: at most 240 where a chain draws"):
         participants(241, 0.5, 0, 1, "chain")
+
+
+@pytest.mark.parametrize("seed", [-1, 2**256, 1.5, True, None])
+def test_seeds_that_no_contract_holds_are_refused(seed: Any) -> None:
+    with pytest.raises(InvalidInputError, match=r"seed is .*; allowed: whole numbers from 0"):
+        participants(6, 0.5, seed, 1, "chain")
+    assert participants(6, 0.5, np.int64(7), 1, "chain") == participants(6, 0.5, 7, 1, "chain")  # type: ignore[arg-type]
