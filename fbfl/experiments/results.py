@@ -25,7 +25,7 @@ ADDED = ("hashes",)
 """Costs without a column in the table of an experiment none of whose runs measured them."""
 
 ALWAYS_MEASURED = "loss"
-"""The curve whose missing numbers were not finite; a missing number of another one was not measured."""
+"""The curve that was measured even where none of its numbers is finite; others were not, where a run has no number."""
 
 
 @dataclass(frozen=True)
@@ -137,9 +137,8 @@ def _read(
             for row in table:
                 curves = values[row["variant"]].setdefault(int(row["seed"]), defaultdict(list))
                 for measure in measures:
-                    if row[measure] or measure == ALWAYS_MEASURED:
-                        value = float(row[measure] or math.nan)
-                        curves[measure].append(value if math.isfinite(value) else math.nan)
+                    value = float(row[measure] or math.nan)
+                    curves[measure].append(value if math.isfinite(value) else math.nan)
     except OSError as error:
         raise StorageError(f"{path}: cannot be read: {error.strerror}") from error
     except (KeyError, ValueError, TypeError) as error:
@@ -148,4 +147,7 @@ def _read(
     for label, runs in values.items():
         if list(runs) != seeds or not runs:
             raise InvalidInputError(f"{path}: variant {label!r} has the seeds {list(runs)}, others {seeds}")
+        for curves in runs.values():
+            unmeasured = [measure for measure in measures if all(map(math.isnan, curves[measure]))]
+            curves.update((measure, []) for measure in unmeasured if measure != ALWAYS_MEASURED)
     return measures

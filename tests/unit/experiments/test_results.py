@@ -162,6 +162,28 @@ def test_further_metrics_have_columns_panels_and_claims_where_there_is_no_accura
     assert [f"test {name}" in picture for name in ("accuracy", "loss", "mae", "lab:r2")] == [False, True, True, True]
 
 
+def test_a_metric_that_is_not_finite_after_some_round_is_a_gap_there(tmp_path: Path) -> None:
+    named = DEFINITION.replace("rounds = 2", 'rounds = 2\nmetric = "lab:r2"', 1)
+    (tmp_path / "m.toml").write_text(named.replace("final_accuracy", "final_lab:r2"))
+    experiment = definition.load(tmp_path / "m.toml")
+
+    def undefined(run: Run) -> FinishedRun:
+        finished = a_run(run)
+        last = 2 if run.settings.seed == 1 else 0  # after this round of one seed it is not known
+        lines = [
+            {**line, "metrics": {"lab:r2": None if line["round"] == last else line["accuracy"]}}
+            for line in finished.rounds
+        ]
+        return dataclasses.replace(finished, rounds=tuple(lines))
+
+    results.write_tables(tmp_path, experiment, undefined)
+    curves = results.read_curves(tmp_path, experiment)
+    assert [len(series) for series in curves.measured("b", "lab:r2")] == [2, 2, 2]
+    assert [math.isnan(series[-1]) for series in curves.measured("b", "lab:r2")] == [False, True, False]
+    figures.draw(tmp_path, experiment, curves)
+    assert report.verdict(experiment.claims[0], curves) == "cannot be judged"
+
+
 def test_an_interval_of_a_rate_stays_a_rate() -> None:
     assert text_of(0.5, 0.25, ".2f", is_rate=True) == "0.50 ± 0.25"
     assert text_of(0.25, 0.5, ".2f", is_rate=True) == "0.25 (0.00 to 0.75)"
