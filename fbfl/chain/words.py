@@ -51,14 +51,14 @@ def read(reader: Reader, data: bytes) -> Any:
         raise UnfitError from error
 
 
-def values(types: str, data: bytes, others: Callable[[], Sequence[Any]]) -> Sequence[Any]:
-    """Return the values of types such as `(uint32,address)`; `others` are found where one of them is not a word."""
+def values(types: str, data: bytes, otherwise: Callable[[], Sequence[Any]]) -> Sequence[Any]:
+    """Return the values of types such as `(uint32,address)`; `otherwise` finds them unless all are words."""
     reader = reader_of(types)
     if reader is not None:
         with contextlib.suppress(UnfitError):
             found: Sequence[Any] = read(reader, data)
             return found
-    return others()
+    return otherwise()
 
 
 @functools.cache

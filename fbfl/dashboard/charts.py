@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from fbfl.dashboard.timeline import LANES, Step
 
-LEFT, RIGHT, TOP, BOTTOM = 52.0, 12.0, 10.0, 26.0
 WIDTH, HEIGHT = 460.0, 200.0
-"""Room for what is written around a chart."""
+"""Size of a chart."""
+
+LEFT, RIGHT, TOP, BOTTOM = 52.0, 12.0, 10.0, 26.0
+"""Room for what is written around it."""
 
 _LEAST_SPAN = 1e-300
 

@@ -10,6 +10,7 @@ import functools
 import importlib.util
 import inspect
 import os
+import sys
 import sysconfig
 import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -174,6 +175,9 @@ def source_of(kind: str, name: str) -> Path | None:
     module = name.partition(":")[0]
     if module.startswith("fbfl."):
         return None
+    if module in sys.modules:  # perhaps without a specification, as a script is, or what a notebook made
+        file = getattr(sys.modules[module], "__file__", None)
+        return Path(file) if file else None
     spec = _of_module(kind, name, module, importlib.util.find_spec)
     if spec is None:
         raise InvalidInputError(f"{kind} {name!r}: cannot import {module!r}: there is no such module")

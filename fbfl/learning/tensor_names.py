@@ -56,8 +56,8 @@ class Renamed:
 
 
 def fitted(trainer: Trainer, spec: ModelSpec, names: Names | None, what: str) -> Trainer:
-    """Return the trainer with the tensors of a task, renamed if there are `names`; `InvalidInputError` names `what`
-    has others.
+    """Return the trainer, renamed if there are `names`. Where its tensors are not those of a task, `spec`,
+    `InvalidInputError` says so of `what`.
     """
     found = trainer if names is None else Renamed(trainer, spec, names)
     if found.spec != spec:

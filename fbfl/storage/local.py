@@ -101,11 +101,12 @@ class _Verified:
     def keep(self, reference: Reference, data: bytes) -> None:
         """Take note of bytes that are the payload."""
         with self._lock:
-            while self._known and self._size + len(data) > KEPT:
+            if reference in self._known or len(data) > KEPT:
+                return
+            while self._size + len(data) > KEPT:
                 self._size -= len(self._known.pop(next(iter(self._known))))
-            if reference not in self._known and len(data) <= KEPT:
-                self._known[reference] = data
-                self._size += len(data)
+            self._known[reference] = data
+            self._size += len(data)
 
 
 def _read(path: str, size: int) -> bytes:

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -46,6 +47,18 @@ NAMED: dict[str, list[dict[str, Any]]] = {
     ]
     + [{"trainer_args": {"loss": "identitylab:mine"}}],
 }
+
+
+def test_the_file_of_a_script_or_of_what_a_notebook_made_is_known_without_an_import(
+    lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of `__main__`, which has no specification of where it is from."""
+    script = ModuleType("scriptlab")
+    monkeypatch.setitem(sys.modules, "scriptlab", script)
+    assert dependencies(RunSettings(dataset="scriptlab:mine")) == {}
+    script.__file__ = str(lab / "identitylab.py")
+    (digest,) = dependencies(RunSettings(dataset="scriptlab:mine"))["files"].values()
+    assert digest == dependencies(RunSettings(dataset="identitylab:mine"))["files"]["dataset"]
 
 
 def test_a_run_is_another_where_a_folder_of_data_has_changed(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,9 +24,11 @@ def rounds(view: View) -> dict[str, Any]:
     """Return a page of rows: `sort`, `order`, `status` and `leader` say which, `page` the how many-th."""
     lines = view.source.metrics()
     measures = [
-        name for name in (*CURVES, *further_in(lines)) if any(value_in(line, name) is not None for line in lines)
+        name
+        for name in (*CURVES, *further_in(lines))
+        if name not in (*FIRST, *LAST) and any(value_in(line, name) is not None for line in lines)
     ]
-    columns = list(dict.fromkeys((*FIRST, *measures, *LAST)))
+    columns = [*FIRST, *measures, *LAST]
     sort = view.one_of("sort", columns)
     order = view.one_of("order", ("ascending", "descending"))
     status = view.one_of("status", ("all", "final", "aborted", "open"))

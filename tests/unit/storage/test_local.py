@@ -85,6 +85,17 @@ def test_bytes_that_were_verified_once_excuse_no_others(store: LocalStore, monke
     assert sum(map(len, store._verified._known.values())) == store._verified._size <= 20
 
 
+def test_what_is_written_again_or_too_large_drives_nothing_out_of_memory(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "KEPT", 20)
+    first, second = b"first" * 2, b"other" * 2
+    references = [store.put(first), store.put(second)]
+    store.put(bytes(second))
+    assert store.get(store.put(bytes(21))) == bytes(21)
+    assert [store.get(each) is kept for each, kept in zip(references, (first, second), strict=True)] == [True, True]
+
+
 def test_a_reference_that_claims_another_size_is_refused(store: LocalStore) -> None:
     reference = store.put(b"model")
     for size in (4, 6):
