@@ -12,7 +12,7 @@ from fbfl.errors import InvalidInputError, require
 from fbfl.learning import losses
 from fbfl.learning.metrics import METRICS
 from fbfl.learning.samples import MAX_CLASSES
-from fbfl.learning.sampling import DRAWS
+from fbfl.learning.sampling import DRAWS, MOST_SEATS
 from fbfl.learning.server_optimizers import SERVER_OPTIMIZERS
 from fbfl.learning.training import TrainingSettings
 from fbfl.storage.codecs import CODECS
@@ -26,7 +26,7 @@ QUORUMS = ("majority", "byzantine")
 STORES = ("local", "ipfs")
 LARGEST = 2**31 - 1
 """Largest number of seconds, rounds or samples that a task can fix: every contract holds it."""
-MAX_SERVERS = 240
+MAX_SERVERS = MOST_SEATS
 MAX_DEVICES = 1_000_000
 
 APPS_RULE = "app"

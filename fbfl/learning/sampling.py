@@ -17,7 +17,7 @@ DRAWS = ("seed", "chain")
 """Ways to draw participants: from the raw stream of a seed, or as the contract `FederatedTasks` does."""
 
 MOST_SEATS = 240
-"""Most clients among which a contract draws."""
+"""Most members of a task, and so most clients among which a contract draws."""
 
 WHOLE = 10_000
 """What contracts count parts in: all of something."""
