@@ -282,6 +282,8 @@ class RunSettings:
         if self.attack is not None and not self.malicious:
             raise InvalidInputError(f"attack is {self.attack!r} but malicious is 0; allowed: malicious = 1 or more")
         optional = ("dataset", "attack", "mobility", "server_optimizer", "schedule")
+        for name in (*optional, "radio", "app"):  # an empty text, as of a variable that is not set, is not the default
+            require(getattr(self, name) != "", name, "", "a name; without it the default holds")
         unnamed = {name: getattr(self, name) is None for name in optional}
         unnamed["radio"] = self.radio is None and self.mobility is None  # moving devices have one by default
         for name, without in unnamed.items():

@@ -65,6 +65,13 @@ def test_what_means_nothing_is_refused_unless_it_is_the_default() -> None:
             RunSettings(**others, nodes=5)
 
 
+@pytest.mark.parametrize("name", ["dataset", "mobility", "radio", "server_optimizer", "schedule", "app", "attack"])
+def test_an_empty_name_is_not_the_default(name: str) -> None:
+    empty: dict[str, Any] = {name: "", "malicious": int(name == "attack")}
+    with pytest.raises(InvalidInputError, match=f"^{name} is ''; allowed: a name; without it the default holds"):
+        RunSettings(**empty)
+
+
 @pytest.mark.parametrize("place", [Place.FEDERATION, Place.NETWORK])
 def test_what_means_nothing_in_a_place_is_refused_there(place: Place) -> None:
     odd = {
