@@ -34,13 +34,22 @@ def main() -> None:
     parser.add_argument("--only", action="append", default=[], metavar="KEY=VALUE", help="cells with this value only")
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds, counted from 0 (default: 5)")
     args = parser.parse_args()
+    if args.seeds < 1:
+        parser.error(f"--seeds {args.seeds}: must be 1 or more")
+    if args.only and not args.study:
+        parser.error(f"--only {args.only[0]}: must follow the name of a study")
     if args.study:
         study = STUDIES[args.study]
+        only: dict[str, str] = {}
         for word in args.only:
-            key, separator, _ = word.partition("=")
+            key, separator, value = word.partition("=")
             if not separator or key not in study.cells[0]:
                 parser.error(f"--only {word}: must be KEY=VALUE, with a KEY of {', '.join(study.cells[0])}")
-        play(study, args.seeds, dict(word.split("=", 1) for word in args.only))
+            if value not in (values := dict.fromkeys(cell[key] for cell in study.cells)):
+                parser.error(f"--only {word}: {key} must be one of {', '.join(map(repr, values))}")
+            if only.setdefault(key, value) != value:
+                parser.error(f"--only {word}: {key} is given twice")
+        play(study, args.seeds, only)
     write_atomically(FOLDER / "RESULTS.md", report().encode())
 
 

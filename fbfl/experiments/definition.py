@@ -252,10 +252,15 @@ def _claim(table: TomlTable) -> Claim:
     return claim
 
 
-def _metrics(experiment: Experiment) -> list[str]:
-    """Return the names of metrics that its runs may have: those that variants name, and that of labels in numbers."""
-    named = [experiment.settings(variant, 0).metric or () for variant in experiment.variants]
-    return ["mae", *(name for names in named for name in ([names] if isinstance(names, str) else names))]
+def _curves(experiment: Experiment) -> list[str]:
+    """Return the names of curves that its runs may have: those of classes, or of numbers, and metrics of variants."""
+    settings = [experiment.settings(variant, 0) for variant in experiment.variants]
+    in_numbers = {each.known_classes == 0 for each in settings}
+    of_classes = [name for name in CURVES if name != "loss" and False in in_numbers]
+    of_numbers = ["mae"] if True in in_numbers else []
+    named = [each.metric or () for each in settings]
+    metrics = [name for names in named for name in ([names] if isinstance(names, str) else names)]
+    return [*dict.fromkeys((*of_classes, "loss", *of_numbers, *metrics))]
 
 
 def _check(experiment: Experiment, path: Path, quick: bool) -> None:
@@ -289,8 +294,12 @@ def _check(experiment: Experiment, path: Path, quick: bool) -> None:
     for panel in experiment.panels:
         if not any(panel.against in variant.settings for variant in experiment.variants):
             raise InvalidInputError(f"{path}: a panel is against {panel.against!r}, which no variant sets")
-    known = dict.fromkeys((*CURVES, *_metrics(experiment), *COSTS))
-    measures = [f"{kind}_{measure}" for kind in KINDS for measure in known]
+    curves = _curves(experiment)
+    if experiment.grid and "accuracy" not in curves:
+        raise InvalidInputError(
+            f"{path}: has [grid], whose harm is of accuracy; allowed where labels are numbers: variants"
+        )
+    measures = [f"{kind}_{measure}" for kind in KINDS for measure in (*curves, *COSTS)]
     for number, claim in enumerate(experiment.claims, 1):
         one_of(f"{path}: claim {number}: measure", claim.measure, measures)
         for key, label in (("variant", claim.variant), *(("than", label) for label in claim.than)):

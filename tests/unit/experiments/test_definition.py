@@ -198,6 +198,7 @@ def test_runs_that_experiments_share_are_run_once(tmp_path: Path) -> None:
         ("local_epochs = 2", 'attack = "backdoor"', "variant 'b': attack is 'backdoor' but malicious is 0"),
         ("local_epochs = 2", "attack_args = { scale = 2 }", "variant 'b': attack_args is {'scale': 2} but no attack"),
         ("final_accuracy", "accuracy", "measure is 'accuracy'; allowed: final_accuracy"),
+        ("final_accuracy", "final_mae", "measure is 'final_mae'; allowed: final_accuracy"),
         ("final_accuracy", "mean_accuracy", "rounds belongs to a mean"),
         ('"higher"', '"equal"', "margin is 0.0"),
         ('"higher"', '"bigger"', "relation is 'bigger'; allowed: higher, lower, equal, different"),
@@ -251,6 +252,20 @@ def test_what_a_grid_does_not_allow_is_named_with_its_file(tmp_path: Path, old: 
         definition.load(path)
     assert message in str(raised.value)
     assert str(path) in str(raised.value)
+
+
+def test_where_labels_are_numbers_there_is_nothing_to_say_of_accuracy(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    of_numbers = '[base]\nloss = "mean_squared_error"\nmodel = "lab:net"'
+    path.write_text(GOOD.replace("[base]", of_numbers).replace("final_accuracy", "final_mae"))
+    assert definition.load(path).claims[0].measure == "final_mae"
+    for text, message in (
+        (GOOD, "claim 1: measure is 'final_accuracy'; allowed: final_loss, final_mae"),
+        (GRID.replace('"label_flipping"', '"alie"'), "allowed where labels are numbers: variants"),
+    ):
+        path.write_text(text.replace("[base]", of_numbers))
+        with pytest.raises(InvalidInputError, match=message):
+            definition.load(path)
 
 
 def test_costs_cannot_be_claimed_without_the_chain(tmp_path: Path) -> None:

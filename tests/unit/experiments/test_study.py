@@ -40,15 +40,25 @@ def test_a_run_that_is_kept_is_not_played_again(study: tuple[Study, list[Any]], 
     assert len(played) == 8
 
 
-@pytest.mark.parametrize("word", ["letter", "colour=red"])
-def test_cells_are_chosen_by_their_columns(
-    word: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("fang2020 --only letter", "--only letter: must be KEY=VALUE, with a KEY of aggregator, attack"),
+        ("fang2020 --only colour=red", "--only colour=red: must be KEY=VALUE, with a KEY of aggregator, attack"),
+        ("fang2020 --only attack=nine", "--only attack=nine: attack must be one of '', 'fang_gaussian', "),
+        ("hiding --only attack=alie --only attack=alie:1.5", "--only attack=alie:1.5: attack is given twice"),
+        ("--only attack=alie", "--only attack=alie: must follow the name of a study"),
+        ("hiding --seeds 0", "--seeds 0: must be 1 or more"),
+    ],
+)
+def test_what_chooses_no_cells_is_refused(
+    words: str, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main = import_module("experiments.external.__main__").main
-    monkeypatch.setattr(sys, "argv", ["external", "fang2020", "--only", word])
+    monkeypatch.setattr(sys, "argv", ["external", *words.split()])
     with pytest.raises(SystemExit, match="2"):
         main()
-    assert f"--only {word}: must be KEY=VALUE, with a KEY of aggregator, attack" in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_the_report_is_what_the_repository_has() -> None:
