@@ -26,13 +26,7 @@ def load_tensorflow() -> None:
     A thread of its own, beside other imports and the deployment of contracts, saves nothing: all of them hold Python's
     lock (benchmarks/start.py). An installation that does not import raises `ProcessError`.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    if not os.environ.get("KERAS_BACKEND"):
-        os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever keras.json says
-    # oneDNN's kernels, which TensorFlow takes by itself only where the processor has AVX-512 VNNI: with AVX2 they make
-    # convolutions 1.7 times faster (benchmarks/kernels.py).
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
+    set_environment()
     lean = os.environ.get("FBFL_LEAN_KERAS") == "1" and "keras" not in sys.modules
     unused = ("matplotlib", "pandas", "sklearn") if lean else ()
     if "keras" not in sys.modules:
@@ -55,6 +49,17 @@ def load_tensorflow() -> None:
             tf.config.threading.set_intra_op_parallelism_threads(1)
         except RuntimeError:  # too late: the program has computed something already
             warnings.warn("TensorFlow was used before fbfl and keeps its own threads: training is slower", stacklevel=2)
+
+
+def set_environment() -> None:
+    """Set what TensorFlow and Keras read when they are imported, by us or by a user's module that we import before."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if not os.environ.get("KERAS_BACKEND"):
+        os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever keras.json says
+    # oneDNN's kernels, which TensorFlow takes by itself only where the processor has AVX-512 VNNI: with AVX2 they make
+    # convolutions 1.7 times faster (benchmarks/kernels.py).
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
 
 
 def _require_tensorflow(what: str, backend: str) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fbfl.errors import FbflError, InvalidInputError, UserCodeError, require
+from fbfl.learning import backend
 from fbfl.values import checks
 
 T = TypeVar("T")
@@ -210,6 +211,7 @@ def find(kind: str, name: str, table: Mapping[str, Callable[..., Any]]) -> Calla
     module_name, separator, function_name = name.partition(":")
     require(separator, kind, name, f"{', '.join(table)}, or package.module:function")
     require(module_name not in table, kind, name, f"{module_name}, with its settings apart as KEY=VALUE")
+    backend.set_environment()  # its kernels decide about bytes, whoever imports TensorFlow first
     function = getattr(_of_module(kind, name, module_name, importlib.import_module), function_name, None)
     if not callable(function):
         raise InvalidInputError(f"{kind} {name!r}: module {module_name} has no function {function_name!r}")

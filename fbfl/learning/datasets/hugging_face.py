@@ -48,7 +48,7 @@ def load(
         raise InvalidInputError(f"{path}: test is {test}; allowed: above 0 and below 1, the part held out for testing")
     tables = {name: _table(folder) for name, folder in parts.items() if name in _PARTS}
     if "train" not in tables:
-        raise InvalidInputError(f"{path}: has the parts {', '.join(parts)}; needed: train")
+        raise InvalidInputError(f"{path}: has {', '.join(parts) or 'no part'}; needed: a part train")
     loaded = {}
     for name, (columns, features) in tables.items():
         where = path if len(parts) == 1 else path / name

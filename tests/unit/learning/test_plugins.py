@@ -243,3 +243,17 @@ def test_settings_of_a_command_line() -> None:
     for bad in (["a"], ["=1"], ["1a=1"], ["a=1", "a=2"]):
         with pytest.raises(InvalidInputError, match=rf"^--x-arg {bad[-1]}: (must be KEY=VALUE|a is given twice)$"):
             plugins.parse_settings("--x-arg", bad)
+
+
+def test_a_module_that_imports_keras_itself_does_so_with_our_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("KERAS_BACKEND", "TF_ENABLE_ONEDNN_OPTS")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "imports_first.py").write_text(
+        f"import os\nSEEN = [os.environ.get(n) for n in {names}]\ndef f(x): pass"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    find("imports_first:f")
+    assert sys.modules.pop("imports_first").SEEN == ["tensorflow", "1"]
