@@ -174,6 +174,7 @@ def source_of(kind: str, name: str) -> Path | None:
     `kind` is its name in messages. The module itself is not imported, since that may import TensorFlow.
     """
     module = name.partition(":")[0]
+    require(all(module.split(".")), kind, name, "package.module:function")
     if module.startswith("fbfl."):
         return None
     if module in sys.modules:  # perhaps without a specification, as a script is, or what a notebook made

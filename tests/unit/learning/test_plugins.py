@@ -235,6 +235,12 @@ def test_an_import_that_raises_is_shown_and_one_that_finds_nothing_takes_a_line(
             find(f"{name}:f")
 
 
+@pytest.mark.parametrize("name", [":", ":f", ".x:f", "a..b:f"])
+def test_a_name_without_a_module_is_refused_where_only_its_file_is_wanted(name: str) -> None:
+    with pytest.raises(InvalidInputError, match=f"^model is '{re.escape(name)}'; allowed: package.module:function$"):
+        plugins.source_of("model", name)
+
+
 def test_settings_of_a_command_line() -> None:
     words = ["a=1", "b=0.5", "c=True", "d=text", "e=(1, 2)", "f=a=b", "g=", "h=None", "i=true", "j=false"]
     assert plugins.parse_settings("--x-arg", words) == {
