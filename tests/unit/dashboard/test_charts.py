@@ -1,5 +1,7 @@
+import math
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fbfl.dashboard.charts import BOTTOM, LEFT, RIGHT, TOP, chart, nice, short, track
@@ -35,10 +37,12 @@ def test_larger_values_are_higher_and_later_rounds_further_right() -> None:
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6), st.integers(2, 10))
+@example(879609.9999999999, 1e-6, 6)
 def test_ticks_are_round_numbers_within_the_range(low: float, span: float, most: int) -> None:
     found = nice(low, low + span, most)
     assert 1 <= len(found) <= 2 * most + 1
-    assert all(low - span * 1e-6 <= tick <= low + span * (1 + 1e-6) for tick in found)
+    slack = span * 1e-6 + 4 * math.ulp(max(abs(low), abs(low + span)))
+    assert all(low - slack <= tick <= low + span + slack for tick in found)
 
 
 @pytest.mark.parametrize(
