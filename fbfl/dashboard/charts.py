@@ -98,7 +98,7 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
 
 
 def nice(low: float, high: float, most: int) -> list[float]:
-    """Return at most about `most` round numbers from `low` to `high`."""
+    """Return at most about `most` round numbers from `low` to `high`, one at least if `most` is 3 or more."""
     if high <= low:
         return [low]
     rough = (high - low) / most
