@@ -14,6 +14,7 @@ from fbfl.mec.global_model import next_model
 from fbfl.mec.plan import TaskPlan
 from fbfl.randomness import drawn_seats
 from fbfl.storage.store import Reference, Store
+from fbfl.values.parts import WHOLE
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,7 @@ def _audit_rewards(ledger: Ledger, task: Task, record: RoundRecord) -> Iterator[
     if not record.rewards:
         return
     terms = ledger.reward_terms(task.id)
-    for_leader = terms.per_round * terms.leader_share // 10_000
+    for_leader = terms.per_round * terms.leader_share // WHOLE
     payable = [
         u for u in record.updates if u.included and not (record.missing and _is_hidden(ledger, record, u.server))
     ]

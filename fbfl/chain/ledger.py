@@ -32,6 +32,7 @@ from fbfl.errors import ChainError, InvalidInputError, NodeUnavailableError
 from fbfl.randomness import drawn_seats
 from fbfl.storage.store import Reference
 from fbfl.system.jsonobject import read_object
+from fbfl.values.parts import WHOLE
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -121,7 +122,7 @@ class Ledger:
                     block=event.block,
                     withheld_penalty=self._published(task, "TaskTerms", "withheldPenalty"),
                     rejection_penalty=self._published(task, "RulesSet", "rejectionPenalty"),
-                    participation=self._published(task, "TaskSampled", "participation") or 10_000,
+                    participation=self._published(task, "TaskSampled", "participation") or WHOLE,
                     seed=self._published(task, "TaskSampled", "seed"),
                     byzantine_quorum=consensus == "pbft" or self._published(task, "RulesSet", "quorumRule") == 1,
                     format=FORMAT if any(self.events("TaskTerms", task=task)) else 1,

@@ -18,6 +18,7 @@ from fbfl.chain.task import COMMITTEE_RULES, POW_PARAMETERS
 from fbfl.chain.transactions import Sender, Sent
 from fbfl.errors import InvalidInputError
 from fbfl.storage.store import Reference
+from fbfl.values.parts import WHOLE
 
 # Gas limits with room to spare; the snapshot in tests/contracts/gas.json has what the calls really use.
 _SMALL = 200_000
@@ -85,7 +86,7 @@ class TaskSettings:
     submit_window: int = 3600
     commit_window: int = 0
     withheld_penalty: int = 0
-    participation: int = 10_000
+    participation: int = WHOLE
     """Part of the members, in 1/10,000, that is drawn for a round to submit."""
     seed: int = 0
     """Seed of these draws."""
@@ -183,7 +184,7 @@ class Participant:
             settings.consensus_params,
         )
         functions = self.ledger.tasks.functions
-        if settings.participation < 10_000:
+        if settings.participation < WHOLE:
             call = functions.createSampledTask(values, settings.participation, settings.seed)
         else:
             call = functions.createTask(values)

@@ -24,6 +24,7 @@ from fbfl.chain.rounds import Stage
 from fbfl.chain.seats import SeatSet
 from fbfl.chain.task import Task
 from fbfl.storage.store import Reference
+from fbfl.values.parts import WHOLE
 
 
 def task_terms(ledger: Ledger, task: int) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def task_terms(ledger: Ledger, task: int) -> dict[str, Any]:
     terms, rewards = ledger.terms(task), ledger.reward_terms(task)
     if terms is None:
         return {}
-    draw = {"participation": ledger.task(task).participation / 10_000} if ledger.task(task).draws else {}
+    draw = {"participation": ledger.task(task).participation / WHOLE} if ledger.task(task).draws else {}
     puzzle = {"pow_hashes": 2**256 // terms.target, "solve_time": terms.solve_time} if terms.target else {}
     return {
         "quorum": "byzantine" if terms.byzantine_quorum else "majority",
@@ -45,9 +46,9 @@ def task_terms(ledger: Ledger, task: int) -> dict[str, Any]:
         "min_updates": terms.min_updates,
         "max_samples": terms.max_samples,
         "reward": rewards.per_round,
-        "leader_share": rewards.leader_share / 10_000,
-        "rejection_penalty": terms.rejection_penalty / 10_000,
-        "withheld_penalty": terms.withheld_penalty / 10_000,
+        "leader_share": rewards.leader_share / WHOLE,
+        "rejection_penalty": terms.rejection_penalty / WHOLE,
+        "withheld_penalty": terms.withheld_penalty / WHOLE,
     }
 
 

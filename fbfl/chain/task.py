@@ -6,6 +6,7 @@ from enum import Enum, auto
 from typing import Any
 
 from fbfl.storage.store import Reference
+from fbfl.values.parts import WHOLE
 
 COMMITTEE_RULES = "(uint32,uint32,uint16,uint8,uint16)"
 """`CommitteeConsensus.CommitteeRules` in the ABI's words."""
@@ -41,7 +42,7 @@ class Task:
     """Part of its stake, in 1/10,000, that a leader loses if its proposal is voted down."""
     byzantine_quorum: bool = False
     """True if (2n-1)/3+1 votes carry a proposal of n members; else more than half do."""
-    participation: int = 10_000
+    participation: int = WHOLE
     """Part of its members, in 1/10,000, that is drawn for a round to submit."""
     seed: int = 0
     """Seed of these draws."""
@@ -55,12 +56,12 @@ class Task:
     @property
     def draws(self) -> bool:
         """True if not all members submit in a round, but those that are drawn for it."""
-        return self.participation < 10_000
+        return self.participation < WHOLE
 
     @property
     def dearest(self) -> float:
         """The largest part of its stake that one mistake may cost a member, from 0 to 1."""
-        return max(self.withheld_penalty, self.rejection_penalty) / 10_000
+        return max(self.withheld_penalty, self.rejection_penalty) / WHOLE
 
 
 @dataclass(frozen=True)

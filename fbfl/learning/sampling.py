@@ -12,15 +12,13 @@ import numpy.typing as npt
 
 from fbfl.errors import require
 from fbfl.randomness import drawn_seats, seed_sequence
+from fbfl.values.parts import WHOLE
 
 DRAWS = ("seed", "chain")
 """Ways to draw participants: from the raw stream of a seed, or as the contract `FederatedTasks` does."""
 
 MOST_SEATS = 240
 """Most members of a task, and so most clients among which a contract draws."""
-
-WHOLE = 10_000
-"""What contracts count parts in: all of something."""
 
 
 def draw(population: int, count: int, sequence: np.random.SeedSequence) -> npt.NDArray[np.int64]:

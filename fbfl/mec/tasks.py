@@ -33,6 +33,7 @@ from fbfl.randomness import generator
 from fbfl.settings import APPS_RULE, LARGEST, RunSettings
 from fbfl.storage.store import Store
 from fbfl.system.backoff import Reluctance, pause_after
+from fbfl.values.parts import WHOLE
 
 log = logging.getLogger(__name__)
 
@@ -257,7 +258,7 @@ def create_task(
             submit_window=window,
             commit_window=window if settings.commit_reveal else 0,
             withheld_penalty=_basis_points(settings.withheld_penalty),
-            participation=sampling.in_parts(settings.participation) if settings.draw == "chain" else sampling.WHOLE,
+            participation=sampling.in_parts(settings.participation) if settings.draw == "chain" else WHOLE,
             seed=settings.seed,
         )
     )
@@ -387,4 +388,4 @@ def _consensus_parameters(consensus: str, settings: RunSettings) -> bytes:
 
 def _basis_points(part: float) -> int:
     """Return a part, 0 to 1, in 1/10,000, as contracts hold it."""
-    return round(part * 10_000)
+    return round(part * WHOLE)
