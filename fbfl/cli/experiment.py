@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fbfl.cli.parser import Commands
-from fbfl.errors import InvalidInputError, require
+from fbfl.errors import InvalidInputError, failures_as, require
 from fbfl.system.printable import counted
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ def experiment(options: argparse.Namespace) -> int:
     by_path = definition.is_path(options.name)
     usual = QUICK_OUTPUT if options.quick else found[0].parent if by_path else definition.FOLDER
     output: Path = options.output or usual
+    with failures_as(InvalidInputError, f"--output {output}: cannot be written"):
+        (output / "results").mkdir(parents=True, exist_ok=True)
     finished = FinishedRuns(output / "results" / "finished")
     console = plain_console(quiet=options.quiet)
     missing = [run for run in runs if finished.load(run) is None]

@@ -159,6 +159,10 @@ def test_ray_gives_the_same_bytes_as_this_process(folder: Any, tmp_path: Path) -
         (["small", "--jobs", "0"], "--jobs is 0; allowed: 1 or more"),
         (["small", "--seeds", "0"], "--seeds is 0; allowed: 1 or more"),
         (["small", "--backend", "dask"], "--backend is 'dask'; allowed: joblib, ray"),
+        (
+            ["small", "--output", "experiments/small.toml"],
+            "--output experiments/small.toml: cannot be written: Not a directory",
+        ),
     ],
 )
 def test_wrong_use_is_said_in_one_line(
