@@ -43,26 +43,29 @@ class InGraph(Protocol):
 def make(optimizer: str | Callable[[], Any]) -> Any:
     """Return a new optimizer by a name that Keras knows, or from a function (or class) that returns one.
 
-    Raises `InvalidInputError` for anything else.
+    A name of the form ``package.module:function`` is that function. Raises `InvalidInputError` for anything else.
     """
-    if isinstance(optimizer, str):
+    if isinstance(optimizer, str) and ":" not in optimizer:
         try:
             return keras.optimizers.get(optimizer)
         except Exception as error:  # not only an unknown name: a wrapper needs an optimizer to wrap
-            raise InvalidInputError(f"unknown optimizer {optimizer!r}: Keras knows {', '.join(_names())}") from error
+            raise InvalidInputError(
+                f"optimizer is {optimizer!r}; allowed: {', '.join(_names())}, or package.module:function"
+            ) from error
     if isinstance(optimizer, keras.optimizers.Optimizer):
         kind = type(optimizer).__name__
         raise InvalidInputError(
             f"optimizer is a {kind}, but each core needs one of its own: give a function that returns a new one, such"
             f" as lambda: keras.optimizers.{kind}(...)"
         )
-    if not callable(optimizer):
+    if not isinstance(optimizer, str) and not callable(optimizer):
         raise InvalidInputError(f"optimizer is {optimizer!r}; needed: a name, or a function that returns a new one")
-    made = plugins.guarded("optimizer", optimizer)()
+    plugin = plugins.resolve("optimizer", optimizer, {}, {}, data=0)
+    made = plugin()
     if not isinstance(made, keras.optimizers.Optimizer):
-        raise InvalidInputError(f"the optimizer function returned a {type(made).__name__}, not a Keras optimizer")
+        raise InvalidInputError(f"optimizer {plugin.name} returned a {type(made).__name__}, not a Keras optimizer")
     if any(part.built for part in (made, *getattr(made, "optimizers", ()), getattr(made, "inner_optimizer", made))):
-        raise InvalidInputError("the optimizer function returned one that is in use: it has to return a new one")
+        raise InvalidInputError(f"optimizer {plugin.name} returned one that is in use: it has to return a new one")
     return made
 
 

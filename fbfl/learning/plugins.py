@@ -33,6 +33,9 @@ _INSTALLED = tuple(sysconfig.get_path(name) + os.sep for name in ("purelib", "pl
 _MAKE = ("dataset", "mobility", "model", "optimizer", "radio", "trainer")
 """Kinds whose functions make what is used: a class does so, too. A call of the others answers a question."""
 
+_WITHOUT_SETTINGS = ("loss", "metric", "model", "optimizer")
+"""Kinds whose functions get nothing but data, since no option gives them settings."""
+
 _FLAGS = {"true": True, "false": False}
 _SHOWN = 4
 """Most frames, and most lines of text, to show of an error in a user's function."""
@@ -141,7 +144,10 @@ def resolve(
             )
     for key in allowed:
         if named[key].default is inspect.Parameter.empty and key not in settings:
-            raise InvalidInputError(f"{kind} {label}: needs {key}; its settings are: {', '.join(allowed)}")
+            wrong = f"{kind} {label}: needs {key}"
+            if kind in _WITHOUT_SETTINGS:
+                raise InvalidInputError(f"{wrong}; allowed: a function of {data or 'no'} arguments")
+            raise InvalidInputError(f"{wrong}; its settings are: {', '.join(allowed)}")
     for key, value in settings.items():
         if key in named:
             checks.check(f"{kind} {label}: ", key, value, named[key].annotation)

@@ -41,7 +41,7 @@ class TrainingSettings:
         32, "samples of a training step; the last one of an epoch may be smaller", least=1, most=2**24
     )
     optimizer: str | Callable[[], Any] = field(
-        "adam", "the optimizer of the local training, by the name that its trainer knows"
+        "adam", "the optimizer of the local training: a name that its trainer knows, or package.module:function"
     )
     """Name of an optimizer, or a function (or class) that returns a new one; of PyTorch, one of the parameters."""
     learning_rate: float | Callable[[int], float] | None = field(

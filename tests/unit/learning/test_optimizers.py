@@ -111,6 +111,19 @@ def test_fused_kernels_stay_close(name: str) -> None:
     assert np.abs(a - b).max() <= (0 if name == "sgd" else 1e-3)
 
 
+def nesterov() -> Any:
+    return keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True)
+
+
+def test_a_function_can_be_given_by_its_path() -> None:
+    named, given = (
+        train(KerasTrainer(plain, TrainingSettings(optimizer=optimizer), lanes=1, **SHAPE), clients(200))
+        for optimizer in (f"{__name__}:nesterov", nesterov)
+    )
+    assert named.any()
+    np.testing.assert_array_equal(named, given)
+
+
 def used_before() -> Any:
     optimizer = keras.optimizers.RMSprop()
     optimizer.build([keras.Variable([1.0])])
@@ -120,20 +133,22 @@ def used_before() -> Any:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: "adamm", "unknown optimizer 'adamm': Keras knows adadelta, .*, sgd$"),
-        (lambda: "multioptimizer", "unknown optimizer 'multioptimizer'"),
-        (lambda: "optimizermap", "unknown optimizer 'optimizermap'"),
-        (lambda: "", "unknown optimizer ''"),
+        (lambda: "adamm", "optimizer is 'adamm'; allowed: adadelta, .*, sgd, or package.module:function$"),
+        (lambda: "multioptimizer", "optimizer is 'multioptimizer'; allowed: "),
+        (lambda: "optimizermap", "optimizer is 'optimizermap'; allowed: "),
+        (lambda: "", "optimizer is ''; allowed: "),
         (lambda: None, "optimizer is None; needed:"),
         (lambda: {"class_name": "SGD"}, "optimizer is {'class_name': 'SGD'}; needed:"),
         (lambda: keras.optimizers.SGD(), r"lambda: keras.optimizers.SGD\(...\)$"),
-        (lambda: dict, "returned a dict, not a Keras optimizer"),
+        (lambda: lambda: {}, "optimizer <lambda> returned a dict, not a Keras optimizer"),
         (lambda: lambda: "sgd", "returned a str, not a Keras optimizer"),
         (lambda: lambda: keras.optimizers.SGD, "returned a .*type.*, not a Keras optimizer"),
         (lambda: used_before, "returned one that is in use"),
         (lambda: lambda: keras.optimizers.SGD(momentum=2), "`momentum` must be"),
-        (lambda: lambda rate: keras.optimizers.SGD(rate), "missing 1 required positional argument: 'rate'"),
-        (lambda: keras.optimizers.LossScaleOptimizer, "missing 1 required positional argument"),
+        (lambda: lambda rate: keras.optimizers.SGD(rate), "needs rate; allowed: a function of no arguments$"),
+        (lambda: keras.optimizers.LossScaleOptimizer, "needs inner_optimizer; allowed: a function of no arguments$"),
+        (lambda: f"{__name__}:used_before", f"optimizer {__name__}:used_before returned one that is in use"),
+        (lambda: f"{__name__}:nothing", f"module {__name__} has no function 'nothing'$"),
         (lambda: lambda: keras.optimizers.SGD(lambda: 1 / 0), "division by zero"),
     ],
 )
