@@ -53,8 +53,53 @@ class RunSettings:
     They are declared only here: command line, files, `fbfl schema`, docs/settings.md and checks follow.
     """
 
-    rounds: int = field(10, "rounds of training, aggregation and decision", least=1)
+    rounds: int = field(10, "rounds of training, aggregation and decision", least=1, begins="federation")
     servers: int = field(10, "MEC servers: the FL clients and the members of the committee", least=1, most=MAX_SERVERS)
+    participation: float = field(1.0, "part of the servers that is drawn for a round to train", above=0, most=1)
+    draw: str = field(
+        "seed",
+        "what draws them: seed (that of the run) or chain (the contract that opens the round; on a network always)",
+        allowed=DRAWS,
+        places=Place.IN_ONE_PROCESS,
+    )
+    dropout: float = field(
+        0.0,
+        "probability that a server that was drawn sends no update",
+        least=0,
+        most=1,
+        places=Place.IN_ONE_PROCESS,
+    )
+    stragglers: float = field(
+        0.0,
+        "part of the drawn servers that manages only some of its epochs or steps",
+        least=0,
+        most=1,
+        places=Place.IN_ONE_PROCESS,
+    )
+    seed: int = field(0, "seed of everything random", least=0, most=2**63 - 1)
+
+    dataset: str | None = field(
+        None,
+        "mnist, mnist-5k, fashion-mnist, digits, emnist, svhn, har, what Keras downloads (cifar10, imdb, ...), a file "
+        "(.npz, .csv, .parquet), a folder that Hugging Face's datasets saved, or package.module:function",
+        by_default="mnist, or mnist-5k if that is neither on disk nor available from the network",
+        begins="data",
+    )
+    dataset_args: Arguments = field(dict, "parameters of the data set")
+    partition: str = field(
+        "iid",
+        "split of samples among servers: iid, shards, dirichlet, ..., or package.module:function",
+        places=Place.IN_ONE_PROCESS,
+    )
+    partition_args: Arguments = field(dict, "parameters of the partition", places=Place.IN_ONE_PROCESS)
+    num_classes: int | None = field(
+        None,
+        "number of classes; 0, with a loss of your own: labels are numbers",
+        least=0,
+        most=MAX_CLASSES,
+        by_default="2 with binary_cross_entropy, 0 with mean_squared_error, else the largest label plus one",
+    )
+
     devices: int = field(
         None,
         "local devices of all servers together, at least one each; device d has samples of server d mod servers",
@@ -63,6 +108,7 @@ class RunSettings:
         derive=lambda settings: settings.servers if settings.trainer == FLOWER else max(20, settings.servers),
         by_default=f"20, or as many as there are servers; with {FLOWER} as many as these",
         places=Place.IN_ONE_PROCESS,
+        begins="devices",
     )
     mobility: str | None = field(
         None,
@@ -78,20 +124,12 @@ class RunSettings:
         places=Place.SIMULATION,
     )
     radio_args: Arguments = field(dict, "parameters of the radio", places=Place.SIMULATION)
-    dataset: str | None = field(
-        None,
-        "mnist, mnist-5k, fashion-mnist, digits, emnist, svhn, har, what Keras downloads (cifar10, imdb, ...), a file "
-        "(.npz, .csv, .parquet), a folder that Hugging Face's datasets saved, or package.module:function",
-        by_default="mnist, or mnist-5k if that is neither on disk nor available from the network",
+
+    model: str = field(
+        "mlp",
+        "mlp, 2nn, cnn, or package.module:function that returns a model of the trainer's",
+        begins="model and training",
     )
-    dataset_args: Arguments = field(dict, "parameters of the data set")
-    partition: str = field(
-        "iid",
-        "split of samples among servers: iid, shards, dirichlet, ..., or package.module:function",
-        places=Place.IN_ONE_PROCESS,
-    )
-    partition_args: Arguments = field(dict, "parameters of the partition", places=Place.IN_ONE_PROCESS)
-    model: str = field("mlp", "mlp, 2nn, cnn, or package.module:function that returns a model of the trainer's")
     trainer: str = field(
         "keras",
         "what trains: keras, torch, flower, or package.module:function, a function that trains or a class of trainers",
@@ -104,11 +142,28 @@ class RunSettings:
         places=Place.ON_CHAIN,
         only={"trainer": FLOWER},
     )
+    local_epochs: int = like(TrainingSettings, "local_epochs")
+    local_steps: int | None = like(TrainingSettings, "local_steps")
+    batch_size: int = like(TrainingSettings, "batch_size")
+    optimizer: str = like(TrainingSettings, "optimizer")
+    learning_rate: float | None = like(TrainingSettings, "learning_rate", least=None, above=0)
+    schedule: str | None = like(TrainingSettings, "schedule")
+    schedule_args: Arguments = like(TrainingSettings, "schedule_args")
+    loss: str = like(TrainingSettings, "loss")
+    proximal: float = like(TrainingSettings, "proximal")
+    metric: checks.Names | None = field(
+        None,
+        f"further figure of the global model: {', '.join(METRICS)}, or package.module:function; several are a list",
+        by_default="none; mae where labels are numbers",
+        places=Place.IN_ONE_PROCESS,
+    )
+
     aggregator: str = field(
         None,
         "the rule: fedavg, krum, trimmed_mean, ..., or package.module:function",
         derive=lambda settings: APPS_RULE if settings.trainer == FLOWER else "fedavg",
         by_default=f"fedavg; with flower {APPS_RULE}, the rule of the app's strategy",
+        begins="aggregation",
     )
     aggregator_args: Arguments = field(dict, "parameters of the rule")
     server_optimizer: str | None = field(
@@ -117,18 +172,19 @@ class RunSettings:
         by_default="none, so the aggregate is added",
     )
     server_optimizer_args: Arguments = field(dict, "parameters of the server optimizer")
+
     attack: checks.Names | None = field(
         None,
         "attack of malicious servers: label_flipping, model_poisoning, backdoor, ..., or package.module:function; of "
         "several each is done after the one before",
         by_default="none",
         places=Place.IN_ONE_PROCESS,
+        begins="attacks",
     )
     attack_args: checks.Tables = field(
         dict, "parameters of the attack; of several a table for each", places=Place.IN_ONE_PROCESS
     )
     malicious: int = field(0, "number of malicious servers, from the first", least=0, places=Place.IN_ONE_PROCESS)
-    consensus: str = field("pow", "consensus on the new global model: pow, pbft or ethash", **_CHAIN, allowed=CONSENSUS)
     liars: int = field(
         0,
         "number of servers, from the first, that lie in every phase of the consensus and vote for wrong models",
@@ -138,6 +194,17 @@ class RunSettings:
     silent: int = field(
         0, "number of servers, from the last, that propose nothing at their turn", least=0, places=Place.SIMULATION
     )
+
+    consensus: str = field(
+        "pow", "consensus on the new global model: pow, pbft or ethash", **_CHAIN, allowed=CONSENSUS, begins="consensus"
+    )
+    quorum: str | None = field(
+        None,
+        "votes that carry a proposal of n servers: majority (more than half) or byzantine, (2n-1)/3+1",
+        **_CHAIN,
+        allowed=QUORUMS,
+        by_default="byzantine with pbft, else majority",
+    )
     signatures: bool = field(
         None,
         "sign updates and votes, and record many in one transaction",
@@ -146,12 +213,13 @@ class RunSettings:
         by_default=f"true with pbft on {_EMBEDDED}, else false",
     )
     commit_reveal: bool = field(False, "commit to updates before any is revealed", **_CHAIN)
-    quorum: str | None = field(
+    min_updates: int | None = field(
         None,
-        "votes that carry a proposal of n servers: majority (more than half) or byzantine, (2n-1)/3+1",
+        "updates below which a round aborts",
         **_CHAIN,
-        allowed=QUORUMS,
-        by_default="byzantine with pbft, else majority",
+        least=1,
+        most=MAX_SERVERS,
+        by_default="all drawn servers but those that may be absent (with dropout: any), at least what the rule needs",
     )
     view_timeout: int = field(
         600,
@@ -184,13 +252,26 @@ class RunSettings:
         most=LARGEST,
         only={"consensus": "pow"},
     )
-    min_updates: int | None = field(
-        None,
-        "updates below which a round aborts",
+
+    reward: checks.Wei = field(
+        10**16,
+        "owner's pay for a final round, to its leader and, by samples, for updates",
+        least=0,
         **_CHAIN,
-        least=1,
-        most=MAX_SERVERS,
-        by_default="all drawn servers but those that may be absent (with dropout: any), at least what the rule needs",
+        begins="rewards and penalties",
+    )
+    leader_share: float = field(0.2, "part of a reward that goes to the leader", **_CHAIN, **_part(1))
+    stake: checks.Wei = field(
+        10**18,
+        "stake of each server: wei, or an amount such as '0.01 ether'",
+        least=0,
+        places=Place.SIMULATION,
+    )
+    rejection_penalty: float = field(
+        0.1, "part of its stake that a leader loses if its proposal is voted down", **_CHAIN, **_part(0.25)
+    )
+    withheld_penalty: float = field(
+        0.1, "part of its stake that a server loses if it withholds its payload", **_CHAIN, **_part(0.25)
     )
     max_samples: int | None = field(
         None,
@@ -200,21 +281,12 @@ class RunSettings:
         most=LARGEST,
         by_default="the most that a server can hold; on a network twice an equal share",
     )
-    leader_share: float = field(0.2, "part of a reward that goes to the leader", **_CHAIN, **_part(1))
-    rejection_penalty: float = field(
-        0.1, "part of its stake that a leader loses if its proposal is voted down", **_CHAIN, **_part(0.25)
-    )
-    withheld_penalty: float = field(
-        0.1, "part of its stake that a server loses if it withholds its payload", **_CHAIN, **_part(0.25)
-    )
-    stake: checks.Wei = field(
-        10**18,
-        "stake of each server: wei, or an amount such as '0.01 ether'",
-        least=0,
-        places=Place.SIMULATION,
-    )
-    reward: checks.Wei = field(
-        10**16, "owner's pay for a final round, to its leader and, by samples, for updates", least=0, **_CHAIN
+
+    network: str = field(
+        _EMBEDDED,
+        "eth-tester (in this process), anvil, ganache, geth, or a JSON-RPC URL",
+        **_CHAIN,
+        begins="chain and payloads",
     )
     nodes: int = field(
         3,
@@ -224,53 +296,8 @@ class RunSettings:
         places=Place.SIMULATION,
         only={"consensus": "ethash", "network": _EMBEDDED},
     )
-    network: str = field(_EMBEDDED, "eth-tester (in this process), anvil, ganache, geth, or a JSON-RPC URL", **_CHAIN)
     store: str = field("local", "store of payloads: local (the folder of the run) or ipfs", **_CHAIN, allowed=STORES)
     payload: str = field("float32", "codec of published updates: float32, float16 or int8", **_CHAIN, allowed=CODECS)
-    local_epochs: int = like(TrainingSettings, "local_epochs")
-    batch_size: int = like(TrainingSettings, "batch_size")
-    optimizer: str = like(TrainingSettings, "optimizer")
-    learning_rate: float | None = like(TrainingSettings, "learning_rate", least=None, above=0)
-    schedule: str | None = like(TrainingSettings, "schedule")
-    schedule_args: Arguments = like(TrainingSettings, "schedule_args")
-    proximal: float = like(TrainingSettings, "proximal")
-    local_steps: int | None = like(TrainingSettings, "local_steps")
-    loss: str = like(TrainingSettings, "loss")
-    num_classes: int | None = field(
-        None,
-        "number of classes; 0, with a loss of your own: labels are numbers",
-        least=0,
-        most=MAX_CLASSES,
-        by_default="2 with binary_cross_entropy, 0 with mean_squared_error, else the largest label plus one",
-    )
-    metric: checks.Names | None = field(
-        None,
-        f"further figure of the global model: {', '.join(METRICS)}, or package.module:function; several are a list",
-        by_default="none; mae where labels are numbers",
-        places=Place.IN_ONE_PROCESS,
-    )
-    participation: float = field(1.0, "part of the servers that is drawn for a round to train", above=0, most=1)
-    draw: str = field(
-        "seed",
-        "what draws them: seed (that of the run) or chain (the contract that opens the round; on a network always)",
-        allowed=DRAWS,
-        places=Place.IN_ONE_PROCESS,
-    )
-    dropout: float = field(
-        0.0,
-        "probability that a server that was drawn sends no update",
-        least=0,
-        most=1,
-        places=Place.IN_ONE_PROCESS,
-    )
-    stragglers: float = field(
-        0.0,
-        "part of the drawn servers that manages only some of its epochs or steps",
-        least=0,
-        most=1,
-        places=Place.IN_ONE_PROCESS,
-    )
-    seed: int = field(0, "seed of everything random", least=0, most=2**63 - 1)
 
     def __post_init__(self) -> None:
         checks.fields(self)

@@ -48,10 +48,13 @@ such as `0.01 ether` or `5 gwei`. `fbfl schema` prints the same for programs, as
 Wrong values are refused in one line, and so is a setting that differs from its default and means nothing where it is
 given: *with a chain* is everything but experiments with `chain = false`, *in one process* everything but
 `fbfl task create`, whose servers are processes of their own.
+"""
+
+_TABLE = """
+## {title}
 
 | name | type | default | allowed | holds | meaning |
-|---|---|---|---|---|---|
-"""
+|---|---|---|---|---|---|"""
 
 
 def add_parser(commands: Commands) -> None:
@@ -98,13 +101,15 @@ def _property(each: "dataclasses.Field[Any]") -> dict[str, Any]:
 
 def markdown() -> str:
     """Return the guide, without the last line break."""
-    rows = []
+    lines = []
     for each in dataclasses.fields(RunSettings):
         setting, name = SETTINGS[each.name], each.name
+        if setting.begins:
+            lines.append(_TABLE.format(title=setting.begins.capitalize()))
         allowed = ", ".join(f"`{word}`" for word in setting.allowed) or setting.range
         words = (_KINDS[_kind(each)][0], default_text(name), allowed, _PLACES[setting.places], _meaning(name))
-        rows.append(f"| `{name}` | {' | '.join(words)} |")
-    return _HEAD + "\n".join(rows)
+        lines.append(f"| `{name}` | {' | '.join(words)} |")
+    return _HEAD + "\n".join(lines)
 
 
 def _kind(each: "dataclasses.Field[Any]") -> object:

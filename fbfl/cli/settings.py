@@ -22,15 +22,18 @@ _FIELDS = {each.name: each for each in dataclasses.fields(RunSettings)}
 
 
 def add_options(command: argparse.ArgumentParser, place: Place) -> None:
-    """Add `--config` and an option for every setting. The help leaves out those that mean nothing in that place."""
+    """Add `--config` and an option for every setting, in groups. The help leaves out what means nothing there."""
     command.add_argument(
         "--config", type=Path, metavar="FILE", help="settings as TOML, or settings.json of a run; options win"
     )
-    for name in SETTINGS:
-        add_option(command, name, None if place in SETTINGS[name].places else argparse.SUPPRESS)
+    group: argparse._ActionsContainer = command
+    for name, setting in SETTINGS.items():
+        if setting.begins:
+            group = command.add_argument_group(setting.begins)
+        add_option(group, name, None if place in setting.places else argparse.SUPPRESS)
 
 
-def add_option(command: argparse.ArgumentParser, name: str, text: str | None = None) -> None:
+def add_option(command: argparse._ActionsContainer, name: str, text: str | None = None) -> None:
     """Add the option of one setting, with `text` as help if given; `given` or `taken` find its value."""
     command.add_argument(option_of(name), dest=name, help=text or _help(name), **_reading(name))
 

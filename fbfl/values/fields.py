@@ -44,6 +44,8 @@ class Setting:
     places: Place = Place.EVERYWHERE
     only: Mapping[str, object] = dataclasses.field(default_factory=dict)
     """Values that other fields must have for this one to mean anything."""
+    begins: str = ""
+    """Title of the group of fields that begins with this one, for readers."""
 
     def check(self, where: str, name: str, value: object) -> None:
         """Raise `InvalidInputError`, which begins with `where`, for a value, rightly typed, that is not allowed."""
