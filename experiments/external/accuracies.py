@@ -1,5 +1,6 @@
 """For studies of attacks: the best and the last accuracy of a run, and a table of them beside published ones."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 
@@ -25,33 +26,59 @@ def outcome(federation: Federation, rounds: int) -> Row:
     }
 
 
+def with_margin(values: Sequence[float]) -> str:
+    """Return their mean and, of more than one, half of its 95 % confidence interval."""
+    found = estimate(values)
+    return f"{found.mean:.3f}" + ("" if math.isnan(found.half_width) else f" ± {found.half_width:.3f}")
+
+
 def table(cells: Sequence[Row], rows: Sequence[Row], theirs: Theirs) -> list[str]:
     """Return a Markdown table of cells, of a variant, an aggregator and an attack each, and which lie far apart.
 
-    It leaves out those of which neither theirs nor ours is known, and counts them.
+    A cost is the best accuracy of the same rule without attack less that under it, in points. Cells of which neither
+    theirs nor ours is known are left out, and counted.
     """
-    lines = ["| variant | rule | attack | their best | our best | ratio | their last | our last |"]
-    lines.append("|---|---|---|---|---|---|---|---|")
-    apart, unknown = [], 0
+    columns = "variant, rule, attack, their best, seeds, our best, ratio, their cost, our cost, their last, our last"
+    lines = [f"| {columns.replace(', ', ' | ')} |", "|---" * len(columns.split(", ")) + "|"]
+    apart: dict[str, list[str]] = {"at their best": [], "in the cost of the attack": []}
+    unknown = 0
     for cell in cells:
-        known = theirs.get((cell["aggregator"], cell["attack"])) if cell["variant"] == PUBLISHED else None
-        best, last = known or (0.0, 0.0)
-        their_best, their_last = (f"{each:.3f}" if each else "" for each in (best, last))
-        ours = [row for row in rows if all(row[key] == value for key, value in cell.items())]
-        if not known and not ours:
+        variant, rule, attack = cell["variant"], cell["aggregator"], cell["attack"]
+        published = theirs if variant == PUBLISHED else {}
+        their_best, their_last = published.get((rule, attack), (math.nan, math.nan))
+        ours = [_found(rows, cell, key) for key in ("best_accuracy", "last_accuracy")]
+        if math.isnan(their_best) and not ours[0]:
             unknown += 1
             continue
-        names = f"| {cell['variant']} | {cell['aggregator']} | {cell['attack'] or 'none'} "
-        if not ours:
-            lines.append(f"{names}| {their_best} | not run | | {their_last} | |")
-            continue
-        our_best, our_last = (
-            estimate([float(row[key]) for row in ours]).mean for key in ("best_accuracy", "last_accuracy")
+        our_best = _mean(ours[0])
+        their_cost = our_cost = math.nan
+        if attack:
+            their_cost = 100 * (published.get((rule, ""), (math.nan,))[0] - their_best)
+            our_cost = 100 * (_mean(_found(rows, {**cell, "attack": ""}, "best_accuracy")) - our_best)
+        ratio = our_best / their_best
+        for where, compared in zip(apart, (ratio, our_cost / their_cost), strict=True):
+            if abs(compared - 1) > 0.2:
+                apart[where].append(f"{rule} with {attack or 'no attack'}")
+        best, last = (with_margin(each) if each else "" for each in ours)
+        lines.append(
+            f"| {variant} | {rule} | {attack or 'none'} | {_text(their_best)} | {len(ours[0])} | {best or 'not run'} "
+            f"| {_text(ratio, '.2f')} | {_text(their_cost, '.1f')} | {_text(our_cost, '.1f')} "
+            f"| {_text(their_last)} | {last} |"
         )
-        ratio = our_best / best if best else None
-        if ratio and abs(ratio - 1) > 0.2:
-            apart.append(f"{cell['aggregator']} with {cell['attack'] or 'no attack'}")
-        shown = f"{ratio:.2f}" if ratio else ""
-        lines.append(f"{names}| {their_best} | {our_best:.3f} | {shown} | {their_last} | {our_last:.3f} |")
-    lines += ["", f"More than a fifth apart at their best: {', '.join(apart) or 'none'}."]
+    lines.append("")
+    lines += [f"More than a fifth apart {where}: {', '.join(names) or 'none'}." for where, names in apart.items()]
     return [*lines, f"Cells left out, of which neither is known: {unknown}."] if unknown else lines
+
+
+def _found(rows: Sequence[Row], cell: Row, outcome: str) -> list[float]:
+    """Return this outcome of all seeds of a cell."""
+    return [float(row[outcome]) for row in rows if all(row[key] == value for key, value in cell.items())]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return estimate(values).mean if values else math.nan
+
+
+def _text(value: float, form: str = ".3f") -> str:
+    """Return the number, or nothing if it is not known."""
+    return "" if math.isnan(value) else format(value, form)

@@ -12,7 +12,6 @@ from experiments.external import accuracies
 from experiments.external.study import Row, Study
 from fbfl.learning import attacks, datasets, partition
 from fbfl.learning.federation import Federation
-from fbfl.system.statistics import estimate
 
 NUM_SERVERS, NUM_CORRUPT = 20, 8
 STEPS: dict[str, Any] = {"optimizer": "sgd", "learning_rate": 0.1, "local_steps": 1}
@@ -62,7 +61,7 @@ def section(rows: Sequence[Row]) -> str:
             for attack in ATTACKS
         ]
         seeds = sorted({len(each) for each in of_attacks if each})
-        means = [f"{estimate(each).mean:.3f}" if each else "not run" for each in of_attacks]
+        means = [accuracies.with_margin(each) if each else "not run" for each in of_attacks]
         lines.append(f"| {variant} | {', '.join(map(str, seeds)) or 0} | {' | '.join(means)} |")
     return "\n".join([*lines, "", _WHY])
 
@@ -70,20 +69,22 @@ def section(rows: Sequence[Row]) -> str:
 _ABOUT = """## Why ALIE, Min-Max and Min-Sum cost nothing in `defences`
 
 `python -m experiments.external hiding`: 8 of 20 attack FedAvg on `mnist-5k`, as there. Accuracy of the last model, the
-mean over seeds. 60 epochs see as many samples as 420 steps. `alie` has the z that its authors' formula gives for these
-numbers (0.67), `alie:1.5` that of their experiments; `std`, `sign` and `unit` are directions. Momentum is the server's.
+mean over seeds; ± is half of its 95 % confidence interval. 60 epochs see as many samples as 420 steps. `alie` has the z
+that its authors' formula gives for these numbers (0.67), `alie:1.5` that of their experiments; `std`, `sign` and `unit`
+are directions. Momentum is the server's.
 """
 
 _WHY = """- **Direction.** `std`, the default and what `defences` has, moves every coordinate down by its share,
   wherever training goes, and costs half a point. Against the mean of the honest (`sign`, `unit`) the same two attacks
   cost three to five points, at the settings of `defences` and all else equal.
 - **Steps instead of epochs.** The attacks keep to how far honest updates are apart. With one step of SGD in a round,
-  on a batch each, that lets them cost three points with `std` and eleven to twenty-one with `sign` and `unit`. Ten
-  times as many epochs of Adam change little.
-- **Momentum at the server** adds up what pushes the same way in every round: nine points with `std`, nineteen to
-  thirty-five with the others. It is not needed for harm, as the section above shows, too.
-- **Length.** ALIE's own z is small where 8 of 20 attack, and costs nothing anywhere. With 1.5 it costs one point in
-  `defences`, four with single steps, fourteen with momentum.
+  on a batch each, that lets them cost two to three points with `std` and twelve to twenty-one with `sign` and `unit`.
+  Ten times as many epochs of Adam change little.
+- **Momentum at the server** adds up what pushes the same way in every round: eight to ten points with `std`, over
+  twenty with the others. The last model swings then, so that seeds differ by up to seventeen points. Momentum is not
+  needed for harm, as the section above shows, too.
+- **Length.** ALIE's own z is small where 8 of 20 attack, and costs half a point, with momentum one. With 1.5 it costs
+  one point in `defences`, three with single steps, thirteen with momentum.
 - **Updates or weights.** To aggregate weights instead makes no difference to ALIE and `std`, nor to the mean, which
   move with the point that updates start from; `sign` and `unit` are those of the mean update, as their authors have it.
 """

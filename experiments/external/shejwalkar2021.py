@@ -20,6 +20,7 @@ RULES: dict[str, dict[str, int]] = {
     "fedavg": {},
     "trimmed_mean": {"trim": NUM_CORRUPT},
     "median": {},
+    "krum": {"num_byzantine": NUM_CORRUPT},
     "multi_krum": {"num_byzantine": NUM_CORRUPT, "num_selected": NUM_WORKERS - 2 * NUM_CORRUPT - 2},
     "bulyan": {"num_byzantine": NUM_CORRUPT},
 }

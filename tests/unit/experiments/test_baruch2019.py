@@ -37,11 +37,14 @@ def test_the_section_sets_ours_beside_theirs() -> None:
         {"variant": variant, "aggregator": rule, "attack": attack, "best_accuracy": best, "last_accuracy": "0.5"}
         for variant, rule, attack, best in cells
     ]
+    rows += [{**rows[0], "attack": "", "best_accuracy": best} for best in ("0.9700", "0.9600")]
     lines = baruch2019.section(rows).splitlines()
-    assert "| published | fedavg | alie | 0.878 | 0.900 | 1.02 | 0.496 | 0.500 |" in lines
-    assert "| no momentum | fedavg | alie |  | 0.950 |  |  | 0.500 |" in lines
-    assert "| published | bulyan | alie | 0.809 | not run | | 0.575 | |" in lines
+    assert "| published | fedavg | none | 0.974 | 2 | 0.965 ± 0.064 | 0.99 |  |  | 0.974 | 0.500 ± 0.000 |" in lines
+    assert "| published | fedavg | alie | 0.878 | 1 | 0.900 | 1.02 | 9.5 | 6.5 | 0.496 | 0.500 |" in lines
+    assert "| no momentum | fedavg | alie |  | 1 | 0.950 |  |  |  |  | 0.500 |" in lines
+    assert "| published | bulyan | alie | 0.809 | 0 | not run |  |  |  | 0.575 |  |" in lines
     assert "More than a fifth apart at their best: none." in lines
+    assert "More than a fifth apart in the cost of the attack: fedavg with alie." in lines
     assert "Cells left out, of which neither is known: 11." in lines
     far = {**rows[0], "aggregator": "krum", "best_accuracy": "0.9900"}
     assert "More than a fifth apart at their best: krum with alie." in baruch2019.section([far]).splitlines()

@@ -17,12 +17,12 @@ def test_the_attacks_are_known_and_a_cell_is_played(monkeypatch: pytest.MonkeyPa
     assert set(outcome) == set(hiding.STUDY.outcomes)
 
 
-def test_the_section_has_the_mean_of_the_last_accuracies() -> None:
+def test_the_section_has_the_means_of_the_last_accuracies_and_their_margins() -> None:
     variant = next(iter(hiding.VARIANTS))
     rows = [
         {"variant": variant, "attack": attack, "seed": str(seed), "best_accuracy": "1", "last_accuracy": last}
         for attack, lasts in (("", ("0.9000", "0.8000")), ("min_max:unit", ("0.7000",)))
         for seed, last in enumerate(lasts)
     ]
-    of_attacks = "0.850 | not run | not run | not run | not run | 0.700 | not run"
+    of_attacks = "0.850 ± 0.635 | not run | not run | not run | not run | 0.700 | not run"
     assert f"| {variant} | 1, 2 | {of_attacks} |" in hiding.section(rows)
