@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pydantic import with_config
+
 from fbfl.chain.task import Task
 from fbfl.errors import InvalidInputError, PayloadRefusedError
 from fbfl.storage.store import Reference
+from fbfl.values.words import STRICT, Number
 
 
 @dataclass(frozen=True)
@@ -17,13 +20,13 @@ class UpdateRecord:
     """An update: its sender, the CID of its payload, its number of samples, and whether it was left out."""
 
     server: str
-    seat: int
+    seat: Number
     cid: str
     digest: str
-    size: int
-    samples: int
+    size: Number
+    samples: Number
     included: bool
-    block: int
+    block: Number
     transaction: str
 
     @property
@@ -37,12 +40,12 @@ class ProposalRecord:
     """A proposed global model."""
 
     proposer: str
-    view: int
+    view: Number
     value_digest: str
     cid: str
     digest: str
-    size: int
-    block: int
+    size: Number
+    block: Number
     transaction: str
 
 
@@ -51,27 +54,28 @@ class VoteRecord:
     """A vote; `stage` is `prepare` or `commit`."""
 
     voter: str
-    view: int
+    view: Number
     stage: str
     accept: bool
-    block: int
+    block: Number
     transaction: str
 
 
+@with_config(STRICT)
 @dataclass(frozen=True)
 class RoundRecord:
     """A round: `status` is `open`, `final` or `aborted`; digests and hashes are hex, sizes bytes, gas units of gas."""
 
-    task: int
-    round: int
+    task: Number
+    round: Number
     status: str
     consensus: str
     leader: str | None
-    views: int
+    views: Number
     parent_cid: str
     model_cid: str | None
     model_digest: str | None
-    model_size: int | None
+    model_size: Number | None
     value_digest: str | None
     reason: str | None
     updates: tuple[UpdateRecord, ...]
@@ -79,13 +83,13 @@ class RoundRecord:
     proposals: tuple[ProposalRecord, ...]
     votes: tuple[VoteRecord, ...]
     barred: tuple[str, ...]
-    rewards: tuple[tuple[str, int], ...]
-    slashes: tuple[tuple[str, int, str], ...]
-    gas_used: int
-    transactions: int
-    calldata_bytes: int
-    first_block: int
-    last_block: int
+    rewards: tuple[tuple[str, Number], ...]
+    slashes: tuple[tuple[str, Number, str], ...]
+    gas_used: Number
+    transactions: Number
+    calldata_bytes: Number
+    first_block: Number
+    last_block: Number
     drawn: tuple[str, ...] | None = None
     """Servers that were drawn to submit; None where all may."""
 
@@ -116,11 +120,12 @@ class ServerRecord:
 
     address: str
     url: str
-    stake: int | None
+    stake: Number | None
     standing: str | None
     """`active`, `leaving` or `expelled`."""
 
 
+@with_config(STRICT)
 @dataclass(frozen=True)
 class TaskRecords:
     """All that is recorded of a task."""
@@ -132,7 +137,7 @@ class TaskRecords:
     """By their numbers in the registry."""
     rounds: tuple[RoundRecord, ...]
     """All from 1 on, or the one that was asked for."""
-    num_rounds: int
+    num_rounds: Number
     """Rounds that the task has opened."""
 
     def round(self, number: int) -> RoundRecord:

@@ -7,6 +7,7 @@ from typing import Any
 
 from fbfl.storage.store import Reference
 from fbfl.values.parts import WHOLE
+from fbfl.values.words import Number
 
 COMMITTEE_RULES = "(uint32,uint32,uint16,uint8,uint16)"
 """`CommitteeConsensus.CommitteeRules` in the ABI's words."""
@@ -23,7 +24,7 @@ seed, and sample counts always weigh if a rule can weigh by them."""
 class Task:
     """A task as its owner created it."""
 
-    id: int
+    id: Number
     owner: str
     consensus: str
     """Name of the consensus: `pow`, `pbft`, `ethash`, or one that `fbfl deploy --consensus` gave."""
@@ -35,18 +36,18 @@ class Task:
     """All else that a server needs: the model's tensors and the training settings."""
     model: Reference
     """The initial global model."""
-    block: int
-    withheld_penalty: int = 0
+    block: Number
+    withheld_penalty: Number = 0
     """Part of its stake, in 1/10,000, that a server loses if nobody can fetch its update."""
-    rejection_penalty: int = 0
+    rejection_penalty: Number = 0
     """Part of its stake, in 1/10,000, that a leader loses if its proposal is voted down."""
     byzantine_quorum: bool = False
     """True if (2n-1)/3+1 votes carry a proposal of n members; else more than half do."""
-    participation: int = WHOLE
+    participation: Number = WHOLE
     """Part of its members, in 1/10,000, that is drawn for a round to submit."""
-    seed: int = 0
+    seed: Number = 0
     """Seed of these draws."""
-    format: int = FORMAT
+    format: Number = FORMAT
     """Meaning of the definition, see `FORMAT`."""
 
     def quorum_of(self, members: int) -> int:

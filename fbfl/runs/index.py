@@ -12,13 +12,16 @@ import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pydantic import TypeAdapter, with_config
+
 import fbfl
 from fbfl.chain.embedded.pin import BLOCKS_FILE, GENESIS_FILE, ChainHead, contents
 from fbfl.chain.records import RoundRecord, TaskRecords
 from fbfl.errors import ChainImportError
 from fbfl.runs.files import pin_of
-from fbfl.system import strictjson, typedjson
+from fbfl.system import strictjson
 from fbfl.system.atomic import write_atomically
+from fbfl.values.words import STRICT, Number
 
 INDEX = "index.jsonl"
 
@@ -34,13 +37,17 @@ class Recorded:
     executed: bool
 
 
+@with_config(STRICT)
 @dataclass(frozen=True)
 class _Head:
     """The first line: what the index was made from, the SHA-256 of the lines after it, and their number."""
 
     made_from: str
     lines_sha256: str
-    num_rounds: int
+    num_rounds: Number
+
+
+_HEAD, _ABOUT, _ROUND = TypeAdapter(_Head), TypeAdapter(TaskRecords), TypeAdapter(RoundRecord)
 
 
 def recorded_in(path: Path, only: int | None = None) -> Recorded:
@@ -73,7 +80,7 @@ def read(path: Path, only: int | None = None) -> TaskRecords | None:
         if file.stat().st_size > MOST_BYTES:
             return None
         first, _, rest = file.read_bytes().partition(b"\n")
-        head = typedjson.read(_Head, strictjson.loads(first))
+        head = _HEAD.validate_json(first)
         if hashlib.sha256(rest).hexdigest() != head.lines_sha256 or head.made_from != _made_from(path, pin_of(path)):
             return None
         about, *lines = rest.splitlines()
@@ -81,7 +88,7 @@ def read(path: Path, only: int | None = None) -> TaskRecords | None:
         if len(lines) != head.num_rounds or not {*wanted} <= {*range(1, len(lines) + 1)}:
             return None
         rounds = tuple(_round_in(lines[number - 1], number) for number in wanted)
-        known = typedjson.read(TaskRecords, strictjson.loads(about))
+        known = _ABOUT.validate_json(about)
         return replace(known, rounds=rounds, num_rounds=len(lines))
     except (OSError, ValueError, ChainImportError):
         return None
@@ -89,15 +96,15 @@ def read(path: Path, only: int | None = None) -> TaskRecords | None:
 
 def write(path: Path, pin: ChainHead, records: TaskRecords) -> None:
     """Write the index of a run whose chain was executed again up to `pin`; where it cannot be written there is none."""
-    lines = [replace(records, rounds=()), *records.rounds]
-    rest = b"".join((strictjson.dumps(typedjson.plain(line)) + "\n").encode() for line in lines)
+    lines = [_ABOUT.dump_json(replace(records, rounds=())), *map(_ROUND.dump_json, records.rounds)]
+    rest = b"".join(line + b"\n" for line in lines)
     with contextlib.suppress(OSError, ChainImportError):
         head = _Head(_made_from(path, pin), hashlib.sha256(rest).hexdigest(), len(records.rounds))
-        write_atomically(path / INDEX, strictjson.dumps(typedjson.plain(head)).encode() + b"\n" + rest)
+        write_atomically(path / INDEX, _HEAD.dump_json(head) + b"\n" + rest)
 
 
 def _round_in(line: bytes, number: int) -> RoundRecord:
-    record = typedjson.read(RoundRecord, strictjson.loads(line))
+    record = _ROUND.validate_json(line)
     if record.round != number:
         raise ValueError(f"round {record.round} is in the place of {number}")
     return record

@@ -5,6 +5,7 @@ from typing import Protocol, Self
 
 from fbfl.errors import PayloadRefusedError
 from fbfl.storage.cid import cid_from_digest, digest_of
+from fbfl.values.words import Number
 
 
 @dataclass(frozen=True)
@@ -12,7 +13,7 @@ class Reference:
     """A payload as the chain records it: the 32-byte root digest and the size in bytes."""
 
     digest: bytes
-    size: int
+    size: Number
 
     def __hash__(self) -> int:
         return hash(self.digest)
