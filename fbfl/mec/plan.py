@@ -42,6 +42,10 @@ _MOST_AXES = 32  # of an array in any NumPy
 _STATE_SLACK = 65_536  # names and shapes of state tensors in a payload's header
 _SERVER_STATE = 32  # bytes per weight that a server optimizer may carry: eight float32, of which ours need two
 
+_RANGES = ("sample_range", "label_range")
+_OPTIONAL = ("payload", "signatures", "retention", "sample_type", "trainer", *_RANGES)
+"""Entries of a definition that it lacks where they have their defaults."""
+
 
 @dataclass(frozen=True)
 class TaskPlan:
@@ -92,7 +96,7 @@ class TaskPlan:
         require(self.retention is None or self.retention >= 1, "retention", self.retention, "1 or more rounds")
         known_classes(self.training.get("loss", "cross_entropy"), self.num_classes)
         require(self.sample_type in ("float32", WHOLE), "sample_type", self.sample_type, f"float32, {WHOLE}")
-        for name in ("sample_range", "label_range"):
+        for name in _RANGES:
             low, high = getattr(self, name)
             if not -math.inf < low <= high < math.inf:
                 raise InvalidInputError(f"{name} is {low} to {high}; allowed: finite numbers, the least first")
@@ -115,6 +119,8 @@ class TaskPlan:
             definition = {**task.definition, **own}
             if "model" not in own:
                 _refuse_code(f"the model of task {task.id}", definition["model"], NAMES, plugins)
+            optional: dict[str, Any] = {name: definition[name] for name in _OPTIONAL if name in definition}
+            optional |= {name: _range(optional[name]) for name in _RANGES if name in optional}
             plan = cls(
                 spec=_spec(definition["tensors"]),
                 model=definition["model"],
@@ -125,17 +131,11 @@ class TaskPlan:
                 rule_params=task.rule_params,
                 seed=definition["seed"],
                 max_members=definition["max_members"],
-                payload=definition.get("payload", "float32"),
-                signatures=definition.get("signatures", False),
-                retention=definition.get("retention"),
-                sample_range=_range(definition.get("sample_range", PICTURES)),
-                sample_type=definition.get("sample_type", "float32"),
-                label_range=_range(definition.get("label_range", PICTURES)),
-                trainer=definition.get("trainer", "keras"),
                 trainer_args=definition.get("trainer_args", {}),
                 server=_server(task.id, definition, plugins),
                 untrained=tuple(definition.get("untrained", ())),
                 format=task.format,
+                **optional,
             )
             if "trainer" not in own:
                 _refuse_code(f"the trainer of task {task.id}", plan.trainer, TRAINERS, plugins)
@@ -165,10 +165,7 @@ class TaskPlan:
                 "training": dict(self.training),
                 "seed": self.seed,
                 "max_members": self.max_members,
-                **({"payload": self.payload} if self.payload != "float32" else {}),
-                **({"signatures": True} if self.signatures else {}),
-                **({"retention": self.retention} if self.retention is not None else {}),
-                **({"trainer": self.trainer} if self.trainer != "keras" else {}),
+                **{name: value for name in _OPTIONAL if (value := getattr(self, name)) != getattr(TaskPlan, name)},
                 **({"trainer_args": dict(self.trainer_args)} if self.trainer_args else {}),
                 **(
                     {"server_optimizer": self.server.name, "server_optimizer_args": dict(self.server.plugin.settings)}
@@ -176,9 +173,6 @@ class TaskPlan:
                     else {}
                 ),
                 **({"untrained": list(self.untrained)} if self.server and self.untrained else {}),
-                **({"sample_range": list(self.sample_range)} if self.sample_range != PICTURES else {}),
-                **({"sample_type": self.sample_type} if self.sample_type != "float32" else {}),
-                **({"label_range": list(self.label_range)} if self.label_range != PICTURES else {}),
             }
         )
 
