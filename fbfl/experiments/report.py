@@ -12,6 +12,7 @@ from fbfl.experiments.markdown import code, plain
 from fbfl.experiments.results import ADDED, Curves
 from fbfl.runs.measures import RATES, text_of
 from fbfl.system.atomic import write_file
+from fbfl.system.printable import counted
 from fbfl.system.statistics import LEVEL, Estimate, estimate, p_value
 
 _SIGN = {"higher": ">", "lower": "<", "equal": "within ±", "different": "≠"}
@@ -97,7 +98,7 @@ def _section(experiment: Experiment, curves: Curves, pictures: str) -> str:
         "",
         f"**{plain(experiment.title)}.** {experiment.about}".rstrip(),
         "",
-        f"{_count(rounds, 'round')}, {_count(len(curves.seeds), 'seed')}"
+        f"{counted(rounds, 'round')}, {counted(len(curves.seeds), 'seed')}"
         f"{'' if experiment.chain else ', without the chain'}; all variants: {changed}.",
         "",
         f"![{plain(experiment.title)}]({pictures}{quote(name)}.png)",
@@ -149,7 +150,7 @@ def _judged(claim: Claim, curves: Curves) -> list[str]:
     kind, _, curve = claim.measure.partition("_")
     what = f"{kind} {_words(curve)}"
     if claim.rounds is not None:
-        what += f" of the first {_count(claim.rounds, 'round')}" if claim.rounds > 1 else " of the first round"
+        what += f" of the first {counted(claim.rounds, 'round')}" if claim.rounds > 1 else " of the first round"
     outcome = verdict(claim, curves)
     lines = [f"**{plain(claim.text)}**: **{outcome}**.", ""]
     for label in claim.than:
@@ -188,10 +189,6 @@ def _p(p: float, difference: Estimate) -> str:
     if math.isnan(p):
         return "one seed, no test"
     return "p < 0.0001" if p < 0.0001 else f"p = {p:.4f}"
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _toml(value: object) -> str:
