@@ -26,10 +26,12 @@ class InvalidInputError(FbflError, ValueError):
     exit_status = 2
 
 
-def require(holds: object, name: str, value: object, allowed: str) -> None:
-    """Raise `InvalidInputError`, which names a value and what is allowed, unless a bound of the value holds."""
+def require(
+    holds: object, name: str, value: object, allowed: str, error: "type[InvalidInputError]" = InvalidInputError
+) -> None:
+    """Raise `error`, which names a value and what is allowed, unless a bound of the value holds."""
     if not holds:
-        raise InvalidInputError(f"{name} is {repr(value) if isinstance(value, str) else value}; allowed: {allowed}")
+        raise error(f"{name} is {repr(value) if isinstance(value, str) else value}; allowed: {allowed}")
 
 
 class AggregationError(InvalidInputError):

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 from eth_hash.auto import keccak
 
-from fbfl.errors import InvalidInputError
+from fbfl.errors import require
 from fbfl.values.checks import is_whole
 
 
@@ -18,8 +18,7 @@ def seed_sequence(seed: int, purpose: str, *, round_number: int = 0, server: int
     `InvalidInputError`.
     """
     for name, value in (("seed", seed), ("round_number", round_number), ("server", server)):
-        if not is_whole(value) or value < 0:
-            raise InvalidInputError(f"{name} is {value!r}; allowed: whole numbers from 0")
+        require(is_whole(value) and value >= 0, name, value, "whole numbers from 0")
     word = int.from_bytes(hashlib.sha256(purpose.encode()).digest()[:8], "big")
     return np.random.SeedSequence(entropy=int(seed), spawn_key=(word, round_number, server))
 
@@ -42,8 +41,7 @@ def drawn_seats(seats: Iterable[int], number: int, seed: int, round_number: int)
     `InvalidInputError`.
     """
     for name, value in (("seed", seed), ("round_number", round_number)):
-        if not is_whole(value) or not 0 <= value < 2**256:
-            raise InvalidInputError(f"{name} is {value!r}; allowed: whole numbers from 0 to 2**256 - 1")
+        require(is_whole(value) and 0 <= value < 2**256, name, value, "whole numbers from 0 to 2**256 - 1")
     left, drawn = set(seats), set[int]()
     number = min(number, len(left))
     digits = keccak(int(seed).to_bytes(32) + int(round_number).to_bytes(32))

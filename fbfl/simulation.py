@@ -486,8 +486,7 @@ def _trusted(settings: RunSettings) -> tuple[int, ...]:
 
 
 def _check_root(settings: RunSettings, root: Any, registered: int | None) -> None:
-    if not isinstance(root, int):
-        raise InvalidInputError(f"{ROOT} is {root!r}; allowed: the number of the trusted server, from 0")
+    require(isinstance(root, int), ROOT, root, "the number of the trusted server, from 0")
     if registered is not None and root >= registered:
         raise InvalidInputError(
             f"{ROOT} is {root}; allowed: the number of a server in the registry, which has {registered} "

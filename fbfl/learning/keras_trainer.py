@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fbfl.errors import InvalidInputError
+from fbfl.errors import InvalidInputError, require
 from fbfl.learning import losses, plugins
 from fbfl.learning.backend import load_tensorflow
 from fbfl.learning.base_trainer import Job, LaneTrainer
@@ -55,8 +55,7 @@ class KerasTrainer(LaneTrainer):
 
         lanes = num_lanes(lanes)
         settings = TrainingSettings() if settings is None else settings
-        if not isinstance(settings, TrainingSettings):
-            raise InvalidInputError(f"settings is {settings!r}; allowed: TrainingSettings(...)")
+        require(isinstance(settings, TrainingSettings), "settings", settings, "TrainingSettings(...)")
         self.settings = settings
         purpose = self._purpose = Purpose(model, settings, shape_of(input_shape), num_classes, seed, sample_type)
 

@@ -41,10 +41,9 @@ class RandomWaypoint:
         for name in ("width", "height", "min_speed", "max_speed"):
             _positive(name, getattr(self, name))
         require(0 <= self.pause < math.inf, "mobility: pause", self.pause, "0 seconds or more")
-        if self.max_speed < self.min_speed:
-            raise InvalidInputError(
-                f"mobility: max_speed is {self.max_speed}; allowed: min_speed ({self.min_speed}) on"
-            )
+        require(
+            self.max_speed >= self.min_speed, "mobility: max_speed", self.max_speed, f"min_speed ({self.min_speed}) on"
+        )
 
     def position(self, seed: int, device: int, time: float) -> Position:
         """Return the position of a device `time` seconds (at least 0) after the start."""

@@ -12,7 +12,7 @@ from fbfl.chain.deployment.deploy import DEPLOYMENTS, file_of
 from fbfl.chain.networks import EMBEDDED, connect
 from fbfl.chain.queries import round_records
 from fbfl.chain.records import RoundRecord
-from fbfl.errors import InvalidInputError
+from fbfl.errors import require
 from fbfl.learning.on_round import OnRound, teller
 from fbfl.runs import models
 from fbfl.runs.files import read_json, read_metrics
@@ -38,8 +38,7 @@ def run(
     `InvalidInputError`, other failures an `FbflError`.
     """
     settings = RunSettings() if settings is None else settings
-    if not isinstance(settings, RunSettings):
-        raise InvalidInputError(f"settings is {settings!r}; allowed: fbfl.RunSettings(...)")
+    require(isinstance(settings, RunSettings), "settings", settings, "fbfl.RunSettings(...)")
     tell = teller(on_round)
     deployment = None if settings.network == EMBEDDED else file_of(connect(settings.network), DEPLOYMENTS)
     played = play(settings, None if output is None else Path(output), deployment=deployment, on_round=tell)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from fbfl.errors import AggregationError, NonFiniteUpdateError
+from fbfl.errors import AggregationError, NonFiniteUpdateError, require
 from fbfl.learning.aggregation.inputs import (
     Floats,
     Matrix,
@@ -93,8 +93,7 @@ class StreamingFedAvg:
         """Add one update. NaN and Inf are refused by number and leave the sum as it was, so that one can go on."""
         matrix = as_matrix(np.asarray(update)[np.newaxis])
         factor = float(weight)
-        if not 0 <= factor < np.inf:
-            raise AggregationError(f"weight is {weight!r}; allowed: finite numbers from 0")
+        require(0 <= factor < np.inf, "weight", weight, "finite numbers from 0", AggregationError)
         if not np.isfinite(matrix).all():
             raise NonFiniteUpdateError(f"NaN or Inf in the update of client {self.count}", (self.count,))
         if self._total is None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fbfl.errors import AggregationError
+from fbfl.errors import AggregationError, require
 from fbfl.learning.aggregation.averages import weighted_sum
 from fbfl.learning.aggregation.inputs import Floats, Matrix, Updates, as_finite_matrix, as_integer
 from fbfl.learning.aggregation.norms import norms
@@ -27,8 +27,7 @@ def flame(updates: Updates, seed: int = 0, noise: float = 0.001, round_number: i
     has no direction: its distance to all others is 1.
     """
     matrix = as_finite_matrix(updates)
-    if not 0 <= noise < np.inf:
-        raise AggregationError(f"noise is {noise}; allowed: finite numbers from 0")
+    require(0 <= noise < np.inf, "noise", noise, "finite numbers from 0", AggregationError)
     selected = majority(_cosine_distances(matrix))
     lengths = norms(matrix)
     middle = float(np.median(lengths))

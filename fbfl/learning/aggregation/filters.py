@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from fbfl.errors import AggregationError
+from fbfl.errors import AggregationError, require
 from fbfl.learning.aggregation.averages import mean_of_rows, weighted_sum
 from fbfl.learning.aggregation.inputs import (
     Floats,
@@ -40,8 +40,7 @@ def random_selection(updates: Updates, seed: int, num_selected: int = 1, round_n
     """
     matrix = as_finite_matrix(updates)
     count = as_integer("num_selected", num_selected, minimum=1)
-    if count > len(matrix):
-        raise AggregationError(f"num_selected is {count}; allowed: 1 to n={len(matrix)} updates")
+    require(count <= len(matrix), "num_selected", count, f"1 to n={len(matrix)} updates", AggregationError)
     sequence = seed_sequence(as_integer("seed", seed, minimum=0), "random selection", round_number=round_number)
     selected = tuple(int(i) for i in draw(len(matrix), count, sequence))
     return answer(mean_of_rows(matrix, selected), selected)
@@ -128,8 +127,7 @@ def signguard(
     """
     matrix = as_finite_matrix(updates)
     n, width = matrix.shape
-    if not 0 < fraction <= 1:
-        raise AggregationError(f"fraction is {fraction}; allowed: above 0 and at most 1")
+    require(0 < fraction <= 1, "fraction", fraction, "above 0 and at most 1", AggregationError)
     lengths = norms(matrix)
     middle = float(np.median(lengths))
     ordinary = (lengths >= as_positive("lower", lower) * middle) & (lengths <= as_positive("upper", upper) * middle)

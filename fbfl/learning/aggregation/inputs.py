@@ -2,12 +2,13 @@
 
 import operator
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fbfl.errors import AggregationError, NonFiniteUpdateError
+from fbfl.errors import AggregationError, NonFiniteUpdateError, require
+from fbfl.learning.clients import client_numbers
 from fbfl.values.checks import Within
 
 Matrix = npt.NDArray[np.float32]
@@ -76,6 +77,19 @@ def as_weights(weights: Weights, n: int) -> Floats:
     return array
 
 
+def registry_numbers(clients: Sequence[int] | None, n: int) -> list[int]:
+    """Return whose the n rows are, by default 0..n-1; repeated numbers raise `AggregationError`."""
+    numbers = list(range(n)) if clients is None else [*client_numbers("clients", clients)]
+    require(len(set(numbers)) == n, "clients", numbers, f"{n} different registry indices", AggregationError)
+    return numbers
+
+
+def with_room(array: npt.NDArray[Any], clients: int, fill: int = 0) -> npt.NDArray[Any]:
+    """Return a copy of an array with a row per client that has rows for at least so many."""
+    missing = max(0, clients - len(array))
+    return np.concatenate([array, np.full((missing, *array.shape[1:]), fill, array.dtype)])
+
+
 def require_count(rule: str, n: int, f: int, factor: int, constant: int) -> int:
     """Check n >= factor * f + constant and f >= 0, and return f as an int."""
     f = as_integer("num_byzantine", f, minimum=0)
@@ -91,14 +105,12 @@ def as_integer(name: str, value: int, *, minimum: int) -> int:
         whole = operator.index(value)
     except TypeError:
         raise AggregationError(f"{name} is {value!r}; allowed: whole numbers") from None
-    if whole < minimum:
-        raise AggregationError(f"{name} is {whole}; allowed: at least {minimum}")
+    require(whole >= minimum, name, whole, f"at least {minimum}", AggregationError)
     return whole
 
 
 def as_positive(name: str, value: float) -> float:
     """Return a finite number above 0."""
     number = float(value)
-    if not 0 < number < np.inf:
-        raise AggregationError(f"{name} is {value!r}; allowed: finite numbers above 0")
+    require(0 < number < np.inf, name, value, "finite numbers above 0", AggregationError)
     return number

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fbfl.errors import AggregationError, InvalidInputError
+from fbfl.errors import AggregationError, InvalidInputError, require
 from fbfl.learning.aggregation.averages import mean_of_rows, sum_in_order, weighted_sum
 from fbfl.learning.aggregation.inputs import (
     Matrix,
@@ -112,8 +112,7 @@ def taken_from(label: str, settings: Mapping[str, Any]) -> tuple[Mixing | None, 
     if not named:
         return None, rest
     name = named.pop("mixing", None)
-    if name not in NAMES:
-        raise InvalidInputError(f"{label}: mixing is {name!r}; allowed: {', '.join(NAMES)}")
+    require(name in NAMES, f"{label}: mixing", name, ", ".join(NAMES))
     own = _OWN[name]
     for key in named:
         if key != own:
@@ -123,6 +122,5 @@ def taken_from(label: str, settings: Mapping[str, Any]) -> tuple[Mixing | None, 
         raise InvalidInputError(f"{label}: mixing nnm needs {own}, the number of attackers")
     checks.check(f"{label}: ", own, given, int)
     least = 0 if name == "nnm" else 1
-    if given < least:
-        raise InvalidInputError(f"{label}: {own} is {given}; allowed: {least} or more")
+    require(given >= least, f"{label}: {own}", given, f"{least} or more")
     return Mixing(name, int(given)), rest

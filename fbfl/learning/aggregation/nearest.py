@@ -7,7 +7,7 @@ go to the lowest row.
 import numpy as np
 import numpy.typing as npt
 
-from fbfl.errors import AggregationError
+from fbfl.errors import AggregationError, require
 from fbfl.learning.aggregation.averages import mean_of_rows
 from fbfl.learning.aggregation.coordinates import COLUMNS, sorted_columns
 from fbfl.learning.aggregation.inputs import Floats, Matrix, Updates, as_finite_matrix, as_integer, require_count
@@ -42,8 +42,7 @@ def multi_krum(updates: Updates, num_byzantine: int, num_selected: int) -> Aggre
     n = len(matrix)
     f = require_count("multi_krum", n, num_byzantine, 2, 3)
     m = as_integer("num_selected", num_selected, minimum=1)
-    if m > n:
-        raise AggregationError(f"num_selected is {m}; allowed: 1 to n={n} updates")
+    require(m <= n, "num_selected", m, f"1 to n={n} updates", AggregationError)
     order = np.argsort(krum_scores(exact_gram(matrix).squared_distances(), f), kind="stable")
     selected = tuple(sorted(int(i) for i in order[:m]))
     return answer(mean_of_rows(matrix, selected), selected)

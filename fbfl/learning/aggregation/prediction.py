@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +10,9 @@ import numpy.typing as npt
 from fbfl.errors import AggregationError
 from fbfl.learning.aggregation.averages import sum_in_order, weighted_sum
 from fbfl.learning.aggregation.coordinates import median
-from fbfl.learning.aggregation.inputs import Floats, Matrix, Updates, as_finite_matrix
+from fbfl.learning.aggregation.inputs import Floats, Matrix, Updates, as_finite_matrix, registry_numbers, with_room
 from fbfl.learning.aggregation.norms import norms
 from fbfl.learning.aggregation.rule_function import Aggregate, State, registered
-from fbfl.learning.clients import client_numbers
 from fbfl.learning.exact_gram import exact_gram
 from fbfl.learning.gaussian import logarithm
 from fbfl.randomness import seed_sequence
@@ -52,9 +51,7 @@ def fldetector(
     """
     matrix = as_finite_matrix(updates)
     n, width = matrix.shape
-    numbers = list(range(n)) if clients is None else [*client_numbers("clients", clients)]
-    if len(set(numbers)) != n:
-        raise AggregationError(f"clients is {numbers}; allowed: {n} different registry indices")
+    numbers = registry_numbers(clients, n)
     memory = _Memory(state or {}, max(numbers) + 1, width, window)
     memory.score(matrix, numbers)
     memory.remove()
@@ -70,13 +67,13 @@ class _Memory:
         self.window = window
         self.steps: Matrix = state.get("steps", np.zeros((0, width), np.float32))
         """The last aggregates, float32 [at most window + 1, P], the newest last."""
-        self.updates: Matrix = _grown(state.get("updates", np.zeros((0, width), np.float32)), clients, 0)
+        self.updates: Matrix = with_room(state.get("updates", np.zeros((0, width), np.float32)), clients)
         """The last update of each, float32 [clients, P]."""
-        self.present: npt.NDArray[np.int64] = _grown(state.get("present", np.zeros(0, np.int64)), clients, 0)
+        self.present: npt.NDArray[np.int64] = with_room(state.get("present", np.zeros(0, np.int64)), clients)
         """1 for those that sent an update in the last round, int64 [clients]."""
-        self.scores: Floats = _grown(state.get("scores", np.zeros((0, window))), clients, -1)
+        self.scores: Floats = with_room(state.get("scores", np.zeros((0, window))), clients, -1)
         """Shares of the distances, float64 [clients, window], the newest last; -1 where there is none."""
-        self.removed: npt.NDArray[np.int64] = _grown(state.get("removed", np.zeros(0, np.int64)), clients, 0)
+        self.removed: npt.NDArray[np.int64] = with_room(state.get("removed", np.zeros(0, np.int64)), clients)
         """1 for those that were removed, int64 [clients]."""
         for name, array, shape in (
             ("steps", self.steps, (min(len(self.steps), window + 1), width)),
@@ -210,9 +207,3 @@ def _within(points: Floats) -> tuple[float, float, float]:
     best = int(np.argmin(below + above))
     whole = float(squares[-1] - sums[-1] * sums[-1] / n)
     return max(whole, _LEAST), max(float(below[best] + above[best]), _LEAST), float(ordered[best + 1])
-
-
-def _grown(array: npt.NDArray[Any], clients: int, fill: int) -> npt.NDArray[Any]:
-    """Return a copy with room for at least `clients` clients."""
-    missing = max(0, clients - len(array))
-    return np.concatenate([array, np.full((missing, *array.shape[1:]), fill, array.dtype)])

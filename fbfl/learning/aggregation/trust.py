@@ -8,10 +8,9 @@ import numpy.typing as npt
 
 from fbfl.errors import AggregationError
 from fbfl.learning.aggregation.averages import sum_in_order, weighted_sum
-from fbfl.learning.aggregation.inputs import Floats, Updates, as_finite_matrix, as_matrix
+from fbfl.learning.aggregation.inputs import Floats, Updates, as_finite_matrix, as_matrix, registry_numbers, with_room
 from fbfl.learning.aggregation.norms import inner_products, norms
 from fbfl.learning.aggregation.rule_function import Aggregate, State, answer, registered
-from fbfl.learning.clients import client_numbers
 from fbfl.learning.exact_gram import exact_gram
 
 LN_CONTEXT = decimal.Context(prec=40)
@@ -62,10 +61,11 @@ def foolsgold(updates: Updates, state: State | None = None, clients: Sequence[in
     """
     matrix = as_finite_matrix(updates)
     n, width = matrix.shape
-    numbers = list(range(n)) if clients is None else [*client_numbers("clients", clients)]
-    if len(set(numbers)) != n:
-        raise AggregationError(f"clients is {numbers}; allowed: {n} different registry indices")
-    history = _grown((state or {}).get("history"), max(numbers) + 1, width)
+    numbers = registry_numbers(clients, n)
+    history = (state or {}).get("history", np.zeros((0, width), np.float32))
+    if history.ndim != 2 or history.shape[1] != width:
+        raise AggregationError(f"state['history'] has the shape {history.shape}, not (clients, {width})")
+    history = with_room(history, max(numbers) + 1).astype(np.float32)
     with np.errstate(over="ignore"):
         history[numbers] += matrix
     # Otherwise a client that sends float32's largest value twice would stop all later rounds.
@@ -76,16 +76,6 @@ def foolsgold(updates: Updates, state: State | None = None, clients: Sequence[in
         raise AggregationError("foolsgold takes every client for a Sybil: all histories point in the same direction")
     result = answer(weighted_sum(matrix, weights.tolist()) / total, _positive(weights))
     return Aggregate(result.vector, {"history": history}, result.selected)
-
-
-def _grown(history: npt.NDArray[np.float32] | None, clients: int, width: int) -> npt.NDArray[np.float32]:
-    """Return a copy of the history with room for at least `clients` clients."""
-    if history is None:
-        return np.zeros((clients, width), np.float32)
-    if history.ndim != 2 or history.shape[1] != width:
-        raise AggregationError(f"state['history'] has the shape {history.shape}, not (clients, {width})")
-    missing = max(0, clients - len(history))
-    return np.vstack([history, np.zeros((missing, width), np.float32)]).astype(np.float32)
 
 
 def _foolsgold_weights(history: npt.NDArray[np.float32]) -> Floats:

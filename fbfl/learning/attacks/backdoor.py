@@ -10,7 +10,7 @@ Pixels of a trigger take the largest value of `sample_range`, that of all traini
 import numpy as np
 import numpy.typing as npt
 
-from fbfl.errors import InvalidInputError
+from fbfl.errors import InvalidInputError, require
 from fbfl.learning.attacks.data import Labels, Samples, choose, relabelled
 from fbfl.learning.attacks.registry import on_data
 from fbfl.learning.noise import Images
@@ -35,8 +35,7 @@ def _edge_case_test(
     x: Images, y: Labels, *, source: int = 7, target: int = 1, fraction: float = 0.1
 ) -> tuple[Images, Labels, int]:
     rare = rare_samples(x, y, source=source, fraction=fraction)
-    if not len(rare):
-        raise InvalidInputError(f"source is {source}; allowed: a label of the test samples")
+    require(len(rare), "source", source, "a label of the test samples")
     return x[rare], y[rare], target
 
 
@@ -98,8 +97,7 @@ def bar_trigger(x: Images, *, parts: int = 4, only: int | None = None, sample_ra
 
     A bar is a seventh of the width long, as the paper's 4 of 28 pixels, and the gaps are half of that.
     """
-    if parts < 1:
-        raise InvalidInputError(f"parts is {parts}; allowed: at least 1")
+    require(parts >= 1, "parts", parts, "at least 1")
     stamped = x.copy()
     length = max(1, as_pictures(stamped).shape[2] // 7)
     gap = max(1, length // 2)
@@ -134,8 +132,7 @@ def edge_case(
 @checks.arguments
 def rare_samples(x: Images, y: Labels, *, source: int = 7, fraction: float = 0.1) -> npt.NDArray[np.intp]:
     """Return the numbers of the samples of a class farthest from its mean image, at least one if it has any."""
-    if not 0 < fraction <= 1:
-        raise InvalidInputError(f"fraction is {fraction}; allowed: above 0 and at most 1")
+    require(0 < fraction <= 1, "fraction", fraction, "above 0 and at most 1")
     own = np.flatnonzero(y == source)
     if own.size == 0:
         return own

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from fbfl.errors import InvalidInputError, VacuousAttackError
+from fbfl.errors import InvalidInputError, VacuousAttackError, require
 from fbfl.learning.aggregation.nearest import krum_scores
 from fbfl.learning.attacks.registry import on_updates
 from fbfl.tensors import Vector
@@ -72,8 +72,7 @@ def fang_trim(honest: Matrix, own: Vector, rng: np.random.Generator, *, b: float
     Section IV-C: where s_j = -1 uniform in [max_j, b max_j] (in [max_j, max_j / b] if max_j < 0), where s_j = 1 uniform
     in [min_j / b, min_j] (in [b min_j, min_j] if min_j < 0). Each attacker draws its own values.
     """
-    if b <= 1:
-        raise InvalidInputError(f"b is {b}; allowed: above 1")
+    require(b > 1, "b", b, "above 1")
     direction, _ = _direction(honest)
     top, bottom = honest.max(axis=0).astype(np.float64), honest.min(axis=0).astype(np.float64)
     above = np.where(top > 0, b * top, top / b)

@@ -16,7 +16,7 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from fbfl.errors import InvalidInputError, VacuousAttackError
+from fbfl.errors import InvalidInputError, VacuousAttackError, require
 from fbfl.learning.attacks.registry import on_updates
 from fbfl.tensors import Vector
 
@@ -43,8 +43,7 @@ def gaussian_noise(
     Blanchard et al. 2017 (Krum), section 5 (Gaussian Byzantine workers).
     """
     _positive("std", std)
-    if mode not in ("replace", "add"):
-        raise InvalidInputError(f"mode is {mode!r}; allowed: replace or add")
+    require(mode in ("replace", "add"), "mode", mode, "replace or add")
     noise = std * rng.standard_normal(own.shape)
     return _update(noise + own if mode == "add" else noise)
 
@@ -90,8 +89,7 @@ def neurotoxin(honest: Matrix, own: Vector, rng: np.random.Generator, *, top: fl
     aggregate of the round before tells of the honest; here it is the update, on what they send in this round, so that
     what is left has not learnt to make up for what is cut.
     """
-    if not 0 < top < 1:
-        raise InvalidInputError(f"top is {top}; allowed: above 0 and below 1")
+    require(0 < top < 1, "top", top, "above 0 and below 1")
     count = max(1, round(top * own.size))
     largest = np.argsort(-np.abs(_mean(honest)), kind="stable")[:count]
     projected = own.copy()
@@ -102,8 +100,7 @@ def neurotoxin(honest: Matrix, own: Vector, rng: np.random.Generator, *, top: fl
 @on_updates(colluding=True)
 def same_value(honest: Matrix, own: Vector, rng: np.random.Generator, *, value: float = 1.0) -> Vector:
     """Send `value` in every coordinate. Li et al. 2019 (RSA), section 5 (same-value attack)."""
-    if not math.isfinite(value):
-        raise InvalidInputError(f"value is {value}; allowed: finite numbers")
+    require(math.isfinite(value), "value", value, "finite numbers")
     return np.full(own.shape, value, np.float32)
 
 
@@ -190,8 +187,7 @@ def mimic(honest: Matrix, own: Vector, rng: np.random.Generator, *, victim: int 
         centred = rows - rows.mean(axis=0)
         _, vectors = np.linalg.eigh(centred @ centred.T)
         victim = int(np.argmax(np.abs(rows @ (centred.T @ vectors[:, -1]))))
-    if not 0 <= victim < len(honest):
-        raise VacuousAttackError(f"victim is {victim}; allowed: 0 to {len(honest) - 1}")
+    require(0 <= victim < len(honest), "victim", victim, f"0 to {len(honest) - 1}", VacuousAttackError)
     copied: Vector = honest[victim].copy()
     return copied
 
@@ -228,14 +224,12 @@ def _require_some(honest: Matrix) -> None:
 
 
 def _attackers(num_byzantine: int) -> int:
-    if num_byzantine < 1:
-        raise InvalidInputError(f"num_byzantine is {num_byzantine}; allowed: at least 1 attacker")
+    require(num_byzantine >= 1, "num_byzantine", num_byzantine, "at least 1 attacker")
     return num_byzantine
 
 
 def _positive(name: str, value: float) -> float:
-    if not 0 < value < math.inf:
-        raise InvalidInputError(f"{name} is {value}; allowed: finite numbers above 0")
+    require(0 < value < math.inf, name, value, "finite numbers above 0")
     return value
 
 

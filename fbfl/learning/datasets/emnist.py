@@ -4,7 +4,7 @@ import zipfile
 
 import numpy as np
 
-from fbfl.errors import InvalidInputError
+from fbfl.errors import require
 from fbfl.learning.datasets import idx, origin
 from fbfl.learning.datasets.dataset import Array, Dataset
 
@@ -25,8 +25,7 @@ def emnist(split: str = "balanced") -> Dataset:
     which letters that look alike share one; `balanced`: 112,800 + 18,800 of these 47; `letters`: 124,800 + 20,800 of
     26; `digits`: 240,000 + 40,000; `mnist`: 60,000 + 10,000 digits.
     """
-    if split not in SPLITS:
-        raise InvalidInputError(f"dataset emnist: split is {split!r}; allowed: {', '.join(SPLITS)}")
+    require(split in SPLITS, "dataset emnist: split", split, ", ".join(SPLITS))
     content, source = origin.obtained(_FILE, "emnist")
     with zipfile.ZipFile(content) as archive:
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fbfl.errors import DataUnavailableError, InvalidInputError
+from fbfl.errors import DataUnavailableError, require
 from fbfl.learning.backend import load_tensorflow
 from fbfl.learning.datasets import origin
 from fbfl.learning.datasets.dataset import Dataset
@@ -31,8 +31,7 @@ def cifar10() -> Dataset:
 
 def cifar100(labels: str = "fine") -> Dataset:
     """Load 50,000 + 10,000 pictures, 32 x 32 in colour, of 100 `fine` or 20 `coarse` classes (Krizhevsky 2009)."""
-    if labels not in ("fine", "coarse"):
-        raise InvalidInputError(f"dataset cifar100: labels is {labels!r}; allowed: fine, coarse")
+    require(labels in ("fine", "coarse"), "dataset cifar100: labels", labels, "fine, coarse")
     return _dataset("cifar100", "cifar100", label_mode=labels)
 
 
@@ -60,8 +59,7 @@ def california_housing() -> Dataset:
 
 def _texts(name: str, words: int, length: int) -> Dataset:
     for setting, value, least in (("words", words, 4), ("length", length, 1)):
-        if value < least:
-            raise InvalidInputError(f"dataset {name}: {setting} is {value}; allowed: {least} or more")
+        require(value >= least, f"dataset {name}: {setting}", value, f"{least} or more")
 
     def padded(texts: Any) -> Any:
         import keras

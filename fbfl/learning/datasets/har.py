@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fbfl.errors import DataUnavailableError, InvalidInputError
+from fbfl.errors import DataUnavailableError, InvalidInputError, require
 from fbfl.learning.datasets import origin
 from fbfl.learning.datasets.dataset import Array, Dataset
 
@@ -29,8 +29,7 @@ def har(form: str = FORMS[0], signals: str | Sequence[str] = SIGNALS) -> Dataset
     upstairs, downstairs, sitting, standing, lying. Every person is a device of the partition `by_device`. The published
     split of people into training and test is kept.
     """
-    if form not in FORMS:
-        raise InvalidInputError(f"dataset har: form is {form!r}; allowed: {', '.join(FORMS)}")
+    require(form in FORMS, "dataset har: form", form, ", ".join(FORMS))
     chosen = [signals] if isinstance(signals, str) else list(signals)
     for signal in chosen:
         if signal not in SIGNALS:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fbfl.errors import InvalidInputError, failures_as
+from fbfl.errors import InvalidInputError, failures_as, require
 from fbfl.learning.datasets.dataset import Array, Dataset, held_out, samples_of_part
 from fbfl.system.jsonobject import read_object
 
@@ -56,8 +56,7 @@ def load(
         chosen = [samples] if isinstance(samples, str) else list(samples or (set(columns) - set(roles.values())))
         chosen = [column for column in columns if column in chosen] if samples is None else chosen
         for role, column in (*roles.items(), *(("samples", column) for column in chosen)):
-            if column not in columns:
-                raise InvalidInputError(f"{where}: {role} is {column!r}; allowed: {', '.join(columns)}")
+            require(column in columns, f"{where}: {role}", column, ", ".join(columns))
             missing = columns[column].null_count if role != "samples" else 0
             if missing:
                 raise InvalidInputError(

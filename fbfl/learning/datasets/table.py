@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fbfl.errors import InvalidInputError
+from fbfl.errors import InvalidInputError, require
 from fbfl.learning.datasets.dataset import Array, Dataset, held_out
 from fbfl.learning.samples import labels_of, of_classes, samples_of
 
@@ -35,8 +35,7 @@ def load(
     out for testing. Anything else than numbers in a sample, a missing value, a name that two columns have, and a file
     that cannot be read raise `InvalidInputError`.
     """
-    if not 0 < test < 1:
-        raise InvalidInputError(f"{path}: test is {test}; allowed: above 0 and below 1, the part held out for testing")
+    require(0 < test < 1, f"{path}: test", test, "above 0 and below 1, the part held out for testing")
     frame, names = _read(path)
     twice = names[names.duplicated()]
     if len(twice):

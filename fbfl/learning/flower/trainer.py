@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fbfl.errors import InvalidInputError
+from fbfl.errors import InvalidInputError, require
 from fbfl.learning.datasets import Dataset
 from fbfl.learning.flower import app as apps
 from fbfl.learning.flower import environment, runner
@@ -58,12 +58,10 @@ class FlowerTrainer:
         seed: int = 0,
     ) -> None:
         _refuse_settings(model, settings or TrainingSettings())
-        if servers < 1:
-            raise InvalidInputError(f"servers is {servers}; allowed: 1 or more")
+        require(servers >= 1, "servers", servers, "1 or more")
         if not timeout > 0:
             raise InvalidInputError(f"timeout is {timeout:g}; allowed: more than 0 seconds")
-        if not isinstance(config, str | Mapping | None):
-            raise InvalidInputError(f"config is {config!r}; allowed: a table, or KEY=VALUE KEY=VALUE ...")
+        require(isinstance(config, str | Mapping | None), "config", config, "a table, or KEY=VALUE KEY=VALUE ...")
         self.app = apps.read(app, config or {})
         self.servers = servers
         self._seed = seed
