@@ -1,6 +1,6 @@
 """Fetching many payloads: those that nobody serves cost one time-out together, and not one each."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -17,31 +17,22 @@ def get_all(store: Store, references: Sequence[Reference]) -> Iterator[tuple[Ref
     A store that waits for others is asked for all at once, each in a thread of its own: in fewer, payloads that are
     withheld would keep the others waiting. A failure of the store itself raises `StorageError`, after what it gave.
     """
-    if len(references) < 2 or not store.waits:
-        for reference in references:
-            yield reference, _get(store, reference)
-        return
-    with ThreadPoolExecutor(len(references), "fetching") as pool:
-        answers = list(pool.map(partial(_answer, store), references))
-    failure = None
+    answers: Iterable[bytes | StorageError] = map(partial(_answer, store), references)
+    if store.waits and len(references) > 1:
+        with ThreadPoolExecutor(len(references), "fetching") as pool:
+            answers = list(pool.map(partial(_answer, store), references))
+    failures = []
     for reference, answer in zip(references, answers, strict=True):
         if isinstance(answer, bytes | Fault):
             yield reference, answer
         else:
-            failure = failure or answer
-    if failure is not None:
-        raise failure
+            failures.append(answer)
+    if failures:
+        raise failures[0]
 
 
-def _get(store: Store, reference: Reference) -> bytes | Fault:
+def _answer(store: Store, reference: Reference) -> bytes | StorageError:
     try:
         return store.get(reference)
-    except (PayloadNotFoundError, PayloadRefusedError) as fault:
-        return fault
-
-
-def _answer(store: Store, reference: Reference) -> bytes | Fault | StorageError:
-    try:
-        return _get(store, reference)
-    except StorageError as failure:
-        return failure
+    except StorageError as error:  # of a payload, or of the store
+        return error
