@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from fbfl.errors import InvalidInputError
-from fbfl.system.textfile import read_text
+from fbfl.system.textfile import read_toml
 
 FILE = "pyproject.toml"
 
@@ -56,11 +56,7 @@ def read(path: str | Path, config: str | Config = MappingProxyType({})) -> App:
     """
     folder = Path(path).absolute()
     where = f"app {path}"
-    text = read_text(folder / FILE, f"{where}: {FILE}")
-    try:
-        project = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InvalidInputError(f"{where}: {FILE} is not TOML: {error}") from error
+    project = read_toml(folder / FILE, f"{where}: {FILE}")
     described = _table(where, project, "project")
     entry = _table(where, project, "tool", "flwr", "app")
     components = _table(where, project, "tool", "flwr", "app", "components")

@@ -66,7 +66,7 @@ def test_values_that_are_refused(tmp_path: Path, config: str | dict[str, object]
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[", "pyproject.toml is not TOML"),
+        ("[", "pyproject.toml: not TOML"),
         ("", r"has no table \[project\]; needed: a Flower app"),
         (WHOLE.replace("tool.flwr.app.components", "tool.other"), r"has no table \[tool.flwr.app.components\]"),
         (WHOLE.replace('"small.client:app"', "3"), "clientapp is 3; needed in pyproject.toml: package.module:object"),
