@@ -39,21 +39,21 @@ class Adversary:
     @property
     def poisons_updates(self) -> bool:
         """True if it has to see all updates of a round before its own are sent."""
-        return bool(self.malicious) and any(attack.kind == "update" for attack in self.attacks)
+        return bool(self.malicious) and any(attack.traits.kind == "update" for attack in self.attacks)
 
     @property
     def poisons_samples(self) -> bool:
         """True if it changes samples before its clients train on them."""
-        return bool(self.malicious) and any(attack.kind == "data" for attack in self.attacks)
+        return bool(self.malicious) and any(attack.traits.kind == "data" for attack in self.attacks)
 
     def poisoned_samples(self, client: int, samples: Samples) -> Samples:
         """Return a client's samples, poisoned once and for all if it attacks them."""
         if client not in self.malicious:
             return samples
         for number, attack in enumerate(self.attacks):
-            if attack.kind == "data" and not len(samples[1]):
+            if attack.traits.kind == "data" and not len(samples[1]):
                 self._note(number, "the attackers have no samples")
-            elif attack.kind == "data":
+            elif attack.traits.kind == "data":
                 poisoned = attack.poison_data(
                     *samples,
                     generator(self.seed, f"attack {attack.name}", server=client),
@@ -77,7 +77,7 @@ class Adversary:
         made_up = generator(0, "made-up updates").standard_normal((num_clients, 8)).astype(np.float32)
         clients, attackers = range(num_clients), list(self.malicious)
         for attack in self.attacks:
-            if attack.kind == "update" and attack.is_ours and attackers:
+            if attack.traits.kind == "update" and attack.is_ours and attackers:
                 self._sent(attack, 1, clients, attackers, made_up, made_up)
 
     def poison_updates(self, round_number: int, clients: Sequence[int], rows: npt.NDArray[np.float32]) -> None:
@@ -91,7 +91,7 @@ class Adversary:
             return
         trained = rows.copy() if len(self.attacks) > 1 else rows
         for number, attack in enumerate(self.attacks):
-            if attack.kind == "update":
+            if attack.traits.kind == "update":
                 try:
                     sent = self._sent(attack, round_number, clients, attackers, trained, rows)
                 except VacuousAttackError as error:
@@ -120,9 +120,9 @@ class Adversary:
     ) -> list[npt.NDArray[np.float32]]:
         """Return what the attackers send instead of their `rows`, from what the attack knows of `trained` updates."""
         known = trained
-        if attack.knowledge == "honest":
+        if attack.traits.knowledge == "honest":
             known = np.delete(trained, attackers, axis=0)
-        elif attack.knowledge == "compromised":
+        elif attack.traits.knowledge == "compromised":
             known = trained[attackers]
         return [
             attack.poison_update(
@@ -134,7 +134,7 @@ class Adversary:
                 attacker=place,
                 round_number=round_number,
             )
-            for place, row in enumerate(attackers[:1] if attack.colluding else attackers)
+            for place, row in enumerate(attackers[:1] if attack.traits.colluding else attackers)
         ]
 
     def triggered(self, x: Images, y: npt.NDArray[np.integer]) -> tuple[Images, npt.NDArray[np.integer], int] | None:
@@ -142,6 +142,6 @@ class Adversary:
         found = (
             attack.triggered(x, y, num_classes=self.num_classes, sample_range=self.sample_range)
             for attack in self.attacks
-            if attack.kind == "data"
+            if attack.traits.kind == "data"
         )
         return next((samples for samples in found if samples), None)

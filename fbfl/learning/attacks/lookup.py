@@ -12,7 +12,7 @@ import numpy.typing as npt
 from fbfl.errors import InvalidInputError, VacuousAttackError
 from fbfl.learning import plugins
 from fbfl.learning.attacks.data import Labels, Samples
-from fbfl.learning.attacks.registry import ATTACKS, Kind, Knowledge, Traits, is_ours, traits_of
+from fbfl.learning.attacks.registry import ATTACKS, Traits, is_ours, traits_of
 from fbfl.learning.noise import Images
 from fbfl.learning.samples import Range, checked
 from fbfl.tensors import Vector, vector_of
@@ -29,20 +29,10 @@ CONTEXT = {
 
 @dataclass(frozen=True)
 class Attack:
-    """An attack with its settings. `kind` tells whether to call `poison_data` or `poison_update`."""
+    """An attack with its settings. The kind of its traits tells whether to call `poison_data` or `poison_update`."""
 
     plugin: plugins.Plugin
     traits: Traits
-
-    @property
-    def kind(self) -> Kind:
-        """Kind of its input: data or updates."""
-        return self.traits.kind
-
-    @property
-    def knowledge(self) -> Knowledge:
-        """For an update attack: the clients whose updates it sees, as trained, before any attack."""
-        return self.traits.knowledge
 
     @property
     def name(self) -> str:
@@ -60,11 +50,6 @@ class Attack:
         """True if it is an attack of ours, and not a user's own."""
         return is_ours(self.plugin.function)
 
-    @property
-    def colluding(self) -> bool:
-        """True if all attackers of a round send the same update, so that it is enough to make it once."""
-        return self.traits.colluding
-
     def poison_data(
         self,
         x: Images,
@@ -81,7 +66,7 @@ class Attack:
         Data that cannot be trained on, and labels beyond `num_classes` (None: any; 0: numbers), raise
         `InvalidInputError`.
         """
-        if self.kind != "data":
+        if self.traits.kind != "data":
             raise InvalidInputError(f"attack {self.name}: poisons updates, not data")
         self.check_labels(num_classes)
         known = _known(num_classes, sample_range)
@@ -121,7 +106,7 @@ class Attack:
         round_number: int = 0,
     ) -> Vector:
         """Return what the attacker sends instead of its own update; `known` are the updates of `knowledge`."""
-        if self.kind != "update":
+        if self.traits.kind != "update":
             raise InvalidInputError(f"attack {self.name}: poisons data, not updates")
         with self._naming(), np.errstate(all="ignore"):  # an update that is not finite is left out
             update = self.plugin(

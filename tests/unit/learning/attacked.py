@@ -51,4 +51,4 @@ def poison(
 
 
 def kinds(kind: Any) -> Any:
-    return [n for n in attacks.ATTACKS if attacks.resolve(n, **REQUIRED.get(n, {})).kind == kind]
+    return [n for n in attacks.ATTACKS if attacks.resolve(n, **REQUIRED.get(n, {})).traits.kind == kind]

@@ -17,7 +17,8 @@ from tests.unit.learning.attacked import SIZE, F, N, honest_updates, kinds, pois
 
 @pytest.mark.parametrize("name", kinds("update"))
 def test_update_attacks_keep_form_and_input_and_follow_their_rng(name: str) -> None:
-    known = honest_updates(m={"honest": N - F, "compromised": F, "everybody": N}[attacks.resolve(name).knowledge])
+    seen = {"honest": N - F, "compromised": F, "everybody": N}
+    known = honest_updates(m=seen[attacks.resolve(name).traits.knowledge])
     own = honest_updates(9, 1)[0]
     known.flags.writeable = own.flags.writeable = False
     update = send(name, known, own)
@@ -37,7 +38,7 @@ def test_update_attacks_keep_form_and_input_and_follow_their_rng(name: str) -> N
 def test_with_hardly_an_honest_update_an_attack_is_finite_or_vacuous(name: str, honest: int, attackers: int) -> None:
     rows = honest_updates(m=honest + attackers)
     attack = attacks.resolve(name)
-    known = {"honest": rows[attackers:], "compromised": rows[:attackers], "everybody": rows}[attack.knowledge]
+    known = {"honest": rows[attackers:], "compromised": rows[:attackers], "everybody": rows}[attack.traits.knowledge]
     try:
         update = send(name, known, rows[0], num_clients=len(rows), num_byzantine=attackers)
     except VacuousAttackError:
@@ -62,14 +63,14 @@ def test_neurotoxin_keeps_to_the_coordinates_that_honest_updates_change_least(to
 def test_colluding_attackers_all_send_the_same(name: str) -> None:
     """The marks of attacks promise it, so that one update stands for those of all attackers."""
     attack = attacks.resolve(name)
-    known = honest_updates() if attack.knowledge == "honest" else honest_updates(m=F)
+    known = honest_updates() if attack.traits.knowledge == "honest" else honest_updates(m=F)
     sent = [
         attack.poison_update(
             known, own, np.random.default_rng(place), num_clients=N, num_byzantine=F, attacker=place, round_number=1
         )
         for place, own in enumerate(honest_updates(9, F))
     ]
-    assert attack.colluding == all((update == sent[0]).all() for update in sent)
+    assert attack.traits.colluding == all((update == sent[0]).all() for update in sent)
 
 
 def test_simple_update_attacks() -> None:
@@ -240,9 +241,9 @@ def copy_of(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def test_a_wrapped_attack_of_ours_is_a_users() -> None:
     assert attacks.resolve("mimic").is_ours
-    assert attacks.resolve(attacks.inner_product_manipulation).colluding
+    assert attacks.resolve(attacks.inner_product_manipulation).traits.colluding
     assert not attacks.resolve(copy_of(attacks.mimic)).is_ours
-    assert not attacks.resolve(copy_of(attacks.mimic)).colluding
+    assert not attacks.resolve(copy_of(attacks.mimic)).traits.colluding
 
 
 def test_a_users_function_is_an_attack_of_the_kind_of_its_parameters() -> None:
@@ -263,7 +264,7 @@ def test_a_users_function_is_an_attack_of_the_kind_of_its_parameters() -> None:
 
     known = honest_updates()
     assert send(zero, known, size=2.0).tolist() == [2.0] * SIZE
-    assert attacks.resolve(lonely).knowledge == "compromised"
+    assert attacks.resolve(lonely).traits.knowledge == "compromised"
     assert (send(lonely, known) == known[0] * F).all()
     x, y = samples()
     assert (attacks.resolve(darken).poison_data(x, y, np.random.default_rng(0))[0] == x // 2).all()
@@ -296,8 +297,8 @@ def test_a_users_function_with_a_name_of_ours_is_the_users() -> None:
         return x, y
 
     vars(backdoor).update(triggered=lambda x, y: (x, y, 3))
-    assert not attacks.resolve(alie).colluding
-    assert attacks.resolve("alie").colluding
+    assert not attacks.resolve(alie).traits.colluding
+    assert attacks.resolve("alie").traits.colluding
     x, y = np.zeros((2, 8, 8), np.float32), np.array([0, 1])
     tested = attacks.resolve(backdoor).triggered(x, y)
     assert tested is not None
