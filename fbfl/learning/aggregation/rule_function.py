@@ -53,11 +53,10 @@ class Aggregate:
 class RuleFunction(Generic[P]):
     """A rule as a plain function that returns the vector; `aggregate` is the same with the whole `Aggregate`."""
 
-    def __init__(
-        self, aggregate: Callable[P, Aggregate], canonical: bool, version: int = 1, history: str | None = None
-    ) -> None:
+    canonical = True
+
+    def __init__(self, aggregate: Callable[P, Aggregate], version: int = 1, history: str | None = None) -> None:
         self.aggregate = checks.arguments(aggregate)
-        self.canonical = canonical
         self.version = version
         self.history = history
         update_wrapper(self, aggregate)
@@ -73,7 +72,7 @@ class RuleFunction(Generic[P]):
 
 def rule(aggregate: Callable[P, Aggregate]) -> RuleFunction[P]:
     """Make a canonical rule: the same inputs give the same bytes on every machine, so servers can vote on it."""
-    return RuleFunction(aggregate, canonical=True)
+    return RuleFunction(aggregate)
 
 
 RULES: dict[str, RuleFunction[...]] = {}
@@ -88,7 +87,7 @@ def registered(version: int = 1, history: str | None = None) -> Callable[[Callab
     """
 
     def register(aggregate: Callable[P, Aggregate]) -> RuleFunction[P]:
-        made = RuleFunction(aggregate, canonical=True, version=version, history=history)
+        made = RuleFunction(aggregate, version=version, history=history)
         RULES[aggregate.__qualname__] = made
         return made
 
