@@ -67,10 +67,10 @@ class RoundResult:
     record: RoundRecord
     accuracy: float
     loss: float
-    train_seconds: float
-    consensus_seconds: float
-    seconds: float
-    cpu_seconds: float
+    train_seconds: float = 0.0
+    consensus_seconds: float = 0.0
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
     """Processor time of this process, which other processes on the machine do not change."""
     attack_success_rate: float | None = None
     hashes: int | None = None
@@ -240,11 +240,7 @@ class Simulation:
             records[-1],
             figures.accuracy,
             figures.loss,
-            0.0,
-            0.0,
-            0.0,
-            0.0,
-            success,
+            attack_success_rate=success,
             metrics=figures.metrics,
             recall=figures.recall,
             warnings=metrics.warnings_of(figures.loss),
