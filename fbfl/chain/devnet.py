@@ -13,9 +13,9 @@ from fbfl.chain.deployment.deploy import deploy, first_block
 from fbfl.chain.embedded.chain import EmbeddedChain, start_chain
 from fbfl.chain.embedded.ethash import EthashNetwork, NodeChain
 from fbfl.chain.ledger import Ledger
-from fbfl.chain.networks import EMBEDDED
+from fbfl.chain.networks import EMBEDDED, connect
 from fbfl.chain.participant import Participant
-from fbfl.chain.remote import Node, accounts_of, remote_nodes
+from fbfl.chain.remote import Node, RemoteNode, accounts_of
 from fbfl.chain.transactions import Sender
 
 
@@ -25,7 +25,7 @@ def start_nodes(network: str, consensus: str, accounts: int, ethash_nodes: int) 
     `ethash_nodes` is the number of full nodes of an embedded ethash network.
     """
     if network != EMBEDDED:
-        return remote_nodes([network])
+        return [RemoteNode(connect(network))]
     if consensus != "ethash":
         return [start_chain(accounts)]
     return EthashNetwork(nodes=ethash_nodes, accounts=accounts).nodes

@@ -13,7 +13,6 @@ from web3 import Web3
 from fbfl.chain.accounts import FUNDED, LOCAL_CHAINS, development_account
 from fbfl.chain.embedded.chain import EmbeddedChain
 from fbfl.chain.head import Head, head_of
-from fbfl.chain.networks import connect
 from fbfl.errors import InvalidInputError, NodeUnavailableError
 
 _POLL = 0.2  # seconds
@@ -67,11 +66,6 @@ class RemoteNode:
     def one_block(self) -> AbstractContextManager[None]:
         """Do nothing: the network decides what goes into a block."""
         return nullcontext()
-
-
-def remote_nodes(networks: Sequence[str]) -> list[RemoteNode]:
-    """Return the nodes of these networks, by name or JSON-RPC URL."""
-    return [RemoteNode(connect(network)) for network in networks]
 
 
 def accounts_of(nodes: Sequence[Node], count: int) -> list[LocalAccount]:

@@ -10,9 +10,9 @@ from fbfl.chain.devnet import Devnet, nodes_of
 from fbfl.chain.embedded.chain import EmbeddedChain
 from fbfl.chain.embedded.export import import_chain
 from fbfl.chain.ledger import Ledger
-from fbfl.chain.networks import EMBEDDED
+from fbfl.chain.networks import EMBEDDED, connect
 from fbfl.chain.queries import num_rounds
-from fbfl.chain.remote import remote_nodes
+from fbfl.chain.remote import RemoteNode
 from fbfl.errors import ChainImportError, InvalidInputError
 from fbfl.mec.tasks import dataset_of, trainer_of
 from fbfl.runs.files import read_json
@@ -87,7 +87,7 @@ def _devnet(path: Path, settings: RunSettings, deployment: Mapping[str, Any], do
     addresses = deployment["addresses"]
     if settings.network != EMBEDDED:
         open_stored(path)  # raises if the network's chain is not that of the run
-        return Devnet(remote_nodes([settings.network]), addresses, deployment["start_block"])
+        return Devnet([RemoteNode(connect(settings.network))], addresses, deployment["start_block"])
     chain = import_chain(path / "chain")
     _go_back(chain, addresses, deployment["task"], done)
     return Devnet(nodes_of(chain, settings.nodes), addresses)

@@ -8,8 +8,9 @@ import requests
 
 from fbfl.audit import audit
 from fbfl.chain.devnet import Devnet
+from fbfl.chain.networks import connect
 from fbfl.chain.records import RoundRecord
-from fbfl.chain.remote import remote_nodes
+from fbfl.chain.remote import RemoteNode
 from fbfl.learning.sampling import participants
 from fbfl.nodes.nodeset import NodeStatus
 from fbfl.storage.ipfs import IpfsStore
@@ -103,7 +104,7 @@ def test_a_simulation_plays_its_rounds_on_a_running_node(
 ) -> None:
     (node,) = start_network("anvil")
     simulated = federation(tmp_path / "simulated", rounds=1, consensus="pbft")
-    devnet = Devnet.deployed(remote_nodes([node.address]))
+    devnet = Devnet.deployed([RemoteNode(connect(node.address))])
     live = federation(tmp_path / "live", rounds=1, consensus="pbft", simulation={"devnet": devnet})
     for expected, result in zip(simulated.rounds(), live.rounds(), strict=True):
         assert result.record.status == "final"
