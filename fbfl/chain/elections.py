@@ -123,15 +123,18 @@ class MinedElection:
             return b""
         block = self._ledger.w3.eth.get_block(electing)
         miner = block["miner"]
-        elected = miner in self._ledger.seats(self._task.id, state.round) and not self._is_barred(state, miner)
+        barred = is_barred(self._ledger, self._task.id, state.round, miner)
+        elected = miner in self._ledger.seats(self._task.id, state.round) and not barred
         return None if elected and miner != self._server else header_rlp(block)
 
     def stand_down(self) -> None:
         """Do nothing: nothing runs between two calls."""
 
-    def _is_barred(self, state: TaskState, server: str) -> bool:
-        events = self._ledger.round_events(self._task.id, state.round, "ProposerBarred")
-        return any(event.args["proposer"] == server for event in events)
+
+def is_barred(ledger: Ledger, task: int, round_number: int, server: str) -> bool:
+    """Return True if a server may propose no more in a round: a proposal of it was rejected, or its turn passed."""
+    events = ledger.round_events(task, round_number, "ProposerBarred")
+    return any(event.args["proposer"] == server for event in events)
 
 
 def electing_blocks(ledger: Ledger, task: int, view: int) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from eth_hash.auto import keccak
 
 from fbfl.chain import digests
 from fbfl.chain.digests import short_text
-from fbfl.chain.elections import Election, election_of
+from fbfl.chain.elections import Election, election_of, is_barred
 from fbfl.chain.participant import Participant
 from fbfl.chain.reverts import NOTHING_NEW
 from fbfl.chain.rounds import ABORT, Ballot, Phase, Stage, TaskState, Update
@@ -432,7 +432,7 @@ class MECServer:
         value = self._value(state, state.missing)
         if value is None:
             return False
-        if self._is_barred(state):
+        if is_barred(self.ledger, self.task.id, state.round, self.address):
             return False
         proof = self._election.proof(state)
         if proof is None:
@@ -517,12 +517,6 @@ class MECServer:
             for name in ("PayloadReported", "ReportWithdrawn")
         )
         return reported - withdrawn, withdrawn
-
-    def _is_barred(self, state: TaskState) -> bool:
-        return any(
-            event.args["proposer"] == self.address
-            for event in self.ledger.round_events(self.task.id, state.round, "ProposerBarred")
-        )
 
     def _salt(self, round_number: int) -> bytes:
         return keccak(self._salt_secret + self.task.id.to_bytes(32) + round_number.to_bytes(4))
