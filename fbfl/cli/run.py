@@ -192,14 +192,11 @@ def _recorded(
 @contextmanager
 def _rounds_on(console: "Console", rounds: int) -> Iterator[Callable[[dict[str, Any]], None]]:
     """Yield what prints the line of a round; on a terminal there is a bar below the lines."""
-    if console.quiet or not sys.stdout.isatty():
-        yield lambda line: console.print(_round_text(line))
-        return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    with Progress(
-        TextColumn("rounds"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console, transient=True
-    ) as bar:
+    columns = (TextColumn("rounds"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    hidden = console.quiet or not sys.stdout.isatty()
+    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
         job = bar.add_task("rounds", total=rounds)
 
         def show(line: dict[str, Any]) -> None:
