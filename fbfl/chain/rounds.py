@@ -47,7 +47,6 @@ class Decision:
     quorum: int
     accepts: int
     rejects: int
-    opened_at: int
     deadline: int
     leader: str
     proposer: str
@@ -186,7 +185,6 @@ def state_of(found: Any, head: Head) -> TaskState:
             quorum=decision.quorum,
             accepts=decision.accepts,
             rejects=decision.rejects,
-            opened_at=decision.openedAt,
             deadline=decision.deadline,
             leader=decision.leader,
             proposer=decision.proposer,

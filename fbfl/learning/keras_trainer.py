@@ -104,11 +104,6 @@ class KerasTrainer(LaneTrainer):
         chunks = _chunks(jobs, max(1, _CHUNK_BYTES // (4 * self.spec.size)))
         return (update for rows in self._lanes.stream(run, chunks) for update in rows)
 
-    @property
-    def num_traces(self) -> int:
-        """Number of graphs compiled so far: it does not grow with clients, their sizes or rounds."""
-        return sum(lane.num_traces for lane in self._lanes.all)
-
     def _users_code(self, activity: str) -> AbstractContextManager[None]:
         """Report errors raised inside as the user's, if layers or optimizer are."""
         ours = self._purpose.model in NAMES and self.settings.loss in losses.NAMES

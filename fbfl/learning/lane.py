@@ -75,11 +75,6 @@ class Lane:
         """S, the number of random layers."""
         return len(self._generators)
 
-    @property
-    def num_traces(self) -> int:
-        """Number of graphs compiled: at most one each for training and evaluation per type of samples."""
-        return len(self._traced)
-
     def train(self, start: Vector, work: Work, learning_rate: float) -> Vector:
         """Train every client from `start` [P]; return their updates, trained minus start, float32 [K, P]."""
         shape = (None, *work.x.shape[1:])

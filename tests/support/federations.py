@@ -4,6 +4,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from eth_typing import Address, ChecksumAddress
+from eth_utils.address import to_canonical_address
+
 from fbfl.chain.devnet import Devnet
 from fbfl.chain.embedded.chain import EmbeddedChain
 from fbfl.chain.remote import Node
@@ -38,6 +41,11 @@ def embedded(chain: Node) -> EmbeddedChain:
     """Return the chain of a simulation that is in this process, which can be looked into and set back."""
     assert isinstance(chain, EmbeddedChain)
     return chain
+
+
+def set_miner(chain: EmbeddedChain, miner: ChecksumAddress) -> None:
+    """Set the coinbase of the blocks from now on."""
+    chain.chain.miner = Address(to_canonical_address(miner))
 
 
 @cache

@@ -76,7 +76,7 @@ class Contracts:
         self.proposal = Proposal(ZERO_ADDRESS, Reference(NOTHING, 0), SeatSet())
         self.settled: set[int] = set()
         self.decided_round, self.view, self.stage, self.decided_in = 0, 0, Stage.NONE, Stage.NONE
-        self.size = self.quorum = self.opened_at = self.view_deadline = 0
+        self.size = self.quorum = self.view_deadline = 0
         self.barred: set[str] = set()
         self.votes: dict[str, bool] | None = None
         self.value, self.proposer, self.prepared = NOTHING, ZERO_ADDRESS, NOTHING
@@ -100,7 +100,6 @@ class Contracts:
             quorum=self.quorum,
             accepts=sum(votes.values()),
             rejects=len(votes) - sum(votes.values()),
-            opened_at=self.opened_at,
             deadline=self.view_deadline,
             leader=self._leader(),
             proposer=self.proposer if proposed else ZERO_ADDRESS,
@@ -400,7 +399,7 @@ class Contracts:
         self.decided_round, self.view, self.stage, self.decided_in = self.round, 0, Stage.PROPOSE, Stage.NONE
         self.size = len(self.committee)
         self.quorum = (2 * self.size - 1) // 3 + 1 if self.byzantine else self.size // 2 + 1
-        self.opened_at, self.view_deadline = self.now, self.now + self.terms.timeout
+        self.view_deadline = self.now + self.terms.timeout
         self.barred, self.votes, self.prepared = set(), None, NOTHING
         self._view_started()
 

@@ -67,7 +67,7 @@ WRONG: dict[str, list[Any]] = {
         [{"name": "a", "good": 1, "digest": ""}],
         [{"name": "a", "good": True, "digest": "0g"}],
         [{"name": "a", "good": True, "digest": "", "more": 1}],
-        [{"name": "a" * (STRICT["str_max_length"] + 1), "good": True, "digest": ""}],
+        [{"name": "a" * (100_001), "good": True, "digest": ""}],
     ],
     "pairs": [[["a"]], [["a", 1, 2]], [[1, "a"]], "ab"],
     "table": [[], None, "{}"],

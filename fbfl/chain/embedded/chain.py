@@ -23,7 +23,6 @@ from eth_tester.backends.pyevm.main import PyEVMBackend, _get_vm_for_block_numbe
 from eth_tester.backends.pyevm.serializers import serialize_transaction, serialize_transaction_receipt
 from eth_tester.exceptions import TransactionNotFound
 from eth_typing import Address, ChecksumAddress, Hash32
-from eth_utils.address import to_canonical_address
 from eth_utils.exceptions import ValidationError
 from web3 import EthereumTesterProvider, Web3
 from web3.types import RPCEndpoint, RPCError, RPCResponse
@@ -344,11 +343,6 @@ class EmbeddedChain:
             chain = type(self.chain)(AtomicDB(MemoryDB(dict(cast(MemoryDB, database).kv_store))))
             chain.miner = self.chain.miner
         return attach(self.genesis, chain, lock or threading.RLock())
-
-    def set_miner(self, address: ChecksumAddress) -> None:
-        """The coinbase of the blocks from now on."""
-        with self.lock:
-            self.chain.miner = Address(to_canonical_address(address))
 
     def snapshot(self) -> bytes:
         """Return the head, to return to with `revert`."""

@@ -11,6 +11,7 @@ from fbfl.chain.artifacts import Artifact
 from fbfl.chain.embedded.chain import BALANCE, EmbeddedChain, account_keys, start_chain
 from fbfl.chain.embedded.rules import CHAIN_ID, GAS_LIMIT, GENESIS_TIME
 from fbfl.errors import InvalidInputError
+from tests.support.federations import set_miner
 from tests.unit.chain.ledger_contract import deploy_ledger
 
 
@@ -49,7 +50,7 @@ def test_every_transaction_is_a_block_one_second_later(chain: EmbeddedChain, led
 
 def test_contracts_see_what_the_header_says(chain: EmbeddedChain, ledger: Contract) -> None:
     for miner in chain.accounts[3:5]:
-        chain.set_miner(miner)
+        set_miner(chain, miner)
         paid = chain.w3.eth.get_balance(miner)
         ledger.functions.observe().transact({"gas": 200_000})
         header = chain.w3.eth.get_block("latest")
@@ -143,7 +144,7 @@ def test_a_revert_to_the_first_block_works() -> None:
 
 def test_a_copy_goes_on_alone(chain: EmbeddedChain, ledger: Contract) -> None:
     """From the same block, with the same state; neither chain sees what happens on the other."""
-    chain.set_miner(chain.accounts[4])
+    set_miner(chain, chain.accounts[4])
     ledger.functions.enter(6).transact({"gas": 100_000})
     head = chain.head()
     with chain.one_block():

@@ -15,6 +15,7 @@ from fbfl.chain.embedded.chain import EmbeddedChain, default_genesis, open_chain
 from fbfl.chain.embedded.export import ChainWriter, import_chain, parse_genesis, render_genesis
 from fbfl.chain.embedded.pin import ChainHead, read_head
 from fbfl.errors import ChainImportError, StorageError
+from tests.support.federations import set_miner
 from tests.unit.chain.ledger_contract import deploy_ledger
 
 
@@ -42,7 +43,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory, ledger_artifact: Artifact
     writer = ChainWriter(folder, chain)
     ledger = deploy_ledger(chain, ledger_artifact)
     writer.flush()
-    chain.set_miner(chain.accounts[2])
+    set_miner(chain, chain.accounts[2])
     ledger.functions.observe().transact({"gas": 200_000})
     chain.travel(500)
     with chain.one_block():

@@ -14,10 +14,11 @@ from fbfl.chain.embedded.chain import EmbeddedChain
 from fbfl.chain.embedded.ethash import EthashNetwork
 from fbfl.chain.headers import header_rlp, proof_of_work
 from fbfl.errors import ChainError
+from tests.support.federations import set_miner
 
 
 def test_the_header_hashes_to_the_block_and_holds_the_coinbase(chain: EmbeddedChain) -> None:
-    chain.set_miner(chain.accounts[4])
+    set_miner(chain, chain.accounts[4])
     chain.mine()
     block = chain.w3.eth.get_block("latest")
     encoded = header_rlp(block)

@@ -26,6 +26,11 @@ OPTIMIZERS = {
 }
 
 
+def num_traces(trainer: KerasTrainer) -> int:
+    """Return the number of graphs compiled so far."""
+    return sum(len(lane._traced) for lane in trainer._lanes.all)
+
+
 def plain() -> Sequential:
     """No random layer, so that Keras has nothing to draw."""
     layers = keras.layers

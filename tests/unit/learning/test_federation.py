@@ -15,6 +15,7 @@ from fbfl.learning.keras_trainer import KerasTrainer
 from fbfl.learning.training import TrainingSettings, draws
 from tests.support.regression import descend, evaluate, initial, with_attributes
 from tests.unit.learning.small_federations import CLIENTS, DIGITS, TEST, federation, flat, linear, shares
+from tests.unit.learning.small_trainings import num_traces
 
 
 def test_ten_lines() -> None:
@@ -64,12 +65,12 @@ def test_a_trainer_of_another_federation_changes_no_byte_and_compiles_nothing() 
     first = federation(attack="label_flipping", malicious=(0,))
     list(first.rounds(2))
     assert isinstance(first.trainer, KerasTrainer)
-    traces = first.trainer.num_traces
+    traces = num_traces(first.trainer)
     settings = {"aggregator": "krum", "aggregator_args": {"num_byzantine": 2}}
     again, alone = federation(trainer=first.trainer, **settings), federation(**settings)
     assert [r.loss for r in again.rounds(2)] == [r.loss for r in alone.rounds(2)]
     assert np.array_equal(flat(again), flat(alone))
-    assert first.trainer.num_traces == traces
+    assert num_traces(first.trainer) == traces
     for other in ({"seed": 1}, {"local_epochs": 2}, {"model": "mlp"}, {"optimizer": "sgd"}, {"batch_size": 16}):
         with pytest.raises(InvalidInputError, match="trainer was made for another"):
             federation(trainer=first.trainer, **other)
