@@ -5,7 +5,8 @@ that nobody reads) is refused.
 """
 
 import functools
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,11 @@ def encode(spec: ModelSpec, vector: Vector, state: State | None = None) -> bytes
     """
     if vector.dtype != np.float32:
         raise InvalidInputError(f"weights are {vector.dtype}, a payload holds float32")
-    tensors = dict(zip(tensor_names(spec), spec.unflatten(vector), strict=True))
+    parts = spec.unflatten(vector)
+    if not state and np.isfinite(vector).all():
+        header, order = _form(spec)
+        return b"".join([header, *(parts[place].astype("<f4", copy=False).tobytes() for place in order)])
+    tensors = dict(zip(tensor_names(spec), parts, strict=True))
     for name, array in (state or {}).items():
         if array.dtype.type not in STATE_DTYPES.values():
             raise InvalidInputError(f"state {name!r} is {array.dtype}; allowed: float32, float64 and int64")
@@ -47,6 +52,9 @@ def decode(spec: ModelSpec, data: bytes, state_limit: int = 0) -> tuple[Vector, 
     Raises `PayloadRefusedError` for bytes that `encode` would not have written for this model.
     """
     check_size(spec, len(data), state_limit)
+    plain = _plain(spec, data)
+    if plain is not None:
+        return plain, {}
     try:
         tensors = dict(deserialize(data))  # type: ignore[no-untyped-call]
     except SafetensorError as error:
@@ -83,6 +91,31 @@ def decode(spec: ModelSpec, data: bytes, state_limit: int = 0) -> tuple[Vector, 
     if canonical != data:
         raise PayloadRefusedError("payload is not in its one canonical form: metadata, order or padding differ")
     return vector, state
+
+
+def _plain(spec: ModelSpec, data: bytes) -> Vector | None:
+    """Return the model or update in a payload without state; None for all else, and for what is to be refused."""
+    header, order = _form(spec)
+    if len(data) != max_size(spec) or not data.startswith(header):
+        return None
+    vector = np.empty(spec.size, np.float32)
+    parts, values = spec.unflatten(vector), np.frombuffer(data, "<f4", offset=len(header))
+    start = 0
+    for place in order:
+        end = start + parts[place].size
+        parts[place][...] = values[start:end].reshape(parts[place].shape)
+        start = end
+    return vector if np.isfinite(vector).all() else None
+
+
+@functools.cache
+def _form(spec: ModelSpec) -> tuple[bytes, Sequence[int]]:
+    """Return how every payload of this model without state begins, and the order in which its tensors follow."""
+    names = tensor_names(spec)
+    data = save({tensor.name: np.zeros(tensor.shape, np.float32) for tensor in spec.tensors})
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    return data[:end], sorted(range(len(names)), key=lambda place: header[names[place]]["data_offsets"])
 
 
 def check_size(spec: ModelSpec, size: int, state_limit: int = 0) -> None:

@@ -28,6 +28,22 @@ def test_every_finite_vector_comes_back_bit_for_bit(vector: list[float]) -> None
     assert state == {}
 
 
+@given(
+    names=st.lists(st.text("ab/é0", min_size=1, max_size=4), min_size=1, max_size=4, unique=True),
+    shapes=st.lists(st.lists(st.integers(0, 3), max_size=3).map(tuple), min_size=4, max_size=4),
+    seed=st.integers(0, 9),
+)
+def test_the_payload_of_any_model_is_what_the_standard_library_writes(
+    names: list[str], shapes: list[tuple[int, ...]], seed: int
+) -> None:
+    spec = ModelSpec(tuple(TensorSpec(name, shape) for name, shape in zip(names, shapes, strict=False)))
+    vector: Vector = np.random.default_rng(seed).standard_normal(spec.size).astype(np.float32)
+    payload = encode(spec, vector)
+    parts = zip(names, spec.unflatten(vector), strict=True)
+    assert payload == save({name: np.ascontiguousarray(part).reshape(part.shape) for name, part in parts})
+    assert decode(spec, payload)[0].tobytes() == vector.tobytes()
+
+
 def test_the_standard_library_reads_the_payload_by_the_models_names() -> None:
     read = load(PAYLOAD)
     assert sorted(read) == sorted(tensors)
