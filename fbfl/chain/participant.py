@@ -105,11 +105,8 @@ class Participant:
     def __init__(self, ledger: Ledger, sender: Sender) -> None:
         self.ledger = ledger
         self._sender = sender
-
-    @property
-    def address(self) -> str:
+        self.address: str = sender.address
         """The account."""
-        return self._sender.address
 
     @contextmanager
     def without_waiting(self) -> Iterator[list[Sent]]:

@@ -57,7 +57,6 @@ class _RoundMemory:
     payloads: dict[Reference, bytes] = field(default_factory=dict)
     absent: set[Reference] = field(default_factory=set)
     """Payloads that could not be fetched in this step: another attempt would take as long again."""
-    unpinned: set[Reference] = field(default_factory=set)
     sound: set[Reference] = field(default_factory=set)
     """Payloads that are updates of this task."""
     whole: set[bytes] = field(default_factory=set)
@@ -113,6 +112,8 @@ class MECServer:
         counted: Callable[[], int] | None = None,
     ) -> None:
         self.participant = participant
+        self.address = participant.address
+        """The server's account."""
         self.ledger = participant.ledger
         self.store = store
         self.task = task
@@ -130,11 +131,6 @@ class MECServer:
         self.refusals = 0
         """Number of this server's transactions that contracts refused so far."""
         self._results = results or KnownResults(plan)
-
-    @property
-    def address(self) -> str:
-        """The server's account."""
-        return self.participant.address
 
     def without_update(self, number: int) -> str:
         """Return why the server has no update for a round; nothing if it has one, or has not been asked for one."""
@@ -265,6 +261,7 @@ class MECServer:
             return None
         reference = self._publish(payload)
         self._memory.payloads[reference] = self._results.held_once(state.round, reference, payload)
+        self._memory.sound.add(reference)
         if count > state.max_samples:
             log.warning(
                 "round %d: %s has %d samples, and %d count", state.round, self.address, count, state.max_samples
@@ -293,71 +290,70 @@ class MECServer:
         if state.accumulator in self._memory.whole and not accused:
             return False
         acted = False
-        updates = self.ledger.updates(self.task.id, state.round)
+        memory = self._memory
+        updates = [each for each in self.ledger.updates(self.task.id, state.round) if each.server != self.address]
         wanted = [
             update
             for update in updates
-            if update.server != self.address
-            and (update.seat not in state.missing or update.server in accused)
+            if (update.seat not in state.missing or update.server in accused)
             # Where this view has its report, another attempt would take as long as the first.
-            and (_claim(state, update) not in self._memory.reported or update.payload in self._memory.sound)
+            and (update.payload in memory.sound or _claim(state, update) not in memory.reported)
         ]
-        for update, problem in self._fetch(wanted):
-            claim = _claim(state, update)
+        faults = self._fetch(wanted)
+        for update in wanted:
+            problem = faults.get(update.payload)
             if problem is None:
                 if update.server in accused and state.decision.stage is Stage.PROPOSE:
                     log.info("round %d: %s has the update of %s after all", state.round, self.address, update.server)
                     self.participant.withdraw_report(self.task.id, state.round, update.server, state.accumulator)
                     acted = True
                 continue
-            if update.payload not in self._memory.payloads and not self._patience.is_over((state.round, claim[1:])):
+            claim = _claim(state, update)
+            if update.payload not in memory.payloads and not self._patience.is_over((state.round, claim[1:])):
                 log.info("round %d: %s misses the update of %s: %s", state.round, self.address, update.server, problem)
                 acted |= self._patience.waiting_is_a_step
                 continue
             log.warning("round %d: %s reports the update of %s: %s", state.round, self.address, update.server, problem)
-            self._memory.reported.add(claim)
-            if update.server not in accused | cleared and self._memory.may_report:
+            memory.reported.add(claim)
+            if update.server not in accused | cleared and memory.may_report:
                 self.participant.report_missing(self.task.id, state.round, update.server, state.accumulator)
                 acted = True
-        if all(update.payload in self._memory.sound for update in updates if update.server != self.address):
-            self._memory.whole.add(state.accumulator)
+        if all(update.payload in memory.sound for update in updates):
+            memory.whole.add(state.accumulator)
         return acted
 
-    def _fetch(self, updates: Sequence[Update]) -> list[tuple[Update, str | None]]:
-        """Fetch and check updates; return each with its fault, or None.
+    def _fetch(self, updates: Sequence[Update]) -> dict[Reference, str]:
+        """Fetch and check the updates that are not known to be sound; return what is wrong with their payloads.
 
         A failure of this server's own store is not the update's fault, and raises.
         """
         largest = max_update_size(self.plan.payload, self.plan.spec)
         memory, faults = self._memory, dict[Reference, str]()
-        wanted = dict.fromkeys(update.payload for update in updates if update.payload.size <= largest)
-        for reference, payload in get_all(self.store, [each for each in wanted if each not in memory.payloads]):
+        wanted = list(dict.fromkeys(update.payload for update in updates if update.payload not in memory.sound))
+        unknown = [each for each in wanted if each not in memory.payloads and each.size <= largest]
+        for reference, payload in get_all(self.store, unknown):
             if isinstance(payload, bytes):
                 # If the store fails from now on, do not fetch it again.
                 memory.payloads[reference] = self._results.held_once(memory.round, reference, payload)
-                memory.unpinned.add(reference)
             else:
                 memory.absent.add(reference)
                 faults[reference] = str(payload)
-        for update in updates:
-            if update.payload not in wanted:
-                size = update.payload.size
-                faults[update.payload] = f"it has {size} bytes on record, an update of this model at most {largest}"
-            elif update.payload in memory.payloads:
-                problem = self._check(update.payload)
+        for reference in wanted:
+            if reference.size > largest:
+                size = reference.size
+                faults[reference] = f"it has {size} bytes on record, an update of this model at most {largest}"
+            elif reference in memory.payloads:
+                problem = self._check(reference)
                 if problem is not None:
-                    faults[update.payload] = problem
-        return [(update, faults.get(update.payload)) for update in updates]
+                    faults[reference] = problem
+        return faults
 
     def _check(self, reference: Reference) -> str | None:
-        """Pin and check the payload of an update, once; return its fault, or None."""
+        """Pin and check the payload of an update; return its fault, or None."""
         try:
-            if reference in self._memory.unpinned:
-                self.store.pin(reference)  # a server that has fetched a payload goes on serving it
-                self._memory.unpinned.remove(reference)
-            if reference not in self._memory.sound:
-                self._results.check_update(self._memory.round, self._memory.payloads[reference])
-                self._memory.sound.add(reference)
+            self.store.pin(reference)  # a server that has fetched a payload goes on serving it
+            self._results.check_update(self._memory.round, self._memory.payloads[reference])
+            self._memory.sound.add(reference)
         except (PayloadNotFoundError, PayloadRefusedError) as error:
             return str(error)
         return None
@@ -379,9 +375,10 @@ class MECServer:
             known = self._memory.sound | self._memory.absent
             unknown = [update for update in updates if update.payload not in known]
             self._fetch([update for update in unknown if self._may_look(state, update)])
-            if any(update.payload not in self._memory.payloads for update in updates):
+            try:
+                payloads = [(update, self._memory.payloads[update.payload]) for update in updates]
+            except KeyError:
                 return None  # not remembered: the payload may still arrive
-            payloads = [(update, self._memory.payloads[update.payload]) for update in updates]
             try:
                 parent = self._results.held_once(state.round, key[0], self.store.get(key[0]))
                 self._memory.models[key] = self._results.next_model(state.round, parent, payloads, seed)

@@ -1,22 +1,17 @@
 """The interface of payload stores, and references to payloads."""
 
-from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 from fbfl.errors import PayloadRefusedError
 from fbfl.storage.cid import cid_from_digest, digest_of
 from fbfl.values.words import Number
 
 
-@dataclass(frozen=True)
-class Reference:
+class Reference(NamedTuple):
     """A payload as the chain records it: the 32-byte root digest and the size in bytes."""
 
     digest: bytes
     size: Number
-
-    def __hash__(self) -> int:
-        return hash(self.digest)
 
     @classmethod
     def to(cls, data: bytes) -> Self:

@@ -537,12 +537,8 @@ class FakeParticipant(Participant):
 
     def __init__(self, ledger: FakeLedger, address: str) -> None:
         self.ledger: FakeLedger = ledger
-        self._address = address
+        self.address = address
         self.sent: list[str] = []
-
-    @property
-    def address(self) -> str:
-        return self._address
 
     def join(self, task: int) -> None:
         self._to("join", task).join(self.address)

@@ -298,13 +298,13 @@ class EmbeddedChain:
     @property
     def chain(self) -> LondonChain:
         """The py-evm chain."""
-        return cast(LondonChain, self.tester.backend.chain)
+        chain: LondonChain = self.tester.backend.chain
+        return chain
 
     def head(self) -> Head:
         """Return the newest block, which every read asks for, without the cost of JSON-RPC."""
         with self.lock:
-            header = self.chain.newest()
-        return Head(header.block_number, bytes(header.hash), header.timestamp)
+            return self.chain.head()
 
     def mine(self, blocks: int = 1) -> None:
         """Mine this many blocks."""

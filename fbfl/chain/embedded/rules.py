@@ -26,6 +26,7 @@ from eth_utils.exceptions import ValidationError
 
 from fbfl.chain.embedded.machine import PlainVM, with_header
 from fbfl.chain.embedded.seals import SEALS
+from fbfl.chain.head import Head
 
 CHAIN_ID = 131277322940537
 """Chain id that web3's eth-tester provider answers, whatever chain is behind it."""
@@ -61,7 +62,7 @@ class LondonChain(MiningChain):
         super().__init__(*args, **kwargs)
         self.pool: list[SignedTransactionAPI] = []
         # Both by the header of the next block, which is another after each block.
-        self._newest: tuple[BlockHeaderAPI, BlockHeaderAPI] | None = None
+        self._newest: tuple[BlockHeaderAPI, BlockHeaderAPI, Head] | None = None
         self._next: tuple[BlockHeaderAPI, VirtualMachineAPI] | None = None
         self.mined: tuple[BlockAPI, tuple[ReceiptAPI, ...]] | None = None
         """The last block that was mined here, with its receipts."""
@@ -99,9 +100,17 @@ class LondonChain(MiningChain):
 
     def newest(self) -> BlockHeaderAPI:
         """Return the header of the head, which py-evm would decode each time."""
+        return self._at_head()[1]
+
+    def head(self) -> Head:
+        """Return the head as readers know it, each of whom asks for it at every question."""
+        return self._at_head()[2]
+
+    def _at_head(self) -> tuple[BlockHeaderAPI, BlockHeaderAPI, Head]:
         if self._newest is None or self._newest[0] is not self.header:
-            self._newest = self.header, self.get_canonical_head()
-        return self._newest[1]
+            header = self.get_canonical_head()
+            self._newest = self.header, header, Head(header.block_number, bytes(header.hash), header.timestamp)
+        return self._newest
 
     def _vm_of_next(self) -> VirtualMachineAPI:
         """Return a VM on the state before the next block, only to be read."""

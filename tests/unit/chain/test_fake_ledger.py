@@ -91,7 +91,7 @@ class Place:
     def submit_batch(self, *members: int, size: int = 0) -> Any:
         at = self.ledger.domain(1), self.state.round, self.state.model.digest
         updates = [
-            sign_update(self.accounts[m], *at, replace(UPDATES[m % 4], size=size or m + 1), m + 1) for m in members
+            sign_update(self.accounts[m], *at, UPDATES[m % 4]._replace(size=size or m + 1), m + 1) for m in members
         ]
         return self.members[0].submit_batch(1, self.state.round, updates)
 
@@ -133,7 +133,7 @@ def pass_deadline(at: Place) -> Any:
 
 def submit(member: int, round_number: int = 1, size: int = 0, samples: int = 5) -> Step:
     update = UPDATES[member % 4]
-    return lambda at: at.members[member].submit(1, round_number, replace(update, size=size or update.size), samples)
+    return lambda at: at.members[member].submit(1, round_number, update._replace(size=size or update.size), samples)
 
 
 def report(member: int, accused: int, accumulator: bytes | None = None) -> Step:
@@ -196,7 +196,7 @@ SCRIPTS: Mapping[str, tuple[Terms, list[Step]]] = {
         [
             *(*SUBMITTED, poke, does("propose", 0), does("propose", 1, value=bytes(32)), does("propose", 4)),
             *(does("propose", 1, closing=bytes(32)), does("propose", 1, value=bytes(32))),
-            *(does("propose", 1, replace(NEXT, size=20_000)), does("vote", 0), does("propose", 1), does("propose", 1)),
+            *(does("propose", 1, NEXT._replace(size=20_000)), does("vote", 0), does("propose", 1), does("propose", 1)),
             *(does("vote", 1), does("vote", 4), does("vote", 0, view=1), does("vote", 0, Stage.PROPOSE)),
             *(does("vote", 0, C), does("vote", 0, proposal=bytes(32)), does("vote", 0), does("vote", 0)),
             *(does("vote", 3, accept=False), does("vote_signed", 0, 4), does("vote_signed", 0, 2)),
