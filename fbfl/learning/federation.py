@@ -339,11 +339,11 @@ class Federation:
         return plain and not self._adversary.poisons_updates
 
     def _averaged(self, present: Sequence[int], updates: Iterator[Vector], record: "_Record") -> Aggregate:
-        average = StreamingFedAvg()
+        average, counted = StreamingFedAvg(), self._counted
         for client, update in zip(present, updates, strict=True):
             with record.clock():
                 try:
-                    average.add(update, self._counted(client))
+                    average.add(update, counted(client))
                 except NonFiniteUpdateError:
                     record.excluded.append(client)
         with record.clock():
@@ -358,11 +358,11 @@ class Federation:
         clients, rows = _finite(present, rows, record)  # attackers too see finite updates only
         self._adversary.poison_updates(number, clients, rows)
         clients, rows = _finite(clients, rows, record)
-        root = self._root_update(number) if self._rule.needs_root_update else None
+        root, counted = self._root_update(number) if self._rule.needs_root_update else None, self._counted
         with record.clock():
             aggregate = self._rule(
                 rows,
-                [self._counted(client) for client in clients],
+                [counted(client) for client in clients],
                 state=self._rule_state,
                 clients=clients,
                 seed=self._seed,
@@ -373,11 +373,12 @@ class Federation:
             record.selected = tuple(clients[row] for row in aggregate.selected)
         return aggregate
 
-    def _counted(self, client: int) -> int:
-        """Return the number of samples of a client's update, once it is trained."""
+    @property
+    def _counted(self) -> Callable[[int], int]:
+        """Function that returns the number of samples of a client's update, once it is trained."""
         if isinstance(self.trainer, DataHolder):
-            return self.trainer.counted(client)
-        return len(self._clients[client][1])
+            return self.trainer.counted
+        return lambda client: len(self._clients[client][1])
 
     def _advance(self, aggregate: Aggregate) -> None:
         step, server_state = aggregate.vector, self._server_state

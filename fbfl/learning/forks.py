@@ -79,11 +79,19 @@ def rows(work: Callable[[int], Row], count: int, width: int, forks: int) -> Iter
 
 
 def _fork() -> int:
+    _flush()  # or forks would print it, too
     with warnings.catch_warnings():
         # Python 3.12 and JAX warn of locks that their threads hold: forks use neither, and end without cleaning up.
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", RuntimeWarning)
         return os.fork()
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            with suppress(OSError, ValueError):  # nobody reads it, or it is closed
+                stream.flush()
 
 
 def _serve(work: Callable[[int], Row], slots: npt.NDArray[np.float32], asked: int, answers: int) -> NoReturn:
@@ -98,6 +106,7 @@ def _serve(work: Callable[[int], Row], slots: npt.NDArray[np.float32], asked: in
                 slots[number % len(slots)] = work(number)
             except BaseException as error:
                 told = _told(error)
+            _flush()  # what the user's code has printed; this process ends without
             os.write(answers, _RECORD.pack(number, len(told)) + told)
     finally:
         os._exit(0)

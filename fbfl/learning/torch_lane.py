@@ -1,16 +1,18 @@
 """A PyTorch module of one lane and its training: importing this module imports PyTorch."""
 
 import os
+import pickle
+import random
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
 from fbfl.errors import InvalidInputError
 from fbfl.learning import losses, plugins
@@ -23,13 +25,6 @@ from fbfl.tensors import ModelSpec, TensorSpec, Vector
 
 _FUSED = ("Adagrad", "Adam", "AdamW", "SGD")  # have a fused kernel for processors
 _NEED_MORE = ("Optimizer", "LBFGS", "SparseAdam")  # than gradients, dense, at one point
-
-_DRAWING = {
-    "alpha_dropout", "bernoulli", "bernoulli_", "dropout", "dropout1d", "dropout2d", "dropout3d", "dropout_",
-    "feature_alpha_dropout", "feature_dropout", "gumbel_softmax", "multinomial", "normal", "normal_", "poisson",
-    "rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "random_", "randperm", "rrelu", "uniform_",
-}  # fmt: skip
-"""Functions that draw; others are found when the module is tried."""
 
 _SAMPLES = {"float32": torch.float32, WHOLE: torch.int64}
 """Types of what modules are given, by the type of samples."""
@@ -61,6 +56,7 @@ class TorchLane:
                 raise InvalidInputError(
                     f"model {self._label} returned a {type(self._module).__name__}, not a torch.nn.Module"
                 )
+            _exchanged(self._label, self._module)  # other types are refused before something fails with them
             with plugins.users_code(f"model {self._label}"):
                 zeros = torch.zeros((2, *purpose.input_shape), dtype=_SAMPLES[purpose.sample_type])
                 output = self._output(zeros)  # lazy modules get their shapes
@@ -79,7 +75,7 @@ class TorchLane:
         self._loss = loss_of(self._settings.loss, purpose.num_classes)
         self._label_type = torch.int64 if purpose.num_classes else torch.float32
         self._optimizer = _optimizer(self._settings.optimizer, fused=self._settings.fused)
-        self._draws_by = self._tried(purpose)
+        self._sources = self._tried(purpose)
 
     def weights(self) -> Vector:
         """Return the weights [P]."""
@@ -98,13 +94,13 @@ class TorchLane:
         seed: int,
         rate: float | None,
     ) -> Vector:
-        """Return the weights [P] after training from `start` [P] on samples x [n, ...], y [n].
+        """Return the update [P], trained minus `start` [P], of training on samples x [n, ...], y [n].
 
         `order` int64 [epochs, n] are their orders, or [steps, batch] the batches themselves, `seed` that of what the
         module draws.
         """
         if not len(y):
-            return start
+            return np.zeros_like(start)
         self._begin(start)
         self._module.train()
         samples, labels = _tensor(x), torch.tensor(y, dtype=self._label_type)
@@ -114,8 +110,7 @@ class TorchLane:
                 group["lr"] = rate
         anchors = [tensor.detach().clone() for tensor in self._trained] if self._settings.proximal else []
         size = self._settings.batch_size
-        # Only where something may draw: the mode costs a microsecond for each call of PyTorch's.
-        drawing = nullcontext() if self._draws_by is None else _Drawing(seed, self._draws_by)
+        drawing = _Drawing(seed, self._sources)
         stepping = nullcontext() if isinstance(self._settings.optimizer, str) else drawing
         for row in torch.from_numpy(order):
             for batch in row.split(size):
@@ -129,7 +124,9 @@ class TorchLane:
                         tensor.grad.add_(tensor.detach() - anchor, alpha=self._settings.proximal)
                 with stepping:
                     optimizer.step()
-        return self.weights()
+        update = self.weights()
+        update -= start
+        return update
 
     def logits(self, start: Vector, blocks: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
         """Return the output float32 [n, k] with the weights [P] for each block of samples."""
@@ -142,16 +139,15 @@ class TorchLane:
             return self._module(samples)
 
     def _begin(self, start: Vector) -> None:
+        for tensor, part in zip(self._exchanged.values(), self.spec.unflatten(start), strict=True):
+            tensor.detach().numpy()[...] = part
         with torch.no_grad():
-            for tensor, part in zip(self._exchanged.values(), self.spec.unflatten(start), strict=True):
-                tensor.copy_(torch.tensor(part))
             for buffer, first in self._local:
                 buffer.copy_(first)
 
-    def _tried(self, purpose: Purpose) -> frozenset[str] | None:
-        """Return the names of functions that draw in training, None if nothing may; an optimizer of a user's may."""
+    def _tried(self, purpose: Purpose) -> "tuple[_Source, ...]":
+        """Try a step but for the backward pass; return the sources that training has to draw from anew."""
         initial = self.weights()
-        found = _Finding()
         generator = np.random.default_rng(0)
         shape = (4, *purpose.input_shape)
         whole = purpose.sample_type == WHOLE
@@ -159,67 +155,82 @@ class TorchLane:
             generator.integers(2, size=shape, dtype=np.int32) if whole else generator.random(shape, np.float32)
         )
         self._module.train()
-        with _drawing, torch.random.fork_rng(devices=[]):
-            before = torch.get_rng_state()
-            with found, plugins.users_code(f"model {self._label}"):
-                loss = self._loss(self._module(samples), torch.zeros(4, dtype=self._label_type))
-            if not isinstance(loss, torch.Tensor) or loss.shape or not loss.requires_grad:
-                raise InvalidInputError(
-                    f"loss {plugins.label_of(self._settings.loss)} returned {_form(loss)}; needed: one number that "
-                    "depends on the weights"
-                )
-            drew = not torch.equal(before, torch.get_rng_state())
+        drawing = _Drawing(0, _SOURCES)
+        with drawing, plugins.users_code(f"model {self._label}"):
+            loss = self._loss(self._module(samples), torch.zeros(4, dtype=self._label_type))
+        if not isinstance(loss, torch.Tensor) or loss.shape or not loss.requires_grad:
+            raise InvalidInputError(
+                f"loss {plugins.label_of(self._settings.loss)} returned {_form(loss)}; needed: one number that "
+                "depends on the weights"
+            )
         self._begin(initial)
-        may_draw = drew or not isinstance(self._settings.optimizer, str)
-        return frozenset(_DRAWING | found.names) if may_draw else None
+        return (_PYTORCH, *(source for source in drawing.drawn_from() if source is not _PYTORCH))
 
 
-class _Drawing(TorchFunctionMode):  # type: ignore[misc]  # PyTorch need not be installed
-    """In this thread and block, functions of these names draw from a generator of a seed instead of PyTorch's one."""
+@dataclass(frozen=True)
+class _Source:
+    """Random numbers that all of a program shares."""
 
-    def __init__(self, seed: int, names: frozenset[str]) -> None:
-        super().__init__()
-        self._state = torch.Generator().manual_seed(seed).get_state()
-        self._names = names
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if getattr(func, "__name__", "") not in self._names:
-            return func(*args, **(kwargs or {}))
-        common = torch.default_generator
-        with _drawing:  # which all threads share
-            before = common.get_state()
-            common.set_state(self._state)
-            try:
-                return func(*args, **(kwargs or {}))
-            finally:
-                self._state = common.get_state()
-                common.set_state(before)
+    seeded: Callable[[int], Any]
+    """Makes the state that a seed gives."""
+    get: Callable[[], Any]
+    set: Callable[[Any], Any]
 
 
-class _Finding(TorchFunctionMode):  # type: ignore[misc]
-    """Finds the names of functions that draw."""
+_PYTORCH = _Source(
+    lambda seed: torch.Generator().manual_seed(seed).get_state(),
+    torch.default_generator.get_state,
+    torch.default_generator.set_state,
+)
+_SOURCES = (
+    _PYTORCH,
+    _Source(lambda seed: random.Random(seed).getstate(), random.getstate, random.setstate),
+    _Source(
+        lambda seed: np.random.RandomState(seed).get_state(),
+        np.random.get_state,
+        np.random.set_state,
+    ),
+)
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: set[str] = set()
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        before = torch.default_generator.get_state()
-        result = func(*args, **(kwargs or {}))
-        if not torch.equal(before, torch.default_generator.get_state()):
-            self.names.add(getattr(func, "__name__", ""))
-        return result
+class _Drawing:
+    """Blocks of one client's, in which sources begin with a seed and go on from block to block; outside, as before."""
+
+    def __init__(self, seed: int, sources: tuple[_Source, ...]) -> None:
+        self._seed, self._sources = seed, sources
+        self._states = [source.seeded(seed) for source in sources]
+
+    def __enter__(self) -> None:
+        _drawing.acquire()  # all threads share them
+        self._before = [source.get() for source in self._sources]
+        self._set(self._states)
+
+    def __exit__(self, *_: object) -> None:
+        self._states = [source.get() for source in self._sources]
+        self._set(self._before)
+        _drawing.release()
+
+    def drawn_from(self) -> list[_Source]:
+        """Return the sources that are not as the seed made them."""
+        pairs = zip(self._sources, self._states, strict=True)
+        return [source for source, now in pairs if pickle.dumps(now) != pickle.dumps(source.seeded(self._seed))]
+
+    def _set(self, states: list[Any]) -> None:
+        for source, state in zip(self._sources, states, strict=True):
+            source.set(state)
 
 
 def _maker(model: Any) -> Callable[[], Any]:
-    if isinstance(model, torch.nn.Module):
-        raise InvalidInputError(
-            f"model is a {type(model).__name__}, but each core needs one of its own: give a function that returns a new"
-            " one, or the class"
-        )
     if isinstance(model, str) and ":" not in model:
         raise InvalidInputError(
             f"model is {model!r}; allowed with trainer torch: package.module:function that returns a torch.nn.Module"
+        )
+    found = plugins.find("model", model, {}) if isinstance(model, str) else model
+    if isinstance(found, torch.nn.Module):
+        label = f"model {model}" if isinstance(model, str) else "model"
+        raise InvalidInputError(
+            f"{label} is a {type(found).__name__}, but each core needs one of its own: give a function that returns a "
+            "new one, or the class"
         )
     return plugins.resolve("model", model, {}, {}, data=0)
 

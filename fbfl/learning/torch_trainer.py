@@ -6,12 +6,12 @@ clients train in forks of this process, and threads, with a module each, evaluat
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from fbfl.errors import InvalidInputError
+from fbfl.errors import InvalidInputError, UserCodeError
 from fbfl.learning import forks, plugins
 from fbfl.learning.backend import without_packages
 from fbfl.learning.base_trainer import Job, LaneTrainer
@@ -20,6 +20,9 @@ from fbfl.learning.models import Model
 from fbfl.learning.training import Purpose, TrainingSettings, num_lanes, shape_of
 from fbfl.tensors import Vector
 from fbfl.values import checks
+
+_NO_FORK = "in combination with fork-based multiprocessing"
+"""What PyTorch says in a fork after a backward pass of the program's own on a GPU, or a compilation."""
 
 
 class TorchTrainer(LaneTrainer):
@@ -77,14 +80,25 @@ class TorchTrainer(LaneTrainer):
             job = jobs[place]
             order, (seed,) = self._draws(job, round_number, 1)
             with self._users_code("training"):
-                trained: Vector = lane.train(start, job.x, job.y, order, int(seed), rate)
-            return trained - start
+                update: Vector = lane.train(start, job.x, job.y, order, int(seed), rate)
+            return update
 
         busy = min(len(self._lanes), sum(len(job.y) > 0 for job in jobs))
         if busy > 1 and forks.available():
-            lane = self._lanes.all[0]
-            return forks.rows(lambda place: run(lane, place), len(jobs), self.spec.size, busy)
+            return self._forked(run, len(jobs), busy)
         return self._lanes.stream(run, range(len(jobs)))
+
+    def _forked(self, run: Callable[[Any, int], Vector], count: int, busy: int) -> Iterator[Vector]:
+        """Yield what `run` computes in forks, or in threads where PyTorch refuses to go on in a fork."""
+        lane, done = self._lanes.all[0], 0
+        try:
+            for update in forks.rows(lambda place: run(lane, place), count, self.spec.size, busy):
+                yield update
+                done += 1
+        except UserCodeError as error:
+            if _NO_FORK not in str(error):
+                raise
+            yield from self._lanes.stream(run, range(done, count))
 
 
 def _load_torch() -> None:

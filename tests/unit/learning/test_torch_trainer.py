@@ -1,5 +1,10 @@
 """PyTorch as a trainer: a plain loop's bytes, whatever the lanes; what moves, what stays, and what is refused."""
 
+import os
+import pickle
+import random
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -26,7 +31,7 @@ def plain() -> Any:
 
 
 class Drawing(nn.Module):  # type: ignore[misc, name-defined]
-    """Draws in three ways, one of them rarely."""
+    """Draws in five ways, one of them rarely."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,6 +46,7 @@ class Drawing(nn.Module):  # type: ignore[misc, name-defined]
             hidden = hidden + 0.1 * torch.randn_like(hidden)
             if torch.rand(()) < 0.2:
                 hidden = hidden + torch.empty_like(hidden).uniform_(-0.1, 0.1)
+            hidden = hidden * (0.9 + 0.2 * np.random.random()) + 0.1 * random.random()  # noqa: NPY002
         return self.output(hidden)
 
 
@@ -96,9 +102,10 @@ def test_the_bytes_do_not_depend_on_lanes_company_or_what_else_draws() -> None:
     torch.manual_seed(99)
     for _ in range(3):
         assert np.array_equal(updates(three), expected)
-    state = torch.get_rng_state()
+    state, others = torch.get_rng_state(), (random.getstate(), pickle.dumps(np.random.get_state()))  # noqa: NPY002
     assert np.array_equal(updates(three, CLIENTS[4:5], ids=[4])[0], expected[4])
     assert torch.equal(torch.get_rng_state(), state), "the program's own random numbers go on as they were"
+    assert (random.getstate(), pickle.dumps(np.random.get_state())) == others  # noqa: NPY002
     for other in (updates(one, CLIENTS[4:5], ids=[5]), updates(one, CLIENTS[4:5], ids=[4], round_number=3)):
         assert not np.array_equal(other[0], expected[4])
     assert not np.array_equal(updates(made(Drawing, seed=4, local_epochs=2)), expected)
@@ -106,6 +113,64 @@ def test_the_bytes_do_not_depend_on_lanes_company_or_what_else_draws() -> None:
     assert np.array_equal(
         one.logits(weights, np.repeat(TEST[0], 8, axis=0)), three.logits(weights, np.repeat(TEST[0], 8, axis=0))
     )
+
+
+class Recomputed(Drawing):
+    """Forgets what it computed, and computes it anew on the way back."""
+
+    def forward(self, x: Any) -> Any:
+        drop = torch.utils.checkpoint.checkpoint(functional.dropout, self.hidden(x.flatten(1)), use_reentrant=False)
+        return self.output(drop)
+
+
+def test_what_is_computed_anew_on_the_way_back_draws_the_same() -> None:
+    class Kept(Recomputed):
+        def forward(self, x: Any) -> Any:
+            return self.output(functional.dropout(self.hidden(x.flatten(1))))
+
+    np.testing.assert_allclose(updates(made(Recomputed)), updates(made(Kept)), atol=1e-6)
+
+
+def test_where_pytorch_refuses_forks_clients_train_in_threads() -> None:
+    """As after a compilation in this process; in forks alone here."""
+    parent = os.getpid()
+
+    class Refusing(Drawing):
+        def forward(self, x: Any) -> Any:
+            if self.training and os.getpid() != parent:
+                raise RuntimeError(
+                    "Unable to handle autograd's threading in combination with fork-based multiprocessing."
+                )
+            return super().forward(x)
+
+    empty = DIGITS.x_train[:0], DIGITS.y_train[:0]
+    clients = [empty, *CLIENTS]
+    assert np.array_equal(updates(made(Refusing, lanes=2), clients), updates(made(Drawing), clients))
+
+
+def test_what_a_module_prints_in_training_is_seen() -> None:
+    program = """
+import numpy as np, torch
+from fbfl.learning.torch_trainer import TorchTrainer
+
+class Net(torch.nn.Linear):
+    def __init__(self):
+        super().__init__(4, 10)
+    def forward(self, x):
+        if self.training and len(x) == 5:
+            print("trains")
+        return super().forward(x)
+
+trainer = TorchTrainer(Net, input_shape=(4,), lanes=2)
+print("begins")
+client = np.zeros((5, 4), np.float32), np.zeros(5, int)
+assert len(list(trainer.train(trainer.initial_weights(), [client] * 3, round_number=1, client_ids=range(3)))) == 3
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True, env=environment
+    )
+    assert done.stdout.splitlines() == ["begins", "trains", "trains", "trains"]
 
 
 def test_statistics_move_by_the_rule_and_whole_numbers_stay() -> None:
@@ -263,6 +328,10 @@ class Wide(nn.Module):  # type: ignore[misc, name-defined]
         return self.output(x.flatten(1).double()).float() * self.scale
 
 
+def half() -> Any:
+    return plain().half()
+
+
 SHARED = plain()
 
 
@@ -271,6 +340,8 @@ SHARED = plain()
     [
         ("mlp", {}, "model is 'mlp'; allowed with trainer torch: package.module:function that returns a torch.nn"),
         (SHARED, {}, "model is a Sequential, but each core needs one of its own"),
+        (f"{__name__}:SHARED", {}, "SHARED is a Sequential, but each core needs one of its own"),
+        (half, {}, r"half has tensors that are not float32 on the processor: 1.weight \(float16\), 1.bias"),
         (lambda: SHARED, {"lanes": 2}, "returned the same module twice"),
         (lambda: 3, {}, "returned a int, not a torch.nn.Module"),
         (Wide, {}, r"scale \(bfloat16\), output.weight \(float64\), output.bias \(float64\); allowed: float32"),
