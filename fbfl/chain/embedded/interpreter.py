@@ -1,18 +1,18 @@
 """py-evm's interpreter with the common instructions of a contract done in its loop instead of in a call for each.
 
-Code is read once into a table: what each place does, at what gas, with what operand. Two thirds of what contracts
-execute moves and compares words; that is done here. All else, and whatever goes wrong (no gas, too few or too many
-words, a jump to nowhere), is left to py-evm's own function of the instruction, with nothing changed before. A test runs
-random programs through both.
+Code is read once into a table of its blocks: instructions in a row that only move, compare and compute words, nine of
+ten that contracts execute. Gas and room on the stack are checked once for a block, not at each of its instructions. All
+else, and whatever goes wrong (no gas, too few or too many words, a jump to nowhere), is left to py-evm's own function
+of the instruction, with nothing changed before. A test runs random programs through both.
 """
 
 import contextlib
 import functools
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Container, Sequence
+from typing import Any, NamedTuple, cast
 
 from eth.abc import ComputationAPI, MessageAPI, StateAPI, TransactionContextAPI
-from eth.constants import GAS_ECRECOVER, GAS_SHA3WORD, SECPK1_N
+from eth.constants import GAS_ECRECOVER, GAS_MID, GAS_SHA3, GAS_SHA3WORD, SECPK1_N
 from eth.exceptions import Halt
 from eth.vm import opcode_values as op
 from eth.vm.forks.berlin.constants import COLD_SLOAD_COST, WARM_STORAGE_READ_COST
@@ -29,11 +29,10 @@ from fbfl.chain.keys import signer_of
 
 _MASK = 2**256 - 1
 _NEAR = 2**20  # the bytes of memory that are written to here
-_FULL = 1023  # words on the stack with which one more does not always fit
+_STACK = 1024  # the most words
 
-_CALL, _PUSH, _DUP, _SWAP, _POP, _LABEL, _JUMP, _UNARY, _BINARY, _LOAD, _STORE, _STORED, _INPUT, _HASH = range(14)
-_PUSH_JUMP, _PUSH_JUMP_IF = 14, 15
-"""A jump to a place that is pushed right before it, over the label there: most are such."""
+_PUSH, _DUP, _SWAP, _POP, _UNARY, _BINARY, _LOAD, _STORE, _INPUT, _LABEL = range(10)  # they make blocks
+_CALL, _JUMP, _JUMP_IF, _STORED, _HASH = range(10, 15)
 
 _UNARY_OF: dict[int, Callable[[int], int]] = {
     op.ISZERO: lambda a: 0 if a else 1,
@@ -58,6 +57,7 @@ _OTHERS = {
     op.POP: _POP,
     op.JUMPDEST: _LABEL,
     op.JUMP: _JUMP,
+    op.JUMPI: _JUMP_IF,
     op.MLOAD: _LOAD,
     op.SLOAD: _STORED,
     op.MSTORE: _STORE,
@@ -65,8 +65,31 @@ _OTHERS = {
     op.SHA3: _HASH,
 }
 
-_Place = tuple[int, int, Any, int, Any]
-"""A place in the code: kind, gas, operand, next place, py-evm's function."""
+
+class _Place(NamedTuple):
+    """What a place in the code does."""
+
+    kind: int
+    operand: Any
+    following: int
+    function: Any
+    """py-evm's."""
+
+
+class _Block(NamedTuple):
+    """Instructions in a row. Most end with a jump to a place that is pushed right before it."""
+
+    instructions: Sequence[tuple[int, Any]]
+    """Kind and operand; of those on memory, which may not go well: place, and gas of it and what follows."""
+    gas: int
+    least: int
+    """Words that have to be on the stack."""
+    most: int
+    """Words on the stack with which there is room for all that it puts there."""
+    target: int | None
+    """Place to go to if the last word is not 0, or None."""
+    after: int
+    """Place to go to otherwise."""
 
 
 class _Noting:
@@ -135,7 +158,7 @@ def _run(computation: Any) -> None:
     Words are numbers here, always: what an instruction of py-evm leaves as bytes is made one at once. The gas that is
     left is in the meter only while such an instruction is executed.
     """
-    places, labels = _table(computation.msg.code)
+    places, blocks, labels = _table(computation.msg.code)
     words, meter, memory, code = (
         computation._stack.values,
         computation._gas_meter,
@@ -144,121 +167,80 @@ def _run(computation: Any) -> None:
     )
     state, address = computation.state, computation.msg.storage_address
     data = bytes(computation.msg.data)
-    before = meter.gas_remaining
+    left = meter.gas_remaining
     at = 0
     while True:
-        kind, gas, operand, following, function = places[at]
-        left = before - gas
-        if left >= 0:
-            if kind == _DUP:
-                if operand <= len(words) <= _FULL:
-                    before = left
-                    words.append(words[-operand])
-                    at = following
-                    continue
-            elif kind == _PUSH:
-                if len(words) <= _FULL:
-                    before = left
-                    words.append(operand)
-                    at = following
-                    continue
-            elif kind == _BINARY:
-                if len(words) > 1:
-                    before = left
-                    words[-1] = operand(words.pop(), words[-1])
-                    at = following
-                    continue
-            elif kind == _SWAP:
-                if operand < len(words):
-                    before = left
-                    words[-1], words[-1 - operand] = words[-1 - operand], words[-1]
-                    at = following
-                    continue
-            elif kind == _POP:
-                if words:
-                    before = left
-                    words.pop()
-                    at = following
-                    continue
-            elif kind == _STORE:
-                if len(words) > 1 and (end := words[-1] + 32) <= _NEAR:
-                    grows = end > len(memory._bytes)
-                    if grows:
-                        left -= _growth(len(memory._bytes) >> 5, end + 31 >> 5)
-                    if left >= 0:
-                        before = left
-                        if grows:
+        block = blocks[at]
+        if block is not None:
+            instructions, gas, least, most, target, after = block
+            if gas <= left and least <= len(words) <= most:
+                left -= gas
+                for kind, operand in instructions:
+                    if kind == _DUP:
+                        words.append(words[-operand])
+                    elif kind == _PUSH:
+                        words.append(operand)
+                    elif kind == _BINARY:
+                        words[-1] = operand(words.pop(), words[-1])
+                    elif kind == _SWAP:
+                        words[-1], words[-operand] = words[-operand], words[-1]
+                    elif kind == _POP:
+                        words.pop()
+                    elif kind == _STORE:
+                        end = words[-1] + 32
+                        if end > len(memory._bytes):
+                            grown = _growth(len(memory._bytes) >> 5, end + 31 >> 5) if end <= _NEAR else left + 1
+                            if grown > left:
+                                break
+                            left -= grown
                             memory.extend(end - 32, 32)
                         memory._bytes[end - 32 : end] = words[-2].to_bytes(32, "big")
                         del words[-2:]
-                        at = following
-                        continue
-            elif kind == _PUSH_JUMP_IF:
-                if words and len(words) <= _FULL and left:
-                    if words.pop():
-                        before = left - 1
-                        at = operand
+                    elif kind == _LOAD:
+                        end = words[-1] + 32
+                        if end > len(memory._bytes):
+                            break
+                        words[-1] = int.from_bytes(memory._bytes[end - 32 : end], "big")
+                    elif kind == _UNARY:
+                        words[-1] = operand(words[-1])
                     else:
-                        before = left
-                        at = following
+                        start = words[-1]
+                        words[-1] = int.from_bytes(data[start : start + 32].ljust(32, b"\0"), "big")
+                else:
+                    at = after if target is None or not words.pop() else target
                     continue
-            elif kind == _LABEL:
-                before = left
-                at = following
+                at, unspent = operand
+                left += unspent
+        kind, _, following, function = places[at]
+        if kind == _JUMP:
+            if words and words[-1] in labels and left >= GAS_MID:
+                left -= GAS_MID
+                at = words.pop()
                 continue
-            elif kind == _PUSH_JUMP:
-                if len(words) <= _FULL and left:
-                    before = left - 1
-                    at = operand
-                    continue
-            elif kind == _JUMP:
-                if words and words[-1] in labels:
-                    before = left
-                    at = words.pop()
-                    continue
-            elif kind == _LOAD:
-                if words and (start := words[-1]) + 32 <= len(memory._bytes):
-                    before = left
-                    words[-1] = int.from_bytes(memory._bytes[start : start + 32], "big")
+        elif kind == _STORED:
+            if words:
+                slot = words[-1]
+                warm = state.is_storage_warm(address, slot)
+                gas = WARM_STORAGE_READ_COST if warm else COLD_SLOAD_COST
+                if gas <= left:
+                    left -= gas
+                    if not warm:
+                        state.mark_storage_warm(address, slot)
+                    words[-1] = state.get_storage(address, slot)
                     at = following
                     continue
-            elif kind == _UNARY:
-                if words:
-                    before = left
-                    words[-1] = operand(words[-1])
-                    at = following
-                    continue
-            elif kind == _STORED:
-                if words:
-                    slot = words[-1]
-                    warm = state.is_storage_warm(address, slot)
-                    left -= WARM_STORAGE_READ_COST if warm else COLD_SLOAD_COST
-                    if left >= 0:
-                        before = left
-                        if not warm:
-                            state.mark_storage_warm(address, slot)
-                        words[-1] = state.get_storage(address, slot)
-                        at = following
-                        continue
-            elif kind == _HASH:
-                if len(words) > 1 and (end := words[-1] + words[-2]) <= len(memory._bytes):
-                    left -= GAS_SHA3WORD * (words[-2] + 31 >> 5)
-                    if left >= 0:
-                        before = left
-                        hashed = bytes(memory._bytes[words.pop() : end])
-                        words[-1] = int.from_bytes(keccak(hashed), "big")
-                        at = following
-                        continue
-            elif kind == _INPUT and words:
-                before = left
-                start = words[-1]
-                words[-1] = int.from_bytes(data[start : start + 32].ljust(32, b"\0"), "big")
+        elif kind == _HASH and len(words) > 1 and (end := words[-1] + words[-2]) <= len(memory._bytes):
+            gas = GAS_SHA3 + GAS_SHA3WORD * (words[-2] + 31 >> 5)
+            if gas <= left:
+                left -= gas
+                hashed = bytes(memory._bytes[words.pop() : end])
+                words[-1] = int.from_bytes(keccak(hashed), "big")
                 at = following
                 continue
         code.program_counter = at + 1  # as py-evm has it while an instruction is executed
-        meter.gas_remaining = before
+        meter.gas_remaining = left
         function(computation=computation)
-        before = meter.gas_remaining
+        left = meter.gas_remaining
         if words and type(words[-1]) is not int:
             words[-1] = to_int(words[-1])
         at = code.program_counter
@@ -271,39 +253,78 @@ def _growth(before: int, after: int) -> int:
 
 
 @functools.lru_cache(maxsize=64)
-def _table(code: bytes) -> tuple[list[_Place], frozenset[int]]:
-    """Return what each place of the code does, with a stop behind its end, and the places that may be jumped to."""
-    opcodes = TableComputation.opcodes
-    places: list[_Place] = []
-    labels = set()
-    data_until = 0
-    for at, value in enumerate(code):
-        function = opcodes[value] if value in opcodes else InvalidOpcode(value)
-        kind, following = _CALL, at + 1
-        operand: Any = None
-        if op.PUSH1 <= value <= op.PUSH32:
-            size = value - op.PUSH1 + 1
-            following = min(at + 1 + size, len(code))
-            kind, operand = _PUSH, int.from_bytes(code[at + 1 : following].ljust(size, b"\0"), "big")
-        elif op.DUP1 <= value <= op.DUP16:
-            kind, operand = _DUP, value - op.DUP1 + 1
-        elif op.SWAP1 <= value <= op.SWAP16:
-            kind, operand = _SWAP, value - op.SWAP1 + 1
-        elif value in _BINARY_OF:
-            kind, operand = _BINARY, _BINARY_OF[value]
-        elif value in _UNARY_OF:
-            kind, operand = _UNARY, _UNARY_OF[value]
-        else:
-            kind = _OTHERS.get(value, _CALL)
-        if at >= data_until:
-            if kind == _LABEL:
-                labels.add(at)
-            data_until = following
-        places.append((kind, function.gas_cost if kind not in (_CALL, _STORED) else 0, operand, following, function))
-    places.append((_CALL, 0, None, len(code) + 1, opcodes[op.STOP]))
-    for at, (kind, gas, operand, following, function) in enumerate(places):
-        if kind == _PUSH and operand in labels and following < len(code) and code[following] in (op.JUMP, op.JUMPI):
-            jump = opcodes[code[following]]
-            both = _PUSH_JUMP if code[following] == op.JUMP else _PUSH_JUMP_IF
-            places[at] = both, gas + jump.gas_cost, operand + 1, following + 1, function
-    return places, frozenset(labels)
+def _table(code: bytes) -> tuple[Sequence[_Place], Sequence[_Block | None], frozenset[int]]:
+    """Return what each place of the code does, with a stop behind its end; the blocks by the places at which they
+    begin; and the places that may be jumped to.
+    """
+    places = [_place(code, at) for at in range(len(code))]
+    places.append(_Place(_CALL, None, len(code) + 1, TableComputation.opcodes[op.STOP]))
+    begins, at = [], 0
+    while at < len(code):
+        begins.append(at)
+        at = places[at].following
+    labels = frozenset(at for at in begins if places[at].kind == _LABEL)
+    blocks: list[_Block | None] = [None] * (len(places) + 1)
+    at = 0
+    while at < len(code):
+        blocks[at], at = _block(places, labels, at)
+    return places, blocks, labels
+
+
+def _place(code: bytes, at: int) -> _Place:
+    value = code[at]
+    function = TableComputation.opcodes[value] if value in TableComputation.opcodes else InvalidOpcode(value)
+    if op.PUSH1 <= value <= op.PUSH32:
+        size = value - op.PUSH1 + 1
+        following = min(at + 1 + size, len(code))
+        return _Place(_PUSH, int.from_bytes(code[at + 1 : following].ljust(size, b"\0"), "big"), following, function)
+    kind, operand = _OTHERS.get(value, _CALL), cast(Any, None)
+    if op.DUP1 <= value <= op.DUP16:
+        kind, operand = _DUP, value - op.DUP1 + 1
+    elif op.SWAP1 <= value <= op.SWAP16:
+        kind, operand = _SWAP, value - op.SWAP1 + 2
+    elif value in _BINARY_OF:
+        kind, operand = _BINARY, _BINARY_OF[value]
+    elif value in _UNARY_OF:
+        kind, operand = _UNARY, _UNARY_OF[value]
+    return _Place(kind, operand, at + 1, function)
+
+
+_EFFECT = {
+    **{_PUSH: (0, 1), _POP: (1, -1), _UNARY: (1, 0), _BINARY: (2, -1)},
+    **{_LOAD: (1, 0), _STORE: (2, -2), _INPUT: (1, 0), _LABEL: (0, 0)},
+}
+"""Words that an instruction needs, and by how many it changes their number."""
+
+
+def _block(places: Sequence[_Place], labels: Container[int], start: int) -> tuple[_Block | None, int]:
+    """Return the block that begins at a place, or None, and the place where to look for the next one."""
+    read: list[tuple[int, int, Any, int]] = []  # place, kind, operand, gas before it
+    gas = least = height = highest = 0
+    target, at = None, start
+    while (kind := places[at].kind) < _CALL and not (kind == _LABEL and at > start):
+        _, operand, following, function = places[at]
+        read.append((at, kind, operand, gas))
+        needed, change = (operand, 1) if kind == _DUP else (operand, 0) if kind == _SWAP else _EFFECT[kind]
+        gas, least, height = gas + function.gas_cost, max(least, needed - height), height + change
+        highest, at = max(highest, height), following
+        jump = places[at]
+        if kind == _PUSH and operand in labels and jump.kind in (_JUMP, _JUMP_IF):
+            read.pop()
+            gas += jump.function.gas_cost
+            if jump.kind == _JUMP:
+                return _Block(_unfinished(read, gas), gas, least, _STACK - highest, None, operand), jump.following
+            least, target, at = max(least, 2 - height), operand, jump.following
+            break
+    if at == start:
+        return None, places[at].following
+    return _Block(_unfinished(read, gas), gas, least, _STACK - highest, target, at), at
+
+
+def _unfinished(read: Sequence[tuple[int, int, Any, int]], gas: int) -> Sequence[tuple[int, Any]]:
+    """Return a block's instructions; those on memory can tell where to go on without them, with how much gas more."""
+    return [
+        (kind, (at, gas - before) if kind in (_LOAD, _STORE) else operand)
+        for at, kind, operand, before in read
+        if kind != _LABEL
+    ]

@@ -147,6 +147,8 @@ def jump_over(condition: bytes, jump: int, target: int = 8) -> bytes:
         hash_of(33),
         hash_of(63),
         hash_of(64),
+        store_behind(1) + pushed(4) + bytes([op.NOT]),
+        load_behind(2) + bytes([op.ISZERO]),
         bytes([op.PUSH1, 1, op.SHA3]),
         bytes([op.PUSH1, 1, op.PUSH4, 7]),  # ends within what is pushed
     ],
