@@ -7,8 +7,8 @@ import functools
 
 from coincurve import PrivateKey, PublicKey
 from eth_hash.auto import keccak
-from eth_typing import ChecksumAddress
-from eth_utils.address import to_checksum_address
+from eth_typing import Address, ChecksumAddress
+from eth_utils.address import to_canonical_address, to_checksum_address
 
 
 class SigningKey:
@@ -34,3 +34,9 @@ def signer_of(digest: bytes, r: int, s: int, parity: int) -> bytes:
 def checksummed(address: bytes | str) -> ChecksumAddress:
     """Return an address as text with its checksum, which takes a hash and forty comparisons."""
     return to_checksum_address(address)
+
+
+@functools.lru_cache(maxsize=8192)
+def canonical(address: bytes | str) -> Address:
+    """Return an address as its 20 bytes; to find out in which form it comes takes longer than to look it up."""
+    return to_canonical_address(address)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, cast
 import rlp
 from eth.abc import BlockAPI, BlockHeaderAPI, LogAPI, ReceiptAPI, SignedTransactionAPI
 from eth_typing import Address, BlockNumber, Hash32
-from eth_utils.address import to_canonical_address
 from eth_utils.exceptions import ValidationError
 from hexbytes import HexBytes
 from web3 import Web3
@@ -21,7 +20,7 @@ from web3.eth import Eth
 from web3.types import BlockData, LogReceipt, Nonce, TxData, TxReceipt
 
 from fbfl.chain.embedded.rules import CHAIN_ID, LondonChain
-from fbfl.chain.keys import checksummed
+from fbfl.chain.keys import canonical, checksummed
 
 if TYPE_CHECKING:
     from fbfl.chain.embedded.chain import BatchingTester, LondonBackend
@@ -92,7 +91,7 @@ class DirectEth(Eth):
         if block_identifier not in (None, "latest", "pending"):
             return super().get_transaction_count(account, block_identifier)
         with self._lock:
-            return Nonce(self._backend.get_nonce(to_canonical_address(account), block_identifier or "latest"))
+            return Nonce(self._backend.get_nonce(canonical(account), block_identifier or "latest"))
 
     def send_raw_transaction(self, transaction: Any) -> HexBytes:
         """Take a signed transaction."""
@@ -118,8 +117,8 @@ class DirectEth(Eth):
             header = self._header(block_identifier or self.default_block)
             if header is None or state_override or "to" not in said or not said <= {"from", "to", "data"}:
                 return super().call(transaction, block_identifier, state_override, ccip_read_enabled)
-            sender = to_canonical_address(transaction.get("from") or self.default_account)
-            asked = sender, to_canonical_address(transaction["to"]), bytes(HexBytes(transaction.get("data") or b""))
+            sender = canonical(transaction.get("from") or self.default_account)
+            asked = sender, canonical(transaction["to"]), bytes(HexBytes(transaction.get("data") or b""))
             if self._called_at != header.hash:
                 self._called_at = header.hash
                 self._calls.clear()
@@ -139,7 +138,7 @@ class DirectEth(Eth):
         with self._lock:
             if not plain or last > self.block_number or filter_params.keys() - _FILTER:
                 return super().get_logs(filter_params)
-            contracts = {to_canonical_address(address) for address in addresses}
+            contracts = {canonical(address) for address in addresses}
             words = [None if topic is None else int.from_bytes(HexBytes(topic), "big") for topic in topics]
             wanted = partial(_is_wanted, contracts, words)
             found: list[LogReceipt] = []
