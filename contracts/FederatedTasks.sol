@@ -8,23 +8,20 @@ import {CompactSignature} from "./libraries/CompactSignature.sol";
 import {Digests} from "./libraries/Digests.sol";
 import {Draw} from "./libraries/Draw.sol";
 import {Reports} from "./libraries/Reports.sol";
-import {RoundSeats, RoundSeatsLibrary} from "./libraries/RoundSeats.sol";
-import {Shares} from "./libraries/Shares.sol";
+import {Round, RoundLibrary} from "./libraries/Round.sol";
+import {RoundSeats} from "./libraries/RoundSeats.sol";
+import {Seat} from "./libraries/Seat.sol";
 import {IConsensus} from "./interfaces/IConsensus.sol";
 import {IFederatedTasks} from "./interfaces/IFederatedTasks.sol";
 import {IMECRegistry} from "./interfaces/IMECRegistry.sol";
+import {TaskMembers} from "./TaskMembers.sol";
 
 /// @title The round ledger
 /// @notice Storage is rewritten round after round: a submission touches the round's slot (read), the sender's seat
 /// (read), the bitmap of who submitted and the running hash, however many servers there are.
-contract FederatedTasks is IFederatedTasks, EIP712 {
+contract FederatedTasks is TaskMembers, EIP712 {
     using Bitmap for uint256;
     using Reports for Reports.Book;
-
-    /// @notice Most seats of a task: one bitmap and its round tag share a slot.
-    uint256 public constant MAX_MEMBERS = RoundSeatsLibrary.MAX_SEATS;
-    /// @notice Most rounds of a task: the round tag has 16 bits and must not repeat.
-    uint32 public constant MAX_ROUNDS = type(uint16).max;
 
     /// @notice EIP-712 type of a signed update.
     bytes32 public constant UPDATE_TYPEHASH =
@@ -35,49 +32,6 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
     bytes32 private constant _WITHHELD = "withheld payload";
     bytes32 private constant _TOO_FEW_UPDATES = "too few updates";
 
-    /// @dev Values set once per task, or changed once per round, that no submission reads.
-    struct Task {
-        IConsensus consensus;
-        uint32 modelSize;
-        uint32 maxRounds;
-        uint8 minMembers;
-        uint8 maxMembers;
-        uint16 finalRounds;
-        address owner;
-        uint32 commitWindow;
-        uint32 submitWindow;
-        uint16 withheldPenalty;
-        uint16 participation;
-        bytes32 model;
-        bytes32 rule;
-        bytes32 ruleParamsHash;
-        uint256 committee; // bitmap of the seats of the current round
-        uint256 seats; // bitmap of the seats of the next round
-        uint256 seed; // of the draws
-        uint256 drawn; // bitmap of the seats that are drawn for the current round, where any are
-    }
-
-    /// @dev All that a submission has to know, in one slot; see `RoundState`.
-    struct Round {
-        uint32 number;
-        Phase phase;
-        bool commitReveal;
-        bool draws; // only members that are drawn submit
-        uint8 awaited;
-        uint8 minUpdates;
-        uint40 deadline;
-        uint40 closingBlock;
-        uint32 maxPayload;
-        uint32 maxSamples;
-    }
-
-    IMECRegistry private immutable _registry;
-
-    uint256 private _taskCount;
-    mapping(uint256 task => Task) private _tasks;
-    mapping(uint256 task => Round) private _rounds;
-    mapping(uint256 task => mapping(address server => Member)) private _members;
-    mapping(uint256 task => mapping(uint8 seat => address)) private _seatHolders;
     mapping(uint256 task => bytes32) private _accumulators;
     mapping(uint256 task => RoundSeats) private _submitted;
     mapping(uint256 task => RoundSeats) private _committed;
@@ -92,137 +46,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
     }
 
     /// @param registry_ who may take seats
-    constructor(IMECRegistry registry_) EIP712("fbfl", "1") {
-        _registry = registry_;
-    }
-
-    // ---------------------------------------------------------------- tasks
-
-    /// @inheritdoc IFederatedTasks
-    function createTask(TaskSettings calldata settings) external returns (uint256 task) {
-        return createSampledTask(settings, Shares.WHOLE, 0);
-    }
-
-    /// @inheritdoc IFederatedTasks
-    function createSampledTask(TaskSettings calldata settings, uint16 participation, uint256 seed)
-        public
-        returns (uint256 task)
-    {
-        // The operators of the deployment choose who may slash: a task must not bring its own judge.
-        if (!_registry.isSlasher(address(settings.consensus))) revert TasksBadSettings("consensus");
-        if (settings.submitWindow == 0) revert TasksBadSettings("submitWindow");
-        if (settings.minUpdates == 0) revert TasksBadSettings("minUpdates");
-        if (settings.minMembers < settings.minUpdates || settings.minMembers > settings.maxMembers) {
-            revert TasksBadSettings("minMembers");
-        }
-        if (settings.maxMembers > MAX_MEMBERS) revert TasksBadSettings("maxMembers");
-        if (settings.maxRounds > MAX_ROUNDS) revert TasksBadSettings("maxRounds");
-        if (settings.maxSamples == 0) revert TasksBadSettings("maxSamples");
-        if (settings.maxPayload == 0 || settings.modelSize > settings.maxPayload) {
-            revert TasksBadSettings("maxPayload");
-        }
-        if (settings.withheldPenalty > Shares.MAX_PENALTY) revert TasksBadSettings("withheldPenalty");
-        if (participation == 0 || participation > Shares.WHOLE) revert TasksBadSettings("participation");
-        task = ++_taskCount;
-        Task storage self = _tasks[task];
-        self.consensus = settings.consensus;
-        self.owner = msg.sender;
-        self.model = settings.model;
-        self.modelSize = settings.modelSize;
-        self.maxRounds = settings.maxRounds == 0 ? MAX_ROUNDS : settings.maxRounds;
-        self.minMembers = settings.minMembers;
-        self.maxMembers = settings.maxMembers;
-        self.commitWindow = settings.commitWindow;
-        self.submitWindow = settings.submitWindow;
-        self.withheldPenalty = settings.withheldPenalty;
-        self.rule = settings.rule;
-        self.ruleParamsHash = keccak256(settings.ruleParams);
-        Round storage current = _rounds[task];
-        current.commitReveal = settings.commitWindow != 0;
-        current.minUpdates = settings.minUpdates;
-        current.maxPayload = settings.maxPayload;
-        current.maxSamples = settings.maxSamples;
-        emit TaskCreated(
-            task,
-            msg.sender,
-            settings.consensus,
-            settings.rule,
-            settings.ruleParams,
-            settings.definition,
-            settings.model,
-            settings.modelSize
-        );
-        emit TaskTerms(
-            task,
-            settings.minMembers,
-            settings.maxMembers,
-            settings.minUpdates,
-            self.maxRounds,
-            settings.maxPayload,
-            settings.maxSamples,
-            settings.withheldPenalty
-        );
-        if (participation < Shares.WHOLE) {
-            current.draws = true;
-            self.participation = participation;
-            self.seed = seed;
-            emit TaskSampled(task, participation, seed);
-        }
-        settings.consensus.configure(task, settings.consensusParams);
-    }
-
-    /// @inheritdoc IFederatedTasks
-    function endTask(uint256 task) external {
-        Task storage self = _existing(task);
-        if (msg.sender != self.owner) revert TasksNotOwner(task, msg.sender);
-        // Also while a round is under way: otherwise a member that opens each next one at once would never let it end.
-        Round storage current = _rounds[task];
-        if (current.number >= self.maxRounds) revert TasksEnded(task, self.maxRounds);
-        self.maxRounds = current.number;
-        emit TaskEnded(task, current.number);
-    }
-
-    /// @inheritdoc IFederatedTasks
-    function join(uint256 task) external {
-        Task storage self = _existing(task);
-        uint32 next = _rounds[task].number + 1;
-        bool over = _isOver(_rounds[task].phase);
-        Member memory member = _members[task][msg.sender];
-        // A member that has just left still sits in the committee of the current round, until that is over.
-        if (member.until == type(uint32).max || (!over && _sits(member, next - 1))) {
-            revert TasksAlreadyMember(task, msg.sender);
-        }
-        if (!_registry.isActive(msg.sender)) revert TasksNotActive(msg.sender);
-        uint256 taken = self.seats | (over ? 0 : self.committee);
-        uint8 seat = taken.lowestFree();
-        if (seat >= self.maxMembers) revert TasksFull(task, self.maxMembers);
-        self.seats |= 1 << seat;
-        _seatHolders[task][seat] = msg.sender;
-        _members[task][msg.sender] = Member({seat: seat, since: next, until: type(uint32).max});
-        emit MemberJoined(task, msg.sender, seat, next);
-        self.consensus.enroll(task, msg.sender, seat, next, type(uint32).max);
-        _registry.takeSeat(msg.sender);
-    }
-
-    /// @inheritdoc IFederatedTasks
-    function resign(uint256 task) external {
-        _vacate(task, msg.sender);
-    }
-
-    /// @inheritdoc IFederatedTasks
-    function evict(uint256 task, address server) external {
-        Task storage self = _existing(task);
-        if (_registry.isActive(server)) revert TasksStillActive(task, server);
-        Round memory current = _rounds[task];
-        Member memory member = _members[task][server];
-        bool sits = !_isOver(current.phase) && _sits(member, current.number);
-        if (member.until == type(uint32).max) {
-            _vacate(task, server);
-        } else if (!sits) {
-            revert TasksNotMember(task, server);
-        }
-        if (sits) self.consensus.expel(task, current.number, member.seat);
-    }
+    constructor(IMECRegistry registry_) TaskMembers(registry_) EIP712("fbfl", "1") {}
 
     // ---------------------------------------------------------------- rounds
 
@@ -230,13 +54,13 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
     function openRound(uint256 task) external returns (uint32 round) {
         Task storage self = _existing(task);
         Round storage current = _rounds[task];
-        if (!_isOver(current.phase)) revert TasksWrongPhase(task, current.phase);
+        if (!RoundLibrary.isOver(current.phase)) revert TasksWrongPhase(task, current.phase);
         round = current.number + 1;
         if (round > self.maxRounds) revert TasksEnded(task, self.maxRounds);
         if (msg.sender != self.owner) {
             // Nobody plays the rounds alone that are paid, since the others have not joined yet.
             if (round == 1) revert TasksNotOwner(task, msg.sender);
-            if (!_sits(_members[task][msg.sender], round)) revert TasksNotMember(task, msg.sender);
+            if (!_members[task][msg.sender].isHeldIn(round)) revert TasksNotMember(task, msg.sender);
             if (!_registry.isActive(msg.sender)) revert TasksNotActive(msg.sender);
         }
         uint256 members = self.seats.count();
@@ -295,16 +119,16 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         RoundSeats submitted = _submitted[task].inRound(round);
         bytes32 accumulator = _accumulators[task];
         RecordedUpdate[] memory recorded = new RecordedUpdate[](updates.length);
-        mapping(address => Member) storage members = _members[task];
+        mapping(address => Seat) storage members = _members[task];
         uint256 drawn = current.draws ? _tasks[task].drawn : type(uint256).max;
         bytes32[2] memory domainAndParent = [_domainSeparatorV4(), _tasks[task].model];
         uint256 count;
         for (uint256 i = 0; i < updates.length; ++i) {
             RecordedUpdate memory update = _signed(domainAndParent, task, round, updates[i]);
-            _checkUpdate(current, update.size, update.samples);
-            Member memory member = members[update.server];
-            if (!_sits(member, round)) revert TasksNotMember(task, update.server);
-            uint256 bit = 1 << member.seat;
+            current.requireFit(update.size, update.samples);
+            Seat seat = members[update.server];
+            if (!seat.isHeldIn(round)) revert TasksNotMember(task, update.server);
+            uint256 bit = seat.bit();
             if (drawn & bit == 0) revert TasksNotDrawn(task, round, update.server);
             if (submitted.has(bit)) continue;
             submitted = submitted.with(bit);
@@ -328,7 +152,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         (bool leavesOut, bool slashes) = _reports[task].add(report, _seatHolders[task]);
         emit PayloadReported(task, round, server, msg.sender);
         if (leavesOut) emit PayloadMissing(task, round, server);
-        if (_hasTooFew(task, current)) _giveUp(task, round);
+        if (_isLost(task, current)) _giveUp(task, round);
         uint16 penalty = _tasks[task].withheldPenalty;
         if (slashes && penalty != 0) _registry.slash(server, penalty, _WITHHELD, task);
     }
@@ -337,7 +161,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
     function withdrawReport(uint256 task, uint32 round, address server, bytes32 accumulator) external {
         Round memory current = _deciding(task, round);
         Reports.Report memory report = _reportOf(task, current, server, accumulator);
-        if (_tasks[task].consensus.status(task).stage != IConsensus.Stage.Propose) {
+        if (_decisionOf(task).stage != IConsensus.Stage.Propose) {
             revert TasksAlreadyProposed(task, round);
         }
         _reports[task].withdraw(report, _seatHolders[task]);
@@ -346,10 +170,10 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
 
     /// @inheritdoc IFederatedTasks
     function poke(uint256 task) external {
-        Round memory current = _rounds[task];
-        if (_isOver(current.phase)) revert TasksWrongPhase(task, current.phase);
+        Round memory current = _roundOf(task);
+        if (RoundLibrary.isOver(current.phase)) revert TasksWrongPhase(task, current.phase);
         if (current.phase == Phase.Decide) {
-            if (_hasTooFew(task, current)) _giveUp(task, current.number);
+            if (_isLost(task, current)) _giveUp(task, current.number);
             else _tasks[task].consensus.onTimeout(task, current.number);
             return;
         }
@@ -386,7 +210,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         if (modelSize > current.maxPayload) revert TasksPayloadTooLarge(modelSize, current.maxPayload);
         Task storage self = _tasks[task];
         Proposal storage proposal = _proposals[task];
-        uint256 missing = _missingOf(task, self.consensus.status(task));
+        uint256 missing = _missingOf(task, _decisionOf(task));
         _requireEnough(task, current, missing);
         bytes32 digest = _valueDigest(task, round, model, modelSize, closing, missing);
         // A report that lands before the proposal, or other updates after a reorganisation, change what the voters
@@ -431,8 +255,8 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
     /// @inheritdoc IFederatedTasks
     function stateOf(uint256 task) external view returns (State memory) {
         Task storage self = _existing(task);
-        Round memory current = _rounds[task];
-        IConsensus.Status memory decision = self.consensus.status(task);
+        Round memory current = _roundOf(task);
+        IConsensus.Status memory decision = _decisionOf(task);
         return State({
             round: RoundState({
                 number: current.number,
@@ -458,43 +282,6 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
     }
 
     /// @inheritdoc IFederatedTasks
-    function registry() external view returns (IMECRegistry) {
-        return _registry;
-    }
-
-    /// @inheritdoc IFederatedTasks
-    function taskCount() external view returns (uint256) {
-        return _taskCount;
-    }
-
-    /// @inheritdoc IFederatedTasks
-    function consensusOf(uint256 task) external view returns (IConsensus) {
-        return _tasks[task].consensus;
-    }
-
-    /// @inheritdoc IFederatedTasks
-    function ownerOf(uint256 task) external view returns (address) {
-        return _tasks[task].owner;
-    }
-
-    /// @inheritdoc IFederatedTasks
-    function memberOf(uint256 task, address server) external view returns (Member memory) {
-        return _members[task][server];
-    }
-
-    /// @inheritdoc IFederatedTasks
-    function seatHolder(uint256 task, uint8 seat) external view returns (address) {
-        return _seatHolders[task][seat];
-    }
-
-    /// @inheritdoc IFederatedTasks
-    function progressOf(uint256 task) external view returns (uint32 finalRounds, bool ended) {
-        Task storage self = _existing(task);
-        Round storage current = _rounds[task];
-        return (self.finalRounds, current.number >= self.maxRounds && _isOver(current.phase));
-    }
-
-    /// @inheritdoc IFederatedTasks
     function outcomeOf(uint256 task, uint32 round) external view returns (bytes32) {
         return _outcomes[task][round];
     }
@@ -505,7 +292,8 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         view
         returns (bytes32)
     {
-        uint256 missing = _missingOf(task, _existing(task).consensus.status(task));
+        _existing(task);
+        uint256 missing = _missingOf(task, _decisionOf(task));
         return _valueDigest(task, _rounds[task].number, model, modelSize, closing, missing);
     }
 
@@ -517,7 +305,7 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         uint256 bit = _drawnBitOf(task, current, server);
         RoundSeats submitted = _submitted[task].inRound(current.number);
         if (submitted.has(bit)) revert TasksAlreadySubmitted(task, current.number, server);
-        _checkUpdate(current, size, samples);
+        current.requireFit(size, samples);
         _submitted[task] = submitted.with(bit);
         _accumulators[task] = Digests.accumulate(_accumulators[task], server, digest, size, samples);
         emit UpdateSubmitted(task, current.number, server, digest, size, samples);
@@ -538,40 +326,21 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         emit RoundAborted(task, round, reason);
     }
 
-    function _vacate(uint256 task, address server) private {
-        Task storage self = _existing(task);
-        Member storage member = _members[task][server];
-        uint32 next = _rounds[task].number + 1;
-        if (member.until != type(uint32).max) revert TasksNotMember(task, server);
-        member.until = next;
-        self.seats &= ~(1 << member.seat);
-        emit MemberLeft(task, server, member.seat, next);
-        self.consensus.enroll(task, server, member.seat, member.since, next);
-        _registry.leaveSeat(server);
-    }
-
     /// @dev Ends a round that has too few updates left for anybody to propose.
     function _giveUp(uint256 task, uint32 round) private {
         _abort(task, round, _TOO_FEW_UPDATES);
         _tasks[task].consensus.abandon(task, round);
     }
 
-    function _existing(uint256 task) private view returns (Task storage self) {
-        self = _tasks[task];
-        if (self.owner == address(0)) revert TasksUnknownTask(task);
-    }
-
     function _open(uint256 task, uint32 round, Phase phase) private view returns (Round memory current) {
-        current = _rounds[task];
-        if (current.number != round) revert TasksWrongRound(task, round, current.number);
-        if (current.phase != phase) revert TasksWrongPhase(task, current.phase);
+        current = _rounds[task]; // not through `_roundOf`: submissions pay for its copy
+        current.requireIn(task, round, phase);
         if (block.timestamp > current.deadline) revert TasksDeadlinePassed(task, current.deadline);
     }
 
     function _deciding(uint256 task, uint32 round) private view returns (Round memory current) {
-        current = _rounds[task];
-        if (current.number != round) revert TasksWrongRound(task, round, current.number);
-        if (current.phase != Phase.Decide) revert TasksWrongPhase(task, current.phase);
+        current = _roundOf(task);
+        current.requireIn(task, round, Phase.Decide);
     }
 
     /// @dev The sender's report of a server whose update is recorded, another member's.
@@ -592,21 +361,22 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         if (accused == report.bit) revert TasksNotMember(task, msg.sender); // it is none of the others
         bytes32 here = _accumulators[task];
         if (accumulator != here) revert TasksOtherUpdates(task, accumulator, here);
-        report.seat = _members[task][server].seat;
+        report.seat = _members[task][server].number();
         (report.toLeaveOut, report.toSlash) = _tasks[task].consensus.reportThresholds(task);
     }
 
-    /// @dev Returns true if nobody can propose any more. A value that is prepared, or voted on, can still become final.
-    function _hasTooFew(uint256 task, Round memory current) private view returns (bool) {
-        IConsensus.Status memory decision = _tasks[task].consensus.status(task);
+    /// @dev Returns true if too few updates are left for anybody to propose, and nothing is left to wait for: those who
+    /// withhold the others have paid, or the view is over. Until then members report, or take their reports back. A value
+    /// that is prepared, or voted on, can still become final.
+    function _isLost(uint256 task, Round memory current) private view returns (bool) {
+        IConsensus.Status memory decision = _decisionOf(task);
         if (decision.stage != IConsensus.Stage.Propose || decision.prepared != 0) return false;
-        return _included(task, current, _missingOf(task, decision)) < current.minUpdates;
+        if (_included(task, current, _missingOf(task, decision)) >= current.minUpdates) return false;
+        return block.timestamp > decision.deadline || _reports[task].havePaid(current.number);
     }
 
-    function _bitOf(uint256 task, Round memory current, address server) private view returns (uint256) {
-        Member memory member = _members[task][server];
-        if (!_sits(member, current.number)) revert TasksNotMember(task, server);
-        return 1 << member.seat;
+    function _decisionOf(uint256 task) private view returns (IConsensus.Status memory) {
+        return _tasks[task].consensus.status(task);
     }
 
     /// @dev The bit of a member that may submit.
@@ -674,18 +444,5 @@ contract FederatedTasks is IFederatedTasks, EIP712 {
         bytes32 hash = MessageHashUtils.toTypedDataHash(domainAndParent[0], content);
         address server = CompactSignature.signerOf(hash, update.r, update.vs);
         return RecordedUpdate({server: server, digest: update.digest, size: update.size, samples: update.samples});
-    }
-
-    function _checkUpdate(Round memory current, uint32 size, uint32 samples) private pure {
-        if (size == 0 || size > current.maxPayload) revert TasksPayloadTooLarge(size, current.maxPayload);
-        if (samples == 0 || samples > current.maxSamples) revert TasksBadSampleCount(samples, current.maxSamples);
-    }
-
-    function _sits(Member memory member, uint32 round) private pure returns (bool) {
-        return member.since <= round && round < member.until; // `until` is zero where there is no seat
-    }
-
-    function _isOver(Phase phase) private pure returns (bool) {
-        return phase == Phase.Idle || phase == Phase.Final || phase == Phase.Aborted;
     }
 }

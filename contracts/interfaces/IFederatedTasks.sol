@@ -335,8 +335,8 @@ interface IFederatedTasks {
     /// @notice Report that the recorded update of `server` cannot be fetched, for another member that is active in the
     /// registry; once for each update. Once as many have as `IConsensus.reportThresholds` says, it is left out of the next
     /// proposal; once enough for a penalty have, its server is slashed. Where fewer than `minUpdates` are left, the round
-    /// aborts. A member that was alone with a report in three rounds running may report nothing in the ten rounds after
-    /// them.
+    /// aborts once the servers of all that are left out are slashed, or, by this or `poke`, when the view is over. A member
+    /// that was alone with a report in three rounds running may report nothing in the ten rounds after them.
     /// @param accumulator running hash over the updates of the round, so that the report is worth nothing on a branch of the
     /// chain with other updates
     function reportMissing(uint256 task, uint32 round, address server, bytes32 accumulator) external;

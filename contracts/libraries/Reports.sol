@@ -96,6 +96,11 @@ library Reports {
         if (count + 1 == report.toLeaveOut) self.missing = self.missing.without(1 << report.seat);
     }
 
+    /// @notice Returns true if no update is left out whose server has not paid for it.
+    function havePaid(Book storage self, uint32 round) internal view returns (bool) {
+        return self.missing.inRound(round).bitmap() & ~self.slashed.inRound(round).bitmap() == 0;
+    }
+
     /// @dev Keeps count of the reports with which members are alone, after one was added, or taken out: `standing` are
     /// now `count`.
     function _countLonely(

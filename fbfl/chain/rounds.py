@@ -112,6 +112,12 @@ class TaskState:
         """The seats whose updates the next proposal has to count."""
         return self.submitted - self.missing
 
+    @property
+    def has_too_few(self) -> bool:
+        """True if nobody can propose, as too few updates are left; what is prepared, or voted on, counts its own."""
+        waiting = self.phase is Phase.DECIDE and self.decision.stage is Stage.PROPOSE
+        return waiting and not any(self.decision.prepared) and len(self.counted) < self.min_updates
+
 
 @dataclass(frozen=True)
 class Update:

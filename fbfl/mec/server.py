@@ -171,7 +171,7 @@ class MECServer:
             self._exchange.observe(state)
         if not self._sits(state):
             return False
-        if state.phase is not Phase.DECIDE or state.decision.stage is not Stage.PROPOSE:
+        if state.phase is not Phase.DECIDE or state.decision.stage is not Stage.PROPOSE or state.has_too_few:
             self._election.stand_down()
         if state.phase in (Phase.COMMIT, Phase.SUBMIT) and not self._may_submit(state):
             return False
@@ -284,7 +284,8 @@ class MECServer:
         """Fetch the recorded updates; report those that cannot be fetched, or are invalid, after some patience.
 
         One time-out alone makes no report: those of honest servers may add up with those of liars. A server that has
-        reported a payload looks for it once in every view, and takes the report back when it has come, for good.
+        reported a payload looks for it once in every view, and takes the report back when it has come, for good. Where
+        the reports have left too few updates, it looks again and again: the round ends unless some are taken back.
         """
         accused, cleared = self._accused(state)
         if state.accumulator in self._memory.whole and not accused:
@@ -295,9 +296,14 @@ class MECServer:
         wanted = [
             update
             for update in updates
-            if (update.seat not in state.missing or update.server in accused)
+            # Where nothing is left to propose, those who withhold are reported until they pay.
+            if (update.seat not in state.missing or update.server in accused or state.has_too_few)
             # Where this view has its report, another attempt would take as long as the first.
-            and (update.payload in memory.sound or _claim(state, update) not in memory.reported)
+            and (
+                update.payload in memory.sound
+                or _claim(state, update) not in memory.reported
+                or (state.has_too_few and update.payload not in memory.payloads and self._may_look(state, update))
+            )
         ]
         faults = self._fetch(wanted)
         for update in wanted:
@@ -424,7 +430,8 @@ class MECServer:
     # ------------------------------------------------------------ consensus
 
     def _propose(self, state: TaskState) -> bool:
-        if state.decision.stage is not Stage.PROPOSE or state.now > state.decision.deadline:
+        decision = state.decision
+        if decision.stage is not Stage.PROPOSE or state.now > decision.deadline or state.has_too_few:
             return False
         value = self._value(state, state.missing)
         if value is None:

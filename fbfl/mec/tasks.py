@@ -17,7 +17,7 @@ from fbfl.chain.participant import (
     pbft_parameters,
     pow_parameters,
 )
-from fbfl.chain.rounds import Phase, Stage, TaskState
+from fbfl.chain.rounds import Phase, TaskState
 from fbfl.errors import AggregationError, ContractRevertError, NodeUnavailableError
 from fbfl.learning import datasets, sampling
 from fbfl.learning.aggregation import AggregationRule
@@ -357,10 +357,7 @@ def is_due(state: TaskState, clock: float) -> bool:
     """
     now = max(float(state.now), clock)
     if state.phase is Phase.DECIDE:
-        decision = state.decision
-        too_few = len(state.counted) < state.min_updates
-        nothing_to_propose = decision.stage is Stage.PROPOSE and not any(decision.prepared) and too_few
-        return nothing_to_propose or now > decision.deadline
+        return now > state.decision.deadline
     return state.is_complete or now > state.deadline
 
 

@@ -281,28 +281,47 @@ def test_equivocation_is_proved_by_two_signatures(found: Callable[..., Federatio
 def test_a_round_with_too_few_updates_left_ends_at_once(
     found: Callable[..., Federation], servers: list[Account]
 ) -> None:
-    federation: Federation = found(4, consensus="pbft", min_updates=3)
+    """Once those who withhold the others have paid: there is nothing left to wait for."""
+    federation: Federation = found(7, consensus="pbft", min_updates=6)
     federation.collect()
-    for culprit in servers[2:4]:
-        for reporter in servers[:2]:
+    for reporter in servers[:5]:
+        assert federation.phase is Phase.DECIDE
+        for culprit in servers[5:7]:
             receipt = federation.report(culprit, by=reporter)
     assert [event["reason"].rstrip(b"\0") for event in receipt.named("RoundAborted")] == [b"too few updates"]
     assert (federation.phase, federation.stage, federation.state.model) == (Phase.ABORTED, Stage.DECIDED, INITIAL_MODEL)
-    assert not any(federation.consensus.isBarred(federation.task, server.address) for server in servers[:4])
+    assert not any(federation.consensus.isBarred(federation.task, server.address) for server in servers[:7])
     federation.finish(HONEST)
     assert federation.state.model == HONEST
+
+
+def test_a_round_with_too_few_updates_left_ends_with_its_view(
+    found: Callable[..., Federation], servers: list[Account]
+) -> None:
+    """Where too few report for a penalty: until then nobody can propose, and nobody is barred for it."""
+    federation: Federation = found(4, consensus="pbft", min_updates=3)
+    federation.collect()
+    for reporter, culprit in itertools.product(servers[:2], servers[2:4]):
+        federation.report(culprit, by=reporter)
+    with reverts("TasksTooFewUpdates", task=federation.task, updates=2, minUpdates=3):
+        federation.propose(federation.leader(), HONEST)
+    with reverts("ConsensusNotDue", task=federation.task, deadline=federation.decision.deadline):
+        federation.poke()
+    (aborted,) = federation.time_out().named("RoundAborted")
+    assert aborted["reason"].rstrip(b"\0") == b"too few updates"
+    assert not any(federation.consensus.isBarred(federation.task, server.address) for server in servers[:4])
+    assert federation.stage is Stage.DECIDED
 
 
 def test_a_round_with_too_few_updates_ends_once_its_proposal_is_voted_down(
     found: Callable[..., Federation], servers: list[Account]
 ) -> None:
     """While a proposal is voted on, reports end nothing: it may become final yet."""
-    federation: Federation = found(4, consensus="pbft", min_updates=3)
+    federation: Federation = found(7, consensus="pbft", min_updates=6)
     federation.collect()
     federation.propose(federation.leader(), WRONG)
-    for culprit in servers[2:4]:
-        for reporter in servers[:2]:
-            federation.report(culprit, by=reporter)
+    for reporter, culprit in itertools.product(servers[:5], servers[5:7]):
+        federation.report(culprit, by=reporter)
     assert federation.phase is Phase.DECIDE
     for member in federation.members:
         if federation.stage is Stage.PREPARE and member.address != federation.decision.proposer:

@@ -1,5 +1,6 @@
 """Threats to updates: copying, inflating, censoring and withholding them, and reporting them falsely."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -16,11 +17,14 @@ from tests.contracts.federation import (
     Federation,
     Phase,
     Stage,
+    drawn_in,
     update_of,
 )
 
 HONEST, WRONG = keccak(b"the right aggregate"), keccak(b"a wrong aggregate")
 SALT = keccak(b"salt")
+THREE_OF_TEN: dict[str, Any] = {"participation": 3000, "seed": 5, "min_updates": 2}
+"""A task that draws three of its ten members, of whom one may be absent."""
 
 
 def test_a_copied_update_was_not_committed_to(found: Callable[..., Federation], servers: list[Account]) -> None:
@@ -118,6 +122,47 @@ def test_a_withheld_payload_is_left_out_and_costs_stake(
         assert federation.registry.server(withholder.address).stake == MIN_STAKE * left // 4
     federation.decide(HONEST, voters=servers[:3])
     assert federation.state.proposal.missing == 0b1000
+
+
+@pytest.mark.parametrize("consensus", ["pow", "pbft"])
+@pytest.mark.parametrize("withholding", [2, 3])
+def test_who_withholds_among_few_that_are_drawn_pays_as_elsewhere(
+    found: Callable[..., Federation], consensus: str, withholding: int
+) -> None:
+    """Without their updates too few are left, so the round cannot go on: it must not end before they have paid."""
+    federation: Federation = found(10, consensus=consensus, withheld_penalty=2500, **THREE_OF_TEN)
+    attackers = collect_drawn(federation)[:withholding]
+    honest = [member for member in federation.members if member not in attackers]
+    for reporter, attacker in itertools.product(attackers, attackers):
+        if reporter != attacker:
+            federation.report(attacker, by=reporter)  # so that it ends sooner, they hope
+    for reporter, attacker in itertools.product(honest, attackers):
+        if federation.phase is Phase.DECIDE:
+            federation.report(attacker, by=reporter)
+    stakes = [federation.registry.server(member.address).stake for member in attackers]
+    assert stakes == [MIN_STAKE * 3 // 4] * withholding
+    assert {federation.registry.server(member.address).stake for member in honest} == {MIN_STAKE}
+    assert (federation.phase, federation.state.model) == (Phase.ABORTED, INITIAL_MODEL)
+
+
+@pytest.mark.parametrize(("consensus", "liars"), [("pow", 4), ("pbft", 3)])
+def test_reports_that_honest_members_take_back_end_no_round_of_few_that_are_drawn(
+    found: Callable[..., Federation], consensus: str, liars: int
+) -> None:
+    """Liars alone leave no update out; one honest member with a slow daemon beside them ends no round, either."""
+    federation: Federation = found(10, consensus=consensus, withheld_penalty=2500, **THREE_OF_TEN)
+    victims = collect_drawn(federation)[:2]
+    others = [member for member in federation.members if member not in victims]
+    slow = others[-1]
+    for reporter, victim in itertools.product((*others[:liars], slow), victims):
+        federation.report(victim, by=reporter)
+    state = federation.state
+    assert (state.submitted & ~state.missing).bit_count() == 1
+    for victim in victims:
+        federation.take_back(victim, by=slow)
+    federation.decide(HONEST, voters=[*victims, *others])
+    assert (federation.phase, federation.state.model, federation.state.proposal.missing) == (Phase.FINAL, HONEST, 0)
+    assert {federation.registry.server(member.address).stake for member in federation.members} == {MIN_STAKE}
 
 
 @pytest.mark.parametrize("n", [3, 6, 10, 13])
@@ -373,3 +418,12 @@ def assert_all_or_nothing(federation: Federation, culprit: Account, call: Callab
         outcomes.add(done)
         chain.revert(before)
     assert outcomes == {True, False}
+
+
+def collect_drawn(federation: Federation) -> list[Account]:
+    """Open a round and collect the updates of all that are drawn for it."""
+    drawn = drawn_in(federation, federation.open())
+    for member in drawn:
+        federation.submit(member)
+    federation.poke()
+    return drawn

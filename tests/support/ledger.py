@@ -70,6 +70,7 @@ class Contracts:
         self.commitments: dict[str, bytes] = {}
         self.reports: dict[int, set[str]] = {}
         self.reported: set[tuple[str, str]] = set()
+        self.paid = SeatSet()
         self.shown: set[tuple[int, int, Stage, str]] = set()
         self.accumulator = NOTHING
         self.model = task.model
@@ -149,7 +150,7 @@ class Contracts:
         self.deadline = self.now + (self.terms.commit_window or self.terms.submit_window)
         self.committee = self.seats
         self.committed = self.submitted = self.missing = SeatSet()
-        self.reports, self.reported = {}, set()
+        self.reports, self.reported, self.paid = {}, set(), SeatSet()
         self.accumulator = digests.initial_accumulator(self.domain, self.round)
         parent = {"parent": self.model.digest, "parentSize": self.model.size}
         self._round_event("RoundOpened", **parent, committee=self.committee.word, deadline=self.deadline)
@@ -206,7 +207,9 @@ class Contracts:
         if len(reports) == self._reports_needed():
             self.missing |= SeatSet.of([self._seat(server)])
             self._round_event("PayloadMissing", server=server)
-        if self._has_too_few():
+        if len(reports) >= self._reports_to_slash():
+            self.paid |= SeatSet.of([self._seat(server)])
+        if self._is_lost():
             self._give_up()
 
     def withdraw_report(self, reporter: str, round_number: int, server: str, accumulator: bytes) -> None:
@@ -222,7 +225,7 @@ class Contracts:
     def poke(self) -> None:
         _require(not self.phase.is_over, "TasksWrongPhase")
         if self.phase is Phase.DECIDE:
-            if self._has_too_few():
+            if self._is_lost():
                 self._give_up()
             else:
                 _require(self.now > self.view_deadline, "ConsensusNotDue")
@@ -374,16 +377,19 @@ class Contracts:
         others = self.size - 1
         return others // 3 + 1 if self.byzantine else others // 2 + 1
 
+    def _reports_to_slash(self) -> int:
+        faulty = (self.size - 1) // 3
+        return 2 * faulty + 1 if faulty else 2
+
     def _missing(self) -> SeatSet:
         """A prepared value must be proposed again as it was, so what was missing then holds."""
         if self.prepared != NOTHING and self.decided_round == self.round:
             return self.proposal.missing
         return self.missing
 
-    def _has_too_few(self) -> bool:
-        if self.stage is not Stage.PROPOSE or self.prepared != NOTHING:
-            return False
-        return len(self.submitted - self.missing) < self.terms.min_updates
+    def _is_lost(self) -> bool:
+        state = self.state()
+        return state.has_too_few and (self.now > self.view_deadline or not self.missing - self.paid)
 
     def _give_up(self) -> None:
         self._abort("too few updates")

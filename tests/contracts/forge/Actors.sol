@@ -4,6 +4,8 @@ pragma solidity ^0.8.28;
 import {FederatedTasks} from "contracts/FederatedTasks.sol";
 import {MECRegistry} from "contracts/MECRegistry.sol";
 import {RewardPool} from "contracts/RewardPool.sol";
+import {Draw} from "contracts/libraries/Draw.sol";
+import {Shares} from "contracts/libraries/Shares.sol";
 import {IConsensus} from "contracts/interfaces/IConsensus.sol";
 import {IFederatedTasks} from "contracts/interfaces/IFederatedTasks.sol";
 import {IRewardPool} from "contracts/interfaces/IRewardPool.sol";
@@ -13,16 +15,21 @@ import {VM} from "./ICheats.sol";
 contract Actors {
     uint256 public constant COUNT = 5;
     uint256 public constant STAKE = 1 ether;
+    uint256 private constant _SEED = 5; // of the draws
 
     MECRegistry public immutable registry;
     FederatedTasks public immutable tasks;
     RewardPool public immutable rewards;
     IConsensus public immutable consensus;
     uint256 public immutable task;
+    /// @dev Part of the members that is drawn for a round.
+    uint16 private immutable _participation;
 
     /// @notice What the running hash of the current round must be, and over how many updates it goes.
     bytes32 public accumulator;
     uint256 public updates;
+    /// @notice Whose updates those may be.
+    uint256 public drawn;
     /// @notice What the current model must be.
     bytes32 public model;
     /// @notice Final rounds.
@@ -38,6 +45,9 @@ contract Actors {
     mapping(uint256 round => IRewardPool.Update[]) private _updates;
     mapping(uint256 round => IRewardPool.Outcome) private _results;
     mapping(bytes32 call_ => bool) private _done;
+    /// @dev Reports of each update of a round that stand, and the seats against which there were enough for a penalty.
+    mapping(uint256 round => mapping(address accused => uint256)) private _standing;
+    mapping(uint256 round => uint256) private _guilty;
     /// @dev Hashes of blocks that closed submissions, once a proposal has named them.
     mapping(uint256 closingBlock => bytes32) private _hashes;
 
@@ -76,7 +86,8 @@ contract Actors {
         RewardPool rewards_,
         IConsensus consensus_,
         bytes memory params,
-        bytes32 firstModel
+        bytes32 firstModel,
+        uint16 participation
     ) {
         registry = registry_;
         tasks = tasks_;
@@ -84,7 +95,8 @@ contract Actors {
         consensus = consensus_;
         model = firstModel;
         _params = params;
-        task = tasks_.createTask(_settings(firstModel, 100));
+        _participation = participation;
+        task = tasks_.createSampledTask(_settings(firstModel, 100), participation, _SEED);
         rewards_.setTerms(task, IRewardPool.Terms({perRound: 1000, leaderShare: 2500, bySamples: true}));
         for (uint256 i = 0; i < COUNT; ++i) {
             _keys.push(uint256(keccak256(abi.encode("actor", i))));
@@ -143,6 +155,7 @@ contract Actors {
         uint32 number = tasks.openRound(task);
         accumulator = keccak256(abi.encode(block.chainid, address(tasks), task, number));
         updates = 0;
+        drawn = _expectedDraw(number);
     }
 
     receive() external payable {}
@@ -159,9 +172,16 @@ contract Actors {
 
     function reportMissing(uint256 who, uint256 whose) external watched {
         IFederatedTasks.State memory state = tasks.stateOf(task);
+        uint32 number = state.round.number;
+        address accused = server(whose);
+        (, uint256 toSlash) = consensus.reportThresholds(task);
         VM.prank(server(who));
-        tasks.reportMissing(task, state.round.number, server(whose), state.accumulator);
-        _once(keccak256(abi.encode("report", state.round.number, server(who), server(whose))));
+        tasks.reportMissing(task, number, accused, state.accumulator);
+        _once(keccak256(abi.encode("report", number, server(who), accused)));
+        if (++_standing[number][accused] >= toSlash) _guilty[number] |= 1 << tasks.memberOf(task, accused).seat;
+        IFederatedTasks.State memory then = tasks.stateOf(task);
+        bool early = then.round.phase == IFederatedTasks.Phase.Aborted && block.timestamp <= state.decision.deadline;
+        if (early && then.missing & ~_guilty[number] != 0) fault = "ended before they paid";
     }
 
     function withdrawReport(uint256 who, uint256 whose) external watched {
@@ -169,6 +189,7 @@ contract Actors {
         VM.prank(server(who));
         tasks.withdrawReport(task, state.round.number, server(whose), state.accumulator);
         _once(keccak256(abi.encode("withdrawal", state.round.number, server(who), server(whose))));
+        --_standing[state.round.number][server(whose)];
     }
 
     function poke() public watched {
@@ -221,8 +242,10 @@ contract Actors {
     /// @notice It makes a task of its own, as dear as can be, and sits there alone.
     function makeOwnTask() external watched {
         if (_ownTask != 0) return;
+        IFederatedTasks.TaskSettings memory settings = _settings("own", 2500);
+        settings.minMembers = settings.minUpdates = 1;
         VM.prank(server(COUNT - 1));
-        _ownTask = tasks.createTask(_settings("own", 2500));
+        _ownTask = tasks.createTask(settings);
         VM.prank(server(COUNT - 1));
         tasks.join(_ownTask);
     }
@@ -279,7 +302,7 @@ contract Actors {
     function collect(bytes32 digest) public {
         open();
         for (uint256 i = 0; i < COUNT; ++i) {
-            if (_sits(i)) submit(i, digest, 1);
+            if (_sits(i) && drawn & 1 << tasks.memberOf(task, server(i)).seat != 0) submit(i, digest, 1);
         }
         poke();
         VM.roll(block.number + 202); // past the window in which only a miner may propose
@@ -356,6 +379,7 @@ contract Actors {
         view
         returns (IFederatedTasks.TaskSettings memory)
     {
+        uint8 least = _participation < Shares.WHOLE ? 2 : 1;
         return IFederatedTasks.TaskSettings({
             consensus: consensus,
             rule: "rule",
@@ -365,15 +389,22 @@ contract Actors {
             modelSize: 1,
             maxPayload: 1000,
             maxSamples: 1000,
-            minMembers: 1,
+            minMembers: least,
             maxMembers: 240,
-            minUpdates: 1,
+            minUpdates: least,
             maxRounds: 0,
             commitWindow: 0,
             submitWindow: 1000,
             withheldPenalty: withheldPenalty,
             consensusParams: _params
         });
+    }
+
+    /// @dev The seats that may submit in the round that was just opened, by the task's terms.
+    function _expectedDraw(uint32 number) private view returns (uint256) {
+        IFederatedTasks.State memory state = tasks.stateOf(task);
+        if (_participation == Shares.WHOLE) return state.committee;
+        return Draw.draw(state.committee, state.round.awaited, _SEED, number);
     }
 
     /// @dev Notes a call that the contracts take once.

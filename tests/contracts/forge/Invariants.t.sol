@@ -29,7 +29,7 @@ abstract contract Invariants {
         registry.grantRole(registry.LEDGER_ROLE(), address(tasks));
         registry.grantRole(registry.SLASHER_ROLE(), address(tasks));
         registry.grantRole(registry.SLASHER_ROLE(), address(consensus));
-        actors = new Actors(registry, tasks, rewards, consensus, params, FIRST_MODEL);
+        actors = new Actors(registry, tasks, rewards, consensus, params, FIRST_MODEL, _participation());
     }
 
     /// @notice forge calls nothing but the actors.
@@ -60,6 +60,7 @@ abstract contract Invariants {
         IFederatedTasks.State memory state = _state();
         require(Bitmap.count(state.submitted) == actors.updates(), "number of updates");
         require(state.submitted & ~state.committee == 0, "an update from outside of the committee");
+        require(state.submitted & ~actors.drawn() == 0, "an update of who was not drawn");
         require(state.round.number == 0 || state.accumulator == actors.accumulator(), "running hash");
     }
 
@@ -81,6 +82,11 @@ abstract contract Invariants {
     }
 
     function _consensus(FederatedTasks tasks) internal virtual returns (IConsensus, bytes memory params);
+
+    /// @dev Part of the members that is drawn for a round, in 1/10,000.
+    function _participation() internal pure virtual returns (uint16) {
+        return 10_000;
+    }
 
     function _rules(CommitteeConsensus.QuorumRule quorumRule)
         internal
@@ -139,5 +145,37 @@ contract EthashInvariantsTest is Invariants {
         actors.collect("update");
         actors.agree("new model");
         require(actors.finals() == 1, "no final round");
+    }
+}
+
+contract DrawnInvariantsTest is Invariants {
+    function _consensus(FederatedTasks tasks) internal override returns (IConsensus, bytes memory) {
+        return (new PbftCommittee(tasks), abi.encode(_rules(CommitteeConsensus.QuorumRule.Byzantine)));
+    }
+
+    function _participation() internal pure override returns (uint16) {
+        return 6000; // three of five
+    }
+
+    /// @notice The calls are no use if no round ever gets through.
+    function test_aRoundCanBeFinal() external {
+        actors.collect("update");
+        require(actors.updates() == 3, "not three of five");
+        actors.agree("new model");
+        require(actors.finals() == 1, "no final round");
+    }
+
+    /// @notice Nor if what is watched never happens.
+    function test_withholdersEndARoundOnceTheyHavePaid() external {
+        actors.collect("update");
+        for (uint256 who = 0; who < 4; ++who) {
+            for (uint256 whose = 0; whose < 5; ++whose) {
+                (bool done,) = address(actors).call(abi.encodeCall(actors.reportMissing, (who, whose)));
+                done; // some have no update, or are the reporter, or the round is over
+            }
+        }
+        IFederatedTasks.State memory state = actors.tasks().stateOf(actors.task());
+        require(state.round.phase == IFederatedTasks.Phase.Aborted, "not over");
+        require(bytes(actors.fault()).length == 0, actors.fault());
     }
 }

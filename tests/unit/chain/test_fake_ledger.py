@@ -232,7 +232,21 @@ SCRIPTS: Mapping[str, tuple[Terms, list[Step]]] = {
     ),
     "nothing left to propose": (
         Terms(min_updates=4),
-        [*SUBMITTED, report(0, 1), report(2, 1), poke, does("propose", 1)],
+        [
+            *(*SUBMITTED, report(0, 1), report(2, 1), poke, does("propose", 1), withdraw(2, 1), report(3, 1)),
+            *(report(0, 2), report(1, 2), report(3, 2), withdraw(0, 1), report(2, 0), report(3, 0), report(1, 0)),
+        ],
+    ),
+    "nothing left to propose until the deadline": (
+        Terms(min_updates=4),
+        [*SUBMITTED, report(0, 1), report(2, 1), pass_deadline, poke, does("propose", 1)],
+    ),
+    "nothing left to propose after a vote": (
+        Terms(min_updates=4),
+        [
+            *(*SUBMITTED, does("propose", 1), report(0, 1), report(2, 1), report(3, 1), poke),
+            *(does("vote", 0, accept=False), does("vote", 2, accept=False), does("vote", 3, accept=False), poke),
+        ],
     ),
     "given up by the committee": (
         Terms(),

@@ -12,12 +12,14 @@ from fbfl.mec.exchange import PatienceInSeconds, PatienceInSteps
 from fbfl.mec.global_model import weights_of
 from fbfl.mec.known_results import KnownResults
 from fbfl.mec.plan import TaskPlan
+from fbfl.mec.tasks import is_due
 from fbfl.storage.codecs import decode_update, max_update_size
 from fbfl.storage.local import LocalStore
 from fbfl.storage.store import Reference
 from fbfl.tensors import ModelSpec, Vector
 from tests.support.faulty_store import FaultyStore
-from tests.support.servers import NONE, committee, expected_model, proposed, small_task
+from tests.support.ledger import Terms
+from tests.support.servers import NONE, Turn, committee, expected_model, proposed, small_task
 from tests.support.waiting_store import WaitingStore
 
 
@@ -236,6 +238,44 @@ def test_what_others_have_had_left_out_is_not_fetched(tmp_path: Path, store: Fau
     fed.servers[2].step()
     assert update.payload not in store.fetched
     assert store.fetched
+
+
+def test_who_withholds_where_too_few_updates_are_left_is_reported_until_it_pays(tmp_path: Path) -> None:
+    """With the reports that leave it out the round would be over for it, at no cost; nobody has anything else to do."""
+    turn = Turn()
+    fed = committee(tmp_path, terms=Terms(min_updates=4), behaviours={3: Behaviour(serves=False)}, elections={1: turn})
+    fed.open()
+    fed.submit()
+    fed.settle_down(fed.servers[:1])
+    asked = turn.asked
+    fed.settle_down(fed.servers[:2])
+    assert (fed.state.missing, fed.state.has_too_few, fed.state.phase) == (SeatSet(0b1000), True, Phase.DECIDE)
+    assert not is_due(fed.state, clock=0)
+    assert not fed.leader.step()
+    assert turn.asked == asked, "nobody searches for a proof that is of no use"
+    fed.settle_down()
+    assert fed.state.phase is Phase.ABORTED
+    assert [fed.sent(number) for number in range(4)] == [["report_missing"]] * 3 + [[]]
+
+
+def test_where_too_few_updates_are_left_who_has_fetched_one_after_all_takes_its_report_back_at_once(
+    tmp_path: Path, store: FaultyStore
+) -> None:
+    """Otherwise one slow daemon beside f liars would end a round."""
+    fed = committee(tmp_path, terms=Terms(min_updates=4), stores={0: store})
+    fed.open()
+    fed.submit()
+    honest, liar, _, victim = fed.servers
+    liar.participant.report_missing(1, 1, victim.address, fed.state.accumulator)
+    store.absent[fed.ledger.updates(1, 1)[3].payload] = 3
+    while not fed.state.has_too_few:
+        assert honest.step()
+    for _ in range(4):
+        honest.step()
+    assert fed.sent(0) == ["report_missing", "withdraw_report"]
+    assert (fed.state.missing, fed.state.decision.view) == (NONE, 0)
+    fed.settle_down()
+    assert fed.state.phase is Phase.FINAL
 
 
 def test_its_own_update_is_neither_fetched_nor_reported(tmp_path: Path, store: FaultyStore) -> None:
