@@ -22,7 +22,7 @@ from fbfl.chain.queries import model_after, round_record, round_records
 from fbfl.chain.records import RoundRecord
 from fbfl.chain.rounds import Phase, Stage
 from fbfl.chain.task import Task
-from fbfl.errors import InvalidInputError, require
+from fbfl.errors import AggregationError, InvalidInputError, require
 from fbfl.learning import evaluation, losses, metrics, plugins, sampling, server_optimizers
 from fbfl.learning.adversary import Adversary
 from fbfl.learning.aggregation import resolve as resolve_aggregator
@@ -46,6 +46,7 @@ from fbfl.mec.tasks import (
     create_task,
     least_updates,
     number_drawn,
+    on_drawing,
     plan_of,
     promise_rewards,
     purpose_of,
@@ -462,17 +463,18 @@ def check(settings: RunSettings, *, chain: bool = True, registered: int | None =
         server(np.linspace(0, 1e-3, 8, dtype=np.float32), {})
     # Made-up updates show now what the rule does not allow with this number of servers.
     made_up = generator(0, "made-up updates").standard_normal((settings.servers, 8)).astype(np.float32)
-    rule(made_up[:averaged], [1] * averaged, clients=range(averaged), round_number=1, root_update=made_up[0])
+    try:
+        rule(made_up[:averaged], [1] * averaged, clients=range(averaged), round_number=1, root_update=made_up[0])
+    except AggregationError as error:
+        raise AggregationError(f"{error}{on_drawing(settings)}") from error
     attack.check(settings.servers)
     if settings.app is not None and attack.poisons_samples:
         raise InvalidInputError(f"attack is {settings.attack!r}; allowed on a Flower app's own data: those on updates")
     least = least_updates(rule, settings.servers)
     most = min(settings.servers, number_drawn(settings) + len(_trusted(settings)))
     if settings.min_updates is not None and not least <= settings.min_updates <= most:
-        drawn = f" and participation = {settings.participation:g}" if most < settings.servers else ""
-        raise InvalidInputError(
-            f"min_updates is {settings.min_updates}; allowed with {settings.aggregator}{drawn}: {least} to {most}"
-        )
+        with_rule = f"{settings.aggregator}{on_drawing(settings)}"
+        raise InvalidInputError(f"min_updates is {settings.min_updates}; allowed with {with_rule}: {least} to {most}")
 
 
 def _trusted(settings: RunSettings) -> tuple[int, ...]:

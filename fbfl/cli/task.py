@@ -59,6 +59,8 @@ def add_parser(commands: Commands) -> None:
 def create(options: argparse.Namespace) -> int:
     """Create a task from the settings of a run; prints its number."""
     values = run_settings.read_values(options.config, given(options))
+    if values.get("draw") == "seed" and values.get("participation", 1) != 1:
+        raise InvalidInputError("draw is 'seed'; allowed on a network: chain, the contract that opens a round")
     if values.get("draw") == "chain":  # a file may say so: it is what a task on a network does
         del values["draw"]
     run_settings.refuse_elsewhere(values, Place.NETWORK, "", "on a network: only with fbfl run")
@@ -90,8 +92,8 @@ def create(options: argparse.Namespace) -> int:
     least, most = tasks.least_updates(plan.rule, settings.servers), drawn - tasks.tolerated(drawn)
     if settings.servers > 1 and least > most:
         raise InvalidInputError(
-            f"aggregator {settings.aggregator} needs {least} updates; allowed with {drawn} servers, some of "
-            f"which may be absent: rules that need at most {most}"
+            f"aggregator {settings.aggregator} needs {least} updates; allowed with {drawn} servers"
+            f"{tasks.on_drawing(settings)}, some of which may be absent: rules that need at most {most}"
         )
     task = tasks.create_task(
         owner, store, settings, plan, trainer, dataset, window=options.window, consensus=options.consensus_contract

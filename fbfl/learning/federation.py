@@ -419,7 +419,11 @@ class Federation:
         if isinstance(self._rule.plugin.function, RuleFunction):
             # Made-up updates show now what the settings do not allow with this number of clients.
             made_up = generator(0, "made-up updates").standard_normal((len(asked), 8)).astype(np.float32)
-            self._rule(made_up, root_update=made_up[0])
+            try:
+                self._rule(made_up, root_update=made_up[0])
+            except AggregationError as error:
+                drawn = f" (participation = {self._participation:g} of {num_clients})"
+                raise AggregationError(f"{error}{drawn if len(asked) < num_clients else ''}") from error
 
     def _identity(self) -> dict[str, str]:
         """Return all that must be the same for a saved state to be of use."""

@@ -177,11 +177,23 @@ def number_drawn(settings: RunSettings) -> int:
     return len(sampling.participants(settings.servers, settings.participation, settings.seed, 1, settings.draw))
 
 
-def fewest_updates(plan: TaskPlan, servers: int, expected: int) -> int:
-    """Return the number of updates below which a round aborts: `expected` less those that may be absent, and at least
-    those that the rule needs.
+def number_awaited(settings: RunSettings) -> int:
+    """Return the number of servers from which the task awaits an update in a round: those it draws, or all."""
+    return number_drawn(settings) if settings.draw == "chain" else settings.servers
+
+
+def on_drawing(settings: RunSettings) -> str:
+    """Return what to add to a message on the number of servers that are drawn for a round; nothing if all are."""
+    drawn = number_drawn(settings)
+    by = f"participation = {settings.participation:g} of {settings.servers}"
+    return f" ({by})" if drawn < settings.servers else ""
+
+
+def fewest_updates(plan: TaskPlan, awaited: int, expected: int) -> int:
+    """Return the number of updates below which a round aborts: `expected` less those of the `awaited` that may be
+    absent, and at least those that the rule needs.
     """
-    return max(least_updates(plan.rule, servers), expected - tolerated(servers), 1)
+    return max(least_updates(plan.rule, awaited), expected - tolerated(awaited), 1)
 
 
 def least_updates(rule: AggregationRule, servers: int) -> int:
@@ -202,17 +214,18 @@ def least_updates(rule: AggregationRule, servers: int) -> int:
 
 def limits(settings: RunSettings, plan: TaskPlan) -> tuple[str, ...]:
     """Return the weaknesses of this number of servers, or of this rule: a line each."""
-    servers = settings.servers
+    servers, awaited = settings.servers, number_awaited(settings)
     texts = []
     if servers == 3:
         texts.append("with 3 servers one absence is tolerated, and one liar is not; from 4 on a liar is, too")
     if servers == 2:
         texts.append("with 2 servers neither an absence nor a liar is tolerated; from 4 on one of them is")
-    least = least_updates(plan.rule, servers)
-    if servers > 1 and least > servers - tolerated(servers):
+    least = least_updates(plan.rule, awaited)
+    if servers > 1 and least > awaited - tolerated(awaited):
+        drawn = on_drawing(settings) if awaited < servers else ""
         texts.append(
-            f"{settings.aggregator} needs {least} updates of {servers} servers: a round in which {tolerated(servers)} "
-            "of them is absent aborts"
+            f"{settings.aggregator} needs {least} updates of {awaited} servers{drawn}: a round in which "
+            f"{tolerated(awaited)} of them is absent aborts"
         )
     return tuple(texts)
 
@@ -253,7 +266,7 @@ def create_task(
             min_members=settings.servers,
             max_members=plan.most_members,
             min_updates=settings.min_updates
-            or fewest_updates(plan, settings.servers, number_drawn(settings) if expected is None else expected),
+            or fewest_updates(plan, number_awaited(settings), number_drawn(settings) if expected is None else expected),
             max_rounds=0,
             submit_window=window,
             commit_window=window if settings.commit_reveal else 0,

@@ -191,8 +191,16 @@ def test_the_chain_draws_who_trains_in_a_task_on_a_network(
     monkeypatch.setenv(KEY_VARIABLE, accounts_of(fed.devnet.nodes, 5)[0].key.hex())
     creating = ["task", "create", "--network", "anvil", "--dataset", "digits", "--servers", "4", "--seed", "9"]
     creating += ["--payloads", str(tmp_path), "--participation"]
-    for refused, said in (("0.33333", "in steps of 0.0001"), ("0", "more than 0, up to 1")):
-        assert main([*creating, refused]) == 2
+    krum = ["--aggregator", "krum", "--aggregator-arg", "num_byzantine=0"]
+    for refused, said in (
+        (["0.33333"], "in steps of 0.0001"),
+        (["0"], "more than 0, up to 1"),
+        (["0.5", "--draw", "seed"], "draw is 'seed'; allowed on a network: chain"),
+        (["0.5", *krum], "krum needs n >= 2f+3 updates; n=2, f=0 needs 3 (participation = 0.5 of 4)"),
+        (["0.75", *krum], "allowed with 3 servers (participation = 0.75 of 4), some of which may be absent"),
+        (["0.5", "--min-updates", "3"], "allowed with fedavg (participation = 0.5 of 4): 1 to 2"),
+    ):
+        assert main([*creating, *refused]) == 2
         assert said in capsys.readouterr().err
     (tmp_path / "run.toml").write_text('draw = "chain"\n')
     assert main([*creating, "0.5", "--config", str(tmp_path / "run.toml")]) == 0

@@ -12,7 +12,15 @@ from fbfl.errors import ChainError, InvalidInputError
 from fbfl.learning.aggregation import resolve
 from fbfl.learning.datasets import load
 from fbfl.mec.plan import TaskPlan, canonical_json
-from fbfl.mec.tasks import least_updates, most_samples, tolerated
+from fbfl.mec.tasks import (
+    fewest_updates,
+    least_updates,
+    limits,
+    most_samples,
+    number_awaited,
+    number_drawn,
+    tolerated,
+)
 from fbfl.settings import RunSettings
 from fbfl.storage.store import Reference
 from tests.support.servers import small_task
@@ -39,6 +47,25 @@ def test_the_least_number_of_updates_is_the_rules(rule: str, settings: dict[str,
 
 def test_a_rule_that_needs_all_updates_needs_them_all() -> None:
     assert least_updates(resolve("krum", num_byzantine=1), 5) == 5
+
+
+@pytest.mark.parametrize(
+    ("participation", "draw", "fewest"),
+    [(1.0, "chain", 14), (0.3, "chain", 5), (0.1, "chain", 1), (0.05, "chain", 1), (0.5, "seed", 4)],
+)
+def test_of_those_that_the_chain_draws_a_third_may_be_absent(participation: float, draw: str, fewest: int) -> None:
+    settings = RunSettings(servers=20, participation=participation, draw=draw)
+    plan = TaskPlan.of(small_task())
+    assert fewest_updates(plan, number_awaited(settings), number_drawn(settings)) == fewest
+
+
+def test_what_a_rule_needs_of_those_that_are_drawn_is_said() -> None:
+    krum: dict[str, Any] = {"aggregator": "krum", "aggregator_args": {"num_byzantine": 1}}
+    settings = RunSettings(servers=10, participation=0.5, draw="chain", **krum)
+    plan = replace(TaskPlan.of(small_task()), rule=resolve("krum", num_byzantine=1))
+    said = "krum needs 5 updates of 5 servers (participation = 0.5 of 10): a round in which 1 of them is absent aborts"
+    assert limits(settings, plan) == (said,)
+    assert limits(replace(settings, participation=1.0), plan) == ()
 
 
 @pytest.mark.parametrize(("servers", "most"), [(1, 2), (4, 2), (7, 2)])

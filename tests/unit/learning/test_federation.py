@@ -374,7 +374,11 @@ def test_several_attacks_follow_each_other() -> None:
         ({"clients": []}, "clients is empty"),
         ({"aggregator": "medain"}, "'medain'"),
         ({"aggregator": "krum"}, "num_byzantine"),
-        ({"aggregator": "krum", "aggregator_args": {"num_byzantine": 3}}, "n=8, f=3"),
+        ({"aggregator": "krum", "aggregator_args": {"num_byzantine": 3}}, "n=8, f=3 needs 9$"),
+        (
+            {"aggregator": "krum", "aggregator_args": {"num_byzantine": 1}, "participation": 0.5},
+            r"n=4, f=1 needs 5 \(participation = 0.5 of 8\)",
+        ),
         ({"aggregator": "krum", "aggregator_args": {"f": 1}}, "'f'"),
         ({"attack": "backdor", "malicious": (0,)}, "'backdor'"),
         ({"attack": "backdoor"}, "belong together"),
