@@ -72,13 +72,13 @@ class HttpBoard:
         self._updates: dict[int, dict[str, SignedUpdate]] = {}
         self._votes: dict[int, dict[str, list[SignedVote]]] = {}
         self._conflicts: dict[int, Conflicts] = {}
-        self._observed: tuple[TaskState, Mapping[str, int]] | None = None
+        self._observed: tuple[TaskState, Mapping[str, int], Mapping[str, int]] | None = None
         directory = Directory(ledger.chain_id, peers, self._registered, timeout=timeout)
         self._courier = Courier(directory.urls_of, timeout=timeout, patience=patience)
 
-    def observe(self, state: TaskState, seats: Mapping[str, int]) -> None:
+    def observe(self, state: TaskState, seats: Mapping[str, int], submitters: Mapping[str, int]) -> None:
         """Compare messages from now on with this state."""
-        self._observed = state, seats
+        self._observed = state, seats, submitters
 
     def post_update(self, server: str, update: SignedUpdate, collector: str) -> None:
         """Keep an update of this server, and send it to its collector."""
@@ -131,7 +131,7 @@ class HttpBoard:
             raise MessageRefusedError(400, f"task {message.task} is not this server's, {self._task.id}")
         if self._observed is None:
             raise MessageRefusedError(409, "where the task stands is not known here yet")
-        state, seats = self._observed
+        state, seats, submitters = self._observed
         view = state.decision.view if state.decision.round == state.round else 0
         if message.round != state.round or (isinstance(message, SignedVote) and message.view > view):
             # The sender's node may be ahead of this one.
@@ -140,6 +140,8 @@ class HttpBoard:
             raise MessageRefusedError(409, f"the update is of another model than {state.model.cid}")
         if server not in seats:
             raise MessageRefusedError(403, f"{server} has no seat in round {state.round}")
+        if isinstance(message, SignedUpdate) and server not in submitters:
+            raise MessageRefusedError(403, f"{server} was not drawn for round {state.round}")
         if not _is_canonical(message.signature):
             raise MessageRefusedError(403, "the signature is not in the form that contracts take")
         try:

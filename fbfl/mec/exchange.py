@@ -39,8 +39,8 @@ Conflict = tuple[str, SignedVote, SignedVote]
 class Board(Protocol):
     """A store for signed messages: their senders and their collectors find them there."""
 
-    def observe(self, state: TaskState, seats: Mapping[str, int]) -> None:
-        """Take note of the task's state and of the members of its round: messages of others are useless."""
+    def observe(self, state: TaskState, seats: Mapping[str, int], submitters: Mapping[str, int]) -> None:
+        """Take note of the task's state, the members of its round, and those that may submit: others' are useless."""
 
     def post_update(self, server: str, update: SignedUpdate, collector: str) -> None:
         """Leave an update for its collector, an address."""
@@ -88,7 +88,7 @@ class MemoryBoard:
         """Votes, each once in the order of posting, of a round and of each of its views."""
         self._conflicts: dict[tuple[int, int], Conflicts] = {}
 
-    def observe(self, state: TaskState, seats: Mapping[str, int]) -> None:
+    def observe(self, state: TaskState, seats: Mapping[str, int], submitters: Mapping[str, int]) -> None:
         """Do nothing: only members post here."""
 
     def post_update(self, server: str, update: SignedUpdate, collector: str) -> None:  # noqa: ARG002
@@ -228,7 +228,7 @@ class Exchange:
 
     def observe(self, state: TaskState) -> None:
         """Tell the board the task's state."""
-        self._board.observe(state, self._seats(state))
+        self._board.observe(state, self._seats(state), self._submitters(state))
 
     def has_signed_update(self, state: TaskState) -> bool:
         """Return True if this server's update of the current model is on the board."""

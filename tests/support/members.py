@@ -24,10 +24,10 @@ class NotedBoard(MemoryBoard):
     def __init__(self) -> None:
         super().__init__()
         self.collectors: list[str] = []
-        self.observed: list[tuple[TaskState, Mapping[str, int]]] = []
+        self.observed: list[tuple[TaskState, Mapping[str, int], Mapping[str, int]]] = []
 
-    def observe(self, state: TaskState, seats: Mapping[str, int]) -> None:
-        self.observed.append((state, seats))
+    def observe(self, state: TaskState, seats: Mapping[str, int], submitters: Mapping[str, int]) -> None:
+        self.observed.append((state, seats, submitters))
 
     def post_update(self, server: str, update: object, collector: str) -> None:
         self.collectors.append(collector)

@@ -42,7 +42,7 @@ from fbfl.mec.endpoint import application, serving
 from fbfl.settings import MAX_SERVERS
 from fbfl.storage.store import Reference
 from tests.support.ports import free_ports
-from tests.support.servers import Committee, account, committee
+from tests.support.servers import Committee, account, committee, small_task
 
 VALUE = bytes(range(32))
 
@@ -64,7 +64,7 @@ def accounts() -> list[LocalAccount]:
 @pytest.fixture
 def board(members: Committee) -> Iterator[HttpBoard]:
     with closing(HttpBoard(members.ledger, members.task, members.servers[0].address)) as found:
-        found.observe(members.state, members.ledger.seats(1, 1))
+        found.observe(members.state, members.ledger.seats(1, 1), members.ledger.submitters(1, 1))
         yield found
 
 
@@ -233,9 +233,30 @@ def test_votes_of_views_that_are_over_are_kept_as_evidence_and_those_of_former_d
     state, seats = members.state, members.ledger.seats(1, 1)
     body = json.dumps(vote_to_json(accounts[1].address, vote_of(members, accounts[1], view=1))).encode()
     for round_number, view, taken in ((0, 3, False), (1, 0, False), (1, 1, True), (1, 2, True)):
-        board.observe(replace(state, decision=replace(state.decision, round=round_number, view=view)), seats)
+        board.observe(replace(state, decision=replace(state.decision, round=round_number, view=view)), seats, seats)
         with contextlib.nullcontext() if taken else pytest.raises(MessageRefusedError, match="current one"):
             board.take_vote(body)
+
+
+def test_only_those_who_were_drawn_leave_updates_and_all_leave_votes(
+    tmp_path: Path, accounts: list[LocalAccount]
+) -> None:
+    """The contracts refuse a batch with an update of another, whatever that has signed."""
+    members = committee(tmp_path, task=replace(small_task(), participation=5000, seed=3))
+    members.open()
+    drawn = {members.servers[seat].address for seat in members.ledger.drawn(1, 1)}
+    assert len(drawn) == 2
+    with closing(HttpBoard(members.ledger, members.task, min(drawn))) as board:
+        board.observe(members.state, members.ledger.seats(1, 1), members.ledger.submitters(1, 1))
+        for sender in accounts[:4]:
+            body = json.dumps(update_to_json(sender.address, update_of(members, sender))).encode()
+            said = f"{sender.address} was not drawn for round 1"
+            refusal = pytest.raises(MessageRefusedError, match=said)
+            with contextlib.nullcontext() if sender.address in drawn else refusal:
+                board.take_update(body)
+            board.take_vote(json.dumps(vote_to_json(sender.address, vote_of(members, sender))).encode())
+        assert {server for server, _ in board.updates(1, 1)} == drawn
+        assert len(board.votes(1, 1)) == 4
 
 
 def test_messages_come_back_from_json(members: Committee, accounts: list[LocalAccount]) -> None:
@@ -375,7 +396,7 @@ def test_where_a_collector_is_registered_is_read_without_keeping_old_rounds(
     ledger.contracts._emitted("ServerJoined", {"server": accounts[1].address, "url": "http://there"})
     assert board._registered(accounts[1].address) == "http://there"
     assert board._registered(accounts[2].address) is None
-    board.observe(replace(members.state, round=2), ledger.seats(1, 1))
+    board.observe(replace(members.state, round=2), ledger.seats(1, 1), ledger.seats(1, 1))
     assert board._registered(accounts[1].address) == "http://there"
     with pytest.raises(ChainError, match="round 1 was forgotten"):
         next(ledger.round_events(1, 1))
@@ -402,9 +423,9 @@ def test_a_member_cannot_fill_the_memory_and_equivocation_is_kept(
 def test_a_member_may_vote_in_each_of_the_many_views_of_a_large_committee(
     members: Committee, accounts: list[LocalAccount], board: HttpBoard
 ) -> None:
-    state = members.ledger.state(1)
+    state, seats = members.ledger.state(1), members.ledger.seats(1, 1)
     for view in range(120):
-        board.observe(replace(state, decision=replace(state.decision, round=1, view=view)), members.ledger.seats(1, 1))
+        board.observe(replace(state, decision=replace(state.decision, round=1, view=view)), seats, seats)
         board.take_vote(json.dumps(vote_to_json(accounts[1].address, vote_of(members, accounts[1], view))).encode())
     assert len(board.votes(1, 1)) == 120
     assert [vote.view for _, vote in board.votes(1, 1, view=7)] == [7]
@@ -418,7 +439,7 @@ def test_liars_of_the_largest_committee_push_out_no_vote_and_bound_the_memory(
     liars, honest = committee[:79], committee[79::10]
     state = members.ledger.state(1)
     seats = {member.address: seat for seat, member in enumerate(committee)}
-    board.observe(replace(state, decision=replace(state.decision, round=1, view=119)), seats)
+    board.observe(replace(state, decision=replace(state.decision, round=1, view=119)), seats, seats)
 
     def take(sender: LocalAccount, vote: SignedVote) -> bool:
         try:

@@ -18,7 +18,8 @@ from tests.support.servers import account
 def test_the_board_is_told_where_the_task_stands() -> None:
     members = Members()
     members.exchanges[0].observe(members.state)
-    assert members.board.observed == [(members.state, members.ledger.seats(1, 1))]
+    seats = members.ledger.seats(1, 1)
+    assert members.board.observed == [(members.state, seats, seats)]
 
 
 # ---------------------------------------------------------------- updates
