@@ -277,7 +277,7 @@ class Exchange:
 
         After the decision the record lacks only votes for it: one against it, on the board, is not sent any more.
         """
-        own = dict(self._current_votes(state, stage)).get(self._account.address)
+        own = dict(self._current_votes(state, stage, of=self._account.address)).get(self._account.address)
         on_board = own is not None and (self._still_counts(state) or not own.accept)
         return on_board or self._transactions.has_voted(state, stage)
 
@@ -400,12 +400,13 @@ class Exchange:
         """Return True if the proposer still has a reason to record signed votes."""
         return state.decision.stage is not Stage.DECIDED
 
-    def _current_votes(self, state: TaskState, stage: Stage) -> list[tuple[str, SignedVote]]:
+    def _current_votes(self, state: TaskState, stage: Stage, of: str | None = None) -> list[tuple[str, SignedVote]]:
+        """Return the votes on the board on the current proposal, or only those `of` one server."""
         decision = state.decision
         return [
             (server, vote)
             for server, vote in self._board.votes(self._task.id, state.round, decision.view)
-            if (vote.stage, vote.value_digest) == (stage, decision.proposal)
+            if of in (None, server) and vote.stage == stage and vote.value_digest == decision.proposal
         ]
 
 
