@@ -43,7 +43,7 @@ def figures(
     """
     if isinstance(trainer, Classifier):
         scores = trainer.logits(weights, x)
-        others = {metric.name: _number(metric, metric(scores, y)) for metric in further}
+        others = {metric.name: _measured(metric, scores, y) for metric in further}
         loss = trainer.loss(scores, y)
         if not num_classes:
             return Figures(math.nan, loss, (), others or {"mae": metrics.mean_absolute_error(scores, y)})
@@ -52,6 +52,9 @@ def figures(
     found = trainer.evaluate(weights, x, y)
     accuracy, loss = _figure(found, "accuracy", math.nan), _figure(found, "loss")
     own = {name: float(value) for name, value in found.items() if isinstance(value, int | float | np.number)}
+    for name in own:
+        if not isinstance(name, str) or not name.isprintable():
+            raise InvalidInputError(f"the trainer's evaluation has a figure named {name!r}; needed: printable text")
     others = {**own, **{metric.name: _figure(found, metric.name) for metric in further}}
     return Figures(accuracy, loss, (), {name: others[name] for name in others if name not in ("accuracy", "loss")})
 
@@ -89,9 +92,13 @@ def attack_success_rate(trainer: Trainer, weights: Vector, x: Array, y: Array, t
     return _figure(trainer.evaluate(weights, x[others], np.full_like(y[others], target)), "accuracy", math.nan)
 
 
-def _number(metric: Metric, value: Any) -> float:
-    with plugins.users_code(f"metric {metric.name}", metric.function):
+def _measured(metric: Metric, scores: Array, y: Array) -> float:
+    value = metric(scores.copy(), y.copy())  # which a user's function may change
+    try:
         return float(value)
+    except (TypeError, ValueError) as error:
+        form = f"an array {list(value.shape)}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
+        raise InvalidInputError(f"metric {metric.name} returned {form}; needed: a number") from error
 
 
 def _figure(found: Mapping[str, float], name: str, absent: float | None = None) -> float:

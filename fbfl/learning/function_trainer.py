@@ -74,7 +74,7 @@ class FunctionTrainer(BaseTrainer):
     def evaluate(self, weights: Vector, x: npt.NDArray[Any], y: npt.NDArray[Any]) -> Mapping[str, float]:
         """Return the figures that the function's `evaluate` finds."""
         x, y = accepted((x, y), None, self._purpose)
-        found: Mapping[str, float] = self._attribute("evaluate")(self._arrays(weights), scaled(x), y)
+        found: Mapping[str, float] = self._attribute("evaluate")(self._arrays(weights), scaled(x), y.copy())
         return found
 
     def _beginning(self) -> tuple[ModelSpec, Vector, npt.NDArray[np.bool_]]:
@@ -86,8 +86,13 @@ class FunctionTrainer(BaseTrainer):
             )
         returned = self._attribute("initial")(generator(purpose.seed, "initial weights"))
         arrays = _arrays_of(f"trainer {name}: initial", returned)
-        if not arrays or not all(np.isfinite(array).all() for array in arrays):
-            raise InvalidInputError(f"trainer {name}: initial returned {len(arrays)} arrays; needed: finite numbers")
+        if not arrays:
+            raise InvalidInputError(f"trainer {name}: initial returned no array; needed: at least 1")
+        for place, array in enumerate(arrays):
+            if not np.isfinite(array).all():
+                raise InvalidInputError(
+                    f"trainer {name}: initial returned array {place} with NaN or Inf; needed: finite as float32"
+                )
         spec = ModelSpec(tuple(TensorSpec(str(place), array.shape) for place, array in enumerate(arrays)))
         return spec, spec.flatten(arrays), np.ones(spec.size, bool)
 
@@ -103,7 +108,7 @@ class FunctionTrainer(BaseTrainer):
         if not len(job.y) or 0 in (context["local_epochs"], context["local_steps"]):
             return np.zeros_like(start)
         rng = generator(self._purpose.seed, "local training", round_number=round_number, server=job.client)
-        returned = self._train(self._arrays(start), scaled(job.x), job.y, rng, round_number, **context)
+        returned = self._train(self._arrays(start), scaled(job.x), job.y.copy(), rng, round_number, **context)
         trained = _arrays_of(f"trainer {self._train.name}", returned)
         shapes = [list(array.shape) for array in trained]
         needed = [list(tensor.shape) for tensor in self.spec.tensors]
@@ -158,6 +163,9 @@ def trainer_of(
     plugin = plugins.resolve("trainer", function, {}, arguments, data=len(LEADING), context=_CONTEXT)
     plugin = Plugin("trainer", name, function, plugin.settings, plugin.wants)
     attributes = [attribute for attribute in ("initial", "evaluate") if hasattr(function, attribute)]
+    for attribute in attributes:
+        if not callable(given := getattr(function, attribute)):
+            raise InvalidInputError(f"trainer {name}: {attribute} is {given!r}; needed: a function")
     if not attributes:
         return FunctionOnModel(plugin, purpose, lanes)
     if len(attributes) == 1:
@@ -169,8 +177,8 @@ def trainer_of(
 
 
 def scaled(x: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """Return samples as float32, bytes as 0 to 1, or as int32 if they are whole numbers."""
-    return x.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 else x
+    """Return a copy of samples as float32, bytes as 0 to 1, or as int32 if they are whole numbers."""
+    return x.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 else x.copy()
 
 
 def _arrays_of(owner: str, returned: object) -> Arrays:
@@ -185,5 +193,6 @@ def _arrays_of(owner: str, returned: object) -> Arrays:
             raise InvalidInputError(f"{owner} returned array {place} that NumPy cannot read: {error}") from error
         if array.dtype.kind not in "fiub":
             raise InvalidInputError(f"{owner} returned array {place} of {array.dtype}; needed: float32")
-        arrays.append(array.astype(np.float32, order="C", copy=False))
+        with np.errstate(over="ignore"):  # what has diverged is told as such
+            arrays.append(array.astype(np.float32, order="C", copy=False))
     return arrays

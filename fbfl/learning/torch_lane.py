@@ -159,9 +159,11 @@ class TorchLane:
         with drawing, plugins.users_code(f"model {self._label}"):
             loss = self._loss(self._module(samples), torch.zeros(4, dtype=self._label_type))
         if not isinstance(loss, torch.Tensor) or loss.shape or not loss.requires_grad:
+            is_number = isinstance(loss, torch.Tensor) and not loss.shape
+            returned = "a number without a gradient" if is_number else _form(loss)
             raise InvalidInputError(
-                f"loss {plugins.label_of(self._settings.loss)} returned {_form(loss)}; needed: one number that "
-                "depends on the weights"
+                f"loss {plugins.label_of(self._settings.loss)} returned {returned}; needed: one number that depends on "
+                "the weights"
             )
         self._begin(initial)
         return (_PYTORCH, *(source for source in drawing.drawn_from() if source is not _PYTORCH))

@@ -7,6 +7,7 @@ import pytest
 
 from fbfl.errors import InvalidInputError, UserCodeError
 from fbfl.learning import models
+from fbfl.learning.federation import Federation
 from fbfl.learning.trainer import make
 from fbfl.learning.training import Purpose, TrainingSettings
 from tests.support.regression import OWN, descend, evaluate, initial, linear, with_attributes
@@ -83,7 +84,9 @@ def test_settings_of_the_training_are_given_where_they_are_named() -> None:
         (OWN, {"speed": 2}, "trainer descend: does not take 'speed'; allowed: rate"),
         (lambda weights, x, y: weights, {}, "trainer <lambda> has the parameters weights, x, y; needed: weights, x, y"),
         (with_attributes(descend, lambda rng: 3, evaluate), {}, "initial returned a int; needed: a list of float32"),
-        (with_attributes(descend, lambda rng: [], evaluate), {}, "initial returned 0 arrays; needed: finite numbers"),
+        (with_attributes(descend, lambda rng: [], evaluate), {}, "initial returned no array; needed: at least 1"),
+        (with_attributes(descend, lambda rng: [3, np.inf], evaluate), {}, "initial returned array 1 with NaN or Inf"),
+        (with_attributes(descend, 3, evaluate), {}, "trainer descend: initial is 3; needed: a function"),
         (with_attributes(descend, lambda rng: ["a"], evaluate), {}, "initial returned array 0 of <U1; needed: float32"),
     ],
 )
@@ -108,6 +111,75 @@ def test_what_is_no_weights_is_refused_in_a_line(returned: Any, message: Any) ->
     trainer = made(with_attributes(train, initial, evaluate))
     with pytest.raises(InvalidInputError, match=message):
         list(trainer.train(trainer.initial_weights(), CLIENTS[:1], round_number=1, client_ids=[0]))
+
+
+def test_functions_may_change_what_they_are_given() -> None:
+    """Samples of floating point, and labels, which come as they are."""
+
+    def spoils(weights: Any, x: Any, y: Any, rng: Any, round: Any) -> Any:
+        for array in (*weights, x, y):
+            array[...] = 0
+        return weights
+
+    def measures(weights: Any, x: Any, y: Any) -> Any:
+        spoils(weights, x, y, None, 0)
+        return {"loss": 1.0}
+
+    def metric(scores: Any, labels: Any) -> float:
+        scores[:], labels[:] = 0, 0
+        return 1.0
+
+    pairs = [(x.astype(np.float32), y.astype(np.int32)) for x, y in (*CLIENTS[:2], TEST)]
+    kept = [(x.copy(), y.copy()) for x, y in pairs]
+    *clients, test = pairs
+    for options in (
+        {"trainer": with_attributes(spoils, initial, measures)},
+        {"trainer": spoils, "model": linear, "metric": metric},
+    ):
+        (result,) = Federation(clients, test, **options).rounds(1)
+        assert not np.isclose(result.accuracy, 1.0)
+    for given, before in zip(pairs, kept, strict=True):
+        assert all(np.array_equal(one, other) for one, other in zip(given, before, strict=True))
+
+
+@pytest.mark.filterwarnings("error")
+def test_weights_beyond_float32_are_infinite() -> None:
+    def explodes(weights: Any, x: Any, y: Any, rng: Any, round: Any) -> Any:
+        return [array + 1e300 for array in weights_of(weights)]
+
+    def weights_of(weights: Any) -> Any:
+        return [array.astype(np.float64) for array in weights]
+
+    trainer = made(with_attributes(explodes, initial, evaluate))
+    (update,) = trainer.train(trainer.initial_weights(), CLIENTS[:1], round_number=1, client_ids=[0])
+    assert np.isinf(update).all()
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        ({"loss": 1.0, 3: 2.0}, "has a figure named 3; needed: printable text"),
+        ({"loss": 1.0, "a\nb": 2.0}, r"has a figure named 'a\\nb'; needed: printable text"),
+        ({"loss": "low"}, "the trainer's evaluation is {'loss': 'low'}; needed: a table of numbers with 'loss'"),
+    ],
+)
+def test_figures_that_cannot_be_shown_are_refused(found: Any, message: str) -> None:
+    trainer = with_attributes(descend, initial, lambda weights, x, y: found)
+    with pytest.raises(InvalidInputError, match=message):
+        list(Federation(CLIENTS, TEST, trainer=trainer).rounds(1))
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [(np.zeros((2, 3)), r"an array \[2, 3\]"), ("good", "a str"), (None, "a NoneType"), (1j, "a complex")],
+)
+def test_a_metric_returns_a_number(returned: Any, message: str) -> None:
+    def metric(scores: Any, labels: Any) -> Any:
+        return returned
+
+    fed = Federation(CLIENTS, TEST, linear, trainer=descend, metric=metric)
+    with pytest.raises(InvalidInputError, match=f"metric metric returned {message}; needed: a number"):
+        list(fed.rounds(1))
 
 
 def test_an_error_in_the_function_is_the_users() -> None:

@@ -352,6 +352,7 @@ SHARED = plain()
         (plain, {"optimizer": "lbfgs"}, "optimizer is 'lbfgs'; allowed with trainer torch: .*adam, .*or package"),
         (plain, {"optimizer": lambda parameters: 3}, "returned a int; needed: a torch.optim.Optimizer"),
         (plain, {"loss": "hinge"}, "loss is 'hinge'; allowed: cross_entropy, binary_cross_entropy"),
+        (plain, {"loss": lambda logits, labels: logits.detach().sum()}, "returned a number without a gradient; needed"),
         (plain, {"loss": lambda logits, labels: 3.0}, "loss <lambda> returned a float; needed: one"),
         (plain, {"arguments": {"names": "a.toml"}}, "trainer torch: does not take 'names'; allowed: no settings"),
     ],
