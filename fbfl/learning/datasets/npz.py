@@ -1,6 +1,7 @@
 """Samples in `.npz` files: NumPy's archives of plain arrays."""
 
 import io
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,6 +37,10 @@ def read(file: Path | io.BytesIO, source: str | None = None, parts: Sequence[str
     try:
         # NumPy would leave a file open that is no .npz after all.
         opened = file.open("rb") if isinstance(file, Path) else file
+        if not zipfile.is_zipfile(opened):
+            opened.close()
+            raise InvalidInputError(f"{source}: not a whole .npz file, which np.savez writes")
+        opened.seek(0)
         with opened, np.load(opened, allow_pickle=False) as content:
             missing = [part for part in parts if part not in content]
             if missing:

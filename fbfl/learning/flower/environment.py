@@ -9,13 +9,17 @@ import sys
 from pathlib import Path
 
 from fbfl.errors import InvalidInputError, ProcessError
-from fbfl.learning.flower.app import App
+from fbfl.learning.flower.app import FILE, App
 from fbfl.system.locks import alone_in
 
 FOLDER = Path(".fbfl") / "envs"
 """Default folder of the environments."""
 
 _READY = "ready"  # written when all is installed
+
+
+_UNREADABLE = ("Failed to parse", "Invalid requirement")
+"""What uv and pip say of a text that is no requirement."""
 
 
 def folder_of(app: App, parent: Path = FOLDER) -> Path:
@@ -35,8 +39,8 @@ def python_of(app: App, parent: Path = FOLDER) -> Path:
 def prepare(app: App, parent: Path = FOLDER, *, timeout: float = 1800.0) -> Path:
     """Make an app's environment unless it is there: what its `pyproject.toml` requires, by uv, or venv and pip.
 
-    A requirement that cannot be installed, or more than `timeout` seconds for it, raises `ProcessError`, and no
-    environment stays.
+    A requirement that cannot be read raises `InvalidInputError`; one that cannot be installed, or more than `timeout`
+    seconds for it, raises `ProcessError`, and no environment stays.
     """
     if not app.dependencies:
         raise InvalidInputError(f"app {app.path}: its pyproject.toml has no dependencies; needed: flwr, at least")
@@ -73,6 +77,10 @@ def _run(app: App, command: list[str], timeout: float) -> None:
     if done.returncode:
         told = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
         last = max((place for place, line in enumerate(told) if line.upper().startswith("ERROR")), default=-1)
+        if told and any(words in told[last] for words in _UNREADABLE):
+            raise InvalidInputError(
+                f"app {app.path}: dependencies in {FILE}: {told[last]}; needed: requirements as pip reads them"
+            )
         # Behind its error uv tells the cause, which names the package.
         said = "; ".join(told[last:]) or "it printed nothing"
         raise ProcessError(f"app {app.path}: its environment cannot be made: {said}")

@@ -284,6 +284,14 @@ def test_what_an_array_says_of_itself_is_not_believed(header: bytes, message: st
         datasets.load(path)
 
 
+@pytest.mark.parametrize("content", [b"x,y", b"", b"\x93NUMPY\x01\x00v\x00{'descr': '<f4', 'fortran_order': False, "])
+def test_other_files_by_that_name(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "other.npz"
+    path.write_bytes(content)
+    with pytest.raises(InvalidInputError, match=r"other\.npz: not a whole \.npz file, which np\.savez writes$"):
+        datasets.load(path)
+
+
 def test_unknown_names(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="'mnits'; allowed: mnist, mnist-5k, fashion-mnist, digits"):
         datasets.load("mnits")

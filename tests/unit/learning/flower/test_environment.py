@@ -62,6 +62,12 @@ def test_an_environment_has_what_the_app_requires(
     ("dependency", "timeout", "status", "said"),
     [
         ("greeting @ file:///nowhere/greeting-1.0-py3-none-any.whl", "60", 3, "its environment cannot be made: "),
+        (
+            "numpy=>3",
+            "60",
+            2,
+            "dependencies in pyproject.toml: error: Failed to parse: `numpy=>3`; needed: requirements",
+        ),
         ("nothing", "0.01", 3, "its environment was not made within 0.01 s"),
         ("nothing", "0", 2, "--timeout 0; allowed: more than 0 seconds"),
     ],
@@ -102,6 +108,14 @@ def test_an_app_that_requires_nothing(tmp_path: Path) -> None:
 def test_the_last_error_is_told_with_its_cause(printed: str, said: str, tmp_path: Path) -> None:
     command = [sys.executable, "-c", f"import sys; sys.stderr.write({printed!r}); sys.exit(1)"]
     with pytest.raises(ProcessError, match=f"its environment cannot be made: {said}"):
+        environment._run(_app(tmp_path / "app"), command, 60.0)
+
+
+def test_what_pip_cannot_read_is_told_of_the_app(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "import sys; sys.exit(\"ERROR: Invalid requirement: 'a b'\")"]
+    with pytest.raises(
+        InvalidInputError, match=r"dependencies in pyproject\.toml: ERROR: Invalid requirement: 'a b'; "
+    ):
         environment._run(_app(tmp_path / "app"), command, 60.0)
 
 
