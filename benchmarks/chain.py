@@ -88,7 +88,7 @@ def cases(numbers: Sequence[int], with_old: bool) -> Iterator[tuple[str, dict[st
                 continue
             few = settings["consensus"] == "ethash" or (servers > 100 and not settings["signatures"])
             for liars in (0,) if few else (0, tolerated(servers)):  # who lies makes a view, which takes as long again
-                case = {**common, **settings, "liars": liars, "rounds": 3 if servers <= 20 else 1}
+                case = {**common, **settings, "liars": liars, "rounds": 3 if servers <= (20 if liars else 100) else 1}
                 yield "new", case
                 if with_old and servers <= (OLD_SERVERS[kind] if not liars else 10):
                     yield "old", case
@@ -118,11 +118,14 @@ def heading(old: str | None) -> Iterator[str]:
     """Yield what the report says above its table."""
     yield "# A round on the embedded chain"
     yield ""
+    compared = f" --old {old}" if old else ""
+    yield f"`python -m benchmarks.chain{compared}` at commit {_commit()}."
+    yield ""
     yield (
-        f"{platform.machine()}, {os.cpu_count()} cores. Medians of three rounds after the first, one round with "
-        "more than 20 servers, of one process that plays all servers. All but the wall time are processor seconds: "
-        "of the round; of executing its blocks again as the chain does, and nothing else; of hashing and decoding its "
-        "updates once, and nothing else; of the same training and aggregation without a chain"
+        f"{platform.machine()}, {os.cpu_count()} cores. Medians of three rounds after the first (one round with "
+        "more than 100 servers, or 20 if some lie) of one process that plays all servers. All but the wall time are "
+        "processor seconds: of the round; of executing its blocks again as the chain does, and nothing else; of "
+        "hashing and decoding its updates once, and nothing else; of the same training and aggregation without a chain"
         + (f"; of the round with the code of commit {old}." if old else ".")
     )
     yield ""
@@ -157,6 +160,12 @@ def rows(results: dict[str, dict[str, Any]]) -> Iterator[str]:
 def _place(case: dict[str, Any]) -> tuple[Any, ...]:
     """Return the place of a case in the table."""
     return case["dataset"], "network" in case, case["servers"], case["consensus"], case["signatures"], case["liars"]
+
+
+def _commit() -> str:
+    """Return the commit of this code, with `-dirty` if it was changed since."""
+    command = ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty", "--abbrev=7"]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
 def _key(code: str, case: dict[str, Any]) -> str:
