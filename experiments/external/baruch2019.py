@@ -95,7 +95,8 @@ too, and the best of all models.
 
 _WHY = """**The attack harms as published, with its authors' optimizer.** FedAvg and the trimmed mean lose five and six
 points at their best, and after that the model gets worse: at the end they have lost thirty and sixty. (The last
-accuracy swings by tens of points from look to look, in theirs as in ours.) `min_max` (of Shejwalkar and Houmansadr
+accuracy swings by tens of points from look to look, in theirs as in ours.) That FedAvg loses nine points there may be
+chance: both have one seed, and more were not tried. `min_max` (of Shejwalkar and Houmansadr
 2021, here at the settings of Baruch et al.) costs FedAvg points, too. In `defences` none of this is to be seen, and the
 variants say why (the last section does so from the other end):
 

@@ -99,7 +99,9 @@ def test_rules_of_the_grid_are_told_no_more_attackers_than_they_allow() -> None:
     updates = np.random.default_rng(0).normal(size=(servers, 5))
     assert experiment.grid is not None
     bounded = [rule for rule in experiment.grid.rules if rule.byzantine]
-    assert {rule.label for rule in bounded} == {"Krum", "Multi-Krum", "Bulyan", "DnC", "trimmed mean"}
+    mixed = {f"{rule} after {mixing}" for rule in ("Krum", "trimmed mean") for mixing in ("NNM", "bucketing")}
+    bounds = {"Krum", "Multi-Krum", "Bulyan", "DnC", "trimmed mean", "median after NNM"} | mixed
+    assert {rule.label for rule in bounded} == bounds
     for rule in bounded:
         settings: dict[str, Any] = rule.settings_against(servers)
         assert rule.at_most is not None
