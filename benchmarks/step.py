@@ -25,7 +25,7 @@ import numpy as np
 
 from fbfl.learning.backend import load_tensorflow
 from fbfl.learning.keras_trainer import KerasTrainer
-from fbfl.learning.models import Model
+from fbfl.learning.training import Model
 
 STEPS = 2000
 SAMPLES, INPUTS, UNITS, CLASSES = 6000, 784, 128, 10

@@ -21,8 +21,9 @@ import numpy.typing as npt
 from experiments.external.study import Row, Study
 from fbfl.learning import datasets, partition
 from fbfl.learning.federation import Federation
-from fbfl.learning.models import Model, build
+from fbfl.learning.models import build
 from fbfl.learning.noise import Images
+from fbfl.learning.training import Model, Purpose, TrainingSettings
 from fbfl.system.statistics import estimate
 
 TARGETS = {"2nn": 0.97, "cnn": 0.99}
@@ -129,7 +130,9 @@ def run(cell: Mapping[str, str], seed: int) -> Row:
 
 def model_of(name: str, initial_std: Callable[[int], float] | None) -> Model:
     """Return the named model, or one like it with other initial weights."""
-    return partial(_like, build(name), initial_std) if initial_std else name
+    return (
+        partial(_like, build(Purpose(name, TrainingSettings(), (28, 28), 10, 0)), initial_std) if initial_std else name
+    )
 
 
 def fewest_rounds(rows: Iterable[Row]) -> list[Row]:

@@ -30,12 +30,11 @@ from fbfl.learning.clients import client_numbers
 from fbfl.learning.flower.trainer import FlowerTrainer, standing_for
 from fbfl.learning.keras_trainer import KerasTrainer
 from fbfl.learning.losses import Loss, known_classes
-from fbfl.learning.models import Model
 from fbfl.learning.on_round import OnRound, known, teller
 from fbfl.learning.pixels import compact
 from fbfl.learning.samples import absent_labels, range_of
 from fbfl.learning.trainer import DataHolder, Trainer, TrainerLike
-from fbfl.learning.training import Purpose, Samples, TrainingSettings
+from fbfl.learning.training import Model, Purpose, Samples, TrainingSettings
 from fbfl.randomness import generator
 from fbfl.system import strictjson
 from fbfl.tensors import Vector

@@ -17,8 +17,8 @@ from fbfl.learning import losses, plugins
 from fbfl.learning.backend import load_tensorflow
 from fbfl.learning.base_trainer import Job, LaneTrainer
 from fbfl.learning.lanes import Lanes
-from fbfl.learning.models import NAMES, Model, build, spec_of, trainable_of, weights_of
-from fbfl.learning.training import Purpose, TrainingSettings, num_lanes, shape_of
+from fbfl.learning.models import NAMES, build, spec_of, trainable_of, weights_of
+from fbfl.learning.training import Model, Purpose, TrainingSettings, num_lanes, shape_of
 from fbfl.tensors import Vector
 from fbfl.values import checks
 
@@ -60,14 +60,7 @@ class KerasTrainer(LaneTrainer):
         purpose = self._purpose = Purpose(model, settings, shape_of(input_shape), num_classes, seed, sample_type)
 
         def lane() -> tuple[Any, Lane]:
-            own = build(
-                model,
-                input_shape=purpose.input_shape,
-                num_classes=num_classes,
-                seed=seed,
-                loss=settings.loss,
-                sample_type=sample_type,
-            )
+            own = build(purpose)
             made, _ = _optimizer(settings)
             with self._users_code("set-up"):
                 return own, Lane(own, made, settings, num_classes)

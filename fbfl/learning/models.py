@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fbfl.errors import InvalidInputError
-from fbfl.learning import losses, plugins
+from fbfl.learning import plugins
 from fbfl.learning.backend import load_tensorflow
-from fbfl.learning.losses import Loss
 from fbfl.learning.pixels import channels_first
 from fbfl.learning.samples import WHOLE
+from fbfl.learning.training import Purpose
 from fbfl.randomness import int32_seed
 from fbfl.tensors import ModelSpec, TensorSpec, Vector
 
@@ -32,9 +32,6 @@ ABOUT = {
 NAMES = tuple(ABOUT)
 """Names of the models that `build` knows."""
 
-Model = str | Callable[[], Any]
-"""A name of `NAMES`, `package.module:function`, or a function without arguments that returns a new Keras model."""
-
 _SCOPE = re.compile(r"[A-Za-z0-9_.\\>-]*")
 """Allowed names of layers: Keras takes any eagerly, but not in a compiled graph."""
 
@@ -43,20 +40,12 @@ _built: "weakref.WeakValueDictionary[int, Any]" = weakref.WeakValueDictionary()
 """Variables of all models that still exist, by their id."""
 
 
-def build(
-    model: Model,
-    *,
-    input_shape: tuple[int, ...] = (28, 28),
-    num_classes: int = 10,
-    seed: int = 0,
-    loss: Loss = "cross_entropy",
-    sample_type: str = "float32",
-) -> Any:
-    """Build a new Keras model that maps samples [n, *input_shape] to logits [n, num_classes].
+def build(purpose: Purpose) -> Any:
+    """Build the new Keras model of a purpose, which maps samples [n, *input_shape] to logits [n, num_classes].
 
     With a loss that takes one output (see `fbfl.learning.losses`) it is [n, 1]: a number, or the logit of class 1.
 
-    Initial weights and variable names depend on the arguments alone. For a user's function this holds as far as
+    Initial weights and variable names depend on the purpose alone. For a user's function this holds as far as
     Keras allows (its initialisers, and Python's and NumPy's global generators, are seeded while it runs); it has
     to return logits, a new model at each call, and float32 weights, else `InvalidInputError` is raised. The settings
     of Keras in the caller's thread, such as its dtype policy, count.
@@ -64,13 +53,12 @@ def build(
     load_tensorflow()
     from fbfl.learning import kerasstate
 
-    num_outputs = losses.num_outputs(loss, num_classes)
-    if sample_type == WHOLE and model in NAMES:
+    if purpose.sample_type == WHOLE and purpose.model in NAMES:
         raise InvalidInputError(
-            f"model is {model!r}, and samples are whole numbers; allowed: a model of your own that embeds them, or "
-            "samples of uint8 or floating point, as x.astype('float32') makes them"
+            f"model is {purpose.model!r}, and samples are whole numbers; allowed: a model of your own that embeds "
+            "them, or samples of uint8 or floating point, as x.astype('float32') makes them"
         )
-    make = _maker(model, input_shape, num_outputs)
+    make = _maker(purpose)
     settings = kerasstate.of_this_thread()
     made: list[Any] = []
     failed: list[BaseException] = []
@@ -79,13 +67,13 @@ def build(
         try:
             with kerasstate.under(settings):
                 built = make()
-                _check(built, input_shape, num_outputs, loss, sample_type)
+                _check(built, purpose)
             made.append(built)
         except BaseException as error:
             failed.append(error)
 
     # Keras numbers the layers ("dense_3") per thread: in a fresh one the count starts anew.
-    with _building, seeded(int32_seed(seed, "initial weights")):
+    with _building, seeded(int32_seed(purpose.seed, "initial weights")):
         thread = threading.Thread(target=run)
         thread.start()
         thread.join()
@@ -111,10 +99,11 @@ def weights_of(model: Any) -> Vector:
     return spec_of(model).flatten([np.asarray(weight.numpy(), np.float32) for weight in model.weights])
 
 
-def _maker(model: Model, input_shape: tuple[int, ...], num_outputs: int) -> Callable[[], Any]:
+def _maker(purpose: Purpose) -> Callable[[], Any]:
     import keras
 
-    named = {name: partial(_named, name, input_shape, num_outputs) for name in NAMES}
+    model = purpose.model
+    named = {name: partial(_named, name, purpose.input_shape, purpose.num_outputs) for name in NAMES}
     plugin = plugins.resolve("model", model, named, {}, data=0) if isinstance(model, str) else None
     function = plugin.function if plugin else model
     if isinstance(function, keras.Layer):
@@ -166,7 +155,7 @@ def _named(name: str, input_shape: tuple[int, ...], num_outputs: int) -> Any:
     return Sequential([Input(input_shape, name="input"), *body, output], name=name)
 
 
-def _check(model: Any, input_shape: tuple[int, ...], num_outputs: int, loss: Loss, sample_type: str) -> None:
+def _check(model: Any, purpose: Purpose) -> None:
     import keras
 
     if not isinstance(model, keras.Model):
@@ -179,7 +168,7 @@ def _check(model: Any, input_shape: tuple[int, ...], num_outputs: int, loss: Los
             "the model comes compiled, but its loss and optimizer would not count: return it without compile;"
             " the optimizer is a setting"
         )
-    _check_output(model, input_shape, num_outputs, loss, sample_type)
+    _check_output(model, purpose)
     if any(_built.get(id(variable)) is variable for variable in model.variables):
         raise InvalidInputError(
             "the model function returned the same model twice, or one with the same layers: it has to build a new one"
@@ -204,20 +193,22 @@ def _check(model: Any, input_shape: tuple[int, ...], num_outputs: int, loss: Los
     _built.update({id(variable): variable for variable in model.variables})
 
 
-def _check_output(model: Any, input_shape: tuple[int, ...], num_outputs: int, loss: Loss, sample_type: str) -> None:
+def _check_output(model: Any, purpose: Purpose) -> None:
     """Try the model on samples of several sizes: they have to give what the loss takes."""
     import keras
 
+    loss, num_outputs = purpose.settings.loss, purpose.num_outputs
     what = "logits" if loss in ("cross_entropy", "binary_cross_entropy") else "outputs"
 
     def answer(samples: Any) -> Any:
-        return model(samples.astype(sample_type), training=False)
+        return model(samples.astype(purpose.sample_type), training=False)
 
-    samples = np.zeros((2, *input_shape))
+    samples = np.zeros((2, *purpose.input_shape))
     try:  # also gives weights to a model that has none before its first call
         output = answer(samples)
     except Exception as error:
-        raise InvalidInputError(f"the model refuses samples of the shape {input_shape}: {_gist(error)}") from error
+        shape = purpose.input_shape
+        raise InvalidInputError(f"the model refuses samples of the shape {shape}: {_gist(error)}") from error
     if not keras.ops.is_tensor(output):
         raise InvalidInputError(f"the model returns a {type(output).__name__}; needed: a tensor [n, {num_outputs}]")
     if len(output.shape) < 1 or output.shape[0] != len(samples):
@@ -238,7 +229,7 @@ def _check_output(model: Any, input_shape: tuple[int, ...], num_outputs: int, lo
     rng, outputs = np.random.default_rng(0), [output]
     others = [rng.random(samples.shape), 1000 * rng.standard_normal(samples.shape)]
     with suppress(Exception):  # the numbers of words, say, are not so large
-        outputs.append(answer(np.ones_like(samples) if sample_type == WHOLE else np.concatenate(others)))
+        outputs.append(answer(np.ones_like(samples) if purpose.sample_type == WHOLE else np.concatenate(others)))
     for variable, value in zip(kept, before, strict=True):  # some layers store state at every call
         variable.assign(value)
     rows = np.concatenate([np.asarray(keras.ops.cast(each, "float32")) for each in outputs])

@@ -16,8 +16,7 @@ from fbfl.learning import forks, plugins
 from fbfl.learning.backend import without_packages
 from fbfl.learning.base_trainer import Job, LaneTrainer
 from fbfl.learning.lanes import Lanes
-from fbfl.learning.models import Model
-from fbfl.learning.training import Purpose, TrainingSettings, num_lanes, shape_of
+from fbfl.learning.training import Model, Purpose, TrainingSettings, num_lanes, shape_of
 from fbfl.tensors import Vector
 from fbfl.values import checks
 

@@ -11,7 +11,6 @@ import numpy.typing as npt
 from fbfl.errors import InvalidInputError, require
 from fbfl.learning import losses, plugins
 from fbfl.learning.clients import client_numbers
-from fbfl.learning.models import Model
 from fbfl.learning.samples import WHOLE, integers_of, numbers_of, type_of
 from fbfl.learning.schedules import SCHEDULES
 from fbfl.randomness import generator
@@ -22,6 +21,10 @@ from fbfl.values.fields import field
 Samples = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 """Inputs x [n, ...], uint8 in 0..255, which stand for 0 to 1, or floating point, and labels y [n]: classes, which are
 integers from 0, or numbers."""
+
+Model = str | Callable[[], Any]
+"""A name of `fbfl.learning.models.NAMES`, `package.module:function`, or a function without arguments that returns a new
+model of the trainer's."""
 
 MOST_LANES = 1024
 """Most lanes: each holds a model of its own, and a typing error must not fill the memory."""

@@ -39,15 +39,7 @@ class StoredModel:
         from fbfl.learning.models import build, spec_of
 
         plan = self.plan
-        purpose = plan.purpose
-        model = build(
-            plan.model,
-            input_shape=plan.input_shape,
-            num_classes=plan.num_classes,
-            seed=plan.seed,
-            loss=purpose.settings.loss,
-            sample_type=plan.sample_type,
-        )
+        model = build(plan.purpose)
         if spec_of(model) != plan.spec:
             raise InvalidInputError(
                 f"the run's tensors are not those of the Keras model {plan.model!r}; allowed: its weights"

@@ -20,8 +20,7 @@ from fbfl.learning.flower import app as apps
 from fbfl.learning.flower import environment, runner
 from fbfl.learning.flower.process import AppProcess
 from fbfl.learning.flower.strategies import Rule, Strategy, rule_of
-from fbfl.learning.models import Model
-from fbfl.learning.training import Samples, TrainingSettings, flat, num_lanes, work_of
+from fbfl.learning.training import Model, Samples, TrainingSettings, flat, num_lanes, work_of
 from fbfl.randomness import generator
 from fbfl.tensors import ModelSpec, TensorSpec, Vector
 from fbfl.values import checks

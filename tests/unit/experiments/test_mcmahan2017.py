@@ -10,7 +10,7 @@ import pytest
 from experiments.external import mcmahan2017
 from fbfl.learning import datasets, partition
 from fbfl.learning.datasets import Dataset, load
-from fbfl.learning.models import build
+from tests.support.models import built as build
 
 
 @pytest.mark.parametrize(

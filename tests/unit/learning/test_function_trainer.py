@@ -10,6 +10,7 @@ from fbfl.learning import models
 from fbfl.learning.federation import Federation
 from fbfl.learning.trainer import make
 from fbfl.learning.training import Purpose, TrainingSettings
+from tests.support.models import built
 from tests.support.regression import OWN, descend, evaluate, initial, linear, with_attributes
 from tests.unit.learning.small_federations import CLIENTS, DIGITS, TEST, federation, flat
 
@@ -193,5 +194,5 @@ def test_an_error_in_the_function_is_the_users() -> None:
 
 def test_the_weights_of_the_model_are_those_that_keras_has() -> None:
     trainer = made(descend, model=linear)
-    model = models.build(linear, input_shape=(8, 8), num_classes=10, seed=3)
+    model = built(linear, input_shape=(8, 8), num_classes=10, seed=3)
     assert np.array_equal(trainer.initial_weights(), models.weights_of(model))

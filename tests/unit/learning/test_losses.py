@@ -12,6 +12,7 @@ from fbfl.learning import losses, models
 from fbfl.learning.federation import Federation
 from fbfl.learning.keras_trainer import KerasTrainer
 from fbfl.learning.training import TrainingSettings, draws
+from tests.support.models import built
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(300, 5)).astype(np.float32)
@@ -50,7 +51,7 @@ def test_training_equals_keras_fit(loss: Any, num_classes: int, labels: npt.NDAr
     trainer = KerasTrainer(net, settings, num_classes=num_classes, **SHAPE)
     start = trainer.initial_weights()
     (update,) = trainer.train(start, [(X[:100], labels[:100])], round_number=1, client_ids=[0])
-    model = models.build(net, input_shape=(5,), num_classes=num_classes, seed=7, loss=loss)
+    model = built(net, input_shape=(5,), num_classes=num_classes, seed=7, loss=loss)
     model.compile(keras.optimizers.SGD(0.05), in_keras)
     for order in draws(7, 1, 0, 100, 2)[0]:
         model.fit(X[order], labels[order].astype(np.float32), batch_size=32, shuffle=False, verbose=0)

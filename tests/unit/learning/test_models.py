@@ -17,6 +17,7 @@ from keras.src.models.sequential import Sequential
 
 from fbfl.errors import FbflError, InvalidInputError
 from fbfl.learning import models
+from tests.support.models import built
 
 keras = pytest.importorskip("keras")
 
@@ -47,51 +48,51 @@ def own_model() -> Sequential:
     ],
 )
 def test_named_models(name: str, parameters: int) -> None:
-    model = models.build(name, seed=3)
+    model = built(name, seed=3)
     spec = models.spec_of(model)
     assert spec.size == parameters
     assert all(tensor.name.startswith(f"{name}/") for tensor in spec.tensors)
     assert model(np.zeros((2, 28, 28), np.float32)).shape == (2, 10)
     weights = models.weights_of(model)
     assert weights.dtype == np.float32
-    assert np.array_equal(weights, models.weights_of(models.build(name, seed=3)))
-    assert not np.array_equal(weights, models.weights_of(models.build(name, seed=4)))
+    assert np.array_equal(weights, models.weights_of(built(name, seed=3)))
+    assert not np.array_equal(weights, models.weights_of(built(name, seed=4)))
 
 
 def test_the_paper_s_dropout_is_there() -> None:
-    (dropout,) = [layer for layer in models.build("mlp").layers if isinstance(layer, keras.layers.Dropout)]
+    (dropout,) = [layer for layer in built("mlp").layers if isinstance(layer, keras.layers.Dropout)]
     assert dropout.rate == 0.2
 
 
 def test_logits_not_probabilities() -> None:
     x = np.random.default_rng(0).random((50, 28, 28), np.float32)
-    answers = np.asarray(models.build("mlp")(x))
+    answers = np.asarray(built("mlp")(x))
     assert answers.min() < 0
     assert np.abs(answers.sum(axis=1) - 1).min() > 1e-3
 
 
 def test_other_input_shapes() -> None:
-    assert models.spec_of(models.build("mlp", input_shape=(8, 8), num_classes=4)).size == 65 * 128 + 129 * 4
-    assert models.build("cnn", input_shape=(32, 32, 3))(np.zeros((1, 32, 32, 3), np.float32)).shape == (1, 10)
+    assert models.spec_of(built("mlp", input_shape=(8, 8), num_classes=4)).size == 65 * 128 + 129 * 4
+    assert built("cnn", input_shape=(32, 32, 3))(np.zeros((1, 32, 32, 3), np.float32)).shape == (1, 10)
     for shape in ((64,), (128, 3), (3, 28), (2, 8, 8, 1), (3, 4, 9)):
         with pytest.raises(InvalidInputError, match="needs pictures of at least 4 x 4 pixels"):
-            models.build("cnn", input_shape=shape)
+            built("cnn", input_shape=shape)
     for shape in ((4, 4), (5, 7), (4, 4, 9)):
-        assert models.build("cnn", input_shape=shape)(np.zeros((2, *shape), np.float32)).shape == (2, 10)
+        assert built("cnn", input_shape=shape)(np.zeros((2, *shape), np.float32)).shape == (2, 10)
 
 
 def test_the_cnn_answers_alike_wherever_the_channels_are() -> None:
     x = np.random.default_rng(0).random((2, 8, 9, 3), np.float32)
-    last, first = models.build("cnn", input_shape=(8, 9, 3)), models.build("cnn", input_shape=(3, 8, 9))
+    last, first = built("cnn", input_shape=(8, 9, 3)), built("cnn", input_shape=(3, 8, 9))
     assert np.array_equal(last(x), first(np.moveaxis(x, 3, 1)))
 
 
 def test_own_models_do_not_depend_on_what_was_built_before() -> None:
-    first = models.build(own_model, seed=5)
+    first = built(own_model, seed=5)
     own_model()
     random.random()
     np.random.random()  # noqa: NPY002
-    second = models.build(own_model, seed=5)
+    second = built(own_model, seed=5)
     assert models.spec_of(first) == models.spec_of(second)
     assert np.array_equal(models.weights_of(first), models.weights_of(second))
     names = [tensor.name for tensor in models.spec_of(first).tensors]
@@ -106,7 +107,7 @@ def test_building_leaves_the_global_generators_alone() -> None:
     expected = random.random(), np.random.random()  # noqa: NPY002
     random.seed(1)
     np.random.seed(1)  # noqa: NPY002
-    models.build(own_model, seed=5)
+    built(own_model, seed=5)
     assert (random.random(), np.random.random()) == expected  # noqa: NPY002
 
 
@@ -121,16 +122,16 @@ def test_settings_of_keras_in_the_callers_thread_count() -> None:
         pass
 
     with pytest.raises(FbflError, match="Doubled"):
-        models.build(named_layer)
+        built(named_layer)
     with keras.saving.custom_object_scope({"Doubled": Doubled}):
-        assert isinstance(models.build(named_layer).layers[-1], Doubled)
-    assert models.build(own_model).layers[1].compute_dtype == "float32"
+        assert isinstance(built(named_layer).layers[-1], Doubled)
+    assert built(own_model).layers[1].compute_dtype == "float32"
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
-        assert models.build("mlp").layers[1].compute_dtype == "bfloat16"
+        assert built("mlp").layers[1].compute_dtype == "bfloat16"
     finally:
         keras.mixed_precision.set_global_policy("float32")
-    assert models.build("mlp").layers[1].compute_dtype == "float32"
+    assert built("mlp").layers[1].compute_dtype == "float32"
     assert keras.config.dtype_policy().name == "float32"
 
 
@@ -168,7 +169,7 @@ def test_a_model_named_by_its_import_path(tmp_path: Path, monkeypatch: pytest.Mo
         "import keras\ndef model(): return keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(10)])\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    assert models.spec_of(models.build("mine:model")).size == 7850
+    assert models.spec_of(built("mine:model")).size == 7850
 
 
 def dense(*layers: Callable[..., Any] | type[Any]) -> Callable[..., Any]:
@@ -212,7 +213,7 @@ SOFTMAXES = {
 @pytest.mark.parametrize("kind", SOFTMAXES)
 def test_a_softmax_at_the_end_is_refused_however_it_is_made(kind: str) -> None:
     with pytest.raises(InvalidInputError, match="ends in a softmax"):
-        models.build(SOFTMAXES[kind], input_shape=(4, 4))
+        built(SOFTMAXES[kind], input_shape=(4, 4))
 
 
 @pytest.mark.parametrize(
@@ -227,7 +228,7 @@ def test_a_softmax_at_the_end_is_refused_however_it_is_made(kind: str) -> None:
     ],
 )
 def test_anything_else_at_the_end_is_welcome(model: Callable[..., Any] | type[Any]) -> None:
-    models.build(model, input_shape=(4, 4))
+    built(model, input_shape=(4, 4))
 
 
 def test_trying_a_model_leaves_it_as_it_was() -> None:
@@ -240,7 +241,7 @@ def test_trying_a_model_leaves_it_as_it_was() -> None:
             self.calls.assign(self.calls + 1)
             return x + 0 * keras.random.uniform((), seed=self.generator)
 
-    model = models.build(dense(Counting, lambda: keras.layers.Dense(10)), input_shape=(4,))
+    model = built(dense(Counting, lambda: keras.layers.Dense(10)), input_shape=(4,))
     states = {variable.name: variable.numpy().tolist() for variable in model.layers[1].variables}
     assert states["variable"] == 1  # the first call makes the weights
     assert states["seed_generator_state"] == [3, 1]
@@ -267,9 +268,9 @@ def with_a_kept_generator() -> Any:
 @pytest.mark.parametrize("model", [kept_model, around_a_kept_layer, with_a_kept_generator])
 def test_a_model_is_built_anew_every_time(model: Callable[..., Any]) -> None:
     KEPT.clear()
-    first = models.build(model, input_shape=(4,))
+    first = built(model, input_shape=(4,))
     with pytest.raises(InvalidInputError, match="same model twice, or one with the same layers"):
-        models.build(model, input_shape=(4,))
+        built(model, input_shape=(4,))
     assert first.count_params() == 50
 
 
@@ -311,18 +312,18 @@ def test_a_model_is_built_anew_every_time(model: Callable[..., Any]) -> None:
 )
 def test_models_that_cannot_work_say_why(model: Any, message: str) -> None:
     with pytest.raises(FbflError, match=message) as caught:
-        models.build(model)
+        built(model)
     assert caught.value.exit_status == 2
 
 
 def test_a_model_is_no_function_that_makes_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = own_model()
     with pytest.raises(InvalidInputError, match="model is a Sequential, but each core needs one of its own"):
-        models.build(model)
+        built(model)
     (tmp_path / "ready.py").write_text("import keras\nmodel = keras.Sequential([keras.layers.Dense(10)])\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(InvalidInputError, match="model is a Sequential"):
-        models.build("ready:model")
+        built("ready:model")
 
 
 def test_named_models_are_the_same_in_another_process_whatever_keras_json_says(tmp_path: Path) -> None:
@@ -332,19 +333,20 @@ def test_named_models_are_the_same_in_another_process_whatever_keras_json_says(t
     program = """
 import hashlib, json, numpy as np
 from fbfl.learning import backend, models
+from tests.support.models import built
 backend.load_tensorflow()
 import keras
 others = [keras.layers.Dense(3) for _ in range(7)]
 x = np.random.default_rng(0).random((2, 8, 9)).astype(np.float32)
-built = [models.build(name, input_shape=(8, 9), seed=9) for name in models.NAMES]
-weights = [hashlib.sha256(models.weights_of(model).tobytes()).hexdigest() for model in built]
-print(json.dumps([weights, [np.asarray(model(x)).tolist() for model in built]]))
+made = [built(name, input_shape=(8, 9), seed=9) for name in models.NAMES]
+weights = [hashlib.sha256(models.weights_of(model).tobytes()).hexdigest() for model in made]
+print(json.dumps([weights, [np.asarray(model(x)).tolist() for model in made]]))
 """
     environment = {**os.environ, "KERAS_HOME": str(folder), "KERAS_BACKEND": ""}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, env=environment)
     assert done.returncode == 0, done.stderr
     weights, answers = json.loads(done.stdout)
     x = np.random.default_rng(0).random((2, 8, 9)).astype(np.float32)
-    own = [models.build(name, input_shape=(8, 9), seed=9) for name in models.NAMES]
+    own = [built(name, input_shape=(8, 9), seed=9) for name in models.NAMES]
     assert weights == [hashlib.sha256(models.weights_of(model).tobytes()).hexdigest() for model in own]
     np.testing.assert_allclose(answers, [np.asarray(model(x)) for model in own], atol=1e-5)

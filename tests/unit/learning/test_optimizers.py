@@ -12,6 +12,7 @@ from fbfl.errors import FbflError
 from fbfl.learning import backend, keras_trainer, models, optimizers
 from fbfl.learning.keras_trainer import KerasTrainer
 from fbfl.learning.training import TrainingSettings, draws
+from tests.support.models import built
 from tests.unit.learning.small_trainings import DIGITS, OPTIMIZERS, SHAPE, clients, keras_fit, plain, train
 
 backend.load_tensorflow()  # before anything of TensorFlow's runs
@@ -24,7 +25,7 @@ def test_training_equals_keras_fit_bit_for_bit(name: str) -> None:
     data = clients(300, 77)
     updates = train(trainer, data, ids=[4, 9], round_number=2)
     for samples, client, update in zip(data, (4, 9), updates, strict=True):
-        model = models.build(plain, input_shape=(8, 8), seed=7)
+        model = built(plain, input_shape=(8, 8), seed=7)
         keras_fit(model, OPTIMIZERS[name](), samples, draws(7, 2, client, len(samples[1]), 3)[0], 32)
         assert np.array_equal(update, models.weights_of(model) - trainer.initial_weights())
 
@@ -54,7 +55,7 @@ def assert_equal_to_keras_fit(make: Callable[..., Any]) -> None:
     data = [*clients(200), clients(100)[0], (DIGITS.x_train[:0], DIGITS.y_train[:0])]
     updates = train(trainer, data, weights=start)
     for client, samples in enumerate(data[:2]):
-        model, optimizer = models.build(plain, input_shape=(8, 8), seed=7), make()
+        model, optimizer = built(plain, input_shape=(8, 8), seed=7), make()
         model.set_weights(trainer.spec.unflatten(start))
         optimizer.build(model.trainable_variables)  # `fit` would build it in a graph, where nothing starts from weights
         keras_fit(model, optimizer, samples, draws(7, 1, client, len(samples[1]), 1)[0], 32)

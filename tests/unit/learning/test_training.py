@@ -16,6 +16,7 @@ from fbfl.errors import FbflError, InvalidInputError, UserCodeError
 from fbfl.learning import base_trainer, keras_trainer
 from fbfl.learning.keras_trainer import KerasTrainer
 from fbfl.learning.training import TrainingSettings, draws
+from tests.support.models import built
 from tests.unit.learning.small_trainings import (
     DIGITS,
     OPTIMIZERS,
@@ -51,7 +52,7 @@ def test_layers_of_fewer_bits_train_as_in_keras_fit(policy: str) -> None:
     (samples,) = clients(100)
     trainer = KerasTrainer(few_bits, TrainingSettings(optimizer=make), lanes=1, **SHAPE)
     (update,) = train(trainer, [samples])
-    model = models.build(few_bits, input_shape=(8, 8), seed=7)
+    model = built(few_bits, input_shape=(8, 8), seed=7)
     keras_fit(model, make(), samples, draws(7, 1, 0, 100, 1)[0], 32)
     expected = models.weights_of(model) - trainer.initial_weights()
     assert np.abs(expected).max() > 0.01
@@ -66,7 +67,7 @@ def test_without_shuffling_every_epoch_goes_through_the_samples_as_they_lie() ->
     trainer = KerasTrainer(plain, settings, lanes=1, **SHAPE)
     (samples,) = clients(77)
     (update,) = train(trainer, [samples])
-    model = models.build(plain, input_shape=(8, 8), seed=7)
+    model = built(plain, input_shape=(8, 8), seed=7)
     keras_fit(model, OPTIMIZERS["sgd"](), samples, [np.arange(77)] * 2, 32)
     assert np.array_equal(update, models.weights_of(model) - trainer.initial_weights())
 
@@ -83,7 +84,7 @@ def test_a_batch_norm_model_equals_keras_fit() -> None:
     trainer = KerasTrainer(model, TrainingSettings(optimizer=OPTIMIZERS["rmsprop"], fused=False), lanes=1, **SHAPE)
     (samples,) = clients(200)
     (update,) = train(trainer, [samples])
-    expected = models.build(model, input_shape=(8, 8), seed=7)
+    expected = built(model, input_shape=(8, 8), seed=7)
     keras_fit(expected, OPTIMIZERS["rmsprop"](), samples, draws(7, 1, 0, 200, 1)[0], 32)
     assert np.array_equal(update, models.weights_of(expected) - trainer.initial_weights())
     moving = [tensor.name.rsplit("/")[-1] for tensor in trainer.spec.tensors]
@@ -108,7 +109,7 @@ def test_regularisers_and_constraints_count() -> None:
     trainer = KerasTrainer(model, TrainingSettings(optimizer=OPTIMIZERS["sgd"]), lanes=1, **SHAPE)
     (samples,) = clients(200)
     (update,) = train(trainer, [samples])
-    expected = models.build(model, input_shape=(8, 8), seed=7)
+    expected = built(model, input_shape=(8, 8), seed=7)
     keras_fit(expected, OPTIMIZERS["sgd"](), samples, draws(7, 1, 0, 200, 1)[0], 32)
     assert np.abs(update - (models.weights_of(expected) - trainer.initial_weights())).max() < 1e-6
 
@@ -197,7 +198,7 @@ def test_steps_take_the_place_of_epochs(name: str) -> None:
         batches, _ = draws(7, 2, client, len(samples[1]), 5, batch_size=32)
         assert batches.shape == (5, min(32, len(samples[1])))
         assert all(np.unique(batch).size == batch.size for batch in batches)
-        model = models.build(plain, input_shape=(8, 8), seed=7)
+        model = built(plain, input_shape=(8, 8), seed=7)
         keras_fit(model, OPTIMIZERS[name](), samples, batches, 32)
         assert np.array_equal(update, models.weights_of(model) - trainer.initial_weights())
 
