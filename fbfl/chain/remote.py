@@ -4,7 +4,6 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Protocol
 
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
@@ -17,26 +16,6 @@ from fbfl.errors import InvalidInputError, NodeUnavailableError
 
 _POLL = 0.2  # seconds
 _MOMENT = 1.0  # second
-
-
-class Node(Protocol):
-    """The operations of a network that a federation's servers need."""
-
-    @property
-    def w3(self) -> Web3:
-        """Speaks to the node."""
-
-    def head(self) -> Head:
-        """Return the newest block."""
-
-    def mine(self) -> None:
-        """Have a block mined."""
-
-    def travel(self, seconds: int) -> None:
-        """Let time pass."""
-
-    def one_block(self) -> AbstractContextManager[None]:
-        """Put the transactions that are sent inside into one block, as far as it is this node's to say."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +45,10 @@ class RemoteNode:
     def one_block(self) -> AbstractContextManager[None]:
         """Do nothing: the network decides what goes into a block."""
         return nullcontext()
+
+
+Node = EmbeddedChain | RemoteNode
+"""What a federation's servers do with a network: the same few operations in this process and elsewhere."""
 
 
 def accounts_of(nodes: Sequence[Node], count: int) -> list[LocalAccount]:

@@ -118,21 +118,11 @@ class MemoryBoard:
         return known.found() if known else ()
 
 
-class Patience(Protocol):
-    """Patience of a server with its collector."""
-
-    @property
-    def waiting_is_a_step(self) -> bool:
-        """True if waiting counts as a step, as it must where time passes by steps."""
-
-    def is_over(self, wait: Hashable) -> bool:
-        """Return True if this wait, which begins with the first call, has lasted too long."""
-
-
 class PatienceInSteps:
     """Patience of a number of steps of the server, for simulations."""
 
     waiting_is_a_step = True
+    """Waiting counts as a step where time passes by steps."""
 
     def __init__(self, steps: int = 3) -> None:
         self._steps = steps
@@ -164,6 +154,10 @@ class PatienceInSeconds:
         while len(self._began) > MAX_WAITS:
             del self._began[next(iter(self._began))]
         return now - self._began.setdefault(wait, now) > self._seconds
+
+
+Patience = PatienceInSteps | PatienceInSeconds
+"""Patience of a server with its collector: a wait begins with the first call of `is_over` that names it."""
 
 
 class VoteSender(Protocol):
