@@ -325,12 +325,9 @@ class Simulation:
         return evaluation.figures(self.trainer, weights, data.x_test, data.y_test, data.num_classes, self._metrics)
 
     def _submit(self, servers: Sequence[MECServer]) -> None:
-        while not self._has_closed():
+        while self.ledger.state(self.task.id).phase in (Phase.COMMIT, Phase.SUBMIT):
             if not self._sweep(servers):
                 self._end_phase()
-
-    def _has_closed(self) -> bool:
-        return self.ledger.state(self.task.id).phase not in (Phase.COMMIT, Phase.SUBMIT)
 
     def _decide(self, number: int) -> None:
         """Let servers act until none has anything left to do and the round is over."""

@@ -17,7 +17,7 @@ from starlette.staticfiles import StaticFiles
 from fbfl.cli import tables
 from fbfl.dashboard.guard import Guard
 from fbfl.dashboard.jobs import Job, Jobs
-from fbfl.dashboard.pages.audit import audit, begin_audit
+from fbfl.dashboard.pages.audit import audit
 from fbfl.dashboard.pages.compare import compare
 from fbfl.dashboard.pages.map import area
 from fbfl.dashboard.pages.overview import overview
@@ -74,7 +74,7 @@ def application(sources: Sequence[Source], jobs: Jobs, port: int) -> Starlette:
             place = _place(arguments, len(sources))
         except InvalidInputError as error:
             return PlainTextResponse(f"{error}\n", 404)
-        begin_audit(View(sources, place, jobs, arguments))
+        jobs.again("audit", sources[place].where)
         return RedirectResponse("/audit" + (f"?run={place}" if place else ""), 303)
 
     return Starlette(

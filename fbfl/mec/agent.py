@@ -199,7 +199,7 @@ class Agent:
                     return True
                 raise
         state = self._look()
-        if self._act(state) or self._move_on(state) or self._release(state):
+        if self._act(state) or self._move_on(state) or (self._retention and self._retention.release(state)):
             return True
         with server.participant.asking_first():
             return self._collect(state)
@@ -322,9 +322,6 @@ class Agent:
         self._due = None
         log.info("round %d: moved on", state.round)
         return True
-
-    def _release(self, state: TaskState) -> bool:
-        return self._retention is not None and self._retention.release(state)
 
     def _collect(self, state: TaskState) -> bool:
         """Settle the rounds in which this server earned, also after the next one opened, and withdraw its earnings.

@@ -72,7 +72,7 @@ class DeviceAgent:
         while not self._stopping.is_set():
             # Failures that are not a server's are the disk's.
             if not self._attempt("disk", self._step):
-                if self._once and self._is_done():
+                if self._once and self._agreed_at is not None and self._database.confirmed == self._samples:
                     log.info("servers have all %d samples", self._samples)
                     return
                 self._stopping.wait(self._poll)
@@ -131,6 +131,3 @@ class DeviceAgent:
             return False
         self._pauses.pop(what, None)
         return acted
-
-    def _is_done(self) -> bool:
-        return self._agreed_at is not None and self._database.confirmed == self._samples

@@ -169,7 +169,7 @@ class MECServer:
         self._memory.absent.clear()
         if self._exchange is not None:
             self._exchange.observe(state)
-        if not self._sits(state):
+        if self.address not in self.ledger.seats(self.task.id, state.round):
             return False
         if state.phase is not Phase.DECIDE or state.decision.stage is not Stage.PROPOSE or state.has_too_few:
             self._election.stand_down()
@@ -498,9 +498,6 @@ class MECServer:
         return True
 
     # ------------------------------------------------------------ this server on the chain
-
-    def _sits(self, state: TaskState) -> bool:
-        return self.address in self.ledger.seats(self.task.id, state.round)
 
     def _seat(self, state: TaskState) -> int:
         return self.ledger.seats(self.task.id, state.round)[self.address]

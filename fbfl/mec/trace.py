@@ -41,7 +41,8 @@ def read_trace(file: Path, servers: int, names: Sequence[str] = ()) -> Trace:
     try:
         reader = csv.DictReader(lines, strict=True, skipinitialspace=True)
         if reader.fieldnames not in COLUMNS:
-            raise InvalidInputError(f"the trace {file} starts with {reader.fieldnames}; allowed: {_allowed()}")
+            allowed = " or ".join(map(",".join, COLUMNS))
+            raise InvalidInputError(f"the trace {file} starts with {reader.fieldnames}; allowed: {allowed}")
         moves: dict[int | None, list[tuple[float, int]]] = {}
         for line in reader:
             where = f"the trace {file}, line {reader.line_num}"
@@ -70,7 +71,3 @@ def _move(line: Mapping[str, str], where: str, cells: Mapping[str, int]) -> tupl
     cell = line["cell"].strip().rstrip("/")
     require(cell in cells, f"{where}: cell", cell, ", ".join(cells))
     return device, seconds, cells[cell]
-
-
-def _allowed() -> str:
-    return " or ".join(",".join(columns) for columns in COLUMNS)

@@ -56,7 +56,7 @@ def play(
     if dataset.note:
         say(dataset.note)
     settings = settings.replace(devices=devices_of(settings, dataset))
-    with _folder(output, settings) as folder:
+    with RunFolder.create(folder_of_now() if output is None else output, settings) as folder:
         # A model that cannot be trained is refused before anything is deployed.
         trainer = app or trainer_of(settings, dataset)
         devnet = simulation.devnet_of(settings, deployment)
@@ -129,12 +129,6 @@ def _adversaries(settings: RunSettings) -> str:
     counts = {attacking: settings.malicious, "lying": settings.liars, "silent": settings.silent}
     named = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
     return f" ({named})" if named else ""
-
-
-def _folder(output: Path | None, settings: RunSettings) -> RunFolder:
-    if output is None:
-        output = folder_of_now()
-    return RunFolder.create(output, settings)
 
 
 def _ignore(_: object) -> None:

@@ -8,8 +8,3 @@ from fbfl.dashboard.pages.view import View, records_or_none
 def audit(view: View) -> dict[str, Any]:
     """Return the audit that was begun last, if any."""
     return {**records_or_none(view.source.known()), "job": view.jobs.known("audit", view.source.where)}
-
-
-def begin_audit(view: View) -> None:
-    """Begin an audit, unless one is under way."""
-    view.jobs.again("audit", view.source.where)

@@ -112,10 +112,6 @@ def held_out(
     order = generator(0, purpose).permutation(len(y))
     train, test = order[:-num_test], order[-num_test:]
     labels = y.astype(np.float32 if y.dtype.kind == "f" else np.int64)
-    devices = None if device_of is None else _renumbered(device_of[train])
+    # Numbered without gaps: all samples of one may have been held out.
+    devices = None if device_of is None else np.unique(device_of[train], return_inverse=True)[1].astype(np.int64)
     return Dataset(name, x[train], labels[train], x[test], labels[test], source, device_of=devices)
-
-
-def _renumbered(devices: Array) -> Array:
-    """Number devices without gaps: all samples of one may have been held out."""
-    return np.unique(devices, return_inverse=True)[1].astype(np.int64)

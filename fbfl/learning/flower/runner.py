@@ -117,7 +117,7 @@ class Served:
         self._config, self._servers = request["config"], request["servers"]
         _identify()
         self._client = _loaded(request["client"], "ClientApp")
-        return {"flwr": self._version()}, {}
+        return {"flwr": importlib.metadata.version("flwr")}, {}
 
     def strategy(self, request: dict[str, Any], _: Arrays) -> tuple[dict[str, Any], Arrays]:
         """Have the ServerApp tell its strategy, the first weights and its configuration."""
@@ -245,9 +245,6 @@ class Served:
         if len(records) != 1:
             raise ValueError(f"a reply holds {len(records)} ArrayRecords; needed: one")
         return {name: array.numpy() for name, array in records[0].items()}
-
-    def _version(self) -> str:
-        return importlib.metadata.version("flwr")
 
 
 _STARTED_WITH = (

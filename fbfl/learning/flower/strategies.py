@@ -58,23 +58,11 @@ def rule_of(strategy: Strategy, servers: int) -> Rule:
     return found(strategy.settings, servers)
 
 
-def _fedavg(*_: object) -> Rule:
-    return "fedavg", {}
-
-
-def _median(*_: object) -> Rule:
-    return "median", {}
-
-
 def _krum(settings: Mapping[str, Any], _: int) -> Rule:
     kept = settings.get("num_clients_to_keep", 0)  # of the former Krum
     if kept:
         return "multi_krum", {**_byzantine(settings), "num_selected": kept}
     return "krum", _byzantine(settings)
-
-
-def _multi_krum(settings: Mapping[str, Any], _: int) -> Rule:
-    return "multi_krum", {**_byzantine(settings), "num_selected": settings["num_nodes_to_select"]}
 
 
 def _bulyan(settings: Mapping[str, Any], _: int) -> Rule:
@@ -84,20 +72,16 @@ def _bulyan(settings: Mapping[str, Any], _: int) -> Rule:
     return "bulyan", _byzantine(settings)
 
 
-def _trimmed(settings: Mapping[str, Any], servers: int) -> Rule:
-    return "trimmed_mean", {"trim": int(settings["beta"] * servers)}
-
-
 def _byzantine(settings: Mapping[str, Any]) -> dict[str, Any]:
     named = (settings[name] for name in ("num_malicious_nodes", "num_malicious_clients") if name in settings)
     return {"num_byzantine": next(named, 0)}
 
 
 _RULES: Mapping[str, Callable[[Mapping[str, Any], int], Rule]] = {
-    "FedAvg": _fedavg,
+    "FedAvg": lambda *_: ("fedavg", {}),
     "Krum": _krum,
-    "MultiKrum": _multi_krum,
+    "MultiKrum": lambda told, _: ("multi_krum", {**_byzantine(told), "num_selected": told["num_nodes_to_select"]}),
     "Bulyan": _bulyan,
-    "FedMedian": _median,
-    "FedTrimmedAvg": _trimmed,
+    "FedMedian": lambda *_: ("median", {}),
+    "FedTrimmedAvg": lambda told, servers: ("trimmed_mean", {"trim": int(told["beta"] * servers)}),
 }
