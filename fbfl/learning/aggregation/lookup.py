@@ -87,8 +87,7 @@ class AggregationRule:
         weights = weights if self.counts_samples else None
         members = None
         if self.mixing is not None:
-            mixed = self.mixing(updates, weights, seed, round_number)
-            updates, weights, members = mixed.matrix, mixed.weights, mixed.members
+            updates, weights, members = self.mixing(updates, weights, seed, round_number)
         context: dict[str, Any] = {
             "weights": weights,
             "state": state or {},

@@ -64,14 +64,8 @@ def buckets(n: int, bucket_size: int, seed: int, round_number: int = 0) -> list[
     return [tuple(sorted(map(int, order[start : start + size]))) for start in range(0, n, size)]
 
 
-@dataclass(frozen=True)
-class Mixed:
-    """Updates after mixing."""
-
-    matrix: Matrix
-    weights: Weights
-    members: tuple[tuple[int, ...], ...] | None
-    """The rows that are in each row of the matrix; None if each stands for the update that it was."""
+Members = tuple[tuple[int, ...], ...] | None
+"""The rows that are in each row after mixing; None if each stands for the update that it was."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +80,13 @@ class Mixing:
         """True if it draws at random, from the `seed` of its caller."""
         return self.name == "bucketing"
 
-    def __call__(self, updates: Updates, weights: Weights, seed: int, round_number: int) -> Mixed:
+    def __call__(
+        self, updates: Updates, weights: Weights, seed: int, round_number: int
+    ) -> tuple[Matrix, Weights, Members]:
         """Mix the updates of a round; buckets weigh their updates, if weights are given, and weigh their sum."""
         matrix = as_finite_matrix(updates)
         if self.name == "nnm":
-            return Mixed(nearest_neighbour_mixing(matrix, self.size), weights, None)
+            return nearest_neighbour_mixing(matrix, self.size), weights, None
         groups = buckets(len(matrix), self.size, seed, round_number)
         factors = as_weights(weights, len(matrix))
         sums = [sum_in_order(factors[list(group)]) for group in groups]
@@ -98,7 +94,7 @@ class Mixing:
         for group, total in zip(groups, sums, strict=True):
             shares = factors[list(group)] if total else np.ones(len(group))
             rows.append(weighted_sum(matrix[list(group)], shares.tolist()) / (total or len(group)))
-        return Mixed(np.stack(rows).astype(np.float32), None if weights is None else sums, tuple(groups))
+        return np.stack(rows).astype(np.float32), None if weights is None else sums, tuple(groups)
 
 
 def taken_from(label: str, settings: Mapping[str, Any]) -> tuple[Mixing | None, dict[str, Any]]:
