@@ -11,16 +11,18 @@ from eth_typing import Address, ChecksumAddress
 from eth_utils.address import to_canonical_address, to_checksum_address
 
 
-class SigningKey:
-    """A private key of 32 bytes."""
+def sign(key: bytes, digest: bytes) -> tuple[int, int, int]:
+    """Sign a hash of 32 bytes by a private key; return r, s in the lower half of its range, and the parity.
 
-    def __init__(self, key: bytes) -> None:
-        self._key = PrivateKey(key)
+    It is the same each time.
+    """
+    signature = _private(key).sign_recoverable(digest, hasher=None)
+    return int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:64], "big"), signature[64]
 
-    def sign(self, digest: bytes) -> tuple[int, int, int]:
-        """Sign a hash of 32 bytes; return r, s in the lower half of its range, and the parity. The same each time."""
-        signature = self._key.sign_recoverable(digest, hasher=None)
-        return int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:64], "big"), signature[64]
+
+@functools.lru_cache(maxsize=512)
+def _private(key: bytes) -> PrivateKey:
+    return PrivateKey(key)
 
 
 def signer_of(digest: bytes, r: int, s: int, parity: int) -> bytes:

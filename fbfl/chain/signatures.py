@@ -7,7 +7,7 @@ from eth_account.signers.local import LocalAccount
 from eth_hash.auto import keccak
 
 from fbfl.chain.digests import Domain
-from fbfl.chain.keys import SigningKey, checksummed, signer_of
+from fbfl.chain.keys import checksummed, sign, signer_of
 from fbfl.chain.rounds import Ballot
 from fbfl.chain.words import packed
 from fbfl.storage.store import Reference
@@ -99,13 +99,8 @@ def _separator(chain_id: int, ledger: str) -> bytes:
 
 
 def _sign(account: LocalAccount, digest: bytes) -> Compact:
-    r, s, parity = _signing_key(bytes(account.key)).sign(digest)
+    r, s, parity = sign(bytes(account.key), digest)
     return r.to_bytes(32, "big"), (s | parity << 255).to_bytes(32, "big")
-
-
-@functools.lru_cache(maxsize=512)
-def _signing_key(key: bytes) -> SigningKey:
-    return SigningKey(key)
 
 
 def _signer(digest: bytes, signature: Compact) -> str:

@@ -15,7 +15,7 @@ from web3.types import BlockData, TxParams, TxReceipt, Wei
 
 from fbfl.chain.calls import data_of
 from fbfl.chain.reverts import ABI, decode_revert, decoded_reverts
-from fbfl.chain.signing import Signer
+from fbfl.chain.signing import signed
 from fbfl.errors import ChainError, ContractRevertError, NodeUnavailableError
 from fbfl.system.backoff import pause_after
 
@@ -63,7 +63,7 @@ class Sender:
         self.address = account.address if isinstance(account, LocalAccount) else account
         self.timeout = timeout
         self.attempts = attempts
-        self._signer = Signer(account) if isinstance(account, LocalAccount) else None
+        self._account = account if isinstance(account, LocalAccount) else None
         self._chain_id = w3.eth.chain_id
         self._lock = threading.Lock()
 
@@ -128,8 +128,8 @@ class Sender:
     def _submit(self, sent: Sent) -> None:
         try:
             with decoded_reverts(sent.abi):
-                if self._signer:
-                    raw, transaction_hash = map(HexBytes, self._signer.signed(sent.transaction))
+                if self._account:
+                    raw, transaction_hash = map(HexBytes, signed(self._account, sent.transaction))
                     self._submit_once(raw, transaction_hash)
                     sent.hashes.append(transaction_hash)
                 else:

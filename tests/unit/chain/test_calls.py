@@ -17,7 +17,7 @@ from web3.exceptions import ABIFunctionNotFound, MismatchedABI, Web3TypeError
 from fbfl.chain.accounts import development_account
 from fbfl.chain.artifacts import artifact_names, load_artifact
 from fbfl.chain.calls import Functions, data_of, values_of
-from fbfl.chain.signing import Signer
+from fbfl.chain.signing import signed
 
 ADDRESS = Web3.to_checksum_address("0x" + "5a" * 20)
 FUNCTIONS = [
@@ -84,7 +84,7 @@ def test_transactions_are_signed_as_eth_account_signs_them(numbers: dict[str, in
     account = development_account(key)
     transaction: Any = {**numbers, "from": account.address, "to": ADDRESS, "data": "0x" + data.hex()}
     expected = Account.sign_transaction({k: v for k, v in transaction.items() if k != "from"}, account.key)
-    assert Signer(account).signed(transaction) == (bytes(expected.raw_transaction), bytes(expected.hash))
+    assert signed(account, transaction) == (bytes(expected.raw_transaction), bytes(expected.hash))
 
 
 def test_a_function_is_looked_up_once_and_called_as_by_web3() -> None:

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from fbfl.chain.embedded.chain import default_genesis
 from fbfl.chain.embedded.interpreter import _BINARY_OF, _UNARY_OF, TableComputation
-from fbfl.chain.keys import SigningKey
+from fbfl.chain.keys import sign
 
 DIGEST = b"\5" * 32
-SIGNED = SigningKey(b"\7" * 32).sign(DIGEST)
+SIGNED = sign(b"\7" * 32, DIGEST)
 
 
 def word(number: int) -> bytes:

@@ -11,12 +11,12 @@ from eth_account import Account
 from eth_typing import BlockNumber
 from eth_utils.exceptions import ValidationError
 
+from fbfl.chain import signing
 from fbfl.chain.devnet import Devnet
 from fbfl.chain.embedded.chain import start_chain
 from fbfl.chain.embedded.machine import decoded
 from fbfl.chain.embedded.rules import LondonChain
 from fbfl.chain.embedded.seals import SEALS
-from fbfl.chain.signing import Signer
 from fbfl.errors import ContractRevertError
 
 ACCOUNT = Account.from_key(b"\7" * 32)
@@ -27,7 +27,7 @@ def signed(data: str = "0x1234") -> bytes:
     to = "0x" + "Aa" * 20
     limits = {"nonce": 3, "gas": 90_000, "maxFeePerGas": 10**10, "maxPriorityFeePerGas": 10**9, "chainId": 7}
     transaction: Any = {**limits, "to": to, "value": 5, "data": data}
-    return Signer(ACCOUNT).signed(transaction)[0]
+    return signing.signed(ACCOUNT, transaction)[0]
 
 
 def with_signature(raw: bytes, *signature: int) -> bytes:
