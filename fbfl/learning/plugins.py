@@ -107,7 +107,7 @@ def is_ours(function: object) -> bool:
 
 def label_of(function: object) -> str:
     """Return the name in messages of a function, or of a name of one."""
-    return function if isinstance(function, str) else getattr(function, "__name__", repr(function))
+    return function if isinstance(function, str) else getattr(function, "__name__", " ".join(repr(function).split()))
 
 
 def resolve(

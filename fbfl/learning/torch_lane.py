@@ -103,7 +103,7 @@ class TorchLane:
             return np.zeros_like(start)
         self._begin(start)
         self._module.train()
-        samples, labels = _tensor(x), torch.tensor(y, dtype=self._label_type)
+        samples, labels = _tensor(x), torch.tensor(_forward(y), dtype=self._label_type)
         optimizer = self._optimizer(self._trained)
         if rate is not None:
             for group in optimizer.param_groups:
@@ -320,10 +320,15 @@ def _optimizer(
 
 def _tensor(x: npt.NDArray[Any]) -> torch.Tensor:
     """Return samples as float32, bytes as 0 to 1, or as int64, in PyTorch's memory: kernels round by how arrays lie."""
-    tensor = torch.tensor(x)
+    tensor = torch.tensor(_forward(x))
     if tensor.dtype == torch.int32:
         return tensor.to(torch.int64)
     return tensor.to(torch.float32).div_(255) if tensor.dtype == torch.uint8 else tensor
+
+
+def _forward(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the array, or a copy of one that lies backwards, as `x[::-1]` does: PyTorch takes none."""
+    return array.copy() if min(array.strides, default=0) < 0 else array
 
 
 def _form(value: Any) -> str:

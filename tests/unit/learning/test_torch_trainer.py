@@ -248,6 +248,16 @@ def test_batches_drawn_losses_of_ones_own_and_clients_without_samples() -> None:
     assert not updates(made(), CLIENTS[:2], local_epochs=[0, 1])[0].any()
 
 
+def test_samples_that_lie_backwards() -> None:
+    trainer = made()
+    for x, y in (CLIENTS[0], ((CLIENTS[0][0] * 15).astype(np.uint8), CLIENTS[0][1].astype(np.int32))):
+        backwards = x[::-1].copy()[::-1], y[::-1].copy()[::-1]
+        assert np.array_equal(updates(trainer, [backwards]), updates(trainer, [(x, y)]))
+        assert np.array_equal(
+            trainer.logits(trainer.initial_weights(), backwards[0]), trainer.logits(trainer.initial_weights(), x)
+        )
+
+
 def one_output() -> Any:
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 1))
 
@@ -351,6 +361,11 @@ SHARED = plain()
         (lambda: nn.Linear(3, 10), {}, "model <lambda> raised RuntimeError"),
         (plain, {"optimizer": "lbfgs"}, "optimizer is 'lbfgs'; allowed with trainer torch: .*adam, .*or package"),
         (plain, {"optimizer": lambda parameters: 3}, "returned a int; needed: a torch.optim.Optimizer"),
+        (
+            plain,
+            {"optimizer": torch.optim.SGD(plain().parameters(), 0.1)},
+            r"optimizer SGD \(.* lr: 0.1 .*\): must be a function",
+        ),
         (plain, {"loss": "hinge"}, "loss is 'hinge'; allowed: cross_entropy, binary_cross_entropy"),
         (plain, {"loss": lambda logits, labels: logits.detach().sum()}, "returned a number without a gradient; needed"),
         (plain, {"loss": lambda logits, labels: 3.0}, "loss <lambda> returned a float; needed: one"),
