@@ -96,7 +96,7 @@ def _measured(metric: Metric, scores: Array, y: Array) -> float:
     value = metric(scores.copy(), y.copy())  # which a user's function may change
     try:
         return float(value)
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # whatever its class raises
         form = f"an array {list(value.shape)}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
         raise InvalidInputError(f"metric {metric.name} returned {form}; needed: a number") from error
 

@@ -170,9 +170,19 @@ def test_figures_that_cannot_be_shown_are_refused(found: Any, message: str) -> N
         list(Federation(CLIENTS, TEST, trainer=trainer).rounds(1))
 
 
+class Many:
+    """Refuses to be one number with an error of its own, as a tensor of PyTorch's does."""
+
+    def __float__(self) -> float:
+        raise RuntimeError("a Tensor with 2 elements cannot be converted to Scalar")
+
+
 @pytest.mark.parametrize(
     ("returned", "message"),
-    [(np.zeros((2, 3)), r"an array \[2, 3\]"), ("good", "a str"), (None, "a NoneType"), (1j, "a complex")],
+    [
+        *((np.zeros((2, 3)), r"an array \[2, 3\]"), ("good", "a str"), (None, "a NoneType"), (1j, "a complex")),
+        (Many(), "a Many"),
+    ],
 )
 def test_a_metric_returns_a_number(returned: Any, message: str) -> None:
     def metric(scores: Any, labels: Any) -> Any:
