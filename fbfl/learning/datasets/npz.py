@@ -35,17 +35,15 @@ def read(file: Path | io.BytesIO, source: str | None = None, parts: Sequence[str
     """Return arrays as they are in the file; `source` names it in the message of the `InvalidInputError`."""
     source = source or str(file)
     try:
-        # NumPy would leave a file open that is no .npz after all.
-        opened = file.open("rb") if isinstance(file, Path) else file
-        if not zipfile.is_zipfile(opened):
-            opened.close()
-            raise InvalidInputError(f"{source}: not a whole .npz file, which np.savez writes")
-        opened.seek(0)
-        with opened, np.load(opened, allow_pickle=False) as content:
-            missing = [part for part in parts if part not in content]
-            if missing:
-                raise InvalidInputError(f"{source}: no array {', '.join(missing)}; needed: {', '.join(parts)}")
-            return {part: content[part] for part in parts}
+        with file.open("rb") if isinstance(file, Path) else file as opened:
+            if not zipfile.is_zipfile(opened):  # NumPy would load other files of its own, too
+                raise InvalidInputError(f"{source}: not a whole .npz file, which np.savez writes")
+            opened.seek(0)
+            with np.load(opened, allow_pickle=False) as content:
+                missing = [part for part in parts if part not in content]
+                if missing:
+                    raise InvalidInputError(f"{source}: no array {', '.join(missing)}; needed: {', '.join(parts)}")
+                return {part: content[part] for part in parts}
     except InvalidInputError:
         raise
     except OSError as error:
