@@ -130,9 +130,9 @@ def run(cell: Mapping[str, str], seed: int) -> Row:
 
 def model_of(name: str, initial_std: Callable[[int], float] | None) -> Model:
     """Return the named model, or one like it with other initial weights."""
-    return (
-        partial(_like, build(Purpose(name, TrainingSettings(), (28, 28), 10, 0)), initial_std) if initial_std else name
-    )
+    if initial_std is None:
+        return name
+    return partial(_like, build(Purpose(name, TrainingSettings(), (28, 28), 10, 0)), initial_std)
 
 
 def fewest_rounds(rows: Iterable[Row]) -> list[Row]:
