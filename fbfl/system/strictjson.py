@@ -41,8 +41,8 @@ def checked(text: str | bytes) -> str:
 def _levels(text: str) -> int:
     """Return how many lists and objects are inside each other, or a number that is larger than `MOST_LEVELS`, too.
 
-    Removing all empty pairs again and again takes one level each time, at the speed of C: an index of a run has
-    millions of tokens. What then is left has no end, or no beginning.
+    Removing all empty pairs again and again takes one level each time, at the speed of C: files may have millions of
+    tokens. What then is left has no end, or no beginning.
     """
     outside = _STRING.sub("", text) if "\\" in text else "".join(text.split('"')[::2])
     brackets, taken = outside.encode("ascii", "ignore").translate(_ONE_KIND, _NO_BRACKETS), 0
