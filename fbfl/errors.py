@@ -27,7 +27,7 @@ class InvalidInputError(FbflError, ValueError):
 
 
 def require(
-    holds: object, name: str, value: object, allowed: str, error: "type[InvalidInputError]" = InvalidInputError
+    holds: object, name: str, value: object, allowed: str, error: type[InvalidInputError] = InvalidInputError
 ) -> None:
     """Raise `error`, which names a value and what is allowed, unless a bound of the value holds."""
     if not holds:

@@ -85,7 +85,7 @@ def registry_numbers(clients: Sequence[int] | None, n: int) -> list[int]:
 
 
 def with_room(array: npt.NDArray[Any], clients: int, fill: int = 0) -> npt.NDArray[Any]:
-    """Return a copy of an array with a row per client that has rows for at least so many."""
+    """Return a copy of an array of a row per client, with rows for at least so many; new ones are `fill`."""
     missing = max(0, clients - len(array))
     return np.concatenate([array, np.full((missing, *array.shape[1:]), fill, array.dtype)])
 
