@@ -3,7 +3,8 @@
 The liars have tasks and blocks of their own, report at will, show foreign evidence, join and leave, and take the chain
 back over many steps. Time is honest: no deadline passes before the honest have acted. Whatever the liars do, no honest
 server loses stake or its turn, a final model is the one that the honest recompute, every round ends with one, and all
-money can be got in the end.
+money can be got in the end. Where the contract draws who submits, liars may be so many of those that too few updates
+are left without theirs: then a round may end without a model, but not before those who withhold have paid.
 """
 
 import copy
@@ -26,6 +27,7 @@ from tests.contracts.federation import RULE_PARAMS, Ballot, Federation, Phase, S
 REWARD = 1000
 WITHHELD = keccak(b"nobody gets this payload")
 PENALTIES: dict[str, Any] = {"rejection_penalty": 2500, "withheld_penalty": 2500}
+THREE_OF_SEVEN: dict[str, Any] = {"participation": 4300, "seed": 1, "min_updates": 2}
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,16 @@ class Siege:
     honest: int
     liars: int
 
+    @property
+    def draws(self) -> bool:
+        return self.settings.participation < 10_000
+
 
 SIEGES = {
     "pbft": Siege(Settings(consensus="pbft", min_members=4, min_updates=3, max_views=8, **PENALTIES), 3, 1),
     "pow": Siege(Settings(target=2**256 - 1, min_members=5, min_updates=3, max_views=8, **PENALTIES), 3, 2),
+    "pbft, drawn": Siege(Settings(consensus="pbft", min_members=7, max_views=8, **THREE_OF_SEVEN, **PENALTIES), 5, 2),
+    "pow, drawn": Siege(Settings(target=2**256 - 1, min_members=7, max_views=8, **THREE_OF_SEVEN, **PENALTIES), 5, 2),
 }
 
 liars = st.integers(0, 1)
@@ -57,6 +65,8 @@ class Rounds:
     finals: dict[int, Any] = field(default_factory=dict)
     aborts: dict[int, bytes] = field(default_factory=dict)
     barred: list[str] = field(default_factory=list)
+    paid: dict[int, set[str]] = field(default_factory=dict)
+    """Servers that were slashed for withholding, by the round that was under way."""
 
     def read(self, receipt: Receipt, task: int, block_hash: bytes) -> None:
         for event in receipt.events:
@@ -78,6 +88,8 @@ class Rounds:
                 self.aborts[args["round"]] = args["reason"].rstrip(b"\0")
             elif event.name == "ProposerBarred":
                 self.barred.append(args["proposer"])
+            elif event.name == "ServerSlashed" and args["reason"].rstrip(b"\0") == b"withheld payload":
+                self.paid.setdefault(max(self.parents), set()).add(args["server"])
 
 
 def recomputed(parent: bytes, accumulator: bytes, missing: int) -> bytes:
@@ -109,6 +121,8 @@ class Besieged(RuleBasedStateMachine):
         self.deployment.rewards.fund(self.common.task, by=self.deployment.owner, value=4 * REWARD)
         self.own: Federation | None = None
         self.fork: Any = None
+        self.served: set[int] = set()
+        """Rounds whose withheld payloads the liars have served after all: the honest keep them from then on."""
         self.signed: dict[tuple[str, int, int, int], list[Ballot]] = {}
         """Signatures of the honest, on whatever branch: they are not forgotten."""
 
@@ -154,10 +168,7 @@ class Besieged(RuleBasedStateMachine):
         if common.phase is not Phase.DECIDE:
             return False
         if common.stage is Stage.PROPOSE:
-            gone = [u[0] for u in self.rounds[task].updates.get(state.round.number, []) if u[1] == WITHHELD]
-            for server, culprit in itertools.product(self.honest, gone):
-                report = (task, state.round.number, culprit, state.accumulator)
-                done |= self.attempt(tasks.reportMissing, *report, by=server) is not None
+            done = self._look_for_payloads(self.honest)
             done |= any(self._propose(server) for server in self.honest)
             return done or self.attempt(tasks.poke, task, by=self.honest[0]) is not None
         right = recomputed(state.model, state.accumulator, state.proposal.missing)
@@ -169,6 +180,22 @@ class Besieged(RuleBasedStateMachine):
             else:
                 done |= self._vote(server, ballot, by=server)
         return done
+
+    def _look_for_payloads(self, looking: list[Account]) -> bool:
+        """Report what cannot be fetched, and take back what was reported and has come after all."""
+        tasks, task, state = self.common.tasks, self.common.task, self.common.state
+        number, done = state.round.number, False
+        call = tasks.withdrawReport if number in self.served else tasks.reportMissing
+        gone = [u[0] for u in self.rounds[task].updates.get(number, []) if u[1] == WITHHELD]
+        for server, culprit in itertools.product(looking, gone):
+            done |= self.attempt(call, task, number, culprit, state.accumulator, by=server) is not None
+        return done
+
+    @rule(some=st.integers(1, 4))
+    def some_of_the_honest_look(self, some: int) -> None:
+        """The others do so later."""
+        if self.common.phase is Phase.DECIDE and self.common.stage is Stage.PROPOSE:
+            self._look_for_payloads(self.honest[:some])
 
     def _propose(self, server: Account) -> bool:
         if self.common.stage is not Stage.PROPOSE or self.common.decision.leader not in (NOBODY, server.address):
@@ -261,6 +288,12 @@ class Besieged(RuleBasedStateMachine):
     def submit(self, liar: int, foreign: bool, digest: bytes) -> None:
         federation, who = self.federation(foreign), self.liar(liar)
         self.attempt(federation.tasks.submit, federation.task, federation.round, digest, 100, 1000, by=who)
+
+    @rule()
+    def serve(self) -> None:
+        """Late, when some have reported what they withheld."""
+        if self.common.phase is Phase.DECIDE:
+            self.served.add(self.common.round)
 
     @rule(liar=liars, victim=members, call=st.sampled_from(["reportMissing", "reportMissing", "withdrawReport"]))
     def report(self, liar: int, victim: int, call: str) -> None:
@@ -361,17 +394,23 @@ class Besieged(RuleBasedStateMachine):
             assert not left_out & seats
 
     @invariant()
-    def no_round_is_given_up(self) -> None:
-        assert self.rounds[self.common.task].aborts == {}
+    def no_round_is_given_up_but_for_those_who_have_paid(self) -> None:
+        rounds = self.rounds[self.common.task]
+        assert self.siege.draws or rounds.aborts == {}
+        for number, reason in rounds.aborts.items():
+            assert reason == b"too few updates"
+            left = [u for u in rounds.updates.get(number, []) if u[0] not in rounds.paid.get(number, set())]
+            assert number not in rounds.accumulators or len(left) < self.siege.settings.min_updates
 
     def end_round(self) -> None:
         """The honest, and time, end the round with a model, in no more views than there are liars and one."""
         first = self.common.decision.view_ if self.common.phase is Phase.DECIDE else 0
         for _ in range(3 + self.siege.liars):
-            if self.common.phase in (Phase.IDLE, Phase.FINAL):
+            if self.common.phase not in (Phase.SUBMIT, Phase.DECIDE):
                 break
             self.deadline_passes()
-        assert self.common.phase in (Phase.IDLE, Phase.FINAL)
+        assert self.common.phase not in (Phase.SUBMIT, Phase.DECIDE)
+        self.no_round_is_given_up_but_for_those_who_have_paid()
         assert self.common.decision.view_ <= max(first, self.siege.liars)
         self.no_honest_server_loses_stake_or_its_turn()
         self.a_final_model_is_what_the_honest_recompute()
