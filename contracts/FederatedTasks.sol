@@ -152,7 +152,8 @@ contract FederatedTasks is TaskMembers, EIP712 {
         (bool leavesOut, bool slashes) = _reports[task].add(report, _seatHolders[task]);
         emit PayloadReported(task, round, server, msg.sender);
         if (leavesOut) emit PayloadMissing(task, round, server);
-        if (_isLost(task, current)) _giveUp(task, round);
+        // Not by time, also after the deadline: others may be about to report, and it is `poke` that ends a view.
+        if (_hasTooFew(task, current) && _reports[task].havePaid(round)) _giveUp(task, round);
         uint16 penalty = _tasks[task].withheldPenalty;
         if (slashes && penalty != 0) _registry.slash(server, penalty, _WITHHELD, task);
     }
@@ -173,7 +174,9 @@ contract FederatedTasks is TaskMembers, EIP712 {
         Round memory current = _roundOf(task);
         if (RoundLibrary.isOver(current.phase)) revert TasksWrongPhase(task, current.phase);
         if (current.phase == Phase.Decide) {
-            if (_isLost(task, current)) _giveUp(task, current.number);
+            bool lost = _hasTooFew(task, current)
+                && (block.timestamp > _decisionOf(task).deadline || _reports[task].havePaid(current.number));
+            if (lost) _giveUp(task, current.number);
             else _tasks[task].consensus.onTimeout(task, current.number);
             return;
         }
@@ -365,14 +368,13 @@ contract FederatedTasks is TaskMembers, EIP712 {
         (report.toLeaveOut, report.toSlash) = _tasks[task].consensus.reportThresholds(task);
     }
 
-    /// @dev Returns true if too few updates are left for anybody to propose, and nothing is left to wait for: those who
-    /// withhold the others have paid, or the view is over. Until then members report, or take their reports back. A value
-    /// that is prepared, or voted on, can still become final.
-    function _isLost(uint256 task, Round memory current) private view returns (bool) {
+    /// @dev Returns true if too few updates are left for anybody to propose. The round is lost once those who withhold the
+    /// others have paid, or its view is ended; until then members report, or take their reports back. A value that is
+    /// prepared, or voted on, can still become final.
+    function _hasTooFew(uint256 task, Round memory current) private view returns (bool) {
         IConsensus.Status memory decision = _decisionOf(task);
         if (decision.stage != IConsensus.Stage.Propose || decision.prepared != 0) return false;
-        if (_included(task, current, _missingOf(task, decision)) >= current.minUpdates) return false;
-        return block.timestamp > decision.deadline || _reports[task].havePaid(current.number);
+        return _included(task, current, _missingOf(task, decision)) < current.minUpdates;
     }
 
     function _decisionOf(uint256 task) private view returns (IConsensus.Status memory) {

@@ -126,16 +126,22 @@ def test_a_withheld_payload_is_left_out_and_costs_stake(
 
 @pytest.mark.parametrize("consensus", ["pow", "pbft"])
 @pytest.mark.parametrize("withholding", [2, 3])
+@pytest.mark.parametrize("late", [False, True])
 def test_who_withholds_among_few_that_are_drawn_pays_as_elsewhere(
-    found: Callable[..., Federation], consensus: str, withholding: int
+    found: Callable[..., Federation], consensus: str, withholding: int, late: bool
 ) -> None:
-    """Without their updates too few are left, so the round cannot go on: it must not end before they have paid."""
+    """Without their updates too few are left, so the round cannot go on: it must not end before they have paid.
+
+    Nor where the honest look for payloads longer than a view lasts, as long as nobody ends that.
+    """
     federation: Federation = found(10, consensus=consensus, withheld_penalty=2500, **THREE_OF_TEN)
     attackers = collect_drawn(federation)[:withholding]
     honest = [member for member in federation.members if member not in attackers]
     for reporter, attacker in itertools.product(attackers, attackers):
         if reporter != attacker:
             federation.report(attacker, by=reporter)  # so that it ends sooner, they hope
+    if late:
+        federation.expire_view()
     for reporter, attacker in itertools.product(honest, attackers):
         if federation.phase is Phase.DECIDE:
             federation.report(attacker, by=reporter)

@@ -209,7 +209,7 @@ class Contracts:
             self._round_event("PayloadMissing", server=server)
         if len(reports) >= self._reports_to_slash():
             self.paid |= SeatSet.of([self._seat(server)])
-        if self._is_lost():
+        if self._is_lost(ends_view=False):
             self._give_up()
 
     def withdraw_report(self, reporter: str, round_number: int, server: str, accumulator: bytes) -> None:
@@ -225,7 +225,7 @@ class Contracts:
     def poke(self) -> None:
         _require(not self.phase.is_over, "TasksWrongPhase")
         if self.phase is Phase.DECIDE:
-            if self._is_lost():
+            if self._is_lost(ends_view=True):
                 self._give_up()
             else:
                 _require(self.now > self.view_deadline, "ConsensusNotDue")
@@ -387,9 +387,9 @@ class Contracts:
             return self.proposal.missing
         return self.missing
 
-    def _is_lost(self) -> bool:
-        state = self.state()
-        return state.has_too_few and (self.now > self.view_deadline or not self.missing - self.paid)
+    def _is_lost(self, ends_view: bool) -> bool:
+        is_over = ends_view and self.now > self.view_deadline
+        return self.state().has_too_few and (is_over or not self.missing - self.paid)
 
     def _give_up(self) -> None:
         self._abort("too few updates")

@@ -180,8 +180,8 @@ contract Actors {
         _once(keccak256(abi.encode("report", number, server(who), accused)));
         if (++_standing[number][accused] >= toSlash) _guilty[number] |= 1 << tasks.memberOf(task, accused).seat;
         IFederatedTasks.State memory then = tasks.stateOf(task);
-        bool early = then.round.phase == IFederatedTasks.Phase.Aborted && block.timestamp <= state.decision.deadline;
-        if (early && then.missing & ~_guilty[number] != 0) fault = "ended before they paid";
+        bool over = then.round.phase == IFederatedTasks.Phase.Aborted;
+        if (over && then.missing & ~_guilty[number] != 0) fault = "ended before they paid";
     }
 
     function withdrawReport(uint256 who, uint256 whose) external watched {

@@ -241,6 +241,10 @@ SCRIPTS: Mapping[str, tuple[Terms, list[Step]]] = {
         Terms(min_updates=4),
         [*SUBMITTED, report(0, 1), report(2, 1), pass_deadline, poke, does("propose", 1)],
     ),
+    "nothing left to propose after the deadline": (
+        Terms(min_updates=4),
+        [*SUBMITTED, pass_deadline, report(0, 1), report(2, 1), report(0, 2), report(1, 2), report(3, 1), report(3, 2)],
+    ),
     "nothing left to propose after a vote": (
         Terms(min_updates=4),
         [
