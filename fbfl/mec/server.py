@@ -319,7 +319,9 @@ class MECServer:
                 log.info("round %d: %s misses the update of %s: %s", state.round, self.address, update.server, problem)
                 acted |= self._patience.waiting_is_a_step
                 continue
-            log.warning("round %d: %s reports the update of %s: %s", state.round, self.address, update.server, problem)
+            if claim not in memory.reported:
+                text = "round %d: %s reports the update of %s: %s"
+                log.warning(text, state.round, self.address, update.server, problem)
             memory.reported.add(claim)
             if update.server not in accused | cleared and memory.may_report:
                 self.participant.report_missing(self.task.id, state.round, update.server, state.accumulator)
