@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 from fbfl.errors import FbflError, InvalidInputError, UserCodeError, require
 from fbfl.learning import backend
+from fbfl.system.printable import counted
 from fbfl.values import checks
 
 T = TypeVar("T")
@@ -146,7 +147,8 @@ def resolve(
         if named[key].default is inspect.Parameter.empty and key not in settings:
             wrong = f"{kind} {label}: needs {key}"
             if kind in _WITHOUT_SETTINGS:
-                raise InvalidInputError(f"{wrong}; allowed: a function of {data or 'no'} arguments")
+                arguments = counted(data, "argument") if data else "no arguments"
+                raise InvalidInputError(f"{wrong}; allowed: a function of {arguments}")
             raise InvalidInputError(f"{wrong}; its settings are: {', '.join(allowed)}")
     for key, value in settings.items():
         if key in named:

@@ -1,5 +1,6 @@
 """A PyTorch module of one lane and its training: importing this module imports PyTorch."""
 
+import inspect
 import os
 import pickle
 import random
@@ -74,7 +75,7 @@ class TorchLane:
             raise InvalidInputError(f"model {self._label} begins with NaN or Inf; needed: finite weights")
         self._loss = loss_of(self._settings.loss, purpose.num_classes)
         self._label_type = torch.int64 if purpose.num_classes else torch.float32
-        self._optimizer = _optimizer(self._settings.optimizer, fused=self._settings.fused)
+        self._optimizer = _optimizer(self._settings.optimizer, self._trained, fused=self._settings.fused)
         self._sources = self._tried(purpose)
 
     def weights(self) -> Vector:
@@ -292,9 +293,9 @@ def _check_output(label: str, output: Any, purpose: Purpose) -> None:
 
 
 def _optimizer(
-    optimizer: str | Callable[..., Any], *, fused: bool
+    optimizer: str | Callable[..., Any], trained: list[torch.Tensor], *, fused: bool
 ) -> Callable[[list[torch.Tensor]], torch.optim.Optimizer]:
-    """Return the function that makes an optimizer of parameters, tried once."""
+    """Return the function that makes an optimizer of parameters; one of the user's is tried on those of the module."""
     kinds = {
         name.lower(): kind
         for name, kind in vars(torch.optim).items()
@@ -310,10 +311,25 @@ def _optimizer(
         options = {"fused": True} if fused and kind.__name__ in _FUSED else {}
         return lambda parameters: kind(parameters, **options)
     plugin = plugins.resolve("optimizer", optimizer, {}, {}, data=1)
-    made = plugin([torch.nn.Parameter(torch.zeros(2))])
+    made, again = plugin(list(trained)), plugin(list(trained))
     if not isinstance(made, torch.optim.Optimizer):
         raise InvalidInputError(
             f"optimizer {plugin.name} returned a {type(made).__name__}; needed: a torch.optim.Optimizer"
+        )
+    stepped = {id(tensor) for group in made.param_groups for tensor in group["params"]}
+    if made is again or not stepped <= {id(tensor) for tensor in trained}:
+        raise InvalidInputError(
+            f"optimizer {plugin.name} returned one that is in use, or of other parameters; needed: a new one of the "
+            "parameters that it is given"
+        )
+    named = [
+        p for p in inspect.signature(made.step).parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]
+    needs = [p.name for p in named if p.default is p.empty]
+    if needs:
+        raise InvalidInputError(
+            f"optimizer {plugin.name} returned a {type(made).__name__}, whose step needs {', '.join(needs)}; needed: "
+            "one that steps by gradients alone"
         )
     return plugin
 

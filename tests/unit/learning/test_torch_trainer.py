@@ -343,6 +343,7 @@ def half() -> Any:
 
 
 SHARED = plain()
+ELSEWHERE = torch.optim.SGD(SHARED.parameters())
 
 
 @pytest.mark.parametrize(
@@ -366,6 +367,18 @@ SHARED = plain()
             {"optimizer": torch.optim.SGD(plain().parameters(), 0.1)},
             r"optimizer SGD \(.* lr: 0.1 .*\): must be a function",
         ),
+        (
+            plain,
+            {"optimizer": lambda parameters: ELSEWHERE},
+            "one that is in use, or of other parameters; needed: a new",
+        ),
+        (plain, {"optimizer": lambda parameters: torch.optim.SGD([torch.zeros(1)])}, "or of other parameters"),
+        (
+            plain,
+            {"optimizer": "torch.optim:LBFGS"},
+            "returned a LBFGS, whose step needs closure; needed: one that steps",
+        ),
+        (plain, {"optimizer": lambda parameters, rate: 3}, "needs rate; allowed: a function of 1 argument$"),
         (plain, {"loss": "hinge"}, "loss is 'hinge'; allowed: cross_entropy, binary_cross_entropy"),
         (plain, {"loss": lambda logits, labels: logits.detach().sum()}, "returned a number without a gradient; needed"),
         (plain, {"loss": lambda logits, labels: 3.0}, "loss <lambda> returned a float; needed: one"),
