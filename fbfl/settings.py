@@ -172,6 +172,14 @@ class RunSettings:
         by_default="none, so the aggregate is added",
     )
     server_optimizer_args: Arguments = field(dict, "parameters of the server optimizer")
+    max_samples: int | None = field(
+        None,
+        "most samples that an update counts for, whatever its server claims",
+        **_CHAIN,
+        least=1,
+        most=LARGEST,
+        by_default="the most that a server can hold; on a network twice an equal share",
+    )
 
     attack: checks.Names | None = field(
         None,
@@ -272,14 +280,6 @@ class RunSettings:
     )
     withheld_penalty: float = field(
         0.1, "part of its stake that a server loses if it withholds its payload", **_CHAIN, **_part(0.25)
-    )
-    max_samples: int | None = field(
-        None,
-        "most samples that an update counts for, whatever its server claims",
-        **_CHAIN,
-        least=1,
-        most=LARGEST,
-        by_default="the most that a server can hold; on a network twice an equal share",
     )
 
     network: str = field(

@@ -13,7 +13,7 @@ import os
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,11 +119,13 @@ def resolve(
     *,
     data: int,
     context: Collection[str] = (),
+    also: Sequence[str] = (),
 ) -> Plugin:
     """Find the function of a name (or take a function as it is) and check the names and presence of its settings.
 
     `kind` is its name in messages ("aggregator"), `data` the number of leading parameters that are not settings.
-    An entry of the context can be given as a setting too, and then wins.
+    An entry of the context can be given as a setting too, and then wins. `also` are settings that the caller takes
+    itself, for messages.
     """
     function = find(kind, name, table) if isinstance(name, str) else name
     label = label_of(name)
@@ -141,7 +143,7 @@ def resolve(
     for key in settings:
         if key not in named and not takes_any:
             raise InvalidInputError(
-                f"{kind} {label}: does not take {key!r}; allowed: {', '.join(allowed) or 'no settings'}"
+                f"{kind} {label}: does not take {key!r}; allowed: {', '.join([*allowed, *also]) or 'no settings'}"
             )
     for key in allowed:
         if named[key].default is inspect.Parameter.empty and key not in settings:

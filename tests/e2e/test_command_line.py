@@ -257,7 +257,7 @@ def test_a_replaced_aggregate_in_the_chain_export_is_refused(run: Any) -> None:
         (["--attack", "alie", "--malicious", "2", "--attack-arg", "z={1}"], ["attack_args: z is {1}", "texts, true"]),
         (["--learning-rate", "nan"], ["learning_rate is nan", "more than 0"]),
         (["--attack", "alie", "--malicious", "2"], ["attack alie: vacuous at n=10, f=2"]),
-        (["--aggregator-arg", "f=1"], ["'f'", "no settings"]),
+        (["--aggregator-arg", "f=1"], ["'f'", "allowed: mixing, mixing_byzantine, bucket_size"]),
         (["--partition", "random"], ["random", "dirichlet"]),
         (["--attack", "magic", "--malicious", "1"], ["magic", "label_flipping"]),
         (["--malicious", "2"], ["malicious is 2"]),

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from fbfl.errors import AggregationError, InvalidInputError
 from fbfl.learning import plugins
 from fbfl.learning.aggregation.inputs import Matrix, Updates, Weights, as_finite_matrix
-from fbfl.learning.aggregation.mixing import Mixing, taken_from
+from fbfl.learning.aggregation.mixing import SETTINGS, Mixing, taken_from
 from fbfl.learning.aggregation.rule_function import CONTEXT, RULES, Aggregate, RuleFunction, State, answer
 from fbfl.learning.samples import integers_of
 from fbfl.tensors import state_arrays, vector_of
@@ -116,7 +116,7 @@ def resolve(name: str | Callable[..., Any], **settings: Any) -> AggregationRule:
     """
     label = f"aggregator {plugins.label_of(name)}"
     mixing, own = taken_from(label, settings)
-    plugin = plugins.resolve("aggregator", name, RULES, own, data=1, context=CONTEXT)
+    plugin = plugins.resolve("aggregator", name, RULES, own, data=1, context=CONTEXT, also=SETTINGS)
     if mixing is not None and mixing.draws and "clients" in plugin.wants:
         raise InvalidInputError(f"{label}: remembers clients, and mixing is {mixing.name!r}; allowed: nnm")
     return AggregationRule(plugin, mixing)

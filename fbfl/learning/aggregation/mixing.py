@@ -28,6 +28,9 @@ NAMES = ("nnm", "bucketing")
 """Names of the setting `mixing` of every rule."""
 
 _OWN = {"nnm": "mixing_byzantine", "bucketing": "bucket_size"}
+SETTINGS = ("mixing", *_OWN.values())
+"""Names of the settings that every rule takes."""
+
 _BUCKET_SIZE = 2
 
 
@@ -103,11 +106,13 @@ def taken_from(label: str, settings: Mapping[str, Any]) -> tuple[Mixing | None, 
     `mixing` names it. `nnm` takes `mixing_byzantine`, by default the rule's own `num_byzantine` or `trim`; `bucketing`
     takes `bucket_size`, by default 2. Anything else raises `InvalidInputError`, which begins with `label`.
     """
-    rest = {key: value for key, value in settings.items() if key not in ("mixing", *_OWN.values())}
+    rest = {key: value for key, value in settings.items() if key not in SETTINGS}
     named = {key: value for key, value in settings.items() if key not in rest}
     if not named:
         return None, rest
-    name = named.pop("mixing", None)
+    if "mixing" not in named:
+        raise InvalidInputError(f"{label}: {', '.join(named)} needs mixing; allowed: {', '.join(NAMES)}")
+    name = named.pop("mixing")
     require(name in NAMES, f"{label}: mixing", name, ", ".join(NAMES))
     own = _OWN[name]
     for key in named:

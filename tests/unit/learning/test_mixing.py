@@ -120,7 +120,7 @@ def test_mixing_helps_the_median_where_honest_clients_differ() -> None:
     [
         ("krum", {"num_byzantine": 1, "mixing": "nmm"}, "aggregator krum: mixing is 'nmm'; allowed: nnm, bucketing"),
         ("krum", {"num_byzantine": 1, "mixing": 3}, "aggregator krum: mixing is 3; allowed: nnm, bucketing"),
-        ("krum", {"num_byzantine": 1, "bucket_size": 3}, "aggregator krum: mixing is None; allowed: nnm, bucketing"),
+        ("krum", {"num_byzantine": 1, "bucket_size": 3}, "aggregator krum: bucket_size needs mixing; allowed: nnm, "),
         ("median", {"mixing": "nnm"}, "aggregator median: mixing nnm needs mixing_byzantine, the number of attackers"),
         ("median", {"mixing": "nnm", "bucket_size": 2}, "mixing nnm does not take 'bucket_size'; allowed: mixing_byz"),
         ("median", {"mixing": "bucketing", "bucket_size": 0}, "bucket_size is 0; allowed: 1 or more"),
