@@ -168,7 +168,7 @@ def _run(computation: Any) -> None:
     state, address = computation.state, computation.msg.storage_address
     data = bytes(computation.msg.data)
     left = meter.gas_remaining
-    at = 0
+    at, end_of_code = 0, len(places) - 1
     while True:
         block = blocks[at]
         if block is not None:
@@ -243,7 +243,7 @@ def _run(computation: Any) -> None:
         left = meter.gas_remaining
         if words and type(words[-1]) is not int:
             words[-1] = to_int(words[-1])
-        at = code.program_counter
+        at = min(code.program_counter, end_of_code)  # a PUSH that the code cuts off ends behind it
 
 
 @functools.lru_cache(maxsize=1024)

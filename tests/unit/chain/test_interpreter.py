@@ -113,6 +113,15 @@ def test_random_programs_end_alike(code: bytes, gas: int) -> None:
     assert outcome(TableComputation, code, gas) == outcome(LondonComputation, code, gas)
 
 
+@pytest.mark.parametrize("size", [1, 2, 7, 32])
+def test_a_push_that_the_code_cuts_off_ends_alike(size: int) -> None:
+    for given in range(size):
+        for before in (b"", bytes([op.MLOAD])):  # which grows memory, so that what follows is executed one by one
+            code = bytes([op.PUSH1, 0]) + before + bytes([op.PUSH1 + size - 1]) + b"\1" * given
+            for gas in (*range(16), 60_000):
+                assert outcome(TableComputation, code, gas) == outcome(LondonComputation, code, gas)
+
+
 def test_words_that_do_not_fit_are_refused_alike() -> None:
     for last in (bytes([op.PUSH1, 1]), bytes([op.DUP1]), bytes([op.SWAP1])):
         code = bytes([op.PUSH1, 1]) * 1023 + last * 3
