@@ -115,9 +115,9 @@ def test_random_programs_end_alike(code: bytes, gas: int) -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 7, 32])
 def test_a_push_that_the_code_cuts_off_ends_alike(size: int) -> None:
-    for given in range(size):
+    for there in range(size):
         for before in (b"", bytes([op.MLOAD])):  # which grows memory, so that what follows is executed one by one
-            code = bytes([op.PUSH1, 0]) + before + bytes([op.PUSH1 + size - 1]) + b"\1" * given
+            code = bytes([op.PUSH1, 0]) + before + bytes([op.PUSH1 + size - 1]) + b"\1" * there
             for gas in (*range(16), 60_000):
                 assert outcome(TableComputation, code, gas) == outcome(LondonComputation, code, gas)
 
