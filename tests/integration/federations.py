@@ -1,5 +1,6 @@
 """Whole federations of agents, whose result is that of the simulation."""
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,17 +76,25 @@ class RoundByRound:
 
     @contextmanager
     def killed(
-        self, number: int, function: str, stage: Stage | None = None, *, arrives: bool, again: bool = True
+        self, *numbers: int, function: str, stage: Stage | None = None, arrives: bool, again: bool = True
     ) -> Iterator[None]:
-        """After it, agent `number` was killed when it sent such a transaction, and started again unless not wished."""
-        moment = Moment(self.ledger, function, stage, arrives=arrives)
-        with self.proxies[number].spoiling(moment):
+        """After it, agents `numbers` were killed when they sent such a transaction, and began again unless not wished.
+
+        None of them is killed before all have sent it: where a round cannot go on without one of several, all will.
+        """
+        moments = {number: Moment(self.ledger, function, stage, arrives=arrives) for number in numbers}
+        with contextlib.ExitStack() as stack:
+            for number, moment in moments.items():
+                stack.enter_context(self.proxies[number].spoiling(moment))
             yield
-            moment.wait()
-            self.agents.kill(number)
-            moment.release()
+            for moment in moments.values():
+                moment.wait()
+            for number, moment in moments.items():
+                self.agents.kill(number)
+                moment.release()
         if again:
-            self.agents.begin_agent(number)
+            for number in numbers:
+                self.agents.begin_agent(number)
 
     def assert_as_simulated(self, folder: Path) -> None:
         """The global model of every round is that of the simulation, and an audit finds nothing."""

@@ -58,10 +58,10 @@ def test_killed_when_they_commit_to_their_updates_and_when_they_show_them(playin
     start = playing.ledger.w3.eth.block_number
     with (
         playing.round(),
-        playing.killed(2, "reveal", arrives=False),
-        playing.killed(3, "reveal", arrives=True),
-        playing.killed(0, "commit", arrives=False),
-        playing.killed(1, "commit", arrives=True),
+        playing.killed(2, function="reveal", arrives=False),
+        playing.killed(3, function="reveal", arrives=True),
+        playing.killed(0, function="commit", arrives=False),
+        playing.killed(1, function="commit", arrives=True),
     ):
         pass
     for address in playing.agents.addresses:
@@ -71,7 +71,7 @@ def test_killed_when_they_commit_to_their_updates_and_when_they_show_them(playin
 
 def test_the_leader_killed_between_aggregation_and_proposal(playing: RoundByRound) -> None:
     leader = playing.next_round % SERVERS
-    with playing.round() as number, playing.killed(leader, "propose", arrives=False, again=False):
+    with playing.round() as number, playing.killed(leader, function="propose", arrives=False, again=False):
         pass
     record = round_record(playing.ledger, playing.task, number)
     assert record.leader not in (None, playing.agents.addresses[leader])
@@ -79,12 +79,14 @@ def test_the_leader_killed_between_aggregation_and_proposal(playing: RoundByRoun
     playing.agents.begin_agent(leader)
 
 
-def test_the_leader_killed_when_it_has_proposed_and_a_voter_when_it_votes(playing: RoundByRound) -> None:
+def test_the_leader_killed_when_it_has_proposed_and_two_voters_when_they_vote(playing: RoundByRound) -> None:
+    """With the proposal, which is its sender's vote, and the fourth vote there is no quorum: so both have to vote."""
     leader = playing.next_round % SERVERS
+    voters = [(leader + 1) % SERVERS, (leader + 2) % SERVERS]
     with (
         playing.round(),
-        playing.killed((leader + 1) % SERVERS, "attest", Stage.PREPARE, arrives=False),
-        playing.killed(leader, "propose", arrives=True),
+        playing.killed(*voters, function="attest", stage=Stage.PREPARE, arrives=False),
+        playing.killed(leader, function="propose", arrives=True),
     ):
         pass
 
@@ -93,9 +95,8 @@ def test_three_of_four_killed_when_they_commit_to_a_model(playing: RoundByRound)
     """Without two of them there is no quorum, so that each has to vote at last, and each does once in a view."""
     with (
         playing.round() as number,
-        playing.killed(0, "attest", Stage.COMMIT, arrives=False),
-        playing.killed(1, "attest", Stage.COMMIT, arrives=False),
-        playing.killed(2, "attest", Stage.COMMIT, arrives=True),
+        playing.killed(0, 1, function="attest", stage=Stage.COMMIT, arrives=False),
+        playing.killed(2, function="attest", stage=Stage.COMMIT, arrives=True),
     ):
         pass
     votes = [event.args for event in playing.ledger.round_events(playing.task, number, "Voted")]
@@ -107,7 +108,7 @@ def test_three_of_four_killed_when_they_commit_to_a_model(playing: RoundByRound)
 def test_the_leader_killed_when_the_round_is_final(playing: RoundByRound) -> None:
     leader = playing.next_round % SERVERS
     rewards = playing.ledger.rewards.functions
-    with playing.round() as number, playing.killed(leader, "settle", arrives=True):
+    with playing.round() as number, playing.killed(leader, function="settle", arrives=True):
         assert not rewards.isSettled(playing.task, number).call()
     address = playing.agents.addresses[leader]
     wait(lambda: rewards.isSettled(playing.task, number).call(), "the round is settled")
