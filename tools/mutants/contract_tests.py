@@ -19,8 +19,8 @@ import pytest
 from fbfl.chain import artifacts
 
 TESTS = ["tests/contracts", "-m", "not slow and not integration"]
-# These judge gas, of which code that is not optimised needs more.
-TESTS += ["--ignore=tests/contracts/test_gas.py"]
+# Gas, of which code that is not optimised needs more, and tools that read the repository.
+TESTS += ["--ignore=tests/contracts/test_gas.py", "--ignore=tests/contracts/test_toolchain.py"]
 MOST_SECONDS = 150
 """Of processor time, after which the test under way is taken to have no end: all of them take some forty."""
 

@@ -304,6 +304,8 @@ class Judge:
         try:
             tests.send((artifacts, first))
             return str(tests.recv())
+        except (BrokenPipeError, EOFError):
+            raise SystemExit(f"the tests cannot be collected: run pytest in {WORK / 'tree'}") from None
         finally:
             self.tests.put(tests)
 
