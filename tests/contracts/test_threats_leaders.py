@@ -305,7 +305,9 @@ def test_a_round_with_too_few_updates_left_ends_with_its_view(
         federation.report(culprit, by=reporter)
     with reverts("TasksTooFewUpdates", task=federation.task, updates=2, minUpdates=3):
         federation.propose(federation.leader(), HONEST)
-    with reverts("ConsensusNotDue", task=federation.task, deadline=federation.decision.deadline):
+    deadline = federation.decision.deadline
+    federation.chain.travel(deadline - federation.chain.now)
+    with reverts("ConsensusNotDue", task=federation.task, deadline=deadline):  # in its last second
         federation.poke()
     (aborted,) = federation.time_out().named("RoundAborted")
     assert aborted["reason"].rstrip(b"\0") == b"too few updates"
