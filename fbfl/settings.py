@@ -475,7 +475,7 @@ def read_values(path: Path | None, options: Mapping[str, object], where: str = "
         return dict(options)
     where = where or f"--config {path}"
     text = read_text(path, where)
-    if text.lstrip().startswith("{"):  # the settings.json of a run, where null stands for a default of None
+    if path.suffix == ".json" or text.lstrip().startswith("{"):  # of a run, where null stands for a default of None
         values = {name: value for name, value in read_object(text.encode(), where).items() if value is not None}
     else:
         values = toml_in(text, where)

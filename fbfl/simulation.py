@@ -83,7 +83,7 @@ class RoundResult:
     recall: tuple[float, ...] = ()
     """Per class: share of its test samples that the model classifies correctly (NaN: it has none)."""
     warnings: tuple[str, ...] = ()
-    """Warnings, a line each: the loss is not finite, servers have no update, and why."""
+    """Warnings, a line each: the loss is not finite; servers have no update, or there is no model, and why."""
 
     def line(self) -> dict[str, Any]:
         """Return the line of metrics.jsonl; times in seconds; None for values that are not finite."""
@@ -107,6 +107,7 @@ class RoundResult:
             "views": record.views,
         }
         line |= known(
+            reason=record.reason,
             attack_success_rate=self.attack_success_rate,
             recall=list(self.recall),
             metrics=dict(self.metrics),
@@ -261,9 +262,13 @@ class Simulation:
         over = time.perf_counter()
         figures, success = self._evaluated(self.weights)
         reasons = Counter(reason for server in self.servers if (reason := server.without_update(number)))
-        missing = (f"{counted(count, 'server')} without an update: {reason}" for reason, count in reasons.items())
+        missing = [f"{counted(count, 'server')} without an update: {reason}" for reason, count in reasons.items()]
+        record = round_record(self.ledger, self.task.id, number)
+        if record.reason is not None:
+            found = [why for server in self.servers if (why := server.without_model(number))]
+            missing += [f"no model: {why}" for why in found[:1]]
         result = RoundResult(
-            record=round_record(self.ledger, self.task.id, number),
+            record=record,
             accuracy=figures.accuracy,
             loss=figures.loss,
             train_seconds=self._training.seconds - trained_before,
@@ -457,7 +462,9 @@ def check(settings: RunSettings, *, chain: bool = True, registered: int | None =
     if settings.server_optimizer is not None:
         name, arguments = settings.server_optimizer, settings.server_optimizer_args
         server = resolve_server_optimizer(name, arguments) if chain else server_optimizers.resolve(name, **arguments)
-        server(np.linspace(0, 1e-3, 8, dtype=np.float32), {})
+        step, _ = server(np.linspace(0, 1e-3, 8, dtype=np.float32), {})
+        if not np.isfinite(step).all():
+            raise InvalidInputError(f"server optimizer {name} returned a step that is not finite; needed: a finite one")
     # Made-up updates show now what the rule does not allow with this number of servers.
     made_up = generator(0, "made-up updates").standard_normal((settings.servers, 8)).astype(np.float32)
     try:

@@ -56,8 +56,8 @@ def table(cells: Sequence[Row], rows: Sequence[Row], theirs: Theirs) -> list[str
             their_cost = 100 * (published.get((rule, ""), (math.nan,))[0] - their_best)
             our_cost = 100 * (_mean(_found(rows, {**cell, "attack": ""}, "best_accuracy")) - our_best)
         ratio = our_best / their_best
-        for where, compared in zip(apart, (ratio, our_cost / their_cost), strict=True):
-            if abs(compared - 1) > 0.2:
+        for where, (one, other) in zip(apart, ((our_best, their_best), (our_cost, their_cost)), strict=True):
+            if abs(one - other) > 0.2 * abs(other):
                 apart[where].append(f"{rule} with {attack or 'no attack'}")
         best, last = (with_margin(each) if each else "" for each in ours)
         lines.append(

@@ -109,9 +109,7 @@ def _resume(options: argparse.Namespace) -> int:
 def _show_end(played: "Played", settings: RunSettings, console: "Console") -> int:
     """Print how a run has ended; fail if it has no final round."""
     summary = played.summary
-    if summary["final_rounds"] == 0:
-        see = hint.command("rounds", "--run", played.path)
-        raise NoFinalRoundError(f"none of {counted(settings.rounds, 'round')} became final; see {see}")
+    _require_final(f"none of {counted(settings.rounds, 'round')}", played)
     final = {name: summary[f"final_{name}"] for name in ("accuracy", "loss")}
     if final["accuracy"] is None:  # of labels that are numbers
         final = {"loss": final["loss"], **summary.get("final_metrics", {})}
@@ -128,14 +126,19 @@ def _show_end(played: "Played", settings: RunSettings, console: "Console") -> in
     return 0
 
 
+def _require_final(none: str, played: "Played") -> None:
+    """Raise `NoFinalRoundError` unless a round became final; `none` begins the message, which has the warnings."""
+    if played.summary["final_rounds"] == 0:
+        why = "".join(f"; {text}" for text in played.summary["warnings"])
+        raise NoFinalRoundError(f"{none} became final{why}; see {hint.command('rounds', '--run', played.path)}")
+
+
 def _show_series(series: "Series", console: "Console") -> int:
     """Print the means of runs with several seeds; fail if one of them has no final round."""
     from fbfl.runs.measures import CURVES, RATES, text_of
 
     for seed, played in series.runs.items():
-        if played.summary["final_rounds"] == 0:
-            see = hint.command("rounds", "--run", played.path)
-            raise NoFinalRoundError(f"no round of seed {seed} became final; see {see}")
+        _require_final(f"no round of seed {seed}", played)
     further = series.summary.get("final_metrics", {})
     for name in (*CURVES, *further):
         found = further.get(name) or series.summary.get(f"final_{name}")
@@ -149,7 +152,8 @@ def _show_series(series: "Series", console: "Console") -> int:
 
 
 def _round_text(line: dict[str, Any]) -> str:
-    outcome = f"leader {line['leader'][:10]}" if line["leader"] else "aborted: the parent model stays"
+    aborted = f"aborted ({line.get('reason', 'see fbfl rounds')}): the parent model stays"
+    outcome = f"leader {line['leader'][:10]}" if line["leader"] else aborted
     simulated = ""
     if "simulated_seconds" in line:
         simulated = f"  simulated {line['simulated_seconds']:.1f} s, {line['simulated_energy_joules']:.3g} J"

@@ -160,8 +160,7 @@ def trainer_of(
         raise InvalidInputError(
             f"trainer {name} has the parameters {', '.join(leading)}; needed: {', '.join(LEADING)}, and then settings"
         )
-    plugin = plugins.resolve("trainer", function, {}, arguments, data=len(LEADING), context=_CONTEXT)
-    plugin = Plugin("trainer", name, function, plugin.settings, plugin.wants)
+    plugin = plugins.resolve("trainer", name, {name: function}, arguments, data=len(LEADING), context=_CONTEXT)
     attributes = [attribute for attribute in ("initial", "evaluate") if hasattr(function, attribute)]
     for attribute in attributes:
         if not callable(given := getattr(function, attribute)):

@@ -159,7 +159,10 @@ def _check(model: Any, purpose: Purpose) -> None:
     import keras
 
     if not isinstance(model, keras.Model):
-        raise InvalidInputError(f"the model function returned a {type(model).__name__}, not a Keras model")
+        raise InvalidInputError(
+            f"model {plugins.label_of(purpose.model)} returned a {type(model).__name__}, not a Keras model; allowed:"
+            " one, or the trainer of another framework, such as torch"
+        )
     for name in ("train_step", "compute_loss"):
         if getattr(type(model), name) is not getattr(keras.Model, name):
             raise InvalidInputError(f"the model has a {name} of its own, which training would not call: remove it")
@@ -171,7 +174,8 @@ def _check(model: Any, purpose: Purpose) -> None:
     _check_output(model, purpose)
     if any(_built.get(id(variable)) is variable for variable in model.variables):
         raise InvalidInputError(
-            "the model function returned the same model twice, or one with the same layers: it has to build a new one"
+            f"model {plugins.label_of(purpose.model)} returned the same model twice, or one with the same layers: it"
+            " has to build a new one"
         )
     for layer in model._flatten_layers():
         if not _SCOPE.fullmatch(layer.name):

@@ -67,6 +67,8 @@ class _RoundMemory:
     """Times that a payload was looked for again after it was reported."""
     without_update: str = ""
     """Why it has no update, if it has none."""
+    without_model: str = ""
+    """Why the updates cannot be aggregated, if it has found that they cannot."""
     may_report: bool = True
     """False once a report was refused since this server was alone with earlier ones: a further one would cost gas."""
     models: dict[tuple[Reference, bytes, SeatSet, int | None], GlobalModel | None] = field(default_factory=dict)
@@ -135,6 +137,10 @@ class MECServer:
     def without_update(self, number: int) -> str:
         """Return why the server has no update for a round; nothing if it has one, or has not been asked for one."""
         return self._memory.without_update if self._memory.round == number else ""
+
+    def without_model(self, number: int) -> str:
+        """Return why the updates of a round cannot be aggregated; nothing if they can, or if nobody has asked."""
+        return self._memory.without_model if self._memory.round == number else ""
 
     def step(self) -> bool:
         """Take this server's next step, until what it sends is mined; return True if there was one.
@@ -242,6 +248,7 @@ class MECServer:
             return self._memory.trained[state.model]
         count = len(self.samples.training_set(state.round)[1])
         if not count:
+            self._note_no_update("no samples")
             return None
         try:
             parent = self._results.held_once(state.round, state.model, self.store.get(state.model))
@@ -395,7 +402,7 @@ class MECServer:
                 return None
             except AggregationError as error:  # as every server with the same bytes finds
                 log.warning("round %d: %s would give the round up: %s", state.round, self.address, error)
-                self._memory.models[key] = None
+                self._memory.models[key], self._memory.without_model = None, str(error)
         model = self._memory.models[key]
         return _Value(closing, missing, model, Reference(short_text(ABORT), 0) if model is None else model.reference)
 

@@ -109,6 +109,8 @@ def _require_same(path: Path, recorded: object, now: Mapping[str, Any]) -> None:
         raise InvalidInputError(f"--resume {path}: a run of a version that could not resume; start it anew")
     for name in {**recorded, **now}:
         if recorded.get(name) != now.get(name):
+            version = ", which the version of fbfl has that it began with" if name == "contracts" else ""
             raise InvalidInputError(
-                f"--resume {path}: {name} is {now.get(name)!r}, it began with {recorded.get(name)!r}; allowed: the same"
+                f"--resume {path}: {name} is {now.get(name)!r}, it began with {recorded.get(name)!r}; allowed: the "
+                f"same{version}"
             )

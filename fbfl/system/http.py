@@ -20,6 +20,7 @@ def session(seconds: float | None = None) -> requests.Session:
     """
     made = requests.Session()
     made.trust_env = False
+    made.headers["Accept-Encoding"] = "identity"
     if seconds is not None:
         for scheme in ("http://", "https://"):
             made.mount(scheme, _Hasty(seconds))
@@ -31,12 +32,15 @@ def request(
 ) -> tuple[int, bytes]:
     """Return the status of an answer, and its first `most` bytes; no redirect is followed, it may lead anywhere.
 
-    `timeout` is for the connection and for each part, `seconds` (default: twice that) for all of it.
+    `timeout` is for the connection and for each part, `seconds` (default: twice that) for all of it. What is compressed
+    is refused (`requests.RequestException`): a few bytes may unpack to more than the memory holds.
     """
     with (
         session(2 * timeout if seconds is None else seconds) as asking,
         asking.request(method, url, timeout=timeout, allow_redirects=False, stream=True, **options) as answer,
     ):
+        if most and answer.headers.get("Content-Encoding", "identity") != "identity":
+            raise requests.exceptions.ContentDecodingError("the answer is compressed, and nobody asked for that")
         return answer.status_code, answer.raw.read(most, decode_content=True) if most else b""
 
 

@@ -299,6 +299,13 @@ def test_a_configuration_file_is_read_and_its_mistakes_are_named(tmp_path: Path)
     assert (summary["servers"], summary["rounds"]) == (3, 1)
 
 
+def test_a_run_without_a_final_round_says_why_also_when_it_is_quiet(tmp_path: Path) -> None:
+    done = fbfl("run", *SMALL, "--rounds", 1, "--proximal", "1e30", "--quiet", "--output", tmp_path / "run")
+    assert (done.returncode, done.stdout) == (3, "")
+    why = "none of 1 round became final; 4 servers without an update: training diverged; see fbfl rounds"
+    assert done.stderr.startswith(f"fbfl: {why}")
+
+
 def test_a_loss_that_is_not_finite_is_null_with_a_warning(tmp_path: Path) -> None:
     attack = ("--attack", "same_value", "--attack-arg", "value=1e30", "--malicious", 1)
     done = fbfl("run", *SMALL, *attack, "--output", tmp_path / "run")

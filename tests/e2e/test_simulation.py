@@ -19,14 +19,14 @@ from fbfl.chain.remote import accounts_of
 from fbfl.chain.rounds import Phase, Stage
 from fbfl.chain.seats import SeatSet
 from fbfl.chain.signatures import SignedVote
-from fbfl.errors import ChainError, PayloadNotFoundError, StorageError, UserCodeError
+from fbfl.errors import ChainError, InvalidInputError, PayloadNotFoundError, StorageError, UserCodeError
 from fbfl.learning import datasets
 from fbfl.mec.dishonest import Behaviour, DishonestServer
 from fbfl.mec.exchange import Exchange, MemoryBoard, vote_domain
 from fbfl.mec.plan import TaskPlan
 from fbfl.mec.signed_votes import SignedVotes
 from fbfl.settings import RunSettings
-from fbfl.simulation import Simulation, devnet_of, registered_devnet
+from fbfl.simulation import Simulation, check, devnet_of, registered_devnet
 from fbfl.storage.local import LocalStore
 from fbfl.storage.store import Reference
 from fbfl.tensors import Vector
@@ -76,11 +76,40 @@ def test_a_federation_on_a_copy_of_registered_nodes_mines_the_same_blocks(tmp_pa
         assert [node.head() for node in copied.devnet.nodes] == [node.head() for node in fed.devnet.nodes]
 
 
+def all_to_one(labels: Any, num_clients: int) -> Any:
+    """A partition."""
+    return [np.arange(len(labels)), *[np.arange(0)] * (num_clients - 1)]
+
+
 def test_servers_without_an_update_say_why(tmp_path: Path) -> None:
     fed = federation(tmp_path, servers=3, proximal=1e30)
     result = fed.play_round()
     assert result.record.status == "aborted"
     assert result.warnings == ("3 servers without an update: training diverged",)
+    bare = federation(tmp_path / "bare", servers=3, partition=f"{__name__}:all_to_one").play_round()
+    assert bare.warnings == ("2 servers without an update: no samples",)
+
+
+def no_sum(updates: Any) -> Any:
+    """A rule that aggregates the made-up updates of before the run, and no others."""
+    return updates[0] if updates.shape[1] == 8 else updates[0] * np.nan
+
+
+def not_finite(update: Any, state: Any) -> Any:
+    """A server optimizer."""
+    return update / 0, {}
+
+
+no_sum.canonical = not_finite.canonical = True  # type: ignore[attr-defined]
+
+
+def test_a_round_that_ends_without_a_model_says_why(tmp_path: Path) -> None:
+    fed = federation(tmp_path, servers=3, aggregator=f"{__name__}:no_sum")
+    result = fed.play_round()
+    assert result.line()["reason"] == "the updates cannot be aggregated"
+    assert result.warnings == ("no model: the aggregate is not finite: it exceeds the range of float32",)
+    with pytest.raises(InvalidInputError, match=r"server optimizer .*:not_finite returned a step that is not finite"):
+        check(RunSettings(server_optimizer=f"{__name__}:not_finite"))
 
 
 RANGES: set[tuple[float, float]] = set()

@@ -158,6 +158,13 @@ def test_another_text_is_refused_by_the_name_of_its_file(tmp_path: Path, text: s
     assert message in str(raised.value)
 
 
+@pytest.mark.parametrize("text", ["[]", '"a"', "3", "", "rounds = 3"])
+def test_a_file_that_is_called_json_is_refused_as_such(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(InvalidInputError, match=r"run\.json .*; allowed: a JSON object"):
+        read(tmp_path / "run.json", {})
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("-inf"), {1, 2}, b"x", [1, {"a": float("inf")}], 1j])
 @pytest.mark.parametrize("kind", ["attack", "aggregator", "partition", "mobility", "radio"])
 def test_arguments_that_a_file_of_the_run_could_not_say_are_refused(kind: str, value: Any) -> None:

@@ -159,11 +159,11 @@ class Attack:
         try:
             yield
         except InvalidInputError as error:
-            label = f"attack {self.name}: "
+            label = f"attack {self.name}"
             if str(error).startswith(label):
                 raise
             kind = VacuousAttackError if isinstance(error, VacuousAttackError) else InvalidInputError
-            raise kind(label + str(error)) from error
+            raise kind(f"{label}: {error}") from error
 
 
 def _known(num_classes: int | None, sample_range: Range | None) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from experiments.external import baruch2019
+from experiments.external import accuracies, baruch2019
 from fbfl.learning import datasets
 from fbfl.learning.datasets import load
 from fbfl.learning.federation import Federation
@@ -48,3 +48,17 @@ def test_the_section_sets_ours_beside_theirs() -> None:
     assert "Cells left out, of which neither is known: 11." in lines
     far = {**rows[0], "aggregator": "krum", "best_accuracy": "0.9900"}
     assert "More than a fifth apart at their best: krum with alie." in baruch2019.section([far]).splitlines()
+
+
+def test_costs_of_nothing_lie_apart_from_others_only() -> None:
+    cells = [{"variant": "published", "aggregator": rule, "attack": "alie"} for rule in ("krum", "median")]
+    found = {(rule, attack): (0.9, 0.9) for rule in ("krum", "median") for attack in ("", "alie")}
+    rows = [
+        {**cell, "attack": attack, "best_accuracy": best, "last_accuracy": best}
+        for cell, last in zip(cells, ("0.9", "0.85"), strict=True)
+        for attack, best in (("", "0.9"), ("alie", last))
+    ]
+    assert (
+        accuracies.table(cells, rows, found)[-1]
+        == "More than a fifth apart in the cost of the attack: median with alie."
+    )

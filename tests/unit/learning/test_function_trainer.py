@@ -97,6 +97,11 @@ def test_functions_that_cannot_train_are_refused_in_a_line(function: Any, option
     assert "\n" not in str(caught.value)
 
 
+def test_a_function_of_a_module_is_called_by_both_names() -> None:
+    with pytest.raises(InvalidInputError, match=f"^trainer {__name__}:descend: does not take 'speed'; allowed: rate"):
+        made(f"{__name__}:descend", speed=2)
+
+
 @pytest.mark.parametrize(
     ("returned", "message"),
     [

@@ -280,7 +280,7 @@ def test_a_model_is_built_anew_every_time(model: Callable[..., Any]) -> None:
         ("mpl", "model is 'mpl'; allowed: mlp, 2nn, cnn"),
         ("nowhere.at_all:model", "cannot import"),
         ("math:no_such_function", "has no function"),
-        (lambda: 3, "returned a int"),
+        (lambda: 3, "^model <lambda> returned a int"),
         (lambda: keras.Sequential, "returned a .*type.*, not a Keras model"),
         (lambda: keras.layers.Dense(10), "returned a Dense, not a Keras model"),
         (lambda units: keras.Sequential([keras.layers.Dense(units)]), "missing 1 required positional argument"),

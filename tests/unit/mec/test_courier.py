@@ -1,6 +1,7 @@
 """Messages go to the right place, and a misbehaving other side does no harm."""
 
 import contextlib
+import gzip
 import json
 import socket
 import threading
@@ -20,11 +21,14 @@ from fbfl.mec.courier import Courier, Directory, check_url, health_of, is_endpoi
 from fbfl.mec.uploads import UploadError, Uploads
 from tests.support.ports import free_ports
 
+_PACKED = gzip.compress(b'{"held": []}')  # sound by itself: it is the encoding that is refused
 BROKEN = {
     "silent in mid-answer": b"Content-Length: 100\r\n\r\n{",
     "cut off": b"Content-Length: 100\r\nConnection: close\r\n\r\n{",
     "chunks that are none": b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n",
     "not what it is encoded as": b"Content-Encoding: gzip\r\nContent-Length: 9\r\n\r\nno gzip!!",
+    "packed, and larger than any memory": b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%b"
+    % (len(_PACKED), _PACKED),
     "nested without end": b"Content-Length: 65536\r\n\r\n" + b"[" * 65_536,
 }
 
