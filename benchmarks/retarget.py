@@ -10,13 +10,15 @@ tried, and the seconds of the chain from the close of the submissions to the sol
 import argparse
 import statistics
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks.miner import Miner
 from fbfl.chain.logs import Event
+from fbfl.chain.pow import Puzzle
 from fbfl.errors import FbflError
 from fbfl.learning import datasets
 from fbfl.nodes import chains
@@ -80,9 +82,10 @@ def play(hashes: int, solve_time: int, rounds: int) -> Iterator[Solved]:
             datasets.load("digits"),
             LocalStore(folder / "payloads"),
             devnet=devnet_of(settings, folder / "deployment.json"),
-            solver=iter(miners).__next__,
         )
-        expected = hashes
+        for election, miner in zip(federation.puzzles, miners, strict=True):
+            election.attempt = partial(_attempt, miner, miners)
+        expected, tried = hashes, 0
         for result in federation.rounds():
             number = result.record.round
             if result.record.status != "final":
@@ -90,8 +93,19 @@ def play(hashes: int, solve_time: int, rounds: int) -> Iterator[Solved]:
             (closed,) = federation.ledger.round_events(federation.task.id, number, "SubmissionsClosed")
             (solved,) = federation.ledger.round_events(federation.task.id, number, "PuzzleSolved")
             seconds = _time_of(federation, solved) - _time_of(federation, closed)
-            yield Solved(number, expected, result.hashes or 0, seconds)
+            before, tried = tried, sum(miner.hashes for miner in miners)
+            yield Solved(number, expected, tried - before, seconds)
             expected = 2**256 // solved.args["nextTarget"]
+
+
+def _attempt(miner: Miner, miners: Sequence[Miner], puzzle: Puzzle) -> int | None:
+    """Search on; the first to find a solution ends the search of the others."""
+    nonce = miner.attempt(puzzle)
+    if nonce is not None:
+        for other in miners:
+            if other is not miner:
+                other.stop()
+    return nonce
 
 
 def _time_of(federation: Simulation, event: Event) -> int:

@@ -6,7 +6,7 @@ The servers share a chain node and, for speed, the training engine; each fetches
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from fbfl.chain.devnet import Devnet, start_nodes
-from fbfl.chain.elections import PuzzleElection, Solver, electing_blocks
+from fbfl.chain.elections import PuzzleElection, electing_blocks
 from fbfl.chain.participant import Participant
-from fbfl.chain.pow import Slices
 from fbfl.chain.queries import model_after, round_record, round_records
 from fbfl.chain.records import RoundRecord
 from fbfl.chain.rounds import Phase, Stage
@@ -126,7 +125,6 @@ class RoundResult:
 class Simulation:
     """A federation that is set up and ready for its rounds.
 
-    `solver` makes each server's solver of puzzles, if the consensus is `pow` (default: turns in this process).
     `devnet` are the nodes, which the servers use in turn, and the contracts on them, for example those of another
     federation, so that only the task is new (default: contracts of its own on the nodes of the network). `behaviours`
     gives servers (by number) dishonest behaviours, `stores` other stores than the common one (a server
@@ -145,7 +143,6 @@ class Simulation:
         devnet: Devnet | None = None,
         behaviours: Mapping[int, Behaviour] | None = None,
         stores: Mapping[int, Store] | None = None,
-        solver: Callable[[], Solver] | None = None,
         trainer: Trainer | None = None,
         trainers: Mapping[int, Trainer] | None = None,
         lanes: int | None = None,
@@ -186,8 +183,10 @@ class Simulation:
             **(behaviours or {}),
         }
         # A sweep tries a quarter of the hashes that a solution takes, so that seldom two are found for the same block.
-        solver = solver or partial(Slices, max(1, settings.pow_hashes // (4 * settings.servers)))
-        self._solvers = [solver() for _ in participants] if settings.consensus == "pow" else []
+        nonces = max(1, settings.pow_hashes // (4 * settings.servers))
+        solving = participants if settings.consensus == "pow" else []
+        self.puzzles = [PuzzleElection(each.ledger, self.task, each.address, nonces) for each in solving]
+        """Elections of the servers where they solve puzzles."""
         stores = stores or {}
         board, results = MemoryBoard(), KnownResults(self.plan)
         self.servers: list[MECServer] = []
@@ -204,7 +203,7 @@ class Simulation:
                     partial(self._update_of, number),
                     self._fleet.stores[number],
                     exchange=exchange(board, participant, self.task, account) if settings.signatures else None,
-                    election=self._puzzle(participant, self._solvers[number]) if self._solvers else None,
+                    election=self.puzzles[number] if self.puzzles else None,
                     salt_secret=number.to_bytes(4, "big"),
                     results=results,
                     counted=partial(self.trainer.counted, number) if isinstance(self.trainer, DataHolder) else None,
@@ -377,12 +376,9 @@ class Simulation:
                 return  # on a real network time cannot be made to pass
         self.owner.poke(self.task.id)
 
-    def _puzzle(self, participant: Participant, solver: Solver) -> PuzzleElection:
-        return PuzzleElection(participant.ledger, self.task, participant.address, solver)
-
     def _hashes(self) -> int | None:
         """Return the hashes that all servers have tried so far; None if they solve no puzzles."""
-        return sum(solver.hashes for solver in self._solvers) if self._solvers else None
+        return sum(each.slices.hashes for each in self.puzzles) if self.puzzles else None
 
     def _known_task(self, number: int) -> Task:
         """Return a task of these settings and data; another raises `InvalidInputError`."""

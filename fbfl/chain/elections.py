@@ -1,6 +1,7 @@
 """Elections of leaders: for each consensus, the proof that lets a server propose, or None if it is not its turn."""
 
-from typing import Protocol
+from collections.abc import Callable
+from functools import partial
 
 from eth_abi import encode  # type: ignore[attr-defined]  # exported at run time
 
@@ -11,48 +12,27 @@ from fbfl.chain.pow import Puzzle, Slices
 from fbfl.chain.rounds import Phase, Stage, TaskState
 from fbfl.chain.task import Task
 
-
-class Election(Protocol):
-    """One server's part in the election of leaders of one task."""
-
-    def proof(self, state: TaskState) -> bytes | None:
-        """Return the proof that the server may propose in the current view; None while it may not."""
-
-    def stand_down(self) -> None:
-        """Stop whatever still runs here: somebody has proposed."""
-
-
-class Solver(Protocol):
-    """Searches for the solution of one puzzle at a time; see `fbfl.chain.pow`."""
-
-    hashes: int
-    """Tried so far, in all puzzles."""
-
-    def attempt(self, puzzle: Puzzle) -> int | None:
-        """Go on with this puzzle for a while; its solution, if there is one by now."""
-
-    def stop(self) -> None:
-        """Give the current puzzle up."""
+Election = Callable[[TaskState], bytes | None]
+"""One server's part in the election of leaders of one task: the proof that it may propose in the current view; None
+while it may not."""
 
 
 class PuzzleElection:
-    """`PowPuzzle`: the first to solve the puzzle."""
+    """`PowPuzzle`: the first to solve the puzzle, of which each call tries so many nonces."""
 
-    def __init__(self, ledger: Ledger, task: Task, server: str, solver: Solver | None = None) -> None:
+    def __init__(self, ledger: Ledger, task: Task, server: str, nonces_per_call: int = 256) -> None:
         self._ledger = ledger
         self._task = task
         self._server = server
-        self._solver = solver or Slices()
         self._puzzle: Puzzle | None = None
+        self.slices = Slices(nonces_per_call)
+        self.attempt: Callable[[Puzzle], int | None] = self.slices.attempt
+        """Goes on with a puzzle for a while, and returns its solution, if there is one by now."""
 
-    def proof(self, state: TaskState) -> bytes | None:
+    def __call__(self, state: TaskState) -> bytes | None:
         """Return the ABI-encoded nonce, once it is found."""
-        nonce = self._solver.attempt(self._current(state))
+        nonce = self.attempt(self._current(state))
         return None if nonce is None else encode(["uint256"], [nonce])
-
-    def stand_down(self) -> None:
-        """End the search."""
-        self._solver.stop()
 
     def _current(self, state: TaskState) -> Puzzle:
         at, seed = self._puzzle, seed_of_puzzle(self._ledger, self._task.id, state.round)
@@ -91,44 +71,23 @@ def seed_waits(ledger: Ledger, task: int, state: TaskState) -> bool:
     return not seed.stored and state.block > seed.seedBlock + SEED_BLOCKS
 
 
-class RotatingElection:
-    """`PbftCommittee`: the members take turns."""
-
-    def __init__(self, server: str) -> None:
-        self._server = server
-
-    def proof(self, state: TaskState) -> bytes | None:
-        """Return an empty proof in the server's turn: its address is enough."""
-        return b"" if state.decision.leader == self._server else None
-
-    def stand_down(self) -> None:
-        """Do nothing: nothing runs between two calls."""
+def _in_turn(server: str, state: TaskState) -> bytes | None:
+    """`PbftCommittee`: the members take turns; the address of the one whose turn it is proves enough."""
+    return b"" if state.decision.leader == server else None
 
 
-class MinedElection:
-    """`EthashElection`: the member whose node mined the electing block, shown by its header."""
-
-    def __init__(self, ledger: Ledger, task: Task, server: str) -> None:
-        self._ledger = ledger
-        self._task = task
-        self._server = server
-
-    def proof(self, state: TaskState) -> bytes | None:
-        """Return the electing block's header, once confirmed, if it elects this server or nobody."""
-        electing, from_block = electing_blocks(self._ledger, self._task.id, state.decision.view)
-        next_block = self._ledger.w3.eth.block_number + 1
-        if next_block < from_block:
-            return None
-        if next_block > electing + PROOF_WINDOW:
-            return b""
-        block = self._ledger.w3.eth.get_block(electing)
-        miner = block["miner"]
-        barred = is_barred(self._ledger, self._task.id, state.round, miner)
-        elected = miner in self._ledger.seats(self._task.id, state.round) and not barred
-        return None if elected and miner != self._server else header_rlp(block)
-
-    def stand_down(self) -> None:
-        """Do nothing: nothing runs between two calls."""
+def _mined(ledger: Ledger, task: Task, server: str, state: TaskState) -> bytes | None:
+    """`EthashElection`: the electing block's header, once confirmed, if its miner is this server or no member."""
+    electing, from_block = electing_blocks(ledger, task.id, state.decision.view)
+    next_block = ledger.w3.eth.block_number + 1
+    if next_block < from_block:
+        return None
+    if next_block > electing + PROOF_WINDOW:
+        return b""
+    block = ledger.w3.eth.get_block(electing)
+    miner = block["miner"]
+    elected = miner in ledger.seats(task.id, state.round) and not is_barred(ledger, task.id, state.round, miner)
+    return None if elected and miner != server else header_rlp(block)
 
 
 def is_barred(ledger: Ledger, task: int, round_number: int, server: str) -> bool:
@@ -152,5 +111,5 @@ def election_of(ledger: Ledger, task: Task, server: str) -> Election:
     if task.consensus == "pow":
         return PuzzleElection(ledger, task, server)
     if task.consensus == "ethash":
-        return MinedElection(ledger, task, server)
-    return RotatingElection(server)
+        return partial(_mined, ledger, task, server)
+    return partial(_in_turn, server)

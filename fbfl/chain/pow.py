@@ -59,6 +59,3 @@ class Slices:
         self.hashes += tried
         self._next_nonce = self._next_nonce + tried if nonce is None else nonce
         return nonce
-
-    def stop(self) -> None:
-        """Do nothing: nothing runs between two calls."""

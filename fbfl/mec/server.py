@@ -127,7 +127,7 @@ class MECServer:
         self._patience = patience or PatienceInSteps(1)
         self._exchange = exchange
         self._votes: VoteSender = exchange or VotesByTransaction(participant, task.id)
-        self._election: Election = election or election_of(self.ledger, task, participant.address)
+        self._election = election or election_of(self.ledger, task, participant.address)
         self._memory = _RoundMemory(0)
         self._sent: list[Sent] = []
         self.refusals = 0
@@ -177,8 +177,6 @@ class MECServer:
             self._exchange.observe(state)
         if self.address not in self.ledger.seats(self.task.id, state.round):
             return False
-        if state.phase is not Phase.DECIDE or state.decision.stage is not Stage.PROPOSE or state.has_too_few:
-            self._election.stand_down()
         if state.phase in (Phase.COMMIT, Phase.SUBMIT) and not self._may_submit(state):
             return False
         try:
@@ -447,7 +445,7 @@ class MECServer:
             return False
         if is_barred(self.ledger, self.task.id, state.round, self.address):
             return False
-        proof = self._election.proof(state)
+        proof = self._election(state)
         if proof is None:
             return self.task.consensus == "pow"  # the search goes on
         if value.model is not None:

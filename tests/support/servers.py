@@ -66,14 +66,10 @@ class Turn:
 
     proofs: bytes | None = b""
     asked: int = 0
-    stood_down: int = 0
 
-    def proof(self, state: TaskState) -> bytes | None:
+    def __call__(self, state: TaskState) -> bytes | None:
         self.asked += 1
         return self.proofs
-
-    def stand_down(self) -> None:
-        self.stood_down += 1
 
 
 @dataclass

@@ -132,7 +132,7 @@ def test_a_consensus_of_somebody_else_judges_only_once_it_is_named(
     task = named.ledger.task(named.create_task(settings))
     assert (task.consensus, task.consensus_address) == ("council", address)
     assert named.ledger.state(task.id).round == 0
-    assert election_of(named.ledger, task, sender.address).proof(named.ledger.state(task.id)) is None
+    assert election_of(named.ledger, task, sender.address)(named.ledger.state(task.id)) is None
 
 
 def test_what_is_no_consensus_of_this_ledger_may_not_slash(
