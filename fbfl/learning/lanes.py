@@ -35,14 +35,19 @@ class Lanes(Generic[Lane]):
             finally:
                 self._idle.put(lane)
 
-        waiting: deque[Future[Result]] = deque()
-        try:
-            for job in jobs:
-                waiting.append(self._pool.submit(run, job))
-                if len(waiting) > 2 * len(self):
-                    yield waiting.popleft().result()
-            while waiting:
+        return in_order((self._pool.submit(run, job) for job in jobs), 2 * len(self))
+
+
+def in_order(futures: Iterable[Future[Result]], ahead: int) -> Iterator[Result]:
+    """Yield the results of futures in order, each of which begins no more than `ahead` before it is asked for."""
+    waiting: deque[Future[Result]] = deque()
+    try:
+        for future in futures:
+            waiting.append(future)
+            if len(waiting) > ahead:
                 yield waiting.popleft().result()
-        finally:  # the caller may have stopped early
-            for future in waiting:
-                future.cancel()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:  # the caller may have stopped early
+        for future in waiting:
+            future.cancel()
