@@ -11,8 +11,9 @@ from fbfl.chain.keys import checksummed, sign, signer_of
 from fbfl.chain.rounds import Ballot
 from fbfl.chain.words import packed
 from fbfl.storage.store import Reference
+from fbfl.values.words import Word
 
-Compact = tuple[bytes, bytes]
+Compact = tuple[Word, Word]
 """A signature as r and vs (EIP-2098): the highest bit of vs is the parity."""
 
 _DOMAIN = "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"

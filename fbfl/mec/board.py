@@ -4,12 +4,13 @@ A message proves its own sender: it is kept only if its signer has a seat in the
 the contracts would take it, since one message that they refuse spoils a whole batch.
 """
 
-import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
 
 from eth_keys.constants import SECPK1_N
+from pydantic import TypeAdapter, ValidationError, with_config
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -24,6 +25,7 @@ from fbfl.mec.courier import Courier, Directory
 from fbfl.mec.exchange import Conflict, Conflicts, vote_domain
 from fbfl.mec.request_body import RequestRefusedError, read_body
 from fbfl.storage.store import Reference
+from fbfl.values.words import STRICT, Number, Uint16, Uint32, Word
 
 MAX_BODY = 2_048
 """Bytes of the largest message."""
@@ -37,7 +39,7 @@ MAX_VOTES = 4
 UPDATES = "/board/updates"
 VOTES = "/board/votes"
 
-_Message = TypeVar("_Message", SignedUpdate, SignedVote)
+_Message = TypeVar("_Message")
 
 
 class MessageRefusedError(RequestRefusedError):
@@ -203,90 +205,66 @@ def board_routes(board: HttpBoard) -> list[BaseRoute]:
 # ---------------------------------------------------------------- messages as JSON
 
 
-def update_to_json(server: str, update: SignedUpdate) -> dict[str, Any]:
+@with_config(STRICT)
+@dataclass(frozen=True)
+class _UpdateMessage:
+    server: str
+    task: Number
+    round: Uint32
+    parent: Word
+    digest: Word
+    size: Uint32
+    samples: Uint32
+    signature: Compact
+
+
+@with_config(STRICT)
+@dataclass(frozen=True)
+class _VoteMessage:
+    server: str
+    task: Number
+    round: Uint32
+    view: Uint16
+    stage: Literal[Stage.PREPARE, Stage.COMMIT]
+    value_digest: Word
+    accept: bool
+    signature: Compact
+
+
+_UPDATE, _VOTE = TypeAdapter(_UpdateMessage), TypeAdapter(_VoteMessage)
+
+
+def update_to_json(server: str, update: SignedUpdate) -> Any:
     """Return a signed update as JSON values; bytes are hex."""
-    return {
-        "server": server,
-        "task": update.task,
-        "round": update.round,
-        "parent": update.parent.hex(),
-        "digest": update.payload.digest.hex(),
-        "size": update.payload.size,
-        "samples": update.samples,
-        "signature": [word.hex() for word in update.signature],
-    }
+    about = update.task, update.round, update.parent, *update.payload, update.samples, update.signature
+    return _UPDATE.dump_python(_UpdateMessage(server, *about), mode="json")
 
 
-def update_from_json(message: Mapping[str, Any]) -> tuple[str, SignedUpdate]:
-    """Return the claimed signer and the message; `KeyError`, `TypeError` or `ValueError` if it is malformed."""
-    payload = Reference(_word(message["digest"]), _number(message["size"], 32))
-    return str(message["server"]), SignedUpdate(
-        task=_number(message["task"], 256),
-        round=_number(message["round"], 32),
-        parent=_word(message["parent"]),
-        payload=payload,
-        samples=_number(message["samples"], 32),
-        signature=_signature(message["signature"]),
-    )
+def update_from_json(body: bytes) -> tuple[str, SignedUpdate]:
+    """Return the claimed signer and the message; `ValidationError` if it is malformed."""
+    told = _UPDATE.validate_json(body)
+    payload = Reference(told.digest, told.size)
+    return told.server, SignedUpdate(told.task, told.round, told.parent, payload, told.samples, told.signature)
 
 
-def vote_to_json(server: str, vote: SignedVote) -> dict[str, Any]:
+def vote_to_json(server: str, vote: SignedVote) -> Any:
     """Return a signed vote as JSON values; bytes are hex."""
-    return {
-        "server": server,
-        "task": vote.task,
-        "round": vote.round,
-        "view": vote.view,
-        "stage": int(vote.stage),
-        "value_digest": vote.value_digest.hex(),
-        "accept": vote.accept,
-        "signature": [word.hex() for word in vote.signature],
-    }
+    return _VOTE.dump_python(_VoteMessage(server, **vars(vote)), mode="json")
 
 
-def vote_from_json(message: Mapping[str, Any]) -> tuple[str, SignedVote]:
-    """Return the claimed signer and the message; `KeyError`, `TypeError` or `ValueError` if it is malformed."""
-    if not isinstance(message["accept"], bool):
-        raise TypeError("accept")
-    stage = Stage(_number(message["stage"], 8))
-    if stage not in (Stage.PREPARE, Stage.COMMIT):
-        raise ValueError("stage")
-    return str(message["server"]), SignedVote(
-        task=_number(message["task"], 256),
-        round=_number(message["round"], 32),
-        view=_number(message["view"], 16),
-        stage=stage,
-        value_digest=_word(message["value_digest"]),
-        accept=message["accept"],
-        signature=_signature(message["signature"]),
-    )
+def vote_from_json(body: bytes) -> tuple[str, SignedVote]:
+    """Return the claimed signer and the message; `ValidationError` if it is malformed."""
+    told = {**vars(_VOTE.validate_json(body))}
+    return told.pop("server"), SignedVote(**told)
 
 
-def _parsed(body: bytes, read: Callable[[Mapping[str, Any]], tuple[str, _Message]]) -> tuple[str, _Message]:
+def _parsed(body: bytes, read: Callable[[bytes], tuple[str, _Message]]) -> tuple[str, _Message]:
     try:
-        return read(json.loads(body))
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise MessageRefusedError(400, f"this is no such message: {type(error).__name__} {error}") from error
-
-
-def _number(value: object, bits: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << bits:
-        raise ValueError(f"a number of {bits} bits is expected")
-    return value
-
-
-def _word(value: object) -> bytes:
-    word = bytes.fromhex(str(value))
-    if len(word) != 32:
-        raise ValueError("32 bytes are expected")
-    return word
-
-
-def _signature(value: object) -> Compact:
-    if not isinstance(value, list):
-        raise TypeError("signature")
-    r, vs = value
-    return _word(r), _word(vs)
+        return read(body)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        said = ": ".join([*map(str, fault["loc"]), fault["msg"]])
+        raise MessageRefusedError(400, f"this is no such message: {said}") from error
 
 
 def _is_canonical(signature: Compact) -> bool:

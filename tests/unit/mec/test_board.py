@@ -18,6 +18,7 @@ from eth_account.signers.local import LocalAccount
 from eth_keys.constants import SECPK1_N
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from starlette.applications import Starlette
 
 from fbfl.chain.digests import Domain
@@ -272,7 +273,7 @@ def test_messages_come_back_from_json(members: Committee, accounts: list[LocalAc
         "samples": 7,
         "signature": [word.hex() for word in update.signature],
     }
-    assert update_from_json(json.loads(json.dumps(as_json))) == ("me", update)
+    assert update_from_json(json.dumps(as_json).encode()) == ("me", update)
     as_json = vote_to_json("me", vote)
     assert as_json == {
         "server": "me",
@@ -284,39 +285,42 @@ def test_messages_come_back_from_json(members: Committee, accounts: list[LocalAc
         "accept": True,
         "signature": [word.hex() for word in vote.signature],
     }
-    assert vote_from_json(json.loads(json.dumps(as_json))) == ("me", vote)
+    assert vote_from_json(json.dumps(as_json).encode()) == ("me", vote)
     against = replace(vote, accept=False, stage=Stage.COMMIT)
-    assert vote_from_json(vote_to_json("me", against)) == ("me", against)
+    assert vote_from_json(json.dumps(vote_to_json("me", against)).encode()) == ("me", against)
 
 
 def test_every_field_of_a_message_has_its_range(members: Committee, accounts: list[LocalAccount]) -> None:
     update = update_to_json("me", update_of(members, accounts[1]))
     vote = vote_to_json("me", vote_of(members, accounts[1]))
     widths = {"task": 256, "round": 32, "size": 32, "samples": 32}
-    for read, message, fields in (
+    reads: tuple[tuple[Callable[[bytes], Any], dict[str, Any], dict[str, int]], ...] = (
         (update_from_json, update, widths),
         (vote_from_json, vote, {"task": 256, "round": 32, "view": 16}),
-    ):
+    )
+    for read, message, fields in reads:
         for field, bits in fields.items():
             for allowed in (0, 2**bits - 1):
-                read({**message, field: allowed})
+                read(body_of(message, **{field: allowed}))
             for refused in (-1, 2**bits, 1.0, True, "1", None):
-                with pytest.raises(ValueError, match=f"^a number of {bits} bits is expected$"):
-                    read({**message, field: refused})
-        for field in ("digest", "parent") if read is update_from_json else ("value_digest",):
+                with pytest.raises(ValidationError, match=rf"\n{field}\n  Input should be "):
+                    read(body_of(message, **{field: refused}))
+        for field in ("digest", "parent") if message is update else ("value_digest",):
             for word in ("00" * 31, "00" * 33):
-                with pytest.raises(ValueError, match=r"^32 bytes are expected$"):
-                    read({**message, field: word})
-        for signature, error in (("ab", "^signature$"), (None, "^signature$")):
-            with pytest.raises(TypeError, match=error):
-                read({**message, "signature": signature})
-    for stage in (0, 1, 4):
-        with pytest.raises(ValueError, match=r"^stage$"):
-            vote_from_json({**vote, "stage": stage})
-    with pytest.raises(ValueError, match=r"^a number of 8 bits is expected$"):
-        vote_from_json({**vote, "stage": 256})
-    with pytest.raises(TypeError, match=r"^accept$"):
-        vote_from_json({**vote, "accept": 1})
+                with pytest.raises(ValidationError, match=rf"\n{field}\n  Data should have at (least|most) 32 bytes "):
+                    read(body_of(message, **{field: word}))
+        for signature in ("ab", None, ["00" * 32], ["00" * 32] * 3, ["00" * 31] * 2):
+            with pytest.raises(ValidationError, match=r"\nsignature"):
+                read(body_of(message, signature=signature))
+    for stage in (0, 1, 4, 256, True):
+        with pytest.raises(ValidationError, match=r"\nstage\n  Input should be "):
+            vote_from_json(body_of(vote, stage=stage))
+    with pytest.raises(ValidationError, match=r"\naccept\n  Input should be a valid boolean"):
+        vote_from_json(body_of(vote, accept=1))
+
+
+def body_of(message: dict[str, Any], **changed: object) -> bytes:
+    return json.dumps({**message, **changed}).encode()
 
 
 def test_a_signature_has_the_lower_of_its_two_forms() -> None:
@@ -501,5 +505,5 @@ def test_whatever_arrives_is_refused_in_words(body: bytes | str) -> None:
     raw = body if isinstance(body, bytes) else body.encode()
     reads: tuple[Callable[..., Any], ...] = (update_from_json, vote_from_json)
     for read in reads:
-        with pytest.raises(MessageRefusedError, match=r"^this is no such message: (?!NoneType)\w+ "):
+        with pytest.raises(MessageRefusedError, match=r"^this is no such message: \w+"):
             boards._parsed(raw, read)
