@@ -10,7 +10,6 @@ import re
 import secrets
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from eth_keys.datatypes import PrivateKey
@@ -35,8 +34,8 @@ EPOCH = 30_000
 DAGS = ("full-R23-0000000000000000", "full-R23-290decd9548b62a8")
 """The files of the epochs to prepare: the first, and the one after it, which every node would compute in advance."""
 
-DAG_SIZES = (1_073_739_904, 1_082_130_304)
-"""Bytes of their data sets (Yellow Paper, appendix J.2)."""
+_PERCENTAGE = re.compile(r"Generating DAG in progress.*percentage=(\d+)")
+_NO_ROOM = re.compile('Failed to generate mapped ethash dataset.*err="?([^"\n]*)')
 
 TEST_MODE = 2
 """Number of ethash's test mode, with a data set of 32 KiB, in geth's configuration."""
@@ -46,7 +45,7 @@ P2P_OFFSET = 100
 """Distance from a node's JSON-RPC port to the port for its peers; twice that to its authenticated port."""
 
 TIMEOUT = 120.0
-"""Seconds that a geth command may take to end by itself; the longest computes the cache of an epoch."""
+"""Seconds that a geth command may take to end by itself, but for the computation of a data set."""
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share of it that is done, from 0 to 1."""
@@ -180,20 +179,22 @@ def checked(program: str | None = None) -> str:
 
 
 def _make_dag(epoch: int, folder: Path) -> Iterator[float]:
-    from fbfl.nodes.dag import write_dag  # NumPy and joblib take most of a second to import
-
-    run(find_program("geth"), "makecache", str(epoch * EPOCH), str(folder))
-    cache = folder / DAGS[epoch].replace("full", "cache")
-    half = folder / f"{DAGS[epoch]}.half"
-    try:
-        yield from write_dag(cache, half, DAG_SIZES[epoch])
-        half.replace(folder / DAGS[epoch])
-    except OSError as error:
-        raise ProcessError(f"the ethash data set, of a GiB, cannot be written in {folder}: {error.strerror}") from error
-    except BrokenProcessPool as error:
-        raise ProcessError("a process that computed the ethash data set was killed; is there enough memory?") from error
-    finally:
-        half.unlink(missing_ok=True)
+    """Have geth compute a data set; yield the share that is done."""
+    command = [find_program("geth"), "makedag", str(epoch * EPOCH), str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as making:
+        line = ""
+        try:
+            for line in making.stderr or ():
+                if refused := _NO_ROOM.search(line):  # geth would go on, and keep it in memory
+                    raise ProcessError(f"the ethash data set, of a GiB, cannot be written in {folder}: {refused[1]}")
+                if done := _PERCENTAGE.search(line):
+                    yield int(done[1]) / 100
+        finally:
+            making.kill()
+            for half in folder.glob(f"{DAGS[epoch]}.*"):
+                half.unlink()
+    if not (folder / DAGS[epoch]).exists():
+        raise ProcessError(f"`{' '.join(command)}` failed: {line.strip() or 'it printed nothing'}")
 
 
 def run(geth: str, *arguments: str) -> str:

@@ -15,10 +15,9 @@ from fbfl.chain.artifacts import Artifact, parse_artifact
 from fbfl.chain.networks import connect
 from fbfl.chain.transactions import Sender
 from fbfl.nodes import chains, geth, kubo
-from fbfl.nodes.dag import MAGIC
 from fbfl.nodes.nodeset import NodeStatus
 from fbfl.storage.ipfs import IpfsStore
-from tests.integration.machine import deployed, require
+from tests.integration.machine import DAG_MAGIC, deployed, require
 from tests.support.paths import REPOSITORY
 from tests.support.ports import free_ports
 
@@ -52,7 +51,7 @@ def dag(tmp_path_factory: pytest.TempPathFactory) -> Path:
     geth.prepare_dags(geth.silent, epochs=[0])
     folder = tmp_path_factory.mktemp("dag")
     (folder / geth.DAGS[0]).symlink_to(geth.DAG_FOLDER / geth.DAGS[0])
-    (folder / geth.DAGS[1]).write_bytes(MAGIC)
+    (folder / geth.DAGS[1]).write_bytes(DAG_MAGIC)
     return folder
 
 

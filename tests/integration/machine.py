@@ -16,6 +16,9 @@ from fbfl.chain.transactions import Sender
 from fbfl.errors import ProcessError
 from fbfl.nodes.processes import find_program
 
+DAG_MAGIC = bytes.fromhex("fecaddbaaddee1fe")
+"""First bytes of geth's files of data sets."""
+
 
 def require(component: str, program: str | None = None) -> None:
     """Skip the test where this component is not installed; in CI fail it, unless its absence is on the list."""

@@ -10,16 +10,15 @@ from Crypto.Hash import keccak
 
 from fbfl.errors import ProcessError
 from fbfl.nodes import geth
-from fbfl.nodes.dag import MAGIC, WORDS
-from tests.integration.machine import require
+from tests.integration.machine import DAG_MAGIC, require
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.mark.slow
 def test_hashes_from_it_are_those_of_a_library_that_does_without_it(dag: Path) -> None:
-    items = np.memmap(dag / geth.DAGS[0], dtype="<u4", mode="r", offset=len(MAGIC)).reshape(-1, WORDS)
-    assert items.nbytes == geth.DAG_SIZES[0]
+    items = np.memmap(dag / geth.DAGS[0], dtype="<u4", mode="r", offset=len(DAG_MAGIC)).reshape(-1, 16)
+    assert items.nbytes == 1_073_739_904  # Yellow Paper, appendix J.2
     header = bytes(range(32))
     for nonce in range(50):  # each reads 128 items from all over it
         assert hashimoto(items, header, nonce) == ethash.hash(0, header, nonce)
@@ -30,7 +29,7 @@ def test_no_room_for_it_is_said_and_nothing_is_left_of_it(tmp_path: Path) -> Non
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000_000, before[1]))
     try:
-        with pytest.raises(ProcessError, match=rf"of a GiB, cannot be written in {tmp_path}: File too large"):
+        with pytest.raises(ProcessError, match=rf"of a GiB, cannot be written in {tmp_path}: file too large"):
             geth.prepare_dags(geth.silent, dag=tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
