@@ -6,7 +6,7 @@ import importlib.util
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fbfl.cli import output
 from fbfl.cli.network import add_deployment, add_plugin, add_store, plugins_of
@@ -73,7 +73,6 @@ def _wheres(options: argparse.Namespace) -> "Sequence[Where]":
     plugins = tuple(sorted(plugins_of(options)))
     if options.network is not None:
         named = {name: getattr(options, name) for name in ("deployment", "task", "store", "payloads")}
-        texts: dict[str, Any] = {name: str(each) if isinstance(each, Path) else each for name, each in named.items()}
-        return [Where(network=options.network, plugins=plugins, **texts)]
+        return [Where(network=options.network, plugins=plugins, **named)]
     refuse_network_options(options)
-    return [Where(run=str(path), plugins=plugins) for path in options.run or [folder_of(options)]]
+    return [Where(run=path, plugins=plugins) for path in options.run or [folder_of(options)]]

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -81,7 +80,7 @@ def recall_of(where: Where, number: int, say: Say) -> dict[str, Any]:
 
     if where.run is None:
         raise InvalidInputError("a network has no test set; allowed: --run with the folder of a run")
-    settings = read_stored(Path(where.run) / "settings.json")
+    settings = read_stored(where.run / "settings.json")
     for name in code_in(settings):
         if name not in where.plugins:
             raise InvalidInputError(f"the run's settings name the code {name!r}; allowed: what --plugin names")
@@ -123,7 +122,7 @@ def index_of(where: Where, say: Say) -> int:
     """Execute the chain of a run again, write its index, and return the number of rounds."""
     say("executes every block of the chain again")
     assert where.run is not None, "a network is read as it is"
-    return index.recorded_in(Path(where.run)).records.num_rounds
+    return index.recorded_in(where.run).records.num_rounds
 
 
 KINDS: Mapping[str, Callable[..., Any]] = {
@@ -137,11 +136,11 @@ KINDS: Mapping[str, Callable[..., Any]] = {
 
 def _recorded(where: Where) -> tuple[TaskRecords, Store]:
     """Return the records of a task and the store of its payloads; of a run from its index, if it has one."""
-    if where.run is not None and (known := index.read(Path(where.run))) is not None:
+    if where.run is not None and (known := index.read(where.run)) is not None:
         from fbfl.runs.files import read_json
 
-        kind = read_json(Path(where.run) / "settings.json").get("store")
-        return known, IpfsStore() if kind == "ipfs" else LocalStore(Path(where.run) / "payloads")
+        kind = read_json(where.run / "settings.json").get("store")
+        return known, IpfsStore() if kind == "ipfs" else LocalStore(where.run / "payloads")
     stored = where.open()
     return task_records(stored.ledger, stored.task.id), stored.store
 

@@ -1,18 +1,18 @@
-"""Work that takes longer than a page may: each job is a process of `fbfl.dashboard.work`, one at a time."""
+"""Work that takes longer than a page may: each job is a process of its own, one at a time."""
 
 import contextlib
-import json
-import subprocess
-import sys
+import multiprocessing
+import os
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from typing import Any
 
-import fbfl
 from fbfl.dashboard.where import Where
+from fbfl.errors import FbflError
 from fbfl.system import strictjson
 
 MOST_KEPT = 64
@@ -20,14 +20,6 @@ MOST_KEPT = 64
 
 
 RETRY_SECONDS = 10.0
-
-_PROGRAM = """
-import os, sys
-sys.path += [sys.argv[1], os.getcwd()]
-from fbfl.dashboard.work import main
-main()
-"""
-"""As in the command line, the current folder comes last: a file there takes the place of no module."""
 
 
 @dataclass
@@ -56,10 +48,10 @@ class Jobs:
     """All jobs of a dashboard."""
 
     def __init__(self) -> None:
-        self._jobs: dict[str, Job] = {}
+        self._jobs: dict[object, Job] = {}
         self._changing = threading.Lock()
         self._turn = threading.Lock()
-        self._process: subprocess.Popen[str] | None = None
+        self._process: SpawnProcess | None = None
         self._closed = False
 
     def ask(self, kind: str, where: Where, *, retry: bool = False, **about: Any) -> Job:
@@ -94,7 +86,7 @@ class Jobs:
         if process is not None:
             process.kill()
 
-    def _begin(self, key: str, kind: str, where: Where, about: Mapping[str, Any]) -> None:
+    def _begin(self, key: object, kind: str, where: Where, about: Mapping[str, Any]) -> None:
         self._jobs.pop(key, None)
         job = self._jobs[key] = Job(kind, about)
         for old in [each for each, kept in self._jobs.items() if kept.done][: max(0, len(self._jobs) - MOST_KEPT)]:
@@ -116,30 +108,42 @@ class Jobs:
 
     def _work(self, job: Job, where: Where) -> None:
         job.progress = "starts"
-        command = [sys.executable, "-P", "-c", _PROGRAM, str(Path(fbfl.__file__).parents[1])]
-        pipe = subprocess.PIPE
-        with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True) as process:
-            self._process = process
-            assert process.stdin is not None
-            assert process.stdout is not None
-            # Not in the arguments: the URL of a network may hold a key, and arguments are everybody's to see.
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.write(json.dumps({"kind": job.kind, "where": asdict(where), "about": dict(job.about)}))
-                process.stdin.close()
-            for line in process.stdout:
-                with contextlib.suppress(ValueError):
-                    self._hear(job, strictjson.loads(line))
+        os.environ["PYTHONSAFEPATH"] = "1"  # a file in the current folder takes the place of no module
+        context = multiprocessing.get_context("spawn")  # a fork would have the locks of threads here
+        hears, tells = context.Pipe(duplex=False)
+        process = context.Process(target=_do_alone, args=(tells, job.kind, where, job.about), daemon=True)
+        process.start()
+        self._process = process
+        tells.close()
+        with contextlib.suppress(EOFError):
+            while not job.done:
+                self._hear(job, **hears.recv())
+        process.join()
         self._process = None
 
-    def _hear(self, job: Job, told: Any) -> None:
-        if not isinstance(told, dict):
-            return
-        job.progress = str(told.get("progress", job.progress))
-        job.result = told.get("result")
-        job.error = str(told["error"]) if "error" in told else None
+    def _hear(self, job: Job, progress: str | None = None, result: Any = None, error: str | None = None) -> None:
+        job.progress = progress or job.progress
+        job.result, job.error = result, error
         if job.result is not None or job.error is not None:
             self._end(job)
 
 
-def _key(kind: str, where: Where, about: Mapping[str, Any]) -> str:
-    return json.dumps([kind, asdict(where), dict(about)], sort_keys=True)
+def _key(kind: str, where: Where, about: Mapping[str, Any]) -> object:
+    return kind, where, tuple(sorted(about.items()))
+
+
+def _do_alone(tells: Connection, kind: str, where: Where, about: Mapping[str, Any]) -> None:
+    """Do a job in a process of its own: tell its `progress` in words, and its `result`, JSON values, or an `error`."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    for printed in (1, 2):
+        os.dup2(nothing, printed)
+    try:
+        from fbfl.dashboard.analysis import KINDS
+
+        numbers = [about["round"]] if "round" in about else []
+        result = KINDS[kind](where, *numbers, lambda text: tells.send({"progress": text}))
+        tells.send({"result": strictjson.finite(result)})
+    except FbflError as error:
+        tells.send({"error": str(error)})
+    except Exception as error:
+        tells.send({"error": f"{type(error).__name__}: {error}"})

@@ -157,7 +157,7 @@ class RunSource:
 
     def __init__(self, where: Where, jobs: Jobs) -> None:
         self.where = where
-        self.path = Path(str(where.run))
+        self.path = where.run or Path()
         self.label = str(where.run)
         settings = files.read_json(self.path / "settings.json")
         network = str(settings.get("network", "eth-tester"))

@@ -1,6 +1,5 @@
 """`/map`: cells, servers and devices in a round."""
 
-from pathlib import Path
 from typing import Any
 
 from fbfl.dashboard.pages.view import View, malicious_in, records_or_none
@@ -23,7 +22,7 @@ def area(view: View) -> dict[str, Any]:
     shown |= {"playing": "play" in view.arguments and number < last}
     if source.where.run is None:
         return shown
-    settings = read_stored(Path(source.where.run) / "settings.json")
+    settings = read_stored(source.where.run / "settings.json")
     found = places(settings, number, source.where.plugins)
     grid = found.grid
     scale = min(WIDTH / grid.width, MOST_HEIGHT / grid.height)

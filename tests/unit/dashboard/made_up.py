@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from fbfl.chain.records import ProposalRecord, RoundRecord, ServerRecord, TaskRecords, UpdateRecord, VoteRecord
@@ -69,7 +70,7 @@ def records(*rounds: RoundRecord) -> TaskRecords:
 class Made:
     """A source of made-up records and lines."""
 
-    where = Where(run="run")
+    where = Where(run=Path("run"))
     label = "run"
     settings: Mapping[str, Any] = {}
     goes_on = False

@@ -40,7 +40,7 @@ def ignore(text: str) -> None:
 def test_updates_lie_as_the_models_say(played: Path) -> None:
     run = fbfl.open_run(played)
     attacker, *honest = (update.server for update in run.rounds[1].updates)
-    found = updates_of(Where(run=str(played)), 2, ignore)
+    found = updates_of(Where(run=played), 2, ignore)
     assert found["servers"] == [attacker, *honest]
     before, after = (np.concatenate([each.ravel() for each in run.weights(number)]) for number in (1, 2))
     step = (after - before).astype(np.float64)
@@ -60,18 +60,18 @@ def test_an_update_that_is_gone_is_named_and_the_others_are_compared(played: Pat
     run = Path(shutil.copytree(played, tmp_path / "run"))
     gone = index.recorded_in(run).records.round(2).updates[3]
     (run / "payloads" / gone.cid).unlink()
-    found = updates_of(Where(run=str(run)), 2, ignore)
+    found = updates_of(Where(run=run), 2, ignore)
     assert list(found["refused"]) == [gone.server]
     assert len(found["servers"]) == 6
     assert found["selected"] is None
-    audited = audit_of(Where(run=str(run)), ignore)
+    audited = audit_of(Where(run=run), ignore)
     assert [(each["round"], each["server"]) for each in audited["findings"]] == [(2, gone.server)]
 
 
 def test_recall_is_that_of_the_model_after_the_round(played: Path) -> None:
     metrics = fbfl.open_run(played).metrics
     for number in (1, 2):
-        found = recall_of(Where(run=str(played)), number, ignore)
+        found = recall_of(Where(run=played), number, ignore)
         measured = metrics[number - 1]
         assert found["figures"] == pytest.approx({name: measured[name] for name in ("accuracy", "loss")})
         assert found["recall"] == pytest.approx(measured["recall"])
@@ -79,14 +79,14 @@ def test_recall_is_that_of_the_model_after_the_round(played: Path) -> None:
 
 def test_an_audit_tells_how_far_it_is(played: Path) -> None:
     told: list[str] = []
-    found = audit_of(Where(run=str(played)), told.append)
+    found = audit_of(Where(run=played), told.append)
     assert (found["rounds"], found["final"], found["updates"], found["findings"]) == (2, 2, 14, [])
     executed = "executes every block of the chain again"
     assert told == [executed, "round 1 of 2 recomputed", "round 2 of 2 recomputed"]
 
 
 def test_rounds_and_code_that_are_not_there_are_refused(played: Path, tmp_path: Path) -> None:
-    where = Where(run=str(played))
+    where = Where(run=played)
     for ask in (updates_of, recall_of):
         with pytest.raises(InvalidInputError, match="round 3 does not exist; allowed: 1 to 2"):
             ask(where, 3, ignore)
@@ -96,4 +96,4 @@ def test_rounds_and_code_that_are_not_there_are_refused(played: Path, tmp_path: 
     settings = json.loads((run / "settings.json").read_text())
     (run / "settings.json").write_text(json.dumps({**settings, "optimizer": "nobody:optimizer"}))
     with pytest.raises(InvalidInputError, match="name the code 'nobody:optimizer'; allowed: what --plugin names"):
-        recall_of(Where(run=str(run)), 1, ignore)
+        recall_of(Where(run=run), 1, ignore)

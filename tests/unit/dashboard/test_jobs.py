@@ -27,7 +27,7 @@ def ended(job: Job) -> Job:
 
 
 def test_a_failure_is_told_in_its_words_and_once_asked_for_it_is_not_done_again(jobs: Jobs, tmp_path: Path) -> None:
-    where = Where(run=str(tmp_path))
+    where = Where(run=tmp_path)
     job = ended(jobs.ask("index", where))
     assert job.error is not None
     assert f"{tmp_path}: not the folder of a run" in job.error
@@ -39,7 +39,7 @@ def test_a_failure_is_told_in_its_words_and_once_asked_for_it_is_not_done_again(
 def test_a_failed_job_is_tried_again_after_a_while_if_that_may_help(
     jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    where = Where(run=str(tmp_path))
+    where = Where(run=tmp_path)
     job = ended(jobs.ask("index", where, retry=True))
     assert jobs.ask("index", where, retry=True) is job
     monkeypatch.setattr(module, "RETRY_SECONDS", 0.0)
@@ -49,8 +49,8 @@ def test_a_failed_job_is_tried_again_after_a_while_if_that_may_help(
 
 def test_an_end_leaves_no_process(tmp_path: Path) -> None:
     jobs = Jobs()
-    job = jobs.ask("index", Where(run=str(tmp_path)))
-    waits = jobs.ask("index", Where(run=str(tmp_path)), stamp=1)
+    job = jobs.ask("index", Where(run=tmp_path))
+    waits = jobs.ask("index", Where(run=tmp_path), stamp=1)
     while job.progress == "waits for its turn":
         time.sleep(0.01)
     jobs.close()
@@ -64,6 +64,6 @@ def test_a_file_in_the_current_folder_takes_the_place_of_no_module(
     for name in ("json.py", "fbfl.py", "pathlib.py"):
         (tmp_path / name).write_text("open('harmed', 'w')")
     monkeypatch.chdir(tmp_path)
-    job = ended(jobs.ask("index", Where(run="absent")))
+    job = ended(jobs.ask("index", Where(run=Path("absent"))))
     assert "absent: not the folder of a run" in str(job.error)
     assert not (tmp_path / "harmed").exists()

@@ -59,7 +59,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     audit = {"rounds": 3, "over": 3, "final": 3, "updates": 36, "expired": 0, "findings": findings}
     recall = {"figures": {"accuracy": 0.5, "f1": 0.125}, "recall": [0.25, None]}
     jobs = Done({"updates": updates, "recall": recall, "audit": audit})
-    sources = [RunSource(Where(run=str(run)), jobs), RunSource(Where(run=str(run)), jobs)]
+    sources = [RunSource(Where(run=run), jobs), RunSource(Where(run=run), jobs)]
     with serving(sources, jobs, 0) as url:
         yield url
 
@@ -75,7 +75,7 @@ def damaged(tmp_path: Path) -> Iterator[str]:
     (whole / "metrics.jsonl").write_text(text)
     (broken / "metrics.jsonl").write_text("{}\n")
     jobs = Done({})
-    with serving([RunSource(Where(run=str(run)), jobs) for run in (whole, broken)], jobs, 0) as url:
+    with serving([RunSource(Where(run=run), jobs) for run in (whole, broken)], jobs, 0) as url:
         yield url
 
 

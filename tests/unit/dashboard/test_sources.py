@@ -45,7 +45,7 @@ def test_a_chain_that_grows_is_read_by_one_job_at_a_time_with_pauses(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs = Asked()
-    source = RunSource(Where(run=str(run)), jobs)
+    source = RunSource(Where(run=run), jobs)
     assert source.known().records is None
     assert "the chain is read (waits for its turn" in source.known().note
     grow(run)
@@ -68,21 +68,21 @@ def test_a_chain_that_grows_is_read_by_one_job_at_a_time_with_pauses(
 
 
 def test_the_line_that_is_being_written_is_no_line_yet(run: Path) -> None:
-    source = RunSource(Where(run=str(run)), Asked())
+    source = RunSource(Where(run=run), Asked())
     (run / "metrics.jsonl").write_text('{"round": 1}\n{"round": 2, "accu')
     assert source.metrics() == [{"round": 1}]
 
 
 def test_a_key_in_the_url_of_a_node_is_not_shown(run: Path) -> None:
     (run / "settings.json").write_text(json.dumps({"network": "https://user:secret@node.example/v3/key"}))
-    assert RunSource(Where(run=str(run)), Asked()).settings["network"] == "https://node.example"
+    assert RunSource(Where(run=run), Asked()).settings["network"] == "https://node.example"
 
 
 @pytest.mark.parametrize(
     "line", ["{}", '{"round": [1]}', '{"round": true}', '{"round": -1}', '{"round": 1e9}', "[]", "x"]
 )
 def test_a_line_without_a_round_is_damage(run: Path, line: str) -> None:
-    source = RunSource(Where(run=str(run)), Asked())
+    source = RunSource(Where(run=run), Asked())
     (run / "metrics.jsonl").write_text('{"round": 1}\n' + line + "\n")
     with pytest.raises(ChainImportError, match=r"metrics\.jsonl is damaged"):
         source.metrics()
