@@ -16,7 +16,7 @@ from fbfl.learning.sampling import DRAWS, MOST_SEATS
 from fbfl.learning.server_optimizers import SERVER_OPTIMIZERS
 from fbfl.learning.training import TrainingSettings
 from fbfl.storage.codecs import CODECS
-from fbfl.system.jsonobject import read_object
+from fbfl.system.strictjson import read_object
 from fbfl.system.textfile import read_text, toml_in
 from fbfl.values import checks
 from fbfl.values.fields import Place, Setting, field, like, settings_of

@@ -27,7 +27,7 @@ from fbfl.learning.adversary import Adversary
 from fbfl.learning.aggregation import resolve as resolve_aggregator
 from fbfl.learning.attacks import resolve as resolve_attack
 from fbfl.learning.datasets import Dataset
-from fbfl.learning.on_round import OnRound, known, teller
+from fbfl.learning.on_round import OnRound, line_of, teller
 from fbfl.learning.partition import resolve as resolve_partition
 from fbfl.learning.samples import Range
 from fbfl.learning.trainer import DataHolder, Trainer, check_purpose
@@ -55,7 +55,6 @@ from fbfl.mec.tasks import (
 from fbfl.randomness import generator, seed_sequence
 from fbfl.settings import LARGEST, RunSettings
 from fbfl.storage.store import Reference, Store
-from fbfl.system import strictjson
 from fbfl.system.printable import counted
 from fbfl.tensors import Vector
 
@@ -86,40 +85,39 @@ class RoundResult:
 
     def line(self) -> dict[str, Any]:
         """Return the line of metrics.jsonl; times in seconds; None for values that are not finite."""
-        record = self.record
-        line: dict[str, Any] = {
-            "round": record.round,
-            "accuracy": self.accuracy,
-            "loss": self.loss,
-            "leader": record.leader,
-            "consensus": record.consensus,
-            "updates": sum(update.included for update in record.updates),
-            "gas_used": record.gas_used,
-            "transactions": record.transactions,
-            "calldata_bytes": record.calldata_bytes,
-            "payload_bytes": record.payload_bytes,
-            "seconds": round(self.seconds, 4),
-            "train_seconds": round(self.train_seconds, 4),
-            "consensus_seconds": round(self.consensus_seconds, 4),
-            "cpu_seconds": round(self.cpu_seconds, 4),
-            "status": record.status,
-            "views": record.views,
-        }
-        line |= known(
+        record, simulated = self.record, dict[str, float]()
+        if self.cost is not None:
+            simulated["simulated_seconds"] = self.cost.seconds
+            simulated["simulated_energy_joules"] = self.cost.joules
+            simulated["late_devices"] = self.cost.late_devices
+            simulated["late_servers"] = len(self.cost.late_servers)
+        return line_of(
+            {
+                "round": record.round,
+                "accuracy": self.accuracy,
+                "loss": self.loss,
+                "leader": record.leader,
+                "consensus": record.consensus,
+                "updates": sum(update.included for update in record.updates),
+                "gas_used": record.gas_used,
+                "transactions": record.transactions,
+                "calldata_bytes": record.calldata_bytes,
+                "payload_bytes": record.payload_bytes,
+                "seconds": round(self.seconds, 4),
+                "train_seconds": round(self.train_seconds, 4),
+                "consensus_seconds": round(self.consensus_seconds, 4),
+                "cpu_seconds": round(self.cpu_seconds, 4),
+                "status": record.status,
+                "views": record.views,
+            },
             reason=record.reason,
             attack_success_rate=self.attack_success_rate,
             recall=list(self.recall),
             metrics=dict(self.metrics),
             hashes=self.hashes,
+            **simulated,
+            warnings=list(self.warnings),
         )
-        if self.cost is not None:
-            line["simulated_seconds"] = self.cost.seconds
-            line["simulated_energy_joules"] = self.cost.joules
-            line["late_devices"] = self.cost.late_devices
-            line["late_servers"] = len(self.cost.late_servers)
-        line |= known(warnings=list(self.warnings))
-        clean: dict[str, Any] = strictjson.finite(line)
-        return clean
 
 
 class Simulation:

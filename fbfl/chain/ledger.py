@@ -31,7 +31,7 @@ from fbfl.chain.task import FORMAT, POW_PARAMETERS, Payment, RewardTerms, Task, 
 from fbfl.errors import ChainError, InvalidInputError, NodeUnavailableError
 from fbfl.randomness import drawn_seats
 from fbfl.storage.store import Reference
-from fbfl.system.jsonobject import read_object
+from fbfl.system.strictjson import read_object
 from fbfl.values.parts import WHOLE
 
 T = TypeVar("T")

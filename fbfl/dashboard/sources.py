@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from fbfl.chain.embedded.pin import BLOCKS_FILE, GENESIS_FILE, HEAD_FILE
 from fbfl.chain.records import RoundRecord, ServerRecord, TaskRecords
@@ -48,33 +48,6 @@ class OpenRound:
     accepts: int
     rejects: int
     quorum: int
-
-
-class Source(Protocol):
-    """A task that pages are about."""
-
-    where: Where
-    label: str
-
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        """Settings of the run; nothing of a network."""
-
-    def metrics(self) -> Sequence[Mapping[str, Any]]:
-        """Return the lines of metrics.jsonl so far; of a network what its chain says in their words."""
-
-    def known(self) -> Known:
-        """Return the records so far."""
-
-    def open_round(self) -> OpenRound | None:
-        """Return the round that is open; None if none is, or if only its player knows."""
-
-    def check(self) -> None:
-        """Raise `InvalidInputError` or `NodeUnavailableError` where there is nothing to show at all."""
-
-    @property
-    def goes_on(self) -> bool:
-        """True if there may be more to see later."""
 
 
 class Chain:
@@ -208,6 +181,10 @@ class RunSource:
     def open_round(self) -> OpenRound | None:
         """Return the round that is open, if the run plays on a network."""
         return self._network.open_round() if self._network else None
+
+
+Source = NetworkSource | RunSource
+"""A task that pages are about."""
 
 
 def line_of(record: RoundRecord) -> dict[str, Any]:

@@ -30,13 +30,12 @@ from fbfl.learning.clients import client_numbers
 from fbfl.learning.flower.trainer import FlowerTrainer, standing_for
 from fbfl.learning.keras_trainer import KerasTrainer
 from fbfl.learning.losses import Loss, known_classes
-from fbfl.learning.on_round import OnRound, known, teller
+from fbfl.learning.on_round import OnRound, line_of, teller
 from fbfl.learning.pixels import compact
 from fbfl.learning.samples import absent_labels, range_of
 from fbfl.learning.trainer import DataHolder, Trainer, TrainerLike
 from fbfl.learning.training import Model, Purpose, Samples, TrainingSettings
 from fbfl.randomness import generator
-from fbfl.system import strictjson
 from fbfl.tensors import Vector
 from fbfl.values import checks
 
@@ -75,23 +74,21 @@ class Round:
 
     def line(self) -> dict[str, Any]:
         """Return what metrics.jsonl has of a round without a chain; None for values that are not finite."""
-        line: dict[str, Any] = {
-            "round": self.round,
-            "accuracy": self.accuracy,
-            "loss": self.loss,
-            "updates": len(self.participants) - len(self.excluded),
-            "train_seconds": round(self.train_seconds, 4),
-            "aggregate_seconds": round(self.aggregate_seconds, 4),
-            "status": "aborted" if self.aborted else "final",
-        }
-        line |= known(
+        return line_of(
+            {
+                "round": self.round,
+                "accuracy": self.accuracy,
+                "loss": self.loss,
+                "updates": len(self.participants) - len(self.excluded),
+                "train_seconds": round(self.train_seconds, 4),
+                "aggregate_seconds": round(self.aggregate_seconds, 4),
+                "status": "aborted" if self.aborted else "final",
+            },
             attack_success_rate=self.attack_success_rate,
             recall=list(self.recall),
             metrics=dict(self.metrics),
             warnings=list(self.warnings),
         )
-        clean: dict[str, Any] = strictjson.finite(line)
-        return clean
 
 
 class Federation:

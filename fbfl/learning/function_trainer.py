@@ -8,7 +8,7 @@ without both, the model of the task, a Keras model, gives them.
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -123,16 +123,8 @@ class FunctionOnModel(FunctionTrainer):
     """A `fbfl.learning.trainer.Classifier` whose function trains the weights of a Keras model."""
 
     def __init__(self, plugin: Plugin, purpose: Purpose, lanes: int | None = None) -> None:
-        shape, classes, loss = purpose.input_shape, purpose.num_classes, purpose.settings.loss
-        self._keras = KerasTrainer(
-            purpose.model,
-            TrainingSettings(loss=loss),
-            input_shape=shape,
-            num_classes=classes,
-            lanes=lanes,
-            seed=purpose.seed,
-            sample_type=purpose.sample_type,
-        )
+        measured = replace(purpose, settings=TrainingSettings(loss=purpose.settings.loss))
+        self._keras = KerasTrainer(**vars(measured), lanes=lanes)
         super().__init__(plugin, purpose)
 
     def evaluate(self, weights: Vector, x: npt.NDArray[Any], y: npt.NDArray[Any]) -> Mapping[str, float]:

@@ -1,19 +1,25 @@
 """The line of a round, and `on_round`: a function of the user's that gets it as soon as the round is over."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fbfl.learning.plugins import guarded, label_of, refuse_class
+from fbfl.system import strictjson
 from fbfl.values import checks
 
 OnRound = Callable[[dict[str, Any]], object]
 """Takes a round's line of metrics.jsonl; what it returns counts for nothing."""
 
 
-def known(**figures: object) -> dict[str, Any]:
-    """Return those entries of a line that there are: neither None, nor an empty list or table."""
-    return {name: value for name, value in figures.items() if value not in (None, [], {})}
+def line_of(figures: Mapping[str, object], **further: object) -> dict[str, Any]:
+    """Return a line: these figures, and those further ones that there are, neither None, nor an empty list or table.
+
+    None stands for values that are not finite.
+    """
+    there = {name: value for name, value in further.items() if value not in (None, [], {})}
+    line: dict[str, Any] = strictjson.finite({**figures, **there})
+    return line
 
 
 def teller(on_round: OnRound | None) -> Callable[[dict[str, Any]], None]:

@@ -17,7 +17,7 @@ from urllib3.exceptions import HTTPError
 from fbfl.errors import InvalidInputError
 from fbfl.system.backoff import pause_after
 from fbfl.system.http import request
-from fbfl.system.jsonobject import read_object
+from fbfl.system.strictjson import read_object
 
 log = logging.getLogger(__name__)
 

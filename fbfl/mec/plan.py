@@ -28,7 +28,7 @@ from fbfl.mec.batches import SampleForm
 from fbfl.settings import FLOWER, MAX_SERVERS
 from fbfl.storage.codecs import check_codec, max_update_size
 from fbfl.storage.payload import max_size
-from fbfl.system.jsonobject import read_object
+from fbfl.system.strictjson import read_object
 from fbfl.tensors import ModelSpec, TensorSpec
 from fbfl.values import checks
 

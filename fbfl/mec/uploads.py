@@ -10,7 +10,7 @@ from fbfl.errors import FbflError, InvalidInputError
 from fbfl.mec.batches import encode_batch
 from fbfl.mec.samples import Batch
 from fbfl.system.http import request
-from fbfl.system.jsonobject import read_object
+from fbfl.system.strictjson import read_object
 
 _MAX_ANSWER = 4 * 2**20  # bytes
 _MOST_SECONDS = 60.0  # for a batch on its way, and for its answer; a server gives a batch half of that

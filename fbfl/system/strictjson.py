@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from fbfl.errors import InvalidInputError
+
 
 def dumps(value: object, *, indent: int | None = None) -> str:
     """Return the value as JSON. A value that JSON cannot hold raises `TypeError`."""
@@ -27,6 +29,17 @@ _ONE_KIND = bytes.maketrans(b"{}", b"[]")
 def loads(text: str | bytes) -> Any:
     """Return the value of a JSON text, NaN and Infinity as null; raise `ValueError` if it is none."""
     return json.loads(checked(text), parse_constant=lambda _: None)
+
+
+def read_object(text: bytes, what: str) -> dict[str, Any]:
+    """Return the object in a JSON text by others; else raise `InvalidInputError`, which begins with `what`."""
+    try:
+        value = json.loads(checked(text))
+    except (ValueError, RecursionError) as error:
+        raise InvalidInputError(f"{what} cannot be read ({error}); allowed: a JSON object") from error
+    if not isinstance(value, dict):
+        raise InvalidInputError(f"{what} is {text[:40]!r}; allowed: a JSON object")
+    return value
 
 
 def checked(text: str | bytes) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from fbfl.errors import InvalidInputError, failures_as, require
 from fbfl.learning.datasets.dataset import Array, Dataset, held_out, samples_of_part
-from fbfl.system.jsonobject import read_object
+from fbfl.system.strictjson import read_object
 
 _IN_PARTS, _INFO, _STATE = "dataset_dict.json", "dataset_info.json", "state.json"
 _PARTS = ("train", "test")

@@ -7,7 +7,7 @@ from typing import Any
 
 from fbfl.chain.records import ProposalRecord, RoundRecord, ServerRecord, TaskRecords, UpdateRecord, VoteRecord
 from fbfl.chain.task import Task
-from fbfl.dashboard.sources import Known, OpenRound
+from fbfl.dashboard.sources import Known, NetworkSource, OpenRound
 from fbfl.dashboard.where import Where
 from fbfl.storage.store import Reference
 
@@ -67,7 +67,7 @@ def records(*rounds: RoundRecord) -> TaskRecords:
     return TaskRecords(task, {}, servers, rounds, len(rounds))
 
 
-class Made:
+class Made(NetworkSource):
     """A source of made-up records and lines."""
 
     where = Where(run=Path("run"))
