@@ -34,20 +34,8 @@ class Known:
     trouble: bool = False
 
 
-@dataclass(frozen=True)
-class OpenRound:
-    """The round that is open: its phase, who has submitted, who may propose or has, and how the votes stand."""
-
-    number: int
-    phase: str
-    submitted: tuple[str, ...]
-    expected: int
-    leader: str | None
-    view: int
-    stage: str
-    accepts: int
-    rejects: int
-    quorum: int
+OpenRound = dict[str, Any]
+"""The round that is open: its phase, who has submitted, who may propose or has, and how the votes stand."""
 
 
 class Chain:
@@ -80,7 +68,7 @@ class Chain:
             return Known(self._last, str(error), trouble=True)
 
     def open_round(self) -> OpenRound | None:
-        """Return the round that is open."""
+        """Return the round that is open; None if none is."""
         from web3.exceptions import Web3Exception
 
         try:
@@ -218,18 +206,18 @@ def _open_round(stored: "StoredRun", state: "TaskState") -> OpenRound | None:
     decision = state.decision
     decides = decision.round == state.round
     leader = decision.proposer if decides and decision.proposer != ZERO_ADDRESS else decision.leader
-    return OpenRound(
-        number=state.round,
-        phase=state.phase.name.lower(),
-        submitted=tuple(seats.get(seat, "?") for seat in state.submitted),
-        expected=state.awaited,
-        leader=leader if decides and leader != ZERO_ADDRESS else None,
-        view=decision.view if decides else 0,
-        stage=decision.stage.name.lower() if decides else "none",
-        accepts=decision.accepts if decides else 0,
-        rejects=decision.rejects if decides else 0,
-        quorum=decision.quorum if decides else 0,
-    )
+    return {
+        "number": state.round,
+        "phase": state.phase.name.lower(),
+        "submitted": tuple(seats.get(seat, "?") for seat in state.submitted),
+        "expected": state.awaited,
+        "leader": leader if decides and leader != ZERO_ADDRESS else None,
+        "view": decision.view if decides else 0,
+        "stage": decision.stage.name.lower() if decides else "none",
+        "accepts": decision.accepts if decides else 0,
+        "rejects": decision.rejects if decides else 0,
+        "quorum": decision.quorum if decides else 0,
+    }
 
 
 _OF_CHAIN = (HEAD_FILE, BLOCKS_FILE, GENESIS_FILE)

@@ -6,15 +6,18 @@ Nothing is looked up by what somebody claims: not by a digest on the chain, nor 
 """
 
 import hashlib
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, TypeVar
 
 from fbfl.chain.rounds import Update
-from fbfl.errors import AggregationError, PayloadRefusedError
+from fbfl.errors import AggregationError, FbflError, PayloadRefusedError
 from fbfl.mec.global_model import GlobalModel, next_model, weights_of
 from fbfl.mec.plan import TaskPlan
 from fbfl.storage.codecs import decode_update
 from fbfl.storage.store import Reference
 from fbfl.tensors import Vector
+
+Result = TypeVar("Result")
 
 
 class KnownResults:
@@ -26,9 +29,8 @@ class KnownResults:
         self._held: dict[Reference, list[bytes]] = {}
         self._digests: dict[int, bytes] = {}
         """SHA-256 of the bytes that are held, by their `id`."""
-        self._checked: dict[bytes, str | None] = {}
-        self._models: dict[Hashable, GlobalModel | str] = {}
-        self._weights: dict[bytes, Vector] = {}
+        self._results: dict[Hashable, Any] = {}
+        """What was found, or the error that says why there is nothing."""
 
     def held_once(self, round_number: int, reference: Reference, payload: bytes) -> bytes:
         """Return the same bytes, in memory once however many servers have read them; `reference` says where to look."""
@@ -43,25 +45,16 @@ class KnownResults:
 
     def check_update(self, round_number: int, payload: bytes) -> None:
         """Raise `PayloadRefusedError` for bytes that are not an update of the task."""
-        self._turn_to(round_number)
-        digest = self._digest(payload)
-        if digest not in self._checked:
-            try:
-                decode_update(self._plan.payload, self._plan.spec, payload)
-                self._checked[digest] = None
-            except PayloadRefusedError as error:
-                self._checked[digest] = str(error)
-        refusal = self._checked[digest]
-        if refusal is not None:
-            raise PayloadRefusedError(refusal)
+
+        def check() -> None:
+            decode_update(self._plan.payload, self._plan.spec, payload)
+
+        self._once(round_number, ("update", self._digest(payload)), check)
 
     def weights(self, round_number: int, payload: bytes) -> Vector:
         """Return the global model [P] in these bytes, an array of one's own; `PayloadRefusedError` if there is none."""
-        self._turn_to(round_number)
-        digest = self._digest(payload)
-        if digest not in self._weights:
-            self._weights[digest] = weights_of(self._plan, payload)
-        return self._weights[digest].copy()
+        found = self._once(round_number, ("weights", self._digest(payload)), lambda: weights_of(self._plan, payload))
+        return found.copy()
 
     def next_model(
         self, round_number: int, parent: bytes, updates: Sequence[tuple[Update, bytes]], seed: int | None
@@ -70,25 +63,29 @@ class KnownResults:
 
         The state that a rule carries is part of the parent's bytes.
         """
-        self._turn_to(round_number)
         counted = tuple(
             (update.server, update.seat, update.samples, self._digest(payload)) for update, payload in updates
         )
-        key = self._digest(parent), counted, seed
-        if key not in self._models:
+        key = "model", self._digest(parent), counted, seed
+        return self._once(round_number, key, lambda: next_model(self._plan, round_number, parent, updates, seed))
+
+    def _once(self, round_number: int, key: Hashable, compute: Callable[[], Result]) -> Result:
+        """Return what was computed before, or raise the error that was raised, for the same key in this round."""
+        self._turn_to(round_number)
+        if key not in self._results:
             try:
-                self._models[key] = next_model(self._plan, round_number, parent, updates, seed)
-            except AggregationError as error:
-                self._models[key] = str(error)
-        result = self._models[key]
-        if isinstance(result, str):
-            raise AggregationError(result)
-        return result
+                self._results[key] = compute()
+            except (AggregationError, PayloadRefusedError) as error:
+                self._results[key] = error
+        found: Result = self._results[key]
+        if isinstance(found, FbflError):
+            raise found.with_traceback(None)
+        return found
 
     def _turn_to(self, round_number: int) -> None:
         if round_number != self._round:
             self._round = round_number
-            for known in (self._held, self._digests, self._checked, self._models, self._weights):
+            for known in (self._held, self._digests, self._results):
                 known.clear()
 
     def _digest(self, data: bytes) -> bytes:

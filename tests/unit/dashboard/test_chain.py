@@ -30,8 +30,8 @@ def test_a_network_is_read_as_it_goes_and_what_was_known_stays(tmp_path: Path, m
     fed.servers[0].step()
     opened = chain.open_round()
     assert opened is not None
-    assert (opened.number, opened.phase, opened.expected, opened.leader) == (2, "submit", 4, None)
-    assert opened.submitted == (fed.servers[0].address,)
+    assert [opened[key] for key in ("number", "phase", "expected", "leader")] == [2, "submit", 4, None]
+    assert opened["submitted"] == (fed.servers[0].address,)
     second = chain.known().records
     assert second is not None
     assert [record.status for record in second.rounds] == ["final", "open"]
