@@ -1,5 +1,8 @@
 """Ethereum networks by name or URL."""
 
+import json
+import re
+import reprlib
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -9,6 +12,7 @@ from web3.types import RPCEndpoint, RPCResponse
 
 from fbfl.chain.embedded.chain import start_chain
 from fbfl.errors import InvalidInputError, NodeUnavailableError
+from fbfl.system import strictjson
 
 EMBEDDED = "eth-tester"
 DEFAULT_URLS = {
@@ -98,7 +102,40 @@ class NodeProvider(HTTPProvider):
             raise _no_node(self.endpoint_uri, f"its answer is not JSON: {type(error).__name__}") from error
         if not isinstance(answer, dict):
             raise _no_node(self.endpoint_uri, f"its answer is a {type(answer).__name__}")
+        if "result" in answer and not _has_form(method, answer["result"]):
+            raise _no_node(self.endpoint_uri, f"its answer to {method} is {reprlib.repr(answer['result'])}")
         return answer
+
+    @staticmethod
+    def decode_rpc_response(raw_response: bytes) -> RPCResponse:
+        """Return the answer in JSON; `ValueError` if it is none, or so deep that the parser would crash."""
+        return cast(RPCResponse, json.loads(strictjson.checked(raw_response)))
+
+
+def _has_form(method: str, result: Any) -> bool:
+    """Return False for a result that web3 would fail on, one way or another, while it reads it."""
+    if method in _KEYS:
+        entries = result if method == "eth_getLogs" else [] if result is None else [result]
+        return isinstance(entries, list) and all(isinstance(e, dict) and _KEYS[method] <= e.keys() for e in entries)
+    return method not in _FORMS or (isinstance(result, str) and bool(_FORMS[method].fullmatch(result)))
+
+
+_BLOCK = {"number", "hash", "timestamp"}
+_KEYS = {
+    "eth_getBlockByHash": _BLOCK,
+    "eth_getBlockByNumber": _BLOCK,
+    "eth_getLogs": {"address", "blockHash", "blockNumber", "data", "logIndex", "topics", "transactionHash"},
+    "eth_getTransactionReceipt": {"blockHash", "blockNumber", "gasUsed", "logs"},
+}
+"""Entries that are read of the objects in results, by method."""
+
+_FORMS = {
+    **dict.fromkeys(("eth_blockNumber", "eth_chainId", "eth_getTransactionCount"), re.compile("0x[0-9a-fA-F]{1,16}")),
+    **dict.fromkeys(("eth_estimateGas", "eth_gasPrice", "eth_getBalance"), re.compile("0x[0-9a-fA-F]{1,64}")),
+    **dict.fromkeys(("eth_call", "eth_getCode"), re.compile("0x([0-9a-fA-F]{2})*")),
+    "eth_sendRawTransaction": re.compile("0x[0-9a-fA-F]{64}"),
+}
+"""Forms of results that are texts, by method."""
 
 
 class _RefusedError(Exception):
@@ -113,7 +150,7 @@ def _notice_refusal(response: requests.Response, **_: Any) -> None:
     if response.ok or response.status_code in _PASSING:
         return
     try:
-        said = response.json()["error"]
+        said = strictjson.loads(response.content)["error"]
         error = {**said, "code": int(said.get("code", response.status_code)), "message": str(said["message"])}
     except (ValueError, KeyError, TypeError, AttributeError):
         if response.status_code not in _REFUSING:

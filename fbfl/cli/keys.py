@@ -1,13 +1,13 @@
 """The key that a command signs with. Keys and passwords come from files or the environment, not from options."""
 
 import argparse
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fbfl.cli.parser import Parser
 from fbfl.errors import InvalidInputError
+from fbfl.system import strictjson
 from fbfl.system.textfile import read_text
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _unlock(keystore: Path, password_file: Path | None) -> "LocalAccount":
 
     text = read_text(keystore, f"--keystore {keystore}")
     try:
-        account: LocalAccount = Account.from_key(Account.decrypt(json.loads(text), password))
+        account: LocalAccount = Account.from_key(Account.decrypt(strictjson.loads(text), password))
     except (ValueError, TypeError, KeyError) as error:
         raise InvalidInputError(f"--keystore {keystore}: not a keystore, or not its password ({error})") from error
     return account

@@ -190,6 +190,7 @@ class Agent:
         # A refusal here comes again and again: ask the node first, so that none is paid.
         with server.participant.asking_first():
             try:
+                self._require_same_task()
                 self._limit_losses()
                 if self._enrol():
                     return True
@@ -255,6 +256,15 @@ class Agent:
             self._join()
             return True
         return False
+
+    def _require_same_task(self) -> None:
+        """Raise `ChainError` where another task has this one's number by now: its terms are not what was agreed to."""
+        task = self.server.task
+        if dataclasses.replace(self.server.ledger.task(task.id), block=task.block) != task:
+            raise ChainError(
+                f"task {task.id} is another one by now, as the chain was reorganised or begun anew; start the agent "
+                "again to take part in that one"
+            )
 
     def _limit_losses(self) -> None:
         """Leave the task where its next penalty could exceed what its operator allows, and raise `ChainError`."""

@@ -1,12 +1,13 @@
+import json
 import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from web3 import Web3
-from web3.exceptions import Web3RPCError
+from web3.exceptions import BlockNotFound, TransactionNotFound, Web3RPCError
 from web3.types import RPCEndpoint
 
 from fbfl.chain.embedded.rules import CHAIN_ID
@@ -128,6 +129,43 @@ def test_something_else_than_a_node_is_noticed(server: str) -> None:
 def test_what_is_no_answer_of_a_node_is_noticed_at_any_time(server: str) -> None:
     with pytest.raises(NodeUnavailableError, match=f"the program at {server} is not an Ethereum node"):
         NodeProvider(server).make_request(RPCEndpoint("eth_blockNumber"), [])
+
+
+@pytest.mark.parametrize(
+    "server", [b'{"result": ' + b"[" * 200_000, (500, b'{"error": ' + b"[" * 200_000)], indirect=True
+)
+def test_an_answer_that_would_crash_the_parser_is_noticed(server: str) -> None:
+    with pytest.raises(NodeUnavailableError, match=server):
+        NodeProvider(server).make_request(RPCEndpoint("eth_blockNumber"), [])
+
+
+WRONG = [None, "zzz", 5, [1], {"a": 1}, "0x" + "f" * 1001]
+
+
+@pytest.mark.parametrize(
+    "server",
+    [b'{"jsonrpc": "2.0", "id": 1, "result": %b}' % json.dumps(each).encode() for each in WRONG],
+    indirect=True,
+)
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda eth: eth.chain_id,
+        lambda eth: eth.block_number,
+        lambda eth: eth.gas_price,
+        lambda eth: eth.get_balance("0x" + "0" * 40),
+        lambda eth: eth.get_code("0x" + "0" * 40),
+        lambda eth: eth.call({"to": "0x" + "0" * 40}),
+        lambda eth: eth.send_raw_transaction(b"\1"),
+        lambda eth: eth.get_logs({"fromBlock": 0}),
+        lambda eth: eth.get_block(1),
+        lambda eth: eth.get_transaction_receipt("0x" + "0" * 64),
+    ],
+)
+def test_a_result_of_another_form_is_noticed(server: str, ask: Any) -> None:
+    with pytest.raises((NodeUnavailableError, BlockNotFound, TransactionNotFound)) as caught:
+        ask(Web3(NodeProvider(server)).eth)
+    assert "its answer to eth_" in str(caught.value) or "not found" in str(caught.value)
 
 
 LIMIT = b'{"jsonrpc": "2.0", "id": 1, "error": {"code": -32600, "message": "up to a 500 block range"}}'

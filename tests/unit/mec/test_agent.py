@@ -27,7 +27,7 @@ from fbfl.simulation import Simulation
 from fbfl.storage.local import LocalStore
 from fbfl.storage.store import Reference
 from fbfl.system.jsonlog import JsonFormatter
-from tests.support.federations import federation
+from tests.support.federations import embedded, federation
 from tests.support.ports import free_ports
 
 FAILURES = 2
@@ -110,6 +110,23 @@ def test_an_agent_trains_by_a_function_under_names_of_its_own(simulated: Simulat
     unnamed = LocalTraining(server.participant, server.task.id, plan, server.samples)
     with pytest.raises(InvalidInputError, match=r"other tensors here than the task says; allowed: .*names=FILE"):
         unnamed(simulated.weights, 1)
+
+
+def test_an_agent_takes_no_part_in_another_task_that_a_reorganisation_puts_in_the_place_of_its_own(
+    simulated: Simulation, agent: Agent, tmp_path: Path
+) -> None:
+    chain, own = embedded(simulated.chain), agent.server.task
+    agent._require_same_task()
+    chain.revert(bytes(chain.w3.eth.get_block(own.block - 1)["hash"]))
+    with pytest.raises(InvalidInputError, match="task 1 does not exist"):
+        agent._step()
+    other = simulated.settings.replace(withheld_penalty=0.25)
+    store = LocalStore(tmp_path)
+    tasks.create_task(simulated.owner, store, other, simulated.plan, simulated.trainer, simulated.dataset)
+    for _ in range(2):
+        with pytest.raises(ChainError, match="task 1 is another one by now"):
+            agent._step()
+    assert not simulated.ledger.has_seat(own.id, agent.server.address, 1)
 
 
 def test_who_was_expelled_comes_back_with_a_stake_when_its_agent_is_started_again(
