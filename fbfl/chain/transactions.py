@@ -11,7 +11,7 @@ from hexbytes import HexBytes
 from web3 import Web3
 from web3.contract.contract import ContractConstructor, ContractFunction
 from web3.exceptions import TransactionNotFound, Web3RPCError
-from web3.types import BlockData, TxParams, TxReceipt, Wei
+from web3.types import BlockData, Nonce, TxParams, TxReceipt, Wei
 
 from fbfl.chain.calls import data_of
 from fbfl.chain.reverts import ABI, decode_revert, decoded_reverts
@@ -66,6 +66,7 @@ class Sender:
         self._account = account if isinstance(account, LocalAccount) else None
         self._chain_id = w3.eth.chain_id
         self._lock = threading.Lock()
+        self._unmined: dict[Nonce, Sent] = {}
 
     def transact(self, call: Call, *, gas: int | None = None, value: int = 0) -> TxReceipt:
         """Send a call, or a deployment, and wait until it is mined; raises what `send` and `wait` raise."""
@@ -87,13 +88,13 @@ class Sender:
         abi: ABI = cast(Any, call.contract_abi if isinstance(call, ContractFunction) else call.abi)
         with self._lock:
             for retry in (True, False):
-                # Ask the node: a restart, another process or a reorganisation may have changed the nonce.
-                nonce = self.w3.eth.get_transaction_count(self.address, "pending")
+                nonce = self._next_nonce()
                 fields: TxParams = {"from": self.address, "nonce": nonce, "chainId": self._chain_id}
                 limits: TxParams = {"gas": gas or DEFAULT_GAS, "value": Wei(value), **self._fees()}
                 sent = Sent(_transaction(call, {**fields, **limits}), abi)
                 try:
                     self._submit(sent)
+                    self._unmined[nonce] = sent
                     break
                 except ChainError as error:
                     # Another process may have used the nonce, or the base fee has more than doubled.
@@ -117,6 +118,14 @@ class Sender:
         raise NodeUnavailableError(
             f"transaction {sent.hashes[-1].to_0x_hex()} of {self.address} was not mined within {self.timeout:g} s"
         )
+
+    def _next_nonce(self) -> Nonce:
+        # Ask the node: a restart, another process or a reorganisation may have changed it.
+        nonce = self.w3.eth.get_transaction_count(self.address, "pending")
+        self._unmined = {number: sent for number, sent in self._unmined.items() if number >= nonce}
+        while nonce in self._unmined and self._is_known(self._unmined[nonce].hashes[-1]):
+            nonce = Nonce(nonce + 1)  # Ganache counts no transaction that is not mined
+        return nonce
 
     def _fees(self) -> TxParams:
         block: BlockData = self.w3.eth.get_block("latest")

@@ -1,6 +1,7 @@
 """The project's own sender, scanner and revert decoder on every kind of Ethereum node."""
 
 import threading
+from collections.abc import Callable
 
 import pytest
 from web3 import Web3
@@ -9,9 +10,12 @@ from web3.contract import Contract
 from fbfl.chain.accounts import development_account
 from fbfl.chain.artifacts import Artifact
 from fbfl.chain.logs import LogScanner
+from fbfl.chain.networks import connect
 from fbfl.chain.reverts import decoded_reverts
 from fbfl.chain.transactions import Sender
 from fbfl.errors import ChainError, ContractRevertError
+from fbfl.nodes import chains
+from fbfl.nodes.nodeset import NodeStatus
 from tests.integration.machine import deployed
 
 pytestmark = pytest.mark.integration
@@ -85,6 +89,24 @@ def test_a_number_that_somebody_else_used_is_counted_again(w3: Web3, sender: Sen
     Sender(w3, development_account(0)).transact(ledger.functions.enter(8))
     sender.transact(ledger.functions.enter(9))
     assert ledger.functions.total().call() == 24
+
+
+def test_the_number_of_a_transaction_that_the_node_dropped_is_used_again(
+    start_network: Callable[[str], list[NodeStatus]], ledger_artifact: Artifact
+) -> None:
+    (node,) = start_network("anvil")
+    sender = Sender(connect(node.address), development_account(0))
+    ledger = deployed(sender, ledger_artifact)
+    chains.ask(node.address, "evm_setAutomine", False)
+    try:
+        first, dropped, *_ = [sender.send(ledger.functions.enter(value)) for value in (5, 6, 7)]
+        chains.ask(node.address, "anvil_dropTransaction", dropped.hashes[0].to_0x_hex())
+        again = sender.send(ledger.functions.enter(8))
+    finally:
+        chains.ask(node.address, "evm_setAutomine", True)
+    assert again.transaction["nonce"] == dropped.transaction["nonce"]
+    for sent in (first, again):
+        sender.wait(sent)
 
 
 def test_several_accounts_send_at_the_same_time(w3: Web3, sender: Sender, ledger: Contract) -> None:
