@@ -108,7 +108,7 @@ class FunctionTrainer(BaseTrainer):
         if not len(job.y) or 0 in (context["local_epochs"], context["local_steps"]):
             return np.zeros_like(start)
         rng = generator(self._purpose.seed, "local training", round_number=round_number, server=job.client)
-        returned = self._train(self._arrays(start), scaled(job.x), job.y.copy(), rng, round_number, **context)
+        returned = self._train(self._arrays(start), scaled(job.x), job.y, rng, round_number, **context)
         trained = _arrays_of(f"trainer {self._train.name}", returned)
         shapes = [list(array.shape) for array in trained]
         needed = [list(tensor.shape) for tensor in self.spec.tensors]

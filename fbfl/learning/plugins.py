@@ -57,9 +57,12 @@ class Plugin:
     def __call__(self, *data: Any, **context: Any) -> Any:
         """Call the function with its settings and what it names of the context.
 
-        What a user's function raises becomes `UserCodeError`; what is wrong with a setting is said of the function.
+        A user's function gets arrays of its own, which it may change, and what it raises becomes `UserCodeError`; what
+        is wrong with a setting is said of the function.
         """
         wanted, label = {key: value for key, value in context.items() if key in self.wants}, f"{self.kind} {self.name}"
+        if not is_ours(self.function):
+            data, wanted = _private(data), _private(wanted)
         try:
             with users_code(label, self.function):
                 return self.function(*data, **{**wanted, **self.settings})
@@ -67,6 +70,17 @@ class Plugin:
             if str(error).startswith(tuple(f"{setting} is " for setting in self.settings)):
                 raise type(error)(f"{label}: {error}") from error
             raise
+
+
+def _private(value: Any) -> Any:
+    """Return a copy of an array, and of those in a table, a list or a tuple; all else as it is."""
+    import numpy as np  # by now it is imported
+
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if isinstance(value, Mapping):
+        return {key: _private(each) for key, each in value.items()}
+    return type(value)(map(_private, value)) if type(value) in (list, tuple) else value
 
 
 @contextmanager

@@ -132,10 +132,10 @@ class RunFolder:
         if not isinstance(chain, EmbeddedChain):
             start = federation.devnet.start_block
             deployment |= {"start_block": start, "start_hash": _hash_of(chain.w3, start)}
-        write_file(self.path / "deployment.json", _pretty(deployment))
-        if isinstance(chain, EmbeddedChain):
+        else:
             self._writer = ChainWriter(self.path / "chain", chain)
             self._writer.flush()
+        write_file(self.path / "deployment.json", _pretty(deployment))  # last: without it the run has no task
 
     def go_on(self, federation: Simulation) -> None:
         """Go on keeping the chain of a federation that goes on from this folder, if it is in this process."""

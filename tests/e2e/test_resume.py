@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from fbfl.chain.embedded.export import ChainWriter
 from fbfl.cli import main
-from fbfl.errors import ChainImportError, InvalidInputError
+from fbfl.errors import ChainImportError, InvalidInputError, StorageError
 from fbfl.mec.server import MECServer
 from fbfl.runs import play as playing
 from fbfl.runs import resume as resuming
@@ -255,6 +256,20 @@ def test_what_cannot_go_on_is_one_line(stopped: Path, tmp_path: Path) -> None:
     (stopped / "deployment.json").write_text(json.dumps({**deployment, "origin": None}))
     with pytest.raises(InvalidInputError, match="a run of a version that could not resume"):
         resuming.resume(stopped, say=print, on_round=print)
+
+
+def test_a_run_whose_chain_could_not_be_kept_never_began_and_leaves_the_folder_to_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: ChainWriter) -> None:
+        raise StorageError("the disk is full")
+
+    monkeypatch.setattr(ChainWriter, "flush", fail)
+    settings = settings_of("pow").replace(rounds=1, mobility=None)
+    with pytest.raises(StorageError):
+        playing.play(settings, tmp_path, deployment=None)
+    monkeypatch.undo()
+    assert playing.play(settings, tmp_path, deployment=None).summary["final_rounds"] == 1
 
 
 @pytest.mark.parametrize("option", [["--rounds", "4"], ["--output", "x"], ["--seeds", "2"], ["--config", "a.toml"]])

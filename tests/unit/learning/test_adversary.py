@@ -82,3 +82,26 @@ def test_parameters_beyond_float32_warn_of_nothing(name: str, value: float) -> N
     except InvalidInputError:
         return  # bounds of its own
     assert sent.dtype == np.float32
+
+
+def test_an_attack_that_changes_what_it_gets_changes_no_update_of_others_and_has_an_effect() -> None:
+    def spoils(everybody: Any, own: Any, rng: np.random.Generator) -> Any:
+        everybody[:] = 9
+        own *= -1
+        return own
+
+    adversary = Adversary((attacks.resolve(spoils),), (0,), seed=0)
+    rows = np.ones((3, 2), np.float32)
+    adversary.poison_updates(1, [0, 1, 2], rows)
+    assert rows.tolist() == [[-1, -1], [1, 1], [1, 1]]
+    assert adversary.warnings == ()
+    clean = np.ones((4, 2), np.float32), np.zeros(4, np.int64)
+
+    def darkens(x: Any, y: Any, rng: np.random.Generator) -> Any:
+        x[:] = 0
+        return x, y
+
+    adversary = Adversary((attacks.resolve(darkens),), (0,), seed=0, num_classes=10, sample_range=(0.0, 1.0))
+    assert not adversary.poisoned_samples(0, clean)[0].any()
+    assert clean[0].all()
+    assert adversary.warnings == ()

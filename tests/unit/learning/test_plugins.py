@@ -46,6 +46,20 @@ def test_a_plugin_gets_its_settings_and_what_it_wants_of_the_context() -> None:
     assert find(anything, x=1)([2]) == ([2], {"x": 1})
 
 
+def test_a_users_function_may_change_the_arrays_that_it_gets() -> None:
+    def spoil(data: Any, state: dict[str, Any], weights: list[Any]) -> Any:
+        for array in (data, state["sum"], *weights):
+            array += 1
+        state["more"] = 0
+        return data
+
+    data, state, weights = np.zeros(2), {"sum": np.zeros(2)}, [np.zeros(2)]
+    plugin = find(spoil, context=("state", "weights"))
+    assert plugin(data, state=state, weights=weights).tolist() == [1, 1]
+    assert state.keys() == {"sum"}
+    assert [array.tolist() for array in (data, state["sum"], *weights)] == [[0, 0]] * 3
+
+
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
