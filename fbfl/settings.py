@@ -26,6 +26,8 @@ QUORUMS = ("majority", "byzantine")
 STORES = ("local", "ipfs")
 LARGEST = 2**31 - 1
 """Largest number of seconds, rounds or samples that a task can fix: every contract holds it."""
+MAX_ROUNDS = 2**16 - 1
+"""Most rounds of a task: contracts count them in 16 bits."""
 MAX_SERVERS = MOST_SEATS
 MAX_DEVICES = 1_000_000
 
@@ -53,7 +55,9 @@ class RunSettings:
     They are declared only here: command line, files, `fbfl schema`, docs/settings.md and checks follow.
     """
 
-    rounds: int = field(10, "rounds of training, aggregation and decision", least=1, begins="federation")
+    rounds: int = field(
+        10, "rounds of training, aggregation and decision", least=1, most=MAX_ROUNDS, begins="federation"
+    )
     servers: int = field(10, "MEC servers: the FL clients and the members of the committee", least=1, most=MAX_SERVERS)
     participation: float = field(1.0, "part of the servers that is drawn for a round to train", above=0, most=1)
     draw: str = field(

@@ -15,6 +15,7 @@ from fbfl.cli.settings import add_option, taken
 from fbfl.errors import InvalidInputError
 from fbfl.learning.plugins import parse_settings
 from fbfl.system.textfile import read_text
+from fbfl.values import checks
 
 if TYPE_CHECKING:
     from fbfl.learning.datasets import Dataset
@@ -92,8 +93,7 @@ def device(options: argparse.Namespace) -> int:
     if options.batch < 1:
         raise InvalidInputError(f"--batch {options.batch}; allowed: 1 or more")
     options.seed = taken(options, "seed")
-    if not options.poll > 0:
-        raise InvalidInputError(f"--poll {options.poll:g}; allowed: more than 0 seconds")
+    checks.seconds("--poll", options.poll)
     number = _number(options)
     journey = _journey(options, number)
     uploads = Uploads(number, _token(options))

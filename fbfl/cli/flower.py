@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from fbfl.cli.parser import Commands
-from fbfl.errors import InvalidInputError
+from fbfl.values import checks
 
 
 def add_parser(commands: Commands) -> None:
@@ -27,7 +27,6 @@ def prepare(options: argparse.Namespace) -> int:
     """Make the environment; prints its folder."""
     from fbfl.learning.flower import app, environment
 
-    if not options.timeout > 0:
-        raise InvalidInputError(f"--timeout {options.timeout:g}; allowed: more than 0 seconds")
+    checks.seconds("--timeout", options.timeout)
     print(environment.prepare(app.read(options.app), timeout=options.timeout))
     return 0

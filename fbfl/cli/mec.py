@@ -25,6 +25,7 @@ from fbfl.cli.samples import add_samples, own_samples, refuse_share, share_of
 from fbfl.cli.settings import add_option, given, option_of, taken
 from fbfl.errors import FbflError, InvalidInputError
 from fbfl.settings import FLOWER, default_of
+from fbfl.values import checks
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
@@ -171,8 +172,7 @@ def mec(options: argparse.Namespace) -> int:
         raise InvalidInputError(f"--port {options.port}; allowed: 1 to 65535")
     stake = taken(options, "stake")
     for name in ("poll", "patience"):
-        if not getattr(options, name) > 0:
-            raise InvalidInputError(f"--{name} {getattr(options, name):g}; allowed: more than 0 seconds")
+        checks.seconds(f"--{name}", getattr(options, name))
     for peer in options.peer:
         check_url(peer)
     if options.url is not None:

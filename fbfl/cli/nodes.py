@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from fbfl.cli import tables
 from fbfl.cli.parser import Commands
-from fbfl.errors import InvalidInputError
+from fbfl.values import checks
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -61,8 +61,8 @@ def nodes(options: argparse.Namespace) -> int:
 def _up(options: argparse.Namespace, state: Path) -> int:
     from fbfl.nodes import chains, kubo
 
-    if options.timeout is not None and not options.timeout > 0:
-        raise InvalidInputError(f"--timeout {options.timeout:g}; allowed: more than 0 seconds")
+    if options.timeout is not None:
+        checks.seconds("--timeout", options.timeout)
     wishes = {} if options.timeout is None else {"timeout": options.timeout}
     if options.kind == "ipfs":
         return _report(kubo.up(nodes=options.nodes, port=options.port, state=state, **wishes))

@@ -22,7 +22,10 @@ from fbfl.tensors import ModelSpec, Vector
 
 @runtime_checkable
 class Trainer(Protocol):
-    """Local training and evaluation of one model; nothing in it is of a framework."""
+    """Local training and evaluation of one model; nothing in it is of a framework.
+
+    It changes none of the arrays that it is given.
+    """
 
     spec: ModelSpec
     """Names, shapes and order of the tensors, all float32."""

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import inspect
 import numbers
+import threading
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -112,6 +113,12 @@ def plain(value: Any) -> Any:
 def is_whole(value: object) -> bool:
     """Return True if a value is a whole number by its type, Python's or NumPy's."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def seconds(what: str, value: float) -> None:
+    """Raise `InvalidInputError`, which begins with `what`, unless it is a number of seconds that can be waited for."""
+    if not 0 < value <= threading.TIMEOUT_MAX:
+        raise InvalidInputError(f"{what} {value:g}; allowed: more than 0 seconds, up to {threading.TIMEOUT_MAX:.0f}")
 
 
 def _check(where: str, name: str, value: object, kinds: tuple[object, ...]) -> None:

@@ -58,8 +58,7 @@ class FlowerTrainer:
     ) -> None:
         _refuse_settings(model, settings or TrainingSettings())
         require(servers >= 1, "servers", servers, "1 or more")
-        if not timeout > 0:
-            raise InvalidInputError(f"timeout is {timeout:g}; allowed: more than 0 seconds")
+        checks.seconds("timeout is", timeout)
         require(isinstance(config, str | Mapping | None), "config", config, "a table, or KEY=VALUE KEY=VALUE ...")
         self.app = apps.read(app, config or {})
         self.servers = servers

@@ -104,6 +104,7 @@ def test_a_node_that_no_longer_answers_is_told_from_one_that_does_not_run(
     [
         ("anvil", ("--timeout", "0"), "--timeout 0; allowed: more than 0 seconds"),
         ("kubo", ("--timeout", "nan"), "--timeout nan; allowed: more than 0 seconds"),
+        ("anvil", ("--timeout", "inf"), "--timeout inf; allowed: more than 0 seconds, up to "),
         ("anvil", ("--nodes", "2"), "--nodes 2: a network of anvil has 1 node"),
         ("kubo", ("--nodes", "33"), "--nodes 33; allowed: 1 to 32"),
         ("geth", ("--nodes", "0"), "--nodes 0: geth networks have 1 to 32 nodes"),
