@@ -102,7 +102,7 @@ class NodeProvider(HTTPProvider):
             raise _no_node(self.endpoint_uri, f"its answer is not JSON: {type(error).__name__}") from error
         if not isinstance(answer, dict):
             raise _no_node(self.endpoint_uri, f"its answer is a {type(answer).__name__}")
-        if "result" in answer and not _has_form(method, answer["result"]):
+        if "result" in answer and not answer.get("error") and not _has_form(method, answer["result"]):
             raise _no_node(self.endpoint_uri, f"its answer to {method} is {reprlib.repr(answer['result'])}")
         return answer
 

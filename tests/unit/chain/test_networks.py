@@ -180,6 +180,7 @@ LIMIT = b'{"jsonrpc": "2.0", "id": 1, "error": {"code": -32600, "message": "up t
         ((500, LIMIT), "up to a 500 block range"),
         ((400, b"query returned more than 10000 results"), "HTTP status 400: query returned more than 10000 results"),
         ((400, b'{"error": "too much"}'), "HTTP status 400"),
+        ((200, LIMIT[:-1] + b', "result": null}'), "up to a 500 block range"),
         ((413, b"<html>"), "HTTP status 413"),
     ],
     indirect=["server"],
