@@ -180,7 +180,6 @@ LIMIT = b'{"jsonrpc": "2.0", "id": 1, "error": {"code": -32600, "message": "up t
         ((500, LIMIT), "up to a 500 block range"),
         ((400, b"query returned more than 10000 results"), "HTTP status 400: query returned more than 10000 results"),
         ((400, b'{"error": "too much"}'), "HTTP status 400"),
-        ((200, LIMIT[:-1] + b', "result": null}'), "up to a 500 block range"),
         ((413, b"<html>"), "HTTP status 413"),
     ],
     indirect=["server"],
@@ -191,6 +190,12 @@ def test_a_refusal_is_an_answer_whatever_its_http_status_and_is_not_asked_for_ag
     with pytest.raises(Web3RPCError, match=said):
         Web3(NodeProvider(server)).eth.get_logs({"fromBlock": 0, "toBlock": 1000})
     assert len(request.node.asked) == 1
+
+
+@pytest.mark.parametrize("server", [LIMIT[:-1] + b', "result": null}'], indirect=True)
+def test_an_error_beside_an_empty_result_is_not_lost(server: str) -> None:
+    answer = NodeProvider(server).make_request(RPCEndpoint("eth_getLogs"), [])
+    assert "up to a 500 block range" in str(answer["error"])
 
 
 @pytest.mark.parametrize("server", [(401, b""), (404, LIMIT[:20]), (429, LIMIT), (503, LIMIT)], indirect=True)
