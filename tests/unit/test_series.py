@@ -28,7 +28,7 @@ def played(monkeypatch: pytest.MonkeyPatch) -> None:
             for number, accuracy in enumerate(ACCURACIES[settings.seed], 1)
         ]
         (output / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        return Played(output, {"final_rounds": int(settings.seed != 6)}, ())
+        return Played(output, {"final_rounds": int(settings.seed != 6), "warnings": []}, ())
 
     monkeypatch.setattr(series, "play", play)
 
