@@ -23,10 +23,10 @@ from pathlib import Path
 from fbfl import shipped
 from fbfl.errors import InvalidInputError, require
 from fbfl.experiments.run_store import Run
-from fbfl.experiments.toml_table import TomlTable, at_least, one_of
-from fbfl.experiments.variants import OF_ATTACKS, Grid, Variant, read_grid, read_settings, read_variant, refuse
+from fbfl.experiments.toml_table import TomlTable, one_of
+from fbfl.experiments.variants import OF_ATTACKS, Grid, Variant, read_grid, read_variant, refuse
 from fbfl.runs.measures import CURVES
-from fbfl.settings import RunSettings, refuse_elsewhere
+from fbfl.settings import RunSettings, check_names_and_types, refuse_elsewhere
 from fbfl.system.textfile import read_toml
 from fbfl.values.fields import Place
 
@@ -190,61 +190,47 @@ def load(path: Path, *, quick: bool = False, seeds: int | None = None) -> Experi
     listed = tuple(read_variant(table) for table in top.take_tables("variants", "variant"))
     if grid and listed:
         raise InvalidInputError(f"{path}: has [grid] and [[variants]]; allowed: one of them")
-    experiment = Experiment(
+    experiment = top.record(
+        Experiment,
         name=path.stem,
-        title=top.take("title", str),
         about=top.take("about", str, ""),
-        base=read_settings({**base, **small.rest} if quick else base, f"{path}: {'quick' if quick else 'base'}"),
+        base={**base, **small.rest} if quick else base,
         variants=tuple(grid.variants()) if grid else listed,
         seeds=_seeds(f"{path}: seeds", seeds if seeds is not None else quick_seeds if quick else number),
         claims=tuple(_claim(table) for table in top.take_tables("claims", "claim")),
-        chain=top.take("chain", bool, True),
         grid=grid,
         against=against,
         panels=tuple(_panel(table) for table in top.take_tables("panels", "panel"))
         + tuple(Panel(measure, against) for measure in OF_SERVERS if against == "servers"),
         drawn=tuple(top.take("drawn", list, [])),
-        listing=top.take("listing", bool, False),
     )
-    top.end()
-    read_settings(small.rest, f"{path}: quick")
+    check_names_and_types(base, f"{path}: base")
+    check_names_and_types(small.rest, f"{path}: quick")
     _check(experiment, path, quick)
     return experiment
 
 
 def _seeds(where: str, number: int) -> tuple[int, ...]:
+    require(number >= 1, where, number, "1 or more")
     require(number <= MAX_SEEDS, where, number, f"1 to {MAX_SEEDS:,}")
-    return tuple(range(at_least(where, number, 1)))
+    return tuple(range(number))
 
 
 def _panel(table: TomlTable) -> Panel:
-    panel = Panel(
-        one_of(f"{table.where}: measure", table.take("measure", str), COSTS),
-        one_of(f"{table.where}: against", table.take("against", str), AGAINST_SETTINGS),
-    )
-    table.end()
+    panel = table.record(Panel, measure=one_of(f"{table.where}: measure", table.take("measure", str), COSTS))
+    one_of(f"{table.where}: against", panel.against, AGAINST_SETTINGS)
     return panel
 
 
 def _claim(table: TomlTable) -> Claim:
     where = table.where
     than = table.take("than", (str, list))
-    claim = Claim(
-        text=table.take("text", str),
-        measure=table.take("measure", str),
-        variant=table.take("variant", str),
-        relation=table.take("relation", str),
-        than=tuple(than) if isinstance(than, list) else (than,),
-        margin=float(table.take("margin", (int, float), 0.0)),
-        rounds=table.take("rounds", int, None),
-        remark=table.take("remark", str, ""),
-    )
-    table.end()
+    claim = table.record(Claim, than=tuple(than) if isinstance(than, list) else (than,))
     one_of(f"{where}: relation", claim.relation, RELATIONS)
     if claim.measure.startswith("mean_") != (claim.rounds is not None):
         raise InvalidInputError(f"{where}: rounds belongs to a mean, and only to one; measure is {claim.measure!r}")
     if claim.rounds is not None:
-        at_least(f"{where}: rounds", claim.rounds, 1)
+        require(claim.rounds >= 1, f"{where}: rounds", claim.rounds, "1 or more")
     if claim.margin < 0 or (claim.relation == "equal" and claim.margin == 0):
         raise InvalidInputError(f"{where}: margin is {claim.margin}; allowed: not negative, and above 0 for equal")
     if claim.relation == "different" and claim.margin:

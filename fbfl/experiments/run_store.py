@@ -171,12 +171,7 @@ class _LineFile:
             text = "\n" + text
         with failures_as(StorageError, f"{self._path}: cannot be written"), self._path.open("ab") as file:
             file.write(text.encode())
-        known[run.name] = {
-            "settings": as_dict(run.settings),
-            "model_sha256": finished.model_sha256,
-            "warnings": list(finished.warnings),
-            "rounds": list(finished.rounds),
-        }
+        known[run.name] = _content(run.settings, finished)
 
     def remove(self, names: set[str]) -> None:
         kept = []
@@ -204,12 +199,18 @@ class _LineFile:
             return True
 
 
+def _content(settings: RunSettings, finished: FinishedRun) -> dict[str, Any]:
+    """Return a run as `FinishedRuns.load` finds it."""
+    found = {"settings": as_dict(settings), "model_sha256": finished.model_sha256}
+    found |= {"listing": finished.listing} if finished.listing else {}
+    found |= {"warnings": list(finished.warnings)} if finished.warnings else {}
+    return {**found, "rounds": finished.rounds}
+
+
 def _as_file(settings: RunSettings, finished: FinishedRun) -> bytes:
-    head = {"settings": as_dict(settings), "model_sha256": finished.model_sha256}
-    head |= {"listing": finished.listing} if finished.listing else {}
-    head |= {"warnings": list(finished.warnings)} if finished.warnings else {}
+    head = _content(settings, finished)
+    lines = ",\n".join(strictjson.dumps(line) for line in head.pop("rounds"))
     parts = [f"{strictjson.dumps(name)}: {strictjson.dumps(value)},\n" for name, value in head.items()]
-    lines = ",\n".join(strictjson.dumps(line) for line in finished.rounds)
     return f'{{{"".join(parts)}"rounds": [\n{lines}\n]}}\n'.encode()
 
 

@@ -1,11 +1,14 @@
 """Strict reading of TOML tables: every key is known, of the right kind, and within bounds."""
 
-from collections.abc import Sequence
-from typing import Any
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from fbfl.errors import InvalidInputError, require
 
-_REQUIRED = object()
+Record = TypeVar("Record")
+
+_REQUIRED = inspect.Parameter.empty
 _KINDS: dict[object, str] = {
     dict: "a table",
     list: "a list",
@@ -15,6 +18,13 @@ _KINDS: dict[object, str] = {
     (int, float): "a number",
     (str, list): "a text or a list of texts",
 }
+_OF_FIELDS: dict[object, Any] = {
+    Mapping[str, object]: dict,
+    float: (int, float),
+    int | None: int,
+    str | None: str,
+}
+"""Kinds of the fields of records, where these are not their types."""
 
 
 class TomlTable:
@@ -47,17 +57,20 @@ class TomlTable:
         found = self.take(key, list, [])
         return [TomlTable(content, f"{self.where}: {name} {number}") for number, content in enumerate(found, 1)]
 
+    def record(self, make: Callable[..., Record], **made: Any) -> Record:
+        """Return a record whose fields, but for those `made` already, are keys; the table has no others."""
+        for name, field in inspect.signature(make).parameters.items():
+            if name not in made:
+                value = self.take(name, _OF_FIELDS.get(field.annotation, field.annotation), field.default)
+                made[name] = float(value) if field.annotation is float else value
+        self.end()
+        return make(**made)
+
     def end(self) -> None:
         """Refuse the keys that were not taken."""
         if self.rest:
             unknown = next(iter(self.rest))
             raise InvalidInputError(f"{self.where}: unknown key {unknown!r}; allowed: {', '.join(self._known)}")
-
-
-def at_least(name: str, value: int, minimum: int) -> int:
-    """Return the value; refuse one below the minimum."""
-    require(value >= minimum, name, value, f"{minimum} or more")
-    return value
 
 
 def one_of(name: str, value: str, allowed: Sequence[str]) -> str:

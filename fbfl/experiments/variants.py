@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fbfl import settings as run_settings
 from fbfl.errors import InvalidInputError, require
-from fbfl.experiments.toml_table import TomlTable, at_least, one_of
+from fbfl.experiments.toml_table import TomlTable, one_of
+from fbfl.settings import check_names_and_types
 
 CELL_MEASURES = ("accuracy", "attack_success_rate")
 
@@ -31,9 +31,9 @@ class Rule:
 
     label: str
     settings: Mapping[str, object]
-    byzantine: str | None
+    byzantine: str | None = None
     """Argument of the rule for the number of malicious servers, if it has one."""
-    at_most: int | None
+    at_most: int | None = None
     """Largest number that the rule allows there with this number of servers."""
 
     def is_exceeded_by(self, malicious: int) -> bool:
@@ -54,10 +54,10 @@ class AttackColumn:
 
     label: str
     settings: Mapping[str, object]
-    measure: str
-    """Measure of its harm: one of `CELL_MEASURES`."""
     malicious: tuple[int, ...]
     """Numbers of malicious servers to try: those of the grid, or fewer if it is vacuous for some."""
+    measure: str = "accuracy"
+    """Measure of its harm: one of `CELL_MEASURES`."""
 
 
 @dataclass(frozen=True)
@@ -84,33 +84,23 @@ class Grid:
 
 def read_variant(table: TomlTable) -> Variant:
     """Read a variant that is listed."""
-    variant = Variant(
-        table.take("label", str),
-        read_settings(table.take("settings", dict, {}), table.where),
-        series=table.take("series", str, None),
-    )
-    table.end()
+    variant = table.record(Variant, settings=table.take("settings", dict, {}))
+    check_names_and_types(variant.settings, table.where)
     return variant
 
 
 def read_grid(table: TomlTable) -> Grid:
     """Read a grid; a missing or unknown key raises `InvalidInputError`."""
     numbers = _numbers(table, table.take("malicious", list))
-    grid = Grid(
-        numbers,
+    grid = table.record(
+        Grid,
+        malicious=numbers,
         rules=tuple(_rule(each) for each in table.take_tables("rules", "rule")),
         attacks=tuple(_attack(each, numbers) for each in table.take_tables("attacks", "attack")),
     )
-    table.end()
     if not grid.rules or not grid.attacks:
         raise InvalidInputError(f"{table.where}; needed: [[grid.rules]] and [[grid.attacks]]")
     return grid
-
-
-def read_settings(values: Mapping[str, object], where: str) -> dict[str, object]:
-    """Read fields of `RunSettings`, checked by name and type."""
-    run_settings.check_names_and_types(values, where)
-    return dict(values)
 
 
 def refuse(fields: Sequence[str], settings: Mapping[str, object], where: str, why: str) -> None:
@@ -121,13 +111,8 @@ def refuse(fields: Sequence[str], settings: Mapping[str, object], where: str, wh
 
 
 def _rule(table: TomlTable) -> Rule:
-    rule = Rule(
-        label=table.take("label", str),
-        settings=read_settings(table.take("settings", dict), table.where),
-        byzantine=table.take("byzantine", str, None),
-        at_most=table.take("at_most", int, None),
-    )
-    table.end()
+    rule = table.record(Rule)
+    check_names_and_types(rule.settings, table.where)
     refuse(OF_ATTACKS, rule.settings, table.where, "in a grid its attacks do")
     if (rule.byzantine is None) != (rule.at_most is None):
         raise InvalidInputError(f"{table.where}: byzantine and at_most belong together")
@@ -135,13 +120,9 @@ def _rule(table: TomlTable) -> Rule:
 
 
 def _attack(table: TomlTable, numbers: tuple[int, ...]) -> AttackColumn:
-    attack = AttackColumn(
-        label=table.take("label", str),
-        settings=read_settings(table.take("settings", dict), table.where),
-        measure=one_of(f"{table.where}: measure", table.take("measure", str, "accuracy"), CELL_MEASURES),
-        malicious=_numbers(table, table.take("malicious", list, list(numbers))),
-    )
-    table.end()
+    attack = table.record(AttackColumn, malicious=_numbers(table, table.take("malicious", list, list(numbers))))
+    check_names_and_types(attack.settings, table.where)
+    one_of(f"{table.where}: measure", attack.measure, CELL_MEASURES)
     refuse(("malicious",), attack.settings, f"{table.where}: settings", "the key beside them does")
     if not set(attack.malicious) <= set(numbers):
         raise InvalidInputError(
@@ -154,6 +135,6 @@ def _numbers(table: TomlTable, values: list[Any]) -> tuple[int, ...]:
     for value in values:
         if not isinstance(value, int) or isinstance(value, bool):
             raise InvalidInputError(f"{table.where}: malicious has {value!r}; allowed: whole numbers")
-        at_least(f"{table.where}: malicious", value, 1)
+        require(value >= 1, f"{table.where}: malicious", value, "1 or more")
     require(values == sorted(set(values)), f"{table.where}: malicious", values, "rising numbers, each once")
     return tuple(values)
