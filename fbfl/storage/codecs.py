@@ -11,17 +11,15 @@ Servers aggregate what the published bytes decode to. A global model is always f
 """
 
 import functools
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import zstandard
-from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
 
 from fbfl.errors import InvalidInputError, PayloadRefusedError
-from fbfl.storage.payload import decode, encode, max_size, tensor_names
+from fbfl.storage.payload import Layout, decode, encode, max_size, tensor_names, tensors_in
 from fbfl.tensors import ModelSpec, Vector
 
 CODECS = ("float32", "float16", "int8")
@@ -141,30 +139,22 @@ def _dequantised(name: str, multiples: npt.NDArray[np.float32], scale: npt.NDArr
 
 def _read(codec: str, spec: ModelSpec, serialised: bytes) -> _Tensors:
     """Return the tensors in safetensors bytes, which must be exactly those of this codec and in canonical form."""
-    try:
-        found = dict(deserialize(serialised))  # type: ignore[no-untyped-call]
-    except SafetensorError as error:
-        raise PayloadRefusedError(f"payload is not in the safetensors format: {error}") from error
-    tensors: _Tensors = {}
-    for name, (dtype, shape) in _layout(codec, spec).items():
-        content: Mapping[str, Any] | None = found.pop(name, None)
-        if content is None:
-            raise PayloadRefusedError(f"payload lacks the tensor {name!r}")
-        if content["dtype"] != dtype or tuple(content["shape"]) != shape:
-            is_ = f"{content['dtype']} {list(content['shape'])}"
-            raise PayloadRefusedError(f"tensor {name!r} is {is_}, {codec} has {dtype} {list(shape)}")
-        tensors[name] = np.frombuffer(content["data"], _DTYPES[dtype]).reshape(shape)
+    layout = _layout(codec, spec)
+    found, _ = tensors_in(serialised, layout, codec)
+    tensors = {
+        name: np.frombuffer(found[name], _DTYPES[dtype]).reshape(shape) for name, (dtype, shape) in layout.items()
+    }
     if save(tensors) != serialised:
         raise PayloadRefusedError("payload is not in its one canonical form: metadata, order or padding differ")
     return tensors
 
 
-def _layout(codec: str, spec: ModelSpec) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Return dtype and shape of every tensor in the safetensors bytes, by name."""
+def _layout(codec: str, spec: ModelSpec) -> Layout:
+    """Return the layout of the safetensors bytes."""
     if codec == "float16":
         return {tensor.name: ("F16", tensor.shape) for tensor in spec.tensors}
-    scales: dict[str, tuple[str, tuple[int, ...]]] = {_SCALE_PREFIX + t.name: ("F32", ()) for t in spec.tensors}
-    return scales | {tensor.name: ("I8", tensor.shape) for tensor in spec.tensors}
+    scales = {_SCALE_PREFIX + tensor.name: ("F32", ()) for tensor in spec.tensors}
+    return {**scales, **{tensor.name: ("I8", tensor.shape) for tensor in spec.tensors}}
 
 
 def _decompressed(data: bytes, size: int) -> bytes:

@@ -23,6 +23,9 @@ STATE_DTYPES = {"F32": np.float32, "F64": np.float64, "I64": np.int64}
 State = Mapping[str, npt.NDArray[Any]]
 """Tensors that an aggregation rule carries from round to round, by name: float32, float64 or int64, any shape."""
 
+Layout = Mapping[str, tuple[str, tuple[int, ...]]]
+"""Type, as safetensors names it, and shape of tensors, by name."""
+
 
 def encode(spec: ModelSpec, vector: Vector, state: State | None = None) -> bytes:
     """Return the payload of a model or update, float32 [P], with the state of the rule if there is one.
@@ -55,24 +58,12 @@ def decode(spec: ModelSpec, data: bytes, state_limit: int = 0) -> tuple[Vector, 
     plain = _plain(spec, data)
     if plain is not None:
         return plain, {}
-    try:
-        tensors = dict(deserialize(data))  # type: ignore[no-untyped-call]
-    except SafetensorError as error:
-        raise PayloadRefusedError(f"payload is not in the safetensors format: {error}") from error
-
-    parts = []
-    for name, tensor in zip(tensor_names(spec), spec.tensors, strict=True):
-        content = tensors.pop(name, None)
-        if content is None:
-            raise PayloadRefusedError(f"payload lacks the tensor {name!r}")
-        if content["dtype"] != "F32" or tuple(content["shape"]) != tensor.shape:
-            found = f"{content['dtype']} {list(content['shape'])}"
-            raise PayloadRefusedError(f"tensor {name!r} is {found}, the model has F32 {list(tensor.shape)}")
-        parts.append(np.frombuffer(content["data"], dtype="<f4"))
-    vector = np.concatenate(parts, dtype=np.float32)
+    layout = {name: ("F32", tensor.shape) for name, tensor in zip(tensor_names(spec), spec.tensors, strict=True)}
+    tensors, others = tensors_in(data, layout, "the model")
+    vector = np.concatenate([np.frombuffer(content, "<f4") for content in tensors.values()], dtype=np.float32)
 
     state = {}
-    for name, content in tensors.items():
+    for name, content in others.items():
         if not name.startswith(STATE_PREFIX):
             raise PayloadRefusedError(f"payload has the tensor {name!r}, which the model has not")
         if content["dtype"] not in STATE_DTYPES:
@@ -91,6 +82,27 @@ def decode(spec: ModelSpec, data: bytes, state_limit: int = 0) -> tuple[Vector, 
     if canonical != data:
         raise PayloadRefusedError("payload is not in its one canonical form: metadata, order or padding differ")
     return vector, state
+
+
+def tensors_in(data: bytes, layout: Layout, owner: str) -> tuple[dict[str, bytes], dict[str, Mapping[str, Any]]]:
+    """Return the values of tensors in safetensors bytes, which must have them all, and what further tensors there are.
+
+    `owner` is what has the layout, in the message of the `PayloadRefusedError`.
+    """
+    try:
+        others = dict(deserialize(data))  # type: ignore[no-untyped-call]
+    except SafetensorError as error:
+        raise PayloadRefusedError(f"payload is not in the safetensors format: {error}") from error
+    tensors = {}
+    for name, (dtype, shape) in layout.items():
+        content = others.pop(name, None)
+        if content is None:
+            raise PayloadRefusedError(f"payload lacks the tensor {name!r}")
+        if content["dtype"] != dtype or tuple(content["shape"]) != shape:
+            found = f"{content['dtype']} {list(content['shape'])}"
+            raise PayloadRefusedError(f"tensor {name!r} is {found}, {owner} has {dtype} {list(shape)}")
+        tensors[name] = content["data"]
+    return tensors, others
 
 
 def _plain(spec: ModelSpec, data: bytes) -> Vector | None:

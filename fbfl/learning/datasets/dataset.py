@@ -1,6 +1,7 @@
 """A data set in memory."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -103,6 +104,18 @@ def samples_of_part(x: object, y: object, where: str, part: str, num_classes: in
         raise InvalidInputError(f"{where}: x_{part} holds no sample; needed: at least 1")
     samples = samples if samples.dtype == np.uint8 else samples.astype(type_of(samples), copy=False)
     return samples, labels.astype(np.float32 if num_classes == 0 else np.int64)
+
+
+def share_held_out(
+    name: str, x: Array, y: Array, test: float, path: Path, *, device_of: Array | None = None
+) -> Dataset:
+    """Hold out the share `test` of the rows of a file; one that leaves nothing raises `InvalidInputError`."""
+    count = round(test * len(y))
+    if not 0 < count < len(y):
+        raise InvalidInputError(
+            f"{path}: test is {test}, which is {count} of {len(y)} rows; needed: at least 1 to test and to train"
+        )
+    return held_out(name, x, y, count, str(path), purpose="hold-out of a table", device_of=device_of)
 
 
 def held_out(

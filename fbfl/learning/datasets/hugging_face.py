@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fbfl.errors import InvalidInputError, failures_as, require
-from fbfl.learning.datasets.dataset import Array, Dataset, held_out, samples_of_part
+from fbfl.learning.datasets.dataset import Array, Dataset, samples_of_part, share_held_out
 from fbfl.system.strictjson import read_object
 
 _IN_PARTS, _INFO, _STATE = "dataset_dict.json", "dataset_info.json", "state.json"
@@ -81,12 +81,7 @@ def load(
                 f"{path}: samples of train have the shape {x.shape[1:]}, of test {x_test.shape[1:]}"
             )
         return Dataset(path.name, x, y, x_test, y_test, str(path), device_of=device_of)
-    count = round(test * len(y))
-    if not 0 < count < len(y):
-        raise InvalidInputError(
-            f"{path}: test is {test}, which is {count} of {len(y)} rows; needed: at least 1, not all"
-        )
-    return held_out(path.name, x, y, count, str(path), purpose="hold-out of a table", device_of=device_of)
+    return share_held_out(path.name, x, y, test, path, device_of=device_of)
 
 
 def _parts(path: Path) -> dict[str, Path]:

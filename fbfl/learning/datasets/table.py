@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fbfl.errors import InvalidInputError, require
-from fbfl.learning.datasets.dataset import Array, Dataset, held_out
+from fbfl.learning.datasets.dataset import Array, Dataset, share_held_out
 from fbfl.learning.samples import labels_of, of_classes, samples_of
 
 if TYPE_CHECKING:
@@ -53,12 +53,7 @@ def load(
     if "device" in taken:
         devices, _ = _numbered(frame[taken["device"]], f"{path}: the device {taken['device']!r}")
     samples = _numbers(frame.drop(columns=list({*taken.values()})), path)
-    count = round(test * len(labels))
-    if not 0 < count < len(labels):
-        raise InvalidInputError(
-            f"{path}: test is {test}, which is {count} of {len(labels)} rows; needed: at least 1 to test and to train"
-        )
-    return held_out(path.stem, samples, labels, count, str(path), purpose="hold-out of a table", device_of=devices)
+    return share_held_out(path.stem, samples, labels, test, path, device_of=devices)
 
 
 def _read(path: Path) -> "tuple[pd.DataFrame, pd.Index]":
