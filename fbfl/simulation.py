@@ -237,11 +237,8 @@ class Simulation:
         figures, success = self._evaluated(weights_of(self.plan, self.store.get(model)))
         return RoundResult(
             records[-1],
-            figures.accuracy,
-            figures.loss,
+            **vars(figures),
             attack_success_rate=success,
-            metrics=figures.metrics,
-            recall=figures.recall,
             warnings=metrics.warnings_of(figures.loss),
         )
 
@@ -265,9 +262,8 @@ class Simulation:
             found = [why for server in self.servers if (why := server.without_model(number))]
             missing += [f"no model: {why}" for why in found[:1]]
         result = RoundResult(
-            record=record,
-            accuracy=figures.accuracy,
-            loss=figures.loss,
+            record,
+            **vars(figures),
             train_seconds=self._training.seconds - trained_before,
             consensus_seconds=over - decided_from,
             seconds=time.perf_counter() - started,
@@ -275,8 +271,6 @@ class Simulation:
             attack_success_rate=success,
             hashes=None if hashed_before is None else (self._hashes() or 0) - hashed_before,
             cost=cost,
-            metrics=figures.metrics,
-            recall=figures.recall,
             warnings=(*metrics.warnings_of(figures.loss), *missing),
         )
         self._on_round(result.line())

@@ -10,19 +10,16 @@ from eth_hash.auto import keccak
 from eth_typing import Address, ChecksumAddress
 from eth_utils.address import to_canonical_address, to_checksum_address
 
+_key_of = functools.lru_cache(maxsize=512)(PrivateKey)
+
 
 def sign(key: bytes, digest: bytes) -> tuple[int, int, int]:
     """Sign a hash of 32 bytes by a private key; return r, s in the lower half of its range, and the parity.
 
     It is the same each time.
     """
-    signature = _private(key).sign_recoverable(digest, hasher=None)
+    signature = _key_of(key).sign_recoverable(digest, hasher=None)
     return int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:64], "big"), signature[64]
-
-
-@functools.lru_cache(maxsize=512)
-def _private(key: bytes) -> PrivateKey:
-    return PrivateKey(key)
 
 
 def signer_of(digest: bytes, r: int, s: int, parity: int) -> bytes:

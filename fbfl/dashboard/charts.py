@@ -39,11 +39,11 @@ class Chart:
     """Curves over the rounds."""
 
     title: str
-    width: float
-    height: float
     lines: tuple[Line, ...]
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
+    width: float = WIDTH
+    height: float = HEIGHT
 
     @property
     def floor(self) -> float:
@@ -67,8 +67,6 @@ def chart(title: str, curves: Mapping[str, Sequence[tuple[int, float | None]]], 
 
     return Chart(
         title,
-        WIDTH,
-        HEIGHT,
         tuple(_line(label, [(x(n), None if v is None else y(v), v) for n, v in of]) for label, of in curves.items()),
         tuple(Tick(x(number), f"{number:g}") for number in nice(first, last, 8) if float(number).is_integer()),
         tuple(Tick(y(value), short(value)) for value in nice(low, high, 5)),

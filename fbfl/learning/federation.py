@@ -303,18 +303,15 @@ class Federation:
         figures = evaluation.figures(self.trainer, self._weights, *self._test, self._num_classes, self._metrics)
         result = Round(
             number,
-            figures.accuracy,
-            figures.loss,
-            train_seconds,
-            record.seconds,
-            present,
-            tuple(record.excluded),
-            record.selected,
-            figures.recall,
-            self._attack_success_rate(),
-            record.aborted,
-            metrics.warnings_of(figures.loss),
-            figures.metrics,
+            **vars(figures),
+            train_seconds=train_seconds,
+            aggregate_seconds=record.seconds,
+            participants=present,
+            excluded=tuple(record.excluded),
+            selected=record.selected,
+            attack_success_rate=self._attack_success_rate(),
+            aborted=record.aborted,
+            warnings=metrics.warnings_of(figures.loss),
         )
         self._on_round(result.line())
         return result

@@ -6,6 +6,7 @@ import reprlib
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
@@ -60,26 +61,16 @@ def build(purpose: Purpose) -> Any:
         )
     make = _maker(purpose)
     settings = kerasstate.of_this_thread()
-    made: list[Any] = []
-    failed: list[BaseException] = []
 
-    def run() -> None:
-        try:
-            with kerasstate.under(settings):
-                built = make()
-                _check(built, purpose)
-            made.append(built)
-        except BaseException as error:
-            failed.append(error)
+    def built() -> Any:
+        with kerasstate.under(settings):
+            model = make()
+            _check(model, purpose)
+        return model
 
     # Keras numbers the layers ("dense_3") per thread: in a fresh one the count starts anew.
-    with _building, seeded(int32_seed(purpose.seed, "initial weights")):
-        thread = threading.Thread(target=run)
-        thread.start()
-        thread.join()
-    if failed:
-        raise failed[0]
-    return made[0]
+    with _building, seeded(int32_seed(purpose.seed, "initial weights")), ThreadPoolExecutor(1) as fresh:
+        return fresh.submit(built).result()
 
 
 def spec_of(model: Any) -> ModelSpec:

@@ -1,7 +1,8 @@
 """Keras optimizers inside a compiled graph. Importing this module imports TensorFlow."""
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -24,20 +25,29 @@ _PLAIN = {
 }
 
 
-class InGraph(Protocol):
+class InGraph(ABC):
     """One optimizer for the trainable variables of one model."""
+
+    def __init__(self, variables: list[Any], state: Sequence[Any] = ()) -> None:
+        self._variables = variables
+        self._state = state  # all zeros at the start
 
     def restart(self) -> None:
         """Begin anew, from the weights that the model's variables have now."""
+        for variable in self._state:
+            variable.assign(tf.zeros_like(variable))
 
     def scaled(self, value: Any) -> Any:
         """Return the loss, or what is added to its gradient, scaled for differentiation; `apply` removes the scale."""
+        return value
 
+    @abstractmethod
     def apply(self, gradients: list[Any], learning_rate: Any, step: Any) -> None:
         """Change the model's variables by one step; `step` counts from 1. A variable may have no gradient: None."""
 
     def finish(self, steps: Any) -> None:
         """Give the model's variables their final values after `steps` steps."""
+        del steps
 
 
 def make(optimizer: str | Callable[[], Any]) -> Any:
@@ -112,28 +122,7 @@ def _scales_loss(model: Any) -> bool:
     return bool(model.dtype_policy.name == "mixed_float16")
 
 
-class _Fused:
-    """Base of the kernels."""
-
-    def __init__(self, variables: list[Any], state: list[Any]) -> None:
-        self._variables = variables
-        self._state = state  # all zeros at the start
-
-    def restart(self) -> None:
-        for variable in self._state:
-            variable.assign(tf.zeros_like(variable))
-
-    def scaled(self, value: Any) -> Any:
-        return value
-
-    def finish(self, steps: Any) -> None:
-        del steps
-
-
-class _FusedSgd(_Fused):
-    def __init__(self, variables: list[Any]) -> None:
-        super().__init__(variables, [])
-
+class _FusedSgd(InGraph):
     def apply(self, gradients: list[Any], learning_rate: Any, step: Any) -> None:
         del step
         for variable, gradient in zip(self._variables, gradients, strict=True):
@@ -143,7 +132,7 @@ class _FusedSgd(_Fused):
                 )
 
 
-class _FusedAdam(_Fused):
+class _FusedAdam(InGraph):
     def __init__(self, variables: list[Any], config: dict[str, Any]) -> None:
         self._config = config
         self._moments = [tuple(tf.Variable(tf.zeros_like(variable)) for _ in range(2)) for variable in variables]
@@ -170,10 +159,10 @@ class _FusedAdam(_Fused):
             )
 
 
-class _Keras:
+class _Keras(InGraph):
     def __init__(self, optimizer: Any, variables: list[Any]) -> None:
+        super().__init__(variables)
         self._optimizer = optimizer
-        self._variables = variables
         self._has_rate = rate_of(optimizer) is not None
         # Some optimizers start from the weights (schedule-free AdamW). Random weights as marks show where.
         weights = [variable.numpy() for variable in variables]

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -43,13 +44,13 @@ class DeviceDatabase(Database):
     @property
     def source(self) -> str | None:
         """Source of the samples; None while there are none."""
-        found = self._device("source")
-        return None if found is None else str(found)
+        source: str | None = self._value("select source from device")
+        return source
 
     @property
     def started(self) -> float:
         """Unix time (s) of the device's first start."""
-        return float(self._device("started"))  # type: ignore[arg-type]  # once it is filled
+        return float(self._value("select started from device"))
 
     def fill(self, x: Array, y: Array, source: str, started: float) -> None:
         """Take the samples x [n, ...], y [n] that the device will ever have, all or none. Once."""
@@ -67,17 +68,17 @@ class DeviceDatabase(Database):
 
     def __len__(self) -> int:
         """Return the number of samples."""
-        return self._number("select count(*) from samples")
+        return int(self._value("select count(*) from samples"))
 
     @property
     def sample_size(self) -> int:
         """Bytes of one sample without its label."""
-        return self._number("select length(x) from samples limit 1")
+        return int(self._value("select length(x) from samples limit 1"))
 
     @property
     def confirmed(self) -> int:
         """Number of samples that servers have."""
-        return self._number("select count(*) from samples where confirmed")
+        return int(self._value("select count(*) from samples where confirmed"))
 
     def unsent(self, device: int, *, end: int, most: int) -> Batch | None:
         """Return the first samples, below sequence number `end`, that are only here: at most `most`, in a row."""
@@ -139,12 +140,8 @@ class DeviceDatabase(Database):
                 (server, confirmed, batch.first, batch.first + len(batch.y)),
             )
 
-    def _number(self, query: str) -> int:
+    def _value(self, query: str) -> Any:
+        """Return the one value that a query finds; None if it finds nothing."""
         with self.transaction() as connection:
-            (number,) = connection.execute(query).fetchone()
-        return int(number)
-
-    def _device(self, column: str) -> object:
-        with self.transaction() as connection:
-            found = connection.execute(f"select {column} from device").fetchone()
+            found = connection.execute(query).fetchone()
         return None if found is None else found[0]

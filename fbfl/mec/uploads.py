@@ -1,5 +1,6 @@
 """The device's side of `fbfl.mec.ingest`: ask a server what it has, and send it a batch."""
 
+import contextlib
 import itertools
 from typing import Any
 
@@ -67,16 +68,11 @@ class Uploads:
             )
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             raise UploadError(f"{server} does not answer: {type(error).__name__}", final=False) from error
-        said = _object(text)
+        said: dict[str, Any] = {}
+        with contextlib.suppress(InvalidInputError):
+            said = read_object(text, "the answer")
         if status != 200:
             problem = said.get("error", "no reason given")
             final = status not in _LATER and (status < 500 or status == 507)
             raise UploadError(f"{server} answers {status}: {problem}", final=final)
         return said
-
-
-def _object(text: bytes) -> dict[str, Any]:
-    try:
-        return read_object(text, "the answer")
-    except InvalidInputError:
-        return {}

@@ -20,7 +20,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from web3 import Web3
@@ -91,14 +90,12 @@ class RunFolder:
         self._lock.__enter__()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: Any) -> None:
         try:
             if kind is not None:
                 self._leave(kind)
         finally:
-            self._lock.__exit__(kind, error, trace)
+            self._lock.__exit__(kind, *error)
 
     def _leave(self, kind: type[BaseException]) -> None:
         """Leave a run that an error has ended."""

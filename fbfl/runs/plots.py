@@ -3,11 +3,10 @@
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fbfl.runs.measures import CURVES, RATES, interval
+from fbfl.runs.measures import CURVES, RATES, further_in, interval
 from fbfl.system import canvas
 from fbfl.system.styles import plain_axes, rounds_across
 
@@ -15,58 +14,29 @@ INK = "#1f3b57"
 ACCENT = "#c0562b"
 
 
-@dataclass(frozen=True)
-class _Curve:
-    """A line of a picture, with a band of `half_widths` around it if there are any; NaN is a gap."""
-
-    label: str
-    colour: str
-    values: Sequence[float]
-    half_widths: Sequence[float]
-    is_rate: bool
-    """True if its values are within 0 and 1, and so is the band."""
-
-
-_COLOURS = {"accuracy": INK, "attack_success_rate": ACCENT, "loss": INK}
-
-
 def plot_rounds(folder: Path, lines: Sequence[dict[str, Any]], title: str) -> list[Path]:
     """Draw accuracy.png and loss.png; returns their paths. Without classes there is METRIC.png for each further figure.
 
     `lines` are those of metrics.jsonl, where a null is a gap, or the rounds of a series, where a figure is a mean.
     """
-    curves = {
-        name: _curve(label, _COLOURS[name], [line.get(name) for line in lines], is_rate=name in RATES)
-        for name, label in CURVES.items()
-        if any(name in line for line in lines) or name != "attack_success_rate"
-    }
-    further = {
-        name: _curve(f"test {name}", INK, [line.get("metrics", {}).get(name) for line in lines], is_rate=False)
-        for name in lines[0].get("metrics", ())
-    }
-    return _pictures(folder, title, [line["round"] for line in lines], curves, further)
+    drawn = {"accuracy": [name for name in RATES if name == "accuracy" or any(name in line for line in lines)]}
+    further = further_in(lines)
+    if further and all(math.isnan(value) for value in _curve(lines, "accuracy")[0]):
+        drawn = {_file_name(name): [name] for name in further}
+    drawn["loss"] = ["loss"]
+    return [_draw(folder / f"{file}.png", title, lines, names) for file, names in drawn.items()]
 
 
-def _curve(label: str, colour: str, figures: Sequence[Any], *, is_rate: bool) -> _Curve:
+def _curve(lines: Sequence[dict[str, Any]], name: str) -> tuple[list[float], list[float]]:
+    """Return a measure by round, NaN where there is a gap, and if it is a mean, half the widths of its intervals."""
+    figures = [line.get(name, line.get("metrics", {}).get(name)) for line in lines]
     if not isinstance(figures[0], Mapping):
-        return _Curve(label, colour, _values(figures), (), is_rate)
-    means, halves = (_values(figure[part] for figure in figures) for part in ("mean", "half_width"))
-    return _Curve(label, colour, means, halves, is_rate)
+        return _values(figures), []
+    return _values(figure["mean"] for figure in figures), _values(figure["half_width"] for figure in figures)
 
 
 def _values(values: Iterable[float | None]) -> list[float]:
     return [math.nan if value is None else value for value in values]
-
-
-def _pictures(
-    folder: Path, title: str, rounds: list[int], curves: Mapping[str, _Curve], further: Mapping[str, _Curve]
-) -> list[Path]:
-    """Draw accuracy, with the success of an attack if it is measured, or if it is not known `further`; and loss."""
-    drawn = {"accuracy": [curves[name] for name in ("accuracy", "attack_success_rate") if name in curves]}
-    if further and all(math.isnan(value) for value in curves["accuracy"].values):
-        drawn = {_file_name(name): [curve] for name, curve in further.items()}
-    drawn["loss"] = [curves["loss"]]
-    return [_draw(folder / f"{name}.png", title, rounds, own) for name, own in drawn.items()]
 
 
 def _file_name(metric: str) -> str:
@@ -74,20 +44,22 @@ def _file_name(metric: str) -> str:
     return re.sub(r"\W+", "-", metric.rpartition(":")[2])
 
 
-def _draw(path: Path, title: str, rounds: list[int], curves: Sequence[_Curve]) -> Path:
+def _draw(path: Path, title: str, lines: Sequence[dict[str, Any]], names: Sequence[str]) -> Path:
+    rounds = [line["round"] for line in lines]
+    labels = {name: CURVES.get(name, f"test {name}") for name in names}
     with canvas.blank() as figure:
         figure.set_size_inches(7, 4)
         axes = figure.add_subplot()
-        for curve in curves:
-            axes.plot(
-                rounds, curve.values, color=curve.colour, marker="o", markersize=4, linewidth=1.8, label=curve.label
-            )
-            if curve.half_widths:
-                band = interval(curve.values, curve.half_widths, is_rate=curve.is_rate)
-                axes.fill_between(rounds, *band, color=curve.colour, alpha=0.18, linewidth=0)
+        for name, label in labels.items():
+            values, halves = _curve(lines, name)
+            colour = ACCENT if name == "attack_success_rate" else INK
+            axes.plot(rounds, values, color=colour, marker="o", markersize=4, linewidth=1.8, label=label)
+            if halves:
+                band = interval(values, halves, is_rate=name in RATES)
+                axes.fill_between(rounds, *band, color=colour, alpha=0.18, linewidth=0)
         axes.set_title(canvas.literal(title), fontsize=10, loc="left")
-        axes.set_ylabel(curves[0].label if len(curves) == 1 else "")
-        if len(curves) > 1:
+        axes.set_ylabel(labels[names[0]] if len(names) == 1 else "")
+        if len(names) > 1:
             axes.legend(frameon=False)
         rounds_across(axes)
         plain_axes(axes)

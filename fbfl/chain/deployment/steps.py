@@ -3,7 +3,7 @@
 This module imports no package: Brownie's environment has other versions of them, and lacks most.
 """
 
-import importlib.util
+import runpy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -44,15 +44,6 @@ def run_steps(deployment: Deployment, folder: Path, last: Path | None = None) ->
     if not steps:
         raise ChainError(f"no deployment steps in {folder}")
     for step in steps:
-        _load(step).run(deployment)
+        runpy.run_path(str(step))["run"](deployment)
         if step == last:
             return
-
-
-def _load(step: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(f"fbfl_migration_{step.stem}", step)
-    if spec is None or spec.loader is None:
-        raise ChainError(f"{step} is not a Python module")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
