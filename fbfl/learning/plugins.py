@@ -57,15 +57,16 @@ class Plugin:
     def __call__(self, *data: Any, **context: Any) -> Any:
         """Call the function with its settings and what it names of the context.
 
-        A user's function gets arrays of its own, which it may change, and what it raises becomes `UserCodeError`; what
-        is wrong with a setting is said of the function.
+        A user's function gets arrays and lists of its own, which it may change. What it raises becomes `UserCodeError`;
+        what is wrong with a setting is said of the function.
         """
-        wanted, label = {key: value for key, value in context.items() if key in self.wants}, f"{self.kind} {self.name}"
+        named = {key: value for key, value in context.items() if key in self.wants} | {**self.settings}
         if not is_ours(self.function):
-            data, wanted = _private(data), _private(wanted)
+            data, named = _private(data), _private(named)
+        label = f"{self.kind} {self.name}"
         try:
             with users_code(label, self.function):
-                return self.function(*data, **{**wanted, **self.settings})
+                return self.function(*data, **named)
         except InvalidInputError as error:
             if str(error).startswith(tuple(f"{setting} is " for setting in self.settings)):
                 raise type(error)(f"{label}: {error}") from error
@@ -73,7 +74,7 @@ class Plugin:
 
 
 def _private(value: Any) -> Any:
-    """Return a copy of an array, and of those in a table, a list or a tuple; all else as it is."""
+    """Return a copy of an array, a table, a list or a tuple, and of what is in these; all else as it is."""
     import numpy as np  # by now it is imported
 
     if isinstance(value, np.ndarray):

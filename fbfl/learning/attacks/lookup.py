@@ -137,7 +137,7 @@ class Attack:
         settings = {key: value for key, value in given.items() if key in accepted}
         where = f"attack {self.name}: what its triggered returns"
         with self._naming(), plugins.users_code(f"attack {self.name}: its triggered", self.plugin.function):
-            returned = make(x, y, **settings)
+            returned = make(x.copy(), y.copy(), **settings)
         if not isinstance(returned, tuple | list) or len(returned) != 3:
             raise InvalidInputError(f"{where} is a {type(returned).__name__}; needed: samples, labels and target")
         *pair, target = returned

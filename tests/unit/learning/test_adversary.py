@@ -101,7 +101,11 @@ def test_an_attack_that_changes_what_it_gets_changes_no_update_of_others_and_has
         x[:] = 0
         return x, y
 
+    darkens.triggered = lambda x, y: (*darkens(x, y + 1, np.random.default_rng(0)), 0)  # type: ignore[attr-defined]
     adversary = Adversary((attacks.resolve(darkens),), (0,), seed=0, num_classes=10, sample_range=(0.0, 1.0))
     assert not adversary.poisoned_samples(0, clean)[0].any()
+    triggered = adversary.triggered(*clean)
+    assert triggered is not None
+    assert not triggered[0].any()
     assert clean[0].all()
     assert adversary.warnings == ()

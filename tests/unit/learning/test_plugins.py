@@ -47,15 +47,16 @@ def test_a_plugin_gets_its_settings_and_what_it_wants_of_the_context() -> None:
 
 
 def test_a_users_function_may_change_the_arrays_that_it_gets() -> None:
-    def spoil(data: Any, state: dict[str, Any], weights: list[Any]) -> Any:
+    def spoil(data: Any, state: dict[str, Any], weights: list[Any], classes: Any) -> Any:
         for array in (data, state["sum"], *weights):
-            array += 1
+            array += classes.pop()
         state["more"] = 0
         return data
 
     data, state, weights = np.zeros(2), {"sum": np.zeros(2)}, [np.zeros(2)]
-    plugin = find(spoil, context=("state", "weights"))
-    assert plugin(data, state=state, weights=weights).tolist() == [1, 1]
+    plugin = plugins.resolve("thing", spoil, {}, {"classes": [1, 1, 1]}, data=1, context=("state", "weights"))
+    for _ in range(2):
+        assert plugin(data, state=state, weights=weights).tolist() == [1, 1]
     assert state.keys() == {"sum"}
     assert [array.tolist() for array in (data, state["sum"], *weights)] == [[0, 0]] * 3
 
