@@ -28,7 +28,7 @@ def played(monkeypatch: pytest.MonkeyPatch) -> None:
             for number, accuracy in enumerate(ACCURACIES[settings.seed], 1)
         ]
         (output / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        return Played(output, {"final_rounds": int(settings.seed != 6), "warnings": []}, ())
+        return Played(output, {"final_rounds": int(settings.seed != 6), "warnings": ["training diverged"]}, ())
 
     monkeypatch.setattr(series, "play", play)
 
@@ -83,4 +83,4 @@ def test_the_command_prints_means_and_fails_if_a_seed_has_no_round(
     said = capsys.readouterr().out.splitlines()
     assert said[:3] == ["seed 4", "seed 5", "accuracy 0.5000 ± 0.0000 (n = 2)"]
     assert main([*words, "--seeds", "3", "--output", str(tmp_path / "three")]) == 3
-    assert "fbfl: no round of seed 6 became final; see" in capsys.readouterr().err
+    assert "fbfl: no round of seed 6 became final; training diverged; see" in capsys.readouterr().err
