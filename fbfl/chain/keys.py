@@ -22,8 +22,12 @@ def sign(key: bytes, digest: bytes) -> tuple[int, int, int]:
     return int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:64], "big"), signature[64]
 
 
+@functools.lru_cache(maxsize=8192)
 def signer_of(digest: bytes, r: int, s: int, parity: int) -> bytes:
-    """Return the address that signed a hash; raises some exception, by libsecp256k1's mood, if nobody did."""
+    """Return the address that signed a hash; raises some exception, by libsecp256k1's mood, if nobody did.
+
+    Remembered by all that it follows from: a collector checks what the contract in the same process checks again.
+    """
     signature = r.to_bytes(32, "big") + s.to_bytes(32, "big") + bytes([parity])
     key = PublicKey.from_signature_and_message(signature, digest, hasher=None)
     return keccak(key.format(compressed=False)[1:])[-20:]

@@ -1,18 +1,20 @@
 """py-evm's interpreter with the common instructions of a contract done in its loop instead of in a call for each.
 
-Code is read once into a table of its blocks: instructions in a row that only move, compare and compute words, nine of
-ten that contracts execute. Gas and room on the stack are checked once for a block, not at each of its instructions. All
-else, and whatever goes wrong (no gas, too few or too many words, a jump to nowhere), is left to py-evm's own function
-of the instruction, with nothing changed before. A test runs random programs through both.
+Code is read where execution first comes to it, into traces: common instructions in a row, over jumps to places that are
+known, up to an instruction that is not common. Words that are only pushed, copied and swapped are followed while a
+trace is read; left to execute is what computes words, reads or writes. Gas and room on the stack are checked once for a
+trace, not at each of its instructions. All else, and whatever goes wrong (no gas, too few or too many words, a jump to
+nowhere), is left to py-evm's own function of the instruction, with all done that comes before it and nothing of it. A
+test runs random programs through both.
 """
 
 import contextlib
 import functools
 from collections.abc import Callable, Container, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from eth.abc import ComputationAPI, MessageAPI, StateAPI, TransactionContextAPI
-from eth.constants import GAS_ECRECOVER, GAS_MID, GAS_SHA3, GAS_SHA3WORD, SECPK1_N
+from eth.constants import GAS_ECRECOVER, GAS_SHA3WORD, SECPK1_N, STACK_DEPTH_LIMIT
 from eth.exceptions import Halt
 from eth.vm import opcode_values as op
 from eth.vm.forks.berlin.constants import COLD_SLOAD_COST, WARM_STORAGE_READ_COST
@@ -30,15 +32,13 @@ from fbfl.chain.keys import signer_of
 _MASK = 2**256 - 1
 _NEAR = 2**20  # the bytes of memory that are written to here
 _STACK = 1024  # the most words
+_LONGEST = 100  # instructions of a trace
+_SIGN = 2**255
+_FIRST = Address(b"\1".rjust(20, b"\0"))  # of the precompiled contracts
 
-_PUSH, _DUP, _SWAP, _POP, _UNARY, _BINARY, _LOAD, _STORE, _INPUT, _LABEL = range(10)  # they make blocks
-_CALL, _JUMP, _JUMP_IF, _STORED, _HASH = range(10, 15)
-
-_UNARY_OF: dict[int, Callable[[int], int]] = {
-    op.ISZERO: lambda a: 0 if a else 1,
-    op.NOT: lambda a: _MASK - a,
-}
-_BINARY_OF: dict[int, Callable[[int, int], int]] = {
+_COMPUTED: dict[int, Callable[[int, int], int]] = {
+    op.ISZERO: lambda a, _: 0 if a else 1,
+    op.NOT: lambda a, _: _MASK - a,
     op.ADD: lambda a, b: a + b & _MASK,
     op.SUB: lambda a, b: a - b & _MASK,
     op.MUL: lambda a, b: a * b & _MASK,
@@ -48,48 +48,59 @@ _BINARY_OF: dict[int, Callable[[int, int], int]] = {
     op.XOR: lambda a, b: a ^ b,
     op.LT: lambda a, b: 1 if a < b else 0,
     op.GT: lambda a, b: 1 if a > b else 0,
+    op.SLT: lambda a, b: 1 if a ^ _SIGN < b ^ _SIGN else 0,
     op.EQ: lambda a, b: 1 if a == b else 0,
     op.SHL: lambda a, b: b << a & _MASK if a < 256 else 0,
     op.SHR: lambda a, b: b >> a if a < 256 else 0,
 }
+"""Instructions that compute a word from the one or two on top."""
 
+_COMPUTE, _BRANCH, _STORE, _LOAD, _HASH, _STORED, _INPUT, _SIZE, _JUMP = range(9)
 _OTHERS = {
-    op.POP: _POP,
-    op.JUMPDEST: _LABEL,
-    op.JUMP: _JUMP,
-    op.JUMPI: _JUMP_IF,
-    op.MLOAD: _LOAD,
-    op.SLOAD: _STORED,
-    op.MSTORE: _STORE,
-    op.CALLDATALOAD: _INPUT,
-    op.SHA3: _HASH,
+    **{op.MSTORE: _STORE, op.MLOAD: _LOAD, op.SHA3: _HASH, op.SLOAD: _STORED},
+    **{op.CALLDATALOAD: _INPUT, op.CALLDATASIZE: _SIZE},
 }
+_NEEDED = {
+    **dict.fromkeys((op.POP, op.MLOAD, op.SLOAD, op.CALLDATALOAD, op.JUMP), 1),
+    **dict.fromkeys((op.MSTORE, op.SHA3, op.JUMPI, *_COMPUTED), 2),
+    **dict.fromkeys((op.ISZERO, op.NOT), 1),
+    **{op.DUP1 + place: place + 1 for place in range(16)},
+    **{op.SWAP1 + place: place + 2 for place in range(16)},
+}
+"""Words on the stack that an instruction looks at."""
 
 
-class _Place(NamedTuple):
-    """What a place in the code does."""
+class _Leave(NamedTuple):
+    """A way out of a trace."""
 
-    kind: int
-    operand: Any
-    following: int
-    function: Any
-    """py-evm's."""
+    at: int | None
+    """Place where to go on; None for the one that the last step looked at."""
+    alone: bool
+    """True if the instruction there is py-evm's."""
+    spent: int
+    """Gas of the instructions before."""
+    replaced: int
+    """Words of the stack as it was that make way for others."""
+    words: Sequence[int]
+    """Places of those among the values."""
 
 
-class _Block(NamedTuple):
-    """Instructions in a row. Most end with a jump to a place that is pushed right before it."""
+_Step = tuple[int, int, int, int, Any]
+"""Kind, place of the result, places of two operands, and what computes it, or how to leave."""
 
-    instructions: Sequence[tuple[int, Any]]
-    """Kind and operand; of those on memory, which may not go well: place, and gas of it and what follows."""
+
+class _Trace(NamedTuple):
+    """Instructions in the order of their execution."""
+
     gas: int
     least: int
     """Words that have to be on the stack."""
     most: int
     """Words on the stack with which there is room for all that it puts there."""
-    target: int | None
-    """Place to go to if the last word is not 0, or None."""
-    after: int
-    """Place to go to otherwise."""
+    values: list[Any]
+    """Known words, and room for the results; behind them come the `least` words of the stack."""
+    steps: Sequence[_Step]
+    end: _Leave
 
 
 class _Noting:
@@ -104,22 +115,54 @@ class _Noting:
         return self._function(computation=computation)
 
 
-def _recover(computation: Any) -> Any:
-    """Answer a call of the first precompiled contract: who signed a hash, or nothing, without eth-keys' forms."""
-    computation.consume_gas(GAS_ECRECOVER, reason="ECRecover Precompile")
-    given = computation.msg.data_as_bytes[:128].ljust(128, b"\0")
-    v, r, s = (int.from_bytes(given[start : start + 32], "big") for start in (32, 64, 96))
+class _Recovering:
+    """A call that changes nothing, which asks the first precompiled contract without a computation of its own."""
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+        self.gas_cost, self.mnemonic = function.gas_cost, function.mnemonic
+
+    def __call__(self, computation: Any) -> Any:
+        words, meter, memory = computation._stack.values, computation._gas_meter, computation._memory._bytes
+        if len(words) > 5 and words[-2] == 1:
+            gas, _, start, size, to, room = words[:-7:-1]
+            left = meter.gas_remaining - WARM_STORAGE_READ_COST
+            fits = max(start + size, to + room) <= len(memory) and min(gas, left - left // 64) >= GAS_ECRECOVER
+            if fits and computation.state.is_address_warm(_FIRST) and computation.msg.depth < STACK_DEPTH_LIMIT:
+                meter.gas_remaining = left - GAS_ECRECOVER
+                computation.return_data = output = _recovered(bytes(memory[start : start + size]))
+                memory[to : to + min(room, len(output))] = output[:room]
+                words[-6:] = [1]
+                return None
+        return self._function(computation=computation)
+
+
+def _recovered(data: bytes) -> bytes:
+    """Return what the first precompiled contract answers: who signed a hash, or nothing."""
+    data = data[:128].ljust(128, b"\0")
+    v, r, s = (int.from_bytes(data[start : start + 32], "big") for start in (32, 64, 96))
     if v in (27, 28) and r < SECPK1_N and s < SECPK1_N:
         with contextlib.suppress(Exception):  # libsecp256k1 raises them without a type of their own: nobody did
-            computation.output = signer_of(given[:32], r, s, v - 27).rjust(32, b"\0")
+            return signer_of(data[:32], r, s, v - 27).rjust(32, b"\0")
+    return b""
+
+
+def _recover(computation: Any) -> Any:
+    """Answer a call of the first precompiled contract without eth-keys' forms."""
+    computation.consume_gas(GAS_ECRECOVER, reason="ECRecover Precompile")
+    computation.output = _recovered(computation.msg.data_as_bytes)
     return computation
 
 
 class TableComputation(LondonComputation):
     """The execution of one message by the rules of London."""
 
-    _precompiles = LondonComputation.get_precompiles() | {Address(b"\1".rjust(20, b"\0")): _recover}
-    opcodes = LONDON_OPCODES | {value: _Noting(LONDON_OPCODES[value]) for value in (op.COINBASE, op.BALANCE)}
+    _precompiles = LondonComputation.get_precompiles() | {_FIRST: _recover}
+    opcodes = (
+        LONDON_OPCODES
+        | {value: _Noting(LONDON_OPCODES[value]) for value in (op.COINBASE, op.BALANCE)}
+        | {op.STATICCALL: _Recovering(LONDON_OPCODES[op.STATICCALL])}
+    )
 
     @classmethod
     def apply_computation(
@@ -158,88 +201,83 @@ def _run(computation: Any) -> None:
     Words are numbers here, always: what an instruction of py-evm leaves as bytes is made one at once. The gas that is
     left is in the meter only while such an instruction is executed.
     """
-    places, blocks, labels = _table(computation.msg.code)
+    traces, labels, padded = _table(computation.msg.code)
     words, meter, memory, code = (
         computation._stack.values,
         computation._gas_meter,
         computation._memory,
         computation.code,
     )
-    state, address = computation.state, computation.msg.storage_address
+    accounts, address = computation.state._account_db, computation.msg.storage_address
     data = bytes(computation.msg.data)
     left = meter.gas_remaining
-    at, end_of_code = 0, len(places) - 1
+    at, end_of_code = 0, len(traces) - 1
     while True:
-        block = blocks[at]
-        if block is not None:
-            instructions, gas, least, most, target, after = block
-            if gas <= left and least <= len(words) <= most:
-                left -= gas
-                for kind, operand in instructions:
-                    if kind == _DUP:
-                        words.append(words[-operand])
-                    elif kind == _PUSH:
-                        words.append(operand)
-                    elif kind == _BINARY:
-                        words[-1] = operand(words.pop(), words[-1])
-                    elif kind == _SWAP:
-                        words[-1], words[-operand] = words[-operand], words[-1]
-                    elif kind == _POP:
-                        words.pop()
-                    elif kind == _STORE:
-                        end = words[-1] + 32
-                        if end > len(memory._bytes):
-                            grown = _growth(len(memory._bytes) >> 5, end + 31 >> 5) if end <= _NEAR else left + 1
-                            if grown > left:
-                                break
-                            left -= grown
-                            memory.extend(end - 32, 32)
-                        memory._bytes[end - 32 : end] = words[-2].to_bytes(32, "big")
-                        del words[-2:]
-                    elif kind == _LOAD:
-                        end = words[-1] + 32
-                        if end > len(memory._bytes):
+        trace = traces[at]
+        if trace is None:
+            trace = traces[at] = _trace(padded, labels, at, end_of_code)
+        gas, least, most, values, steps, leave = trace
+        size = len(words)
+        if gas <= left and least <= size <= most:
+            left -= gas
+            values = values + words[size - least :]
+            for kind, place, a, b, operand in steps:
+                if kind == _COMPUTE:
+                    values[place] = operand(values[a], values[b])
+                elif kind == _BRANCH:
+                    if values[a]:
+                        leave = operand
+                        break
+                elif kind == _STORE:
+                    end = values[a] + 32
+                    if end > len(memory._bytes):
+                        cost = _growth(len(memory._bytes) >> 5, end + 31 >> 5) if end <= _NEAR else left + 1
+                        if cost > left:
+                            leave = operand
                             break
-                        words[-1] = int.from_bytes(memory._bytes[end - 32 : end], "big")
-                    elif kind == _UNARY:
-                        words[-1] = operand(words[-1])
-                    else:
-                        start = words[-1]
-                        words[-1] = int.from_bytes(data[start : start + 32].ljust(32, b"\0"), "big")
-                else:
-                    at = after if target is None or not words.pop() else target
-                    continue
-                at, unspent = operand
-                left += unspent
-        kind, _, following, function = places[at]
-        if kind == _JUMP:
-            if words and words[-1] in labels and left >= GAS_MID:
-                left -= GAS_MID
-                at = words.pop()
-                continue
-        elif kind == _STORED:
-            if words:
-                slot = words[-1]
-                warm = state.is_storage_warm(address, slot)
-                gas = WARM_STORAGE_READ_COST if warm else COLD_SLOAD_COST
-                if gas <= left:
-                    left -= gas
+                        left -= cost
+                        memory.extend(end - 32, 32)
+                    memory._bytes[end - 32 : end] = values[b].to_bytes(32, "big")
+                elif kind == _LOAD:
+                    end = values[a] + 32
+                    if end > len(memory._bytes):
+                        leave = operand
+                        break
+                    values[place] = int.from_bytes(memory._bytes[end - 32 : end], "big")
+                elif kind == _HASH:
+                    end, cost = values[a] + values[b], GAS_SHA3WORD * (values[b] + 31 >> 5)
+                    if end > len(memory._bytes) or cost > left:
+                        leave = operand
+                        break
+                    left -= cost
+                    values[place] = int.from_bytes(keccak(bytes(memory._bytes[values[a] : end])), "big")
+                elif kind == _STORED:
+                    slot = values[a]
+                    warm = accounts.is_storage_warm(address, slot)
+                    cost = WARM_STORAGE_READ_COST if warm else COLD_SLOAD_COST
+                    if cost > left:
+                        leave = operand
+                        break
+                    left -= cost
                     if not warm:
-                        state.mark_storage_warm(address, slot)
-                    words[-1] = state.get_storage(address, slot)
-                    at = following
-                    continue
-        elif kind == _HASH and len(words) > 1 and (end := words[-1] + words[-2]) <= len(memory._bytes):
-            gas = GAS_SHA3 + GAS_SHA3WORD * (words[-2] + 31 >> 5)
-            if gas <= left:
-                left -= gas
-                hashed = bytes(memory._bytes[words.pop() : end])
-                words[-1] = int.from_bytes(keccak(hashed), "big")
-                at = following
+                        accounts.mark_storage_warm(address, slot)
+                    values[place] = accounts.get_storage(address, slot)
+                elif kind == _INPUT:
+                    values[place] = int.from_bytes(data[values[a] : values[a] + 32].ljust(32, b"\0"), "big")
+                elif kind == _SIZE:
+                    values[place] = len(data)
+                elif values[a] not in labels:
+                    leave = operand
+                    break
+            to, alone, spent, replaced, places = leave
+            left += gas - spent
+            words[size - replaced :] = map(values.__getitem__, places)
+            at = values[a] if to is None else to
+            if not alone:
                 continue
         code.program_counter = at + 1  # as py-evm has it while an instruction is executed
         meter.gas_remaining = left
-        function(computation=computation)
+        _FUNCTIONS[padded[at]](computation=computation)
         left = meter.gas_remaining
         if words and type(words[-1]) is not int:
             words[-1] = to_int(words[-1])
@@ -252,79 +290,93 @@ def _growth(before: int, after: int) -> int:
     return 3 * (after - before) + after * after // 512 - before * before // 512
 
 
+_FUNCTIONS: Sequence[Any] = [TableComputation.opcodes.get(value) or InvalidOpcode(value) for value in range(256)]
+
+
 @functools.lru_cache(maxsize=64)
-def _table(code: bytes) -> tuple[Sequence[_Place], Sequence[_Block | None], frozenset[int]]:
-    """Return what each place of the code does, with a stop behind its end; the blocks by the places at which they
-    begin; and the places that may be jumped to.
+def _table(code: bytes) -> tuple[list[_Trace | None], Container[Any], bytes]:
+    """Return room for the trace that begins at each place of the code, and behind it; the places that may be jumped to;
+    and the code with the zeros that are read behind its end.
     """
-    places = [_place(code, at) for at in range(len(code))]
-    places.append(_Place(_CALL, None, len(code) + 1, TableComputation.opcodes[op.STOP]))
-    begins, at = [], 0
+    labels, at = set[int](), 0
     while at < len(code):
-        begins.append(at)
-        at = places[at].following
-    labels = frozenset(at for at in begins if places[at].kind == _LABEL)
-    blocks: list[_Block | None] = [None] * (len(places) + 1)
-    at = 0
-    while at < len(code):
-        blocks[at], at = _block(places, labels, at)
-    return places, blocks, labels
+        if code[at] == op.JUMPDEST:
+            labels.add(at)
+        at += 1 + _pushed(code[at])
+    return [None] * (len(code) + 1), frozenset(labels), code + bytes(33)
 
 
-def _place(code: bytes, at: int) -> _Place:
-    value = code[at]
-    function = TableComputation.opcodes[value] if value in TableComputation.opcodes else InvalidOpcode(value)
-    if op.PUSH1 <= value <= op.PUSH32:
-        size = value - op.PUSH1 + 1
-        following = min(at + 1 + size, len(code))
-        return _Place(_PUSH, int.from_bytes(code[at + 1 : following].ljust(size, b"\0"), "big"), following, function)
-    kind, operand = _OTHERS.get(value, _CALL), cast(Any, None)
-    if op.DUP1 <= value <= op.DUP16:
-        kind, operand = _DUP, value - op.DUP1 + 1
-    elif op.SWAP1 <= value <= op.SWAP16:
-        kind, operand = _SWAP, value - op.SWAP1 + 2
-    elif value in _BINARY_OF:
-        kind, operand = _BINARY, _BINARY_OF[value]
-    elif value in _UNARY_OF:
-        kind, operand = _UNARY, _UNARY_OF[value]
-    return _Place(kind, operand, at + 1, function)
+def _pushed(value: int) -> int:
+    """Return the number of bytes that an instruction pushes."""
+    return value - op.PUSH1 + 1 if op.PUSH1 <= value <= op.PUSH32 else 0
 
 
-_EFFECT = {
-    **{_PUSH: (0, 1), _POP: (1, -1), _UNARY: (1, 0), _BINARY: (2, -1)},
-    **{_LOAD: (1, 0), _STORE: (2, -2), _INPUT: (1, 0), _LABEL: (0, 0)},
-}
-"""Words that an instruction needs, and by how many it changes their number."""
+def _trace(code: bytes, labels: Container[Any], at: int, end_of_code: int) -> _Trace:
+    """Return the trace that begins at a place.
 
+    A word is known by its place among the trace's values; those of the stack come last, and count from the end.
+    """
+    values, stack, steps = list[Any](), list[int](), list[_Step]()
+    gas = least = highest = 0
 
-def _block(places: Sequence[_Place], labels: Container[int], start: int) -> tuple[_Block | None, int]:
-    """Return the block that begins at a place, or None, and the place where to look for the next one."""
-    read: list[tuple[int, int, Any, int]] = []  # place, kind, operand, gas before it
-    gas = least = height = highest = 0
-    target, at = None, start
-    while (kind := places[at].kind) < _CALL and not (kind == _LABEL and at > start):
-        _, operand, following, function = places[at]
-        read.append((at, kind, operand, gas))
-        needed, change = (operand, 1) if kind == _DUP else (operand, 0) if kind == _SWAP else _EFFECT[kind]
-        gas, least, height = gas + function.gas_cost, max(least, needed - height), height + change
-        highest, at = max(highest, height), following
-        jump = places[at]
-        if kind == _PUSH and operand in labels and jump.kind in (_JUMP, _JUMP_IF):
-            read.pop()
-            gas += jump.function.gas_cost
-            if jump.kind == _JUMP:
-                return _Block(_unfinished(read, gas), gas, least, _STACK - highest, None, operand), jump.following
-            least, target, at = max(least, 2 - height), operand, jump.following
+    def leave(to: int | None, spent: int, *, alone: bool = False) -> _Leave:
+        same = 0  # words at the bottom that are where they were
+        while same < min(least, len(stack)) and stack[same] == same - least:
+            same += 1
+        return _Leave(to, alone, spent, least - same, tuple(stack[same:]))
+
+    def put(word: int | None = None) -> None:
+        stack.append(len(values))
+        values.append(word)
+
+    for _ in range(_LONGEST):
+        value = code[at]
+        cost, pushed, needed = _FUNCTIONS[value].gas_cost, _pushed(value), _NEEDED.get(value, 0)
+        following = min(at + 1 + pushed, end_of_code)
+        while len(stack) < needed:
+            least += 1
+            stack.insert(0, -least)
+        a = stack[-1] if needed else -1
+        b = stack[-2] if needed > 1 else a
+        known: list[Any] = [values[place] if place >= 0 else None for place in (a, b)]
+        first, second = known
+        if pushed:
+            put(int.from_bytes(code[at + 1 : at + 1 + pushed], "big"))
+        elif op.DUP1 <= value <= op.DUP16:
+            stack.append(stack[-needed])
+        elif op.SWAP1 <= value <= op.SWAP16:
+            stack[-1], stack[-needed] = stack[-needed], stack[-1]
+        elif value == op.POP:
+            stack.pop()
+        elif value in _COMPUTED:
+            function = _COMPUTED[value]
+            del stack[-needed:]
+            if first is None or second is None:
+                steps.append((_COMPUTE, len(values), a, b, function))
+                put()
+            else:
+                put(function(first, second))
+        elif value in _OTHERS:
+            steps.append((_OTHERS[value], len(values), a, b, leave(at, gas, alone=True)))
+            del stack[len(stack) - needed :]
+            if value != op.MSTORE:
+                put()
+        elif value == op.JUMPI and first in labels:
+            del stack[-2:]
+            steps.append((_BRANCH, 0, b, 0, leave(first, gas + cost)))
+        elif value == op.JUMP and first in labels:
+            stack.pop()
+            following = first
+        elif value == op.JUMP and first is None:
+            steps.append((_JUMP, 0, a, 0, leave(at, gas, alone=True)))
+            stack.pop()
+            gas += cost
+            end = leave(None, gas)
             break
-    if at == start:
-        return None, places[at].following
-    return _Block(_unfinished(read, gas), gas, least, _STACK - highest, target, at), at
-
-
-def _unfinished(read: Sequence[tuple[int, int, Any, int]], gas: int) -> Sequence[tuple[int, Any]]:
-    """Return a block's instructions; those on memory can tell where to go on without them, with how much gas more."""
-    return [
-        (kind, (at, gas - before) if kind in (_LOAD, _STORE) else operand)
-        for at, kind, operand, before in read
-        if kind != _LABEL
-    ]
+        elif value != op.JUMPDEST:
+            end = leave(at, gas, alone=True)
+            break
+        gas, at, highest = gas + cost, following, max(highest, len(stack) - least)
+    else:
+        end = leave(at, gas)
+    return _Trace(gas, least, _STACK - highest, values, steps, end)
