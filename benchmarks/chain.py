@@ -124,7 +124,7 @@ def heading(old: str | None) -> Iterator[str]:
     yield (
         f"{platform.machine()}, {os.cpu_count()} cores. Medians of three rounds after the first (one round with "
         "more than 100 servers, or 20 if some lie) of one process that plays all servers. All but the wall time are "
-        "processor seconds: of the round; of executing its blocks again as the chain does, and nothing else; of "
+        "processor seconds: of the round; of executing its blocks again by py-evm as it comes, and nothing else; of "
         "hashing and decoding its updates once, and nothing else; of the same training and aggregation without a chain"
         + (f"; of the round with the code of commit {old}." if old else ".")
     )

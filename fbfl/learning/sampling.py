@@ -81,6 +81,8 @@ def without_dropouts(clients: Sequence[int], probability: float, seed: int, roun
     The answer can be empty: then the round has no update.
     """
     require(0 <= probability <= 1, "drop-out probability", probability, "0 to 1")
+    if not probability:
+        return tuple(clients)  # without a random number for each
     return tuple(client for client in clients if _uniform(seed, "dropout", round_number, client) >= probability)
 
 
