@@ -91,7 +91,7 @@ class TorchTrainer(LaneTrainer):
         """Yield what `run` computes in forks, or in threads where PyTorch refuses to go on in a fork."""
         lane, done = self._lanes.all[0], 0
         try:
-            for update in forks.rows(lambda place: run(lane, place), count, busy):
+            for update in forks.rows(lambda place: run(lane, place), count, self.spec.size, busy):
                 yield update
                 done += 1
         except UserCodeError as error:

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -27,18 +29,47 @@ def still_there() -> list[psutil.Process]:
 @pytest.mark.parametrize(("count", "number_of_forks"), [(0, 2), (1, 1), (2, 3), (40, 3)])
 def test_rows_come_in_order_and_forks_end(count: int, number_of_forks: int) -> None:
     before = still_there()
-    rows = list(forks.rows(counted, count, number_of_forks))
+    rows = list(forks.rows(counted, count, 5, number_of_forks))
     assert [row.tolist() for row in rows] == [[number] * 5 for number in range(count)]
     assert still_there() == before
 
 
 def test_forks_end_where_the_caller_stops_early() -> None:
     before = still_there()
-    rows = forks.rows(counted, 1000, 2)
+    rows = forks.rows(counted, 1000, 5, 2)
     assert next(rows)[0] == 0
     assert len(still_there()) == len(before) + 2
     rows.close()  # type: ignore[attr-defined]  # it is a generator
     assert still_there() == before
+
+
+def test_large_rows_on_their_way_hold_up_nobody_who_stops_early() -> None:
+    width = 2_000_000  # far more than a pipe takes at once
+    for number_of_rows in range(1, 4):
+        rows = forks.rows(lambda number: np.full(width, number, np.float32), 1000, width, 2)
+        assert [next(rows)[-1] for _ in range(number_of_rows)] == list(range(number_of_rows))
+        rows.close()  # type: ignore[attr-defined]  # it is a generator
+
+
+def test_two_threads_have_forks_of_their_own() -> None:
+    first, second = (forks.rows(counted, 20, 5, 2) for _ in range(2))
+    assert next(first)[0] == next(second)[0] == 0
+    first.close()  # type: ignore[attr-defined]  # it is a generator
+    assert [row[0] for row in second] == list(range(1, 20))
+
+
+def test_forks_end_with_a_parent_that_is_killed() -> None:
+    program = (
+        "import numpy, time; from fbfl.learning import forks; rows = forks.rows(lambda number: ("
+        "time.sleep(number), numpy.zeros(5))[1], 9, 5, 2); next(rows); print('goes', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "goes\n"
+        children = psutil.Process(parent.pid).children()
+        parent.kill()
+    assert len(children) == 2
+    assert psutil.wait_procs(children, timeout=10)[1] == []
 
 
 def raises(error: BaseException) -> Callable[[int], forks.Row]:
@@ -60,7 +91,7 @@ def raises(error: BaseException) -> Callable[[int], forks.Row]:
 )
 def test_errors_are_raised_here(error: BaseException, kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
-        list(forks.rows(raises(error), 20, 2))
+        list(forks.rows(raises(error), 20, 5, 2))
 
 
 def test_a_fork_that_is_killed_is_missed() -> None:
@@ -71,4 +102,4 @@ def test_a_fork_that_is_killed_is_missed() -> None:
 
     for number_of_forks in (1, 2):
         with pytest.raises(ProcessError, match="a training process ended by itself"):
-            list(forks.rows(dies, 20, number_of_forks))
+            list(forks.rows(dies, 20, 5, number_of_forks))
