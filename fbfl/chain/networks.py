@@ -132,10 +132,10 @@ _KEYS = {
 _FORMS = {
     **dict.fromkeys(("eth_blockNumber", "eth_chainId", "eth_getTransactionCount"), re.compile("0x[0-9a-fA-F]{1,16}")),
     **dict.fromkeys(("eth_estimateGas", "eth_gasPrice", "eth_getBalance"), re.compile("0x[0-9a-fA-F]{1,64}")),
-    **dict.fromkeys(("eth_call", "eth_getCode"), re.compile("0x([0-9a-fA-F]{2})*")),
+    **dict.fromkeys(("eth_call", "eth_getCode"), re.compile("0x(?:[0-9a-fA-F]{2})*+")),
     "eth_sendRawTransaction": re.compile("0x[0-9a-fA-F]{64}"),
 }
-"""Forms of results that are texts, by method."""
+"""Forms of results that are texts, by method. None of them has to go back, for which much memory would be kept."""
 
 
 class _RefusedError(Exception):

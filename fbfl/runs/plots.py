@@ -29,7 +29,8 @@ def plot_rounds(folder: Path, lines: Sequence[dict[str, Any]], title: str) -> li
 
 def _curve(lines: Sequence[dict[str, Any]], name: str) -> tuple[list[float], list[float]]:
     """Return a measure by round, NaN where there is a gap, and if it is a mean, half the widths of its intervals."""
-    figures = [line.get(name, line.get("metrics", {}).get(name)) for line in lines]
+    of_lines = lines if name in CURVES else [line.get("metrics", {}) for line in lines]
+    figures: list[Any] = [each.get(name) for each in of_lines]
     if not isinstance(figures[0], Mapping):
         return _values(figures), []
     return _values(figure["mean"] for figure in figures), _values(figure["half_width"] for figure in figures)

@@ -9,7 +9,6 @@ import dataclasses
 import functools
 import inspect
 import numbers
-import threading
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +23,9 @@ from fbfl.values.fields import Setting
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_LONGEST_WAIT = 2_147_483
+"""Seconds, 24 days: what waits for processes and sockets count in milliseconds of 31 bits."""
 
 Wei = Annotated[int, "wei"]
 """An amount of money, up to 128 bits as in the contracts, unlike other whole numbers; or a text with a unit, until
@@ -117,8 +119,8 @@ def is_whole(value: object) -> bool:
 
 def seconds(what: str, value: float) -> None:
     """Raise `InvalidInputError`, which begins with `what`, unless it is a number of seconds that can be waited for."""
-    if not 0 < value <= threading.TIMEOUT_MAX:
-        raise InvalidInputError(f"{what} {value:g}; allowed: more than 0 seconds, up to {threading.TIMEOUT_MAX:.0f}")
+    if not 0 < value <= _LONGEST_WAIT:
+        raise InvalidInputError(f"{what} {value:g}; allowed: more than 0 seconds, up to {_LONGEST_WAIT}")
 
 
 def _check(where: str, name: str, value: object, kinds: tuple[object, ...]) -> None:

@@ -26,6 +26,16 @@ def test_what_is_null_is_a_gap(tmp_path: Path) -> None:
         assert all(path.stat().st_size > 10_000 for path in paths)
 
 
+def test_a_further_figure_may_be_called_as_another_entry_of_a_line(tmp_path: Path) -> None:
+    own: list[dict[str, Any]] = [
+        {"round": number, "accuracy": None, "loss": 1.0, "metrics": {"seconds": number / 2}} for number in (1, 2)
+    ]
+    plots.plot_rounds(tmp_path, own, "title")
+    drawn = (tmp_path / "seconds.png").read_bytes()
+    plots.plot_rounds(tmp_path, [{**line, "seconds": 9.0} for line in own], "title")
+    assert (tmp_path / "seconds.png").read_bytes() == drawn
+
+
 @pytest.mark.parametrize("title", ["日本", "x" * 400, "line\n" * 90])
 def test_a_title_that_matplotlib_cannot_show_is_no_warning(tmp_path: Path, title: str) -> None:
     plots.plot_rounds(tmp_path, LINES, title)

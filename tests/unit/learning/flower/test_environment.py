@@ -70,6 +70,7 @@ def test_an_environment_has_what_the_app_requires(
         ),
         ("nothing", "0.01", 3, "its environment was not made within 0.01 s"),
         ("nothing", "0", 2, "--timeout 0; allowed: more than 0 seconds"),
+        ("nothing", "1e9", 2, "--timeout 1e+09; allowed: more than 0 seconds, up to 2147483"),
     ],
 )
 def test_an_environment_that_cannot_be_made(
