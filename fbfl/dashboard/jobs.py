@@ -115,7 +115,7 @@ class Jobs:
         process.start()
         self._process = process
         tells.close()
-        with contextlib.suppress(EOFError):
+        with contextlib.suppress(EOFError, OSError):  # it has ended, perhaps in the middle of a result
             while not job.done:
                 self._hear(job, **hears.recv())
         process.join()

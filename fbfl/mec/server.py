@@ -395,6 +395,7 @@ class MECServer:
             try:
                 parent = self._results.held_once(state.round, key[0], self.store.get(key[0]))
                 self._memory.models[key] = self._results.next_model(state.round, parent, payloads, seed)
+                self._memory.without_model = ""
             except (PayloadNotFoundError, PayloadRefusedError) as error:
                 log.warning("round %d: %s cannot aggregate: %s", state.round, self.address, error)
                 return None

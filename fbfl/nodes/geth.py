@@ -191,6 +191,7 @@ def _make_dag(epoch: int, folder: Path) -> Iterator[float]:
                     yield int(done[1]) / 100
         finally:
             making.kill()
+            making.wait()
             for half in folder.glob(f"{DAGS[epoch]}.*"):
                 half.unlink()
     if not (folder / DAGS[epoch]).exists():

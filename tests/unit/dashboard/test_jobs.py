@@ -1,7 +1,9 @@
 """Jobs in processes of their own."""
 
+import os
 import time
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,17 @@ def test_an_end_leaves_no_process(tmp_path: Path) -> None:
     jobs.close()
     assert ended(job).error
     assert ended(waits).error == "it ended without a result"
+
+
+def break_off(tells: Connection, *_: object) -> None:
+    os.write(tells.fileno(), (100_000).to_bytes(4, "big") + b"the beginning of a result")
+
+
+def test_a_process_that_ends_in_the_middle_of_its_result_ends_the_job(
+    jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_do_alone", break_off)
+    assert ended(jobs.ask("index", Where(run=tmp_path))).error == "it ended without a result"
 
 
 def test_a_file_in_the_current_folder_takes_the_place_of_no_module(
