@@ -78,7 +78,7 @@ def _private(value: Any) -> Any:
     import numpy as np  # by now it is imported
 
     if isinstance(value, np.ndarray):
-        return value.copy()
+        return value.copy("K")
     if isinstance(value, Mapping):
         return {key: _private(each) for key, each in value.items()}
     return type(value)(map(_private, value)) if type(value) in (list, tuple) else value

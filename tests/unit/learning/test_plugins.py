@@ -61,6 +61,12 @@ def test_a_users_function_may_change_the_arrays_that_it_gets() -> None:
     assert [array.tolist() for array in (data, state["sum"], *weights)] == [[0, 0]] * 3
 
 
+def test_the_arrays_of_a_users_function_lie_in_memory_as_they_did() -> None:
+    plugin = plugins.resolve("thing", lambda data: data.flags, {}, {}, data=1)  # sums depend on it
+    for order in ("C", "F"):
+        assert plugin(np.ones((3, 4), order=order))[f"{order}_CONTIGUOUS"]
+
+
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
