@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from eth_keys.constants import SECPK1_N
-from pydantic import TypeAdapter, ValidationError, with_config
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -205,7 +205,10 @@ def board_routes(board: HttpBoard) -> list[BaseRoute]:
 # ---------------------------------------------------------------- messages as JSON
 
 
-@with_config(STRICT)
+_MESSAGE: ConfigDict = {**STRICT, "extra": "ignore"}  # later versions may say more
+
+
+@with_config(_MESSAGE)
 @dataclass(frozen=True)
 class _UpdateMessage:
     server: str
@@ -218,7 +221,7 @@ class _UpdateMessage:
     signature: Compact
 
 
-@with_config(STRICT)
+@with_config(_MESSAGE)
 @dataclass(frozen=True)
 class _VoteMessage:
     server: str

@@ -288,6 +288,7 @@ def test_messages_come_back_from_json(members: Committee, accounts: list[LocalAc
     assert vote_from_json(json.dumps(as_json).encode()) == ("me", vote)
     against = replace(vote, accept=False, stage=Stage.COMMIT)
     assert vote_from_json(json.dumps(vote_to_json("me", against)).encode()) == ("me", against)
+    assert vote_from_json(json.dumps({**as_json, "of_a_later_version": 1}).encode()) == ("me", vote)
 
 
 def test_every_field_of_a_message_has_its_range(members: Committee, accounts: list[LocalAccount]) -> None:
