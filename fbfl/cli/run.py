@@ -127,7 +127,7 @@ def _show_end(played: "Played", settings: RunSettings, console: "Console") -> in
 
 
 def _require_final(none: str, played: "Played") -> None:
-    """Raise `NoFinalRoundError` unless a round became final; the message begins with `none` and has the first warnings."""
+    """Raise `NoFinalRoundError` unless a round became final; it begins with `none` and has the first warnings."""
     if played.summary["final_rounds"] == 0:
         why = "".join(f"; {text}" for text in played.summary["warnings"][:5])
         raise NoFinalRoundError(f"{none} became final{why}; see {hint.command('rounds', '--run', played.path)}")
