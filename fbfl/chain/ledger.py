@@ -387,9 +387,13 @@ class Ledger:
         return self._answer(("target", task), lambda: int(answer(contract.functions.targetOf(task))))
 
     def reward_terms(self, task: int) -> RewardTerms:
-        """Return the terms by which a final round of a task pays."""
-        terms = answer(self.rewards.functions.termsOf(task))
-        return RewardTerms(terms.perRound, terms.leaderShare, terms.bySamples)
+        """Return the terms by which a final round of a task pays; they change with events only."""
+
+        def find() -> RewardTerms:
+            terms = answer(self.rewards.functions.termsOf(task))
+            return RewardTerms(terms.perRound, terms.leaderShare, terms.bySamples)
+
+        return self._answer(("terms", task), find)
 
     def payment(self, task: int, round_number: int) -> Payment:
         """Return the state of the reward of a final round."""
