@@ -1,5 +1,6 @@
 """What each server did and got over the rounds, counted from the records."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -27,27 +28,23 @@ class Standing:
 
 def standings(servers: Sequence[ServerRecord], rounds: Iterable[RoundRecord]) -> dict[str, Standing]:
     """Return the standing of every server by its address, those that records alone name last."""
-    found = {server.address: Standing() for server in servers}
-
-    def of(address: str) -> Standing:
-        return found.setdefault(address, Standing())
-
+    found = defaultdict(Standing, {server.address: Standing() for server in servers})
     for record in rounds:
         if record.leader is not None:
-            of(record.leader).turns += 1
+            found[record.leader].turns += 1
         proposed = {proposal.proposer for proposal in record.proposals}
         for address in record.barred:
             if address in proposed:
-                of(address).rejected += 1
+                found[address].rejected += 1
             else:
-                of(address).silent += 1
+                found[address].silent += 1
         for update in record.updates:
-            one = of(update.server)
+            one = found[update.server]
             one.updates += 1
             one.samples = update.samples
             one.left_out += record.status == "final" and not update.included
         for address, wei in record.rewards:
-            of(address).rewards += wei
+            found[address].rewards += wei
         for address, wei, _ in record.slashes:
-            of(address).slashed += wei
-    return found
+            found[address].slashed += wei
+    return dict(found)

@@ -52,9 +52,7 @@ def rows(work: Callable[[int], Row], count: int, width: int, forks: int) -> Iter
     children: set[multiprocessing.process.BaseProcess] = set()
     try:
         with _forking, warnings.catch_warnings():
-            # Python 3.12 and JAX warn of locks that their threads hold: forks use neither.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            warnings.simplefilter("ignore", RuntimeWarning)
+            warnings.simplefilter("ignore")  # Python 3.12's and JAX's of locks that threads hold: forks use neither
             before = {*multiprocessing.active_children()}
             try:
                 pool.submit(int)  # forks all of them
