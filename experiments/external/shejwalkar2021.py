@@ -8,10 +8,15 @@ What it takes is the subject of `hiding`.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from experiments.external import accuracies, baruch2019
 from experiments.external.study import Row, Study
 from fbfl.learning import attacks, datasets, partition
+from fbfl.learning.aggregation.nearest import krum_scores
 from fbfl.learning.federation import Federation
 
 NUM_WORKERS, NUM_CORRUPT, NUM_SAMPLES = 50, 10, 1000
@@ -24,7 +29,9 @@ RULES: dict[str, dict[str, int]] = {
     "multi_krum": {"num_byzantine": NUM_CORRUPT, "num_selected": NUM_WORKERS - 2 * NUM_CORRUPT - 2},
     "bulyan": {"num_byzantine": NUM_CORRUPT},
 }
-"""The rules of their code and the plain mean; their Multi-Krum takes as many updates, one after the other."""
+"""The rules of their code and the plain mean. Their Multi-Krum takes as many updates, see `one_by_one`."""
+ONE_BY_ONE = "one by one"
+"""The variant with their Multi-Krum."""
 ROUNDS = 300
 DIRECTIONS = ("std", "sign", "unit")
 THEIRS: accuracies.Theirs = {
@@ -56,17 +63,34 @@ THEIRS: accuracies.Theirs = {
 """Best of every tenth and last accuracy that their code gives, seed 0."""
 
 
+def one_by_one(updates: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Return the mean of updates that Krum picks one after the other, each from those that are left."""
+    rows = updates.astype(np.float64)
+    gram = rows @ rows.T
+    distances = np.diag(gram)[:, None] + np.diag(gram) - 2 * gram
+    rest, picked = [*range(len(rows))], []
+    for _ in range(RULES["multi_krum"]["num_selected"]):
+        best = int(np.argmin(krum_scores(distances[np.ix_(rest, rest)], NUM_CORRUPT)))
+        picked.append(rest.pop(best))
+    chosen: npt.NDArray[np.float64] = rows[picked].mean(axis=0)
+    return chosen
+
+
 def run(cell: Mapping[str, str], seed: int) -> Row:
     """Play all rounds; the best accuracy of all global models, and that of the last."""
     data = datasets.load("mnist")
     parts = [own[:NUM_SAMPLES] for own in partition.iid(data.y_train, NUM_WORKERS, seed=seed)]
     name, _, direction = cell["attack"].partition(":")
+    aggregator: Any = cell["aggregator"]
+    args = RULES[aggregator]
+    if cell["variant"] == ONE_BY_ONE:
+        aggregator, args = one_by_one, {}
     federation = Federation(
         [(data.x_train[own], data.y_train[own]) for own in parts],
         (data.x_test, data.y_test),
         model=baruch2019.network,
-        aggregator=cell["aggregator"],
-        aggregator_args=RULES[cell["aggregator"]],
+        aggregator=aggregator,
+        aggregator_args=args,
         attack=attacks.resolve(name, deviation=direction) if name else None,
         malicious=range(NUM_CORRUPT) if name else (),
         batch_size=BATCH_SIZE,
@@ -95,10 +119,16 @@ one seed, too, and the best of all models. `std`, `sign` and `unit` are the thre
 """
 
 _WHY = """**Both attacks harm**, all three directions of them, and without momentum. `std` makes the most of it in the
-end, when the model swings by tens of points from look to look; `unit` stops learning at 0.91 or 0.92. On CIFAR10 with
+end, when the model swings by tens of points from look to look; `unit` stops learning at 0.91 to 0.93. On CIFAR10 with
 AlexNet, 1,200 rounds and `std`, the outputs stored in their code have the trimmed mean at its best at 0.377 (Min-Max)
 and 0.431 (Min-Sum), the median at 0.282 and 0.287, Multi-Krum at 0.291 and 0.446, Bulyan at 0.317 and 0.221: a harder
 task, on which the same push costs more.
+
+**Multi-Krum** is hardly harmed by Min-Max (`std`) here, and was there, because theirs takes its 28 updates one after
+the other. Where all are scored at once the ten attackers are too far from most of the 50. The fewer are left to choose
+from, the fewer neighbours count, of which the attackers have nine at no distance: the last picks are theirs. The
+variant `one by one` does so, and costs three points (four there). Blanchard et al. take those with the best scores, all
+at once.
 
 **Where the costs differ by more than a fifth**:
 
@@ -120,8 +150,14 @@ calls "not run" take about a minute each; the command goes on with them.
 
 
 CELLS: Sequence[Row] = [
-    {"variant": accuracies.PUBLISHED, "aggregator": rule, "attack": attack}
-    for rule in RULES
-    for attack in ("", *(f"{name}:{direction}" for name in ("min_max", "min_sum") for direction in DIRECTIONS))
+    *(
+        {"variant": accuracies.PUBLISHED, "aggregator": rule, "attack": attack}
+        for rule in RULES
+        for attack in ("", *(f"{name}:{direction}" for name in ("min_max", "min_sum") for direction in DIRECTIONS))
+    ),
+    *(
+        {"variant": ONE_BY_ONE, "aggregator": "multi_krum", "attack": attack}
+        for attack in ("", "min_max:std")
+    ),
 ]
 STUDY = Study("shejwalkar2021", CELLS, accuracies.OUTCOMES, run, section)

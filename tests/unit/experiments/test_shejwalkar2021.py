@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from experiments.external import shejwalkar2021
 from fbfl.learning import datasets
+from fbfl.learning.aggregation.nearest import multi_krum
 from fbfl.learning.datasets import load
 from fbfl.learning.federation import Federation
 
@@ -32,3 +34,12 @@ def test_a_cell_is_played_at_its_settings(monkeypatch: pytest.MonkeyPatch) -> No
     assert (seen["optimizer"], seen["learning_rate"], "server_optimizer" in seen) == ("sgd", 0.5, False)
     assert seen["attack"].described == "min_sum (deviation='unit')"
     assert seen["aggregator_args"] == {"num_byzantine": 10, "num_selected": 28}
+
+
+def test_one_by_one_picks_from_what_is_left() -> None:
+    """Ten that are alike are too far from most of 50, and nearest to each other once fewer are left."""
+    updates = np.random.default_rng(0).normal(size=(50, 400)).astype(np.float32)
+    updates[:10] = 1.4
+    at_once = multi_krum(updates, **shejwalkar2021.RULES["multi_krum"])
+    assert abs(at_once.mean()) < 0.05
+    assert shejwalkar2021.one_by_one(updates).mean() > 0.3
