@@ -155,9 +155,6 @@ CELLS: Sequence[Row] = [
         for rule in RULES
         for attack in ("", *(f"{name}:{direction}" for name in ("min_max", "min_sum") for direction in DIRECTIONS))
     ),
-    *(
-        {"variant": ONE_BY_ONE, "aggregator": "multi_krum", "attack": attack}
-        for attack in ("", "min_max:std")
-    ),
+    *({"variant": ONE_BY_ONE, "aggregator": "multi_krum", "attack": attack} for attack in ("", "min_max:std")),
 ]
 STUDY = Study("shejwalkar2021", CELLS, accuracies.OUTCOMES, run, section)
