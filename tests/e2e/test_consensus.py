@@ -9,7 +9,6 @@ from eth_utils.abi import event_abi_to_log_topic
 from eth_utils.address import to_checksum_address
 from web3._utils.events import get_event_data
 
-from benchmarks.miner import Miner
 from fbfl.audit import audit
 from fbfl.chain.devnet import Devnet
 from fbfl.chain.elections import SEED_BLOCKS, seed_of_puzzle, seed_waits
@@ -275,20 +274,6 @@ def test_the_seed_of_a_puzzle_is_stored_before_contracts_forget_it(tmp_path: Pat
     contract = fed.ledger.consensus["pow"]
     assert contract.functions.seedOf(fed.task.id).call() == [closed.block, closed.block_hash, True]
     assert fed.play_round().record.status == "final"
-
-
-@pytest.mark.slow
-def test_servers_that_mine_in_processes_of_their_own_stop_when_another_has_won(tmp_path: Path) -> None:
-    miners = [Miner() for _ in range(4)]
-    try:
-        fed = federation(tmp_path, simulation={"solver": iter(miners).__next__})
-        for result in fed.rounds():
-            assert result.record.status == "final"
-        assert sum(miner.hashes for miner in miners) > 0
-        assert all(miner.solution() is None for miner in miners), "a search goes on although the round is over"
-    finally:
-        for miner in miners:
-            miner.close()
 
 
 @pytest.mark.slow
