@@ -251,10 +251,11 @@ def test_only_those_who_were_drawn_leave_updates_and_all_leave_votes(
         board.observe(members.state, members.ledger.seats(1, 1), members.ledger.submitters(1, 1))
         for sender in accounts[:4]:
             body = json.dumps(update_to_json(sender.address, update_of(members, sender))).encode()
-            said = f"{sender.address} was not drawn for round 1"
+            said = f"^{sender.address} was not drawn for round 1$"
             refusal = pytest.raises(MessageRefusedError, match=said)
-            with contextlib.nullcontext() if sender.address in drawn else refusal:
+            with contextlib.nullcontext() if sender.address in drawn else refusal as caught:
                 board.take_update(body)
+            assert caught is None or caught.value.status == 403
             board.take_vote(json.dumps(vote_to_json(sender.address, vote_of(members, sender))).encode())
         assert {server for server, _ in board.updates(1, 1)} == drawn
         assert len(board.votes(1, 1)) == 4
@@ -318,6 +319,16 @@ def test_every_field_of_a_message_has_its_range(members: Committee, accounts: li
             vote_from_json(body_of(vote, stage=stage))
     with pytest.raises(ValidationError, match=r"\naccept\n  Input should be a valid boolean"):
         vote_from_json(body_of(vote, accept=1))
+
+
+def test_a_malformed_message_is_refused_with_the_place_and_the_fault(
+    members: Committee, accounts: list[LocalAccount], board: HttpBoard
+) -> None:
+    message = update_to_json("me", update_of(members, accounts[1]))
+    wanted = "this is no such message: signature: 0: Data should have at least 32 bytes"
+    with pytest.raises(MessageRefusedError, match=f"^{wanted}$") as caught:
+        board.take_update(body_of(message, signature=["ab", "00" * 32]))
+    assert caught.value.status == 400
 
 
 def body_of(message: dict[str, Any], **changed: object) -> bytes:

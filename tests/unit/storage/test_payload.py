@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
 from fbfl.errors import InvalidInputError, PayloadRefusedError
+from fbfl.storage import payload as payloads
 from fbfl.storage.payload import check_size, decode, encode, max_size
 from fbfl.tensors import ModelSpec, TensorSpec, Vector
 
@@ -42,6 +43,12 @@ def test_the_payload_of_any_model_is_what_the_standard_library_writes(
     parts = zip(names, spec.unflatten(vector), strict=True)
     assert payload == save({name: np.ascontiguousarray(part).reshape(part.shape) for name, part in parts})
     assert decode(spec, payload)[0].tobytes() == vector.tobytes()
+
+
+def test_a_model_alone_is_read_in_place_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library copies every tensor, and the canonical form would be made once more to compare with."""
+    monkeypatch.setattr(payloads, "tensors_in", None)
+    assert decode(SPEC, PAYLOAD)[0].tobytes() == VECTOR.tobytes()
 
 
 def test_the_standard_library_reads_the_payload_by_the_models_names() -> None:
