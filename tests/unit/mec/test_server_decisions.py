@@ -31,6 +31,7 @@ def test_the_leader_proposes_what_the_updates_make_and_nobody_else(tmp_path: Pat
     assert fed.state.proposal.model == expected_model(fed)
     assert fed.state.decision.proposal == value_of(fed, expected_model(fed))
     assert fed.store.has(expected_model(fed))
+    assert fed.leader.without_model(1) == ""
 
 
 def test_nobody_proposes_after_the_deadline(tmp_path: Path) -> None:
@@ -103,6 +104,9 @@ def test_what_the_rule_cannot_aggregate_is_given_up(tmp_path: Path) -> None:
     assert fed.state.phase is Phase.ABORTED
     assert [event.args["reason"] for event in fed.events("RoundAborted")] == [digests.short_text(ABORT)]
     assert not fed.events("ProposerBarred")
+    why = f"round 1 has no update of the trusted server {account(0).address}"
+    assert [server.without_model(1) for server in fed.servers] == [why] * 4
+    assert fed.leader.without_model(2) == ""
 
 
 def test_logs_of_another_branch_are_not_aggregated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

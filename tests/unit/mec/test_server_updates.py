@@ -79,6 +79,7 @@ def test_a_server_without_samples_has_no_update(tmp_path: Path) -> None:
         fed.open()
         assert not fed.servers[0].step()
         assert fed.sent(0) == []
+        assert fed.servers[0].without_update(1) == "no samples"
 
 
 def test_more_samples_than_the_task_counts_are_cut_and_said_once(
@@ -90,6 +91,15 @@ def test_more_samples_than_the_task_counts_are_cut_and_said_once(
         fed.submit()
     assert [update.samples for update in fed.ledger.updates(1, 1)] == [1, 2, 3, 3]
     assert len([record for record in caplog.records if "samples" in record.message]) == 1
+
+
+def test_an_update_counts_the_samples_that_its_training_tells(tmp_path: Path) -> None:
+    fed = committee(tmp_path, samples=(0, 1, 2, 3), options={"counted": lambda: 7})
+    fed.open()
+    fed.settle_down()
+    assert {update.server: update.samples for update in fed.ledger.updates(1, 1)} == {
+        server.address: 7 for server in fed.servers[1:]
+    }
 
 
 @pytest.mark.parametrize(
