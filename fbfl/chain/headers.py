@@ -46,9 +46,10 @@ def header_rlp(block: BlockData) -> bytes:
     A block whose fields do not give its hash raises `ChainError`.
     """
     fields = {name: _bytes(block[name]) for name in FIELDS if name in block}  # type: ignore[literal-required]
-    fields["logsBloom"] = fields["logsBloom"].rjust(256, b"\0")  # eth-tester strips the zeros
+    if "logsBloom" in fields:
+        fields["logsBloom"] = fields["logsBloom"].rjust(256, b"\0")  # eth-tester strips the zeros
     # eth-tester pads the extra data to 32 bytes; a block of ours has none.
-    for extra_data in (fields["extraData"], b""):
+    for extra_data in (fields.get("extraData", b""), b""):
         encoded: bytes = rlp.encode(list({**fields, "extraData": extra_data}.values()))
         if keccak(encoded) == bytes(block["hash"]):
             return encoded

@@ -10,6 +10,7 @@ from typing import Any, cast
 from eth_abi.codec import ABICodec
 from eth_abi.decoding import StringDecoder
 from eth_abi.encoding import TextStringEncoder
+from eth_abi.exceptions import DecodingError
 from eth_abi.registry import ABIRegistry, BaseEquals, registry
 from eth_typing import ABIEvent, BlockNumber, ChecksumAddress, HexStr
 from eth_utils.abi import collapse_if_tuple, event_abi_to_log_topic
@@ -228,9 +229,15 @@ class LogScanner:
         decoder = self._events.get((log["address"], log["topics"][0])) if log["topics"] else None
         if decoder is None:
             return None
+        try:
+            arguments = decoder.arguments(log)
+        except (DecodingError, LogTopicError) as error:
+            raise ChainError(
+                f"the node's log {log['logIndex']} of block {log['blockNumber']} is no {decoder.name}: {error}"
+            ) from error
         return Event(
             name=decoder.name,
-            args=decoder.arguments(log),
+            args=arguments,
             address=log["address"],
             block=log["blockNumber"],
             block_hash=bytes(log["blockHash"]),

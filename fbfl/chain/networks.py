@@ -1,7 +1,6 @@
 """Ethereum networks by name or URL."""
 
 import json
-import re
 import reprlib
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -11,6 +10,7 @@ from web3 import HTTPProvider, Web3
 from web3.types import RPCEndpoint, RPCResponse
 
 from fbfl.chain.embedded.chain import start_chain
+from fbfl.chain.results import UnfitError, result_of
 from fbfl.errors import InvalidInputError, NodeUnavailableError
 from fbfl.system import strictjson
 
@@ -82,18 +82,20 @@ def _origin(url: str) -> str | None:
 class NodeProvider(HTTPProvider):
     """JSON-RPC over HTTP whose failures are ours; `timeout` in seconds bounds each request.
 
-    A refusal counts as the node's answer, whatever the HTTP status that it comes with.
+    A refusal counts as the node's answer, whatever the HTTP status that it comes with; an answer of more than
+    `MOST_BYTES` counts as one. Contracts that answer with the URL of a gateway are not followed there.
     """
 
     def __init__(self, url: str, *, timeout: float = 10.0) -> None:
         super().__init__(url, request_kwargs={"timeout": timeout, "hooks": {"response": _notice_refusal}})
+        self.global_ccip_read_enabled = False
 
     def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
         """Send a request and wait for the answer."""
         try:
             answer = super().make_request(method, params)
         except _RefusedError as refusal:
-            return refusal.answer
+            answer = refusal.answer
         except requests.RequestException as error:
             where, status = public_name(str(self.endpoint_uri)), getattr(error.response, "status_code", None)
             reason = type(error).__name__ if status is None else f"HTTP status {status}"
@@ -102,40 +104,30 @@ class NodeProvider(HTTPProvider):
             raise _no_node(self.endpoint_uri, f"its answer is not JSON: {type(error).__name__}") from error
         if not isinstance(answer, dict):
             raise _no_node(self.endpoint_uri, f"its answer is a {type(answer).__name__}")
-        if "result" in answer and not answer.get("error") and not _has_form(method, answer["result"]):
-            raise _no_node(self.endpoint_uri, f"its answer to {method} is {reprlib.repr(answer['result'])}")
-        return answer
+        if answer.get("error"):
+            return _answer(error=self._error(method, params, answer["error"]))
+        if "result" not in answer:
+            raise _no_node(self.endpoint_uri, f"its answer to {method} has no result")
+        try:
+            return _answer(result=result_of(method, answer["result"]))
+        except UnfitError as error:
+            raise _no_node(self.endpoint_uri, f"its answer to {method} is {error}") from error
+
+    def _error(self, method: str, params: Any, said: Any) -> dict[str, Any]:
+        """Return what a node says of a refusal in the one form that web3 does not look into any further."""
+        about = said if isinstance(said, dict) else {}
+        message, code, data = about.get("message"), about.get("code"), about.get("data")
+        looked_up = message == "transaction not found" and not params  # by the first of the parameters
+        if not isinstance(message, str) or not isinstance(code, int) or looked_up:
+            raise _no_node(self.endpoint_uri, f"its answer to {method} is the error {reprlib.repr(said)}")
+        # web3 would decode a text, and may follow it to a gateway.
+        more = {"data": {"data": data} if isinstance(data, str) else data} if isinstance(data, str | dict) else {}
+        return {"code": code, "message": message[:_MOST_WORDS], **more}
 
     @staticmethod
     def decode_rpc_response(raw_response: bytes) -> RPCResponse:
         """Return the answer in JSON; `ValueError` if it is none, or so deep that the parser would crash."""
         return cast(RPCResponse, json.loads(strictjson.checked(raw_response)))
-
-
-def _has_form(method: str, result: Any) -> bool:
-    """Return False for a result that web3 would fail on, one way or another, while it reads it."""
-    if method in _KEYS:
-        entries = result if method == "eth_getLogs" else [] if result is None else [result]
-        return isinstance(entries, list) and all(isinstance(e, dict) and _KEYS[method] <= e.keys() for e in entries)
-    return method not in _FORMS or (isinstance(result, str) and bool(_FORMS[method].fullmatch(result)))
-
-
-_BLOCK = {"number", "hash", "timestamp"}
-_KEYS = {
-    "eth_getBlockByHash": _BLOCK,
-    "eth_getBlockByNumber": _BLOCK,
-    "eth_getLogs": {"address", "blockHash", "blockNumber", "data", "logIndex", "topics", "transactionHash"},
-    "eth_getTransactionReceipt": {"blockHash", "blockNumber", "gasUsed", "logs"},
-}
-"""Entries that are read of the objects in results, by method."""
-
-_FORMS = {
-    **dict.fromkeys(("eth_blockNumber", "eth_chainId", "eth_getTransactionCount"), re.compile("0x[0-9a-fA-F]{1,16}")),
-    **dict.fromkeys(("eth_estimateGas", "eth_gasPrice", "eth_getBalance"), re.compile("0x[0-9a-fA-F]{1,64}")),
-    **dict.fromkeys(("eth_call", "eth_getCode"), re.compile("0x(?:[0-9a-fA-F]{2})*+")),
-    "eth_sendRawTransaction": re.compile("0x[0-9a-fA-F]{64}"),
-}
-"""Forms of results that are texts, by method. None of them has to go back, for which much memory would be kept."""
 
 
 class _RefusedError(Exception):
@@ -147,6 +139,7 @@ class _RefusedError(Exception):
 
 
 def _notice_refusal(response: requests.Response, **_: Any) -> None:
+    _read(response)
     if response.ok or response.status_code in _PASSING:
         return
     try:
@@ -156,9 +149,30 @@ def _notice_refusal(response: requests.Response, **_: Any) -> None:
         if response.status_code not in _REFUSING:
             return
         error = {"code": response.status_code, "message": f"HTTP status {response.status_code}: {response.text[:200]}"}
-    answer = {"jsonrpc": "2.0", "id": 0, "error": error}
-    raise _RefusedError(cast(RPCResponse, answer))
+    raise _RefusedError(_answer(error=error))
 
+
+def _read(response: requests.Response) -> None:
+    body = bytearray()
+    for part in response.iter_content(_PART):
+        body += part
+        if len(body) > MOST_BYTES:
+            response.close()
+            message = f"fbfl takes answers of at most {MOST_BYTES:,} bytes, and this one is longer"
+            raise _RefusedError(_answer(error={"code": _TOO_LONG, "message": message}))
+    response._content = bytes(body)
+
+
+def _answer(**content: Any) -> RPCResponse:
+    return cast(RPCResponse, {"jsonrpc": "2.0", "id": 0, **content})
+
+
+MOST_BYTES = 1 << 26
+"""Most bytes of an answer: logs that take more are asked for in smaller parts."""
+
+_PART = 1 << 16  # bytes
+_TOO_LONG = -32005  # "limit exceeded", EIP-1474
+_MOST_WORDS = 1000  # characters of what a node says of a refusal
 
 _PASSING = (408, 429, 502, 503, 504)
 """HTTP statuses of requests that may succeed the next time."""

@@ -1,7 +1,6 @@
 """Rounds as records read from the chain, for people (`fbfl rounds`) and programs (`--json`)."""
 
 from collections.abc import Callable, Iterator, Sequence
-from enum import IntEnum
 from typing import Any
 
 from hexbytes import HexBytes
@@ -20,7 +19,7 @@ from fbfl.chain.records import (
     VoteRecord,
     no_round,
 )
-from fbfl.chain.rounds import Stage
+from fbfl.chain.rounds import Answered, Stage
 from fbfl.chain.seats import SeatSet
 from fbfl.chain.task import Task
 from fbfl.storage.store import Reference
@@ -95,7 +94,7 @@ def registered_url(ledger: Ledger, server: str) -> str | None:
     return str(joined[-1].args["url"]) if joined else None
 
 
-class Standing(IntEnum):
+class Standing(Answered):
     """`IMECRegistry.Status`: a server's status in the registry."""
 
     UNKNOWN = 0

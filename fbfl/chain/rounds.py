@@ -2,16 +2,25 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, NoReturn
 
 from fbfl.chain.head import Head
 from fbfl.chain.seats import SeatSet
+from fbfl.errors import ChainError
 from fbfl.storage.store import Reference
 
 ZERO_ADDRESS = "0x" + "0" * 40
 
 
-class Phase(IntEnum):
+class Answered(IntEnum):
+    """A number by which contracts answer with one of a few names."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> NoReturn:
+        raise ChainError(f"the node says that a contract answers with {cls.__name__.lower()} {value}")
+
+
+class Phase(Answered):
     """`IFederatedTasks.Phase`: the phase of a round."""
 
     IDLE = 0
@@ -27,7 +36,7 @@ class Phase(IntEnum):
         return self in (Phase.IDLE, Phase.FINAL, Phase.ABORTED)
 
 
-class Stage(IntEnum):
+class Stage(Answered):
     """`IConsensus.Stage`: the stage of the decision on a round."""
 
     NONE = 0

@@ -25,6 +25,7 @@ from fbfl.nodes.processes import (
     refuse_ports_in_use,
     start,
 )
+from fbfl.system import strictjson
 from fbfl.system.http import session
 
 NETWORKS = {"anvil": 1, "ganache": 1, "geth": 2}
@@ -83,12 +84,12 @@ def ask(url: str, method: str, *parameters: Any, timeout: float = 10.0) -> Any:
         with session() as asking:
             response = asking.post(url, json=body, timeout=timeout)
             response.raise_for_status()
-            answer = response.json()
+            answer = strictjson.loads(response.content)
         return answer["result"]
     except (requests.RequestException, ValueError) as error:
         raise NodeUnavailableError(f"no node answers at {url} ({type(error).__name__})") from error
     except (KeyError, TypeError) as error:
-        raise NodeUnavailableError(f"the node at {url} refused {method}: {answer}") from error
+        raise NodeUnavailableError(f"the node at {url} refused {method}: {answer!r:.200}") from error
 
 
 def _number(url: str, method: str, timeout: float) -> int:

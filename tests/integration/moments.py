@@ -11,7 +11,9 @@ from starlette.responses import Response
 from web3 import Web3
 
 from fbfl.chain.ledger import Ledger
+from fbfl.chain.networks import NodeProvider
 from fbfl.chain.rounds import Stage
+from fbfl.nodes.chains import ask
 from tests.integration.proxy import Answer
 
 Calls = tuple[str, dict[str, Any]]
@@ -69,11 +71,11 @@ def called(ledger: Ledger, to: bytes | str, data: bytes) -> Calls | None:
 
 def sent(ledger: Ledger, server: str, function: str, first_block: int) -> int:
     """Count this account's transactions that called this function from a block on, refused ones included."""
-    number = 0
+    number, provider = 0, ledger.w3.provider
+    assert isinstance(provider, NodeProvider)
     for block in range(first_block, ledger.w3.eth.block_number + 1):
-        transactions: Any = ledger.w3.eth.get_block(block, full_transactions=True)["transactions"]
-        for transaction in transactions:
-            if transaction["from"] == server and transaction.get("to"):
-                call = called(ledger, transaction["to"], transaction["input"])
+        for transaction in ask(str(provider.endpoint_uri), "eth_getBlockByNumber", hex(block), True)["transactions"]:
+            if Web3.to_checksum_address(transaction["from"]) == server and transaction["to"]:
+                call = called(ledger, transaction["to"], bytes.fromhex(transaction["input"][2:]))
                 number += call is not None and call[0] == function
     return number

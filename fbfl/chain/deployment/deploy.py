@@ -79,7 +79,9 @@ class NetworkDeployment:
                 chain = f"chain {self.w3.eth.chain_id}"
                 raise ChainError(f"{name} does not run on {chain}; needed: the rules of Istanbul or newer") from error
             raise
-        address = str(receipt["contractAddress"])
+        address = receipt.get("contractAddress")
+        if address is None:
+            raise ChainError(f"the node does not say where {name} is, which it has deployed")
         self._remember(name, address, receipt["blockNumber"], receipt["transactionHash"].to_0x_hex(), creation_hash)
         return address
 

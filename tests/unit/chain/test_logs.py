@@ -2,6 +2,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from hexbytes import HexBytes
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from web3 import Web3
@@ -9,7 +10,7 @@ from web3.contract import Contract
 
 from fbfl.chain.embedded.chain import EmbeddedChain
 from fbfl.chain.logs import Event, LogScanner
-from fbfl.errors import NodeUnavailableError
+from fbfl.errors import ChainError, NodeUnavailableError
 
 
 def enter(ledger: Contract, *values: int) -> None:
@@ -106,6 +107,22 @@ def test_a_chain_without_any_known_block_is_read_from_the_start(chain: EmbeddedC
     scan = scanner.scan()
     assert scan.rewound_to == 0
     assert values(scan.events) == [7]
+
+
+@pytest.mark.parametrize("part", [{"data": HexBytes("0x12")}, {"data": HexBytes(b"")}, {"topics": 3}])
+def test_a_log_that_is_none_of_its_event_is_told(
+    chain: EmbeddedChain, ledger: Contract, part: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enter(ledger, 7)
+    get_logs = chain.w3.eth.get_logs
+
+    def spoiled(wanted: Any) -> list[Any]:
+        found = [{**log} for log in get_logs(wanted)]
+        return [{**log, **(part if "data" in part else {"topics": log["topics"] * part["topics"]})} for log in found]
+
+    monkeypatch.setattr(chain.w3.eth, "get_logs", spoiled)
+    with pytest.raises(ChainError, match=r"^the node's log \d+ of block \d+ is no \w+: "):
+        scanner_of(chain, ledger).scan()
 
 
 def test_other_contracts_and_unknown_events_are_passed_over(chain: EmbeddedChain, ledger: Contract) -> None:

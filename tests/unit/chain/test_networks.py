@@ -1,4 +1,6 @@
+import contextlib
 import json
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -6,13 +8,18 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any, ClassVar
 
 import pytest
+import requests
+from eth_abi import encode  # type: ignore[attr-defined]  # exported at run time
 from web3 import Web3
-from web3.exceptions import BlockNotFound, TransactionNotFound, Web3RPCError
+from web3.exceptions import BlockNotFound, ContractLogicError, TransactionNotFound, Web3Exception, Web3RPCError
 from web3.types import RPCEndpoint
 
+from fbfl.chain import networks
 from fbfl.chain.embedded.rules import CHAIN_ID
 from fbfl.chain.networks import NodeProvider, connect, network_url, public_name
-from fbfl.errors import InvalidInputError, NodeUnavailableError
+from fbfl.chain.queries import Standing
+from fbfl.chain.rounds import Phase, Stage
+from fbfl.errors import ChainError, InvalidInputError, NodeUnavailableError
 
 
 class Answer(BaseHTTPRequestHandler):
@@ -159,13 +166,152 @@ WRONG = [None, "zzz", 5, [1], {"a": 1}, "0x" + "f" * 1001]
         lambda eth: eth.send_raw_transaction(b"\1"),
         lambda eth: eth.get_logs({"fromBlock": 0}),
         lambda eth: eth.get_block(1),
+        lambda eth: eth.get_transaction("0x" + "0" * 64),
         lambda eth: eth.get_transaction_receipt("0x" + "0" * 64),
+        lambda eth: eth.accounts,
     ],
 )
 def test_a_result_of_another_form_is_noticed(server: str, ask: Any) -> None:
     with pytest.raises((NodeUnavailableError, BlockNotFound, TransactionNotFound)) as caught:
         ask(Web3(NodeProvider(server)).eth)
     assert "its answer to eth_" in str(caught.value) or "not found" in str(caught.value)
+
+
+HASH, ADDRESS = "0x" + "ab" * 32, Web3.to_checksum_address("0x" + "cd" * 20)
+LOG = {
+    "address": ADDRESS,
+    "topics": [HASH],
+    "data": "0x1234",
+    "blockNumber": "0x1",
+    "blockHash": HASH,
+    "transactionHash": HASH,
+    "logIndex": "0x0",
+}
+BLOCK = {"number": "0x1", "hash": HASH, "timestamp": "0x2", "miner": ADDRESS, "nonce": "0x0000000000000042"}
+RECEIPT = {
+    "transactionHash": HASH,
+    "blockNumber": "0x1",
+    "blockHash": HASH,
+    "status": "0x1",
+    "gasUsed": "0x5208",
+    "logs": [LOG],
+    "contractAddress": None,
+}
+OBJECTS: list[tuple[Any, Any]] = [
+    ([LOG], lambda eth: eth.get_logs({"fromBlock": 0})),
+    (BLOCK, lambda eth: eth.get_block(1)),
+    (RECEIPT, lambda eth: eth.get_transaction_receipt(HASH)),
+    ({"hash": HASH, "input": "0x12", "to": ADDRESS}, lambda eth: eth.get_transaction(HASH)),
+    ([ADDRESS], lambda eth: eth.accounts),
+]
+"""Results of an honest node that are more than one text, and what asks for them."""
+
+
+def places(value: Any) -> Iterator[tuple[Any, ...]]:
+    """Yield where the parts of a value in JSON are, itself first."""
+    yield ()
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, entry in entries:
+        yield from ((key, *place) for place in places(entry))
+
+
+def changed(value: Any, place: tuple[Any, ...], other: Any) -> Any:
+    """Return a value in JSON with something else in one place; None there takes it away."""
+    if not place:
+        return other
+    copy = value.copy()
+    copy[place[0]] = changed(value[place[0]], place[1:], other)
+    if copy[place[0]] is None and isinstance(copy, dict):
+        del copy[place[0]]
+    return copy
+
+
+def said(monkeypatch: pytest.MonkeyPatch, ask: Any, **answer: Any) -> Any:
+    """Return what web3 makes of an answer; it asks for the chain before it calls anything."""
+
+    def raw(_: object, method: str, __: object) -> bytes:
+        return json.dumps(
+            {"jsonrpc": "2.0", "id": 1, **({"result": "0x1"} if method == "eth_chainId" else answer)}
+        ).encode()
+
+    monkeypatch.setattr(NodeProvider, "_make_request", raw)
+    return ask(Web3(NodeProvider("http://node")).eth)
+
+
+OURS = (NodeUnavailableError, Web3Exception)
+"""What commands tell in a line, and agents try again after."""
+
+
+@pytest.mark.parametrize(("result", "ask"), OBJECTS)
+def test_any_part_of_a_result_may_have_another_form(monkeypatch: pytest.MonkeyPatch, result: Any, ask: Any) -> None:
+    said(monkeypatch, ask, result=result)
+    for place in places(result):
+        for other in (*WRONG, -1, 1.5, True, "", "0x", [], {}, "0x" + "f" * 64, "0x" + "f" * 17):
+            with contextlib.suppress(*OURS):
+                said(monkeypatch, ask, result=changed(result, place, other))
+
+
+@pytest.mark.parametrize(
+    ("result", "ask", "why"),
+    [
+        (changed(BLOCK, ("number",), "zzz"), OBJECTS[1][1], "its answer to eth_getBlockByNumber is 'zzz' as number"),
+        (changed(BLOCK, ("hash",), None), OBJECTS[1][1], "its answer to eth_getBlockByNumber is without hash"),
+        (changed([LOG], (0, "topics"), {}), OBJECTS[0][1], "its answer to eth_getLogs is {} as topics"),
+        (
+            changed(RECEIPT, ("logs", 0, "data"), "0x1"),
+            OBJECTS[2][1],
+            "its answer to eth_getTransactionReceipt is '0x1' as data",
+        ),
+    ],
+)
+def test_what_has_another_form_is_named(monkeypatch: pytest.MonkeyPatch, result: Any, ask: Any, why: str) -> None:
+    with pytest.raises(NodeUnavailableError, match=re.escape(f"http://node is not an Ethereum node ({why}")):
+        said(monkeypatch, ask, result=result)
+
+
+def test_web3_does_not_read_what_nobody_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    block = said(monkeypatch, OBJECTS[1][1], result={**BLOCK, "totalDifficulty": "zzz", "uncles": 5, "mixHash": None})
+    assert set(block) == set(BLOCK)
+
+
+@pytest.mark.parametrize("data", ["0x08c379a0", "0x4e487b71ff", "0x556f1830" + "00" * 70, "Reverted 0xzz", "", 5, [1]])
+@pytest.mark.parametrize("message", ["execution reverted", "transaction not found", "", 5, None])
+@pytest.mark.parametrize("code", [3, -32601, "x"])
+def test_an_error_of_any_form_is_told(monkeypatch: pytest.MonkeyPatch, data: Any, message: Any, code: Any) -> None:
+    error = {"code": code, "message": message, "data": data}
+    for ask in (lambda eth: eth.call({"to": ADDRESS}), lambda eth: eth.block_number, lambda eth: eth.get_block(1)):
+        with pytest.raises(OURS):
+            said(monkeypatch, ask, error=error)
+
+
+def test_no_contract_leads_to_a_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask(*_: Any, **__: Any) -> Any:
+        raise AssertionError("a request to anybody")
+
+    monkeypatch.setattr(requests.Session, "request", ask)
+    url, nothing = b"http://gateway/{sender}/{data}", b""
+    fields = encode(
+        ["address", "string[]", "bytes", "bytes4", "bytes"], [ADDRESS, [url.decode()], nothing, bytes(4), nothing]
+    )
+    error = {"code": 3, "message": "execution reverted", "data": "0x556f1830" + fields.hex()}
+    with pytest.raises(ContractLogicError):
+        said(monkeypatch, lambda eth: eth.call({"to": ADDRESS}), error=error)
+
+
+@pytest.mark.parametrize("server", [b'{"jsonrpc": "2.0", "id": 1}', b"{}", b'{"error": 5}'], indirect=True)
+def test_an_answer_with_neither_a_result_nor_an_error_is_noticed(server: str) -> None:
+    with pytest.raises(NodeUnavailableError, match="its answer to eth_getBlockByNumber "):
+        Web3(NodeProvider(server)).eth.get_block("latest")
+
+
+@pytest.mark.parametrize("server", [b'{"jsonrpc": "2.0", "id": 1, "result": "0x' + b"12" * 600 + b'"}'], indirect=True)
+def test_an_answer_has_a_bound(server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    code = Web3(NodeProvider(server)).eth.get_code(ADDRESS)
+    assert len(code) == 600
+    monkeypatch.setattr(networks, "MOST_BYTES", 1000)
+    with pytest.raises(Web3RPCError, match="fbfl takes answers of at most 1,000 bytes"):
+        Web3(NodeProvider(server)).eth.get_code(ADDRESS)
+    assert len(request.node.asked) == 2, "it is not asked for again"
 
 
 LIMIT = b'{"jsonrpc": "2.0", "id": 1, "error": {"code": -32600, "message": "up to a 500 block range"}}'
@@ -202,3 +348,9 @@ def test_an_error_beside_an_empty_result_is_not_lost(server: str) -> None:
 def test_a_status_that_is_no_refusal_of_what_was_asked_is_named(server: str) -> None:
     with pytest.raises(NodeUnavailableError, match=rf"^no node answers at {server} \(HTTP status [45]\d\d\)$"):
         NodeProvider(server).make_request(RPCEndpoint("eth_sendTransaction"), [])
+
+
+@pytest.mark.parametrize("kind", [Phase, Stage, Standing])
+def test_a_number_that_no_contract_answers_with_is_told(kind: Any) -> None:
+    with pytest.raises(ChainError, match=f"^the node says that a contract answers with {kind.__name__.lower()} 77$"):
+        kind(77)
