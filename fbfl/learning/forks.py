@@ -19,7 +19,7 @@ from contextlib import suppress
 import numpy as np
 import numpy.typing as npt
 
-from fbfl.errors import FbflError, ProcessError
+from fbfl.errors import FbflError, ProcessError, failures_as
 from fbfl.learning.lanes import in_order
 
 Row = npt.NDArray[np.float32]
@@ -35,27 +35,34 @@ def available() -> bool:
     return sys.platform == "linux" and not multiprocessing.current_process().daemon  # which may have no children
 
 
+class NoForksError(ProcessError):
+    """The system refuses forks, or what they share: locks, which are files in /dev/shm, and memory."""
+
+
 def rows(work: Callable[[int], Row], count: int, width: int, forks: int) -> Iterator[Row]:
     """Yield `work(0)`, ..., `work(count - 1)`, float32 [width] each, computed by so many forks a few rows ahead.
 
     An `FbflError` in a fork is raised here, any other error as a `ProcessError`, and so is the end of a fork.
+    `NoForksError` comes before the first row: some containers have no /dev/shm, or a full one.
     """
     ahead = 2 * forks
-    # Not in answers: a pool waits for ever for the rest of one that a fork could not end before it was killed.
-    memory = mmap.mmap(-1, max(1, 4 * width * (ahead + 1)))
-    slots = np.frombuffer(memory, np.float32, width * (ahead + 1)).reshape(ahead + 1, width)
+    with failures_as(NoForksError, "training processes"):
+        # Not in answers: a pool waits for ever for the rest of one that a fork could not end before it was killed.
+        memory = mmap.mmap(-1, max(1, 4 * width * (ahead + 1)))
+        slots = np.frombuffer(memory, np.float32, width * (ahead + 1)).reshape(ahead + 1, width)
 
-    def compute(number: int) -> None:
-        slots[number % len(slots)] = work(number)
+        def compute(number: int) -> None:
+            slots[number % len(slots)] = work(number)
 
-    pool = ProcessPoolExecutor(forks, multiprocessing.get_context("fork"), _begin, (compute,))
+        pool = ProcessPoolExecutor(forks, multiprocessing.get_context("fork"), _begin, (compute,))
     children: set[multiprocessing.process.BaseProcess] = set()
     try:
         with _forking, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Python 3.12's and JAX's of locks that threads hold: forks use neither
             before = {*multiprocessing.active_children()}
             try:
-                pool.submit(int)  # forks all of them
+                with failures_as(NoForksError, "training processes"):
+                    pool.submit(int)  # forks all of them
             finally:
                 children = {*multiprocessing.active_children()} - before
         done = in_order((pool.submit(_row, number) for number in range(count)), ahead)

@@ -88,14 +88,14 @@ class TorchTrainer(LaneTrainer):
         return self._lanes.stream(run, range(len(jobs)))
 
     def _forked(self, run: Callable[[Any, int], Vector], count: int, busy: int) -> Iterator[Vector]:
-        """Yield what `run` computes in forks, or in threads where PyTorch refuses to go on in a fork."""
+        """Yield what `run` computes in forks, or in threads where PyTorch or the system refuses forks."""
         lane, done = self._lanes.all[0], 0
         try:
             for update in forks.rows(lambda place: run(lane, place), count, self.spec.size, busy):
                 yield update
                 done += 1
-        except UserCodeError as error:
-            if _NO_FORK not in str(error):
+        except (UserCodeError, forks.NoForksError) as error:
+            if isinstance(error, UserCodeError) and _NO_FORK not in str(error):
                 raise
             yield from self._lanes.stream(run, range(done, count))
 

@@ -1,5 +1,6 @@
 """Rows from forks: in order, whatever each takes; errors and ends of forks reach the parent."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -92,6 +93,20 @@ def raises(error: BaseException) -> Callable[[int], forks.Row]:
 def test_errors_are_raised_here(error: BaseException, kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
         list(forks.rows(raises(error), 20, 5, 2))
+
+
+@pytest.mark.parametrize("where", ["mmap.mmap", "ProcessPoolExecutor", "ProcessPoolExecutor.submit"])
+def test_a_system_without_room_for_forks_is_told_before_the_first_row(
+    monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = still_there()
+    monkeypatch.setattr(f"fbfl.learning.forks.{where}", refuse)
+    with pytest.raises(forks.NoForksError, match="training processes: No space left on device"):
+        next(forks.rows(counted, 20, 5, 2))
+    assert still_there() == before
 
 
 def test_a_fork_that_is_killed_is_missed() -> None:

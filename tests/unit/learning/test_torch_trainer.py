@@ -1,5 +1,6 @@
 """PyTorch as a trainer: a plain loop's bytes, whatever the lanes; what moves, what stays, and what is refused."""
 
+import errno
 import os
 import pickle
 import random
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from fbfl.errors import FbflError, InvalidInputError
+from fbfl.learning import forks
 from fbfl.learning.datasets import load
 from fbfl.learning.federation import Federation
 from fbfl.learning.function_trainer import scaled
@@ -146,6 +148,15 @@ def test_where_pytorch_refuses_forks_clients_train_in_threads() -> None:
     empty = DIGITS.x_train[:0], DIGITS.y_train[:0]
     clients = [empty, *CLIENTS]
     assert np.array_equal(updates(made(Refusing, lanes=2), clients), updates(made(Drawing), clients))
+
+
+def test_where_the_system_refuses_forks_clients_train_in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")  # as /dev/shm may be in a container
+
+    expected = updates(made(Drawing))
+    monkeypatch.setattr(forks, "ProcessPoolExecutor", refuse)
+    assert np.array_equal(updates(made(Drawing, lanes=2)), expected)
 
 
 def test_what_a_module_prints_in_training_is_seen() -> None:
