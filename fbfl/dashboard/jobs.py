@@ -21,6 +21,8 @@ MOST_KEPT = 64
 
 RETRY_SECONDS = 10.0
 
+_SAFE_PATH = "PYTHONSAFEPATH"
+
 
 @dataclass
 class Job:
@@ -108,11 +110,16 @@ class Jobs:
 
     def _work(self, job: Job, where: Where) -> None:
         job.progress = "starts"
-        os.environ["PYTHONSAFEPATH"] = "1"  # a file in the current folder takes the place of no module
         context = multiprocessing.get_context("spawn")  # a fork would have the locks of threads here
         hears, tells = context.Pipe(duplex=False)
-        process = context.Process(target=_do_alone, args=(tells, job.kind, where, job.about), daemon=True)
-        process.start()
+        before = os.environ.get(_SAFE_PATH)
+        # No daemon: a user's rule or trainer may begin processes of its own.
+        process = context.Process(target=_do_alone, args=(tells, job.kind, where, job.about, before), daemon=False)
+        os.environ[_SAFE_PATH] = "1"  # a file in the current folder takes the place of no module
+        try:
+            process.start()
+        finally:
+            _restore(before)
         self._process = process
         tells.close()
         with contextlib.suppress(EOFError, OSError):  # it has ended, perhaps in the middle of a result
@@ -132,8 +139,19 @@ def _key(kind: str, where: Where, about: Mapping[str, Any]) -> object:
     return kind, where, tuple(sorted(about.items()))
 
 
-def _do_alone(tells: Connection, kind: str, where: Where, about: Mapping[str, Any]) -> None:
+def _restore(safe_path: str | None) -> None:
+    """Give programs that are begun from now on the setting of `_SAFE_PATH` that there was before."""
+    if safe_path is None:
+        del os.environ[_SAFE_PATH]
+    else:
+        os.environ[_SAFE_PATH] = safe_path
+
+
+def _do_alone(
+    tells: Connection, kind: str, where: Where, about: Mapping[str, Any], safe_path: str | None = None
+) -> None:
     """Do a job in a process of its own: tell its `progress` in words, and its `result`, JSON values, or an `error`."""
+    _restore(safe_path)
     nothing = os.open(os.devnull, os.O_WRONLY)
     for printed in (1, 2):
         os.dup2(nothing, printed)

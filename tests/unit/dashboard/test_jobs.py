@@ -1,13 +1,16 @@
 """Jobs in processes of their own."""
 
+import multiprocessing
 import os
 import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
+from fbfl.dashboard import analysis
 from fbfl.dashboard import jobs as module
 from fbfl.dashboard.jobs import Job, Jobs
 from fbfl.dashboard.where import Where
@@ -69,6 +72,31 @@ def test_a_process_that_ends_in_the_middle_of_its_result_ends_the_job(
 ) -> None:
     monkeypatch.setattr(module, "_do_alone", break_off)
     assert ended(jobs.ask("index", Where(run=tmp_path))).error == "it ended without a result"
+
+
+def another_process(*_: object) -> list[object]:
+    process = multiprocessing.get_context("fork").Process(target=int)
+    process.start()
+    process.join()
+    return [process.exitcode, os.environ.get("PYTHONSAFEPATH")]
+
+
+def with_another_process(*arguments: Any) -> None:
+    cast(dict[str, object], analysis.KINDS)["index"] = another_process
+    module._do_alone(*arguments)
+
+
+@pytest.mark.parametrize("safe_path", [None, ""])
+def test_a_job_may_begin_processes_of_its_own_as_the_user_has_them(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch, safe_path: str | None
+) -> None:
+    monkeypatch.setenv("PYTHONSAFEPATH", "")
+    if safe_path is None:
+        monkeypatch.delenv("PYTHONSAFEPATH")
+    monkeypatch.setattr(module, "_do_alone", with_another_process)
+    job = ended(jobs.ask("index", Where()))
+    assert (job.error, job.result) == (None, [0, safe_path])
+    assert os.environ.get("PYTHONSAFEPATH") == safe_path
 
 
 def test_a_file_in_the_current_folder_takes_the_place_of_no_module(
