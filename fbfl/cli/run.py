@@ -96,6 +96,8 @@ def _resume(options: argparse.Namespace) -> int:
     console = plain_console(quiet=options.quiet)
     if resume.has_ended(path):
         console.print(f"{path}: the run has ended, all its rounds are there")
+        if drawn := resume.draw_missing(path):
+            console.print(f"plots: {', '.join(map(str, drawn))}")
         return 0
     settings = read_stored(path / "settings.json")
     with (
@@ -202,9 +204,13 @@ def _rounds_on(console: "Console", rounds: int) -> Iterator[Callable[[dict[str, 
     hidden = console.quiet or not sys.stdout.isatty()
     with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
         job = bar.add_task("rounds", total=rounds)
+        told: list[str] = []
 
         def show(line: dict[str, Any]) -> None:
+            nonlocal told
             bar.advance(job)
-            console.print(_round_text(line))
+            now = line.get("warnings", [])
+            console.print(_round_text({**line, "warnings": [text for text in now if text not in told]}))
+            told = now
 
         yield show

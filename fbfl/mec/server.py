@@ -129,6 +129,7 @@ class MECServer:
         self._votes: VoteSender = exchange or VotesByTransaction(participant, task.id)
         self._election = election or election_of(self.ledger, task, participant.address)
         self._memory = _RoundMemory(0)
+        self._told_without = ""
         self._sent: list[Sent] = []
         self.refusals = 0
         """Number of this server's transactions that contracts refused so far."""
@@ -272,16 +273,16 @@ class MECServer:
                 "round %d: %s has %d samples, and %d count", state.round, self.address, count, state.max_samples
             )
         self._memory.trained[state.model] = reference, min(count, state.max_samples)
-        self._memory.without_update = ""
+        self._memory.without_update = self._told_without = ""
         return self._memory.trained[state.model]
 
     def _note_no_update(self, reason: str, trained_from: Reference | None = None) -> None:
-        """Note why there is no update; training from this model again would give none, either."""
+        """Note why there is no update, and log it unless it is as before; training from this model again gives none."""
         if trained_from is not None:
             self._memory.trained[trained_from] = None
-        if self._memory.without_update != reason:
+        if self._told_without != reason:
             log.warning("round %d: %s has no update: %s", self._memory.round, self.address, reason)
-        self._memory.without_update = reason
+        self._memory.without_update = self._told_without = reason
 
     # ------------------------------------------------------------ aggregate
 

@@ -18,6 +18,7 @@ from fbfl.mec.plan import canonical_json
 from fbfl.mec.tasks import trainer_of
 from fbfl.runs.folder import RunFolder, folder_of_now
 from fbfl.runs.identity import dependencies
+from fbfl.runs.plots import title_of
 from fbfl.settings import RunSettings, as_dict
 from fbfl.system.printable import counted
 
@@ -94,7 +95,7 @@ def finish(
     for text in federation.warnings:
         if text not in known:
             say(text)
-    pictures = folder.plot(f"{dataset.name}, {counted(settings.servers, 'server')}, {settings.aggregator}")
+    pictures = folder.plot(title_of(summary))
     return Played(folder.path, summary, tuple(pictures))
 
 

@@ -8,23 +8,33 @@ from typing import Any
 
 from fbfl.runs.measures import CURVES, RATES, further_in, interval
 from fbfl.system import canvas
+from fbfl.system.printable import counted
 from fbfl.system.styles import plain_axes, rounds_across
 
 INK = "#1f3b57"
 ACCENT = "#c0562b"
 
 
-def plot_rounds(folder: Path, lines: Sequence[dict[str, Any]], title: str) -> list[Path]:
-    """Draw accuracy.png and loss.png; returns their paths. Without classes there is METRIC.png for each further figure.
+def plot_rounds(folder: Path, lines: Sequence[dict[str, Any]], title: str, *, only_missing: bool = False) -> list[Path]:
+    """Draw accuracy.png and loss.png, or those that are not there, and return the paths of what was drawn.
 
-    `lines` are those of metrics.jsonl, where a null is a gap, or the rounds of a series, where a figure is a mean.
+    Without classes there is METRIC.png for each further figure. `lines` are those of metrics.jsonl, where a null is a
+    gap, or the rounds of a series, where a figure is a mean.
     """
     drawn = {"accuracy": [name for name in RATES if name == "accuracy" or any(name in line for line in lines)]}
     further = further_in(lines)
     if further and all(math.isnan(value) for value in _curve(lines, "accuracy")[0]):
         drawn = {_file_name(name): [name] for name in further}
     drawn["loss"] = ["loss"]
-    return [_draw(folder / f"{file}.png", title, lines, names) for file, names in drawn.items()]
+    pictures = {folder / f"{file}.png": names for file, names in drawn.items()}
+    return [
+        _draw(path, title, lines, names) for path, names in pictures.items() if not (only_missing and path.exists())
+    ]
+
+
+def title_of(summary: Mapping[str, Any]) -> str:
+    """Return the title of the pictures of a run with this summary.json."""
+    return f"{summary['dataset']}, {counted(summary['servers'], 'server')}, {summary['aggregator']}"
 
 
 def _curve(lines: Sequence[dict[str, Any]], name: str) -> tuple[list[float], list[float]]:

@@ -15,7 +15,8 @@ from fbfl.chain.queries import num_rounds
 from fbfl.chain.remote import RemoteNode
 from fbfl.errors import ChainImportError, InvalidInputError
 from fbfl.mec.tasks import dataset_of, trainer_of
-from fbfl.runs.files import read_json
+from fbfl.runs import plots
+from fbfl.runs.files import read_json, read_metrics
 from fbfl.runs.folder import RunFolder, open_stored
 from fbfl.runs.identity import code_in
 from fbfl.runs.play import Played, finish, origin_of
@@ -27,6 +28,16 @@ def has_ended(path: Path) -> bool:
     """Return True if the run in a folder has all its rounds; what is no run raises `InvalidInputError`."""
     read_json(path / "settings.json")
     return (path / "summary.json").exists()
+
+
+def draw_missing(path: Path) -> list[Path]:
+    """Draw the pictures of a run that has ended which a full disk, for example, kept from being drawn."""
+    summary = read_json(path / "summary.json")
+    try:
+        title = plots.title_of(summary)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ChainImportError(f"{path / 'summary.json'} is damaged: no settings") from error
+    return plots.plot_rounds(path, read_metrics(path), title, only_missing=True)
 
 
 def resume(

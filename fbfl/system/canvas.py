@@ -4,6 +4,7 @@ A user's environment and matplotlibrc are for windows and notebooks; these pictu
 """
 
 import contextlib
+import io
 import os
 import sys
 import warnings
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fbfl.errors import StorageError, failures_as
+from fbfl.system.atomic import write_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,11 +31,13 @@ def blank(**settings: Any) -> Iterator["Figure"]:
 
 
 def save(figure: "Figure", path: Path, **options: Any) -> Path:
-    """Write a picture of the kind that its name ends with; a disk that fails raises `StorageError`."""
+    """Write a picture of the kind that its name ends with; a disk that fails raises `StorageError`, and leaves none."""
     # Matplotlib warns of letters missing in its font and of titles that leave no room: the texts are the user's.
     silence = warnings.catch_warnings(action="ignore", category=UserWarning)
-    with failures_as(StorageError, f"{path}: cannot be written"), silence:
-        figure.savefig(path, **options)
+    drawn = io.BytesIO()
+    with silence:
+        figure.savefig(drawn, format=path.suffix[1:], **options)
+    write_file(path, drawn.getvalue())
     return path
 
 

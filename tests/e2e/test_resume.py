@@ -298,7 +298,19 @@ def test_settings_that_cannot_be_are_told_with_their_file(
     assert text == "[]" or error == f"fbfl: {file}: {said}\n"
 
 
-def test_a_run_that_has_ended_is_left_as_it_is(stopped: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (stopped / "summary.json").write_text("{}")
+def test_a_run_that_has_ended_gets_the_pictures_that_it_lacks_and_is_left_as_it_is(
+    stopped: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (stopped / "metrics.jsonl").write_text('{"round": 1, "accuracy": 0.5, "loss": 1.0}\n')
+    (stopped / "summary.json").write_text('{"dataset": "digits", "servers": 4, "aggregator": "fedavg"}')
+    (stopped / "loss.png").write_bytes(b"there")
+    ended = f"{stopped}: the run has ended, all its rounds are there\n"
     assert main(["run", "--resume", str(stopped)]) == 0
-    assert capsys.readouterr().out == f"{stopped}: the run has ended, all its rounds are there\n"
+    assert capsys.readouterr().out == f"{ended}plots: {stopped / 'accuracy.png'}\n"
+    assert (stopped / "accuracy.png").read_bytes().startswith(b"\x89PNG")
+    assert main(["run", "--resume", str(stopped)]) == 0
+    assert capsys.readouterr().out == ended
+    assert (stopped / "loss.png").read_bytes() == b"there"
+    (stopped / "summary.json").write_text("{}")
+    assert main(["run", "--resume", str(stopped)]) == 1
+    assert capsys.readouterr().err == f"fbfl: {stopped / 'summary.json'} is damaged: no settings\n"

@@ -1,5 +1,6 @@
 """Pictures, whatever a user's environment and names say."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -60,6 +61,16 @@ assert os.environ["MPLBACKEND"] == {backend!r}
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     with canvas.blank() as figure, pytest.raises(StorageError, match=r"x\.png: cannot be written: No such file"):
         canvas.save(figure, tmp_path / "none" / "x.png")
+
+
+def test_a_disk_that_is_full_leaves_no_part_of_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with canvas.blank() as figure, pytest.raises(StorageError, match=r"x\.png: cannot be written: No space left"):
+        canvas.save(figure, tmp_path / "x.png")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("given", "found"), [("svg", "svg"), ("nonsense", "agg")])

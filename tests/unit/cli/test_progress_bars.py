@@ -45,6 +45,19 @@ def test_the_lines_of_rounds_stand_above_a_bar(
     assert ("2/2" in text) == output.isatty()
 
 
+def test_a_warning_is_printed_again_only_when_it_was_gone(
+    printing: Callable[[], io.StringIO], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = printing()
+    monkeypatch.setattr(run, "_round_text", lambda line: f"round {line['round']}: {line['warnings']}")
+    with run._rounds_on(Console(highlight=False), 5) as show:
+        for number, said in enumerate((["a"], ["a", "b"], ["b"], [], ["b"]), 1):
+            show({"round": number, "warnings": said} if said else {"round": number})
+    text = output.getvalue()
+    for number, told in enumerate((["a"], ["b"], [], [], ["b"]), 1):
+        assert f"round {number}: {told}" in text
+
+
 def test_runs_of_an_experiment_are_counted(printing: Callable[[], io.StringIO]) -> None:
     output = printing()
     with experiment._progress(Console(highlight=False), 2) as done:

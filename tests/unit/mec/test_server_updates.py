@@ -82,6 +82,23 @@ def test_a_server_without_samples_has_no_update(tmp_path: Path) -> None:
         assert fed.servers[0].without_update(1) == "no samples"
 
 
+def test_why_there_is_no_update_is_logged_again_only_when_there_was_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fed = committee(tmp_path)
+    server = fed.servers[0]
+    honest = server.training
+    for bad in (True, True, False, True):
+        server.training = (lambda weights, _: weights * np.nan) if bad else honest
+        fed.open()
+        fed.settle_down()
+        while not fed.state.phase.is_over:
+            fed.travel_past_deadline()
+            fed.settle_down()
+    said = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert said == [f"round {number}: {server.address} has no update: training diverged" for number in (1, 4)]
+
+
 def test_more_samples_than_the_task_counts_are_cut_and_said_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
