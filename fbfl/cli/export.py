@@ -40,8 +40,12 @@ def export(options: argparse.Namespace) -> int:
 
     from fbfl.runs import models
 
-    model = models.after(stored, plugins, options.round)
-    write = models.write_keras if path.suffix == ".keras" else models.write_safetensors
-    write(model, path)
-    print(f"{path}: the global model after round {model.round}, {counted(model.plan.spec.size, 'weight')}")
+    model: models.StoredWeights
+    if path.suffix == ".keras":
+        model = models.after(stored, plugins, options.round)
+        models.write_keras(model, path)
+    else:
+        model = models.weights_after(stored, options.round)
+        models.write_safetensors(model, path)
+    print(f"{path}: the global model after round {model.round}, {counted(model.spec.size, 'weight')}")
     return 0

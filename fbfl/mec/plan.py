@@ -228,6 +228,16 @@ class TaskPlan:
         return max(max_size(self.spec, self.state_limit), max_update_size(self.payload, self.spec))
 
 
+def tensors_of(task: Task) -> ModelSpec:
+    """Return the tensors of a task's model, for which no code that it names is needed; raises as `TaskPlan.of`."""
+    try:
+        return _spec(task.definition["tensors"])
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        if isinstance(error, InvalidInputError):
+            raise
+        raise InvalidInputError(f"the definition of task {task.id} is not one of fbfl: {error!r}") from error
+
+
 def untrained_of(spec: ModelSpec, trainable: npt.NDArray[np.bool_]) -> tuple[str, ...]:
     """Return the names of the tensors of which nothing is trained, by the mask bool [P] of a trainer.
 

@@ -1,20 +1,22 @@
 import json
 import multiprocessing
 import os
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from eth_typing import BlockNumber
 
 from fbfl.errors import ChainError, ChainImportError, InvalidInputError, StorageError
-from fbfl.runs import folder
+from fbfl.runs import folder, models
 from fbfl.runs.files import newest_run
-from fbfl.runs.folder import RunFolder, new_folder, open_stored, recorded_chain
+from fbfl.runs.folder import RunFolder, StoredRun, new_folder, open_stored, recorded_chain
 from fbfl.settings import RunSettings
 from fbfl.simulation import Simulation
 from tests.support.federations import federation
+from tests.support.servers import START, committee
 
 
 def test_a_run_that_does_not_begin_leaves_nothing_of_its_own(tmp_path: Path) -> None:
@@ -169,3 +171,19 @@ def test_a_disk_that_is_full_is_said(tmp_path: Path) -> None:
         result: Any = SimpleNamespace(line=lambda: {"round": 1})
         with pytest.raises(StorageError, match=r"metrics\.jsonl: cannot be written: Is a directory"):
             kept.add_round(result)
+
+
+def test_weights_are_read_without_the_code_that_a_task_names(tmp_path: Path) -> None:
+    fed = committee(tmp_path)
+    named = replace(fed.task, rule="absent:rule", definition={**fed.task.definition, "model": "absent:model"})
+    stored = StoredRun(cast(Any, fed.ledger), fed.store, named)
+    found = models.weights_after(stored, 0)
+    assert (found.round, found.vector.tolist(), found.spec) == (0, START.tolist(), fed.plan.spec)
+    models.write_safetensors(found, tmp_path / "model.safetensors")
+    assert (tmp_path / "model.safetensors").read_bytes() == fed.store.get(named.model)
+    with pytest.raises(InvalidInputError, match="the aggregator of task 1 is 'absent:rule'"):
+        models.after(stored, (), 0)
+    with pytest.raises(InvalidInputError, match=r"^round is 1; allowed: 0 to 0$"):
+        models.weights_after(stored, 1)
+    with pytest.raises(InvalidInputError, match="the definition of task 1 is not one of fbfl: KeyError"):
+        models.weights_after(replace(stored, task=replace(named, definition={})))
