@@ -12,7 +12,7 @@ from pydantic import with_config
 from fbfl.chain.task import Task
 from fbfl.errors import InvalidInputError, PayloadRefusedError
 from fbfl.storage.store import Reference
-from fbfl.values.words import STRICT, Number
+from fbfl.values.contract_types import STRICT, Number
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from fbfl.chain.keys import checksummed, sign, signer_of
 from fbfl.chain.rounds import Ballot
 from fbfl.chain.words import packed
 from fbfl.storage.store import Reference
-from fbfl.values.words import Word
+from fbfl.values.contract_types import Word
 
 Compact = tuple[Word, Word]
 """A signature as r and vs (EIP-2098): the highest bit of vs is the parity."""

@@ -6,8 +6,8 @@ from enum import Enum, auto
 from typing import Any
 
 from fbfl.storage.store import Reference
+from fbfl.values.contract_types import Number
 from fbfl.values.parts import WHOLE
-from fbfl.values.words import Number
 
 COMMITTEE_RULES = "(uint32,uint32,uint16,uint8,uint16)"
 """`CommitteeConsensus.CommitteeRules` in the ABI's words."""

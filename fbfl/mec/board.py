@@ -25,7 +25,7 @@ from fbfl.mec.courier import Courier, Directory
 from fbfl.mec.exchange import Conflict, Conflicts, vote_domain
 from fbfl.mec.request_body import RequestRefusedError, read_body
 from fbfl.storage.store import Reference
-from fbfl.values.words import STRICT, Number, Uint16, Uint32, Word
+from fbfl.values.contract_types import STRICT, Number, Uint16, Uint32, Word
 
 MAX_BODY = 2_048
 """Bytes of the largest message."""

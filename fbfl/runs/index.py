@@ -21,7 +21,7 @@ from fbfl.errors import ChainImportError
 from fbfl.runs.files import pin_of
 from fbfl.system import strictjson
 from fbfl.system.atomic import write_atomically
-from fbfl.values.words import STRICT, Number
+from fbfl.values.contract_types import STRICT, Number
 
 INDEX = "index.jsonl"
 

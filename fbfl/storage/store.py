@@ -4,7 +4,7 @@ from typing import NamedTuple, Protocol, Self
 
 from fbfl.errors import PayloadRefusedError
 from fbfl.storage.cid import cid_from_digest, digest_of
-from fbfl.values.words import Number
+from fbfl.values.contract_types import Number
 
 
 class Reference(NamedTuple):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, with_config
 
-from fbfl.values.words import STRICT, Number
+from fbfl.values.contract_types import STRICT, Number
 
 
 @dataclass(frozen=True)
