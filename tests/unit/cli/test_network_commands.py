@@ -108,7 +108,7 @@ def test_the_settings_of_a_task_may_come_through_a_pipe(capsys: pytest.CaptureFi
         ((*MEC, "--task", "1"), "fbfl.cli.mec"),
         (("audit", "--network", "anvil", "--task", "1"), "fbfl.cli.source"),
         (("blocks", "--tensors", "--network", "anvil", "--task", "1"), "fbfl.cli.source"),
-        (("export", "none.safetensors", "--network", "anvil", "--task", "1"), "fbfl.cli.source"),
+        (("export", "none.keras", "--network", "anvil", "--task", "1"), "fbfl.cli.source"),
     ],
 )
 def test_code_that_a_task_on_a_network_names_needs_the_operator(
