@@ -87,6 +87,6 @@ def _unlock(keystore: Path, password_file: Path | None) -> "LocalAccount":
     text = read_text(keystore, f"--keystore {keystore}")
     try:
         account: LocalAccount = Account.from_key(Account.decrypt(strictjson.loads(text), password))
-    except (ValueError, TypeError, KeyError) as error:
+    except Exception as error:  # the library raises many types for a damaged file
         raise InvalidInputError(f"--keystore {keystore}: not a keystore, or not its password ({error})") from error
     return account

@@ -18,6 +18,7 @@ import requests
 from fbfl.errors import InvalidInputError, StorageError
 from fbfl.nodes.nodeset import Layout, NodeStatus, agree, remember, statuses, stop_all
 from fbfl.nodes.processes import LOOPBACK, STATE, Program, exclusive, find_program, start
+from fbfl.system import strictjson
 from fbfl.system.atomic import PRIVATE, write_atomically
 from fbfl.system.http import session
 
@@ -125,7 +126,17 @@ def _made(ipfs: str, repository: Path, key: Path) -> dict[str, Any]:
         if made.returncode:
             raise StorageError(f"ipfs cannot make a repository in {repository}: {made.stderr.strip().splitlines()[-1]}")
     write_atomically(repository / "swarm.key", key.read_bytes(), PRIVATE)
-    config: dict[str, Any] = json.loads((repository / "config").read_text())
+    return _config(repository)
+
+
+def _config(repository: Path) -> dict[str, Any]:
+    try:
+        config: dict[str, Any] = strictjson.loads((repository / "config").read_bytes())
+        config["Identity"]["PeerID"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StorageError(
+            f"{repository / 'config'} cannot be read ({error}); remove {repository} to begin anew"
+        ) from error
     return config
 
 
@@ -175,7 +186,7 @@ def _connected(folder: Path, program: Program, layout: Layout) -> bool:
     port = program.ports[0]
     peers = _peers(port, 2.0)
     if peers is not None and peers < layout.nodes - 1:
-        config = json.loads((folder / program.name / "config").read_text())
+        config = _config(folder / program.name)
         others = [f"{peer['Addrs'][0]}/p2p/{peer['ID']}" for peer in config["Peering"]["Peers"]]
         _ask(port, f"swarm/connect?{urlencode({'arg': others}, doseq=True)}", 2.0)
     return peers == layout.nodes - 1

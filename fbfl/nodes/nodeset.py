@@ -9,6 +9,7 @@ from typing import Any
 
 from fbfl.errors import InvalidInputError, ProcessError
 from fbfl.nodes.processes import exclusive, log_of, recorded, running, stop
+from fbfl.system import strictjson
 from fbfl.system.atomic import write_atomically
 
 FILE = "nodes.json"
@@ -97,7 +98,7 @@ def remember(folder: Path, layout: Layout) -> None:
 def layout_of(folder: Path) -> Layout | None:
     """Return the layout of the nodes that were started last; None if none ever were."""
     try:
-        kept = json.loads((folder / FILE).read_text())
+        kept = strictjson.loads((folder / FILE).read_bytes())
         return Layout(int(kept["nodes"]), int(kept["port"]), bool(kept.get("ethash_test", False)))
     except FileNotFoundError:
         return None

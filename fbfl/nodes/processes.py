@@ -5,7 +5,6 @@ got the same number later is ever taken for it) and `NAME.log` (what it printed 
 """
 
 import contextlib
-import json
 import os
 import shutil
 import socket
@@ -22,6 +21,7 @@ import psutil
 from fbfl import shipped
 from fbfl.errors import InvalidInputError, ProcessError
 from fbfl.nodes import launcher
+from fbfl.system import strictjson
 from fbfl.system.locks import alone_in
 
 LOOPBACK = "127.0.0.1"
@@ -84,7 +84,7 @@ def running(folder: Path, name: str) -> int | None:
     """Return the number of the process on record under this name, if that very process still runs."""
     path = folder / (name + RECORD)
     try:
-        record = json.loads(path.read_text())
+        record = strictjson.loads(path.read_bytes())
         return int(record["pid"]) if launcher.start_of(record["pid"]) == record["start"] else None
     except FileNotFoundError:
         return None

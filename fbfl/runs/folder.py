@@ -16,12 +16,14 @@ import importlib.metadata
 import itertools
 import os
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+import reprlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
+from eth_utils.address import is_address
 from web3 import Web3
 
 from fbfl.chain.embedded.chain import EmbeddedChain
@@ -36,6 +38,7 @@ from fbfl.learning.datasets import Dataset
 from fbfl.mec.plan import TaskPlan
 from fbfl.runs import plots
 from fbfl.runs.files import DEFAULT_PARENT, pin_of, read_json, read_metrics, text_of, whole_lines
+from fbfl.runs.measures import finite
 from fbfl.settings import RunSettings, as_dict
 from fbfl.simulation import RoundResult, Simulation
 from fbfl.storage.ipfs import IpfsStore
@@ -46,6 +49,9 @@ from fbfl.system import strictjson
 from fbfl.system.atomic import write_atomically, write_file
 from fbfl.system.locks import LOCK, only_process
 from fbfl.tensors import Vector
+
+_NEEDED = ("accuracy", "loss", "seconds")
+"""Keys of a line of metrics.jsonl without which a run does not go on."""
 
 _VERSIONS = ("fbfl", "tensorflow-cpu", "tensorflow", "keras", "numpy", "web3", "py-evm", "eth-tester", "safetensors")
 
@@ -79,7 +85,11 @@ class RunFolder:
     def reopened(cls, path: Path) -> Self:
         """Open the folder of a run that has not ended, to go on with it."""
         _drop_what_was_cut_off(path / "metrics.jsonl")
-        return cls(path, read_metrics(path))
+        lines = read_metrics(path)
+        for place, line in enumerate(lines, 1):
+            if problem := _problem_of(line, place):
+                raise ChainImportError(f"{path / 'metrics.jsonl'} is damaged: line {place} {problem}")
+        return cls(path, lines)
 
     @property
     def lines(self) -> Sequence[dict[str, Any]]:
@@ -206,24 +216,57 @@ def open_stored(path: Path) -> StoredRun:
     A folder that holds no run raises `InvalidInputError`; a damaged chain, or one of another run,
     `ChainImportError`.
     """
-    deployment = read_json(path / "deployment.json")
+    deployment = read_deployment(path)
     settings = read_json(path / "settings.json")
     network = settings.get("network", EMBEDDED)
-    for name, value, kind, needed in (
-        ("settings.json", network, str, "text"),
-        ("deployment.json", deployment.get("task"), int, "a whole number"),
-        ("deployment.json", deployment.get("start_block", 0), int, "a whole number"),
-    ):
-        if type(value) is not kind:
-            raise ChainImportError(f"{path / name} is damaged: it names {value!r} where {needed} has to be")
-    try:
+    _require(path / "settings.json", type(network) is str, network, "text")
+    with of_this_chain(path):
         pin = pin_of(path) if network == EMBEDDED else None
         ledger = _exported(path, deployment, pin) if pin else _running(path, deployment, network)
         task = ledger.task(deployment["task"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ChainImportError(f"{path / 'deployment.json'} does not belong to this chain: {error}") from error
     store: Store = IpfsStore() if settings.get("store") == "ipfs" else LocalStore(path / "payloads")
     return StoredRun(ledger, store, task, pin)
+
+
+@contextlib.contextmanager
+def of_this_chain(path: Path) -> Iterator[None]:
+    """Raise `ChainImportError`, which names the deployment.json in a folder, for what its chain does not have."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        raise ChainImportError(f"{path / 'deployment.json'} does not belong to this chain: {error}") from error
+
+
+def read_deployment(path: Path) -> dict[str, Any]:
+    """Return the deployment.json of a run's folder; one that names no contracts and no task raises as `read_json`."""
+    file = path / "deployment.json"
+    deployment = read_json(file)
+    addresses: Any = deployment.get("addresses")
+    _require(file, isinstance(addresses, dict), addresses, "addresses by name")
+    for address in addresses.values():
+        _require(file, is_address(address), address, "an address")
+    for number in (deployment.get("task"), deployment.get("start_block", 0)):
+        _require(file, type(number) is int, number, "a whole number")
+    return deployment
+
+
+def _require(file: Path, holds: object, value: object, needed: str) -> None:
+    if not holds:
+        raise ChainImportError(f"{file} is damaged: it names {reprlib.repr(value)} where {needed} has to be")
+
+
+def _problem_of(line: Mapping[str, Any], place: int) -> str | None:
+    """Return what is wrong with a line of a run that goes on; None if it tells what the run's end needs of it."""
+    if line["round"] != place:
+        return f"is of round {line['round']}"
+    if line.get("status") not in ("final", "aborted"):
+        return "has no status"
+    if any(name not in line or (line[name] is not None and finite(line[name]) is None) for name in _NEEDED):
+        return f"lacks one of {', '.join(_NEEDED)}"
+    warnings = line.get("warnings", [])
+    if not isinstance(warnings, list) or not all(isinstance(text, str) for text in warnings):
+        return "has warnings that are no texts"
+    return None
 
 
 def _drop_what_was_cut_off(path: Path) -> None:

@@ -17,7 +17,7 @@ from fbfl.errors import ChainImportError, InvalidInputError
 from fbfl.mec.tasks import dataset_of, trainer_of
 from fbfl.runs import plots
 from fbfl.runs.files import read_json, read_metrics
-from fbfl.runs.folder import RunFolder, open_stored
+from fbfl.runs.folder import RunFolder, of_this_chain, open_stored, read_deployment
 from fbfl.runs.identity import code_in
 from fbfl.runs.play import Played, finish, origin_of
 from fbfl.settings import RunSettings, read_stored
@@ -64,7 +64,7 @@ def resume(
             )
     if not (path / "deployment.json").exists():
         raise InvalidInputError(f"--resume {path}: its task was not made yet; allowed: a run with one; start it anew")
-    deployment = read_json(path / "deployment.json")
+    deployment = read_deployment(path)
     with RunFolder.reopened(path) as folder:
         dataset = dataset_of(settings)
         _require_same(path, deployment.get("origin"), origin_of(settings, dataset))
@@ -79,7 +79,7 @@ def resume(
         )
         folder.go_on(federation)
         say(f"{path} goes on after {counted(done, 'round')} of {settings.rounds}")
-        before = sum(float(line.get("seconds", 0)) for line in folder.lines)
+        before = sum(float(line["seconds"] or 0) for line in folder.lines)
         return finish(folder, federation, _rounds(federation, done), started - before, say, on_round)
 
 
@@ -100,13 +100,14 @@ def _devnet(path: Path, settings: RunSettings, deployment: Mapping[str, Any], do
         open_stored(path)  # raises if the network's chain is not that of the run
         return Devnet([RemoteNode(connect(settings.network))], addresses, deployment["start_block"])
     chain = import_chain(path / "chain")
-    _go_back(chain, addresses, deployment["task"], done)
+    with of_this_chain(path):
+        ledger = Ledger(chain.w3, addresses, head=chain.head)
+        _go_back(chain, ledger, ledger.task(deployment["task"]).id, done)
     return Devnet(nodes_of(chain, settings.nodes), addresses)
 
 
-def _go_back(chain: EmbeddedChain, addresses: Mapping[str, str], task: int, done: int) -> None:
+def _go_back(chain: EmbeddedChain, ledger: Ledger, task: int, done: int) -> None:
     """Forget what was mined after so many rounds: from the block that opened the next one on."""
-    ledger = Ledger(chain.w3, addresses, head=chain.head)
     opened = sorted(event.block for event in ledger.events("RoundOpened", task=task))
     if len(opened) < done:
         raise ChainImportError(f"the chain has {counted(len(opened), 'round')}, metrics.jsonl {done}")

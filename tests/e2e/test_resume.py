@@ -1,6 +1,7 @@
 """A run that was stopped, at any moment, goes on to the bytes of one that never was."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,8 @@ from fbfl.settings import RunSettings, as_dict
 
 TIMES = ("seconds", "train_seconds", "consensus_seconds", "cpu_seconds")
 ROUNDS = 3
+LINE = '{"round": 1, "status": "final", "accuracy": 0.5, "loss": null, "seconds": 1.5}'
+"""A line of metrics.jsonl with what the end of a run needs of it."""
 KINDS: dict[str, dict[str, Any]] = {
     "pow": {"consensus": "pow", "attack": "backdoor", "malicious": 1, "mobility": "random_waypoint"},
     "pbft": {"consensus": "pbft", "signatures": True, "liars": 1},
@@ -248,7 +251,7 @@ def test_what_cannot_go_on_is_one_line(stopped: Path, tmp_path: Path) -> None:
         resuming.resume(tmp_path / "new", say=print, on_round=print)
     with RunFolder.reopened(stopped), pytest.raises(InvalidInputError, match="runs already: it holds"):
         resuming.resume(stopped, say=print, on_round=print)
-    (stopped / "metrics.jsonl").write_text('{"round": 1}\n')
+    (stopped / "metrics.jsonl").write_text(f"{LINE}\n")
     with pytest.raises(ChainImportError, match=r"the chain has 0 rounds, metrics\.jsonl 1"):
         resuming.resume(stopped, say=print, on_round=print)
     changed(stopped, "fbfl", None)
@@ -256,6 +259,47 @@ def test_what_cannot_go_on_is_one_line(stopped: Path, tmp_path: Path) -> None:
     (stopped / "deployment.json").write_text(json.dumps({**deployment, "origin": None}))
     with pytest.raises(InvalidInputError, match="a run of a version that could not resume"):
         resuming.resume(stopped, say=print, on_round=print)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"task": None},
+        {"task": 7},
+        {"addresses": None},
+        {"addresses": {"FederatedTasks": "0x12", "MECRegistry": "x", "RewardPool": 5}},
+        {"addresses": {}},
+        {"addresses": dict.fromkeys(("FederatedTasks", "MECRegistry", "RewardPool"), "0x" + "12" * 20)},
+        {"start_block": "0"},
+    ],
+)
+def test_a_damaged_deployment_is_one_line_and_starts_no_other_task(
+    stopped: Path, changes: dict[str, object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = stopped / "deployment.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    assert main(["run", "--resume", str(stopped)]) == 1
+    assert re.fullmatch(rf"fbfl: {path}.*\n", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"round": 2},
+        {"status": None},
+        {"accuracy": "0.9"},
+        {"loss": []},
+        {"seconds": True},
+        {"warnings": [5]},
+        {"warnings": "text"},
+    ],
+)
+def test_a_damaged_line_is_told_before_anything_is_played(
+    stopped: Path, changes: dict[str, object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (stopped / "metrics.jsonl").write_text(json.dumps({**json.loads(LINE), **changes}) + "\n")
+    assert main(["run", "--resume", str(stopped)]) == 1
+    assert re.fullmatch(rf"fbfl: {stopped}/metrics\.jsonl is damaged: line 1 .*\n", capsys.readouterr().err)
 
 
 def test_a_run_whose_chain_could_not_be_kept_never_began_and_leaves_the_folder_to_another(

@@ -166,10 +166,14 @@ def test_a_program_that_is_not_there_is_named(folder: Path) -> None:
         up(folder, Program("a", ["/no/such/program"], ()))
 
 
-def test_a_damaged_record_is_said_to_be_so(folder: Path) -> None:
-    (folder / "a.process").write_text("{")
+@pytest.mark.parametrize("content", ["{", "[" * 100_000, "5", "\x00"])
+def test_a_damaged_record_is_said_to_be_so(folder: Path, content: str) -> None:
+    (folder / "a.process").write_text(content)
+    (folder / "nodes.json").write_text(content)
     with pytest.raises(ProcessError, match=r"a\.process cannot be read"):
         running(folder, "a")
+    with pytest.raises(ProcessError, match=r"nodes\.json cannot be read"):
+        layout_of(folder)
     (folder / "a.process").unlink()
 
 

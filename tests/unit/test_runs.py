@@ -149,7 +149,7 @@ def test_a_run_on_a_network_is_read_there(on_network: tuple[Path, Simulation]) -
         ("deployment", {"task": "1"}, "it names '1' where a whole number has to be"),
         ("deployment", {"start_block": True}, "it names True where a whole number has to be"),
         ("deployment", {"addresses": {}}, "does not belong to this chain"),
-        ("deployment", {"addresses": {"FederatedTasks": "0x12"}}, "does not belong to this chain"),
+        ("deployment", {"addresses": {"FederatedTasks": "0x12"}}, "it names '0x12' where an address has to be"),
         ("settings", {"network": 5}, "it names 5 where text has to be"),
     ],
 )

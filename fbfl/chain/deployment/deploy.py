@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from eth_hash.auto import keccak
+from eth_utils.address import is_address
 from web3 import Web3
 from web3.contract import Contract
 from web3.exceptions import BadFunctionCallOutput, ContractLogicError
@@ -226,7 +227,13 @@ def _read_records(file: Path, chain_id: int) -> dict[str, dict[str, Any]]:
         content = strictjson.loads(file.read_bytes())
         of, contracts = content["chain_id"], dict(content["contracts"])
         fields = {"address", "block", "transaction", "creation_hash", "code_hash"}
-        valid = all(set(record) == fields for record in contracts.values())
+        valid = all(
+            set(record) == fields
+            and is_address(record["address"])
+            and type(record["block"]) is int
+            and record["block"] >= 0
+            for record in contracts.values()
+        )
     except FileNotFoundError:
         return {}
     except OSError as error:

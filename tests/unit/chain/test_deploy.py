@@ -186,8 +186,21 @@ def test_a_folder_without_steps_or_records_is_said(chain: EmbeddedChain, sender:
         read_addresses(tmp_path / "5.json", 5)
 
 
+RECORD = {"address": "0x" + "12" * 20, "block": 3, "transaction": "0x", "creation_hash": "0x", "code_hash": "0x"}
+
+
 @pytest.mark.parametrize(
-    "content", ["", "[]", '{"chain_id": 5, "contracts": {"A": {"address": "0x"}}}', '{"chain_id": 5, "contracts": 5}']
+    "content",
+    [
+        "",
+        "[]",
+        '{"chain_id": 5, "contracts": {"A": {"address": "0x"}}}',
+        '{"chain_id": 5, "contracts": 5}',
+        json.dumps({"chain_id": 5, "contracts": {"A": {**RECORD, "address": "0x12<4"}}}),
+        json.dumps({"chain_id": 5, "contracts": {"A": {**RECORD, "address": None}}}),
+        json.dumps({"chain_id": 5, "contracts": {"A": {**RECORD, "block": "three"}}}),
+        json.dumps({"chain_id": 5, "contracts": {"A": {**RECORD, "block": -1}}}),
+    ],
 )
 def test_a_damaged_record_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "5.json").write_text(content)

@@ -49,6 +49,11 @@ def test_a_keystore_that_does_not_open_is_named(keystore: Path, monkeypatch: pyt
     monkeypatch.setenv(PASSWORD_VARIABLE, "wrong")
     with pytest.raises(InvalidInputError, match=r"key\.json: not a keystore, or not its password"):
         account_of(options(keystore=keystore), MAINNET)
+    damaged = json.loads(keystore.read_text())
+    damaged["crypto"]["kdfparams"]["prf"] = -1
+    keystore.write_text(json.dumps(damaged))
+    with pytest.raises(InvalidInputError, match=r"key\.json: not a keystore"):
+        account_of(options(keystore=keystore), MAINNET)
     keystore.write_text("[]")
     with pytest.raises(InvalidInputError, match=r"key\.json: not a keystore"):
         account_of(options(keystore=keystore), MAINNET)
