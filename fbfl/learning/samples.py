@@ -148,8 +148,20 @@ def absent_labels(num_classes: int, parts: Iterable[Array]) -> tuple[str, ...]:
     absent = np.setdiff1d(np.arange(num_classes), np.concatenate([np.unique(y) for y in parts]))
     if not absent.size:
         return ()
-    named = ", ".join(map(str, absent[:5])) + (f" and {absent.size - 5:,} more" if absent.size > 5 else "")
-    return (f"no sample has the label {named}, yet there are {num_classes} classes, from 0 on; {_RENUMBERED}",)
+    return (f"no sample has the label {_some(absent)}, yet there are {num_classes} classes, from 0 on; {_RENUMBERED}",)
+
+
+def unlearnt_labels(y_train: Array, y_test: Array) -> tuple[str, ...]:
+    """Return lines on classes that nobody can learn: one alone, and those of test samples [n] without one to train."""
+    only = ("all samples to train on have the same label: any model is right about them",)
+    unseen = np.setdiff1d(y_test, y_train)
+    if not unseen.size:
+        return only if len(np.unique(y_train)) == 1 else ()
+    return (f"no sample to train on has the label {_some(unseen)}, and samples to test have it",)
+
+
+def _some(labels: Array) -> str:
+    return ", ".join(map(str, labels[:5])) + (f" and {labels.size - 5:,} more" if labels.size > 5 else "")
 
 
 def _float32(value: Any) -> float:

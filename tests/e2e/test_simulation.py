@@ -132,8 +132,9 @@ def test_samples_of_any_range_are_trained_on_and_all_servers_know_the_range(tmp_
     assert fed.play_round().record.status == "final"
     assert sorted(RANGES) == [(-3, 5)]
     assert TaskPlan.of(fed.task).sample_range == (-3, 5)
-    absent, idle = fed.warnings
+    absent, unlearnt, idle = fed.warnings
     assert "no sample has the label 10, yet there are 12 classes" in absent
+    assert unlearnt == "no sample to train on has the label 11, and samples to test have it"
     assert idle == f"attack {attack} has no effect: no sample of the attackers is changed"
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fbfl.errors import InvalidInputError
-from fbfl.learning.samples import absent_labels, checked, labels_of, type_of
+from fbfl.learning.samples import absent_labels, checked, labels_of, type_of, unlearnt_labels
 from fbfl.randomness import generator
 
 Array = npt.NDArray[Any]
@@ -50,8 +50,11 @@ class Dataset:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """A line for the user if some of the classes have no sample, and their number was not given; else nothing."""
-        return () if self.given_classes is not None else absent_labels(self.num_classes, (self.y_train, self.y_test))
+        """Lines for the user on classes: some without a sample, if their number was not given, or to train on; one."""
+        if not self.num_classes:
+            return ()
+        absent = () if self.given_classes is not None else absent_labels(self.num_classes, (self.y_train, self.y_test))
+        return absent + unlearnt_labels(self.y_train, self.y_test)
 
 
 def dataset_of(loaded: object, where: str, num_classes: int | None = None) -> Dataset:

@@ -32,8 +32,8 @@ def load(
     several, to leave out. Samples are float32 [n, columns], in the order of the columns. Labels are numbered from 0 in
     their order, as numbers or else as texts, whatever they are; whole numbers below `num_classes`, if that is given,
     stay, and where labels are numbers (0), so do they all. The part `test` of the rows, always the same, is held
-    out for testing. Anything else than numbers in a sample, a missing value, a name that two columns have, and a file
-    that cannot be read raise `InvalidInputError`.
+    out for testing. Anything else than numbers in a sample, a missing value, a name that two columns have, a column of
+    samples without one, and a file that cannot be read raise `InvalidInputError`.
     """
     require(0 < test < 1, f"{path}: test", test, "above 0 and below 1, the part held out for testing")
     frame, names = _read(path)
@@ -52,7 +52,14 @@ def load(
     devices = None
     if "device" in taken:
         devices, _ = _numbered(frame[taken["device"]], f"{path}: the device {taken['device']!r}")
-    samples = _numbers(frame.drop(columns=list({*taken.values()})), path)
+    rest = frame.drop(columns=list({*taken.values()}))
+    for name in rest.columns:
+        if name not in names:  # most often the numbers of rows, which tell the label where rows are sorted by it
+            raise InvalidInputError(
+                f"{path}: a column has no name, as the index that pandas writes; needed: one, or drop='{name}', which "
+                "leaves it out"
+            )
+    samples = _numbers(rest, path)
     return share_held_out(path.stem, samples, labels, test, path, device_of=devices)
 
 

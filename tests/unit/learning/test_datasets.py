@@ -219,6 +219,15 @@ def test_labels_that_count_from_1_get_a_line(tmp_path: Path) -> None:
     assert "no sample has the label 0, yet there are 4 classes" in line
 
 
+def test_classes_that_nobody_can_learn_get_a_line(tmp_path: Path) -> None:
+    data = datasets.load(write(tmp_path / "mine.npz", y_test=np.full_like(GOOD["y_test"], 3)))
+    assert data.warnings == ("no sample to train on has the label 3, and samples to test have it",)
+    same = {name: np.zeros_like(GOOD[name]) for name in ("y_train", "y_test")}
+    data = datasets.load(write(tmp_path / "mine.npz", **same))
+    assert data.warnings == ("all samples to train on have the same label: any model is right about them",)
+    assert datasets.load(write(tmp_path / "mine.npz", **same), num_classes=0).warnings == ()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -184,6 +184,14 @@ def test_a_file_that_is_no_table_is_one_line(tmp_path: Path, name: str, content:
     assert "\n" not in str(refused.value)
 
 
+def test_the_index_that_pandas_writes_is_no_sample(tmp_path: Path) -> None:
+    path = tmp_path / "sensors.csv"
+    frame().drop(columns="phone").to_csv(path)
+    with pytest.raises(InvalidInputError, match=r"a column has no name, .*; needed: one, or drop='Unnamed: 0'"):
+        datasets.load(path, {"label": "activity"})
+    assert datasets.load(path, {"label": "activity", "drop": "Unnamed: 0"}).input_shape == (3,)
+
+
 def test_parquet_without_its_package_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(*_: object, **__: Any) -> None:
         raise ImportError("Missing optional dependency 'pyarrow'")
