@@ -1,5 +1,6 @@
 """The embedded store: one file per payload, named by its CID."""
 
+import contextlib
 import errno
 import os
 import threading
@@ -38,9 +39,12 @@ class LocalStore:
     def put(self, data: bytes) -> Reference:
         """Keep these bytes, whole or not at all; a damaged copy of them is replaced."""
         reference = Reference.to(data)
-        path = self._path(reference)
+        path = f"{self.folder}/{reference.cid}"
         try:
-            if not path.is_file() or path.read_bytes() != data:
+            kept = None
+            with contextlib.suppress(FileNotFoundError):
+                kept = _read(path, reference.size)
+            if kept != data:
                 write_atomically(path, data, durable=self._durable)
         except OSError as error:
             raise _failure("write the payload", path, error) from error

@@ -11,14 +11,15 @@ PRIVATE = 0o600
 """The mode of a file that only its owner may read: a key."""
 
 
-def write_atomically(path: Path, data: bytes, mode: int = 0o666, *, durable: bool = True) -> None:
+def write_atomically(path: Path | str, data: bytes, mode: int = 0o666, *, durable: bool = True) -> None:
     """Write `data` to `path` so that a reader, or a crash, sees the old content or all of the new one.
 
     `mode` is narrowed by the umask, as for any new file. If not `durable`, that holds for crashes of the process, not
     of the machine, and nobody waits for the disk. Raises `OSError` (disk full, read-only, missing folder) and then
     leaves nothing behind.
     """
-    temporary = f"{path.parent}{os.sep}.{path.name}.{secrets.token_hex(8)}"  # text: paths take as long as the writing
+    folder, name = os.path.split(path)  # text: paths take as long as the writing
+    temporary = os.path.join(folder, f".{name}.{secrets.token_hex(8)}")  # noqa: PTH118
     as_it_is = getattr(os, "O_BINARY", 0)  # Windows would write other ends of lines
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | as_it_is, mode)
     try:

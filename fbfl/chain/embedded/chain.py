@@ -196,6 +196,7 @@ class LondonBackend(PyEVMBackend):  # type: ignore[misc]
 
     def mined(self, transaction_hash: Hash32) -> tuple[BlockAPI, tuple[ReceiptAPI, ...], int] | None:
         """Return the block of a transaction, the block's receipts, and its place there; None if it is not mined."""
+        self.block(self.chain.newest())  # whose places are asked for most
         header, index = self._places.get(transaction_hash, (None, 0))
         if header is not None and self._stands(header):
             return *self._decoded[header.hash], index

@@ -55,7 +55,7 @@ _COMPUTED: dict[int, Callable[[int, int], int]] = {
 }
 """Instructions that compute a word from the one or two on top."""
 
-_COMPUTE, _BRANCH, _STORE, _LOAD, _HASH, _STORED, _INPUT, _SIZE, _JUMP = range(9)
+_ADD, _COMPUTE, _STORE, _TEST, _LOAD, _JUMP, _BRANCH, _STORED, _HASH, _INPUT, _SIZE = range(11)
 _OTHERS = {
     **{op.MSTORE: _STORE, op.MLOAD: _LOAD, op.SHA3: _HASH, op.SLOAD: _STORED},
     **{op.CALLDATALOAD: _INPUT, op.CALLDATASIZE: _SIZE},
@@ -202,12 +202,13 @@ def _run(computation: Any) -> None:
     left is in the meter only while such an instruction is executed.
     """
     traces, labels, padded = _table(computation.msg.code)
-    words, meter, memory, code = (
+    words, meter, held, code = (
         computation._stack.values,
         computation._gas_meter,
         computation._memory,
         computation.code,
     )
+    memory = held._bytes
     accounts, address = computation.state._account_db, computation.msg.storage_address
     data = bytes(computation.msg.data)
     left = meter.gas_remaining
@@ -222,35 +223,43 @@ def _run(computation: Any) -> None:
             left -= gas
             values = values + words[size - least :]
             for kind, place, a, b, operand in steps:
-                if kind == _COMPUTE:
+                if kind == _ADD:
+                    values[place] = values[a] + values[b] & _MASK
+                elif kind == _COMPUTE:
                     values[place] = operand(values[a], values[b])
-                elif kind == _BRANCH:
-                    if values[a]:
-                        leave = operand
-                        break
                 elif kind == _STORE:
-                    end = values[a] + 32
-                    if end > len(memory._bytes):
-                        cost = _growth(len(memory._bytes) >> 5, end + 31 >> 5) if end <= _NEAR else left + 1
+                    end, room = values[a] + 32, len(memory)
+                    if end > room:
+                        length = end + 31 >> 5
+                        cost = _growth(room >> 5, length) if end <= _NEAR else left + 1
                         if cost > left:
                             leave = operand
                             break
                         left -= cost
-                        memory.extend(end - 32, 32)
-                    memory._bytes[end - 32 : end] = values[b].to_bytes(32, "big")
+                        try:
+                            memory += bytes(length * 32 - room)
+                        except BufferError:  # who was called looks at it still
+                            memory = held._bytes = memory + bytes(length * 32 - room)
+                    memory[end - 32 : end] = values[b].to_bytes(32, "big")
+                elif kind == _TEST:
+                    function, away = operand
+                    if function(values[a], values[b]):
+                        leave = away
+                        break
                 elif kind == _LOAD:
                     end = values[a] + 32
-                    if end > len(memory._bytes):
+                    if end > len(memory):
                         leave = operand
                         break
-                    values[place] = int.from_bytes(memory._bytes[end - 32 : end], "big")
-                elif kind == _HASH:
-                    end, cost = values[a] + values[b], GAS_SHA3WORD * (values[b] + 31 >> 5)
-                    if end > len(memory._bytes) or cost > left:
+                    values[place] = int.from_bytes(memory[end - 32 : end], "big")
+                elif kind == _JUMP:
+                    if values[a] not in labels:
                         leave = operand
                         break
-                    left -= cost
-                    values[place] = int.from_bytes(keccak(bytes(memory._bytes[values[a] : end])), "big")
+                elif kind == _BRANCH:
+                    if values[a]:
+                        leave = operand
+                        break
                 elif kind == _STORED:
                     slot = values[a]
                     warm = accounts.is_storage_warm(address, slot)
@@ -262,13 +271,17 @@ def _run(computation: Any) -> None:
                     if not warm:
                         accounts.mark_storage_warm(address, slot)
                     values[place] = accounts.get_storage(address, slot)
+                elif kind == _HASH:
+                    end, cost = values[a] + values[b], GAS_SHA3WORD * (values[b] + 31 >> 5)
+                    if end > len(memory) or cost > left:
+                        leave = operand
+                        break
+                    left -= cost
+                    values[place] = int.from_bytes(keccak(bytes(memory[values[a] : end])), "big")
                 elif kind == _INPUT:
                     values[place] = int.from_bytes(data[values[a] : values[a] + 32].ljust(32, b"\0"), "big")
-                elif kind == _SIZE:
+                else:
                     values[place] = len(data)
-                elif values[a] not in labels:
-                    leave = operand
-                    break
             to, alone, spent, replaced, places = leave
             left += gas - spent
             words[size - replaced :] = map(values.__getitem__, places)
@@ -278,7 +291,7 @@ def _run(computation: Any) -> None:
         code.program_counter = at + 1  # as py-evm has it while an instruction is executed
         meter.gas_remaining = left
         _FUNCTIONS[padded[at]](computation=computation)
-        left = meter.gas_remaining
+        left, memory = meter.gas_remaining, held._bytes
         if words and type(words[-1]) is not int:
             words[-1] = to_int(words[-1])
         at = min(code.program_counter, end_of_code)  # a PUSH that the code cuts off ends behind it
@@ -352,7 +365,7 @@ def _trace(code: bytes, labels: Container[Any], at: int, end_of_code: int) -> _T
             function = _COMPUTED[value]
             del stack[-needed:]
             if first is None or second is None:
-                steps.append((_COMPUTE, len(values), a, b, function))
+                steps.append((_ADD if value == op.ADD else _COMPUTE, len(values), a, b, function))
                 put()
             else:
                 put(function(first, second))
@@ -363,7 +376,12 @@ def _trace(code: bytes, labels: Container[Any], at: int, end_of_code: int) -> _T
                 put()
         elif value == op.JUMPI and first in labels:
             del stack[-2:]
-            steps.append((_BRANCH, 0, b, 0, leave(first, gas + cost)))
+            away = leave(first, gas + cost)
+            if steps and steps[-1][:2] == (_COMPUTE, b) and b not in stack:  # computed only to be looked at here
+                _, _, one, other, function = steps.pop()
+                steps.append((_TEST, 0, one, other, (function, away)))
+            else:
+                steps.append((_BRANCH, 0, b, 0, away))
         elif value == op.JUMP and first in labels:
             stack.pop()
             following = first

@@ -12,12 +12,13 @@ from eth.abc import (
     SignedTransactionAPI,
 )
 from eth.constants import CREATE_CONTRACT_ADDRESS
+from eth.vm.forks.berlin.receipts import TypedReceipt
 from eth.vm.forks.london import LondonVM
 from eth.vm.forks.london.state import LondonTransactionExecutor
 from eth.vm.forks.london.transactions import DynamicFeeTransaction, LondonTransactionBuilder
 from eth.vm.message import Message
 from eth_hash.auto import keccak
-from eth_typing import Address
+from eth_typing import Address, Hash32
 from eth_utils.exceptions import ValidationError
 
 from fbfl.chain.embedded.interpreter import TableState
@@ -29,7 +30,7 @@ from fbfl.chain.keys import signer_of
 def decoded(raw: bytes) -> SignedTransactionAPI:
     """Return the transaction in these bytes, with its sender; raises `ValidationError` if nobody signed it.
 
-    py-evm looks for the sender when it is asked for, by way of eth-keys' forms.
+    py-evm looks for the sender when it is asked for, by way of eth-keys' forms, and packs the bytes again each time.
     """
     transaction: Any = LondonTransactionBuilder.decode(raw)
     inner: Any = getattr(transaction, "_inner", None)
@@ -42,7 +43,7 @@ def decoded(raw: bytes) -> SignedTransactionAPI:
             sender = signer_of(keccak(raw[:1] + unsigned), inner.r, inner.s, inner.y_parity)
         except Exception as error:  # libsecp256k1 raises them without a type of their own
             raise ValidationError(f"the signature of a transaction is none: {error}") from error
-        vars(transaction)["sender"] = Address(sender)  # a cached property
+        vars(transaction).update(sender=Address(sender), hash=Hash32(keccak(raw)), encode=lambda: raw)
     return transaction  # type: ignore[no-any-return]
 
 
@@ -89,7 +90,7 @@ class PlainVM(LondonVM):
         """Return a block of these transactions, whose receipts are these."""
         roots: dict[str, Any] = {
             "transaction_root": list_root(self.chaindb.db, [each.encode() for each in transactions]),
-            "receipt_root": list_root(self.chaindb.db, [each.encode() for each in receipts]),
+            "receipt_root": list_root(self.chaindb.db, [_packed(each) for each in receipts]),
         }
         return base_block.copy(header=new_header.copy(**roots), transactions=transactions, uncles=base_block.uncles)
 
@@ -99,6 +100,13 @@ class PlainVM(LondonVM):
         witness = self.state.persist()
         root: dict[str, Any] = {"state_root": self.state.state_root}
         return BlockAndMetaWitness(with_header(block, block.header.copy(**root)), witness)
+
+
+def _packed(receipt: Any) -> bytes:
+    """Return a receipt as it stands in a block."""
+    logs = [[log.address, [topic.to_bytes(32, "big") for topic in log.topics], log.data] for log in receipt.logs]
+    kind = bytes([receipt.type_id]) if isinstance(receipt, TypedReceipt) else b""
+    return kind + encoded([receipt.state_root, number(receipt.gas_used), receipt.bloom.to_bytes(256, "big"), logs])
 
 
 def with_header(block: BlockAPI, header: BlockHeaderAPI) -> BlockAPI:

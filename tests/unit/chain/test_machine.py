@@ -10,6 +10,7 @@ from eth.vm.forks.london.transactions import LondonTransactionBuilder
 from eth_account import Account
 from eth_typing import BlockNumber
 from eth_utils.exceptions import ValidationError
+from rlp.exceptions import RLPException
 
 from fbfl.chain import signing
 from fbfl.chain.devnet import Devnet
@@ -42,7 +43,24 @@ def test_the_sender_is_who_signed(data: str) -> None:
     assert decoded(raw).sender == bytes.fromhex(ACCOUNT.address[2:])
     for other in (raw, with_signature(raw, 1 - parity, r, s), with_signature(raw, parity, r, s // 2)):
         expected = LondonTransactionBuilder.decode(other)
-        assert (decoded(other).sender, decoded(other).hash) == (expected.sender, expected.hash)
+        found = decoded(other)
+        assert (found.sender, found.hash, found.encode()) == (expected.sender, expected.hash, expected.encode())
+
+
+def test_bytes_that_nobody_would_write_are_refused() -> None:
+    raw = signed()
+    fields = rlp.decode(raw[1:])
+    body = raw[3 + (raw[1] - 0xF7) - 1 :]  # behind the length of the list
+    for other in (
+        raw[:1] + rlp.encode([fields[0], b"\0" + fields[1], *fields[2:]]),  # a zero before the nonce
+        raw + b"\0",
+        raw[:1] + b"\xf9" + len(body).to_bytes(2, "big") + body,  # a length of more bytes than it needs
+        raw[:1] + rlp.encode([*fields, b""]),
+    ):
+        with pytest.raises(RLPException):
+            LondonTransactionBuilder.decode(other)
+        with pytest.raises(RLPException):
+            decoded(other)
 
 
 @pytest.mark.parametrize("signature", [(0, 0, 1), (1, 1, 0), (0, 2**256 - 1, 1), (1, 2**256, 1)])
