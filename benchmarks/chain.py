@@ -123,12 +123,12 @@ def heading(old: str | None) -> Iterator[str]:
     yield f"`python -m benchmarks.chain{compared}` at commit {_commit()}."
     yield ""
     yield (
-        f"{platform.machine()}, {os.cpu_count()} cores. Medians of three rounds after the first (nine with ethash, as "
-        "the luck of hashes decides; one with more than 100 servers, or 20 if some lie) of one process that plays "
-        "all servers. All but the wall time are processor seconds: of the round; of executing its blocks again by py-evm "
-        "as it comes, and nothing else; of hashing and decoding its updates once, and nothing else; of the same training "
-        "and aggregation without a chain"
-        + (f"; of the round with the code of commit {old}." if old else ".")
+        f"{platform.machine()}, {os.cpu_count()} cores. "
+        "Medians of three rounds after the first (nine with ethash, where the luck of hashes decides; one with more "
+        "than 100 servers, or 20 if some lie) of one process that plays all servers. All but the wall time are "
+        "processor seconds: of the round; of executing its blocks again by py-evm as it comes, and nothing else; of "
+        "hashing and decoding its updates once, and nothing else; of the same training and aggregation without a "
+        "chain" + (f"; of the round with the code of commit {old}." if old else ".")
     )
     yield ""
 
