@@ -225,6 +225,7 @@ def parse_settings(option: str, pairs: Iterable[str]) -> dict[str, Any]:
             raise InvalidInputError(f"{option} {pair}: {key} is given twice")
         try:
             settings[key] = _FLAGS[text] if text in _FLAGS else ast.literal_eval(text)
+            repr(settings[key])  # fails for a number of thousands of digits, which no message could show
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             settings[key] = text
     return settings

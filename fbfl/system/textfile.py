@@ -32,6 +32,8 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
 def toml_in(text: str, what: str) -> dict[str, Any]:
     """Return what a TOML text holds; if it is none, `InvalidInputError` names `what` and the place."""
     try:
-        return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        values = tomllib.loads(text)
+        repr(values)  # of a number of thousands of digits, Python says only that it has too many
+    except (ValueError, RecursionError) as error:
         raise InvalidInputError(f"{what}: not TOML: {error}") from error
+    return values

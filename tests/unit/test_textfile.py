@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fbfl.errors import InvalidInputError
-from fbfl.system.textfile import read_text
+from fbfl.system.textfile import read_text, toml_in
 
 
 @given(st.text().filter(lambda text: not text.startswith("\ufeff")), st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]))
@@ -25,3 +25,11 @@ def test_what_is_no_text_is_named(tmp_path: Path, data: bytes) -> None:
     for absent, why in ((tmp_path / "none", "No such file"), (tmp_path, "Is a directory")):
         with pytest.raises(InvalidInputError, match=f"--config x: cannot be read: {why}"):
             read_text(absent, "--config x")
+
+
+@pytest.mark.parametrize(
+    "text", ["a = ", "a = " + "9" * 5_000, "a = 0x" + "f" * 5_000, "a = " + "[" * 50_000, "a = 2022-02-30"]
+)
+def test_what_is_no_toml_is_named(text: str) -> None:
+    with pytest.raises(InvalidInputError, match="--config x: not TOML: "):
+        toml_in(text, "--config x")

@@ -133,6 +133,6 @@ def _pairs(where: str, text: str) -> Config:
     for key, value in pairs:
         try:
             found[key] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):
             found[key] = value  # a text without quotes
     return found

@@ -270,6 +270,8 @@ def test_settings_of_a_command_line() -> None:
     for bad in (["a"], ["=1"], ["1a=1"], ["a=1", "a=2"]):
         with pytest.raises(InvalidInputError, match=rf"^--x-arg {bad[-1]}: (must be KEY=VALUE|a is given twice)$"):
             plugins.parse_settings("--x-arg", bad)
+    for number in ("9" * 5_000, "0x" + "f" * 5_000):
+        assert plugins.parse_settings("--x-arg", [f"a={number}"]) == {"a": number}, "no message could show the number"
 
 
 def test_a_module_that_imports_keras_itself_does_so_with_our_settings(
