@@ -153,6 +153,10 @@ class NetworkDeployment:
             "creation_hash": creation_hash,
             "code_hash": self._code_hash(address),
         }
+        self.keep()
+
+    def keep(self) -> None:
+        """Put the record on the disk, where it has a file."""
         if self.file is None:
             return
         content = {"chain_id": self.w3.eth.chain_id, "contracts": self.records}
@@ -180,6 +184,8 @@ def deploy(
     records = _read_records(file, w3.eth.chain_id) if file else {}
     deployment = NetworkDeployment(w3, sender, records, file, mock_ethash)
     steps = steps or shipped.folder("migrations")
+    if not records:
+        deployment.keep()  # a disk that fails now costs no gas for contracts that nothing would know of
     try:
         run_steps(deployment, steps)
     except _OutdatedError:

@@ -176,6 +176,16 @@ def test_a_refused_step_names_the_contracts_error(chain: EmbeddedChain, sender: 
         deploy(chain.w3, sender, None, tmp_path)
 
 
+def test_a_record_that_cannot_be_written_costs_no_transaction(
+    chain: EmbeddedChain, sender: Sender, tmp_path: Path
+) -> None:
+    (tmp_path / "disk").symlink_to("away")
+    before = chain.w3.eth.block_number
+    with pytest.raises(StorageError, match=r"disk/5\.json cannot be written"):
+        deploy(chain.w3, sender, tmp_path / "disk" / "5.json")
+    assert chain.w3.eth.block_number == before
+
+
 def test_a_folder_without_steps_or_records_is_said(chain: EmbeddedChain, sender: Sender, tmp_path: Path) -> None:
     with pytest.raises(ChainError, match="no deployment steps"):
         deploy(chain.w3, sender, None, tmp_path)
