@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import numpy as np
 from fbfl.errors import InvalidInputError, require
 from fbfl.learning.datasets.dataset import Array, Dataset, share_held_out
 from fbfl.learning.samples import labels_of, of_classes, samples_of
+from fbfl.system.printable import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,9 +33,10 @@ def load(
     `device` names a column that tells the device of a sample, for the partition `by_device`; `drop` a column, or
     several, to leave out. Samples are float32 [n, columns], in the order of the columns. Labels are numbered from 0 in
     their order, as numbers or else as texts, whatever they are; whole numbers below `num_classes`, if that is given,
-    stay, and where labels are numbers (0), so do they all. The part `test` of the rows, always the same, is held
-    out for testing. Anything else than numbers in a sample, a missing value, a name that two columns have, a column of
-    samples without one, and a file that cannot be read raise `InvalidInputError`.
+    stay, and where labels are numbers (0), so do they all. The part `test` of the rows, always the same, is held out
+    for testing. `note` tells of whole numbers that lose digits as float32. Anything else than numbers in a sample, a
+    missing value, a name that two columns have, a column of samples without one, and a file that cannot be read raise
+    `InvalidInputError`.
     """
     require(0 < test < 1, f"{path}: test", test, "above 0 and below 1, the part held out for testing")
     frame, names = _read(path)
@@ -60,7 +63,10 @@ def load(
                 "leaves it out"
             )
     samples = _numbers(rest, path)
-    return share_held_out(path.stem, samples, labels, test, path, device_of=devices)
+    held = [*rest.columns, taken["label"]] if labels.dtype.kind == "f" else list(rest.columns)
+    return replace(
+        share_held_out(path.stem, samples, labels, test, path, device_of=devices), note=_rounded(frame[held], path)
+    )
 
 
 def _read(path: Path) -> "tuple[pd.DataFrame, pd.Index]":
@@ -143,6 +149,24 @@ def _numbers(frame: "pd.DataFrame", path: Path) -> Array:
             raise InvalidInputError(f"{where} holds {_no_number(column)}; allowed: numbers; drop={name} leaves it out")
         columns.append(samples_of(column.to_numpy(np.float64)[:, None], where).astype(np.float32))
     return np.concatenate(columns, axis=1)
+
+
+def _rounded(frame: "pd.DataFrame", path: Path) -> str | None:
+    """Return a line on whole numbers that float32 has not, such as most times in seconds; None without any."""
+    found = {}
+    for name, column in frame.items():
+        values = column.to_numpy(np.float64)
+        is_lost = (values == np.rint(values)) & (values != values.astype(np.float32))
+        if is_lost.any():
+            found[str(name)] = values[is_lost][0]
+    if not found:
+        return None
+    name, value = next(iter(found.items()))
+    more = f", as does {counted(len(found) - 1, 'other column')}" if len(found) > 1 else ""
+    return (
+        f"{path}: the column {name!r} loses digits as float32{more}: of {value:.0f} it makes {np.float32(value):.0f}; "
+        "a constant that is subtracted from all of it keeps them"
+    )
 
 
 def _no_number(column: "pd.Series") -> str:

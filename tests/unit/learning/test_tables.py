@@ -199,3 +199,22 @@ def test_parquet_without_its_package_says_what_to_install(tmp_path: Path, monkey
     monkeypatch.setattr(pd, "read_parquet", missing)
     with pytest.raises(InvalidInputError, match=r"need the package pyarrow; pip install 'fbfl\[parquet\]'"):
         datasets.load(tmp_path / "a.parquet", {"label": "a"})
+
+
+def test_whole_numbers_that_lose_digits_are_told_in_a_line(tmp_path: Path) -> None:
+    table = frame().drop(columns="phone")
+    assert datasets.load(written(tmp_path, table), {"label": "activity"}).note is None
+    table["exact"] = 2**24 * (1 + np.arange(ROWS) % 3)
+    assert datasets.load(written(tmp_path, table), {"label": "activity"}).note is None
+    table["time"] = 1_700_000_001 + np.arange(ROWS)
+    data = datasets.load(written(tmp_path, table), {"label": "activity"})
+    assert data.note == (
+        f"{tmp_path / 'sensors.csv'}: the column 'time' loses digits as float32: of 1700000001 it makes "
+        "1700000000; a constant that is subtracted from all of it keeps them"
+    )
+    assert datasets.load(written(tmp_path, table), {"label": "time", "drop": "activity"}).note is None, "classes"
+    table["later"] = table["time"] + 9.0
+    twice = datasets.load(written(tmp_path, table), {"label": "activity"})
+    assert "loses digits as float32, as does 1 other column: " in str(twice.note)
+    learned = datasets.load(written(tmp_path, table[["x", "time"]]), {"label": "time"}, num_classes=0)
+    assert "the column 'time' loses digits" in str(learned.note)
