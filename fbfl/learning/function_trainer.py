@@ -74,7 +74,9 @@ class FunctionTrainer(BaseTrainer):
     def evaluate(self, weights: Vector, x: npt.NDArray[Any], y: npt.NDArray[Any]) -> Mapping[str, float]:
         """Return the figures that the function's `evaluate` finds."""
         x, y = accepted((x, y), None, self._purpose)
-        found: Mapping[str, float] = self._attribute("evaluate")(self._arrays(weights), scaled(x), y.copy())
+        arrays = [array.copy() for array in self._arrays(weights)]  # the function may change what it is given
+        samples = scaled(x) if x.dtype == np.uint8 else x.copy()
+        found: Mapping[str, float] = self._attribute("evaluate")(arrays, samples, y.copy())
         return found
 
     def _beginning(self) -> tuple[ModelSpec, Vector, npt.NDArray[np.bool_]]:
@@ -101,8 +103,7 @@ class FunctionTrainer(BaseTrainer):
         return plugins.guarded(f"trainer {self._train.name}:", function)
 
     def _arrays(self, weights: Vector) -> Arrays:
-        """Return arrays of the function's own, which it may change."""
-        return self.spec.unflatten(flat(weights, self.spec).copy())
+        return self.spec.unflatten(flat(weights, self.spec))
 
     def _update(self, start: Vector, job: Job, round_number: int, context: Mapping[str, Any]) -> Vector:
         if not len(job.y) or 0 in (context["local_epochs"], context["local_steps"]):
@@ -168,8 +169,8 @@ def trainer_of(
 
 
 def scaled(x: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """Return a copy of samples as float32, bytes as 0 to 1, or as int32 if they are whole numbers."""
-    return x.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 else x.copy()
+    """Return samples as float32, bytes as 0 to 1, or as they are: float32, or int32 for whole numbers."""
+    return np.divide(x, np.float32(255), dtype=np.float32) if x.dtype == np.uint8 else x
 
 
 def _arrays_of(owner: str, returned: object) -> Arrays:

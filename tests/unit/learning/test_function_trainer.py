@@ -1,5 +1,6 @@
 """Functions that train, with weights of their own and with those of a Keras model."""
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -211,3 +212,20 @@ def test_the_weights_of_the_model_are_those_that_keras_has() -> None:
     trainer = made(descend, model=linear)
     model = built(linear, input_shape=(8, 8), num_classes=10, seed=3)
     assert np.array_equal(trainer.initial_weights(), models.weights_of(model))
+
+
+def test_a_function_gets_one_copy_of_samples_and_weights() -> None:
+    peaks = []
+
+    def watches(weights: Any, x: Any, y: Any, rng: Any, round: Any) -> Any:
+        peaks.append(tracemalloc.get_traced_memory()[1] / (x.nbytes + sum(array.nbytes for array in weights)))
+        return weights
+
+    trainer = made(with_attributes(watches, lambda rng: [np.zeros(1_000_000, np.float32)], evaluate))
+    start, clients = trainer.initial_weights(), [(np.zeros((20_000, 8, 8), np.float32), np.zeros(20_000, np.int64))]
+    tracemalloc.start()
+    try:
+        list(trainer.train(start, clients, round_number=1, client_ids=[0]))
+    finally:
+        tracemalloc.stop()
+    assert 1 <= peaks[0] < 1.3
