@@ -60,6 +60,7 @@ def serving(app: Starlette, port: int, host: str = LOOPBACK) -> Iterator[None]:
         config = uvicorn.Config(
             app,
             http=_Hurried,
+            ws="none",
             headers=[("Connection", "close")],  # one request each: between two, nothing limits how long it stays
             backlog=MOST_CONNECTIONS,
             log_config=None,

@@ -68,6 +68,16 @@ def test_a_connection_ends_soon_without_a_whole_request(
                 pass
 
 
+def test_who_asks_for_a_websocket_gets_an_ordinary_answer(port: int) -> None:
+    """A websocket would no longer be counted among the connections, and its package is loaded for nothing."""
+    wish = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
+    with serving(APP, port):
+        assert (
+            requests.get(f"http://127.0.0.1:{port}/", headers={**wish, "Sec-WebSocket-Key": "a" * 24}, timeout=5).text
+            == "here"
+        )
+
+
 def is_cut(connection: socket.socket) -> bool:
     connection.settimeout(0.01)
     try:
