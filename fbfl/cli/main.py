@@ -33,7 +33,7 @@ from fbfl.cli import (
 from fbfl.cli.interrupts import never_lost
 from fbfl.cli.parser import Parser
 from fbfl.errors import ChainError, FbflError, InvalidInputError, StorageError
-from fbfl.system.printable import printable
+from fbfl.system.printable import printable, shortened
 
 INTERRUPTED = 130
 
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("fbfl: interrupted", file=sys.stderr)
         return INTERRUPTED
     except FbflError as error:
-        print("fbfl:", "\n".join(printable(line) for line in str(error).split("\n")), file=sys.stderr)
+        print("fbfl:", "\n".join(shortened(printable(line)) for line in str(error).split("\n")), file=sys.stderr)
         return error.exit_status
 
 

@@ -1,12 +1,14 @@
 """Standard output that cannot be written."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from fbfl.cli import main
 from tests.support.paths import REPOSITORY
 
 COMMAND = """
@@ -66,3 +68,11 @@ def test_a_broken_pipe_of_a_node_is_an_error(tmp_path: Path) -> None:
         status, said = answer(file.fileno(), say="raise BrokenPipeError; print")
     assert status == 1
     assert "BrokenPipeError" in said
+
+
+def test_a_value_that_is_a_whole_file_fills_no_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "settings.toml").write_text(f'draw = "{"9" * 100_000}"')
+    assert main(["run", "--config", str(tmp_path / "settings.toml")]) == 2
+    said = capsys.readouterr().err
+    assert re.fullmatch("fbfl: .*draw is '9+ ... 9+'; allowed: seed, chain\n", said)
+    assert len(said) < 5_000
