@@ -27,6 +27,7 @@ def test_recipes_that_need_no_node_work(tmp_path: Path) -> None:
     said = guides.follow("howto.md", tmp_path)
     assert said.count("after 2 rounds") == 3
     assert "everything recomputed is as recorded" in said
+    assert "\nfinal 12 " in said
     assert (tmp_path / "small.keras").is_file()
 
 

@@ -182,4 +182,6 @@ def _refuse_missing(column: "pd.Series", where: str) -> None:
     missing = np.flatnonzero(column.isna())
     if missing.size:
         rows = f"row {missing[0] + 1}" + (f" and {missing.size - 1} more" if missing.size > 1 else "")
-        raise InvalidInputError(f"{where} has no value in {rows}, counted without the heading; needed: a value in each")
+        raise InvalidInputError(
+            f"{where} has no value in {rows}, counted without the heading; needed: one in each; NA, NaN, null are none"
+        )
