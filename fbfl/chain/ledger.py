@@ -217,8 +217,8 @@ class Ledger:
         """Yield the events of one round in the order of the chain, optionally of some names."""
         if 0 <= round_number < self._forgotten.get(task, 0):
             raise ChainError(f"task {task}: round {round_number} was forgotten here")
-        self._refresh()
         if not names:
+            self._refresh()
             return iter(self._events_of_round.get((task, round_number), ()))
         return iter(
             self._answer(("events", task, round_number, *names), lambda: self._named(task, round_number, names))
