@@ -6,6 +6,7 @@ it cannot choose. A server whose message is not on the chain after some patience
 collector that sleeps or censors costs gas, but nothing else.
 """
 
+import functools
 import logging
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -285,7 +286,7 @@ class Exchange:
         if vote is None:
             self._participant.vote(ballot)
         else:
-            rejections_to = [] if ballot.accept else self._collectors_of_rejections(state)
+            rejections_to = () if ballot.accept else self._collectors_of_rejections(state)
             for collector in (state.decision.proposer, *rejections_to):  # the proposer waits for who has not voted
                 self._board.post_vote(self._account.address, vote, collector)
 
@@ -344,7 +345,7 @@ class Exchange:
                 return True
         return self._patience.waiting_is_a_step
 
-    def _collectors_of_rejections(self, state: TaskState) -> list[str]:
+    def _collectors_of_rejections(self, state: TaskState) -> Sequence[str]:
         """Return the members that may collect votes against the proposal, in the order of their turns.
 
         That follows from the block that closed the submissions, and the view: by its proposal a liar could choose the
@@ -352,8 +353,7 @@ class Exchange:
         """
         closing = self._participant.ledger.closing_hash(self._task.id, state.round) or b""  # "": a reorganisation
         draw = closing + state.decision.view.to_bytes(2)
-        others = [server for server in self._seats(state) if server != state.decision.proposer]
-        return sorted(others, key=lambda server: keccak(draw + bytes.fromhex(server[2:])))[:REJECTION_COLLECTORS]
+        return _first_drawn(draw, tuple(server for server in self._seats(state) if server != state.decision.proposer))
 
     def report_equivocation(self, round_number: int) -> bool:
         """Report two votes of another member that exclude each other, if the board has such; return True if it did.
@@ -411,6 +411,13 @@ def vote_domain(ledger: Ledger, task: Task) -> Domain:
 
 REJECTION_COLLECTORS = 5
 """Number of members that may collect the votes against a proposal: rarely do liars come first in all places."""
+
+
+@functools.lru_cache(maxsize=64)
+def _first_drawn(draw: bytes, members: tuple[str, ...]) -> Sequence[str]:
+    """Return the members that may collect the votes against a proposal; the same for all that are in one process."""
+    order = sorted(members, key=lambda member: keccak(draw + bytes.fromhex(member[2:])))
+    return tuple(order[:REJECTION_COLLECTORS])
 
 
 def _in_turn(round_number: int, seats: Mapping[str, int]) -> str:
