@@ -31,7 +31,7 @@ PROFILE = {
 """All options that determine a CID, see `fbfl.storage.cid`: an `add` without them follows the daemon's settings."""
 
 # A warning about its own use of urllib3, which pyproject.toml pins; in an agent's log it would not be JSON.
-warnings.filterwarnings("ignore", "The 'strict' parameter is no longer needed", FutureWarning)
+warnings.filterwarnings("ignore", "The 'strict' parameter is no longer needed")
 
 
 class IpfsStore:
