@@ -34,6 +34,7 @@ def add_parser(commands: Commands) -> None:
 def deploy(options: argparse.Namespace) -> int:
     """Deploy what is not deployed yet and print the addresses."""
     from fbfl.chain.deployment.deploy import deploy as run_steps
+    from fbfl.chain.deployment.deploy import set_aside_beside
     from fbfl.chain.headers import proof_of_work
     from fbfl.chain.networks import connect
     from fbfl.chain.transactions import Sender
@@ -42,6 +43,7 @@ def deploy(options: argparse.Namespace) -> int:
     w3 = connect(options.network)
     others = dict(map(_named_address, options.consensus))
     sender = Sender(w3, _account(options, w3))
+    before = set_aside_beside(file) if file else set()
     addresses = run_steps(w3, sender, file, mock_ethash=options.mock_ethash, consensus=others)
     for name, address in addresses.items():
         print(f"{address}  {name}")
@@ -51,6 +53,8 @@ def deploy(options: argparse.Namespace) -> int:
     if file is None:
         print("eth-tester lives in this process and ends with it; fbfl run deploys on its own chain")
     else:
+        for former in sorted(set_aside_beside(file) - before):
+            print(f"former contracts stay on the chain, with their tasks: --deployment {former} names them")
         print(f"kept in {file}")
     return 0
 

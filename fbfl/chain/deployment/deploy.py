@@ -155,6 +155,16 @@ class NetworkDeployment:
         }
         self.keep()
 
+    def set_aside(self) -> None:
+        """Begin a new record; that of contracts that are still there stays beside it, since stakes may be in them."""
+        if self.file is not None and any(
+            self.w3.eth.get_code(Web3.to_checksum_address(address)) for address in self.addresses.values()
+        ):
+            first = min(record["block"] for record in self.records.values())
+            with failures_as(StorageError, f"{self.file} cannot be written"):
+                write_atomically(self.file.with_name(f"{self.file.stem}-{first}.json"), self.file.read_bytes())
+        self.records.clear()
+
     def keep(self) -> None:
         """Put the record on the disk, where it has a file."""
         if self.file is None:
@@ -189,11 +199,16 @@ def deploy(
     try:
         run_steps(deployment, steps)
     except _OutdatedError:
-        deployment.records.clear()
+        deployment.set_aside()
         run_steps(deployment, steps)
     for name, address in (consensus or {}).items():
         deployment.adopt(name, address)
     return deployment.addresses
+
+
+def set_aside_beside(file: Path) -> set[Path]:
+    """Return the records of former deployments beside one, each with the block of its first contract in its name."""
+    return {path for path in file.parent.glob(f"{file.stem}-*.json") if path.stem.rpartition("-")[2].isdecimal()}
 
 
 def file_of(w3: Web3, folder: Path) -> Path:

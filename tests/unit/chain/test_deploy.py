@@ -8,7 +8,7 @@ from web3 import Web3
 from web3.exceptions import MismatchedABI
 
 from fbfl.chain.artifacts import load_artifact
-from fbfl.chain.deployment.deploy import deploy, open_ledger, read_addresses
+from fbfl.chain.deployment.deploy import deploy, open_ledger, read_addresses, set_aside_beside
 from fbfl.chain.elections import election_of
 from fbfl.chain.embedded.chain import EmbeddedChain
 from fbfl.chain.embedded.ethash import EthashNetwork
@@ -73,8 +73,23 @@ def test_a_chain_that_was_started_anew_gets_new_contracts(chain: EmbeddedChain, 
     chain.revert(before)
     chain.mine()
     deploy(chain.w3, sender, tmp_path / "it.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["it.json"], "nothing is left of the former ones"
     for address in read_addresses(tmp_path / "it.json", chain.w3.eth.chain_id).values():
         assert chain.w3.eth.get_code(Web3.to_checksum_address(address)) != b""
+
+
+def test_another_account_deploys_anew_and_leaves_the_record_of_the_former_contracts(
+    chain: EmbeddedChain, sender: Sender, tmp_path: Path
+) -> None:
+    file = tmp_path / "it.json"
+    first = deploy(chain.w3, sender, file)
+    assert set_aside_beside(file) == set()
+    second = deploy(chain.w3, Sender(chain.w3, chain.accounts[1]), file)
+    assert set(first.values()).isdisjoint(second.values())
+    (former,) = set_aside_beside(file)
+    assert read_addresses(former, CHAIN_ID) == first
+    assert read_addresses(file, CHAIN_ID) == second
+    assert open_ledger(chain.w3, former).tasks.address == first["FederatedTasks"]
 
 
 def test_a_contract_that_has_changed_gets_all_others_anew(
