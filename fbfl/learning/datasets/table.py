@@ -81,8 +81,9 @@ def _read(path: Path) -> "tuple[pd.DataFrame, pd.Index]":
             # Otherwise the first value of rows that are too long would become their name, and all others move.
             warnings.simplefilter("error", pd.errors.ParserWarning)
             frame = pd.read_csv(path, index_col=False)
-        heading = pd.read_csv(path, header=None, nrows=1, dtype=str).iloc[0]
-        return frame, pd.Index(heading.dropna())
+        # Without `keep_default_na` a column that is called NA would have no name.
+        heading = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0]
+        return frame, pd.Index(heading[heading != ""])
     except pd.errors.ParserWarning as error:
         raise InvalidInputError(f"{path}: rows have more values than columns have names; allowed: as many") from error
     except OSError as error:

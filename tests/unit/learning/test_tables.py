@@ -184,6 +184,16 @@ def test_a_file_that_is_no_table_is_one_line(tmp_path: Path, name: str, content:
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize("name", ["NA", "null", "None"])
+def test_a_column_that_is_called_as_no_value_is_has_a_name(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "sensors.csv"
+    path.write_text(f"{name},label\n" + "".join(f"{row},{row % 2}\n" for row in range(ROWS)))
+    assert datasets.load(path).x_train.shape == (40, 1)
+    path.write_text(f"{name},{name},label\n" + "".join(f"{row},1,{row % 2}\n" for row in range(ROWS)))
+    with pytest.raises(InvalidInputError, match=f"several columns are named '{name}'"):
+        datasets.load(path)
+
+
 def test_the_index_that_pandas_writes_is_no_sample(tmp_path: Path) -> None:
     path = tmp_path / "sensors.csv"
     frame().drop(columns="phone").to_csv(path)
