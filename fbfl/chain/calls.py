@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from eth_abi.decoding import ContextFramesBytesIO
-from eth_abi.exceptions import EncodingError
+from eth_abi.exceptions import DecodingError, EncodingError
 from eth_abi.registry import registry
 from eth_typing import ABIComponent
 from eth_utils.abi import collapse_if_tuple, function_signature_to_4byte_selector
@@ -14,6 +14,10 @@ from web3.contract.contract import ContractFunction
 
 from fbfl.chain import words
 from fbfl.chain.keys import checksummed
+
+UNDECODED = (DecodingError, OverflowError, UnicodeDecodeError)
+"""Errors of eth-abi for bytes that are not what the types say; the last two for a length of 2**63 or more, and for a
+text that is not UTF-8."""
 
 
 class Functions:

@@ -10,7 +10,6 @@ from heapq import merge
 from typing import Any, TypeVar, cast
 
 from eth_abi import decode  # type: ignore[attr-defined]  # exported at run time
-from eth_abi.exceptions import DecodingError
 from eth_typing import BlockNumber, ChecksumAddress
 from hexbytes import HexBytes
 from web3 import Web3
@@ -20,7 +19,7 @@ from web3.types import TxReceipt
 from fbfl.chain import digests
 from fbfl.chain.answers import answer
 from fbfl.chain.artifacts import load_artifact
-from fbfl.chain.calls import Functions
+from fbfl.chain.calls import UNDECODED, Functions
 from fbfl.chain.digests import Domain, from_short_text
 from fbfl.chain.head import Head, head_of
 from fbfl.chain.headers import proof_of_work
@@ -377,7 +376,7 @@ class Ledger:
         try:
             _, arguments = self.tasks.decode_function_input(sent["input"])
             ((_, target, solve_time),) = decode([POW_PARAMETERS], arguments["settings"]["consensusParams"])
-        except DecodingError:
+        except UNDECODED:
             return None, None
         return target, solve_time
 

@@ -10,7 +10,6 @@ from typing import Any, cast
 from eth_abi.codec import ABICodec
 from eth_abi.decoding import StringDecoder
 from eth_abi.encoding import TextStringEncoder
-from eth_abi.exceptions import DecodingError
 from eth_abi.registry import ABIRegistry, BaseEquals, registry
 from eth_typing import ABIEvent, BlockNumber, ChecksumAddress, HexStr
 from eth_utils.abi import collapse_if_tuple, event_abi_to_log_topic
@@ -20,6 +19,7 @@ from web3.exceptions import LogTopicError, Web3RPCError
 from web3.types import FilterParams, LogReceipt
 
 from fbfl.chain import words
+from fbfl.chain.calls import UNDECODED
 from fbfl.chain.head import hash_of
 from fbfl.chain.keys import checksummed
 from fbfl.chain.reverts import ABI
@@ -64,7 +64,7 @@ class EventDecoder:
 
     def arguments(self, log: LogReceipt) -> dict[str, Any]:
         """Return the event's arguments by name; a log that does not fit the ABI raises `LogTopicError` or
-        `DecodingError`.
+        an error of `UNDECODED`.
         """
         topics = log["topics"][1:]
         if len(topics) != len(self._indexed):
@@ -231,7 +231,7 @@ class LogScanner:
             return None
         try:
             arguments = decoder.arguments(log)
-        except (DecodingError, LogTopicError) as error:
+        except (*UNDECODED, LogTopicError) as error:
             raise ChainError(
                 f"the node's log {log['logIndex']} of block {log['blockNumber']} is no {decoder.name}: {error}"
             ) from error

@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 from eth_abi.abi import decode
-from eth_abi.exceptions import DecodingError
 from eth_typing import ABIError
 from eth_utils.abi import abi_to_signature, collapse_if_tuple, function_signature_to_4byte_selector
 from web3 import Web3
 from web3.exceptions import ContractLogicError, Web3RPCError
 
 from fbfl.chain.artifacts import artifact_names, load_artifact
+from fbfl.chain.calls import UNDECODED
 from fbfl.errors import ContractRevertError
 
 ABI = Sequence[Mapping[str, Any]]
@@ -48,7 +48,7 @@ def decode_revert(data: bytes, abi: ABI = ()) -> ContractRevertError:
     inputs = error.get("inputs", [])
     try:
         decoded = decode([collapse_if_tuple(cast(Any, parameter)) for parameter in inputs], data[4:])
-    except DecodingError:
+    except UNDECODED:
         return ContractRevertError("Unknown", {"data": _readable(data)})
     values = {
         parameter.get("name") or str(position): _readable(value, parameter["type"])

@@ -125,6 +125,20 @@ def test_a_log_that_is_none_of_its_event_is_told(
         scanner_of(chain, ledger).scan()
 
 
+def test_a_log_with_a_text_longer_than_any_is_told() -> None:
+    w3, address = Web3(), Web3.to_checksum_address("0x" + "12" * 20)
+    said = {"type": "event", "name": "Said", "inputs": [{"name": "text", "type": "string"}]}
+    log: Any = {
+        "address": address,
+        "topics": [HexBytes(w3.keccak(text="Said(string)"))],
+        "data": HexBytes((32).to_bytes(32) + (2**255).to_bytes(32)),
+        "blockNumber": 7,
+        "logIndex": 0,
+    }
+    with pytest.raises(ChainError, match=r"^the node's log 0 of block 7 is no Said: "):
+        LogScanner(w3, {address: [said]}).decoded([log])
+
+
 def test_other_contracts_and_unknown_events_are_passed_over(chain: EmbeddedChain, ledger: Contract) -> None:
     enter(ledger, 7)
     stranger = Web3.to_checksum_address("0x" + "ab" * 20)

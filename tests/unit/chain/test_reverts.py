@@ -80,6 +80,12 @@ def test_no_data_crashes_the_decoder(data: bytes) -> None:
     assert decode_revert(selector("Refused(address,bytes32[],(uint8,uint8),bool)") + data, NESTED).error == "Unknown"
 
 
+@pytest.mark.parametrize("text", [(2**255).to_bytes(32), (1).to_bytes(32) + b"\xff".ljust(32, b"\0")])
+def test_a_refusal_whose_text_is_none_is_unknown(text: bytes) -> None:
+    data = selector("Error(string)") + (32).to_bytes(32) + text
+    assert decode_revert(data).error == "Unknown"
+
+
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
