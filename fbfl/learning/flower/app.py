@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from fbfl.errors import InvalidInputError
-from fbfl.system.textfile import read_toml
+from fbfl.system.textfile import read_toml, toml_in
 
 FILE = "pyproject.toml"
 
@@ -132,7 +131,7 @@ def _pairs(where: str, text: str) -> Config:
     found: dict[str, Value] = {}
     for key, value in pairs:
         try:
-            found[key] = tomllib.loads(f"value = {value}")["value"]
-        except (ValueError, RecursionError):
+            found[key] = toml_in(f"value = {value}", key)["value"]
+        except InvalidInputError:
             found[key] = value  # a text without quotes
     return found

@@ -50,6 +50,11 @@ def test_values_take_the_place_of_the_apps(tmp_path: Path, config: str | dict[st
     assert isinstance(found["lr"], float)
 
 
+def test_a_number_of_too_many_digits_is_a_text(tmp_path: Path) -> None:
+    for digits in ("9" * 5_000, f"0x{'f' * 5_000}"):
+        assert app.read(_written(tmp_path, WHOLE), f"lr={digits}").config["lr"] == digits
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
