@@ -98,10 +98,14 @@ class Jobs:
     def _do(self, job: Job, where: Where) -> None:
         with self._turn:
             job.began = time.monotonic()
-            if not self._closed:
-                self._work(job, where)
+            error = "it ended without a result"
+            try:
+                if not self._closed:
+                    self._work(job, where)
+            except OSError as refusal:  # of the system, which has no room for a process
+                error = f"it could not begin: {refusal.strerror or refusal}"
             if not job.done:
-                job.error = "it ended without a result"
+                job.error = error
                 self._end(job)
 
     def _end(self, job: Job) -> None:
@@ -121,6 +125,8 @@ class Jobs:
         finally:
             _restore(before)
         self._process = process
+        if self._closed:  # while it started; the end of the dashboard would wait for it
+            process.kill()
         tells.close()
         with contextlib.suppress(EOFError, OSError):  # it has ended, perhaps in the middle of a result
             while not job.done:
@@ -142,14 +148,12 @@ def _key(kind: str, where: Where, about: Mapping[str, Any]) -> object:
 def _restore(safe_path: str | None) -> None:
     """Give programs that are begun from now on the setting of `_SAFE_PATH` that there was before."""
     if safe_path is None:
-        del os.environ[_SAFE_PATH]
+        os.environ.pop(_SAFE_PATH, None)
     else:
         os.environ[_SAFE_PATH] = safe_path
 
 
-def _do_alone(
-    tells: Connection, kind: str, where: Where, about: Mapping[str, Any], safe_path: str | None = None
-) -> None:
+def _do_alone(tells: Connection, kind: str, where: Where, about: Mapping[str, Any], safe_path: str | None) -> None:
     """Do a job in a process of its own: tell its `progress` in words, and its `result`, JSON values, or an `error`."""
     _restore(safe_path)
     nothing = os.open(os.devnull, os.O_WRONLY)

@@ -1,10 +1,13 @@
 """Jobs in processes of their own."""
 
+import errno
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, cast
 
@@ -61,6 +64,28 @@ def test_an_end_leaves_no_process(tmp_path: Path) -> None:
     jobs.close()
     assert ended(job).error
     assert ended(waits).error == "it ended without a result"
+
+
+def test_an_end_while_a_process_starts_leaves_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs, begun, start = Jobs(), list[SpawnProcess](), SpawnProcess.start
+
+    def closed_meanwhile(process: SpawnProcess) -> None:
+        start(process)
+        begun.append(process)
+        jobs.close()
+
+    monkeypatch.setattr(SpawnProcess, "start", closed_meanwhile)
+    assert ended(jobs.ask("index", Where(run=tmp_path))).error == "it ended without a result"
+    assert [process.exitcode for process in begun] == [-signal.SIGKILL]
+
+
+def test_a_process_that_cannot_begin_ends_the_job(jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> None:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(SpawnProcess, "start", refuse)
+    job = ended(jobs.ask("index", Where(run=tmp_path)))
+    assert job.error == "it could not begin: Resource temporarily unavailable"
 
 
 def break_off(tells: Connection, *_: object) -> None:
