@@ -20,7 +20,7 @@ def read_json(path: Path) -> dict[str, Any]:
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """Return the lines of metrics.jsonl so far, without one that is being written or was cut off; as `read_json`.
 
-    Each names a round. Nothing is said of its other values: see `fbfl.runs.measures.known`.
+    Each names a round. Nothing is said of its other values: see `fbfl.runs.measures`.
     """
     path = folder / "metrics.jsonl"
     lines = [object_in(path, line) for line in whole_lines(text_of(path)).splitlines()]

@@ -26,7 +26,7 @@ MOST = 1e300
 
 def value_in(line: Mapping[str, Any], name: str) -> float | None:
     """Return a number of a line of metrics.jsonl, a further metric by its name; None if it is not known or damaged."""
-    return finite(line[name] if name in line else _further(line).get(name))
+    return finite(line[name] if name in line else metrics_in(line).get(name))
 
 
 def finite(value: object) -> float | None:
@@ -38,11 +38,12 @@ def finite(value: object) -> float | None:
 
 def further_in(lines: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return the names of the further metrics in some lines, each once; one that a measure has counts for nothing."""
-    names = dict.fromkeys(name for line in lines for name in _further(line))
+    names = dict.fromkeys(name for line in lines for name in metrics_in(line))
     return [name for name in names if name not in CURVES]
 
 
-def _further(line: Mapping[str, Any]) -> Mapping[str, Any]:
+def metrics_in(line: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the further metrics of a line of a file, which may be damaged; none for anything else."""
     metrics = line.get("metrics")
     return metrics if isinstance(metrics, Mapping) else {}
 

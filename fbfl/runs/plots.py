@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fbfl.runs.measures import CURVES, RATES, further_in, interval
+from fbfl.runs.measures import CURVES, RATES, finite, further_in, interval, metrics_in
 from fbfl.system import canvas
 from fbfl.system.printable import counted
 from fbfl.system.styles import plain_axes, rounds_across
@@ -18,8 +18,8 @@ ACCENT = "#c0562b"
 def plot_rounds(folder: Path, lines: Sequence[dict[str, Any]], title: str, *, only_missing: bool = False) -> list[Path]:
     """Draw accuracy.png and loss.png, or those that are not there, and return the paths of what was drawn.
 
-    Without classes there is METRIC.png for each further figure. `lines` are those of metrics.jsonl, where a null is a
-    gap, or the rounds of a series, where a figure is a mean.
+    Without classes there is METRIC.png for each further figure. `lines` are those of metrics.jsonl, where what is no
+    number is a gap, or the rounds of a series, where a figure is a mean.
     """
     drawn = {"accuracy": [name for name in RATES if name == "accuracy" or any(name in line for line in lines)]}
     further = further_in(lines)
@@ -39,15 +39,15 @@ def title_of(summary: Mapping[str, Any]) -> str:
 
 def _curve(lines: Sequence[dict[str, Any]], name: str) -> tuple[list[float], list[float]]:
     """Return a measure by round, NaN where there is a gap, and if it is a mean, half the widths of its intervals."""
-    of_lines = lines if name in CURVES else [line.get("metrics", {}) for line in lines]
+    of_lines = lines if name in CURVES else [metrics_in(line) for line in lines]
     figures: list[Any] = [each.get(name) for each in of_lines]
-    if not isinstance(figures[0], Mapping):
+    if not all(isinstance(figure, Mapping) for figure in figures):
         return _values(figures), []
-    return _values(figure["mean"] for figure in figures), _values(figure["half_width"] for figure in figures)
+    return _values(figure.get("mean") for figure in figures), _values(figure.get("half_width") for figure in figures)
 
 
-def _values(values: Iterable[float | None]) -> list[float]:
-    return [math.nan if value is None else value for value in values]
+def _values(values: Iterable[object]) -> list[float]:
+    return [math.nan if (number := finite(value)) is None else number for value in values]
 
 
 def _file_name(metric: str) -> str:

@@ -36,7 +36,7 @@ def draw_missing(path: Path) -> list[Path]:
     try:
         title = plots.title_of(summary)
     except (KeyError, TypeError, ValueError) as error:
-        raise ChainImportError(f"{path / 'summary.json'} is damaged: no settings") from error
+        raise ChainImportError(f"{path / 'summary.json'} is damaged: it lacks settings") from error
     return plots.plot_rounds(path, read_metrics(path), title, only_missing=True)
 
 

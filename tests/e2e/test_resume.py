@@ -357,4 +357,4 @@ def test_a_run_that_has_ended_gets_the_pictures_that_it_lacks_and_is_left_as_it_
     assert (stopped / "loss.png").read_bytes() == b"there"
     (stopped / "summary.json").write_text("{}")
     assert main(["run", "--resume", str(stopped)]) == 1
-    assert capsys.readouterr().err == f"fbfl: {stopped / 'summary.json'} is damaged: no settings\n"
+    assert capsys.readouterr().err == f"fbfl: {stopped / 'summary.json'} is damaged: it lacks settings\n"

@@ -27,6 +27,19 @@ def test_what_is_null_is_a_gap(tmp_path: Path) -> None:
         assert all(path.stat().st_size > 10_000 for path in paths)
 
 
+def test_what_a_damaged_file_has_for_a_number_is_a_gap(tmp_path: Path) -> None:
+    drawn = set()
+    wrong: list[Any] = [None, "0.9", [], True, {"mean": "0.9"}]
+    for value in wrong:
+        lines = [{"round": number, "accuracy": 0.5, "loss": value} for number in (1, 2)]
+        lines[0]["loss"] = None
+        _, loss = plots.plot_rounds(tmp_path, lines, "title")
+        drawn.add(loss.read_bytes())
+    assert len(drawn) == 1
+    for lines in ([], [{"round": 1, "metrics": 5}], [{"round": 1, "accuracy": {}, "metrics": {"f1": {}}}]):
+        assert plots.plot_rounds(tmp_path, lines, "title")
+
+
 def test_a_further_figure_may_be_called_as_another_entry_of_a_line(tmp_path: Path) -> None:
     own: list[dict[str, Any]] = [
         {"round": number, "accuracy": None, "loss": 1.0, "metrics": {"seconds": number / 2}} for number in (1, 2)
