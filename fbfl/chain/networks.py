@@ -120,8 +120,9 @@ class NodeProvider(HTTPProvider):
         looked_up = message == "transaction not found" and not params  # by the first of the parameters
         if not isinstance(message, str) or not isinstance(code, int) or looked_up:
             raise _no_node(self.endpoint_uri, f"its answer to {method} is the error {reprlib.repr(said)}")
-        # web3 would decode a text, and may follow it to a gateway.
-        more = {"data": {"data": data} if isinstance(data, str) else data} if isinstance(data, str | dict) else {}
+        if isinstance(data, str) and data not in ("", "0x"):
+            data = {"data": data}  # a text web3 would decode, and may follow to a gateway
+        more = {"data": data} if isinstance(data, str | dict) else {}
         return {"code": code, "message": message[:_MOST_WORDS], **more}
 
     @staticmethod

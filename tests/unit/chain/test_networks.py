@@ -284,6 +284,13 @@ def test_an_error_of_any_form_is_told(monkeypatch: pytest.MonkeyPatch, data: Any
             said(monkeypatch, ask, error=error)
 
 
+@pytest.mark.parametrize("data", ["0x", ""])
+def test_a_refusal_without_data_is_no_revert(monkeypatch: pytest.MonkeyPatch, data: str) -> None:
+    error = {"code": -32000, "message": "insufficient funds for transfer", "data": data}
+    with pytest.raises(Web3RPCError, match="insufficient funds"):
+        said(monkeypatch, lambda eth: eth.call({"to": ADDRESS}), error=error)
+
+
 def test_no_contract_leads_to_a_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
     def ask(*_: Any, **__: Any) -> Any:
         raise AssertionError("a request to anybody")
