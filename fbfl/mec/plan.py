@@ -1,9 +1,10 @@
 """The definition of a task on the chain, decoded: the model's tensors, the rule, the servers' training."""
 
+import contextlib
 import dataclasses
 import json
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Self
@@ -114,7 +115,7 @@ class TaskPlan:
         `own` takes the place of what the task says of `model`, `trainer`, `trainer_args` and `loss`: names in it are
         the reader's.
         """
-        try:
+        with _reading(task):
             _refuse_code(f"the aggregator of task {task.id}", task.rule, RULES, plugins)
             definition = {**task.definition, **own}
             if "model" not in own:
@@ -149,10 +150,6 @@ class TaskPlan:
                 if isinstance(value, str):
                     _refuse_code(f"the trainer's {key} of task {task.id}", value, ["names"], plugins)
             return plan
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            if isinstance(error, InvalidInputError):
-                raise
-            raise InvalidInputError(f"the definition of task {task.id} is not one of fbfl: {error!r}") from error
 
     def definition(self) -> bytes:
         """Return the plan as canonical JSON, which `of` reads."""
@@ -230,11 +227,18 @@ class TaskPlan:
 
 def tensors_of(task: Task) -> ModelSpec:
     """Return the tensors of a task's model, for which no code that it names is needed; raises as `TaskPlan.of`."""
-    try:
+    with _reading(task):
         return _spec(task.definition["tensors"])
+
+
+@contextlib.contextmanager
+def _reading(task: Task) -> Iterator[None]:
+    """Raise `InvalidInputError` for a definition that lacks a part, or has one of another kind."""
+    try:
+        yield
+    except InvalidInputError:
+        raise
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        if isinstance(error, InvalidInputError):
-            raise
         raise InvalidInputError(f"the definition of task {task.id} is not one of fbfl: {error!r}") from error
 
 
