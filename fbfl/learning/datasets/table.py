@@ -166,7 +166,7 @@ def _rounded(frame: "pd.DataFrame", path: Path) -> str | None:
     more = f", as does {counted(len(found) - 1, 'other column')}" if len(found) > 1 else ""
     return (
         f"{path}: the column {name!r} loses digits as float32{more}: of {value:.0f} it makes {np.float32(value):.0f}; "
-        "a constant that is subtracted from all of it keeps them"
+        "whole numbers up to 16,777,216 keep them, as after a constant is subtracted from all"
     )
 
 

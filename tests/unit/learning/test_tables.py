@@ -220,7 +220,7 @@ def test_whole_numbers_that_lose_digits_are_told_in_a_line(tmp_path: Path) -> No
     data = datasets.load(written(tmp_path, table), {"label": "activity"})
     assert data.note == (
         f"{tmp_path / 'sensors.csv'}: the column 'time' loses digits as float32: of 1700000001 it makes "
-        "1700000000; a constant that is subtracted from all of it keeps them"
+        "1700000000; whole numbers up to 16,777,216 keep them, as after a constant is subtracted from all"
     )
     assert datasets.load(written(tmp_path, table), {"label": "time", "drop": "activity"}).note is None, "classes"
     table["later"] = table["time"] + 9.0
