@@ -5,7 +5,10 @@ from typing import Any
 import pytest
 import rlp
 from eth.db.atomic import AtomicDB
+from eth.rlp.logs import Log
+from eth.rlp.receipts import Receipt
 from eth.vm.forks.london import LondonVM
+from eth.vm.forks.london.receipts import LondonTypedReceipt
 from eth.vm.forks.london.transactions import LondonTransactionBuilder
 from eth_account import Account
 from eth_typing import BlockNumber
@@ -15,7 +18,7 @@ from rlp.exceptions import RLPException
 from fbfl.chain import signing
 from fbfl.chain.devnet import Devnet
 from fbfl.chain.embedded.chain import start_chain
-from fbfl.chain.embedded.machine import decoded
+from fbfl.chain.embedded.machine import _packed, decoded
 from fbfl.chain.embedded.rules import LondonChain
 from fbfl.chain.embedded.seals import SEALS
 from fbfl.errors import ContractRevertError
@@ -67,6 +70,14 @@ def test_bytes_that_nobody_would_write_are_refused() -> None:
 def test_what_nobody_signed_is_refused(signature: tuple[int, int, int]) -> None:
     with pytest.raises(ValidationError, match="the signature of a transaction is none"):
         decoded(with_signature(signed(), *signature))
+
+
+@pytest.mark.parametrize("kind", [None, 1, 2])
+@pytest.mark.parametrize("logs", [[], [(b"\1" * 20, [0, 2**256 - 1], b"data"), (b"\2" * 20, [], b"")]])
+def test_receipts_are_packed_alike(kind: int | None, logs: list[Any]) -> None:
+    plain = Receipt(b"\1", 21_000, [Log(*log) for log in logs])
+    receipt = plain if kind is None else LondonTypedReceipt(kind, plain)
+    assert _packed(receipt) == receipt.encode()
 
 
 class StockVM(LondonVM):
