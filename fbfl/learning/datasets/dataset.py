@@ -50,7 +50,10 @@ class Dataset:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Lines for the user on classes: some without a sample, if their number was not given, or to train on; one."""
+        """Lines for the user on what cannot be learnt: classes without a sample, or none to train on, and one alone.
+
+        Classes may have no sample at all where their number was given.
+        """
         if not self.num_classes:
             return ()
         absent = () if self.given_classes is not None else absent_labels(self.num_classes, (self.y_train, self.y_test))
