@@ -153,7 +153,7 @@ def absent_labels(num_classes: int, parts: Iterable[Array]) -> tuple[str, ...]:
 
 def unlearnt_labels(y_train: Array, y_test: Array) -> tuple[str, ...]:
     """Return lines on classes that nobody can learn: one alone, and those of test samples [n] without one to train."""
-    only = ("all samples to train on have the same label: any model is right about them",)
+    only = ("all samples to train on have the same label: there is nothing to tell apart",)
     unseen = np.setdiff1d(y_test, y_train)
     if not unseen.size:
         return only if len(np.unique(y_train)) == 1 else ()

@@ -224,7 +224,7 @@ def test_classes_that_nobody_can_learn_get_a_line(tmp_path: Path) -> None:
     assert data.warnings == ("no sample to train on has the label 3, and samples to test have it",)
     same = {name: np.zeros_like(GOOD[name]) for name in ("y_train", "y_test")}
     data = datasets.load(write(tmp_path / "mine.npz", **same))
-    assert data.warnings == ("all samples to train on have the same label: any model is right about them",)
+    assert data.warnings == ("all samples to train on have the same label: there is nothing to tell apart",)
     assert datasets.load(write(tmp_path / "mine.npz", **same), num_classes=0).warnings == ()
 
 
