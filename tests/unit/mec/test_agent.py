@@ -1,15 +1,18 @@
 import json
 import logging
+import shutil
 import time
 import urllib.request
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from eth_utils.address import to_checksum_address
 
+from fbfl import shipped
 from fbfl.chain.queries import losses_of
 from fbfl.chain.remote import accounts_of
 from fbfl.chain.rounds import Ballot, Phase, Stage, TaskState
@@ -23,11 +26,12 @@ from fbfl.mec.agent import Agent, LocalTraining, only_one
 from fbfl.mec.endpoint import application, serving
 from fbfl.mec.exchange import vote_domain
 from fbfl.mec.tasks import drive, is_due
-from fbfl.simulation import Simulation
+from fbfl.settings import RunSettings
+from fbfl.simulation import Simulation, devnet_of
 from fbfl.storage.local import LocalStore
 from fbfl.storage.store import Reference
 from fbfl.system.jsonlog import JsonFormatter
-from tests.support.federations import embedded, federation
+from tests.support.federations import SMALL, embedded, federation
 from tests.support.ports import free_ports
 
 FAILURES = 2
@@ -127,6 +131,31 @@ def test_an_agent_takes_no_part_in_another_task_that_a_reorganisation_puts_in_th
         with pytest.raises(ChainError, match="task 1 is another one by now"):
             agent._step()
     assert not simulated.ledger.has_seat(own.id, agent.server.address, 1)
+
+
+def test_an_agent_adds_the_stake_that_another_task_locks_and_no_more_than_its_operator_gave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = Path(shutil.copytree(shipped.folder("migrations"), tmp_path / "steps"))
+    registry = steps / "1_registry.py"
+    registry.write_text(registry.read_text().replace("MIN_STAKE = 0\n", "MIN_STAKE = 10_000\n"))
+    monkeypatch.setattr(shipped, "folder", lambda _: steps)
+    chosen: dict[str, Any] = {**SMALL, "servers": 2, "devices": 2, "consensus": "pbft", "stake": 10_000}
+    options = {"lanes": 1, "devnet": devnet_of(RunSettings(**chosen))}
+    monkeypatch.undo()
+    fed = federation(tmp_path / "payloads", simulation=options, **chosen)
+    ledger, server = fed.ledger, fed.servers[1]
+    tasks.create_task(fed.owner, fed.store, fed.settings, fed.plan, fed.trainer, fed.dataset)
+    fed.owner._act(ledger.registry.functions.admit(server.address, False), 100_000)  # who is on that list needs none
+    server.task = ledger.task(2)
+    training = LocalTraining(server.participant, 2, server.plan, server.samples)
+    poor, rich = (Agent(server, training, url="http://127.0.0.1:1", stake=stake) for stake in (9_999, 30_000))
+    with pytest.raises(ContractRevertError, match="RegistryStakeLocked"):
+        poor._enrol()
+    assert losses_of(ledger, 2, server.address) == (0, 10_000)
+    assert rich._enrol()
+    assert losses_of(ledger, 2, server.address) == (0, 20_000)
+    assert ledger.has_seat(2, server.address, 1)
 
 
 def test_who_was_expelled_comes_back_with_a_stake_when_its_agent_is_started_again(
