@@ -27,8 +27,8 @@ _ONE_KIND = bytes.maketrans(b"{}", b"[]")
 
 
 def loads(text: str | bytes) -> Any:
-    """Return the value of a JSON text, NaN and Infinity as null; raise `ValueError` if it is none."""
-    return json.loads(checked(text), parse_constant=lambda _: None)
+    """Return the value of a JSON text, numbers that are not finite as null; raise `ValueError` if it is none."""
+    return json.loads(checked(text), parse_constant=lambda _: None, parse_float=lambda digits: finite(float(digits)))
 
 
 def read_object(text: bytes, what: str) -> dict[str, Any]:

@@ -31,6 +31,10 @@ def test_what_python_wrote_before_is_read_as_null() -> None:
     assert strictjson.loads(json.dumps([math.nan, -math.inf, 1.5])) == [None, None, 1.5]
 
 
+def test_a_number_that_no_float_holds_is_null() -> None:
+    assert strictjson.loads("[1e400, -1e400, 1e300]") == [None, None, 1e300]
+
+
 @pytest.mark.parametrize("form", ["[", '{"a":', '"\\"[",[', '"]",['])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
 def test_nesting_that_would_crash_the_parser_is_refused(form: Any, encoding: Any) -> None:
